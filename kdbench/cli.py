@@ -1,0 +1,50 @@
+"""The command line. Each command is a file in `kdbench/commands`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+
+import click
+
+from kdbench import __version__, commands
+from kdbench.errors import UserError
+
+
+class Commands(click.Group):
+    """The files of `kdbench/commands`, imported when asked for; each defines `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(module.name for module in pkgutil.iter_modules(commands.__path__) if module.name[0] != "_")
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        found: click.Command = importlib.import_module(f"kdbench.commands.{cmd_name}").command
+        return found
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="kdbench")
+def app() -> None:
+    """Compare knowledge-distillation methods for text classification.
+
+    \b
+    kdbench run --methods all --tasks glue        train everything, resumable
+    kdbench status                                what is done, running, failed
+    kdbench table 1 --format latex                the paper's Table 1 from your results
+    """
+
+
+def main() -> None:
+    """Entry point. Bad input ends in one sentence and exit code 2."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except (UserError, click.ClickException) as error:
+        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        print(f"kdbench: {text}", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        print("kdbench: stopped.", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,211 @@
+"""From presets, kdbench.toml and the command line to one set of values a method.
+
+There is one key space. A key is a field of `Study`, `Training`, `Recording` or `Execution`, or an option of a method;
+`METHOD.key` narrows it to one method (or variant). Files hold the same keys, with a table a method.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from kdbench.errors import UserError, unknown
+from kdbench.method import Method
+from kdbench.options import Options, option
+from kdbench.plugins import METHODS
+from kdbench.settings import Execution, Recording, Training
+
+CONFIG_FILE = "kdbench.toml"
+
+
+class Study(Options):
+    """What is compared on what."""
+
+    student: str = option("tiny-2x64", "the student's starting network")
+    teacher: str = option("tiny-4x64", "the teacher's starting network")
+    source: Literal["generated", "glue-dir", "hub"] = option("generated", "where the examples come from")
+    glue_dir: str = option("", "a folder in the classic GLUE layout")
+    feedback: str = option("train:0.1", "what methods with feedback learn from: train:F or validation")
+    selection: str = option("train:0.1", "what picks checkpoints and grid points: train:F or validation")
+
+
+class Invocation(Options):
+    """What to do, as far as a file may say it."""
+
+    preset: str = option("tiny", "the preset to start from")
+    methods: str | list[str] = option("all", "methods to run")
+    tasks: str | list[str] = option("glue", "tasks to run")
+    seeds: str | int | list[int] = option("0", "seeds to run")
+    results: str = option("results", "the results folder")
+
+
+GROUPS: tuple[type[Options], ...] = (Study, Training, Recording, Execution, Invocation)
+Layer = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of one method: `choice` holds the keys that have several values in the grid."""
+
+    training: Training
+    options: Options
+    choice: Mapping[str, Any]
+
+
+@dataclass
+class Config:
+    """The merged layers, weakest first. `at_top` of them come from files, the rest from the command line."""
+
+    files: list[Layer] = field(default_factory=list)
+    command_line: list[Layer] = field(default_factory=list)
+
+    def group(self, kind: type[Options]) -> Any:
+        """The settings of a group that has one value for everything (not `Training`)."""
+        values = {k: v for k, v in self._flat("").items() if k in kind.model_fields}
+        for key, value in values.items():
+            listable = kind is Invocation
+            if isinstance(value, list) and not listable:
+                raise UserError(f"{key} takes one value, not {len(value)}; a grid is for hyperparameters.")
+        return kind.parse(values, "settings")
+
+    def points(self, row: str, method: type[Method], variant: Mapping[str, Any]) -> Iterator[Point]:
+        """Every grid point of a method (or of its variant `row`)."""
+        kinds = (Training, method.options_type)
+        known = {key for kind in kinds for key in kind.model_fields}
+        merged = {k: v for k, v in self._flat(method.name, row, variant).items() if k in known}
+        grid = {k: v if isinstance(v, list) else [v] for k, v in merged.items()}
+        several = [k for k, v in grid.items() if len(v) > 1]
+        for values in itertools.product(*grid.values()):
+            chosen = dict(zip(grid, values, strict=True))
+            training, options = (
+                kind.parse({k: v for k, v in chosen.items() if k in kind.model_fields}, f"method '{row}'")
+                for kind in kinds
+            )
+            yield Point(training, options, {k: _plain(training, options, k) for k in several})
+
+    def _flat(self, *names: str | Mapping[str, Any]) -> dict[str, Any]:
+        """Keys for a method and its variant: files, then the variant's own, then the command line."""
+        sections = [n for n in names if isinstance(n, str)]
+        variant = next((n for n in names if not isinstance(n, str)), {})
+        out: dict[str, Any] = {}
+        for layer in [*self.files, variant, *self.command_line]:
+            out |= {k: v for k, v in layer.items() if not isinstance(v, dict)}
+            for section in sections:
+                out |= layer.get(section, {})
+        return out
+
+    def check(self, rows: Mapping[str, type[Method]]) -> None:
+        """Refuse keys that nothing would read.
+
+        Args:
+            rows: the selected methods and variants by name.
+
+        Raises:
+            UserError: an unknown key, or one that no selected method has.
+        """
+        for layer in self.command_line:
+            for key, value in layer.items():
+                if isinstance(value, dict):
+                    _check_section(key, value)
+                else:
+                    _check_key(key, rows)
+        for layer in self.files:
+            for key, value in layer.items():
+                if isinstance(value, dict):
+                    _check_section(key, value)
+                elif not any(key in g.model_fields for g in GROUPS) and key != "description":
+                    raise unknown("key in a settings file", key, _engine_keys())
+
+
+def _plain(training: Training, options: Options, key: str) -> Any:
+    return getattr(training if key in Training.model_fields else options, key)
+
+
+def _engine_keys() -> list[str]:
+    return [key for group in GROUPS for key in group.model_fields]
+
+
+def _check_key(key: str, rows: Mapping[str, type[Method]]) -> None:
+    own = {k for method in rows.values() for k in method.options_type.model_fields}
+    if key not in _engine_keys() and key not in own:
+        raise unknown("key", key, [*_engine_keys(), *own])
+
+
+def _check_section(name: str, values: Mapping[str, Any]) -> None:
+    method = owner(name)
+    for key in values:
+        if key not in Training.model_fields and key not in method.options_type.model_fields:
+            raise unknown(f"key of method '{name}'", key, [*method.options_type.keys(), *Training.keys()])
+
+
+def owner(name: str) -> type[Method]:
+    """The method called `name`, or the one that has a variant called so."""
+    methods = METHODS.all()
+    for method in methods.values():
+        if name in method.variants:
+            return method
+    if name in methods or name in METHODS.broken:
+        return METHODS.get(name)
+    raise unknown("method", name, [*methods, *(v for m in methods.values() for v in m.variants)])
+
+
+def parse_sets(pairs: Iterable[str]) -> Layer:
+    """`["student_lr=1e-4,3e-5", "lgtm.influence=fda"]` as a layer.
+
+    Raises:
+        UserError: a pair that is not KEY=VALUE.
+    """
+    layer: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not (key and equals and text):
+            raise UserError(f"--set {pair} is not KEY=VALUE; for example --set student_lr=1e-4,3e-5.")
+        parts = [part.strip() for part in text.split(",")]
+        value: Any = parts if len(parts) > 1 else parts[0]
+        section, dot, name = key.strip().partition(".")
+        if dot:
+            layer.setdefault(section, {})[name] = value
+        else:
+            layer[section] = value
+    return layer
+
+
+def presets() -> dict[str, Path]:
+    """The presets by name."""
+    folder = Path(str(files("kdbench"))) / "presets"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_toml(path: Path) -> Layer:
+    """A settings file.
+
+    Raises:
+        UserError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}.") from None
+
+
+def assemble(command_line: Layer, folder: Path) -> Config:
+    """The layers in force in `folder`: preset, kdbench.toml, command line.
+
+    Raises:
+        UserError: an unknown preset.
+    """
+    path = folder / CONFIG_FILE
+    own = read_toml(path) if path.is_file() else {}
+    name = str(command_line.get("preset") or own.get("preset") or Invocation().preset)
+    if name not in presets():
+        raise unknown("preset", name, presets())
+    preset = dict(read_toml(presets()[name])) | {"preset": name}
+    given = {k: v for k, v in command_line.items() if v is not None}
+    if given.get("glue_dir") or own.get("glue_dir"):
+        given.setdefault("source", "glue-dir")
+    return Config(files=[preset, own], command_line=[given])

@@ -1,0 +1,112 @@
+"""Batches: which rows come when, and how they become padded tensors.
+
+Everything is a function of (seed, step), so a resumed run needs to know the step and nothing else.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kdbench.data.tokens import Tokens
+
+CHUNK = 50  # batches that are sorted by length together: padding falls from about 50 % to under 5 %
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded examples. Shapes: input_ids, attention_mask, token_type_ids [B, longest]; labels, index [B].
+
+    `index` is the row in the split that the batch was drawn from.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    token_type_ids: Tensor
+    labels: Tensor
+    index: Tensor
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """What the network's forward takes."""
+        return {
+            "input_ids": self.input_ids,
+            "attention_mask": self.attention_mask,
+            "token_type_ids": self.token_type_ids,
+        }
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device) -> Batch:
+    """Pad `rows` to the longest of them."""
+    lengths = tokens.lengths[rows]
+    ids = np.zeros((len(rows), int(lengths.max())), np.int64)
+    types = np.zeros_like(ids)
+    for i, row in enumerate(rows):
+        span = slice(tokens.starts[row], tokens.starts[row + 1])
+        ids[i, : lengths[i]] = tokens.ids[span]
+        types[i, : lengths[i]] = tokens.types[span]
+    mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
+    arrays = (ids, mask, types, tokens.labels[rows], rows)
+    return Batch(*(torch.from_numpy(np.ascontiguousarray(a)).to(device, non_blocking=True) for a in arrays))
+
+
+class Stream:
+    """An endless, seeded sequence of batches over some rows of a split.
+
+    Each epoch is a random permutation, cut into chunks that are sorted by length; the batches are then shuffled.
+
+    Args:
+        tokens: the split.
+        rows: which of its rows take part [n].
+        name: tells streams with the same seed apart (`train`, `feedback`).
+    """
+
+    def __init__(
+        self, tokens: Tokens, rows: NDArray[np.int64], batch_size: int, seed: int, name: str, device: torch.device
+    ) -> None:
+        self.tokens, self.rows, self.batch_size, self.device = tokens, rows, batch_size, device
+        self._entropy = [seed, zlib.crc32(name.encode())]
+        self._epoch = -1
+        self._order: list[NDArray[np.int64]] = []
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def at(self, step: int) -> Batch:
+        """The batch of step `step` (0-based)."""
+        epoch, position = divmod(step, self.batches_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._plan(epoch)
+        return collate(self.tokens, self._order[position], self.device)
+
+    def _plan(self, epoch: int) -> list[NDArray[np.int64]]:
+        generator = np.random.default_rng([*self._entropy, epoch])
+        rows = generator.permutation(self.rows)
+        lengths = self.tokens.lengths
+        chunks = [rows[i : i + CHUNK * self.batch_size] for i in range(0, len(rows), CHUNK * self.batch_size)]
+        ordered = np.concatenate([chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in chunks])
+        cuts = [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
+        return [cuts[i] for i in generator.permutation(len(cuts))]
+
+
+def by_length(tokens: Tokens, rows: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
+    """Rows in batches of like length, for passes in which order does not matter."""
+    ordered = rows[np.argsort(tokens.lengths[rows], kind="stable")]
+    for start in range(0, len(ordered), batch_size):
+        yield ordered[start : start + batch_size]
+
+
+def first_rows(rows: NDArray[np.int64], count: int, seed: Sequence[int]) -> NDArray[np.int64]:
+    """`count` of `rows`, drawn once, sorted: a fixed probe."""
+    drawn = np.random.default_rng(list(seed)).permutation(rows)[:count]
+    return np.sort(drawn)

@@ -1,0 +1,86 @@
+"""The four roles of data: train, feedback, selection, report.
+
+A method is handed train and, where it declares so, feedback. Selection (which checkpoint, which grid point) and report
+(the number in the table) stay with the runner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.errors import UserError
+from kdbench.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a split of the source data."""
+
+    split: str
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who gets what. `feedback` is None for methods that do not learn from it."""
+
+    train: Part
+    feedback: Part | None
+    selection: Part
+    report: tuple[Part, ...]
+
+
+def held_out_share(protocol: str, role: str) -> float:
+    """The share of train that `train:F` holds out; 0 for `validation`.
+
+    Raises:
+        UserError: anything else.
+    """
+    if protocol == "validation":
+        return 0.0
+    try:
+        kind, _, share = protocol.partition(":")
+        if kind == "train" and 0 < float(share) < 0.5:
+            return float(share)
+    except ValueError:
+        pass
+    raise UserError(
+        f"--{role} {protocol} is not valid; give 'validation', or 'train:F' with a share F of the training set "
+        f"between 0 and 0.5, such as train:0.1."
+    )
+
+
+def assign(spec: RunSpec, sizes: Mapping[str, int], report_splits: tuple[str, ...]) -> Roles:
+    """Divide the source's splits among the roles, the same way for every method and seed.
+
+    A slice of train that is held out for selection is lost to every method alike; the slice for feedback is taken only
+    from methods that learn from it, so all have seen the same labelled examples.
+    """
+    limit = spec.training.train_rows or sizes["train"]
+    rows = np.random.default_rng([spec.training.split_seed, 20230]).permutation(sizes["train"])[:limit]
+    selection_share = held_out_share(spec.selection, "selection")
+    cut = round(selection_share * len(rows))
+    held, rest = rows[:cut], rows[cut:]
+    report = tuple(Part(name, np.arange(sizes[name])) for name in report_splits)
+    feedback = None
+    if spec.feedback is not None:
+        share = held_out_share(spec.feedback, "feedback")
+        slice_end = round(share * len(rows))
+        feedback = Part("train", np.sort(rest[:slice_end])) if share else report[0]
+        rest = rest[slice_end:]
+    selection = Part("train", np.sort(held)) if selection_share else report[0]
+    roles = Roles(Part("train", np.sort(rest)), feedback, selection, report)
+    _refuse_empty(roles, spec)
+    return roles
+
+
+def _refuse_empty(roles: Roles, spec: RunSpec) -> None:
+    parts: dict[str, Any] = {"train": roles.train, "feedback": roles.feedback, "selection": roles.selection}
+    for role, part in parts.items():
+        if part is not None and not len(part.rows):
+            raise UserError(f"Task '{spec.task}' leaves no rows for {role}; hold out a larger share or add data.")

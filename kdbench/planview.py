@@ -1,0 +1,73 @@
+"""What a dry run shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+from kdbench.plan import Plan
+from kdbench.store import Store
+
+MANY = 40
+
+
+def show(plan: Plan, store: Store, console: Console) -> None:
+    """The settings, the graph of runs as a tree from what is needed to what needs it, and the counts."""
+    done = {run for run, spec in plan.runs.items() if store.run(run).is_done(spec.snapshots)}
+    _settings(plan, console)
+    if len(plan.runs) <= MANY:
+        console.print(_tree(plan, done))
+    else:
+        console.print(_counts(plan, done))
+    shared = plan.shared()
+    console.print(
+        f"{len(plan.runs)} runs for {len(plan.cells)} cells: {len(done)} done, {len(plan.runs) - len(done)} to train; "
+        f"{len(shared)} of them serve {sum(shared.values())} others."
+    )
+    for run, count in sorted(shared.items(), key=lambda item: -item[1])[:MANY]:
+        console.print(f"  {run} is trained once for {count} runs", highlight=False)
+
+
+def _settings(plan: Plan, console: Console) -> None:
+    study = plan.study
+    console.print(f"preset {plan.preset}: {study.teacher} teaches {study.student}, data {study.glue_dir or study.source}")
+    console.print(f"feedback from {study.feedback}, selection on {study.selection}, report on validation")
+    first = next(iter(plan.runs.values())).training
+    varied = {key: sorted({str(c.choice[key]) for c in plan.cells if key in c.choice}) for c in plan.cells for key in c.choice}
+    for key, value in first.model_dump().items():
+        if key not in varied and key not in ("student_lr", "teacher_lr"):
+            console.print(f"  {key} = {value}", end="", highlight=False)
+    console.print()
+    rates = sorted({s.training.student_lr for s in plan.runs.values() if s.id in {c.run for c in plan.cells}})
+    teachers = sorted({s.training.teacher_lr for s in plan.runs.values() if s.training.teacher_lr})
+    console.print(f"  student_lr = {rates}  teacher_lr (trained along) = {teachers}", highlight=False)
+
+
+def _tree(plan: Plan, done: set[str]) -> Tree:
+    children: dict[str, list[str]] = {}
+    for run, spec in plan.runs.items():
+        for parent in spec.needs.values():
+            children.setdefault(parent, []).append(run)
+    tree = Tree("runs", hide_root=True)
+
+    def grow(branch: Tree, run: str) -> None:
+        node = branch.add(f"{run}{'  (done)' if run in done else ''}", highlight=False)
+        for child in children.get(run, []):
+            grow(node, child)
+
+    for run, spec in plan.runs.items():
+        if not spec.needs:
+            grow(tree, run)
+    return tree
+
+
+def _counts(plan: Plan, done: set[str]) -> Table:
+    table = Table("task", "method", "runs", "done", box=None)
+    counts = Counter((spec.task, spec.method) for spec in plan.runs.values())
+    finished = Counter((plan.runs[run].task, plan.runs[run].method) for run in done)
+    for (task, method), count in sorted(counts.items()):
+        table.add_row(task, method, str(count), str(finished[task, method]))
+    return table

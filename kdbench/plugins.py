@@ -1,0 +1,10 @@
+"""The two kinds of plugin: methods and tasks."""
+
+from __future__ import annotations
+
+from kdbench.method import Method
+from kdbench.registry import Registry
+from kdbench.task import Task
+
+METHODS: Registry[Method] = Registry("method", "kdbench.methods", Method)
+TASKS: Registry[Task] = Registry("task", "kdbench.tasks", Task)  # type: ignore[type-abstract]

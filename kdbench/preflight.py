@@ -1,0 +1,71 @@
+"""What can be known to fail before anything is trained."""
+
+from __future__ import annotations
+
+from kdbench.errors import UserError
+from kdbench.plan import Plan
+from kdbench.plugins import METHODS
+from kdbench.settings import Execution
+from kdbench.spec import ModelRef, RunSpec
+from kdbench.training import workbench
+
+
+def check(plan: Plan, execution: Execution) -> None:
+    """Look at the device, fetch models and data that the user asked for, and see that networks fit each other.
+
+    Raises:
+        UserError: one sentence about the first thing that cannot work.
+    """
+    _check_device(execution.device)
+    for spec in plan.runs.values():
+        data = workbench.data(spec.task, spec.data)
+        for split in ("train", *workbench.task(spec.task).report_splits):
+            if split not in data.splits or not len(data.splits[split]):
+                raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
+        _check_fit(plan, spec, tuple(data.vocabulary))
+
+
+def check_local(plan: Plan) -> None:
+    """The part of `check` that needs nothing from the hub; a dry run can afford it."""
+    for spec in plan.runs.values():
+        refs = [spec.student, *_others(plan, spec).values()]
+        if spec.data.source != "hub" and not any(_on_hub(ref) for ref in refs):
+            _check_fit(plan, spec, tuple(workbench.data(spec.task, spec.data).vocabulary))
+
+
+def _on_hub(ref: ModelRef) -> bool:
+    return ref.fingerprint.startswith("hub/")
+
+
+def _others(plan: Plan, spec: RunSpec) -> dict[str, ModelRef]:
+    """The networks that the student meets, by role."""
+    others = {role: plan.runs[run].student for role, run in spec.needs.items()}
+    return others if spec.teacher is None else {**others, "teacher": spec.teacher}
+
+
+def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
+    student = workbench.shape(spec.student, vocabulary)
+    others = {role: workbench.shape(ref, vocabulary) for role, ref in _others(plan, spec).items()}
+    for role, other in others.items():
+        if other.vocabulary != student.vocabulary:
+            raise UserError(
+                f"Method '{spec.method}' gives student and {role} the same tokens, but {student.name} and {other.name} "
+                f"have different vocabularies; choose two models with one tokenizer."
+            )
+    if problem := METHODS.get(spec.method).misfit(spec, student, others):
+        raise UserError(f"Method '{spec.method}' cannot teach {student.name}: {problem}")
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        device = torch.device(name if name != "auto" else "cpu")
+    except RuntimeError:
+        raise UserError(f"--device {name} is not valid; give auto, cpu, cuda or cuda:N.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {name} is not supported; give auto, cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs; give --device cpu or auto.")
+
+

@@ -1,0 +1,23 @@
+"""What a person sees while runs train."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Watcher(Protocol):
+    """Told by the runner how a run goes."""
+
+    def started(self, run_id: str, step: int, total: int) -> None:
+        """A run begins, or goes on at `step`."""
+
+    def stepped(self, step: int, loss: float | None, score: float | None) -> None:
+        """A step is finished; `score` is the last one on the selection split, in per cent."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def started(self, run_id: str, step: int, total: int) -> None: ...
+
+    def stepped(self, step: int, loss: float | None, score: float | None) -> None: ...

@@ -1,0 +1,48 @@
+"""The settings of a training that are not a method's own."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from kdbench.options import Options, option
+
+
+class Training(Options):
+    """How a run is trained. Every one of these can change a result, so all are part of a run's identity."""
+
+    student_lr: float = option(5e-5, "peak learning rate of the trained student", source="LGTM Table 5", gt=0)
+    teacher_lr: float | None = option(
+        3e-5, "peak learning rate of the teacher, fine-tuned alone or trained along", source="LGTM App. D", gt=0
+    )
+    epochs: int = option(6, "passes over the training set", source="LGTM Table 5", ge=1)
+    batch_size: int = option(32, "examples in a batch", source="LGTM Table 5", ge=1)
+    max_length: int = option(128, "longest input, in tokens", source="LGTM Table 5", ge=8)
+    warmup: float = option(0.0, "share of the steps with rising learning rate", source="LGTM code", ge=0, lt=1)
+    weight_decay: float = option(0.0, "AdamW's decoupled weight decay", source="LGTM code", ge=0)
+    adam_eps: float = option(1e-6, "AdamW's epsilon, added to the uncorrected root", source="LGTM code", gt=0)
+    max_grad_norm: float = option(0.0, "clip gradients to this norm; 0 does not clip", source="LGTM code", ge=0)
+    eval_every: int = option(
+        0, "steps between evaluations, at least one an epoch and the last step; 0 is once an epoch", ge=0
+    )
+    train_rows: int = option(0, "train on this many rows only (drawn once per task); 0 is all", ge=0)
+    split_seed: int = option(0, "which rows of train are held out for feedback and selection", ge=0)
+    precision: Literal["fp32", "fp32-fast", "bf16"] = option(
+        "fp32", "fp32: plain float32; fp32-fast: torch's 'medium' float32 product; bf16: autocast"
+    )
+    attention: Literal["eager", "sdpa"] = option("eager", "attention kernel; forward-mode derivatives need eager")
+
+
+class Recording(Options):
+    """What a run writes down beside its result. None of these can change a result."""
+
+    probe_size: int = option(2048, "training rows on which the entropy gap is measured", source="LGTM Fig. 5, 6", ge=0)
+    influence_samples: int = option(64, "training rows whose influence is followed", source="LGTM Fig. 4", ge=0)
+    influence_points: int = option(140, "how many times in a run the influence is measured", ge=0)
+
+
+class Execution(Options):
+    """Where and how a run is carried out. None of these can change a result or a log."""
+
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    threads: int = option(0, "CPU threads; 0 leaves it to torch", ge=0)
+    checkpoint_seconds: float = option(60.0, "seconds between checkpoints", ge=0)

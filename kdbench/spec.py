@@ -1,0 +1,81 @@
+"""A run, described completely before it starts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from kdbench.settings import Training
+from kdbench.task import DataLocation, Source
+
+IDENTITY_VERSION = 1
+
+
+class ModelRef(BaseModel):
+    """A network to start from: what the user called it, and a fingerprint of what it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str  # `tiny-4x64`, `minilm`, `minilm:1+3+5`, a folder, or a hub name
+    fingerprint: str
+
+
+class DataRef(BaseModel):
+    """A task's examples: where they lie, and a fingerprint of what they are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Source
+    path: str | None
+    fingerprint: str
+
+    @property
+    def location(self) -> DataLocation:
+        return DataLocation(self.source, Path(self.path) if self.path else None)
+
+
+class RunSpec(BaseModel):
+    """One training, frozen and fully resolved.
+
+    A field that the method does not use is None, so that it cannot tell two equal runs apart.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    method_version: int
+    task: str
+    seed: int
+    data: DataRef
+    student: ModelRef  # the network that the run is for
+    teacher: ModelRef | None  # a pre-trained network that is trained along
+    selection: str  # what picks the checkpoint and the grid point: `train:F` or `validation`
+    feedback: str | None  # what the method may learn from beside train: `train:F` or `validation`
+    training: Training
+    options: dict[str, Any]
+    needs: dict[str, str] = {}  # role -> id of the run that must be done first
+    snapshots: tuple[float, ...] = ()  # also keep the student at these shares of the training; not identity
+
+    def identity(self) -> dict[str, Any]:
+        """Exactly what can change the result: no paths, no names for the same thing, nothing about recording."""
+        value = self.model_dump(mode="json", exclude={"snapshots"})
+        value["data"] = self.data.fingerprint
+        value["student"] = self.student.fingerprint
+        value["teacher"] = self.teacher.fingerprint if self.teacher else None
+        return value | {"identity_version": IDENTITY_VERSION}
+
+    @cached_property
+    def id(self) -> str:
+        """A readable name whose last part is the hash of `identity()`."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return f"{self.task}-{self.method}-s{self.seed}-{digest}"
+
+    def derive(self, **changes: Any) -> RunSpec:
+        """A copy for a run that this one needs: changed fields, no needs of its own yet."""
+        return self.model_copy(update={"needs": {}, "snapshots": (), **changes})

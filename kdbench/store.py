@@ -1,0 +1,183 @@
+"""The results folder: one folder a run, one file a sweep. Data, never code."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kdbench.errors import UserError, unknown
+from kdbench.files import read_json, write_json
+from kdbench.spec import RunSpec
+
+FORMAT = 1
+Status = Literal["pending", "running", "interrupted", "failed", "done"]
+
+
+class State(BaseModel):
+    """How a run stands. Only `status` is ever decided upon; the rest is for people."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    status: Status = "pending"
+    step: int = 0
+    total: int = 0
+    loss: float | None = None
+    score: float | None = None
+    kind: str = ""  # of a failure
+    message: str = ""
+    started: float = 0.0
+    updated: float = 0.0
+    host: str = ""
+    pid: int = 0
+
+
+class RunFolder:
+    """Everything that one run leaves behind.
+
+    spec.json, state.json, environment.json, series.jsonl while and after it trains; result.json, cost.json,
+    predictions.safetensors and model/ when it is done; checkpoint.safetensors and best.safetensors until then.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.id = path.name
+        self.series = path / "series.jsonl"
+        self.checkpoint = path / "checkpoint.safetensors"
+        self.best = path / "best.safetensors"
+        self.model = path / "model"
+        self.predictions = path / "predictions.safetensors"
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """The spec as stored.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        try:
+            return RunSpec.model_validate(read_json(self.path / "spec.json"))
+        except (ValidationError, OSError):
+            raise UserError(f"{self.path}/spec.json is not a run of this version; delete the folder.") from None
+
+    def begin(self, spec: RunSpec, environment: dict[str, Any]) -> None:
+        write_json(self.path / "spec.json", spec.model_dump(mode="json"))
+        write_json(self.path / "environment.json", environment)
+
+    def state(self) -> State:
+        """The stored state; a run that says it is running but that nobody holds is interrupted."""
+        try:
+            state = State.model_validate(read_json(self.path / "state.json"))
+        except (OSError, ValidationError, UserError):
+            return State()
+        if state.status == "running" and not self.is_held():
+            state.status = "interrupted"
+        return state
+
+    def set_state(self, status: Status, **values: Any) -> None:
+        state = State(status=status, updated=time.time(), host=socket.gethostname(), pid=os.getpid(), **values)
+        write_json(self.path / "state.json", state.model_dump(mode="json"))
+
+    def is_done(self, snapshots: tuple[float, ...] = ()) -> bool:
+        """Whether the result is there, and the snapshots that somebody needs."""
+        return (
+            self.state().status == "done"
+            and (self.path / "result.json").exists()
+            and all(self.snapshot(share).is_dir() for share in snapshots)
+        )
+
+    def snapshot(self, share: float) -> Path:
+        """Where the student at `share` of the training is kept."""
+        return self.path / "snapshots" / f"{share:.4f}"
+
+    def result(self) -> dict[str, Any]:
+        value: dict[str, Any] = read_json(self.path / "result.json")
+        return value
+
+    def cost(self) -> dict[str, Any]:
+        value: dict[str, Any] = read_json(self.path / "cost.json")
+        return value
+
+    def environment(self) -> dict[str, Any]:
+        value: dict[str, Any] = read_json(self.path / "environment.json")
+        return value
+
+    def lock(self) -> FileLock:
+        """Held by the process that trains the run."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.path / "lock")
+
+    def is_held(self) -> bool:
+        try:
+            with self.lock().acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+
+class Store:
+    """A results folder.
+
+    Args:
+        root: the folder; made when `create` and absent.
+
+    Raises:
+        UserError: it was written by a version that this one does not understand, or it is no results folder.
+    """
+
+    def __init__(self, root: Path, *, create: bool = True) -> None:
+        self.root = root
+        self.runs_folder, self.sweeps_folder, self.cache = root / "runs", root / "sweeps", root / "cache"
+        marker = root / "store.json"
+        if root.exists() and not root.is_dir():
+            raise UserError(f"The results folder {root} is a file; give another with --results DIR.")
+        if marker.exists():
+            found = read_json(marker)
+            version = found.get("format") if isinstance(found, dict) else None
+            if version != FORMAT:
+                raise UserError(
+                    f"The results folder {root} has format {version}, this kdbench reads format {FORMAT}; "
+                    f"give another folder with --results DIR."
+                )
+        elif create:
+            write_json(marker, {"format": FORMAT})
+
+    def run(self, run_id: str) -> RunFolder:
+        return RunFolder(self.runs_folder / run_id)
+
+    def runs(self) -> Iterator[RunFolder]:
+        """All runs, by name."""
+        if self.runs_folder.is_dir():
+            for path in sorted(self.runs_folder.iterdir()):
+                if (path / "spec.json").exists():
+                    yield RunFolder(path)
+
+    def find(self, text: str) -> RunFolder:
+        """The one run whose name contains `text`.
+
+        Raises:
+            UserError: none or several do.
+        """
+        names = [run.id for run in self.runs()]
+        found = [text] if text in names else [name for name in names if text in name]
+        if len(found) == 1:
+            return self.run(found[0])
+        if found:
+            raise UserError(f"'{text}' could be {', '.join(found[:8])}{' ...' * (len(found) > 8)}; give more of the name.")
+        raise unknown("run", text, names[:12])
+
+    def sweeps(self) -> list[dict[str, Any]]:
+        """What was asked for, oldest first."""
+        files = sorted(self.sweeps_folder.glob("*.json")) if self.sweeps_folder.is_dir() else []
+        return sorted((read_json(file) for file in files), key=lambda sweep: str(sweep["created"]))
+
+    def add_sweep(self, sweep_id: str, sweep: dict[str, Any]) -> None:
+        """Remember what was asked for; asking again for the same replaces it."""
+        write_json(self.sweeps_folder / f"{sweep_id}.json", sweep)

@@ -1,0 +1,89 @@
+"""What a task is: labels, metrics, and where its examples come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+Source = Literal["generated", "glue-dir", "hub"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split, column by column; row `i` of every column belongs together.
+
+    `text_b` is None for single-sentence tasks. `labels` are class indices, -1 where the split is unlabelled.
+    """
+
+    text_a: Sequence[str]
+    text_b: Sequence[str] | None
+    labels: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class DataLocation:
+    """Where a task's examples are read from: made by the project, a folder in the classic GLUE layout, or the hub."""
+
+    source: Source
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """All splits of a task.
+
+    `vocabulary` lists the words of made data, so that a model built from a configuration can know them;
+    it is empty for real data.
+    """
+
+    splits: Mapping[str, Examples]
+    vocabulary: Sequence[str] = field(default=())
+
+
+class Task(ABC):
+    """A text-classification task. Subclass it in a file of its own in `tasks/`, or in a package of yours."""
+
+    name: ClassVar[str] = ""  # set by the registry: the file's (or the entry point's) name
+    title: ClassVar[str]  # as tables print it
+    group: ClassVar[str] = ""  # `--tasks GROUP` selects all tasks of a group
+    position: ClassVar[int] = 1000  # column order in the tables
+    labels: ClassVar[tuple[str, ...]]  # label words; their order is the class index
+    metrics: ClassVar[tuple[str, ...]]  # the first one selects checkpoints and grid points
+    report_splits: ClassVar[tuple[str, ...]] = ("validation",)
+    official_rows: ClassVar[Mapping[str, int]] = {}  # rows of the published splits, where there is a publication
+
+    @abstractmethod
+    def load(self, location: DataLocation) -> TaskData:
+        """Read the splits `train` and `report_splits` (all labelled).
+
+        Raises:
+            UserError: a file is missing or malformed (naming file, line and what was expected).
+        """
+
+    @abstractmethod
+    def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+        """Every one of `metrics`, as a fraction between 0 and 1."""
+
+    def fingerprint(self, location: DataLocation) -> str:
+        """A hash that changes exactly when an example does, wherever the examples lie."""
+        return fingerprint(self.load(location))
+
+
+def fingerprint(data: TaskData) -> str:
+    """sha256 over the split names and every row, in order."""
+    digest = hashlib.sha256()
+    for name in sorted(data.splits):
+        split = data.splits[name]
+        digest.update(json.dumps([name, split.text_b is not None]).encode())
+        second = split.text_b if split.text_b is not None else [""] * len(split)
+        for row in zip(split.text_a, second, split.labels, strict=True):
+            digest.update(json.dumps(row, ensure_ascii=False).encode())
+    return digest.hexdigest()[:16]

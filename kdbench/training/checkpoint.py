@@ -1,0 +1,76 @@
+"""The state of an unfinished run in one file, whole or absent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from kdbench.files import replacing
+
+if TYPE_CHECKING:
+    from kdbench.method import Method
+    from kdbench.training.lab import Lab
+
+
+@dataclass
+class Progress:
+    """How far a run has come, in plain numbers."""
+
+    step: int = 0  # finished steps
+    best_step: int = 0
+    best_score: float | None = None
+    feedback_used: int = 0
+    seconds: float = 0.0  # of training, over all processes that took part
+    learners: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def save(path: Path, progress: Progress, lab: Lab, method: Method) -> None:
+    """Write all networks, optimisers and the method's own state. Random states need no saving: each step seeds anew."""
+    tensors = {f"method/{k}": v for k, v in method.state().items()}
+    progress.feedback_used = lab.feedback_used
+    for name, learner in lab.learners.items():
+        part, progress.learners[name] = learner.state()
+        tensors |= {f"learner/{name}/{k}": v for k, v in part.items()}
+    store(path, tensors, asdict(progress))
+
+
+def load(path: Path, lab: Lab, method: Method) -> Progress:
+    """Take back what `save` wrote; a fresh `Progress` when there is no file or it is damaged."""
+    try:
+        tensors, numbers = read(path)
+        progress = Progress(**numbers)
+    except Exception:  # absent, cut short or foreign: the run starts over, which costs time and loses nothing
+        return Progress()
+    for name, learner in lab.learners.items():
+        start = f"learner/{name}/"
+        part = {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
+        learner.load_state(part, progress.learners[name])
+    method.load_state({k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")})
+    lab.feedback_used = progress.feedback_used
+    return progress
+
+
+def store(path: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+    """A safetensors file with numbers in its header."""
+    with replacing(path) as temporary:
+        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, {"numbers": json.dumps(numbers)})
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `store` wrote."""
+    with safe_open(path, "pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(file.metadata()["numbers"])
+
+
+def free(device: torch.device) -> None:
+    """Give memory back between two runs of one process."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

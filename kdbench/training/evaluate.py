@@ -1,0 +1,67 @@
+"""Forward passes without gradients over many rows, and what is read off them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kdbench.data.batches import by_length, collate
+from kdbench.data.splits import Part
+from kdbench.data.tokens import Tokens
+from kdbench.task import Task
+
+EVAL_BATCH = 64
+
+
+@torch.no_grad()
+def all_logits(module: nn.Module, tokens: Tokens, rows: NDArray[np.int64], device: torch.device) -> Tensor:
+    """Logits in eval mode, in the order of `rows` [n, C], float32 on the CPU."""
+    before = module.training
+    module.eval()
+    places = {int(row): i for i, row in enumerate(rows)}
+    out: Tensor | None = None
+    for some in by_length(tokens, rows, EVAL_BATCH):
+        logits = module(**collate(tokens, some, device).inputs).logits.float().cpu()
+        if out is None:
+            out = torch.empty(len(rows), logits.shape[1])
+        out[[places[int(row)] for row in some]] = logits
+    module.train(before)
+    assert out is not None, "no rows to evaluate"
+    return out
+
+
+def measure(task: Task, logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """The task's metrics and the mean cross-entropy (`loss`, in nats)."""
+    scores = task.score(logits.argmax(1).tolist(), labels.tolist())
+    return {**scores, "loss": float(functional.cross_entropy(logits, labels))}
+
+
+def labels_of(tokens: Tokens, part: Part) -> Tensor:
+    return torch.from_numpy(tokens.labels[part.rows])
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """H = -sum p ln p of each row, in nats [n]."""
+    logp = logits.double().log_softmax(1)
+    return -(logp.exp() * logp).sum(1)
+
+
+def gaps(student: Tensor, teacher: Tensor) -> Mapping[str, float]:
+    """How much surer of itself the teacher is (LGTM, Figures 5 and 6; no formula there).
+
+    The entropy gap is mean H(S) - H(T); the sharpness gap (PESF-KD) is mean logsumexp(t) - mean logsumexp(s).
+    """
+    gap = entropy(student) - entropy(teacher)
+    sharpness = teacher.double().logsumexp(1).mean() - student.double().logsumexp(1).mean()
+    return {
+        "entropy_student": float(entropy(student).mean()),
+        "entropy_teacher": float(entropy(teacher).mean()),
+        "entropy_gap": float(gap.mean()),
+        "entropy_gap_abs": float(gap.abs().mean()),
+        "sharpness_gap": float(sharpness),
+    }

@@ -1,0 +1,40 @@
+"""A network that teaches and does not learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.data.batches import Batch
+from kdbench.data.splits import Part
+from kdbench.data.tokens import Tokens
+from kdbench.training.evaluate import all_logits
+
+
+class Frozen:
+    """A network in eval mode, without gradients.
+
+    Its logits on the training rows are computed once, in one pass over batches of like length, and then looked up by
+    row: the network is not in the student's step at all. The pass is a function of weights and data alone, so a
+    resumed run looks up the same numbers.
+    """
+
+    def __init__(self, module: nn.Module, tokens: Tokens, part: Part, device: torch.device) -> None:
+        self.module = module.to(device).eval().requires_grad_(False)
+        self._tokens, self._part, self._device = tokens, part, device
+        self._known: Tensor | None = None
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Logits of a training batch [B, C], looked up."""
+        if self._known is None:
+            values = all_logits(self.module, self._tokens, self._part.rows, self._device)
+            self._known = torch.zeros(len(self._tokens), values.shape[1], device=self._device)
+            self._known[torch.from_numpy(self._part.rows).to(self._device)] = values.to(self._device)
+        return self._known[batch.index]
+
+    @torch.no_grad()
+    def outputs(self, batch: Batch, **more: Any) -> Any:
+        """The network's full output on any batch, computed; `output_hidden_states=True` adds the hidden states."""
+        return self.module(**batch.inputs, **more)

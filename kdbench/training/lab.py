@@ -1,0 +1,131 @@
+"""What a method is handed: its networks, its data, a place to write down numbers. Nothing else."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdbench.data.batches import Batch, Stream, collate
+from kdbench.data.splits import Part
+from kdbench.data.tokens import Tokens
+from kdbench.spec import ModelRef, RunSpec
+from kdbench.training.frozen import Frozen
+from kdbench.training.learner import Learner, zero_head
+
+
+@dataclass(frozen=True)
+class Sources:
+    """How networks are made; the runner fills this in.
+
+    `fresh` builds a network from a model reference, `trained` loads the student that a needed run left behind,
+    at the end (best on selection) or at one of its snapshots.
+    """
+
+    fresh: Callable[[ModelRef], nn.Module]
+    trained: Callable[[str, float | None], nn.Module]
+
+
+class Lab:
+    """A method's window on its run.
+
+    Attributes:
+        step: the step that is being made (0-based); total_steps: how many there are.
+        num_labels: classes of the task.
+        probe: some fixed training rows whose influence is followed, or None.
+    """
+
+    def __init__(
+        self, spec: RunSpec, sources: Sources, tokens: Tokens, train: Part, feedback: Stream | None,
+        num_labels: int, total_steps: int, device: torch.device,
+    ) -> None:  # fmt: skip
+        self.spec, self.num_labels, self.total_steps, self.device = spec, num_labels, total_steps, device
+        self.step = 0
+        self.probe: Batch | None = None
+        self.probe_every = 0
+        self.learners: dict[str, Learner] = {}
+        self.frozen_networks: dict[str, Frozen] = {}
+        self.feedback_used = 0
+        self.records: list[tuple[str, list[float]]] = []
+        self._sources, self._tokens, self._train, self._feedback = sources, tokens, train, feedback
+
+    def learner(
+        self, name: str, network: ModelRef | nn.Module, *, lr: float | None, zero_head_first: bool = False
+    ) -> Learner:
+        """A network to train. The one called `student` is evaluated and saved; `teacher` is evaluated too.
+
+        Args:
+            network: what to build, or a module at hand (from `trained`, or one of the method's own).
+            lr: the peak learning rate.
+            zero_head_first: start from a classifier of zeros.
+        """
+        if name in self.learners:
+            raise ValueError(f"the method already has a network called '{name}'")
+        if lr is None:
+            raise ValueError(f"no learning rate for '{name}'; name 'teacher_lr' in the method's `uses`")
+        module = self._seeded(name, network) if isinstance(network, ModelRef) else network
+        if zero_head_first:
+            zero_head(module)
+        made = Learner(module, lr=lr, length=self.total_steps, training=self.spec.training, device=self.device)
+        self.learners[name] = made
+        return made
+
+    def _seeded(self, name: str, ref: ModelRef) -> nn.Module:
+        """Build with randomness of its own, so that one network's size does not change another's start."""
+        seed_everything(self.spec.seed, f"build {name}")
+        return self._sources.fresh(ref)
+
+    def trained(self, role: str, snapshot: float | None = None) -> nn.Module:
+        """The student that the needed run `role` left, as a module of this method's own.
+
+        Args:
+            snapshot: a share of its training, as asked for in `needs`; None is its best checkpoint.
+        """
+        return self._sources.trained(self.spec.needs[role], snapshot)
+
+    def frozen(self, role: str, snapshot: float | None = None) -> Frozen:
+        """The student that the needed run `role` left, as a teacher that does not learn."""
+        made = Frozen(self.trained(role, snapshot), self._tokens, self._train, self.device)
+        self.frozen_networks[role] = made
+        return made
+
+    def feedback(self) -> Batch:
+        """The next feedback batch."""
+        if self._feedback is None:
+            raise PermissionError(f"method '{self.spec.method}' does not name 'feedback' in its `uses`")
+        self.feedback_used += 1
+        return self._feedback.at(self.feedback_used - 1)
+
+    @property
+    def feedback_batches(self) -> int:
+        """How many batches one pass over the feedback rows takes."""
+        return 0 if self._feedback is None else self._feedback.batches_per_epoch
+
+    @property
+    def probe_is_due(self) -> bool:
+        """Whether the influence on `probe` should be written down in this step."""
+        return self.probe is not None and self.step % self.probe_every == 0
+
+    def record(self, values: Mapping[str, Tensor]) -> None:
+        """Write down one vector a key for this step (the samples of `probe`, in order)."""
+        self.records += [(key, value.detach().flatten().tolist()) for key, value in values.items()]
+
+    def set_probe(self, count: int, points: int) -> None:
+        """Choose the probe rows; called by the runner."""
+        if count and points:
+            rows = np.sort(np.random.default_rng([self.spec.seed, 64]).permutation(self._train.rows)[:count])
+            self.probe = collate(self._tokens, rows, self.device)
+            self.probe_every = max(1, self.total_steps // points)
+
+
+def seed_everything(*parts: object) -> None:
+    """Set every generator from `parts`, so that what is drawn next is a function of them alone."""
+    sequence = np.random.SeedSequence([int.from_bytes(str(p).encode(), "little") for p in parts])
+    seed = int(sequence.generate_state(1, np.uint64)[0])
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)

@@ -1,0 +1,146 @@
+"""A network that is trained: forward passes, AdamW, a linear schedule, and its state for checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from kdbench.data.batches import Batch
+from kdbench.settings import Training
+
+BETAS = (0.9, 0.999)
+
+
+class Learner:
+    """A network with its optimiser and schedule.
+
+    The optimiser is AdamW as in the LGTM code (bias-corrected, epsilon added to the uncorrected root); the learning
+    rate rises linearly over the warm-up and falls linearly to 0.
+
+    Args:
+        module: the network; it is moved to `device`.
+        lr: the peak learning rate.
+        length: the number of updates that the schedule spans.
+    """
+
+    def __init__(self, module: nn.Module, *, lr: float, length: int, training: Training, device: torch.device) -> None:
+        self.module = module.to(device)
+        self.module.train()
+        self.lr = lr
+        self.length = length
+        self.updates = 0
+        self._since_restart = 0
+        self.adam_eps = training.adam_eps
+        self.weight_decay = training.weight_decay
+        self._warmup = training.warmup
+        self._clip = training.max_grad_norm
+        self.params = [p for p in self.module.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.params, lr=lr, betas=BETAS, eps=self.adam_eps, weight_decay=self.weight_decay, fused=True
+        )
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Class logits [B, C], float32, in the module's present mode."""
+        return self.outputs(batch).logits.float()  # type: ignore[no-any-return]
+
+    def outputs(self, batch: Batch, **more: Any) -> Any:
+        """The network's full output; `output_hidden_states=True` adds the hidden states."""
+        return self.module(**batch.inputs, **more)
+
+    def logits_at(self, params: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Class logits [B, C] with other parameters in place of the network's own, which stay untouched."""
+        return functional_call(self.module, dict(params), (), batch.inputs).logits.float()  # type: ignore[no-any-return]
+
+    def named_params(self) -> dict[str, Tensor]:
+        """The trained parameters by name, in the order of `params`."""
+        return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+
+    @contextmanager
+    def mode(self, train: bool) -> Iterator[None]:
+        """Dropout on or off within the block."""
+        before = self.module.training
+        self.module.train(train)
+        try:
+            yield
+        finally:
+            self.module.train(before)
+
+    def target(self, batch: Batch, *, train: bool = False) -> Tensor:
+        """Logits for somebody else to learn from [B, C]: no gradient, no dropout unless asked for."""
+        with torch.no_grad(), self.mode(train):
+            return self.logits(batch)
+
+    @property
+    def current_lr(self) -> float:
+        """The learning rate of the next update."""
+        warm = int(self._warmup * self.length)
+        done = self._since_restart
+        if done < warm:
+            return self.lr * (done + 1) / warm
+        return self.lr * max(0.0, (self.length - done) / max(1, self.length - warm))
+
+    def restart_schedule(self, length: int) -> None:
+        """Begin the schedule anew, over `length` updates; the optimiser's moments stay."""
+        self._since_restart, self.length = 0, length
+
+    def step(self, loss: Tensor) -> None:
+        """One update along the gradient of `loss`."""
+        step_together(loss, self)
+
+    def apply(self, gradients: Sequence[Tensor]) -> None:
+        """One update along the given gradients, in the order of `params`."""
+        for parameter, gradient in zip(self.params, gradients, strict=True):
+            parameter.grad = gradient
+        self._update()
+
+    def _update(self) -> None:
+        if self._clip:
+            nn.utils.clip_grad_norm_(self.params, self._clip)
+        group = self.optimizer.param_groups[0]
+        group["lr"] = self.current_lr
+        # torch divides the root by its bias correction before it adds epsilon; the LGTM code adds epsilon first.
+        group["eps"] = self.adam_eps / math.sqrt(1 - BETAS[1] ** (self.updates + 1))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.updates += 1
+        self._since_restart += 1
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """Everything that a resumed run needs: tensors, and plain numbers."""
+        tensors = {f"module/{k}": v for k, v in self.module.state_dict().items()}
+        for i, parameter in enumerate(self.params):
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"adam/{i}/{key}"] = value
+        return tensors, {"updates": self.updates, "since_restart": self._since_restart, "length": self.length}
+
+    def load_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, int]) -> None:
+        """Take back what `state` gave."""
+        prefix = "module/"
+        self.module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        for i, parameter in enumerate(self.params):
+            start = f"adam/{i}/"
+            saved = {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
+            if saved:
+                self.optimizer.state[parameter] = {k: v.clone().to(parameter.device) for k, v in saved.items()}
+        self.updates, self._since_restart = numbers["updates"], numbers["since_restart"]
+        self.length = numbers["length"]
+
+
+def step_together(loss: Tensor, *learners: Learner) -> None:
+    """One backward pass for several networks, then one update of each."""
+    loss.backward()  # type: ignore[no-untyped-call]
+    for learner in learners:
+        learner._update()
+
+
+def zero_head(module: nn.Module) -> None:
+    """Set the classifier to zero, so that the first prediction is uniform (ProKT; LGTM, Fig. 5)."""
+    head = module.get_submodule("classifier")
+    for parameter in head.parameters():
+        nn.init.zeros_(parameter)

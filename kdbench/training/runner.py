@@ -1,0 +1,220 @@
+"""The loop: one spec in, one result out. Knows no method and no task."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kdbench import models
+from kdbench.data.batches import Batch
+from kdbench.environment import environment
+from kdbench.errors import RunFailure, Stopped, UserError
+from kdbench.files import replacing, write_json, write_text
+from kdbench.progress import Silent, Watcher
+from kdbench.settings import Execution, Recording
+from kdbench.spec import RunSpec
+from kdbench.store import RunFolder, Store
+from kdbench.training import checkpoint
+from kdbench.training.evaluator import Evaluator
+from kdbench.training.lab import seed_everything
+from kdbench.training.series import Series
+from kdbench.training.setup import Setup, choose_device, numerics, prepare
+
+LOG_POINTS = 200  # rows of training loss in a series
+STATE_SECONDS = 2.0
+
+
+def execute(
+    spec: RunSpec, store: Store, execution: Execution, recording: Recording,
+    watcher: Watcher | None = None, should_stop: Callable[[], bool] = lambda: False,
+) -> None:  # fmt: skip
+    """Train one run to its end, going on from its checkpoint if it has one. Every executor calls this.
+
+    Raises:
+        RunFailure: the run cannot go on; its folder says why.
+        Stopped: `should_stop` said so; the run is checkpointed.
+    """
+    folder = store.run(spec.id)
+    device = choose_device(execution.device)
+    with folder.lock().acquire(timeout=0), numerics(spec, device, execution.threads):
+        if folder.is_done(spec.snapshots):  # somebody else was quicker
+            return
+        folder.begin(spec, environment(str(device)))
+        try:
+            _Run(folder, store, spec, execution, recording, watcher or Silent(), should_stop).train()
+        except Stopped:
+            raise
+        except Exception as error:
+            raise _failed(folder, error) from error
+        finally:
+            checkpoint.free(device)
+
+
+def _failed(folder: RunFolder, error: Exception) -> RunFailure:
+    """Give the failure a kind, and leave it in the run's folder."""
+    failure = error if isinstance(error, RunFailure) else RunFailure(_kind(error), f"{type(error).__name__}: {error}")
+    if failure.kind == "bug":
+        write_text(folder.path / "error.txt", "".join(traceback.format_exception(error)))
+    folder.set_state("failed", kind=failure.kind, message=str(failure))
+    return failure
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return "out-of-memory"
+    if isinstance(error, OSError):
+        return "disk"
+    return "missing-data" if isinstance(error, UserError) else "bug"
+
+
+class _Run:
+    def __init__(
+        self, folder: RunFolder, store: Store, spec: RunSpec, execution: Execution, recording: Recording,
+        watcher: Watcher, should_stop: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self.folder, self.spec, self.execution, self.watcher = folder, spec, execution, watcher
+        self.should_stop = should_stop
+        self.started = time.time()
+        self.setup: Setup = prepare(spec, store, execution, recording)
+        self.lab, self.method = self.setup.lab, self.setup.method
+        self.progress = checkpoint.load(folder.checkpoint, self.lab, self.method)
+        self.series = Series(folder.series, self.progress.step, self.setup.train.batches_per_epoch)
+        self.evaluator = Evaluator(self.setup, self.series, recording.probe_size)
+        self.log_every = max(1, self.setup.total_steps // LOG_POINTS)
+        self.pending: list[tuple[int, Tensor, Batch]] = []
+        self.loss: float | None = None
+        self.score: float | None = None
+
+    def train(self) -> None:
+        total = self.setup.total_steps
+        self.watcher.started(self.spec.id, self.progress.step, total)
+        self._tell(force=True)
+        self._clock = time.perf_counter()
+        if self.progress.step == 0:
+            self.evaluator(0)
+            self._snapshots(0)
+        while self.progress.step < total:
+            self._one_step(self.progress.step)
+            if self.should_stop():
+                self._stop()
+        self._finish()
+
+    def _one_step(self, step: int) -> None:
+        """Step `step`: seed, train, then whatever is due after it."""
+        batch = self.setup.train.at(step)
+        self.lab.step = step
+        seed_everything(self.spec.seed, "step", step)
+        logs = self.method.step(batch)
+        self.pending.append((step, logs["loss"].detach(), batch))
+        done = self.progress.step = step + 1
+        due = done % self.setup.eval_every == 0 or done == self.setup.total_steps
+        if due or done % self.log_every == 0 or self.setup.device.type == "cpu":
+            self._check_finite()
+        if done % self.log_every == 0:
+            self.series.add(done, "train", {key: float(value) for key, value in logs.items()})
+        for key, values in self.lab.records:
+            self.series.add(done, "influence", {key: values})
+        self.lab.records.clear()
+        if due:
+            self._evaluate(done)
+        self._snapshots(done)
+        self.watcher.stepped(done, self.loss, self.score)
+        self._tell()
+        self._checkpoint_if_due()
+
+    def _check_finite(self) -> None:
+        """Look at the losses since the last look, so that a GPU is not waited for at every step.
+
+        Raises:
+            RunFailure: one of them is not finite.
+        """
+        losses = torch.stack([loss for _, loss, _ in self.pending]).tolist()
+        for (step, _, batch), loss in zip(self.pending, losses, strict=True):
+            if not math.isfinite(loss):
+                rows = ", ".join(map(str, batch.index.tolist()))
+                raise RunFailure("non-finite", f"the loss is {loss} at step {step + 1}; rows of the batch: {rows}")
+        self.loss = losses[-1]
+        self.pending.clear()
+
+    def _evaluate(self, step: int) -> None:
+        score = self.evaluator(step)
+        self.score = 100 * score
+        if self.progress.best_score is None or score > self.progress.best_score:
+            self.progress.best_score, self.progress.best_step = score, step
+            student = self.lab.learners["student"].module
+            checkpoint.store(self.folder.best, student.state_dict(), {"step": step})
+
+    def _snapshots(self, step: int) -> None:
+        for share in self.spec.snapshots:
+            if step == round(share * self.setup.total_steps):
+                self._save_model(self.folder.snapshot(share))
+
+    def _save_model(self, path: Path) -> None:
+        with replacing(path) as temporary:
+            self.lab.learners["student"].module.save_pretrained(temporary)  # type: ignore[operator]
+            models.tokenizer(self.spec.student, tuple(self.setup.data.vocabulary)).save_pretrained(temporary)
+
+    def _spent(self) -> float:
+        """Seconds of training so far, over all processes."""
+        now = time.perf_counter()
+        self.progress.seconds += now - self._clock
+        self._clock = now
+        return self.progress.seconds
+
+    def _tell(self, force: bool = False) -> None:
+        """Keep the state file fresh enough for `kdbench status`."""
+        if force or time.time() - getattr(self, "_told", 0.0) > STATE_SECONDS:
+            self._told = time.time()
+            self._set_state("running")
+
+    def _set_state(self, status: str) -> None:
+        self.folder.set_state(
+            status, step=self.progress.step, total=self.setup.total_steps, loss=self.loss, score=self.score,
+            started=self.started,
+        )  # type: ignore[arg-type]  # fmt: skip
+
+    def _checkpoint_if_due(self) -> None:
+        if self._spent() - getattr(self, "_saved_at", 0.0) >= self.execution.checkpoint_seconds:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        checkpoint.save(self.folder.checkpoint, self.progress, self.lab, self.method)
+        self._saved_at = self.progress.seconds
+
+    def _stop(self) -> None:
+        self._checkpoint()
+        self._set_state("interrupted")
+        raise Stopped
+
+    def _finish(self) -> None:
+        """Measure the last and the best student, keep the best, then declare the run done."""
+        last, predictions = self.evaluator.final(), self.evaluator.predictions("last")
+        teacher = self.evaluator.teacher_final()
+        tensors, _ = checkpoint.read(self.folder.best)
+        self.lab.learners["student"].module.load_state_dict(tensors)
+        best, predictions = self.evaluator.final(), predictions | self.evaluator.predictions("best")
+        self._save_model(self.folder.model)
+        checkpoint.store(self.folder.predictions, predictions, {})
+        result = {
+            "best": {"step": self.progress.best_step, **best},
+            "last": {"step": self.progress.step, **last},
+            "teacher": teacher,
+            "rows": self._rows(),
+        }
+        write_json(self.folder.path / "result.json", result)
+        write_json(self.folder.path / "cost.json", {"train_seconds": round(self._spent(), 2), "steps": self.progress.step})
+        self._set_state("done")
+        for file in (self.folder.checkpoint, self.folder.best):
+            file.unlink(missing_ok=True)
+
+    def _rows(self) -> dict[str, int]:
+        roles = self.setup.roles
+        counts = {"train": len(roles.train.rows), "selection": len(roles.selection.rows)}
+        counts["feedback"] = len(roles.feedback.rows) if roles.feedback else 0
+        return counts | {part.split: len(part.rows) for part in roles.report}

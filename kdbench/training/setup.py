@@ -1,0 +1,110 @@
+"""Everything a run needs before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdbench import models
+from kdbench.data.batches import Stream
+from kdbench.data.splits import Part, Roles, assign
+from kdbench.data.tokens import Tokens
+from kdbench.method import Method
+from kdbench.plugins import METHODS
+from kdbench.settings import Execution, Recording
+from kdbench.spec import ModelRef, RunSpec
+from kdbench.store import Store
+from kdbench.task import Task, TaskData
+from kdbench.training import workbench
+from kdbench.training.lab import Lab, Sources, seed_everything
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run, ready to train."""
+
+    spec: RunSpec
+    task: Task
+    data: TaskData
+    roles: Roles
+    train: Stream
+    lab: Lab
+    method: Method
+    tokens: dict[str, Tokens]
+    device: torch.device
+
+    @property
+    def total_steps(self) -> int:
+        return self.lab.total_steps
+
+    @property
+    def eval_every(self) -> int:
+        per_epoch = self.train.batches_per_epoch
+        return min(self.spec.training.eval_every or per_epoch, per_epoch)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first GPU, or the CPU."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Recording) -> Setup:
+    """Load data, divide it, build the method with its networks, all seeded by the spec."""
+    task, data = workbench.task(spec.task), workbench.data(spec.task, spec.data)
+    roles = assign(spec, {name: len(split) for name, split in data.splits.items()}, task.report_splits)
+    tokens = {name: workbench.tokens(store.cache, spec, name) for name in data.splits if name in _needed(roles)}
+    device = choose_device(execution.device)
+    train = _stream(spec, tokens, roles.train, "train", device)
+    feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
+    lab = Lab(
+        spec, _sources(spec, store, data, len(task.labels)), tokens["train"], roles.train, feedback,
+        len(task.labels), spec.training.epochs * train.batches_per_epoch, device,
+    )  # fmt: skip
+    lab.set_probe(recording.influence_samples, recording.influence_points)
+    seed_everything(spec.seed, "build")
+    method = METHODS.get(spec.method)(spec, lab)
+    return Setup(spec, task, data, roles, train, lab, method, tokens, device)
+
+
+def _needed(roles: Roles) -> set[str]:
+    return {"train", roles.selection.split, *(part.split for part in roles.report)}
+
+
+def _stream(spec: RunSpec, tokens: dict[str, Tokens], part: Part, name: str, device: torch.device) -> Stream:
+    return Stream(tokens[part.split], part.rows, spec.training.batch_size, spec.seed, name, device)
+
+
+def _sources(spec: RunSpec, store: Store, data: TaskData, num_labels: int) -> Sources:
+    attention = spec.training.attention
+
+    def fresh(ref: ModelRef) -> nn.Module:
+        module: nn.Module = models.build(ref, num_labels, attention, tuple(data.vocabulary))
+        return module
+
+    def trained(run_id: str, snapshot: float | None) -> nn.Module:
+        run = store.run(run_id)
+        folder = run.model if snapshot is None else run.snapshot(snapshot)
+        module: nn.Module = models.load(folder, attention=attention)
+        return module
+
+    return Sources(fresh, trained)
+
+
+@contextmanager
+def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[Any]:
+    """The precision that the spec names, for the duration of the block."""
+    if threads:
+        torch.set_num_threads(threads)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if spec.training.precision == "fp32-fast" else "highest")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.autocast(device.type, torch.bfloat16) if spec.training.precision == "bf16" else nullcontext():
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,20 @@
+"""Fine-tuning: no distillation. It makes the teachers, and it is the student that every method should beat."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from kdbench.data.batches import Batch
+from kdbench.losses import cross_entropy
+from kdbench.method import Method
+
+
+class Finetune(Method):
+    """Cross-entropy with the labels."""
+
+    title = "Fine-tuning"
+    paper = "Devlin et al., 2019"
+    position = 0
+
+    def loss(self, batch: Batch) -> Tensor:
+        return cross_entropy(batch.labels, self.student.logits(batch))

@@ -1,0 +1,253 @@
+"""LGTM: the teacher learns to teach what lowers the student's validation loss (Ren et al., 2023).
+
+One step on a training batch z^r = (x, y) with a feedback batch z^e (Algorithm 1):
+    theta'  = theta_s - eta_s grad L_s(theta_s, theta_t, z^r)            a look-ahead, Eq. 2
+    v       = grad L_ce(y^e, S(x^e; theta'))                              where validation wants the student to go
+    w_i     = grad CE(T_i, S_i) . v                                       distillation influence, Eq. 8
+    theta_t follows L_aux and the influence term (Eq. 9, 10, 11), then theta_s follows L_s with the new teacher.
+The influence term's sign, coefficient and form differ between the paper and its code; each is an option here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BeforeValidator, StringConstraints
+from torch import Tensor
+
+from kdbench.data.batches import Batch
+from kdbench.losses import cross_entropy, dist, kl, logit_mse, soft_cross_entropy, soft_cross_entropy_each
+from kdbench.method import Method
+from kdbench.options import Options, option
+from kdbench.training.lab import Lab
+from kdbench.training.lookahead import (
+    Objective,
+    Params,
+    adam_step,
+    derivative_along,
+    displaced,
+    forward_derivative,
+    gradient,
+    norm,
+    sample_weights,
+    sgd_step,
+)
+
+Mode = Literal["train", "eval"]
+Coefficient = float | Annotated[str, StringConstraints(pattern=r"^(teacher_lr|student_lr|match_aux:\d+(\.\d+)?)$")]
+
+# What the student is taught with; each takes (teacher logits, student logits).
+STUDENT_KD: dict[str, Objective] = {"kl": kl, "dist": dist, "mse": logit_mse}
+# How the teacher is kept near the student; each takes (student logits, teacher logits).
+TEACHER_KD: dict[str, Objective] = {
+    "kl_st": kl,
+    "ce_ts": lambda s, t: soft_cross_entropy(t, s),
+    "kl_ts": lambda s, t: kl(t, s),
+}
+
+
+class LGTMOptions(Options):
+    student_ce: float = option(0.6, "alpha of the student's loss: weight of the labels", source="Eq. 1", ge=0, le=1)
+    teacher_ce: float = option(0.6, "alpha of the teacher's loss: its self-evolution", source="Eq. 11", ge=0, le=1)
+    kd_loss: Literal["kl", "dist", "mse"] = option("kl", "the student's distillation objective", source="Table 2")
+    teacher_kd: Literal["kl_st", "ce_ts", "kl_ts"] = option(
+        "kl_st", "teacher's second term: KL(S||T) as in the code, CE(T,S) as printed, KL(T||S)", source="Eq. 3, code"
+    )
+    influence: Literal["jvp", "fda", "weighted", "none"] = option(
+        "jvp", "exact directional derivative, finite difference, per-sample weights, or none", source="Eq. 9, 10"
+    )
+    influence_loss: Literal["ce_ts", "kl_st", "kd_loss"] = option(
+        "ce_ts", "the loss whose change the influence is: CE(T,S) as printed, KL(S||T) as in the code, or kd_loss"
+    )
+    influence_sign: Annotated[Literal[-1, 1], BeforeValidator(int)] = option(
+        -1, "-1 lowers the student's validation loss; +1 is Eq. 11 as printed", source="Eq. 11, code"
+    )
+    influence_coef: Coefficient = option(
+        1.0, "a number, teacher_lr, student_lr (times 1 - student_ce), or match_aux:RATIO of the gradient norms"
+    )
+    influence_scale: float = option(1.0, "a further factor of the coefficient", source="code: 1 - teacher_ce")
+    influence_teacher: Literal["shared", "eval"] = option(
+        "shared", "the influence's teacher pass: the one of the auxiliary loss, or one of its own without dropout"
+    )
+    fda_eps: float = option(1e-2, "the finite difference's epsilon", source="code", gt=0)
+    fda_eps_mode: Literal["rel", "abs"] = option("rel", "epsilon / |v|, or epsilon itself", source="code")
+    weights_via: Literal["jvp", "loop", "fda"] = option("jvp", "how `weighted` computes w_i", source="Table 3")
+    lookahead: Literal["sgd", "adam"] = option("sgd", "the look-ahead step", source="Alg. 1; code: adam")
+    precondition: bool = option(False, "with adam: carry its diagonal derivative into v, which makes it exact")
+    mode_aux: Mode = option("train", "the teacher's dropout in its auxiliary loss", source="code")
+    mode_lookahead: Mode = option("train", "the student's dropout in the look-ahead", source="code")
+    mode_val: Mode = option("eval", "the look-ahead student's dropout on feedback", source="code: train")
+    mode_influence: Mode = option("eval", "the student's dropout in the influence", source="code")
+    zero_heads: bool = option(True, "both classifiers start at zero", source="Fig. 5, ProKT")
+    update_order: Literal["teacher", "student", "simultaneous"] = option("teacher", "who moves first", source="Fig. 6")
+
+
+PRINTED = {
+    "influence": "fda", "influence_sign": 1, "teacher_kd": "ce_ts",
+    "mode_aux": "eval", "mode_lookahead": "eval", "mode_val": "eval",
+}  # fmt: skip
+RELEASED = {
+    "influence": "fda", "influence_loss": "kl_st", "influence_coef": "teacher_lr", "influence_scale": 0.4,
+    "influence_teacher": "eval", "lookahead": "adam", "student_ce": 0.0, "mode_val": "train",
+}  # fmt: skip
+
+
+class LGTM(Method):
+    """Both networks start pre-trained and learn together; feedback reaches the student only through the teacher."""
+
+    title = "LGTM"
+    paper = "Ren et al., 2023"
+    position = 11
+    uses = frozenset({"teacher", "teacher_lr", "feedback"})
+    options_type = LGTMOptions
+    options: LGTMOptions
+    variants = {
+        "lgtm_printed": ("LGTM (as printed)", PRINTED),
+        "lgtm_released": ("LGTM (released code)", RELEASED),
+        "lgtm_no_fda": ("LGTM w/o FDA", {"influence": "weighted", "weights_via": "loop"}),
+    }
+
+    def build(self, lab: Lab) -> None:
+        o, training = self.options, self.spec.training
+        self.student = lab.learner("student", self.spec.student, lr=training.student_lr, zero_head_first=o.zero_heads)
+        self.teacher = lab.learner("teacher", self.spec.teacher, lr=training.teacher_lr, zero_head_first=o.zero_heads)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        if self.options.update_order == "student":
+            loss = self._student_loss(batch, self.teacher.target(batch), self.student.logits(batch))
+            self.student.step(loss)
+            return {"loss": loss, **self._teacher_step(batch, *self._forward(batch))}
+        before = self.teacher.target(batch) if self.options.update_order == "simultaneous" else None
+        s, t = self._forward(batch)
+        logs = self._teacher_step(batch, s, t)
+        target = self.teacher.target(batch) if before is None else before
+        if self.options.mode_lookahead == "eval":
+            s = self.student.logits(batch)
+        # Else the look-ahead's forward pass serves again: only the target has changed since.
+        loss = self._student_loss(batch, target, s)
+        self.student.step(loss)  # Alg. 1 line 8
+        return {"loss": loss, **logs}
+
+    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits of both networks with their graphs: the student's for the look-ahead, the teacher's for its loss."""
+        with self.student.mode(self.options.mode_lookahead == "train"):
+            s = self.student.logits(batch)
+        with self.teacher.mode(self.options.mode_aux == "train"):
+            return s, self.teacher.logits(batch)
+
+    def _student_loss(self, batch: Batch, t: Tensor, s: Tensor) -> Tensor:
+        """Eq. 1. KL(T || S) and CE(T, S) have the same gradient for the student."""
+        alpha = self.options.student_ce
+        return alpha * cross_entropy(batch.labels, s) + (1 - alpha) * STUDENT_KD[self.options.kd_loss](t, s)
+
+    def auxiliary_loss(self, batch: Batch, s: Tensor, t: Tensor) -> Tensor:
+        """L_aux of Eq. 11."""
+        alpha = self.options.teacher_ce
+        return alpha * cross_entropy(batch.labels, t) + (1 - alpha) * TEACHER_KD[self.options.teacher_kd](s, t)
+
+    def direction(self, batch: Batch, feedback: Batch, s: Tensor, t: Tensor) -> dict[str, Tensor]:
+        """v = grad L_ce(y^e, S(x^e; theta')) at the look-ahead theta' (Alg. 1 lines 4 and 5)."""
+        o, student = self.options, self.student
+        grad = gradient(self._student_loss(batch, t.detach(), s), student.named_params(), keep_graph=True)
+        slope: Params = {}
+        if o.lookahead == "adam":
+            ahead, slope = adam_step(student, grad)
+        else:
+            ahead = sgd_step(student.named_params(), grad, student.current_lr)
+        with student.mode(o.mode_val == "train"):
+            v = gradient(cross_entropy(feedback.labels, student.logits_at(ahead, feedback)), ahead)
+        return {name: slope[name] * v[name] for name in v} if o.precondition and slope else v
+
+    def influence(self, batch: Batch, t: Tensor, v: Params) -> Tensor:
+        """The influence term as a scalar that is differentiable in the teacher's logits, without sign and coefficient."""
+        o = self.options
+        with self.student.mode(o.mode_influence == "train"):
+            if o.influence == "weighted":  # Eq. 9
+                weights = self._weights(batch, t.detach(), v)
+                return (weights * soft_cross_entropy_each(t, self.student.target(batch))).mean()
+            if o.influence == "fda":  # Eq. 10
+                eps = self._epsilon(v)
+                plus, minus = (displaced(self.student, v, e, batch) for e in (eps, -eps))
+                return (self._influence_loss(t, plus) - self._influence_loss(t, minus)) / (2 * eps)
+            return derivative_along(self._influence_loss, t, *forward_derivative(self.student, v, batch))
+
+    def _influence_loss(self, t: Tensor, s: Tensor) -> Tensor:
+        if self.options.influence_loss == "kd_loss":
+            return STUDENT_KD[self.options.kd_loss](t, s)
+        return soft_cross_entropy(t, s) if self.options.influence_loss == "ce_ts" else kl(s, t)
+
+    def _epsilon(self, v: Params) -> Tensor:
+        length = norm(v)
+        relative = self.options.fda_eps / length.clamp_min(torch.finfo(length.dtype).tiny)
+        return relative if self.options.fda_eps_mode == "rel" else torch.full_like(length, self.options.fda_eps)
+
+    def _weights(self, batch: Batch, t: Tensor, v: Params) -> Tensor:
+        """w_i of Eq. 8 [B], in one of three ways that agree."""
+        if self.options.weights_via == "jvp":
+            return sample_weights(t, *forward_derivative(self.student, v, batch))
+        if self.options.weights_via == "fda":
+            eps = self._epsilon(v)
+            plus, minus = (soft_cross_entropy_each(t, displaced(self.student, v, e, batch)) for e in (eps, -eps))
+            return (plus - minus) / (2 * eps)
+        losses = soft_cross_entropy_each(t, self.student.logits(batch))
+        each = [gradient(loss, self.student.named_params(), keep_graph=True) for loss in losses]
+        return torch.stack([torch.stack([(g[n] * v[n]).sum() for n in v]).sum() for g in each])
+
+    def _teacher_step(self, batch: Batch, s: Tensor, t: Tensor) -> dict[str, Tensor]:
+        """Eq. 11, then one update of the teacher (Alg. 1 lines 4 to 7)."""
+        aux = self.auxiliary_loss(batch, s.detach(), t)
+        if self.options.influence == "none":
+            self.teacher.step(aux)
+            return {"teacher_aux": aux}
+        v = self.direction(batch, self.lab.feedback(), s, t)
+        if self.options.influence_teacher == "eval":
+            with self.teacher.mode(False):
+                t = self.teacher.logits(batch)
+        term = self.influence(batch, t, v)
+        coefficient, ratio = self._coefficient(aux, term)
+        self.teacher.step(aux + coefficient * term)
+        if self.lab.probe_is_due and self.lab.probe is not None:
+            self._record(self.lab.probe, v, ratio)
+        return {"teacher_aux": aux, "influence": term, "v_norm": norm(v)}
+
+    def _coefficient(self, aux: Tensor, term: Tensor) -> tuple[float | Tensor, Tensor]:
+        """The signed factor of the influence term, and the ratio of gradient norms |influence| / |aux| where known."""
+        o, ratio = self.options, torch.tensor(float("nan"))
+        matched = isinstance(o.influence_coef, str) and o.influence_coef.startswith("match_aux")
+        if matched or self.lab.probe_is_due:
+            params = self.teacher.named_params()
+            lengths = [norm(gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
+            ratio = lengths[0] / lengths[1].clamp_min(1e-30)
+        sign = o.influence_sign * o.influence_scale
+        if isinstance(o.influence_coef, float):
+            return sign * o.influence_coef, ratio * abs(o.influence_coef * o.influence_scale)
+        if matched:
+            wanted = float(o.influence_coef.partition(":")[2])
+            return sign * wanted / ratio.clamp_min(1e-30), torch.tensor(wanted)
+        rates: Mapping[str, float] = {
+            "teacher_lr": self.teacher.current_lr,
+            "student_lr": self.student.current_lr * (1 - o.student_ce),  # with -1: the exact meta-gradient
+        }
+        rate = rates[o.influence_coef]
+        return sign * rate, ratio * rate * o.influence_scale
+
+    def _record(self, probe: Batch, v: Params, ratio: Tensor) -> None:
+        """The influence of the probe samples, between the two updates (Figures 3 and 4)."""
+        with self.student.mode(False):
+            z, dz = forward_derivative(self.student, v, probe)
+        t = self.teacher.target(probe)
+        rows = probe.labels[:, None]
+        self.lab.record(
+            {
+                "sample": probe.index,
+                "label": probe.labels,
+                "influence": sample_weights(t, z, dz),
+                "teacher_p": t.softmax(1).gather(1, rows),
+                "student_p": z.softmax(1).gather(1, rows),
+                "teacher_predicts": t.argmax(1),
+                "student_predicts": z.argmax(1),
+                "influence_ratio": ratio,
+            }
+        )
