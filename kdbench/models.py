@@ -177,12 +177,19 @@ def load(folder: Path | None, *, attention: str, num_labels: int | None = None) 
     """A model in Hugging Face format, without the library's loading report."""
     import transformers
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    quiet()
     more = {} if num_labels is None else {"num_labels": num_labels}
     return transformers.AutoModelForSequenceClassification.from_pretrained(
         folder, attn_implementation=attention, dtype="float32", trust_remote_code=False, **more
     )
+
+
+def quiet() -> None:
+    """Keep the library's reports and bars out of ours."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
 
 
 def _build_layers(folder: Path | None, config: Any, layers: Sequence[int], attention: str) -> Any:

@@ -110,8 +110,8 @@ class _Run:
         batch = self.setup.train.at(step)
         self.lab.step = step
         seed_everything(self.spec.seed, "step", step)
-        logs = self.method.step(batch)
-        self.pending.append((step, logs["loss"].detach(), batch))
+        logs = {key: value.detach() for key, value in self.method.step(batch).items()}
+        self.pending.append((step, logs["loss"], batch))
         done = self.progress.step = step + 1
         due = done % self.setup.eval_every == 0 or done == self.setup.total_steps
         if due or done % self.log_every == 0 or self.setup.device.type == "cpu":
@@ -156,6 +156,7 @@ class _Run:
                 self._save_model(self.folder.snapshot(share))
 
     def _save_model(self, path: Path) -> None:
+        models.quiet()
         with replacing(path) as temporary:
             self.lab.learners["student"].module.save_pretrained(temporary)  # type: ignore[operator]
             models.tokenizer(self.spec.student, tuple(self.setup.data.vocabulary)).save_pretrained(temporary)

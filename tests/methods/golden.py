@@ -1,0 +1,72 @@
+"""Stands the golden networks up as learners."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from kdbench.data.batches import Batch
+from kdbench.settings import Training
+from kdbench.training.learner import Learner
+from methods.lgtm import LGTM, LGTMOptions
+
+FOLDER = Path(__file__).parent.parent / "golden"
+
+
+class Perceptron(nn.Module):
+    """Linear, tanh, Linear; `input_ids` are the features."""
+
+    def __init__(self, weights: dict[str, Any]) -> None:
+        super().__init__()
+        for layer in ("fc1", "classifier"):
+            weight = torch.tensor(weights[f"{layer}.weight"], dtype=torch.float64)
+            module = nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
+            module.weight.data, module.bias.data = weight, torch.tensor(weights[f"{layer}.bias"], dtype=torch.float64)
+            self.add_module(layer, module)
+
+    def forward(self, input_ids: Tensor, **rest: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.classifier(self.fc1(input_ids).tanh()))
+
+
+def mlp_case(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / "lgtm_mlp.json").read_text())[name]
+
+
+def features(data: dict[str, Any]) -> Batch:
+    x, y = torch.tensor(data["x"], dtype=torch.float64), torch.tensor(data["y"])
+    return Batch(x, x, x, y, torch.arange(len(y)))
+
+
+def bert(role: str, dtype: torch.dtype) -> nn.Module:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = json.loads((FOLDER / "bert_C3_data.json").read_text())[f"{role}_config"]
+    model = BertForSequenceClassification._from_config(BertConfig(**config), attn_implementation="eager")
+    model.load_state_dict(load_file(FOLDER / f"bert_C3_{role}.safetensors"))
+    return model.to(dtype)
+
+
+def tokens(name: str) -> Batch:
+    data = json.loads((FOLDER / "bert_C3_data.json").read_text())[name]
+    ids = torch.tensor(data["input_ids"])
+    types = torch.tensor(data.get("token_type_ids", torch.zeros_like(ids).tolist()))
+    return Batch(ids, torch.tensor(data["attention_mask"]), types, torch.tensor(data["labels"]), torch.arange(len(ids)))
+
+
+def learner(module: nn.Module, lr: float) -> Learner:
+    return Learner(module, lr=lr, length=10**9, training=Training(), device=torch.device("cpu"))
+
+
+def lgtm(student: nn.Module, teacher: nn.Module, student_lr: float, teacher_lr: float = 1.0, **options: Any) -> LGTM:
+    """The method on given networks, without a run around it."""
+    method = LGTM.__new__(LGTM)
+    method.options = LGTMOptions(**options)
+    method.student, method.teacher = learner(student, student_lr), learner(teacher, teacher_lr)
+    method.lab = SimpleNamespace(probe_is_due=False, probe=None)
+    return method
