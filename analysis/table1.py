@@ -160,7 +160,9 @@ def _settings(study: StudyResults, tasks: Sequence[type[Task]]) -> list[str]:
         for task in tasks:
             cells = chosen(study.of(row, task.name), task.metrics[0])
             if cells and cells[0].cell.choice:
-                values = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in cells[0].cell.choice.items())
+                values = ", ".join(
+                    f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in cells[0].cell.choice.items()
+                )
                 picks.append(f"{task.title} {values}")
         if picks:
             lines.append(f"{row_title(row)}: {'; '.join(picks)}.")

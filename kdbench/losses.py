@@ -53,5 +53,3 @@ def dist(
     s, t = (logits / temperature).softmax(1), (target / temperature).softmax(1)
     inter, intra = pearson_distance(s, t, 1, eps), pearson_distance(s, t, 0, eps)
     return temperature**2 * (beta * inter + gamma * intra)
-
-

@@ -33,10 +33,14 @@ def show(plan: Plan, store: Store, console: Console) -> None:
 
 def _settings(plan: Plan, console: Console) -> None:
     study = plan.study
-    console.print(f"preset {plan.preset}: {study.teacher} teaches {study.student}, data {study.glue_dir or study.source}")
+    console.print(
+        f"preset {plan.preset}: {study.teacher} teaches {study.student}, data {study.glue_dir or study.source}"
+    )
     console.print(f"feedback from {study.feedback}, selection on {study.selection}, report on validation")
     first = next(iter(plan.runs.values())).training
-    varied = {key: sorted({str(c.choice[key]) for c in plan.cells if key in c.choice}) for c in plan.cells for key in c.choice}
+    varied = {
+        key: sorted({str(c.choice[key]) for c in plan.cells if key in c.choice}) for c in plan.cells for key in c.choice
+    }
     for key, value in first.model_dump().items():
         if key not in varied and key not in ("student_lr", "teacher_lr"):
             console.print(f"  {key} = {value}", end="", highlight=False)

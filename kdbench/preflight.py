@@ -66,6 +66,6 @@ def _check_device(name: str) -> None:
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {name} is not supported; give auto, cpu, cuda or cuda:N.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs; give --device cpu or auto.")
-
-
+        raise UserError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} GPUs; give --device cpu or auto."
+        )

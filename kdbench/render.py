@@ -56,7 +56,12 @@ def markdown(sheet: Sheet) -> str:
 def latex(sheet: Sheet) -> str:
     """A booktabs table (`\\usepackage{booktabs}`)."""
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{tex(sheet.title)}. {tex(' '.join(sheet.notes))}}}"]
-    lines += [rf"\begin{{tabular}}{{l{'r' * (len(sheet.head) - 1)}}}", r"\toprule", _tex_row(sheet.head, tex), r"\midrule"]
+    lines += [
+        rf"\begin{{tabular}}{{l{'r' * (len(sheet.head) - 1)}}}",
+        r"\toprule",
+        _tex_row(sheet.head, tex),
+        r"\midrule",
+    ]
     for i, row in enumerate(sheet.rows):
         if i in sheet.rules:
             lines.append(r"\midrule")

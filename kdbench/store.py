@@ -170,7 +170,9 @@ class Store:
         if len(found) == 1:
             return self.run(found[0])
         if found:
-            raise UserError(f"'{text}' could be {', '.join(found[:8])}{' ...' * (len(found) > 8)}; give more of the name.")
+            raise UserError(
+                f"'{text}' could be {', '.join(found[:8])}{' ...' * (len(found) > 8)}; give more of the name."
+            )
         raise unknown("run", text, names[:12])
 
     def sweeps(self) -> list[dict[str, Any]]:

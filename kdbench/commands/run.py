@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE[,...]",
               help="A hyperparameter, for all methods or METHOD.KEY; several values make a grid. Repeatable.")  # fmt: skip
 @click.option("--glue-dir", metavar="DIR", help="Read GLUE from a folder in the classic layout.")
-@click.option("--feedback", help="What feedback comes from: train:F (a share held out; default train:0.1) or validation.")
+@click.option(
+    "--feedback", help="What feedback comes from: train:F (a share held out; default train:0.1) or validation."
+)
 @click.option("--selection", help="What picks checkpoints and grid points: train:F (default train:0.1) or validation.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")

@@ -209,7 +209,9 @@ class _Run:
             "rows": self._rows(),
         }
         write_json(self.folder.path / "result.json", result)
-        write_json(self.folder.path / "cost.json", {"train_seconds": round(self._spent(), 2), "steps": self.progress.step})
+        write_json(
+            self.folder.path / "cost.json", {"train_seconds": round(self._spent(), 2), "steps": self.progress.step}
+        )
         self._set_state("done")
         for file in (self.folder.checkpoint, self.folder.best):
             file.unlink(missing_ok=True)

@@ -147,6 +147,8 @@ def test_a_teacher_step_lowers_the_validation_loss(name: str) -> None:
     s, t = method._forward(batch)
     term = method.influence(batch, t, method.direction(batch, feedback, s, t))
     assert method.options.influence_sign == -1
-    for parameter, slope in zip(method.teacher.params, gradient(-term, method.teacher.named_params()).values(), strict=True):
+    for parameter, slope in zip(
+        method.teacher.params, gradient(-term, method.teacher.named_params()).values(), strict=True
+    ):
         parameter.data -= 1e-2 * slope
     assert validation_loss() < before

@@ -1,0 +1,68 @@
+"""Made data: small splits in a task's shape, the same on every machine, to try everything out without downloads."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kdbench.task import Examples, TaskData
+from tasks.lexicon import vocabulary
+from tasks.writers import Row, Writer
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a task's made data come about.
+
+    Args:
+        writer: draws one row of a class.
+        shares: the share of every class, in class order; they add up to 1.
+        train_rows: rows of `train`.
+        report_rows: rows of every report split.
+        noise: share of rows that carry a wrong label, so that no model can be perfect.
+    """
+
+    writer: Writer
+    shares: tuple[float, ...]
+    train_rows: int = 640
+    report_rows: int = 256
+    noise: float = 0.05
+
+
+def generate(title: str, recipe: Recipe, report_splits: Sequence[str]) -> TaskData:
+    """`train` and the report splits; no row occurs twice, within a split or across splits.
+
+    Args:
+        title: the task's title, which seeds the generator together with the split's name.
+    """
+    seen: set[Row] = set()
+    sizes = {"train": recipe.train_rows} | dict.fromkeys(report_splits, recipe.report_rows)
+    splits = {name: _split(random.Random(f"{title}/{name}"), recipe, rows, seen) for name, rows in sizes.items()}
+    return TaskData(splits, vocabulary())
+
+
+def _split(rng: random.Random, recipe: Recipe, rows: int, seen: set[Row]) -> Examples:
+    labels = _labels(rng, recipe.shares, rows)
+    texts = [_new_row(rng, recipe.writer, label, seen) for label in labels]
+    for index in rng.sample(range(rows), round(recipe.noise * rows)):
+        labels[index] = rng.choice([label for label in range(len(recipe.shares)) if label != labels[index]])
+    second = [text for _, text in texts if text is not None]
+    return Examples([text for text, _ in texts], second or None, labels)
+
+
+def _labels(rng: random.Random, shares: tuple[float, ...], rows: int) -> list[int]:
+    """`rows` class indices in random order, as near to `shares` as whole rows allow; class 0 takes the remainder."""
+    counts = [round(share * rows) for share in shares]
+    counts[0] += rows - sum(counts)
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    rng.shuffle(labels)
+    return labels
+
+
+def _new_row(rng: random.Random, writer: Writer, label: int, seen: set[Row]) -> Row:
+    row = writer(rng, label)
+    while row in seen:
+        row = writer(rng, label)
+    seen.add(row)
+    return row

@@ -1,0 +1,51 @@
+"""The shape that the GLUE tasks share: each of them is a few declarations on top of this class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from kdbench.errors import UserError
+from kdbench.task import DataLocation, Examples, Task, TaskData
+from tasks import hub, metrics, tsv
+from tasks.generated import Recipe, generate
+
+
+class GlueTask(Task):
+    """Base of the GLUE tasks; a subclass declares what is below.
+
+    `columns` and `hub_columns` name the first text, the second text (None for single sentences) and the label.
+    """
+
+    group = "glue"
+    folder: ClassVar[str]  # below the GLUE folder
+    files: ClassVar[Mapping[str, str]] = {"train": "train.tsv", "validation": "dev.tsv"}  # split: file in `folder`
+    columns: ClassVar[tsv.Columns]
+    label_words: ClassVar[tuple[str, ...]]  # as the files write the classes, in class order
+    broken_rows: ClassVar[int] = 0  # rows that the published files break off, per file: skipped up to this number
+    hub_config: ClassVar[str]
+    hub_columns: ClassVar[tsv.Columns]
+    recipe: ClassVar[Recipe]
+
+    def load(self, location: DataLocation) -> TaskData:
+        """See `Task.load`; made data come with their vocabulary."""
+        if location.source == "generated":
+            return generate(self.title, self.recipe, self.report_splits)
+        names = ("train", *self.report_splits)
+        if location.source == "hub":
+            return TaskData(hub.read(self.hub_config, names, self.hub_columns, len(self.labels)))
+        return TaskData({name: self._read(location, name) for name in names})
+
+    def fingerprint(self, location: DataLocation) -> str:
+        """See `Task.fingerprint`; the hub's files are pinned, so that their name will do and no network is needed."""
+        return hub.identity(self.hub_config) if location.source == "hub" else super().fingerprint(location)
+
+    def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+        """See `Task.score`."""
+        return metrics.score(self.metrics, predictions, references)
+
+    def _read(self, location: DataLocation, split: str) -> Examples:
+        if location.path is None:
+            raise UserError(f"{self.title} is to be read from a GLUE folder, but none is named: add --glue-dir DIR.")
+        folder = tsv.folder(location.path, self.folder)
+        return tsv.read(folder / self.files[split], self.columns, self.label_words, self.broken_rows)

@@ -1,0 +1,71 @@
+"""Reads the GLUE tasks from the Hugging Face hub, at a pinned revision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from kdbench.errors import UserError
+from kdbench.task import Examples
+from tasks.tsv import Columns
+
+REPOSITORY = "nyu-mll/glue"
+REVISION = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
+
+
+def identity(config: str) -> str:
+    """The name of the pinned data; it changes exactly when the data may."""
+    return f"{REPOSITORY}@{REVISION}/{config}"
+
+
+def read(config: str, splits: Iterable[str], columns: Columns, classes: int) -> dict[str, Examples]:
+    """The named splits of a configuration; from the local cache when they were loaded before.
+
+    Args:
+        columns: names of the first text, the second text (None for single sentences) and the label.
+        classes: number of classes; a label must be below it.
+
+    Raises:
+        UserError: the hub cannot be reached, or holds something else than expected.
+    """
+    data = _download(config)
+    return {split: _examples(config, split, data, columns, classes) for split in splits}
+
+
+def _download(config: str) -> Any:
+    import datasets
+
+    try:
+        # The library reads the switch when it is imported; asking it later would go to the network all the same.
+        if _offline() and not datasets.config.HF_HUB_OFFLINE:
+            raise ConnectionError("HF_HUB_OFFLINE is set")
+        return datasets.load_dataset(REPOSITORY, config, revision=REVISION)
+    except Exception as error:  # the library raises many kinds; for the user they all mean the same
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".") or type(error).__name__
+        raise UserError(
+            f"{identity(config)} cannot be loaded from the Hugging Face hub ({reason}): "
+            "name a folder with the files by --glue-dir DIR, or run once with network and HF_HUB_OFFLINE unset."
+        ) from error
+
+
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def _examples(config: str, split: str, data: Any, columns: Columns, classes: int) -> Examples:
+    where = f"{identity(config)}, split '{split}'"
+    if split not in data:
+        raise UserError(f"{where}: no such split (found: {', '.join(data)}); read the files by --glue-dir DIR instead.")
+    found = data[split].column_names
+    for column in columns:
+        if column is not None and column not in found:
+            raise UserError(
+                f"{where}: expected a column '{column}' (found: {', '.join(found)}); "
+                "read the files by --glue-dir DIR instead."
+            )
+    first, second, label = columns
+    labels = [int(value) for value in data[split][label]]
+    if any(not 0 <= value < classes for value in labels):
+        raise UserError(f"{where}: expected labels 0 to {classes - 1}; read the files by --glue-dir DIR instead.")
+    return Examples(list(data[split][first]), None if second is None else list(data[split][second]), labels)

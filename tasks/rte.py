@@ -1,0 +1,23 @@
+"""Recognizing Textual Entailment: does the second text follow from the first?"""
+
+from typing import ClassVar
+
+from tasks import writers
+from tasks.generated import Recipe
+from tasks.glue import GlueTask
+
+
+class Rte(GlueTask):
+    """Text and hypothesis; class 0 is entailment."""
+
+    title = "RTE"
+    position = 2
+    labels = ("entailment", "not_entailment")
+    metrics = ("accuracy",)
+    official_rows: ClassVar = {"train": 2490, "validation": 277}
+    folder = "RTE"
+    columns = ("sentence1", "sentence2", "label")
+    label_words = labels
+    hub_config = "rte"
+    hub_columns = ("sentence1", "sentence2", "label")
+    recipe = Recipe(writers.entailment, shares=(0.5, 0.5))

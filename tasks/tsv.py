@@ -1,0 +1,106 @@
+"""Reads the tab-separated files of the classic GLUE layout, text kept exactly as it stands.
+
+The files follow no quoting rule and write no missing values: a quotation mark is text, and so is "n/a".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from kdbench.errors import UserError
+from kdbench.task import Examples
+
+Columns = tuple[str, str | None, str]  # header names of the first text, the second text (None: one text), the label
+
+_WAY_OUT = "download the file again, or try made data with --data generated"
+
+
+def folder(root: Path, name: str) -> Path:
+    """The task folder `name` below the GLUE folder `root`.
+
+    Raises:
+        UserError: either folder does not exist.
+    """
+    if not root.is_dir():
+        raise UserError(f"The GLUE folder {root} does not exist: name an existing one with --glue-dir DIR.")
+    if not (root / name).is_dir():
+        found = ", ".join(sorted(entry.name for entry in root.iterdir() if entry.is_dir())) or "no folders"
+        raise UserError(
+            f"{root} holds no folder {name} (it holds {found}): put the task's files there in the classic layout, "
+            "or name another folder with --glue-dir DIR."
+        )
+    return root / name
+
+
+def read(path: Path, columns: Columns, label_words: Sequence[str], broken_rows: int = 0) -> Examples:
+    """One labelled split.
+
+    Args:
+        path: a UTF-8 file (a byte-order mark is skipped) whose first line names the columns.
+        columns: the columns to take; others are ignored.
+        label_words: the classes as the file writes them; their order is the class index.
+        broken_rows: rows with too few columns that are skipped rather than reported.
+
+    Raises:
+        UserError: the file is missing, empty or malformed; names the file, the line and what was expected.
+    """
+    lines = _lines(path)
+    header = lines[0].split("\t")
+    places = [_place(path, header, column) for column in columns if column is not None]
+    classes = {word: index for index, word in enumerate(label_words)}
+    rows: list[tuple[list[str], int]] = []
+    for number, row in _rows(path, lines, len(header), broken_rows):
+        cells = [row[place] for place in places]
+        if cells[-1] not in classes:
+            raise UserError(
+                f"{path}, line {number}: '{cells[-1]}' is no label of column '{columns[2]}' "
+                f"(valid: {', '.join(label_words)}); {_WAY_OUT}."
+            )
+        rows.append((cells, classes[cells[-1]]))
+    if not rows:
+        raise UserError(f"{path} holds a header but no rows; {_WAY_OUT}.")
+    second = None if columns[1] is None else [cells[1] for cells, _ in rows]
+    return Examples([cells[0] for cells, _ in rows], second, [label for _, label in rows])
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines without their ends; only a line feed (after a possible carriage return) ends a line."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing: put the task's file there, or name another folder with --glue-dir DIR.")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: expected UTF-8 text; convert the file to UTF-8.") from error
+    if not text.strip():
+        raise UserError(f"{path} is empty: expected a header line and rows; {_WAY_OUT}.")
+    # str.splitlines would also split at rarer separators that may stand inside a text.
+    return [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
+
+
+def _place(path: Path, header: list[str], column: str) -> int:
+    if column not in header:
+        raise UserError(
+            f"{path}, line 1: expected a column '{column}' in the header (found: {', '.join(header)}); {_WAY_OUT}."
+        )
+    return header.index(column)
+
+
+def _rows(path: Path, lines: list[str], width: int, broken_rows: int) -> Iterator[tuple[int, list[str]]]:
+    """Line number (from 1) and cells of every row below the header."""
+    for number, line in enumerate(lines[1:], start=2):
+        cells = line.split("\t")
+        if len(cells) < width and broken_rows > 0:
+            broken_rows -= 1
+        elif len(cells) != width:
+            raise UserError(
+                f"{path}, line {number}: expected {width} tab-separated columns as in the header, "
+                f"found {len(cells)}; {_WAY_OUT}."
+            )
+        else:
+            yield number, cells
