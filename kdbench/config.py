@@ -82,10 +82,8 @@ class Config:
         several = [k for k, v in grid.items() if len(v) > 1]
         for values in itertools.product(*grid.values()):
             chosen = dict(zip(grid, values, strict=True))
-            training, options = (
-                kind.parse({k: v for k, v in chosen.items() if k in kind.model_fields}, f"method '{row}'")
-                for kind in kinds
-            )
+            training, options = (_parse(kind, chosen, row) for kind in kinds)
+            assert isinstance(training, Training)
             yield Point(training, options, {k: _plain(training, options, k) for k in several})
 
     def _flat(self, *names: str | Mapping[str, Any]) -> dict[str, Any]:
@@ -120,6 +118,10 @@ class Config:
                     _check_section(key, value)
                 elif not any(key in g.model_fields for g in GROUPS) and key != "description":
                     raise unknown("key in a settings file", key, _engine_keys())
+
+
+def _parse(kind: type[Options], values: Layer, row: str) -> Options:
+    return kind.parse({k: v for k, v in values.items() if k in kind.model_fields}, f"method '{row}'")
 
 
 def _plain(training: Training, options: Options, key: str) -> Any:

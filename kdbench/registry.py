@@ -94,13 +94,17 @@ class Registry(Generic[T]):
             yield name, plugins[0]
 
     def _plugins_of(self, module: ModuleType) -> list[type[T]]:
-        """The plugins that the module itself defines: concrete, and with a title of their own."""
-        return [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__
-                and not self._check(c)]  # fmt: skip
+        """The plugins that the module itself defines. A class with an empty title is a base for others."""
+        own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
+        plugins = [c for c in own if issubclass(c, self.base) and getattr(c, "title", None) != ""]
+        for plugin in plugins:
+            if problem := self._check(plugin):
+                raise TypeError(problem)
+        return plugins
 
     def _check(self, target: Any) -> str:
         if not (isinstance(target, type) and issubclass(target, self.base)):
             return f"{target!r} is not a subclass of {self.base.__module__}.{self.base.__qualname__}"
         if inspect.isabstract(target):
-            return f"{target.__qualname__} is abstract: it lacks {', '.join(sorted(target.__abstractmethods__))}"
-        return "" if getattr(target, "title", "") else f"{target.__qualname__} has no title"
+            return f"{target.__qualname__} is abstract: it lacks {', '.join(sorted(getattr(target, '__abstractmethods__', ())))}"
+        return "" if hasattr(target, "title") else f"{target.__qualname__} has no title"

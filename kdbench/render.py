@@ -1,75 +1,108 @@
-"""A sheet as text: for the terminal, Markdown, LaTeX (booktabs) or CSV."""
+"""Sheets as text: for the terminal, Markdown, LaTeX (booktabs) or CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
+from kdbench import views
 from kdbench.tables import Entry, Sheet
 
 LATEX_SPECIAL = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
                  "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
-                 "±": r"$\pm$", "†": r"$\dagger$", "‡": r"$\ddagger$", "–": "--", "*": r"$^{*}$"}  # fmt: skip
+                 "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+                 "±": r"$\pm$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "–": "--", "×": r"$\times$",
+                 "α": r"$\alpha$", "β": r"$\beta$", "η": r"$\eta$", "λ": r"$\lambda$", "τ": r"$\tau$"}  # fmt: skip
+MARKDOWN_SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
 
 
-def render(sheet: Sheet, form: str, console: Console) -> None:
-    """Print the sheet in one of `FORMATS`."""
+def render(sheets: Sequence[Sheet], form: str, console: Console) -> None:
+    """Print sheets in one of `tables.FORMATS`; as CSV they become one table."""
     if form == "terminal":
-        _terminal(sheet, console)
-    else:
-        text = {"markdown": markdown, "latex": latex, "csv": as_csv}[form](sheet)
-        console.file.write(text)
+        for i, sheet in enumerate(sheets):
+            if i:
+                console.print()
+            _terminal(sheet, console)
+        return
+    write = {"markdown": markdown, "latex": latex}.get(form)
+    console.file.write("\n".join(map(write, sheets)) if write else as_csv(sheets))
 
 
 def _terminal(sheet: Sheet, console: Console) -> None:
-    table = RichTable(title=escape(sheet.title), title_justify="left", pad_edge=False, box=None, header_style="bold")
-    for i, name in enumerate(sheet.head):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
-    for i, row in enumerate(sheet.rows):
-        if i in sheet.rules:
-            table.add_row(*([""] * len(sheet.head)))
-        table.add_row(*(f"[bold green]{escape(e.text)}[/]" if e.best else escape(e.text) for e in row))
-    console.print(table, soft_wrap=False)
+    """The title is a line of its own, because Rich would wrap it to the width of the table."""
+    views.line(console, sheet.title, "bold")
+    full = _rich(sheet, lambda entry: entry.text)
+    fits = not console.is_terminal or views.width(full, console) <= console.width
+    views.print_table(console, full if fits else _rich(sheet, _two_lines))
     for note in sheet.notes:
-        console.print(f"  {note}", style="dim", markup=False, highlight=False)
+        views.note(console, note)
+
+
+def _two_lines(entry: Entry) -> str:
+    return f"{entry.short}\n{entry.below}" if entry.below else entry.short
+
+
+def _rich(sheet: Sheet, write: Callable[[Entry], str]) -> RichTable:
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    for i, name in enumerate(sheet.head):
+        table.add_column(Text(name), justify="left" if i == 0 else "right", no_wrap=i > 0, vertical="top")
+    for i, row in enumerate(sheet.rows):
+        cells = [Text(write(entry), style="bold green" if entry.best else "") for entry in row]
+        table.add_row(*cells, end_section=i + 1 in sheet.rules)
+    return table
 
 
 def markdown(sheet: Sheet) -> str:
     """A GitHub table, title above, notes below."""
 
-    def line(cells: list[str]) -> str:
+    def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 
-    rows = [line([f"**{e.text}**" if e.best else e.text for e in row]) for row in sheet.rows]
+    def entry(item: Entry) -> str:
+        return f"**{_plain(item.text)}**" if item.best else _plain(item.text)
+
+    head = line(_plain(name.replace("\n", " ")) for name in sheet.head)
     rule = line(["---"] + ["---:"] * (len(sheet.head) - 1))
-    notes = [f"{note}  " for note in sheet.notes]
-    return "\n".join([f"**{sheet.title}**", "", line(sheet.head), rule, *rows, "", *notes]) + "\n"
+    rows = [line(map(entry, row)) for row in sheet.rows]
+    notes = [f"- {_plain(note)}" for note in sheet.notes]
+    return "\n".join([f"**{_plain(sheet.title)}**", "", head, rule, *rows, "", *notes]) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return MARKDOWN_SPECIAL.sub(r"\\\1", text)
 
 
 def latex(sheet: Sheet) -> str:
-    """A booktabs table (`\\usepackage{booktabs}`)."""
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{tex(sheet.title)}. {tex(' '.join(sheet.notes))}}}"]
-    lines += [
-        rf"\begin{{tabular}}{{l{'r' * (len(sheet.head) - 1)}}}",
-        r"\toprule",
-        _tex_row(sheet.head, tex),
-        r"\midrule",
-    ]
+    """A booktabs table, notes below (`\\usepackage{booktabs}`; nothing else is needed)."""
+    lines = [
+        r"\begin{table}[t]", r"\centering\small", r"\setlength{\tabcolsep}{4pt}", rf"\caption{{{tex(sheet.title)}}}",
+        rf"\begin{{tabular}}{{@{{}}l{'r' * (len(sheet.head) - 1)}@{{}}}}", r"\toprule",
+    ]  # fmt: skip
+    names = [name.split("\n") for name in sheet.head]
+    for depth in range(max(map(len, names))):
+        lines.append(_tex_row([name[depth] if depth < len(name) else "" for name in names], tex))
+    lines.append(r"\midrule")
     for i, row in enumerate(sheet.rows):
         if i in sheet.rules:
             lines.append(r"\midrule")
         lines.append(_tex_row(row, _tex_entry))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if sheet.notes:
+        notes = [rf"{tex(note)}\par" for note in sheet.notes]
+        lines += [r"\par\medskip", r"\begin{minipage}{\linewidth}\footnotesize", *notes, r"\end{minipage}"]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def _tex_row(cells: list[Any], write: Callable[[Any], str]) -> str:
+def _tex_row(cells: Sequence[Any], write: Callable[[Any], str]) -> str:
     return " & ".join(write(cell) for cell in cells) + r" \\"
 
 
@@ -82,11 +115,11 @@ def tex(text: str) -> str:
     return re.sub("|".join(map(re.escape, LATEX_SPECIAL)), lambda m: LATEX_SPECIAL[m[0]], text)
 
 
-def as_csv(sheet: Sheet) -> str:
-    """One line a number, unrounded."""
+def as_csv(sheets: Sequence[Sheet]) -> str:
+    """One record a number, unrounded; the head names the columns of all sheets."""
+    records = [record for sheet in sheets for record in sheet.records]
     out = io.StringIO()
-    keys = list(dict.fromkeys(key for record in sheet.records for key in record))
-    writer = csv.DictWriter(out, keys, lineterminator="\n")
+    writer = csv.DictWriter(out, list(dict.fromkeys(key for record in records for key in record)), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(sheet.records)
+    writer.writerows(records)
     return out.getvalue()

@@ -1,79 +1,186 @@
-"""What tables are made of: the cells that were asked for, joined with what their runs gave."""
+"""What tables are made of: the cells that were asked for, joined with what their runs gave.
+
+Everything here is read from the results folder. No method is imported, and so torch is not either.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from kdbench.config import owner
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from kdbench.errors import UserError
 from kdbench.plan import Cell
 from kdbench.plugins import TASKS
 from kdbench.spec import RunSpec
-from kdbench.store import RunFolder, Status, Store
+from kdbench.store import RunFolder, State, Store
+
+TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
+
+
+class Row(BaseModel):
+    """How tables name and order a method or a variant."""
+
+    title: str
+    position: int
+
+
+class Sweep(BaseModel):
+    """One invocation of `kdbench run`: what was asked for, and the graph of runs that this meant."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    created: str
+    command: list[str]
+    preset: str
+    study: dict[str, Any]
+    models: dict[str, str]  # role (student, teacher) -> fingerprint
+    rows: dict[str, Row]
+    cells: list[Cell]
+    runs: dict[str, RunSpec]  # those of the cells, and those that they need
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was asked for or is needed, begun or not."""
+
+    spec: RunSpec
+    folder: RunFolder
+    state: State
+
+    @property
+    def id(self) -> str:
+        return self.folder.id
+
+    @cached_property
+    def result(self) -> dict[str, Any] | None:
+        """None until the run is done."""
+        return self.folder.result() if self.state.status == "done" else None
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """A cell and its run. `result` is None until the run is done, `spec` until it has begun."""
+    """A cell and its run.
+
+    `settings` are all hyperparameters, those of the runs that this one needs as `ROLE's KEY`; what tells grid points
+    apart.
+    """
 
     cell: Cell
-    status: Status
-    spec: RunSpec | None
-    result: dict[str, Any] | None
+    run: Run
+    settings: Mapping[str, Any]
 
     def score(self, metric: str, split: str, checkpoint: str = "best") -> float:
         """A metric on a report split, in per cent."""
-        assert self.result is not None
-        return 100 * float(self.result[checkpoint]["report"][split][metric])
+        assert self.run.result is not None
+        return 100 * float(self.run.result[checkpoint]["report"][split][metric])
 
     def selection(self, metric: str) -> float:
         """The metric on the selection split, of the checkpoint that it selected."""
-        assert self.result is not None
-        return float(self.result["best"]["selection"][metric])
+        assert self.run.result is not None
+        return float(self.run.result["best"]["selection"][metric])
 
     @cached_property
-    def setting(self) -> str:
-        """What tells grid points apart: the hyperparameters, without the seed."""
-        if self.spec is None:
-            return json.dumps(dict(self.cell.choice), sort_keys=True)
-        return json.dumps([self.spec.training.model_dump(), self.spec.options], sort_keys=True)
+    def point(self) -> str:
+        """The grid point: equal for runs that differ in their seed only."""
+        return json.dumps(self.settings, sort_keys=True)
 
 
 @dataclass
 class StudyResults:
-    """All cells of one preset on the same models, data and splits."""
+    """All cells of one preset on the same models, data and splits, from however many sweeps.
+
+    `study` holds the fields of `config.Study`, and `split_seed` and `train_rows`, which also divide the data.
+    """
 
     preset: str
     study: dict[str, Any]
+    models: dict[str, str]  # role -> fingerprint
+    key: str
+    titles: dict[str, Row] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
     cells: list[CellResult] = field(default_factory=list)
-    store: Store | None = None
+    runs: dict[str, Run] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[str]:
         """In the order of the tables."""
-        found = {c.cell.task for c in self.cells}
-        return sorted(found, key=lambda name: (TASKS.get(name).position, name))
+        return sorted({c.cell.task for c in self.cells}, key=task_order)
 
     @property
     def rows(self) -> list[str]:
         """Methods and variants, in the order of the tables."""
-        return sorted({c.cell.row for c in self.cells}, key=lambda name: (owner(name).position, name))
+        return sorted({c.cell.row for c in self.cells}, key=lambda row: (self.titles[row].position, row))
 
     def of(self, row: str, task: str) -> list[CellResult]:
-        return [c for c in self.cells if c.cell.row == row and c.cell.task == task]
+        """The cells of a row on a task; those of the row `teacher` are the fine-tuned teachers that others need."""
+        cells = self.teachers if row == TEACHER and row not in self.titles else self.cells
+        return [c for c in cells if c.cell.row == row and c.cell.task == task]
 
-    def missing(self) -> list[CellResult]:
-        return [c for c in self.cells if c.result is None]
+    def title(self, row: str) -> str:
+        """How tables name a row."""
+        return self.titles[row].title if row in self.titles else row.capitalize()
+
+    @cached_property
+    def teachers(self) -> list[CellResult]:
+        """The runs that others need in the role `teacher` and that started from the study's teacher network."""
+        found: dict[str, CellResult] = {}
+        for run in self.runs.values():
+            need = self.runs.get(run.spec.needs.get(TEACHER, ""))
+            if need is not None and need.spec.student.fingerprint == self.models[TEACHER]:
+                cell = Cell(TEACHER, need.spec.task, need.spec.seed, {}, need.id)
+                found[need.id] = CellResult(cell, need, settings(need.id, self.runs))
+        return list(found.values())
+
+    def blocker(self, run: Run) -> Run | None:
+        """The failed run that keeps `run` from being trained."""
+        if run.state.status not in ("pending", "interrupted"):
+            return None
+        for parent in (self.runs[need] for need in run.spec.needs.values() if need in self.runs):
+            found = parent if parent.state.status == "failed" else self.blocker(parent)
+            if found is not None:
+                return found
+        return None
 
 
-def row_title(row: str) -> str:
-    """How tables name a method or a variant."""
-    method = owner(row)
-    return method.variants[row][0] if row in method.variants else method.title
+def settings(run_id: str, runs: Mapping[str, Run]) -> dict[str, Any]:
+    """All hyperparameters that a run depends on, by name."""
+    spec = runs[run_id].spec
+    values: dict[str, Any] = {**spec.training.model_dump(), **spec.options, "method_version": spec.method_version}
+    for role, parent in sorted(spec.needs.items()):
+        if parent in runs:
+            values[f"{role}'s method"] = runs[parent].spec.method
+            values |= {f"{role}'s {key}": value for key, value in settings(parent, runs).items()}
+    return values
+
+
+def task_order(name: str) -> tuple[int, str]:
+    """A sort key for tasks; one whose plugin is gone comes last."""
+    task = TASKS.all().get(name)
+    return (task.position if task else 10**6, name)
+
+
+def task_title(name: str) -> str:
+    task = TASKS.all().get(name)
+    return task.title if task else name
+
+
+def sweeps(store: Store) -> list[Sweep]:
+    """What was asked for, oldest first.
+
+    Raises:
+        UserError: a sweep was written by another version.
+    """
+    try:
+        return [Sweep.model_validate(raw) for raw in store.sweeps()]
+    except (ValidationError, KeyError, TypeError):
+        raise UserError(
+            f"{store.sweeps_folder} holds a file that is no sweep of this version; delete it and repeat the command."
+        ) from None
 
 
 def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
@@ -82,30 +189,75 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
     Args:
         preset: only those of this preset.
     """
-    found: dict[str, StudyResults] = {}
-    seen: dict[str, set[tuple[str, str]]] = {}
-    for sweep in store.sweeps():
-        if preset is not None and sweep["preset"] != preset:
-            continue
-        key = json.dumps([sweep["preset"], {**sweep["study"], "glue_dir": ""}], sort_keys=True)
-        study = found.pop(key, None) or StudyResults(sweep["preset"], sweep["study"], store=store)
-        found[key] = study
-        known = seen.setdefault(key, set())
-        for raw in sweep["cells"]:
-            if (raw["row"], raw["run"]) not in known:
-                known.add((raw["row"], raw["run"]))
-                study.cells.append(_join(Cell(**raw), store.run(raw["run"])))
-    return list(found.values())
+    found: list[StudyResults] = []
+    known: dict[str, Run] = {}
+    for sweep in sweeps(store):
+        if preset in (None, sweep.preset):
+            runs = {run_id: known.setdefault(run_id, _read(store, run_id, spec)) for run_id, spec in sweep.runs.items()}
+            _add(sweep, runs, found)
+    return found
 
 
-def _join(cell: Cell, run: RunFolder) -> CellResult:
-    status = run.state().status
-    try:
-        spec = run.spec if status != "pending" else None
-        result = run.result() if status == "done" else None
-    except (UserError, OSError):
-        return CellResult(cell, "pending", None, None)
-    return CellResult(cell, status, spec, result)
+def _read(store: Store, run_id: str, spec: RunSpec) -> Run:
+    folder = store.run(run_id)
+    state = folder.state()
+    if state.status == "done" and not (folder.path / "result.json").exists():
+        state = State()  # as the engine sees it: to be trained again
+    return Run(spec, folder, state)
+
+
+def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
+    """Put each cell of a sweep into the study that it belongs to."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in sweep.cells:
+        groups.setdefault(_key(sweep, runs[cell.run].spec), []).append(cell)
+    for key, cells in groups.items():
+        data = {cell.task: runs[cell.run].spec.data.fingerprint for cell in cells}
+        study = _home(key, data, found) or _new(sweep, runs[cells[0].run].spec)
+        found[:] = [other for other in found if other is not study] + [study]
+        study.titles |= sweep.rows
+        study.data |= data
+        known = {(c.cell.row, c.run.id) for c in study.cells}
+        for cell in cells:
+            study.runs |= _closure(cell.run, runs)
+            if (cell.row, cell.run) not in known:
+                study.cells.append(CellResult(cell, runs[cell.run], settings(cell.run, runs)))
+
+
+def _new(sweep: Sweep, spec: RunSpec) -> StudyResults:
+    return StudyResults(sweep.preset, _study(sweep, spec), sweep.models, _key(sweep, spec))
+
+
+def _study(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:
+    training = spec.training
+    return {**sweep.study, "split_seed": training.split_seed, "train_rows": training.train_rows}
+
+
+def _key(sweep: Sweep, spec: RunSpec) -> str:
+    """Equal for cells that may be compared, as far as one cell can tell; see also `_home`."""
+    fields = {k: v for k, v in _study(sweep, spec).items() if k not in ("glue_dir", "student", "teacher")}
+    return json.dumps([sweep.preset, fields, sweep.models], sort_keys=True)
+
+
+def _home(key: str, data: Mapping[str, str], found: Iterable[StudyResults]) -> StudyResults | None:
+    """The study with this key in which no task has other data."""
+    same = (study for study in found if study.key == key)
+    return next((s for s in same if all(s.data.get(task, value) == value for task, value in data.items())), None)
+
+
+def _closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:
+    """A run and all that it needs."""
+    out = {run_id: runs[run_id]}
+    for parent in runs[run_id].spec.needs.values():
+        out |= _closure(parent, runs) if parent in runs else {}
+    return out
+
+
+def newest(cells: Iterable[CellResult]) -> list[CellResult]:
+    """Without the cells that an older version of the method was asked for."""
+    cells = list(cells)
+    version = max((c.run.spec.method_version for c in cells), default=0)
+    return [c for c in cells if c.run.spec.method_version == version]
 
 
 def chosen(cells: Iterable[CellResult], metric: str) -> list[CellResult]:
@@ -113,11 +265,31 @@ def chosen(cells: Iterable[CellResult], metric: str) -> list[CellResult]:
 
     It is the one with the most finished seeds and, among those, the best mean on the selection split.
     """
-    points: dict[str, list[CellResult]] = {}
-    for cell in cells:
-        if cell.result is not None:
-            points.setdefault(cell.setting, []).append(cell)
+    points: dict[str, dict[int, CellResult]] = {}
+    for cell in newest(cells):
+        if cell.run.result is not None:
+            points.setdefault(cell.point, {})[cell.cell.seed] = cell
     if not points:
         return []
-    best = max(points.values(), key=lambda p: (len(p), sum(c.selection(metric) for c in p) / len(p)))
-    return sorted(best, key=lambda c: c.cell.seed)
+    best = max(points.values(), key=lambda p: (len(p), sum(c.selection(metric) for c in p.values()) / len(p)))
+    return [best[seed] for seed in sorted(best)]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table: by task, what was asked for and what is shown of it, one cell a seed."""
+
+    row: str
+    title: str
+    asked: Mapping[str, list[CellResult]]
+    shown: Mapping[str, list[CellResult]]
+
+    def feedback_from(self, split: str) -> bool:
+        return any(c.run.spec.feedback == split for cells in self.asked.values() for c in cells)
+
+
+def pick(study: StudyResults, row: str) -> Line:
+    """The row with the grid point of each task."""
+    asked = {task: newest(study.of(row, task)) for task in study.tasks}
+    shown = {task: chosen(cells, TASKS.get(task).metrics[0]) for task, cells in asked.items()}
+    return Line(row, study.title(row), asked, shown)

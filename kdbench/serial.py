@@ -84,7 +84,7 @@ def _one(
 
 @contextmanager
 def stop_flag() -> Iterator[Callable[[], bool]]:
-    """Within the block SIGINT and SIGTERM only set a flag, so that a run can checkpoint; a second one ends it at once."""
+    """Within the block SIGINT and SIGTERM set a flag, so that a run can checkpoint; a second one ends it at once."""
     asked: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:

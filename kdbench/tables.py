@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from kdbench.config import presets
 from kdbench.errors import UserError, unknown
 from kdbench.registry import Registry
 from kdbench.results import StudyResults, studies
@@ -17,18 +18,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """A printed cell."""
+    """A printed cell: numbers (or a label), each perhaps with a spread, joined by slashes."""
 
-    text: str
+    values: tuple[str, ...]
+    spreads: tuple[str, ...] = ()
     best: bool = False
+
+    @property
+    def text(self) -> str:
+        """`79.5±0.4/66.0±0.5`"""
+        if not self.spreads:
+            return self.short
+        return "/".join(f"{value}±{spread}" for value, spread in zip(self.values, self.spreads, strict=True))
+
+    @property
+    def short(self) -> str:
+        """`79.5/66.0`"""
+        return "/".join(self.values)
+
+    @property
+    def below(self) -> str:
+        """`±0.4/0.5`, for a line of its own where `text` is too long."""
+        return f"±{'/'.join(self.spreads)}" if self.spreads else ""
 
 
 @dataclass
 class Sheet:
     """A table, ready to be printed.
 
-    `head` names the columns; every row starts with its label. A row of `rules` is preceded by a line. `records` hold
-    the same numbers unrounded, one a metric, for CSV.
+    `head` names the columns, a line break in a name is one in the head; every row starts with its label. A row of
+    `rules` is preceded by a line. `records` hold the numbers of the table unrounded, each in one record, for CSV.
     """
 
     title: str
@@ -58,19 +77,30 @@ def show_table(number: str, store: Store, preset: str | None, form: str, console
     """Print a table for every study in the results folder (of one preset, if given).
 
     Raises:
-        UserError: no such table, or nothing to show.
+        UserError: no such table, format or preset, or nothing to show.
     """
     from kdbench.render import render
 
+    table = _table(number)()
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+    found = studies(store, preset)
+    if not found and preset is not None:
+        known = {*presets(), *(study.preset for study in studies(store))}
+        if preset not in known:
+            raise unknown("preset", preset, known)
+    if not found:
+        wanted = f" --preset {preset}" if preset else ""
+        raise UserError(
+            f"There are no results{f' of preset {preset}' if preset else ''} in {store.root}; "
+            f"give another folder with --results DIR, or run: kdbench run{wanted} --methods all --tasks glue"
+        )
+    render([table.build(study) for study in found], form, console)
+
+
+def _table(number: str) -> type[Table]:
     known = TABLES.all()
-    name = f"table{number}"
+    name = f"table{number.lower().removeprefix('table')}"
     if name not in known and name not in TABLES.broken:
         raise unknown("table", number, [key.removeprefix("table") for key in known])
-    found = studies(store, preset)
-    if not found:
-        raise UserError(
-            f"There are no results in {store.root}{f' for preset {preset}' if preset else ''}; "
-            f"run: kdbench run --methods all --tasks glue"
-        )
-    for study in found:
-        render(TABLES.get(name)().build(study), form, console)
+    return TABLES.get(name)

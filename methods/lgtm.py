@@ -161,7 +161,7 @@ class LGTM(Method):
         return {name: slope[name] * v[name] for name in v} if o.precondition and slope else v
 
     def influence(self, batch: Batch, t: Tensor, v: Params) -> Tensor:
-        """The influence term as a scalar that is differentiable in the teacher's logits, without sign and coefficient."""
+        """The influence term, differentiable in the teacher's logits, without sign and coefficient."""
         o = self.options
         with self.student.mode(o.mode_influence == "train"):
             if o.influence == "weighted":  # Eq. 9

@@ -17,6 +17,7 @@ class GlueTask(Task):
     `columns` and `hub_columns` name the first text, the second text (None for single sentences) and the label.
     """
 
+    title = ""  # a base, not a task
     group = "glue"
     folder: ClassVar[str]  # below the GLUE folder
     files: ClassVar[Mapping[str, str]] = {"train": "train.tsv", "validation": "dev.tsv"}  # split: file in `folder`

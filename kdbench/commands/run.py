@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Train methods on tasks, going on where an earlier run stopped.")
-@click.option("--methods", help="all, or names such as kd,lgtm (see: kdbench list methods).")
+@click.option("--methods", help="all, or names such as kd,lgtm (kdbench list methods).")
 @click.option("--tasks", help="glue, all, or names such as mrpc,rte.")
 @click.option("--seeds", help="0,1,2 or 0-4.")
 @click.option("--preset", help="tiny (default), minilm, bert-6l, bert-4l (see: kdbench list presets).")
@@ -90,8 +90,14 @@ def _console() -> Console:
 
 
 def _remember(plan: Plan, store: Store) -> None:
+    """Write down what was asked for, so completely that it can be shown without importing a method."""
     from dataclasses import asdict
 
+    from kdbench.config import owner
+    from kdbench.plan import model_ref
+
+    rows = {row: owner(row) for row in sorted({cell.row for cell in plan.cells})}
+    titles = {row: method.variants[row][0] if row in method.variants else method.title for row, method in rows.items()}
     store.add_sweep(
         plan.id,
         {
@@ -99,7 +105,10 @@ def _remember(plan: Plan, store: Store) -> None:
             "command": ["kdbench", *sys.argv[1:]],
             "preset": plan.preset,
             "study": plan.study.model_dump(mode="json"),
+            "models": {role: model_ref(getattr(plan.study, role)).fingerprint for role in ("student", "teacher")},
+            "rows": {row: {"title": titles[row], "position": method.position} for row, method in rows.items()},
             "cells": [asdict(cell) for cell in plan.cells],
+            "runs": {run: spec.model_dump(mode="json") for run, spec in plan.runs.items()},
         },
     )
 

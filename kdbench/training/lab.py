@@ -54,7 +54,7 @@ class Lab:
         self._sources, self._tokens, self._train, self._feedback = sources, tokens, train, feedback
 
     def learner(
-        self, name: str, network: ModelRef | nn.Module, *, lr: float | None, zero_head_first: bool = False
+        self, name: str, network: ModelRef | nn.Module | None, *, lr: float | None, zero_head_first: bool = False
     ) -> Learner:
         """A network to train. The one called `student` is evaluated and saved; `teacher` is evaluated too.
 
@@ -65,8 +65,9 @@ class Lab:
         """
         if name in self.learners:
             raise ValueError(f"the method already has a network called '{name}'")
-        if lr is None:
-            raise ValueError(f"no learning rate for '{name}'; name 'teacher_lr' in the method's `uses`")
+        if network is None or lr is None:
+            missing = "teacher" if network is None else "teacher_lr"
+            raise ValueError(f"'{name}' lacks its model or learning rate; name '{missing}' in the method's `uses`")
         module = self._seeded(name, network) if isinstance(network, ModelRef) else network
         if zero_head_first:
             zero_head(module)

@@ -65,9 +65,14 @@ def forward_derivative(learner: Learner, direction: Params, batch: Batch) -> tup
     Forward-mode differentiation: exact, no graph, no copy. The network's attention must be `eager`.
     """
     with torch.no_grad(), forward_ad.dual_level():
-        params = {n: forward_ad.make_dual(p.detach(), direction[n]) for n, p in learner.named_params().items()}
-        z, dz = forward_ad.unpack_dual(learner.logits_at(params, batch))
+        params = {n: _dual(p.detach(), direction[n]) for n, p in learner.named_params().items()}
+        z, dz = forward_ad.unpack_dual(learner.logits_at(params, batch))  # type: ignore[no-untyped-call]
     return z, torch.zeros_like(z) if dz is None else dz
+
+
+def _dual(value: Tensor, tangent: Tensor) -> Tensor:
+    made: Tensor = forward_ad.make_dual(value, tangent)  # type: ignore[no-untyped-call]
+    return made
 
 
 def displaced(learner: Learner, direction: Params, epsilon: Tensor, batch: Batch) -> Tensor:

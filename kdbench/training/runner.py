@@ -19,7 +19,7 @@ from kdbench.files import replacing, write_json, write_text
 from kdbench.progress import Silent, Watcher
 from kdbench.settings import Execution, Recording
 from kdbench.spec import RunSpec
-from kdbench.store import RunFolder, Store
+from kdbench.store import RunFolder, Status, Store
 from kdbench.training import checkpoint
 from kdbench.training.evaluator import Evaluator
 from kdbench.training.lab import seed_everything
@@ -174,11 +174,11 @@ class _Run:
             self._told = time.time()
             self._set_state("running")
 
-    def _set_state(self, status: str) -> None:
+    def _set_state(self, status: Status) -> None:
         self.folder.set_state(
             status, step=self.progress.step, total=self.setup.total_steps, loss=self.loss, score=self.score,
             started=self.started,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
 
     def _checkpoint_if_due(self) -> None:
         if self._spent() - getattr(self, "_saved_at", 0.0) >= self.execution.checkpoint_seconds:

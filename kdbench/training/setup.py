@@ -104,7 +104,9 @@ def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[Any]
     torch.set_float32_matmul_precision("medium" if spec.training.precision == "fp32-fast" else "highest")
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        with torch.autocast(device.type, torch.bfloat16) if spec.training.precision == "bf16" else nullcontext():
+        # no cache: autocast would go on using the weights as they were before the optimiser's step
+        half = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+        with half if spec.training.precision == "bf16" else nullcontext():
             yield
     finally:
         torch.set_float32_matmul_precision(before)

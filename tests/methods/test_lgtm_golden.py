@@ -114,7 +114,7 @@ def test_forward_derivative_and_weights_bert() -> None:
 
 
 def test_one_teacher_step_as_released() -> None:
-    """The authors' unmodified code: AdamW look-ahead, finite difference, KL(S||T), coefficient of the teacher's rate."""
+    """The authors' own code: AdamW look-ahead, finite difference, KL(S||T), the teacher's rate as coefficient."""
     released = load_file(golden.FOLDER / "bert_C3_released.safetensors")
     wanted = {kind: under(released, f"released/{kind}") for kind in ("v", "aux_grad", "teacher_grad_total")}
     student, teacher = golden.bert("student", torch.float32), golden.bert("teacher", torch.float32)

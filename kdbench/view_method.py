@@ -1,0 +1,111 @@
+"""A method and its options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kdbench import views
+from kdbench.errors import UserError
+from kdbench.method import Method
+from kdbench.options import Options
+from kdbench.plugins import METHODS
+from kdbench.view_lists import about, needs
+
+BOUNDS = {"ge": "≥ ", "gt": "> ", "le": "≤ ", "lt": "< "}
+
+
+def find(name: str) -> type[Method] | None:
+    """The method or the owner of the variant; None where there is neither.
+
+    Raises:
+        UserError: it does not load.
+    """
+    for method in METHODS.all().values():
+        if name in method.variants:
+            return method
+    return METHODS.get(name) if name in METHODS.all() or name in METHODS.broken else None
+
+
+def names() -> list[str]:
+    """Methods and variants."""
+    return [name for key, method in METHODS.all().items() for name in (key, *method.variants)]
+
+
+def show(name: str, method: type[Method], console: Console) -> None:
+    """Print what the method is, its options and its variants.
+
+    Args:
+        name: the method's, or a variant's, whose values then stand beside the defaults.
+    """
+    title, changed = method.variants.get(name, (method.title, {}))
+    views.line(console, Text.assemble((title, "bold"), f"  {method.paper}, version {method.version}"))
+    views.note(console, about(method))
+    views.note(console, f"needs {needs(method) or 'the labels only'}")
+    if not method.options_type.model_fields:
+        views.line(console, "It has no options of its own; those of every training do hold.")
+    else:
+        console.print()
+        views.print_table(console, _options(method.options_type, name, changed), wrap=True)
+    for variant, (label, values) in method.variants.items():
+        text = " ".join(f"{key}={views.value(item)}" for key, item in values.items())
+        views.line(console, f"variant {variant}, {label}: {text}")
+    views.line(console, f"Set one: kdbench run --methods {name} --set {name}.KEY=VALUE", "dim")
+
+
+def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in ("option", "default", *([name] if changed else [])):
+        table.add_column(column, no_wrap=True)
+    table.add_column("what it is, valid values, source of the default")
+    for key, field in kind.model_fields.items():
+        extra = field.json_schema_extra
+        source = f"; {extra['source']}" if isinstance(extra, dict) and extra.get("source") else ""
+        own = [Text(views.value(changed[key]) if key in changed else "", style="bold")] if changed else []
+        facts = f"{_valid(field.annotation, field.metadata)}{source}"
+        text = Text.assemble(f"{field.description or 'no description'}\n", (facts, "dim"))
+        table.add_row(Text(key, style="bold"), Text(views.value(field.default)), *own, text)
+    return table
+
+
+def _valid(annotation: Any, metadata: list[Any]) -> str:
+    """The choices, or the type and its bounds."""
+    bounds = [
+        f"{sign}{getattr(item, key):g}" for item in metadata for key, sign in BOUNDS.items() if hasattr(item, key)
+    ]
+    return " ".join([_type(annotation), ", ".join(bounds)]).strip()
+
+
+def _type(annotation: Any) -> str:
+    if annotation is type(None):
+        return "none"
+    arguments = get_args(annotation)
+    if hasattr(annotation, "__metadata__"):
+        patterns = [p for item in annotation.__metadata__ if (p := getattr(item, "pattern", None))]
+        return _pattern(str(patterns[0])) if patterns else _type(arguments[0])
+    if get_origin(annotation) is not None and all(isinstance(a, str | int | float) for a in arguments):
+        return ", ".join(map(views.value, arguments))
+    if arguments:
+        return " or ".join(map(_type, arguments))
+    words = {"float": "a number", "int": "a whole number", "bool": "true, false", "str": "text"}
+    return words.get(getattr(annotation, "__name__", ""), str(annotation))
+
+
+def _pattern(pattern: str) -> str:
+    """`^(a|b:\\d+)$` for people."""
+    return re.sub(r"(\\d\+)(\(\\\.\\d\+\)\?)?", "NUMBER", pattern.removeprefix("^(").removesuffix(")$")).replace(
+        "|", ", "
+    )
+
+
+def unknown_name(name: str, runs: list[str]) -> UserError:
+    """For a name that is neither a method's nor part of a run's."""
+    from kdbench.errors import unknown
+
+    return unknown("run or method", name, [*runs, *names()])

@@ -1,0 +1,159 @@
+"""The sentences below a table: how its numbers came about, and what is missing from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kdbench.data.splits import held_out_share
+from kdbench.plugins import TASKS
+from kdbench.results import TEACHER, CellResult, Line, StudyResults, task_title
+from kdbench.settings import Training
+from kdbench.views import count, value, word
+
+DAGGER = "†"
+MAX_HOLES = 6  # rows whose missing runs are listed one by one
+
+
+def seeds(lines: Sequence[Line], spread: str = "mean ± sample standard deviation over seeds") -> str:
+    """How many seeds are behind a number, among the numbers that there are."""
+    counts = {len(cells) for line in lines for cells in line.shown.values() if cells}
+    if not counts:
+        return "no run is done yet"
+    if counts == {1}:
+        return "one seed a number"
+    if len(counts) == 1:
+        return f"{spread} ({max(counts)} a number)"
+    single = "; no ± where one seed is done" if 1 in counts else ""
+    return f"{spread} ({min(counts)} to {max(counts)} a number{single})"
+
+
+def split_words(protocol: str) -> str:
+    """`train:0.1` and `validation` in words."""
+    share = held_out_share(protocol, "selection")
+    return f"{value(100 * share)} % of train, held out" if share else "the reported split"
+
+
+def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+    """What selected, what gave feedback, and what is to be thought of it."""
+    selection, feedback = study.study["selection"], study.study["feedback"]
+    notes = [f"Checkpoints selected on {split_words(selection)}{_first_of(study, selection)}."]
+    if selection == "validation":
+        notes[0] += " The split that selects is the one that is reported, so the numbers are optimistic."
+    learners = [line.title for line in lines if line.feedback_from(feedback)]
+    if learners and feedback == "validation":
+        notes.append(f"{DAGGER} Learned from feedback on the reported split{_first_of(study, feedback)}.")
+    elif learners:
+        notes.append(f"Feedback ({', '.join(learners)}) from {split_words(feedback)}.")
+    if study.study["train_rows"]:
+        notes.append(f"At most {study.study['train_rows']} rows of train are used.")
+    if study.study["split_seed"]:
+        notes.append(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}.")
+    return notes
+
+
+def _first_of(study: StudyResults, protocol: str) -> str:
+    """Of a task with several reported splits only the first one selects or gives feedback."""
+    several = [TASKS.get(name) for name in study.tasks if len(TASKS.get(name).report_splits) > 1]
+    if protocol != "validation" or not several:
+        return ""
+    return " (" + ", ".join(f"{task.title}: {task.report_splits[0]} only" for task in several) + ")"
+
+
+def evidence(study: StudyResults) -> list[str]:
+    """A warning where the numbers cannot say anything."""
+    if study.study["source"] == "generated":
+        return ["Made data: these numbers say nothing about the methods."]
+    if str(study.study["student"]).startswith("tiny-"):
+        return ["A tiny student without pre-training: these numbers say little about the methods."]
+    return []
+
+
+def training(lines: Sequence[Line]) -> list[str]:
+    """The settings that are the same in all rows, and those that are not although no grid varies them."""
+    known = {
+        key: set[Any]().union(*(_values(line, key) for line in lines)) for key in ("epochs", "batch_size", "max_length")
+    }
+    same = [f"{key}={min(values)}" for key, values in known.items() if len(values) == 1]
+    notes = [f"All runs shown: {', '.join(same)}."] if same else []
+    shown = [line for line in lines if line.row != TEACHER and any(line.shown.values())]
+    for key in Training.model_fields:
+        sets = [_values(line, key) for line in shown]
+        if len(set[Any]().union(*sets)) > 1 and not any(key in _varied(line.asked.values()) for line in shown):
+            parts = [
+                f"{line.title} {'/'.join(sorted(map(value, v)))}" for line, v in zip(shown, sets, strict=True) if v
+            ]
+            notes.append(f"Rows differ in {key}: {', '.join(parts)}.")
+    return notes
+
+
+def _values(line: Line, key: str) -> set[Any]:
+    return {c.settings[key] for cells in line.shown.values() for c in cells if c.settings[key] is not None}
+
+
+def _varied(groups: Iterable[Sequence[CellResult]]) -> list[str]:
+    """The keys that the grid points of a task differ in."""
+    keys: dict[str, None] = {}
+    for cells in groups:
+        names = dict.fromkeys(key for c in cells for key in c.settings)
+        keys |= {k: None for k in names if len({str(c.settings.get(k)) for c in cells}) > 1}
+    return list(keys)
+
+
+def grid(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+    """Which grid points are shown, where there was a choice."""
+    notes = [f"{line.title}: {text}." for line in lines if (text := _points(line))]
+    if not notes:
+        return []
+    where = split_words(study.study["selection"])
+    return [f"Grid points have the most finished seeds, then the best mean first metric on {where}.", *notes]
+
+
+def _points(line: Line) -> str:
+    keys = _varied(line.asked.values())
+    by_text: dict[str, list[str]] = {}
+    for task, cells in line.shown.items():
+        if cells and _varied([line.asked[task]]):
+            known = cells[0].settings
+            text = ", ".join(f"{k}={value(known[k])}" for k in keys if k in known and not _repeats(k, line))
+            by_text.setdefault(text, []).append(task_title(task))
+    everywhere = len(by_text) == 1 and sum(map(len, by_text.values())) > 1
+    return "; ".join(t if everywhere else f"{t} on {', '.join(tasks)}" for t, tasks in by_text.items())
+
+
+def _repeats(key: str, line: Line) -> bool:
+    """Whether `teacher's epochs` is always what `epochs` is, and so need not be said."""
+    _, of_role, own = key.rpartition("'s ")
+    cells = [c for some in line.asked.values() for c in some]
+    return bool(of_role) and all(own in c.settings and c.settings[own] == c.settings.get(key) for c in cells)
+
+
+def holes(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+    """What was asked for and is not there, and what was not asked for although the table has a place for it."""
+    found = [f"{line.title}: {text}" for line in lines if (text := _unfinished(study, line))]
+    more = f"; and {count(len(found) - MAX_HOLES, 'row')} more (kdbench status)" if len(found) > MAX_HOLES else ""
+    notes = [f"Not finished: {'; '.join(found[:MAX_HOLES])}{more}."] if found else []
+    unasked = [
+        f"{line.title} on {', '.join(tasks)}"
+        for line in lines
+        if (tasks := [task_title(task) for task, cells in line.asked.items() if not cells])
+    ]
+    return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
+
+
+def _unfinished(study: StudyResults, line: Line) -> str:
+    parts = []
+    for task, cells in line.asked.items():
+        missing = Counter(_why(study, c) for c in cells if c.run.result is None)
+        if missing:
+            whys = ", ".join(f"{n} {why}" for why, n in missing.items())
+            parts.append(f"{task_title(task)} {sum(missing.values())} of {count(len(cells), 'run')} ({whys})")
+    return ", ".join(parts)
+
+
+def _why(study: StudyResults, cell: CellResult) -> str:
+    state = cell.run.state
+    if state.status == "failed":
+        return f"failed: {state.kind}" if state.kind else "failed"
+    return "held back" if study.blocker(cell.run) else word(state.status)

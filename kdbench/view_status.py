@@ -1,0 +1,168 @@
+"""How the runs of a results folder stand."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kdbench import views
+from kdbench.errors import UserError
+from kdbench.results import Run, StudyResults, studies, task_title
+from kdbench.store import State, Store
+
+MAX_LISTED = 12  # runs of one kind that are listed one by one
+MAX_MESSAGE = 200  # characters; kdbench show has it all
+ORDER = ("running", "failed", "interrupted", "held back", "waiting")
+
+
+def show(store: Store, console: Console) -> None:
+    """All studies, the last asked for last.
+
+    Raises:
+        UserError: nothing was asked for yet.
+    """
+    found = studies(store)
+    if not found:
+        raise UserError(
+            f"Nothing was run in {store.root} yet; give another folder with --results DIR, "
+            f"or start with: kdbench run --methods all --tasks glue"
+        )
+    for i, study in enumerate(found):
+        if i:
+            console.print()
+        _study(study, console)
+
+
+def _study(study: StudyResults, console: Console) -> None:
+    words = {run_id: standing(study, run) for run_id, run in study.runs.items()}
+    setup = study.study
+    views.line(console, f"Preset {study.preset}: {setup['teacher']} teaches {setup['student']}", "bold")
+    data = setup["glue_dir"] or setup["source"]
+    views.note(console, f"data {data}, feedback {setup['feedback']}, selection {setup['selection']}{_drawn(study)}")
+    views.print_table(console, _matrix(study, words))
+    counts = Counter(words.values())
+    parts = [f"{counts[w]} {w}" for w in ORDER if counts[w]]
+    views.line(console, f"{counts['done']} of {views.count(len(words), 'run')} done" + "".join(f", {p}" for p in parts))
+    for kind in ORDER[:3]:
+        _list(console, kind, [study.runs[run_id] for run_id, w in words.items() if w == kind])
+    _held_back(study, console)
+
+
+def _drawn(study: StudyResults) -> str:
+    """How the rows were drawn, where that is not the default."""
+    keys = [key for key in ("train_rows", "split_seed") if study.study[key]]
+    return "".join(f", {key}={study.study[key]}" for key in keys)
+
+
+def standing(study: StudyResults, run: Run) -> str:
+    """One or two words for how a run stands."""
+    return "held back" if study.blocker(run) else views.word(run.state.status)
+
+
+def _matrix(study: StudyResults, words: dict[str, str]) -> Table:
+    """Rows by tasks; first the runs that are there only because others need them."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column("")
+    tasks = study.tasks
+    for task in tasks:
+        table.add_column(task_title(task), no_wrap=True)
+    needed = _needed(study)
+    for title, runs in needed.items():
+        table.add_row(Text(title, style="dim"), *(_cell(runs.get(task, []), words) for task in tasks))
+    for row in study.rows:
+        by_task = ({c.run.id for c in study.of(row, task)} for task in tasks)
+        table.add_row(Text(study.title(row)), *(_cell(sorted(ids), words) for ids in by_task))
+    return table
+
+
+def _needed(study: StudyResults) -> dict[str, dict[str, list[str]]]:
+    """The runs that nobody asked for but others need: title -> task -> runs."""
+    asked = {c.run.id for c in study.cells}
+    found: dict[str, dict[str, list[str]]] = {}
+    roles = {parent: role for run in study.runs.values() for role, parent in run.spec.needs.items()}
+    for run_id in sorted(set(study.runs) - asked):
+        role = roles[run_id].replace("_", " ").capitalize()
+        found.setdefault(f"({role})", {}).setdefault(study.runs[run_id].spec.task, []).append(run_id)
+    return found
+
+
+def _cell(runs: Iterable[str], words: dict[str, str]) -> Text:
+    """`2/3 done`, and a line for every other state."""
+    counts = Counter(words[run] for run in runs)
+    total = sum(counts.values())
+    if not total:
+        return Text("–", style="dim")
+    if list(counts) == ["waiting"]:
+        return Text(f"0/{total} waiting", style="dim")
+    parts = [Text(f"{counts['done']}/{total} done", style="green" if counts["done"] == total else "")]
+    parts += [Text(f"{counts[w]} {w}", style=views.STYLES.get(w, "dim")) for w in ORDER if counts[w]]
+    return Text("\n").join(parts)
+
+
+def _list(console: Console, kind: str, runs: list[Run]) -> None:
+    if not runs:
+        return
+    console.print()
+    views.line(console, kind.capitalize(), views.STYLES[kind])
+    about = {"running": progress, "failed": _failure, "interrupted": _interruption}[kind]
+    for run in runs[:MAX_LISTED]:
+        views.line(console, f"  {run.id}  {about(run.state)}")
+    if len(runs) > MAX_LISTED:
+        views.line(console, f"  and {len(runs) - MAX_LISTED} more: kdbench list runs --status {kind}")
+
+
+def progress(state: State) -> str:
+    """How far, how well, how long still."""
+    parts = [f"{_share(state)} (step {state.step} of {state.total})"]
+    parts += [] if state.loss is None else [f"loss {state.loss:.3f}"]
+    parts += [] if state.score is None else [f"score {state.score:.1f}"]
+    left = time_left(state)
+    parts += [] if left is None else [f"about {views.duration(left)} left"]
+    return "  ".join([*parts, f"on {state.host}, process {state.pid}"])
+
+
+def _share(state: State) -> str:
+    return f"{100 * state.step / state.total:.0f} %" if state.total else "0 %"
+
+
+def time_left(state: State) -> float | None:
+    """Seconds, if it goes on at the pace so far; None where that is not known yet.
+
+    A run that was resumed looks faster than it is, because its earlier steps count and their time does not.
+    """
+    if not (state.step and state.total and state.updated > state.started > 0):
+        return None
+    pace = (state.updated - state.started) / state.step
+    return max(0.0, pace * (state.total - state.step) - (time.time() - state.updated))
+
+
+def _failure(state: State) -> str:
+    message = " ".join(state.message.split()) or "no reason given"
+    message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}..."
+    return f"{state.kind}: {message}" if state.kind else message
+
+
+def _interruption(state: State) -> str:
+    step = f"{_share(state)} (step {state.step} of {state.total})  " if state.total else ""
+    return f"{step}stopped {views.ago(state.updated)}; the same command goes on"
+
+
+def _held_back(study: StudyResults, console: Console) -> None:
+    """By the failed run that is in the way."""
+    found: dict[str, list[str]] = {}
+    for run in study.runs.values():
+        blocker = study.blocker(run)
+        if blocker is not None:
+            found.setdefault(blocker.id, []).append(run.id)
+    if found:
+        console.print()
+        views.line(console, "Held back", views.STYLES["held back"])
+    for blocker_id, runs in found.items():
+        names = ", ".join(runs[:MAX_LISTED]) + (", ..." if len(runs) > MAX_LISTED else "")
+        views.line(console, f"  by {blocker_id} (failed): {names}")

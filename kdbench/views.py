@@ -1,0 +1,102 @@
+"""What the commands that show things share: the results folder, the console, and lines that fit."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from kdbench.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LOG_WIDTH = 110  # of running text where no terminal has a width
+STYLES = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", "held back": "magenta"}
+WORDS = {"pending": "waiting"}  # how people call a state
+
+
+def open_store(results: str | None) -> Store:
+    """The results folder that was given, else the one that kdbench.toml names, else `results`; never made."""
+    from kdbench.config import Invocation, assemble
+
+    folder = results or assemble({}, Path.cwd()).group(Invocation).results
+    return Store(Path(folder).expanduser(), create=False)
+
+
+def make_console() -> Console:
+    """As wide as the terminal; plain and `LOG_WIDTH` wide where there is none."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=LOG_WIDTH, file=sys.stdout)
+
+
+def line(console: Console, text: str | Text, style: str = "") -> None:
+    """One line, however long."""
+    console.print(text if isinstance(text, Text) else Text(text, style=style), soft_wrap=True)
+
+
+def note(console: Console, text: str) -> None:
+    """A dim, indented line; on a terminal it is wrapped under itself."""
+    if console.is_terminal:
+        console.print(Padding(Text(text, style="dim"), (0, 0, 0, 2)))
+    else:
+        line(console, f"  {text}")
+
+
+def width(table: Table, console: Console) -> int:
+    """How wide the table is when nothing is wrapped."""
+    return Measurement.get(console, console.options.update(width=10_000), table).maximum
+
+
+def print_table(console: Console, table: Table, *, wrap: bool = False) -> None:
+    """Print a table with nothing cut off: where the console is too narrow, lines are longer than it.
+
+    Args:
+        wrap: the table has columns of running text, which may be wrapped.
+    """
+    wanted = max(1, width(table, console))
+    least = console.width if wrap else Measurement.get(console, console.options, table).minimum
+    target = min(wanted, max(console.width, least)) if wrap or console.is_terminal else wanted
+    # not console.print(width=...), which never goes beyond the console
+    lines = console.render_lines(table, console.options.update(width=target), pad=console.is_terminal)
+    for segments in lines:
+        text = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
+        if not console.is_terminal:
+            text.rstrip()
+        line(console, text)
+
+
+def word(status: str) -> str:
+    return WORDS.get(status, status)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def ago(moment: float) -> str:
+    """How long ago a time was."""
+    return f"{duration(max(0.0, time.time() - moment))} ago" if moment else ""
+
+
+def value(item: object) -> str:
+    """A setting as one would type it."""
+    if isinstance(item, bool):
+        return str(item).lower()
+    return f"{item:g}" if isinstance(item, float) else str(item)

@@ -1,0 +1,144 @@
+"""One sheet in four formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from kdbench import render
+from kdbench.errors import UserError
+from kdbench.store import Store
+from kdbench.tables import Entry, Sheet, show_table
+from tests.analysis.made import STUDY, Made, full, spec
+
+NASTY = r"50 % of a_b & c#d $e$ {f} ~g ^h \i <j> |k| † ± – α"
+
+
+def shown(store: Store, form: str, width: int = 100, terminal: bool = False, preset: str | None = None) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=terminal, color_system=None, highlight=False)
+    show_table("1", store, preset, form, console)
+    return out.getvalue()
+
+
+def nasty() -> Sheet:
+    made = Sheet(f"title {NASTY}", ["", NASTY, "b\nc"], notes=[NASTY], rules={1})
+    for i in range(2):
+        made.rows.append([Entry((NASTY,)), Entry(("1.0", "2.0"), ("0.1", "0.2"), best=bool(i)), Entry(("–",))])
+    return made
+
+
+def check_latex(text: str) -> None:
+    """Braces balance, environments nest, every row has as many cells as columns, nothing special is left bare."""
+    bare = re.sub(r"\\[\\&%$#_{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    stack = []
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
+        assert kind == "begin" or stack.pop() == name
+        stack += [name] if kind == "begin" else []
+    assert not stack
+    (layout,) = re.findall(r"\\begin\{tabular\}\{@\{\}([lr]+)@\{\}\}", text)
+    body = text.partition(r"\toprule")[2].partition(r"\bottomrule")[0]
+    rows = [row for row in body.splitlines() if row.endswith(r"\\")]
+    assert rows
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(layout) - 1}
+    prose = re.sub(r"(?<!\\)\$.*?(?<!\\)\$", "", text.replace(r"@{}", ""))
+    assert not re.search(r"(?<!\\)[%#_$^~]", prose)
+    assert not re.search("[±†–<>|α]", text)
+
+
+def test_latex_is_booktabs_with_nothing_unescaped(tmp_path: Path) -> None:
+    text = shown(full(tmp_path), "latex")
+    check_latex(text)
+    assert text.count(r"\midrule") == 2
+    assert r"\textbf{" in text
+
+
+def test_latex_special_characters() -> None:
+    check_latex(render.latex(nasty()))
+    assert render.tex(r"\a_{b}") == r"\textbackslash{}a\_\{b\}"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(tmp_path: Path) -> None:
+    text = render.latex(nasty()) + shown(full(tmp_path / "r"), "latex")
+    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+    (tmp_path / "t.tex").write_text(head + text + "\\end{document}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_markdown_has_one_width(tmp_path: Path) -> None:
+    lines = [text for text in shown(full(tmp_path), "markdown").splitlines() if text.startswith("|")]
+    assert {text.count("|") for text in lines} == {9}
+    assert "**" in lines[-1]
+    assert r"\|k\|" in render.markdown(nasty())
+
+
+def test_csv_round_trip(tmp_path: Path) -> None:
+    records = list(csv.DictReader(io.StringIO(shown(full(tmp_path), "csv"))))
+    # (3 tasks with one number, 3 with two) x 6 rows x 3 seeds
+    assert len(records) == 9 * 6 * 3
+    (one,) = [r for r in records if (r["row"], r["task"], r["seed"]) == ("kd", "rte", "1")]
+    assert float(one["value"]) == 100 * (0.7 + 1 / 50 + 1 / 100 + 1 / 331)
+    assert {r["row"] for r in records} >= {"teacher", "kd", "lgtm_released"}
+
+
+def test_several_studies_are_several_tables_but_one_csv(tmp_path: Path) -> None:
+    for i, feedback in enumerate(("train:0.1", "validation")):
+        made = Made(Store(tmp_path), study={**STUDY, "feedback": feedback})
+        made.done(made.ask(spec("kd", "rte", 0)), 0.7)
+        made.write(str(i), f"2026-01-0{i + 1}T00:00:00+0000")
+    assert shown(made.store, "terminal").count("Table 1") == 2
+    text = shown(made.store, "csv")
+    assert text.count("preset,") == 1
+    assert [r["feedback"] for r in csv.DictReader(io.StringIO(text))] == ["train:0.1", "validation"]
+
+
+@pytest.mark.parametrize(("width", "terminal"), [(100, True), (60, True), (80, False)])
+def test_the_terminal_loses_nothing(tmp_path: Path, width: int, terminal: bool) -> None:
+    lines = shown(full(tmp_path), "terminal", width, terminal).splitlines()
+    assert lines[0] == "Table 1, preset bert-6l: t-net teaches s-net"  # on one line, not wrapped to a column
+    assert not any("…" in text for text in lines)
+    text = "\n".join(lines)
+    if terminal:  # too narrow for spreads beside the numbers: below them
+        assert re.search(r"KD +72\.3/72\.3 +73\.3 ", text)
+        assert re.search(r"\n +±0\.3/0\.3 +±0\.3 ", text)
+    else:
+        assert re.search(r"KD +72\.3±0\.3/72\.3±0\.3 +73\.3±0\.3 ", text)
+    if width == 100:
+        assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize(
+    ("number", "form", "preset", "sentence"),
+    [
+        ("12", "latex", None, "Unknown table '12'"),
+        ("1", "latx", None, "Unknown format 'latx'. Did you mean 'latex'"),
+        ("1", "csv", "bert-6", "Unknown preset 'bert-6'. Did you mean 'bert-6l'"),
+        ("1", "csv", "tiny", "no results of preset tiny"),
+    ],
+)
+def test_what_there_is_not(tmp_path: Path, number: str, form: str, preset: str | None, sentence: str) -> None:
+    made = Made(Store(tmp_path))
+    made.ask(spec("kd", "rte", 0))
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        show_table(number, made.write(), preset, form, Console(file=io.StringIO()))
+
+
+def test_a_table_of_nothing_finished_is_dashes(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    made.ask(spec("kd", "rte", 0))
+    text = shown(made.write(), "terminal")
+    assert "no run is done yet" in text
+    assert re.search(r"KD +– +–", text)
+    check_latex(shown(made.store, "latex"))
+    assert shown(made.store, "csv") == "\n"

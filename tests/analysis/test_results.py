@@ -1,0 +1,137 @@
+"""Which cells a table shows, and which may stand in one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdbench.errors import UserError
+from kdbench.results import chosen, pick, studies
+from kdbench.store import Store
+from tests.analysis.made import STUDY, Made, spec, states, teacher
+
+
+def grid(made: Made, scores: dict[float, list[tuple[float, float]]]) -> None:
+    """Runs of kd on mrpc: learning rate -> (report, selection) by seed."""
+    for lr, seeds in scores.items():
+        for seed, (report, selection) in enumerate(seeds):
+            run = made.ask(spec("kd", "mrpc", seed, student_lr=lr), choice={"student_lr": lr})
+            if report:
+                made.done(run, report, selection)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        # the best mean on selection, although the report says otherwise
+        ({1e-4: [(0.9, 0.5), (0.9, 0.6)], 3e-5: [(0.1, 0.6), (0.1, 0.6)]}, 3e-5),
+        # more finished seeds go before a better mean
+        ({1e-4: [(0.5, 0.9), (0, 0)], 3e-5: [(0.5, 0.2), (0.5, 0.2)]}, 3e-5),
+        # the mean over seeds, not the best seed
+        ({1e-4: [(0.5, 0.9), (0.5, 0.1)], 3e-5: [(0.5, 0.6), (0.5, 0.6)]}, 3e-5),
+    ],
+)
+def test_the_grid_point_with_most_seeds_then_the_best_selection(
+    tmp_path: Path, scores: dict[float, list[tuple[float, float]]], expected: float
+) -> None:
+    made = Made(Store(tmp_path))
+    grid(made, scores)
+    cells = chosen(studies(made.write())[0].of("kd", "mrpc"), "f1")
+    assert [c.cell.seed for c in cells] == [0, 1]
+    assert {c.run.spec.training.student_lr for c in cells} == {expected}
+
+
+def test_points_that_differ_in_their_teachers_only_are_different_points(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for lr, selection in ((1e-4, 0.5), (3e-5, 0.7)):
+        for seed in (0, 1):
+            parent = made.need(teacher("rte", seed, student_lr=lr))
+            made.done(parent, 0.9, selection)
+            child = spec("kd", "rte", seed, needs={"teacher": parent})
+            made.done(made.ask(child, choice={"teacher_lr": lr}), 0.8, selection)
+    study = studies(made.write())[0]
+    for row in ("kd", "teacher"):
+        shown = pick(study, row).shown["rte"]
+        assert [c.cell.seed for c in shown] == [0, 1]
+    assert {c.run.spec.training.student_lr for c in pick(study, "teacher").shown["rte"]} == {3e-5}
+
+
+def test_results_of_an_older_version_of_a_method_are_not_shown(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for seed in (0, 1, 2):
+        made.done(made.ask(spec("kd", "rte", seed)), 0.9, 0.9)
+    made.write("old", "2026-01-01T00:00:00+0000")
+    new = Made(made.store)
+    new.done(new.ask(spec("kd", "rte", 0, method_version=2)), 0.5, 0.5)
+    study = studies(new.write("new", "2026-01-02T00:00:00+0000"))[0]
+    assert [c.run.spec.method_version for c in pick(study, "kd").shown["rte"]] == [2]
+
+
+def test_sweeps_of_one_study_are_joined_and_a_cell_counts_once(tmp_path: Path) -> None:
+    first, second = Made(Store(tmp_path)), Made(Store(tmp_path))
+    for made, seeds in ((first, (0, 1)), (second, (1, 2))):
+        for seed in seeds:
+            made.ask(spec("kd", "rte", seed))
+    first.write("a", "2026-01-01T00:00:00+0000")
+    second.write("b", "2026-01-02T00:00:00+0000")
+    (study,) = studies(Store(tmp_path))
+    assert sorted(c.cell.seed for c in study.cells) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("preset", "study", "changes"),
+    [
+        ("tiny", {}, {}),
+        ("bert-6l", {"feedback": "validation"}, {}),
+        ("bert-6l", {"selection": "validation"}, {"selection": "validation"}),
+        ("bert-6l", {"source": "generated"}, {}),
+        ("bert-6l", {}, {"train_rows": 500}),
+        ("bert-6l", {}, {"split_seed": 1}),
+        ("bert-6l", {}, {"data": {"source": "hub", "path": None, "fingerprint": "other rows"}}),
+    ],
+)
+def test_what_may_not_be_compared_is_not_in_one_study(
+    tmp_path: Path, preset: str, study: dict[str, str], changes: dict[str, object]
+) -> None:
+    one, other = Made(Store(tmp_path)), Made(Store(tmp_path), preset, {**STUDY, **study})
+    one.ask(spec("kd", "rte", 0))
+    one.write("a", "2026-01-01T00:00:00+0000")
+    other.ask(spec("kd", "rte", 0, **changes))
+    other.write("b", "2026-01-02T00:00:00+0000")
+    found = studies(Store(tmp_path))
+    assert [len(s.cells) for s in found] == [1, 1]
+    assert found[-1].preset == preset
+    assert len(studies(Store(tmp_path), "tiny")) == (preset == "tiny")
+
+
+def test_one_folder_of_data_under_two_paths_is_one_study(tmp_path: Path) -> None:
+    for i, folder in enumerate(("/a", "/b")):
+        made = Made(Store(tmp_path), study={**STUDY, "glue_dir": folder})
+        made.ask(spec("kd", "rte", i))
+        made.write(str(i), f"2026-01-0{i + 1}T00:00:00+0000")
+    assert len(studies(Store(tmp_path))) == 1
+
+
+def test_a_failed_teacher_holds_back_its_students_only(tmp_path: Path) -> None:
+    store, runs = states(tmp_path)
+    (study,) = studies(store)
+    blocked = {run_id for run_id, run in study.runs.items() if study.blocker(run)}
+    assert blocked == {runs["blocked"]}
+    blocker = study.blocker(study.runs[runs["blocked"]])
+    assert blocker is not None
+    assert blocker.id == runs["failed"]
+
+
+def test_a_run_that_says_done_without_a_result_is_waiting(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    run = made.done(made.ask(spec("kd", "rte", 0)), 0.5)
+    (made.store.run(run).path / "result.json").unlink()
+    assert studies(made.write())[0].runs[run].state.status == "pending"
+
+
+def test_a_sweep_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add_sweep("odd", {"created": "2026", "cells": [{"row": 1}]})
+    with pytest.raises(UserError, match="no sweep of this version"):
+        studies(store)

@@ -1,0 +1,65 @@
+"""Small runs for the engine's tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from kdbench.cli import app
+from kdbench.config import assemble, parse_sets
+from kdbench.errors import UserError
+from kdbench.plan import Plan, make
+from kdbench.settings import Execution, Recording
+from kdbench.spec import RunSpec
+from kdbench.store import Store
+from kdbench.training.runner import execute
+
+SMALL = ["epochs=2", "train_rows=96", "batch_size=16", "student=tiny-1x32", "teacher=tiny-2x32", "eval_every=3"]
+CPU = Execution(device="cpu", threads=1)
+FEW = Recording(probe_size=16, influence_samples=8, influence_points=4)
+RESULT_FILES = ("model/model.safetensors", "series.jsonl", "result.json", "predictions.safetensors", "spec.json")
+
+
+def plan(folder: Path, *sets: str, **given: Any) -> Plan:
+    """A plan on tiny networks; `sets` as the command line's --set."""
+    layer = {**parse_sets([*SMALL, *sets]), "tasks": "rte", **given}
+    return make(assemble(layer, folder))
+
+
+def train(plan: Plan, store: Store, execution: Execution = CPU) -> None:
+    for spec in plan.runs.values():
+        execute(spec, store, execution, FEW)
+
+
+def the_run(plan: Plan) -> RunSpec:
+    """The run of the plan's only cell."""
+    (cell,) = plan.cells
+    return plan.runs[cell.run]
+
+
+def contents(store: Store, run_id: str) -> Mapping[str, bytes]:
+    """What has to be equal between two runs of one spec."""
+    return {name: (store.run(run_id).path / name).read_bytes() for name in RESULT_FILES}
+
+
+def refusal(*args: str) -> str:
+    """The one sentence with which the command line refuses."""
+    with pytest.raises((UserError, click.ClickException)) as caught:
+        app(list(args), standalone_mode=False)
+    error = caught.value
+    return error.format_message() if isinstance(error, click.ClickException) else str(error)
+
+
+def start(folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:
+    """A real `kdbench` process."""
+    command = [sys.executable, "-m", "kdbench", *args]
+    return subprocess.Popen(
+        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **env}
+    )

@@ -1,0 +1,62 @@
+"""Batches: every row once an epoch, little padding, a function of seed and step."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdbench.data.batches import Stream, collate
+from kdbench.data.tokens import Tokens
+
+CPU = torch.device("cpu")
+
+
+def split(lengths: list[int]) -> Tokens:
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    ids = np.concatenate([np.full(n, row + 5, np.int32) for row, n in enumerate(lengths)])
+    return Tokens(ids, np.zeros(len(ids), np.int8), starts, np.arange(len(lengths)) % 2)
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=120), st.integers(1, 16), st.integers(0, 9))
+def test_an_epoch_is_every_row_once(lengths: list[int], batch_size: int, seed: int) -> None:
+    stream = Stream(split(lengths), np.arange(len(lengths)), batch_size, seed, "train", CPU)
+    for epoch in range(2):
+        steps = range(epoch * stream.batches_per_epoch, (epoch + 1) * stream.batches_per_epoch)
+        rows = torch.cat([stream.at(step).index for step in steps]).tolist()
+        assert sorted(rows) == list(range(len(lengths)))
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=40))
+def test_padding_hides_nothing(lengths: list[int]) -> None:
+    batch = collate(split(lengths), np.arange(len(lengths)), CPU)
+    assert batch.input_ids.shape == (len(lengths), max(lengths))
+    for row, length in enumerate(lengths):
+        assert batch.attention_mask[row].sum() == length
+        assert batch.input_ids[row, :length].tolist() == [row + 5] * length
+
+
+def test_any_step_can_be_asked_for_first() -> None:
+    """Resuming needs the step and nothing else."""
+    tokens = split([1 + i % 17 for i in range(200)])
+    walked = Stream(tokens, np.arange(200), 8, 3, "train", CPU)
+    expected = [walked.at(step).index.tolist() for step in range(60)]
+    for step in (59, 0, 31, 25):
+        assert Stream(tokens, np.arange(200), 8, 3, "train", CPU).at(step).index.tolist() == expected[step]
+
+
+def test_streams_differ_by_seed_epoch_and_name() -> None:
+    tokens, rows = split([1 + i % 17 for i in range(200)]), np.arange(200)
+    first = Stream(tokens, rows, 8, 0, "train", CPU).at(0).index.tolist()
+    assert Stream(tokens, rows, 8, 1, "train", CPU).at(0).index.tolist() != first
+    assert Stream(tokens, rows, 8, 0, "feedback", CPU).at(0).index.tolist() != first
+    assert Stream(tokens, rows, 8, 0, "train", CPU).at(25).index.tolist() != first
+
+
+def test_bucketing_leaves_little_padding() -> None:
+    lengths = np.random.default_rng(0).integers(5, 100, 3200).tolist()
+    stream = Stream(split(lengths), np.arange(3200), 32, 0, "train", CPU)
+    batches = [stream.at(step) for step in range(stream.batches_per_epoch)]
+    padding = 1 - sum(int(b.attention_mask.sum()) for b in batches) / sum(b.attention_mask.numel() for b in batches)
+    assert padding < 0.05

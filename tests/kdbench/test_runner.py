@@ -1,0 +1,200 @@
+"""One run: deterministic, complete, and failing well."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from kdbench.errors import RunFailure, Stopped
+from kdbench.plugins import METHODS
+from kdbench.store import Store
+from kdbench.training.runner import execute
+from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
+
+METHOD_NAMES = sorted(METHODS.all())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
+    """Every method once, on one results folder."""
+    folder = tmp_path_factory.mktemp("trained")
+    store = Store(folder / "results")
+    train(plan(folder, methods="all"), store)
+    return store, folder
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_same_spec_same_bytes(method: str, trained: tuple[Store, Path], tmp_path: Path) -> None:
+    """In another folder and in company of other runs, the same weights, metrics and predictions."""
+    made = plan(tmp_path, methods=method)
+    store = Store(tmp_path / "alone")
+    train(made, store)
+    run = the_run(made).id
+    assert contents(store, run) == contents(trained[0], run)
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_another_seed_other_weights(method: str, trained: tuple[Store, Path]) -> None:
+    store, folder = trained
+    other = plan(folder, methods=method, seeds="1")
+    train(other, store)
+    weights = [store.run(the_run(plan(folder, methods=method, seeds=s)).id).model / "model.safetensors" for s in "01"]
+    assert weights[0].read_bytes() != weights[1].read_bytes()
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_the_saved_student_gives_the_stored_predictions(method: str, trained: tuple[Store, Path]) -> None:
+    """In plain Hugging Face code, with the tokenizer that lies beside it."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from kdbench.training import workbench
+
+    store, folder = trained
+    spec = the_run(plan(folder, methods=method))
+    run = store.run(spec.id)
+    model = AutoModelForSequenceClassification.from_pretrained(run.model, attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(run.model)
+    examples = workbench.data(spec.task, spec.data).splits["validation"]
+    coded = tokenizer(
+        list(examples.text_a[:20]), list(examples.text_b[:20]), padding=True, truncation=True, max_length=64, return_tensors="pt"
+    )
+    with torch.no_grad():
+        logits = model(**coded).logits
+    assert torch.allclose(logits, load_file(run.predictions)["best/validation/logits"][:20], atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_the_result_follows_from_the_predictions(method: str, trained: tuple[Store, Path]) -> None:
+    store, folder = trained
+    run = store.run(the_run(plan(folder, methods=method)).id)
+    stored, result = load_file(run.predictions), run.result()
+    for name in ("best", "last"):
+        right = stored[f"{name}/validation/logits"].argmax(1) == stored[f"{name}/validation/labels"]
+        assert result[name]["report"]["validation"]["accuracy"] == pytest.approx(float(right.float().mean()))
+    curve = [r for r in map(json.loads, run.series.read_text().splitlines()) if r["split"] == "selection"]
+    scores = {r["step"]: r["value"] for r in curve if r["key"] == "accuracy" and r["step"]}
+    first_best = min(step for step, score in scores.items() if score == max(scores.values()))
+    assert result["best"]["step"] == first_best
+    assert result["last"]["step"] == max(scores)
+
+
+def test_a_done_run_is_not_trained_again(trained: tuple[Store, Path]) -> None:
+    store, folder = trained
+    spec = the_run(plan(folder, methods="finetune"))
+    stamp = store.run(spec.id).path.joinpath("result.json").stat().st_mtime_ns
+    execute(spec, store, CPU, FEW)
+    assert store.run(spec.id).path.joinpath("result.json").stat().st_mtime_ns == stamp
+
+
+def test_lgtm_follows_its_probe_samples(trained: tuple[Store, Path]) -> None:
+    """What Figures 2 to 6 are drawn from is there, a value a sample."""
+    store, folder = trained
+    rows = [json.loads(line) for line in store.run(the_run(plan(folder, methods="lgtm")).id).series.read_text().splitlines()]
+    keys = {(r["split"], r["key"]) for r in rows}
+    for key in ("influence", "teacher_p", "student_p", "teacher_predicts", "student_predicts", "sample", "label"):
+        values = [r["value"] for r in rows if (r["split"], r["key"]) == ("influence", key)]
+        assert len(values) >= 4
+        assert all(len(v) == 8 for v in values)
+    assert {("probe", "entropy_gap"), ("probe", "sharpness_gap"), ("validation", "loss"), ("validation", "accuracy"),
+            ("validation", "teacher_accuracy"), ("train", "loss"), ("influence", "influence_ratio")} <= keys  # fmt: skip
+    gap = next(r["value"] for r in rows if r["key"] == "entropy_gap" and r["step"] == 0)
+    assert gap == pytest.approx(0, abs=1e-6)  # both heads start at zero
+
+
+def test_following_samples_does_not_change_the_training(trained: tuple[Store, Path], tmp_path: Path) -> None:
+    made = plan(tmp_path, methods="lgtm")
+    store = Store(tmp_path / "r")
+    spec = the_run(made)
+    execute(spec, store, CPU, FEW.model_copy(update={"influence_samples": 0, "probe_size": 0}))
+    ours, theirs = (s.run(spec.id).model / "model.safetensors" for s in (store, trained[0]))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_a_non_finite_loss_stops_the_run_with_step_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from methods.finetune import Finetune
+
+    good = Finetune.loss
+
+    def bad(self, batch):  # type: ignore[no-untyped-def]
+        return good(self, batch) * (float("nan") if self.lab.step == 4 else 1.0)
+
+    monkeypatch.setattr(Finetune, "loss", bad)
+    store = Store(tmp_path / "r")
+    spec = the_run(plan(tmp_path, methods="finetune"))
+    with pytest.raises(RunFailure, match=r"the loss is nan at step 5; rows of the batch: \d+") as caught:
+        execute(spec, store, CPU, FEW)
+    assert caught.value.kind == "non-finite"
+    state = store.run(spec.id).state()
+    assert (state.status, state.kind) == ("failed", "non-finite")
+
+
+def test_a_bug_in_a_method_leaves_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from methods.finetune import Finetune
+
+    monkeypatch.setattr(Finetune, "loss", lambda self, batch: batch.no_such_thing)
+    store = Store(tmp_path / "r")
+    spec = the_run(plan(tmp_path, methods="finetune"))
+    with pytest.raises(RunFailure, match="no_such_thing") as caught:
+        execute(spec, store, CPU, FEW)
+    assert caught.value.kind == "bug"
+    assert "AttributeError" in (store.run(spec.id).path / "error.txt").read_text()
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_stopped_and_resumed_equals_undisturbed(method: str, trained: tuple[Store, Path], tmp_path: Path) -> None:
+    """Stopped after every third step, each time with everything rebuilt from the checkpoint."""
+    made, store = plan(tmp_path, methods=method), Store(tmp_path / "r")
+    spec = the_run(made)
+    for parent in spec.needs.values():
+        execute(made.runs[parent], store, CPU, FEW)
+    stops = 0
+    while True:
+        calls = iter(range(100))
+        try:
+            execute(spec, store, CPU, FEW, should_stop=lambda calls=calls: next(calls) == 2)
+            break
+        except Stopped:
+            stops += 1
+            assert store.run(spec.id).state().status == "interrupted"
+    assert stops >= 3
+    assert contents(store, spec.id) == contents(trained[0], spec.id)
+    assert not list(store.run(spec.id).path.glob("checkpoint*"))
+
+
+def test_a_damaged_checkpoint_costs_time_and_nothing_else(trained: tuple[Store, Path], tmp_path: Path) -> None:
+    store = Store(tmp_path / "r")
+    spec = the_run(plan(tmp_path, methods="finetune"))
+    with pytest.raises(Stopped):
+        execute(spec, store, CPU, FEW, should_stop=lambda: True)
+    run = store.run(spec.id)
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:-100])
+    run.series.write_text(run.series.read_text() + '{"step": 1, "spl')
+    execute(spec, store, CPU, FEW)
+    assert contents(store, spec.id) == contents(trained[0], spec.id)
+
+
+def test_bf16_runs_and_resumes(tmp_path: Path) -> None:
+    store = Store(tmp_path / "r")
+    made = plan(tmp_path, methods="lgtm", precision="bf16")
+    train(made, store)
+    other = Store(tmp_path / "other")
+    spec = the_run(made)
+    calls = iter(range(100))
+    with pytest.raises(Stopped):
+        execute(spec, other, CPU, FEW, should_stop=lambda: next(calls) == 4)
+    execute(spec, other, CPU, FEW)
+    assert contents(other, spec.id) == contents(store, spec.id)
+
+
+def test_bf16_learns(tmp_path: Path) -> None:
+    """Autocast must see the weights that the optimiser has changed."""
+    store = Store(tmp_path / "r")
+    made = plan(tmp_path, "epochs=6", methods="finetune", precision="bf16")
+    train(made, store)
+    rows = [json.loads(line) for line in store.run(the_run(made).id).series.read_text().splitlines()]
+    logged = [r["value"] for r in rows if (r["split"], r["key"]) == ("selection", "loss")]
+    assert len({round(value, 4) for value in logged}) > 3

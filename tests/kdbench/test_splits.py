@@ -1,0 +1,66 @@
+"""Roles of data: disjoint, fixed, and out of a method's reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdbench.data.splits import assign
+from kdbench.store import Store
+from kdbench.training.setup import prepare
+from tests.kdbench.bench import CPU, FEW, plan, the_run
+
+SIZES = {"train": 500, "validation": 80}
+
+
+def roles(tmp: Path, rows: int = 0, **given: str):  # type: ignore[no-untyped-def]
+    spec = the_run(plan(tmp, f"train_rows={rows}", **given))
+    return assign(spec, SIZES, ("validation",))
+
+
+@given(st.floats(0.01, 0.49), st.floats(0.01, 0.49))
+def test_train_feedback_and_selection_share_no_row(tmp_path_factory: pytest.TempPathFactory, f: float, s: float) -> None:
+    made = roles(tmp_path_factory.getbasetemp(), methods="lgtm", feedback=f"train:{f}", selection=f"train:{s}")
+    parts = [set(p.rows) for p in (made.train, made.feedback, made.selection)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == SIZES["train"]
+    assert len(made.selection.rows) == round(s * 500)
+
+
+def test_methods_without_feedback_train_on_that_slice_too(tmp_path: Path) -> None:
+    """So that all methods have seen the same labelled examples."""
+    with_feedback, without = roles(tmp_path, methods="lgtm"), roles(tmp_path, methods="finetune")
+    assert set(without.train.rows) == set(with_feedback.train.rows) | set(with_feedback.feedback.rows)
+    assert without.feedback is None
+    assert np.array_equal(without.selection.rows, with_feedback.selection.rows)
+
+
+def test_validation_feedback_is_the_reported_split(tmp_path: Path) -> None:
+    made = roles(tmp_path, methods="lgtm", feedback="validation", selection="validation")
+    assert made.feedback.split == made.selection.split == "validation"
+    assert len(made.train.rows) == SIZES["train"]
+
+
+def test_the_division_does_not_depend_on_the_seed_of_the_run(tmp_path: Path) -> None:
+    first, other = (roles(tmp_path, methods="lgtm", seeds=seed) for seed in ("0", "7"))
+    assert np.array_equal(first.selection.rows, other.selection.rows)
+
+
+def test_a_method_that_did_not_ask_for_feedback_gets_none(tmp_path: Path) -> None:
+    setup = prepare(the_run(plan(tmp_path, methods="finetune")), Store(tmp_path / "r"), CPU, FEW)
+    with pytest.raises(PermissionError, match="feedback"):
+        setup.lab.feedback()
+
+
+def test_a_method_is_handed_train_and_feedback_and_nothing_else(tmp_path: Path) -> None:
+    """Whatever a method reaches from its lab holds training rows only."""
+    setup = prepare(the_run(plan(tmp_path, methods="lgtm")), Store(tmp_path / "r"), CPU, FEW)
+    seen = {int(i) for step in range(40) for i in setup.train.at(step).index}
+    fed = {int(i) for _ in range(12) for i in setup.lab.feedback().index}
+    assert seen == set(setup.roles.train.rows)
+    assert fed == set(setup.roles.feedback.rows)
+    assert not (seen | fed) & set(setup.roles.selection.rows)
+    assert not any(hasattr(setup.lab, name) for name in ("selection", "report", "roles", "data"))
