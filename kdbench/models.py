@@ -116,7 +116,9 @@ def available(ref: ModelRef) -> Path | None:
 
 def _fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # the retries are told in one sentence at the end
     wanted = ["config.json", "*.safetensors", "pytorch_model.bin", "vocab.txt", "tokenizer*", "special_tokens*"]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
@@ -178,7 +180,8 @@ def load(folder: Path | None, *, attention: str, num_labels: int | None = None) 
     import transformers
 
     quiet()
-    more = {} if num_labels is None else {"num_labels": num_labels}
+    # a start with another number of classes keeps everything but the classifier, which is drawn anew
+    more = {} if num_labels is None else {"num_labels": num_labels, "ignore_mismatched_sizes": True}
     return transformers.AutoModelForSequenceClassification.from_pretrained(
         folder, attn_implementation=attention, dtype="float32", trust_remote_code=False, **more
     )

@@ -42,7 +42,8 @@ class Plan:
 
     @property
     def id(self) -> str:
-        text = json.dumps([self.preset, sorted({c.run for c in self.cells})])
+        asked = [self.preset, self.study.model_dump(mode="json"), sorted([c.row, c.run] for c in self.cells)]
+        text = json.dumps(asked)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def shared(self) -> dict[str, int]:

@@ -10,19 +10,38 @@ from kdbench.spec import ModelRef, RunSpec
 from kdbench.training import workbench
 
 
-def check(plan: Plan, execution: Execution) -> None:
+def check(plan: Plan, execution: Execution) -> list[str]:
     """Look at the device, fetch models and data that the user asked for, and see that networks fit each other.
+
+    Returns:
+        what the user should know about the data: splits that are shorter than the published ones.
 
     Raises:
         UserError: one sentence about the first thing that cannot work.
     """
     _check_device(execution.device)
+    short: dict[str, None] = {}
     for spec in plan.runs.values():
         data = workbench.data(spec.task, spec.data)
         for split in ("train", *workbench.task(spec.task).report_splits):
             if split not in data.splits or not len(data.splits[split]):
                 raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
         _check_fit(plan, spec, tuple(data.vocabulary))
+        short |= dict.fromkeys(_subsets(spec))
+    return list(short)
+
+
+def _subsets(spec: RunSpec) -> list[str]:
+    """Splits of real data that have fewer rows than the published ones."""
+    task, data = workbench.task(spec.task), workbench.data(spec.task, spec.data)
+    if spec.data.source == "generated":
+        return []
+    rows = {split: (len(data.splits[split]), official) for split, official in task.official_rows.items()}
+    return [
+        f"{task.title} {split}: a subset, {here:,} of {official:,} rows; scores on it are not GLUE scores."
+        for split, (here, official) in rows.items()
+        if here < official
+    ]
 
 
 def check_local(plan: Plan) -> None:

@@ -106,5 +106,6 @@ class Registry(Generic[T]):
         if not (isinstance(target, type) and issubclass(target, self.base)):
             return f"{target!r} is not a subclass of {self.base.__module__}.{self.base.__qualname__}"
         if inspect.isabstract(target):
-            return f"{target.__qualname__} is abstract: it lacks {', '.join(sorted(getattr(target, '__abstractmethods__', ())))}"
+            lacks = ", ".join(sorted(getattr(target, "__abstractmethods__", ())))
+            return f"{target.__qualname__} is abstract: it lacks {lacks}"
         return "" if hasattr(target, "title") else f"{target.__qualname__} has no title"

@@ -52,8 +52,10 @@ def _two_lines(entry: Entry) -> str:
 
 def _rich(sheet: Sheet, write: Callable[[Entry], str]) -> RichTable:
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
-    for i, name in enumerate(sheet.head):
-        table.add_column(Text(name), justify="left" if i == 0 else "right", no_wrap=i > 0, vertical="top")
+    word = max((len(word) for row in sheet.rows for word in row[0].text.split()), default=1)
+    table.add_column(Text(sheet.head[0]), min_width=word)  # labels may wrap, between words
+    for name in sheet.head[1:]:
+        table.add_column(Text(name), justify="right", no_wrap=True)
     for i, row in enumerate(sheet.rows):
         cells = [Text(write(entry), style="bold green" if entry.best else "") for entry in row]
         table.add_row(*cells, end_section=i + 1 in sheet.rules)
@@ -95,6 +97,8 @@ def latex(sheet: Sheet) -> str:
         if i in sheet.rules:
             lines.append(r"\midrule")
         lines.append(_tex_row(row, _tex_entry))
+        if any(entry.spreads for entry in row):  # below the numbers: beside them, six tasks are wider than a page
+            lines.append(_tex_row(row, _tex_spread))
     lines += [r"\bottomrule", r"\end{tabular}"]
     if sheet.notes:
         notes = [rf"{tex(note)}\par" for note in sheet.notes]
@@ -103,11 +107,16 @@ def latex(sheet: Sheet) -> str:
 
 
 def _tex_row(cells: Sequence[Any], write: Callable[[Any], str]) -> str:
-    return " & ".join(write(cell) for cell in cells) + r" \\"
+    text = " & ".join(write(cell) for cell in cells)
+    return ("{}" if text.startswith(("[", "*")) else "") + text + r" \\"  # else the row before takes it
 
 
 def _tex_entry(entry: Entry) -> str:
-    return rf"\textbf{{{tex(entry.text)}}}" if entry.best else tex(entry.text)
+    return rf"\textbf{{{tex(entry.short)}}}" if entry.best else tex(entry.short)
+
+
+def _tex_spread(entry: Entry) -> str:
+    return rf"{{\scriptsize {tex(entry.below)}}}" if entry.below else ""
 
 
 def tex(text: str) -> str:
@@ -118,6 +127,8 @@ def tex(text: str) -> str:
 def as_csv(sheets: Sequence[Sheet]) -> str:
     """One record a number, unrounded; the head names the columns of all sheets."""
     records = [record for sheet in sheets for record in sheet.records]
+    if not records:
+        return ""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(dict.fromkeys(key for record in records for key in record)), lineterminator="\n")
     writer.writeheader()

@@ -29,6 +29,7 @@ class State(BaseModel):
     status: Status = "pending"
     step: int = 0
     total: int = 0
+    first_step: int = 0  # where the present process began
     loss: float | None = None
     score: float | None = None
     kind: str = ""  # of a failure

@@ -72,7 +72,7 @@ def _head(run: Run, study: StudyResults | None, console: Console) -> None:
     elif stands == "interrupted":
         views.line(console, f"Stopped at step {state.step} of {state.total}, {views.ago(state.updated)}.")
     elif stands == "failed":
-        views.line(console, f"{state.kind or 'failed'}: {state.message or 'no reason given'}", "red")
+        views.line(console, f"{state.kind or 'failed'}: {' '.join(state.message.split()) or 'no reason given'}", "red")
         _tail(run, console)
 
 

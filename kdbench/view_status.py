@@ -132,13 +132,11 @@ def _share(state: State) -> str:
 
 
 def time_left(state: State) -> float | None:
-    """Seconds, if it goes on at the pace so far; None where that is not known yet.
-
-    A run that was resumed looks faster than it is, because its earlier steps count and their time does not.
-    """
-    if not (state.step and state.total and state.updated > state.started > 0):
+    """Seconds, if it goes on at the pace of the present process; None where that is not known yet."""
+    done = state.step - state.first_step
+    if not (done > 0 and state.total and state.updated > state.started > 0):
         return None
-    pace = (state.updated - state.started) / state.step
+    pace = (state.updated - state.started) / done
     return max(0.0, pace * (state.total - state.step) - (time.time() - state.updated))
 
 

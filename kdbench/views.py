@@ -53,7 +53,11 @@ def note(console: Console, text: str) -> None:
 
 def width(table: Table, console: Console) -> int:
     """How wide the table is when nothing is wrapped."""
-    return Measurement.get(console, console.options.update(width=10_000), table).maximum
+    return _measure(table, console).maximum
+
+
+def _measure(table: Table, console: Console) -> Measurement:
+    return Measurement.get(console, console.options.update(width=10_000), table)
 
 
 def print_table(console: Console, table: Table, *, wrap: bool = False) -> None:
@@ -62,8 +66,8 @@ def print_table(console: Console, table: Table, *, wrap: bool = False) -> None:
     Args:
         wrap: the table has columns of running text, which may be wrapped.
     """
-    wanted = max(1, width(table, console))
-    least = console.width if wrap else Measurement.get(console, console.options, table).minimum
+    measured = _measure(table, console)
+    wanted, least = max(1, measured.maximum), console.width if wrap else measured.minimum
     target = min(wanted, max(console.width, least)) if wrap or console.is_terminal else wanted
     # not console.print(width=...), which never goes beyond the console
     lines = console.render_lines(table, console.options.update(width=target), pad=console.is_terminal)

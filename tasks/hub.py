@@ -35,7 +35,9 @@ def read(config: str, splits: Iterable[str], columns: Columns, classes: int) -> 
 
 def _download(config: str) -> Any:
     import datasets
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # the retries are told in one sentence at the end
     try:
         # The library reads the switch when it is imported; asking it later would go to the network all the same.
         if _offline() and not datasets.config.HF_HUB_OFFLINE:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--seeds", help="0,1,2 or 0-4.")
 @click.option("--preset", help="tiny (default), minilm, bert-6l, bert-4l (see: kdbench list presets).")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE[,...]",
-              help="A hyperparameter, for all methods or METHOD.KEY; several values make a grid. Repeatable.")  # fmt: skip
+              help="A hyperparameter of all methods, or METHOD.KEY; several values: a grid.")  # fmt: skip
 @click.option("--glue-dir", metavar="DIR", help="Read GLUE from a folder in the classic layout.")
 @click.option(
     "--feedback", help="What feedback comes from: train:F (a share held out; default train:0.1) or validation."
@@ -55,7 +55,8 @@ def command(sets: tuple[str, ...], dry_run: bool, offline: bool, **given: Any) -
         return 0
     from kdbench import preflight
 
-    preflight.check(plan, execution)
+    for remark in preflight.check(plan, execution):
+        console.print(remark, highlight=False)
     store = Store(folder)
     _remember(plan, store)
     from kdbench.boards import board_for

@@ -21,7 +21,7 @@ def command(name: str, results: str | None) -> None:
 
     console = views.make_console()
     # methods are not imported for what can only be a run
-    could_be_method = not re.search(r"-s\d|^[0-9a-f]{12}$", name)
+    could_be_method = not re.search(r"-s\d*(-|$)|^[0-9a-f]{12}$", name)
     if could_be_method and (method := view_method.find(name)):
         view_method.show(name, method, console)
         return

@@ -60,7 +60,11 @@ def load(path: Path, lab: Lab, method: Method) -> Progress:
 def store(path: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
     """A safetensors file with numbers in its header."""
     with replacing(path) as temporary:
-        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, {"numbers": json.dumps(numbers)})
+        save_file(
+            {k: v.detach().clone().contiguous() for k, v in tensors.items()},
+            temporary,
+            {"numbers": json.dumps(numbers)},
+        )
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -27,29 +27,36 @@ class Evaluator:
         self._student = setup.lab.learners["student"].module
         rows = first_rows(setup.roles.train.rows, probe_size, [setup.spec.training.split_seed, 2048])
         self._probe = Part("train", rows)
+        self._latest: dict[str, Tensor] = {}  # the student's logits at the last evaluation, by role
 
     def __call__(self, step: int) -> float:
         """Evaluate after `step` steps; returns the selection metric, a fraction."""
-        selection = self._scores(self._student, self._setup.roles.selection)
-        self._series.add(step, "selection", selection)
-        for part in self._setup.roles.report:
-            values = self._scores(self._student, part)
-            for name, learner in self._setup.lab.learners.items():
-                if name == "teacher":
-                    scores = self._scores(learner.module, part)
-                    values |= {f"teacher_{key}": value for key, value in scores.items()}
-            self._series.add(step, part.split, values)
+        self._latest = {role: self._logits(self._student, part) for role, part in self._parts().items()}
+        for role, part in self._parts().items():
+            values = self._measure(self._latest[role], part)
+            if role != "selection" and "teacher" in self._setup.lab.learners:
+                values |= {f"teacher_{key}": value for key, value in self._teacher_scores(part).items()}
+            self._series.add(step, role, values)
         self._gaps(step)
+        selection = self._measure(self._latest["selection"], self._setup.roles.selection)
         return selection[self._setup.task.metrics[0]]
 
-    def logits(self, module: nn.Module, part: Part) -> Tensor:
+    def _parts(self) -> dict[str, Part]:
+        """`selection`, and every report split by its name."""
+        roles = self._setup.roles
+        return {"selection": roles.selection, **{part.split: part for part in roles.report}}
+
+    def _logits(self, module: nn.Module, part: Part) -> Tensor:
         return all_logits(module, self._setup.tokens[part.split], part.rows, self._setup.device)
 
-    def labels(self, part: Part) -> Tensor:
+    def _labels(self, part: Part) -> Tensor:
         return labels_of(self._setup.tokens[part.split], part)
 
-    def _scores(self, module: nn.Module, part: Part) -> dict[str, float]:
-        return measure(self._setup.task, self.logits(module, part), self.labels(part))
+    def _measure(self, logits: Tensor, part: Part) -> dict[str, float]:
+        return measure(self._setup.task, logits, self._labels(part))
+
+    def _teacher_scores(self, part: Part) -> dict[str, float]:
+        return self._measure(self._logits(self._setup.lab.learners["teacher"].module, part), part)
 
     def _teacher(self) -> nn.Module | None:
         lab = self._setup.lab
@@ -60,25 +67,33 @@ class Evaluator:
     def _gaps(self, step: int) -> None:
         teacher = self._teacher()
         if teacher is not None and len(self._probe.rows):
-            student_logits, teacher_logits = self.logits(self._student, self._probe), self.logits(teacher, self._probe)
+            student_logits, teacher_logits = (self._logits(m, self._probe) for m in (self._student, teacher))
             self._series.add(step, "probe", dict(gaps(student_logits, teacher_logits)))
 
-    def final(self) -> dict[str, Any]:
-        """What the student scores now: {selection: {metric: value}, report: {split: {metric: value}}}."""
-        report = {part.split: self._scores(self._student, part) for part in self._setup.roles.report}
-        return {"selection": self._scores(self._student, self._setup.roles.selection), "report": report}
+    def final(self, name: str, *, latest: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What the student scores now, and what it predicts.
+
+        Args:
+            name: prefix of the predictions (`best`, `last`).
+            latest: the student has not changed since the last evaluation.
+
+        Returns:
+            {selection: {metric: value}, report: {split: {metric: value}}}, and logits [n, C] and labels [n] of each
+            report split in the order of its rows.
+        """
+        parts = self._parts()
+        known = self._latest if latest else {}
+        logits = {role: known.get(role) for role in parts}
+        now = {r: self._logits(self._student, parts[r]) if kept is None else kept for r, kept in logits.items()}
+        scores = {role: self._measure(now[role], part) for role, part in parts.items()}
+        tensors: dict[str, Tensor] = {}
+        for part in self._setup.roles.report:
+            tensors[f"{name}/{part.split}/logits"] = now[part.split]
+            tensors[f"{name}/{part.split}/labels"] = self._labels(part).to(torch.int64)
+        return {"selection": scores.pop("selection"), "report": scores}, tensors
 
     def teacher_final(self) -> dict[str, dict[str, float]] | None:
         """What a teacher that was trained along scores at the end, by report split."""
-        learner = self._setup.lab.learners.get("teacher")
-        if learner is None:
+        if "teacher" not in self._setup.lab.learners:
             return None
-        return {part.split: self._scores(learner.module, part) for part in self._setup.roles.report}
-
-    def predictions(self, name: str) -> dict[str, Tensor]:
-        """Logits [n, C] and labels [n] on each report split, in the order of its rows."""
-        out: dict[str, Tensor] = {}
-        for part in self._setup.roles.report:
-            out[f"{name}/{part.split}/logits"] = self.logits(self._student, part)
-            out[f"{name}/{part.split}/labels"] = self.labels(part).to(torch.int64)
-        return out
+        return {part.split: self._teacher_scores(part) for part in self._setup.roles.report}

@@ -28,6 +28,7 @@ from kdbench.training.setup import Setup, choose_device, numerics, prepare
 
 LOG_POINTS = 200  # rows of training loss in a series
 STATE_SECONDS = 2.0
+LOCK_SECONDS = 1.0  # longer than a look at whether the run is held
 
 
 def execute(
@@ -42,7 +43,7 @@ def execute(
     """
     folder = store.run(spec.id)
     device = choose_device(execution.device)
-    with folder.lock().acquire(timeout=0), numerics(spec, device, execution.threads):
+    with folder.lock().acquire(timeout=LOCK_SECONDS), numerics(spec, device, execution.threads):
         if folder.is_done(spec.snapshots):  # somebody else was quicker
             return
         folder.begin(spec, environment(str(device)))
@@ -86,6 +87,7 @@ class _Run:
         self.progress = checkpoint.load(folder.checkpoint, self.lab, self.method)
         self.series = Series(folder.series, self.progress.step, self.setup.train.batches_per_epoch)
         self.evaluator = Evaluator(self.setup, self.series, recording.probe_size)
+        self.first_step = self.progress.step
         self.log_every = max(1, self.setup.total_steps // LOG_POINTS)
         self.pending: list[tuple[int, Tensor, Batch]] = []
         self.loss: float | None = None
@@ -177,7 +179,7 @@ class _Run:
     def _set_state(self, status: Status) -> None:
         self.folder.set_state(
             status, step=self.progress.step, total=self.setup.total_steps, loss=self.loss, score=self.score,
-            started=self.started,
+            started=self.started, first_step=self.first_step,
         )  # fmt: skip
 
     def _checkpoint_if_due(self) -> None:
@@ -195,13 +197,13 @@ class _Run:
 
     def _finish(self) -> None:
         """Measure the last and the best student, keep the best, then declare the run done."""
-        last, predictions = self.evaluator.final(), self.evaluator.predictions("last")
+        last, predictions = self.evaluator.final("last", latest=True)
         teacher = self.evaluator.teacher_final()
         tensors, _ = checkpoint.read(self.folder.best)
         self.lab.learners["student"].module.load_state_dict(tensors)
-        best, predictions = self.evaluator.final(), predictions | self.evaluator.predictions("best")
+        best, more = self.evaluator.final("best", latest=self.progress.best_step == self.progress.step)
         self._save_model(self.folder.model)
-        checkpoint.store(self.folder.predictions, predictions, {})
+        checkpoint.store(self.folder.predictions, predictions | more, {})
         result = {
             "best": {"step": self.progress.best_step, **best},
             "last": {"step": self.progress.step, **last},

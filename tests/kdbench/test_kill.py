@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.plan import make
 from kdbench.config import assemble, parse_sets
+from kdbench.plan import make
 from kdbench.plugins import METHODS
 from kdbench.store import Store
 from kdbench.training import checkpoint

@@ -38,7 +38,7 @@ def test_a_grid_is_every_combination_and_qualified_keys_reach_one_method(tmp_pat
 
 
 def test_the_command_line_wins_over_the_file_and_the_file_over_the_preset(tmp_path: Path) -> None:
-    (tmp_path / "kdbench.toml").write_text('student_lr = 7e-4\nwarmup = 0.25\n[kd]\ntemperature = 3.0\n')
+    (tmp_path / "kdbench.toml").write_text("student_lr = 7e-4\nwarmup = 0.25\n[kd]\ntemperature = 3.0\n")
     made = plan(tmp_path, "warmup=0.5", methods="kd")
     spec = next(spec for spec in made.runs.values() if spec.method == "kd")
     assert (spec.training.student_lr, spec.training.warmup, spec.options["temperature"]) == (7e-4, 0.5, 3.0)

@@ -60,7 +60,12 @@ def test_the_saved_student_gives_the_stored_predictions(method: str, trained: tu
     tokenizer = AutoTokenizer.from_pretrained(run.model)
     examples = workbench.data(spec.task, spec.data).splits["validation"]
     coded = tokenizer(
-        list(examples.text_a[:20]), list(examples.text_b[:20]), padding=True, truncation=True, max_length=64, return_tensors="pt"
+        list(examples.text_a[:20]),
+        list(examples.text_b[:20]),
+        padding=True,
+        truncation=True,
+        max_length=64,
+        return_tensors="pt",
     )
     with torch.no_grad():
         logits = model(**coded).logits
@@ -93,14 +98,16 @@ def test_a_done_run_is_not_trained_again(trained: tuple[Store, Path]) -> None:
 def test_lgtm_follows_its_probe_samples(trained: tuple[Store, Path]) -> None:
     """What Figures 2 to 6 are drawn from is there, a value a sample."""
     store, folder = trained
-    rows = [json.loads(line) for line in store.run(the_run(plan(folder, methods="lgtm")).id).series.read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in store.run(the_run(plan(folder, methods="lgtm")).id).series.read_text().splitlines()
+    ]
     keys = {(r["split"], r["key"]) for r in rows}
     for key in ("influence", "teacher_p", "student_p", "teacher_predicts", "student_predicts", "sample", "label"):
         values = [r["value"] for r in rows if (r["split"], r["key"]) == ("influence", key)]
         assert len(values) >= 4
         assert all(len(v) == 8 for v in values)
-    assert {("probe", "entropy_gap"), ("probe", "sharpness_gap"), ("validation", "loss"), ("validation", "accuracy"),
-            ("validation", "teacher_accuracy"), ("train", "loss"), ("influence", "influence_ratio")} <= keys  # fmt: skip
+    assert {("probe", "entropy_gap"), ("probe", "sharpness_gap"), ("validation", "loss"),
+            ("validation", "accuracy"), ("validation", "teacher_accuracy"), ("train", "loss"), ("influence", "influence_ratio")} <= keys  # fmt: skip
     gap = next(r["value"] for r in rows if r["key"] == "entropy_gap" and r["step"] == 0)
     assert gap == pytest.approx(0, abs=1e-6)  # both heads start at zero
 

