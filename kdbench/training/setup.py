@@ -103,7 +103,7 @@ def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[Any]
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium" if spec.training.precision == "fp32-fast" else "highest")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time and finds no error of ours
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time and finds no error of ours
     try:
         # no cache: autocast would go on using the weights as they were before the optimiser's step
         half = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)

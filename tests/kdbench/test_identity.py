@@ -18,8 +18,8 @@ def run_id(folder: Path, *sets: str, **given: str) -> str:
     "change",
     [
         "student_lr=2e-3", "teacher_lr=2e-3", "epochs=3", "batch_size=8", "max_length=32", "seeds=1",
-        "lgtm.student_ce=0.5", "lgtm.influence=fda", "student=tiny-1x64", "teacher=tiny-3x32", "precision=bf16", "feedback=validation",
-        "selection=validation", "train_rows=90", "split_seed=1", "warmup=0.2", "adam_eps=1e-8",
+        "lgtm.student_ce=0.5", "lgtm.influence=fda", "student=tiny-1x64", "teacher=tiny-3x32", "precision=bf16",
+        "feedback=validation", "selection=validation", "train_rows=90", "split_seed=1", "warmup=0.2", "adam_eps=1e-8",
     ],
 )  # fmt: skip
 def test_what_can_change_a_result_changes_the_id(tmp_path: Path, change: str) -> None:

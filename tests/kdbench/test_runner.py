@@ -107,7 +107,8 @@ def test_lgtm_follows_its_probe_samples(trained: tuple[Store, Path]) -> None:
         assert len(values) >= 4
         assert all(len(v) == 8 for v in values)
     assert {("probe", "entropy_gap"), ("probe", "sharpness_gap"), ("validation", "loss"),
-            ("validation", "accuracy"), ("validation", "teacher_accuracy"), ("train", "loss"), ("influence", "influence_ratio")} <= keys  # fmt: skip
+            ("validation", "accuracy"), ("validation", "teacher_accuracy"), ("train", "loss"),
+            ("influence", "influence_ratio")} <= keys  # fmt: skip
     gap = next(r["value"] for r in rows if r["key"] == "entropy_gap" and r["step"] == 0)
     assert gap == pytest.approx(0, abs=1e-6)  # both heads start at zero
 
