@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdbench import view_notes
 from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, CellResult, Line, StudyResults, pick
 from kdbench.tables import Entry, Sheet, Table
 from kdbench.task import Task
-from kdbench.views import value
+from kdbench.views import notes
+from kdbench.views.printing import value
 
 NONE = Entry(("–",))
 SHORT = {"accuracy": "Acc.", "f1": "F1", "validation_matched": "m", "validation_mismatched": "mm"}
@@ -78,7 +78,7 @@ def _heading(task: type[Task]) -> str:
 
 def _mark(line: Line) -> str:
     """A dagger where the reported split was also learned from."""
-    return view_notes.DAGGER if line.feedback_from("validation") else ""
+    return notes.DAGGER if line.feedback_from("validation") else ""
 
 
 def _score(task: type[Task], cells: list[CellResult]) -> Score | None:
@@ -116,13 +116,13 @@ def _notes(study: StudyResults, tasks: Sequence[type[Task]], lines: Sequence[Lin
     splits = {split for task in tasks for split in task.report_splits}
     where = "Development sets" if all(s.startswith("validation") for s in splits) else ", ".join(sorted(splits))
     return [
-        f"{where}, in per cent; {view_notes.seeds(lines)}.",
+        f"{where}, in per cent; {notes.seeds(lines)}.",
         _formula(tasks),
-        *view_notes.protocol(study, lines),
-        *view_notes.training(lines),
-        *view_notes.grid(study, lines),
-        *view_notes.evidence(study),
-        *view_notes.holes(study, lines),
+        *notes.protocol(study, lines),
+        *notes.training(lines),
+        *notes.grid(study, lines),
+        *notes.evidence(study),
+        *notes.holes(study, lines),
     ]
 
 

@@ -6,14 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kdbench.config import presets
-from kdbench.errors import UserError, unknown
 from kdbench.registry import Registry
-from kdbench.results import StudyResults, studies
-from kdbench.store import Store
+from kdbench.results import StudyResults
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 
 @dataclass(frozen=True)
@@ -70,37 +67,3 @@ class Table(ABC):
 
 
 TABLES: Registry[Table] = Registry("table", "kdbench.tables", Table)  # type: ignore[type-abstract]
-FORMATS = ("terminal", "markdown", "latex", "csv")
-
-
-def show_table(number: str, store: Store, preset: str | None, form: str, console: Console) -> None:
-    """Print a table for every study in the results folder (of one preset, if given).
-
-    Raises:
-        UserError: no such table, format or preset, or nothing to show.
-    """
-    from kdbench.render import render
-
-    table = _table(number)()
-    if form not in FORMATS:
-        raise unknown("format", form, FORMATS)
-    found = studies(store, preset)
-    if not found and preset is not None:
-        known = {*presets(), *(study.preset for study in studies(store))}
-        if preset not in known:
-            raise unknown("preset", preset, known)
-    if not found:
-        wanted = f" --preset {preset}" if preset else ""
-        raise UserError(
-            f"There are no results{f' of preset {preset}' if preset else ''} in {store.root}; "
-            f"give another folder with --results DIR, or run: kdbench run{wanted} --methods all --tasks glue"
-        )
-    render([table.build(study) for study in found], form, console)
-
-
-def _table(number: str) -> type[Table]:
-    known = TABLES.all()
-    name = f"table{number.lower().removeprefix('table')}"
-    if name not in known and name not in TABLES.broken:
-        raise unknown("table", number, [key.removeprefix("table") for key in known])
-    return TABLES.get(name)

@@ -22,16 +22,16 @@ def command(what: str, results: str | None, **filters: str | None) -> None:
     presets   models, data and hyperparameters to start from
     runs      the runs of a results folder; kdbench show RUN has the rest
     """
-    from kdbench import view_lists, view_runs, views
     from kdbench.errors import UserError, unknown
+    from kdbench.views import lists, printing, runs
 
     if what not in WHAT:
         raise unknown("list", what, WHAT)
     used = [key for key, value in {"results": results, **filters}.items() if value is not None]
     if what != "runs" and used:
         raise UserError(f"--{used[0]} narrows a list of runs; write: kdbench list runs --{used[0]} ...")
-    console = views.make_console()
+    console = printing.make_console()
     if what == "runs":
-        view_runs.show(views.open_store(results), filters, console)
+        runs.show(printing.open_store(results), filters, console)
     else:
-        {"methods": view_lists.methods, "tasks": view_lists.tasks, "presets": view_lists.presets}[what](console)
+        {"methods": lists.methods, "tasks": lists.tasks, "presets": lists.presets}[what](console)

@@ -59,8 +59,8 @@ def command(sets: tuple[str, ...], dry_run: bool, offline: bool, **given: Any) -
         console.print(remark, highlight=False)
     store = Store(folder)
     _remember(plan, store)
-    from kdbench.boards import board_for
     from kdbench.serial import run_all
+    from kdbench.views.boards import board_for
 
     with board_for(plan, console) as board:
         outcome = run_all(plan, store, execution, recording, board)
@@ -116,7 +116,7 @@ def _remember(plan: Plan, store: Store) -> None:
 
 def _dry_run(plan: Plan, store: Store, console: Console) -> None:
     from kdbench import preflight
-    from kdbench.planview import show
+    from kdbench.views.plan import show
 
     preflight.check_local(plan)
     show(plan, store, console)
@@ -124,7 +124,7 @@ def _dry_run(plan: Plan, store: Store, console: Console) -> None:
 
 def _close(plan: Plan, store: Store, outcome: Outcome, console: Console) -> int:
     """The last lines: what happened, the table, and what to do next."""
-    from kdbench.tables import show_table
+    from kdbench.views.table import show_table
 
     if outcome.stopped:
         console.print("Stopped; nothing is lost. The same command goes on where it stopped.")

@@ -17,13 +17,14 @@ def command(name: str, results: str | None) -> None:
     kdbench show lgtm
     kdbench show mrpc-lgtm-s0
     """
-    from kdbench import view_method, view_run, views
+    from kdbench.views import method as methods
+    from kdbench.views import printing, run
 
-    console = views.make_console()
+    console = printing.make_console()
     # methods are not imported for what can only be a run
     could_be_method = not re.search(r"-s\d*(-|$)|^[0-9a-f]{12}$", name)
-    if could_be_method and (method := view_method.find(name)):
-        view_method.show(name, method, console)
+    if could_be_method and (method := methods.find(name)):
+        methods.show(name, method, console)
         return
-    store = views.open_store(results)
-    view_run.show(view_run.find(store, name, methods=could_be_method), store, console)
+    store = printing.open_store(results)
+    run.show(run.find(store, name, methods=could_be_method), store, console)

@@ -12,6 +12,6 @@ def command(results: str | None) -> None:
 
     Reads the folder only, so it can be asked while runs train, from any machine that sees the folder.
     """
-    from kdbench import view_status, views
+    from kdbench.views import printing, status
 
-    view_status.show(views.open_store(results), views.make_console())
+    status.show(printing.open_store(results), printing.make_console())

@@ -17,12 +17,12 @@ def command(number: str, form: str, preset: str | None, results: str | None, out
     A study is what may be compared: one preset on the same models, data and splits. Nothing is trained or loaded; the
     same results give the same table. CSV holds the unrounded numbers behind the table, one a record.
     """
-    from kdbench import views
-    from kdbench.tables import show_table
+    from kdbench.views import printing
+    from kdbench.views.table import show_table
 
-    store = views.open_store(results)
+    store = printing.open_store(results)
     if out is None:
-        show_table(number, store, preset, form, views.make_console())
+        show_table(number, store, preset, form, printing.make_console())
         return
     import io
     from pathlib import Path
@@ -32,6 +32,6 @@ def command(number: str, form: str, preset: str | None, results: str | None, out
     from kdbench.files import write_text
 
     text = io.StringIO()
-    show_table(number, store, preset, form, Console(file=text, width=views.LOG_WIDTH, highlight=False))
+    show_table(number, store, preset, form, Console(file=text, width=printing.LOG_WIDTH, highlight=False))
     write_text(Path(out).expanduser(), text.getvalue())
-    views.line(views.make_console(), f"Wrote {out}.")
+    printing.line(printing.make_console(), f"Wrote {out}.")

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kdbench import render
 from kdbench.errors import UserError
 from kdbench.store import Store
-from kdbench.tables import Entry, Sheet, show_table
+from kdbench.tables import Entry, Sheet
+from kdbench.views import sheet as render
+from kdbench.views.table import show_table
 from tests.analysis.made import STUDY, Made, full, spec
 
 NASTY = r"50 % of a_b & c#d $e$ {f} ~g ^h \i <j> |k| † ± – α"

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench import views
 from kdbench.errors import UserError
 from kdbench.method import Method
 from kdbench.options import Options
 from kdbench.plugins import METHODS
-from kdbench.view_lists import about, needs
+from kdbench.views import printing
+from kdbench.views.lists import about, needs
 
 BOUNDS = {"ge": "≥ ", "gt": "> ", "le": "≤ ", "lt": "< "}
 
@@ -45,18 +45,18 @@ def show(name: str, method: type[Method], console: Console) -> None:
         name: the method's, or a variant's, whose values then stand beside the defaults.
     """
     title, changed = method.variants.get(name, (method.title, {}))
-    views.line(console, Text.assemble((title, "bold"), f"  {method.paper}, version {method.version}"))
-    views.note(console, about(method))
-    views.note(console, f"needs {needs(method) or 'the labels only'}")
+    printing.line(console, Text.assemble((title, "bold"), f"  {method.paper}, version {method.version}"))
+    printing.note(console, about(method))
+    printing.note(console, f"needs {needs(method) or 'the labels only'}")
     if not method.options_type.model_fields:
-        views.line(console, "It has no options of its own; those of every training do hold.")
+        printing.line(console, "It has no options of its own; those of every training do hold.")
     else:
         console.print()
-        views.print_table(console, _options(method.options_type, name, changed), wrap=True)
+        printing.print_table(console, _options(method.options_type, name, changed), wrap=True)
     for variant, (label, values) in method.variants.items():
-        text = " ".join(f"{key}={views.value(item)}" for key, item in values.items())
-        views.line(console, f"variant {variant}, {label}: {text}")
-    views.line(console, f"Set one: kdbench run --methods {name} --set {name}.KEY=VALUE", "dim")
+        text = " ".join(f"{key}={printing.value(item)}" for key, item in values.items())
+        printing.line(console, f"variant {variant}, {label}: {text}")
+    printing.line(console, f"Set one: kdbench run --methods {name} --set {name}.KEY=VALUE", "dim")
 
 
 def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Table:
@@ -67,10 +67,10 @@ def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Tabl
     for key, field in kind.model_fields.items():
         extra = field.json_schema_extra
         source = f"; {extra['source']}" if isinstance(extra, dict) and extra.get("source") else ""
-        own = [Text(views.value(changed[key]) if key in changed else "", style="bold")] if changed else []
+        own = [Text(printing.value(changed[key]) if key in changed else "", style="bold")] if changed else []
         facts = f"{_valid(field.annotation, field.metadata)}{source}"
         text = Text.assemble(f"{field.description or 'no description'}\n", (facts, "dim"))
-        table.add_row(Text(key, style="bold"), Text(views.value(field.default)), *own, text)
+        table.add_row(Text(key, style="bold"), Text(printing.value(field.default)), *own, text)
     return table
 
 
@@ -90,7 +90,7 @@ def _type(annotation: Any) -> str:
         patterns = [p for item in annotation.__metadata__ if (p := getattr(item, "pattern", None))]
         return _pattern(str(patterns[0])) if patterns else _type(arguments[0])
     if get_origin(annotation) is not None and all(isinstance(a, str | int | float) for a in arguments):
-        return ", ".join(map(views.value, arguments))
+        return ", ".join(map(printing.value, arguments))
     if arguments:
         return " or ".join(map(_type, arguments))
     words = {"float": "a number", "int": "a whole number", "bool": "true, false", "str": "text"}

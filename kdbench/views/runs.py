@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench import views
 from kdbench.errors import UserError, unknown
 from kdbench.results import Run, StudyResults, studies
 from kdbench.store import Store
-from kdbench.view_status import standing
+from kdbench.views import printing
+from kdbench.views.status import standing
 
 STATES = ("done", "running", "failed", "interrupted", "waiting", "held back")
 Listed = tuple[Run, str, set[str]]  # the run, how it stands, its method and rows
@@ -32,7 +32,7 @@ def show(store: Store, filters: Mapping[str, str | None], console: Console) -> N
     if not found:
         raise UserError(f"There are no runs in {store.root}; give another folder with --results DIR.")
     method, task, status = (filters.get(key) for key in ("method", "task", "status"))
-    status = views.WORDS.get(status, status) if status else None
+    status = printing.WORDS.get(status, status) if status else None
     _check("method", method, {name for _, _, names in found.values() for name in names})
     _check("task", task, {run.spec.task for run, _, _ in found.values()})
     _check("status", status, STATES)
@@ -43,8 +43,8 @@ def show(store: Store, filters: Mapping[str, str | None], console: Console) -> N
         and (status is None or status == item[1])
     ]  # fmt: skip
     if shown:
-        views.print_table(console, _table(shown))
-    views.line(console, f"{views.count(len(shown), 'run')} of {len(found)}")
+        printing.print_table(console, _table(shown))
+    printing.line(console, f"{printing.count(len(shown), 'run')} of {len(found)}")
 
 
 def _check(what: str, name: str | None, valid: set[str] | tuple[str, ...]) -> None:
@@ -77,7 +77,7 @@ def _table(items: list[Listed]) -> Table:
         steps = f"{state.step}/{state.total}" if state.total else ""
         loss = "" if state.loss is None else f"{state.loss:.3f}"
         score = "" if state.score is None else f"{state.score:.1f}"
-        style = views.STYLES.get(standing_, "dim")
-        news = state.kind or views.ago(state.updated)
+        style = printing.STYLES.get(standing_, "dim")
+        news = state.kind or printing.ago(state.updated)
         table.add_row(run.id, Text(standing_, style=style), steps, loss, score, Text(run.spec.student.name), Text(news))
     return table

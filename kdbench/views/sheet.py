@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from kdbench import views
 from kdbench.tables import Entry, Sheet
+from kdbench.views import printing
 
 LATEX_SPECIAL = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
                  "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
@@ -38,12 +38,12 @@ def render(sheets: Sequence[Sheet], form: str, console: Console) -> None:
 
 def _terminal(sheet: Sheet, console: Console) -> None:
     """The title is a line of its own, because Rich would wrap it to the width of the table."""
-    views.line(console, sheet.title, "bold")
+    printing.line(console, sheet.title, "bold")
     full = _rich(sheet, lambda entry: entry.text)
-    fits = not console.is_terminal or views.width(full, console) <= console.width
-    views.print_table(console, full if fits else _rich(sheet, _two_lines))
+    fits = not console.is_terminal or printing.width(full, console) <= console.width
+    printing.print_table(console, full if fits else _rich(sheet, _two_lines))
     for note in sheet.notes:
-        views.note(console, note)
+        printing.note(console, note)
 
 
 def _two_lines(entry: Entry) -> str:

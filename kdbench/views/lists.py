@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench import config, views
+from kdbench import config
 from kdbench.method import Method
 from kdbench.plugins import METHODS, TASKS
 from kdbench.settings import Training
 from kdbench.spec import DataRef, ModelRef, RunSpec
+from kdbench.views import printing
 
 USES = {
     "teacher": "a pre-trained teacher, trained along",
@@ -33,12 +34,12 @@ def methods(console: Console) -> None:
         text = [title, Text(about(method)), Text(f"needs {needs(method) or 'the labels only'}", style="dim")]
         grid.add_row(Text(name, style="bold"), Text("\n").join(text))
         for variant, (title_, values) in method.variants.items():
-            changed = " ".join(f"{key}={views.value(item)}" for key, item in values.items())
+            changed = " ".join(f"{key}={printing.value(item)}" for key, item in values.items())
             grid.add_row(Text(f"  {variant}"), Text.assemble(title_, (f"  {changed}", "dim")))
         grid.add_row("", "")
-    views.print_table(console, grid, wrap=True)
+    printing.print_table(console, grid, wrap=True)
     _broken(METHODS.broken, "method", console)
-    views.line(console, "Options of one: kdbench show METHOD. Run some: kdbench run --methods kd,lgtm", "dim")
+    printing.line(console, "Options of one: kdbench show METHOD. Run some: kdbench run --methods kd,lgtm", "dim")
 
 
 def tasks(console: Console) -> None:
@@ -49,10 +50,10 @@ def tasks(console: Console) -> None:
         rows = "\n".join(f"{split} {number}" for split, number in task.official_rows.items())
         labels, metrics = "\n".join(task.labels), "\n".join(task.metrics)
         table.add_row(Text(name, style="bold"), *map(Text, (task.title, labels, metrics, rows, about(task))))
-    views.print_table(console, table, wrap=True)
+    printing.print_table(console, table, wrap=True)
     _broken(TASKS.broken, "task", console)
     groups = ", ".join(sorted({task.group for task in TASKS.all().values() if task.group}))
-    views.line(console, f"The first metric selects. Groups: {groups}. Run some: kdbench run --tasks mrpc,rte", "dim")
+    printing.line(console, f"The first metric selects. Groups: {groups}. Run some: kdbench run --tasks mrpc,rte", "dim")
 
 
 def presets(console: Console) -> None:
@@ -63,8 +64,8 @@ def presets(console: Console) -> None:
         models = f"{values.get('teacher')} teaches {values.get('student')}, data: {values.get('source')}"
         text = f"{_sentence(str(values.get('description', '')))}\n"
         grid.add_row(Text(name, style="bold"), Text.assemble(text, (models, "dim")))
-    views.print_table(console, grid, wrap=True)
-    views.line(console, "Use one: kdbench run --preset NAME; change a value: --set KEY=VALUE", "dim")
+    printing.print_table(console, grid, wrap=True)
+    printing.line(console, "Use one: kdbench run --preset NAME; change a value: --set KEY=VALUE", "dim")
 
 
 def _table(*names: str) -> Table:
@@ -120,4 +121,4 @@ def _roles(method: type[Method]) -> Iterable[str]:
 
 def _broken(broken: Mapping[str, str], what: str, console: Console) -> None:
     for name, why in broken.items():
-        views.line(console, f"The {what} '{name}' does not load: {why}.", "red")
+        printing.line(console, f"The {what} '{name}' does not load: {why}.", "red")

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench import views
 from kdbench.errors import UserError
 from kdbench.results import Run, StudyResults, Sweep, studies, sweeps, task_title
 from kdbench.spec import RunSpec
 from kdbench.store import Store
-from kdbench.view_status import progress, standing
+from kdbench.views import printing
+from kdbench.views.status import progress, standing
 
 TAIL = 15  # lines of error.txt
 
@@ -36,7 +36,7 @@ def find(store: Store, text: str, *, methods: bool = False) -> Run:
     if not any(text in run_id for run_id in begun) and len(waiting) == 1:
         return asked[waiting[0]]
     if methods and not waiting and not any(text in run_id for run_id in begun):
-        from kdbench.view_method import unknown_name
+        from kdbench.views.method import unknown_name
 
         raise unknown_name(text, sorted({*asked, *begun})[:12])
     folder = store.find(text)
@@ -50,7 +50,7 @@ def show(run: Run, store: Store, console: Console) -> None:
     _head(run, study, console)
     if run.result is not None:
         console.print()
-        views.print_table(console, _scores(run.result))
+        printing.print_table(console, _scores(run.result))
     for title, values in _groups(run.spec, run.result).items():
         _group(title, values, console)
     _group("Needs and is needed", _relations(run, found), console)
@@ -61,18 +61,20 @@ def show(run: Run, store: Store, console: Console) -> None:
 
 def _head(run: Run, study: StudyResults | None, console: Console) -> None:
     spec, state = run.spec, run.state
-    stands = standing(study, run) if study else views.word(state.status)
-    views.line(console, Text.assemble((run.id, "bold"), "  ", (stands, views.STYLES.get(stands, ""))))
-    views.line(console, f"{spec.method} on {task_title(spec.task)}, seed {spec.seed}")
+    stands = standing(study, run) if study else printing.word(state.status)
+    printing.line(console, Text.assemble((run.id, "bold"), "  ", (stands, printing.STYLES.get(stands, ""))))
+    printing.line(console, f"{spec.method} on {task_title(spec.task)}, seed {spec.seed}")
     blocker = study.blocker(run) if study else None
     if blocker:
-        views.line(console, f"It waits for {blocker.id}, which failed.")
+        printing.line(console, f"It waits for {blocker.id}, which failed.")
     if stands == "running":
-        views.line(console, progress(state))
+        printing.line(console, progress(state))
     elif stands == "interrupted":
-        views.line(console, f"Stopped at step {state.step} of {state.total}, {views.ago(state.updated)}.")
+        printing.line(console, f"Stopped at step {state.step} of {state.total}, {printing.ago(state.updated)}.")
     elif stands == "failed":
-        views.line(console, f"{state.kind or 'failed'}: {' '.join(state.message.split()) or 'no reason given'}", "red")
+        printing.line(
+            console, f"{state.kind or 'failed'}: {' '.join(state.message.split()) or 'no reason given'}", "red"
+        )
         _tail(run, console)
 
 
@@ -82,9 +84,9 @@ def _tail(run: Run, console: Console) -> None:
     if file.exists():
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         cut = f" (last {TAIL} of {len(lines)} lines)" if len(lines) > TAIL else ""
-        views.line(console, f"{file}{cut}:", "dim")
+        printing.line(console, f"{file}{cut}:", "dim")
         for text in lines[-TAIL:]:
-            views.line(console, f"  {text}", "dim")
+            printing.line(console, f"  {text}", "dim")
 
 
 def _scores(result: Mapping[str, Any]) -> Table:
@@ -131,10 +133,10 @@ def _group(title: str, values: Mapping[str, Any], console: Console) -> None:
     if not known:
         return
     console.print()
-    views.line(console, title, "bold")
+    printing.line(console, title, "bold")
     space = max(map(len, known)) + 2
     for key, item in known.items():
-        views.line(console, f"  {key:<{space}}{views.value(item)}")
+        printing.line(console, f"  {key:<{space}}{printing.value(item)}")
 
 
 def _relations(run: Run, found: list[StudyResults]) -> dict[str, str]:
@@ -158,7 +160,7 @@ def _machine(run: Run) -> dict[str, Any]:
         return {}
     try:
         cost = run.folder.cost()
-        spent = f"{views.duration(cost['train_seconds'])} for {views.count(cost['steps'], 'step')}"
+        spent = f"{printing.duration(cost['train_seconds'])} for {printing.count(cost['steps'], 'step')}"
     except (OSError, UserError, KeyError):
         spent = None
     packages = "  ".join(f"{name} {version}" for name, version in (there.get("packages") or {}).items())
@@ -201,12 +203,12 @@ def _again(run: Run, known: list[Sweep], console: Console) -> None:
     needing = [sweep for sweep in known if run.id in sweep.runs]
     console.print()
     if asked:
-        views.line(console, "Made by", "bold")
+        printing.line(console, "Made by", "bold")
     elif needing:
-        views.line(console, "Made because other runs need it, by", "bold")
+        printing.line(console, "Made because other runs need it, by", "bold")
     else:
-        views.line(console, "No stored command asks for this run.")
+        printing.line(console, "No stored command asks for this run.")
     for command in dict.fromkeys(shlex.join(sweep.command) for sweep in asked or needing):
-        views.line(console, f"  {command}")
+        printing.line(console, f"  {command}")
     if asked or needing:
-        views.note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")
+        printing.note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")

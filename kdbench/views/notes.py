@@ -10,7 +10,7 @@ from kdbench.data.splits import held_out_share
 from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, CellResult, Line, StudyResults, task_title
 from kdbench.settings import Training
-from kdbench.views import count, value, word
+from kdbench.views.printing import count, value, word
 
 DAGGER = "†"
 MAX_HOLES = 6  # rows whose missing runs are listed one by one

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench import views
 from kdbench.errors import UserError
 from kdbench.results import Run, StudyResults, studies, task_title
 from kdbench.store import State, Store
+from kdbench.views import printing
 
 MAX_LISTED = 12  # runs of one kind that are listed one by one
 MAX_MESSAGE = 200  # characters; kdbench show has it all
@@ -42,13 +42,15 @@ def show(store: Store, console: Console) -> None:
 def _study(study: StudyResults, console: Console) -> None:
     words = {run_id: standing(study, run) for run_id, run in study.runs.items()}
     setup = study.study
-    views.line(console, f"Preset {study.preset}: {setup['teacher']} teaches {setup['student']}", "bold")
+    printing.line(console, f"Preset {study.preset}: {setup['teacher']} teaches {setup['student']}", "bold")
     data = setup["glue_dir"] or setup["source"]
-    views.note(console, f"data {data}, feedback {setup['feedback']}, selection {setup['selection']}{_drawn(study)}")
-    views.print_table(console, _matrix(study, words))
+    printing.note(console, f"data {data}, feedback {setup['feedback']}, selection {setup['selection']}{_drawn(study)}")
+    printing.print_table(console, _matrix(study, words))
     counts = Counter(words.values())
     parts = [f"{counts[w]} {w}" for w in ORDER if counts[w]]
-    views.line(console, f"{counts['done']} of {views.count(len(words), 'run')} done" + "".join(f", {p}" for p in parts))
+    printing.line(
+        console, f"{counts['done']} of {printing.count(len(words), 'run')} done" + "".join(f", {p}" for p in parts)
+    )
     for kind in ORDER[:3]:
         _list(console, kind, [study.runs[run_id] for run_id, w in words.items() if w == kind])
     _held_back(study, console)
@@ -62,7 +64,7 @@ def _drawn(study: StudyResults) -> str:
 
 def standing(study: StudyResults, run: Run) -> str:
     """One or two words for how a run stands."""
-    return "held back" if study.blocker(run) else views.word(run.state.status)
+    return "held back" if study.blocker(run) else printing.word(run.state.status)
 
 
 def _matrix(study: StudyResults, words: dict[str, str]) -> Table:
@@ -101,7 +103,7 @@ def _cell(runs: Iterable[str], words: dict[str, str]) -> Text:
     if list(counts) == ["waiting"]:
         return Text(f"0/{total} waiting", style="dim")
     parts = [Text(f"{counts['done']}/{total} done", style="green" if counts["done"] == total else "")]
-    parts += [Text(f"{counts[w]} {w}", style=views.STYLES.get(w, "dim")) for w in ORDER if counts[w]]
+    parts += [Text(f"{counts[w]} {w}", style=printing.STYLES.get(w, "dim")) for w in ORDER if counts[w]]
     return Text("\n").join(parts)
 
 
@@ -109,12 +111,12 @@ def _list(console: Console, kind: str, runs: list[Run]) -> None:
     if not runs:
         return
     console.print()
-    views.line(console, kind.capitalize(), views.STYLES[kind])
+    printing.line(console, kind.capitalize(), printing.STYLES[kind])
     about = {"running": progress, "failed": _failure, "interrupted": _interruption}[kind]
     for run in runs[:MAX_LISTED]:
-        views.line(console, f"  {run.id}  {about(run.state)}")
+        printing.line(console, f"  {run.id}  {about(run.state)}")
     if len(runs) > MAX_LISTED:
-        views.line(console, f"  and {len(runs) - MAX_LISTED} more: kdbench list runs --status {kind}")
+        printing.line(console, f"  and {len(runs) - MAX_LISTED} more: kdbench list runs --status {kind}")
 
 
 def progress(state: State) -> str:
@@ -123,7 +125,7 @@ def progress(state: State) -> str:
     parts += [] if state.loss is None else [f"loss {state.loss:.3f}"]
     parts += [] if state.score is None else [f"score {state.score:.1f}"]
     left = time_left(state)
-    parts += [] if left is None else [f"about {views.duration(left)} left"]
+    parts += [] if left is None else [f"about {printing.duration(left)} left"]
     return "  ".join([*parts, f"on {state.host}, process {state.pid}"])
 
 
@@ -148,7 +150,7 @@ def _failure(state: State) -> str:
 
 def _interruption(state: State) -> str:
     step = f"{_share(state)} (step {state.step} of {state.total})  " if state.total else ""
-    return f"{step}stopped {views.ago(state.updated)}; the same command goes on"
+    return f"{step}stopped {printing.ago(state.updated)}; the same command goes on"
 
 
 def _held_back(study: StudyResults, console: Console) -> None:
@@ -160,7 +162,7 @@ def _held_back(study: StudyResults, console: Console) -> None:
             found.setdefault(blocker.id, []).append(run.id)
     if found:
         console.print()
-        views.line(console, "Held back", views.STYLES["held back"])
+        printing.line(console, "Held back", printing.STYLES["held back"])
     for blocker_id, runs in found.items():
         names = ", ".join(runs[:MAX_LISTED]) + (", ..." if len(runs) > MAX_LISTED else "")
-        views.line(console, f"  by {blocker_id} (failed): {names}")
+        printing.line(console, f"  by {blocker_id} (failed): {names}")

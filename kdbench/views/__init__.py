@@ -1,0 +1,1 @@
+"""What a person sees: how stored things are printed. Nothing here decides anything."""
