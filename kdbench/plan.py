@@ -57,7 +57,8 @@ class Plan:
     def add(self, spec: RunSpec) -> str:
         """Add a run and, first, the runs it needs; equal runs are one node. Returns its id."""
         method = METHODS.get(spec.method)
-        spec = spec.model_copy(update={"method_version": method.version})
+        options = method.options_type.parse(spec.options, f"method '{spec.method}'").model_dump(mode="json")
+        spec = spec.model_copy(update={"method_version": method.version, "options": options})
         needs = {role: self.add(need) for role, need in sorted(method.needs(spec).items())}
         final = _only_what_is_used(spec, method).model_copy(update={"needs": needs})
         known = self.runs.get(final.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -13,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from kdbench.errors import UserError, unknown
 
 T = TypeVar("T")
+NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 class Registry(Generic[T]):
@@ -63,6 +65,8 @@ class Registry(Generic[T]):
             here, there = (f"{c.__module__}.{c.__qualname__}" for c in (plugin, other))
             del self._found[name]
             self.broken[name] = f"two plugins have this name, {there} and {here}; rename one"
+        elif not NAME.fullmatch(name):
+            self.broken[name] = "a name may hold letters, digits, '_', '.' and '-' only, because folders are named so"
         elif name not in self.broken:
             plugin.name = name  # type: ignore[attr-defined]  # the one place where a name is given
             self._found[name] = plugin

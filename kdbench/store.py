@@ -71,6 +71,7 @@ class RunFolder:
     def begin(self, spec: RunSpec, environment: dict[str, Any]) -> None:
         write_json(self.path / "spec.json", spec.model_dump(mode="json"))
         write_json(self.path / "environment.json", environment)
+        (self.path / "error.txt").unlink(missing_ok=True)  # of an earlier try
 
     def state(self) -> State:
         """The stored state; a run that says it is running but that nobody holds is interrupted."""

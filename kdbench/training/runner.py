@@ -6,6 +6,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -60,9 +61,10 @@ def execute(
 def _failed(folder: RunFolder, error: Exception) -> RunFailure:
     """Give the failure a kind, and leave it in the run's folder."""
     failure = error if isinstance(error, RunFailure) else RunFailure(_kind(error), f"{type(error).__name__}: {error}")
-    if failure.kind == "bug":
-        write_text(folder.path / "error.txt", "".join(traceback.format_exception(error)))
-    folder.set_state("failed", kind=failure.kind, message=str(failure))
+    with suppress(OSError):  # a full disk must not hide the reason
+        if failure.kind == "bug":
+            write_text(folder.path / "error.txt", "".join(traceback.format_exception(error)))
+        folder.set_state("failed", kind=failure.kind, message=str(failure))
     return failure
 
 

@@ -149,5 +149,9 @@ def test_two_plugins_of_one_name_are_refused() -> None:
     assert "kd" not in made.all()
 
 
+def test_a_name_that_is_no_folder_name_is_refused() -> None:
+    assert "letters, digits" in registry(("../kd", "methods.kd:KD")).broken["../kd"]
+
+
 def test_something_else_than_a_method_is_refused() -> None:
     assert "is not a subclass of kdbench.method.Method" in registry(("x", "json:JSONDecoder")).broken["x"]

@@ -69,6 +69,14 @@ def test_an_assistant_needs_its_teacher(tmp_path: Path) -> None:
     assert [spec.method for spec in made.runs.values()] == ["finetune", "kd", "assistant"]
 
 
+def test_a_needed_run_with_default_options_is_the_run_that_a_user_would_ask_for(tmp_path: Path) -> None:
+    asked = the_run(plan(tmp_path, methods="kd"))
+    made = plan(tmp_path, methods="finetune")
+    full = plan(tmp_path, methods="lgtm")
+    whole = the_run(full).derive(method="kd", options={})
+    assert made.add(whole) == asked.id
+
+
 def test_a_misfit_is_refused_before_training(tmp_path: Path) -> None:
     made = plan(tmp_path, "teacher=tiny-2x64", methods="hidden")
     with pytest.raises(UserError, match="Method 'hidden' cannot teach tiny-1x32: hidden sizes 32 and 64 differ"):

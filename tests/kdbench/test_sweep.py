@@ -1,0 +1,67 @@
+"""A sweep from the command line: what fails holds back only what needs it, what is done stays done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdbench.cli import app
+from kdbench.store import Store
+from tests.kdbench.bench import SMALL
+
+ARGS = ["run", "--tasks", "rte", "--device", "cpu", *(part for pair in SMALL for part in ("--set", pair))]
+
+
+def run(*args: str) -> int:
+    return int(app([*ARGS, *args], standalone_mode=False))
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    return {r.spec.method + ("" if r.spec.needs else "-root"): r.state().status for r in Store(folder).runs()}
+
+
+def test_a_failed_run_holds_back_only_what_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = run("--methods", "kd,dml", "--set", "kd.teacher_lr=1e38", "--set", "max_grad_norm=0")
+    said = capsys.readouterr().out
+    assert code == 1
+    assert statuses(tmp_path / "results") == {"finetune-root": "failed", "dml-root": "done"}
+    assert "1 trained, 0 done before, 1 failed, 1 held back" in said
+    assert "non-finite: the loss is nan at step" in said
+    assert "DML" in said
+
+
+def test_the_same_command_trains_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("--methods", "finetune") == 0
+    assert "1 trained, 0 done before" in capsys.readouterr().out
+    assert run("--methods", "finetune,kd") == 0
+    said = capsys.readouterr().out
+    assert "2 trained, 1 done before" in said  # the teacher, and kd
+    assert "Fine-tuning" in said
+    assert "KD" in said
+
+
+def test_a_dry_run_shows_the_graph_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("--methods", "all", "--seeds", "0,1", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "10 runs for 8 cells: 0 done, 10 to train; 2 of them serve 2 others" in said
+    assert not (tmp_path / "results").exists()
+
+
+def test_feedback_from_the_reported_split_is_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("--methods", "finetune,lgtm", "--feedback", "validation") == 0
+    said = capsys.readouterr().out
+    assert "LGTM†" in said
+    assert "Fine-tuning†" not in said
