@@ -90,6 +90,23 @@ class Method:
         """Take back what `state` gave."""
 
 
+class Distillation(Method):
+    """A method with a fine-tuned teacher that does not learn: a subclass writes its `loss`.
+
+    `self.teacher.logits(batch)` are looked up, `self.teacher.outputs(batch, output_hidden_states=True)` computed.
+    """
+
+    title = ""  # a base, not a method
+
+    @classmethod
+    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
+        return {"teacher": finetuned(spec)}
+
+    def build(self, lab: Lab) -> None:
+        super().build(lab)
+        self.teacher = lab.frozen("teacher")
+
+
 def finetuned(spec: RunSpec, model: ModelRef | None = None, snapshots: tuple[float, ...] = ()) -> RunSpec:
     """The run that fine-tunes the teacher (or `model`) on the labels alone, to be named in `needs`.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ class RunSpec(BaseModel):
         value["teacher"] = self.teacher.fingerprint if self.teacher else None
         return value | {"identity_version": IDENTITY_VERSION}
 
-    @cached_property
+    @property
     def id(self) -> str:
         """A readable name whose last part is the hash of `identity()`."""
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))

@@ -6,10 +6,8 @@ from torch import Tensor
 
 from kdbench.data.batches import Batch
 from kdbench.losses import cross_entropy, kl
-from kdbench.method import Method, finetuned
+from kdbench.method import Distillation
 from kdbench.options import Options, option
-from kdbench.spec import RunSpec
-from kdbench.training.lab import Lab
 
 
 class KDOptions(Options):
@@ -19,7 +17,7 @@ class KDOptions(Options):
     t2: bool = option(True, "multiply the distillation term by the squared temperature", source="Hinton et al., 2015")
 
 
-class KD(Method):
+class KD(Distillation):
     """A frozen, fine-tuned teacher; one loss for the student."""
 
     title = "KD"
@@ -27,14 +25,6 @@ class KD(Method):
     position = 1
     options_type = KDOptions
     options: KDOptions
-
-    @classmethod
-    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
-        return {"teacher": finetuned(spec)}
-
-    def build(self, lab: Lab) -> None:
-        super().build(lab)
-        self.teacher = lab.frozen("teacher")
 
     def loss(self, batch: Batch) -> Tensor:
         o, s, t = self.options, self.student.logits(batch), self.teacher.logits(batch)

@@ -33,20 +33,12 @@ PACKAGE = {
         """,
     "kd_mine.py": """
         from kdbench.losses import cross_entropy
-        from kdbench.method import Method, finetuned
+        from kdbench.method import Distillation
         from kdbench.task import Examples, Task, TaskData
 
 
-        class Mine(Method):
+        class Mine(Distillation):
             title = "Mine"
-
-            @classmethod
-            def needs(cls, spec):
-                return {"teacher": finetuned(spec)}
-
-            def build(self, lab):
-                super().build(lab)
-                self.teacher = lab.frozen("teacher")
 
             def loss(self, batch):
                 s, t = self.student.logits(batch), self.teacher.logits(batch)

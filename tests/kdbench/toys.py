@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kdbench.data.batches import Batch
 from kdbench.losses import cross_entropy, kl
-from kdbench.method import Method, finetuned
+from kdbench.method import Distillation, Method, finetuned
 from kdbench.models import Shape
 from kdbench.plan import model_ref
 from kdbench.spec import RunSpec
@@ -55,23 +55,15 @@ class Assistant(Method):
         return kl(self.assistant.logits(batch), self.student.logits(batch))
 
 
-class Hidden(Method):
+class Hidden(Distillation):
     """First-token states of intermediate layers (as PKD)."""
 
     title = "toy hidden states"
 
     @classmethod
-    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
-        return {"teacher": finetuned(spec)}
-
-    @classmethod
     def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape]) -> str:
         wide = others["teacher"].hidden
         return "" if wide == student.hidden else f"hidden sizes {student.hidden} and {wide} differ."
-
-    def build(self, lab: Lab) -> None:
-        super().build(lab)
-        self.teacher = lab.frozen("teacher")
 
     def loss(self, batch: Batch) -> Tensor:
         s = self.student.outputs(batch, output_hidden_states=True)
