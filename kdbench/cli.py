@@ -45,6 +45,9 @@ def main() -> None:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         print(f"kdbench: {text}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(f"kdbench: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
+        sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         print("kdbench: stopped.", file=sys.stderr)
         sys.exit(130)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from kdbench.errors import UserError, unknown
@@ -66,7 +67,7 @@ class Config:
 
     def group(self, kind: type[Options]) -> Any:
         """The settings of a group that has one value for everything (not `Training`)."""
-        values = {k: v for k, v in self._flat("").items() if k in kind.model_fields}
+        values = {k: v for k, v in self._flat().items() if k in kind.model_fields}
         for key, value in values.items():
             listable = kind is Invocation
             if isinstance(value, list) and not listable:
@@ -86,15 +87,16 @@ class Config:
             assert isinstance(training, Training)
             yield Point(training, options, {k: _plain(training, options, k) for k in several})
 
-    def _flat(self, *names: str | Mapping[str, Any]) -> dict[str, Any]:
-        """Keys for a method and its variant: files, then the variant's own, then the command line."""
-        sections = [n for n in names if isinstance(n, str)]
-        variant = next((n for n in names if not isinstance(n, str)), {})
+    def _flat(self, method: str = "", row: str = "", variant: Layer = MappingProxyType({})) -> dict[str, Any]:
+        """Keys for a method and its variant `row`: files, then what the variant is, then what is said of it by name."""
         out: dict[str, Any] = {}
-        for layer in [*self.files, variant, *self.command_line]:
-            out |= {k: v for k, v in layer.items() if not isinstance(v, dict)}
-            for section in sections:
-                out |= layer.get(section, {})
+        for layer in self.files:
+            out |= _plain_keys(layer) | _section(layer, method)
+        out |= variant
+        for layer in self.files if row != method else []:
+            out |= _section(layer, row)
+        for layer in self.command_line:
+            out |= _plain_keys(layer) | _section(layer, method) | _section(layer, row)
         return out
 
     def check(self, rows: Mapping[str, type[Method]]) -> None:
@@ -106,18 +108,23 @@ class Config:
         Raises:
             UserError: an unknown key, or one that no selected method has.
         """
-        for layer in self.command_line:
+        for layer in [*self.files, *self.command_line]:
             for key, value in layer.items():
                 if isinstance(value, dict):
                     _check_section(key, value)
-                else:
+                elif value == []:
+                    raise UserError(f"{key} has no value; give one, or several for a grid.")
+                elif key != "description" or layer in self.command_line:
                     _check_key(key, rows)
-        for layer in self.files:
-            for key, value in layer.items():
-                if isinstance(value, dict):
-                    _check_section(key, value)
-                elif not any(key in g.model_fields for g in GROUPS) and key != "description":
-                    raise unknown("key in a settings file", key, _engine_keys())
+
+
+def _plain_keys(layer: Layer) -> dict[str, Any]:
+    return {key: value for key, value in layer.items() if not isinstance(value, dict)}
+
+
+def _section(layer: Layer, name: str) -> dict[str, Any]:
+    found = layer.get(name, {})
+    return found if isinstance(found, dict) else {}
 
 
 def _parse(kind: type[Options], values: Layer, row: str) -> Options:
@@ -171,7 +178,10 @@ def parse_sets(pairs: Iterable[str]) -> Layer:
         value: Any = parts if len(parts) > 1 else parts[0]
         section, dot, name = key.strip().partition(".")
         if dot:
-            layer.setdefault(section, {})[name] = value
+            inner = layer.setdefault(section, {})
+            if not isinstance(inner, dict):
+                raise UserError(f"--set {section} has a value and --set {pair} makes it a method; choose one.")
+            inner[name] = value
         else:
             layer[section] = value
     return layer
@@ -208,6 +218,5 @@ def assemble(command_line: Layer, folder: Path) -> Config:
         raise unknown("preset", name, presets())
     preset = dict(read_toml(presets()[name])) | {"preset": name}
     given = {k: v for k, v in command_line.items() if v is not None}
-    if given.get("glue_dir") or own.get("glue_dir"):
-        given.setdefault("source", "glue-dir")
-    return Config(files=[preset, own], command_line=[given])
+    layers = [{"source": "glue-dir", **layer} if layer.get("glue_dir") else layer for layer in (own, given)]
+    return Config(files=[preset, layers[0]], command_line=[layers[1]])

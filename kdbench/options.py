@@ -26,7 +26,7 @@ def option(default: Any, doc: str, *, source: str = "", **bounds: Any) -> Any:
 class Options(BaseModel):
     """Base of every group of settings: frozen, no unknown keys, defaults validated like input."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def keys(cls) -> list[str]:

@@ -65,6 +65,12 @@ def _others(plan: Plan, spec: RunSpec) -> dict[str, ModelRef]:
 def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
     student = workbench.shape(spec.student, vocabulary)
     others = {role: workbench.shape(ref, vocabulary) for role, ref in _others(plan, spec).items()}
+    for known in (student, *others.values()):
+        if spec.training.max_length > known.positions:
+            raise UserError(
+                f"max_length={spec.training.max_length} is more than {known.name} can read; "
+                f"give --set max_length={known.positions} or less."
+            )
     for role, other in others.items():
         if other.vocabulary != student.vocabulary:
             raise UserError(

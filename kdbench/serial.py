@@ -64,6 +64,10 @@ def _one(
         board.skipped(run_id, "done")
         return
     missing = next((p for p in spec.needs.values() if p not in outcome.done + outcome.trained), None)
+    if missing in outcome.elsewhere:
+        outcome.elsewhere.append(run_id)
+        board.skipped(run_id, f"needs {missing}, which another process trains")
+        return
     if missing:
         outcome.blocked[run_id] = missing
         board.skipped(run_id, f"needs {missing}")

@@ -41,8 +41,11 @@ class Recording(Options):
 
 
 class Execution(Options):
-    """Where and how a run is carried out. None of these can change a result or a log."""
+    """Where and how a run is carried out; no part of its identity.
+
+    Another device or number of threads may add numbers up in another order: the last bits, not the experiment.
+    """
 
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    threads: int = option(0, "CPU threads; 0 leaves it to torch", ge=0)
+    threads: int = option(0, "CPU threads; 0 leaves it to torch; keep it when resuming bit for bit", ge=0)
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints", ge=0)

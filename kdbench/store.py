@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kdbench.errors import UserError, unknown
-from kdbench.files import read_json, write_json
+from kdbench.files import read_json, remove_leftovers, write_json
 from kdbench.spec import RunSpec
 
 FORMAT = 1
@@ -72,6 +72,12 @@ class RunFolder:
         write_json(self.path / "spec.json", spec.model_dump(mode="json"))
         write_json(self.path / "environment.json", environment)
         (self.path / "error.txt").unlink(missing_ok=True)  # of an earlier try
+        remove_leftovers(self.path)
+
+    def snapshots_with(self, wanted: tuple[float, ...]) -> tuple[float, ...]:
+        """`wanted` and what was asked for when the run began, sorted."""
+        before = self.spec.snapshots if (self.path / "spec.json").exists() else ()
+        return tuple(sorted({*before, *wanted}))
 
     def state(self) -> State:
         """The stored state; a run that says it is running but that nobody holds is interrupted."""
@@ -131,7 +137,7 @@ class Store:
         root: the folder; made when `create` and absent.
 
     Raises:
-        UserError: it was written by a version that this one does not understand, or it is no results folder.
+        UserError: it was written by a version that this one does not understand, or it is a file.
     """
 
     def __init__(self, root: Path, *, create: bool = True) -> None:

@@ -78,8 +78,8 @@ class Task(ABC):
 
 
 def fingerprint(data: TaskData) -> str:
-    """sha256 over the split names and every row, in order."""
-    digest = hashlib.sha256()
+    """sha256 over the split names and every row, in order, and the vocabulary of made data."""
+    digest = hashlib.sha256(json.dumps(list(data.vocabulary)).encode())
     for name in sorted(data.splits):
         split = data.splits[name]
         digest.update(json.dumps([name, split.text_b is not None]).encode())

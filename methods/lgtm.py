@@ -80,6 +80,9 @@ class LGTMOptions(Options):
     mode_lookahead: Mode = option("train", "the student's dropout in the look-ahead", source="code")
     mode_val: Mode = option("eval", "the look-ahead student's dropout on feedback", source="code: train")
     mode_influence: Mode = option("eval", "the student's dropout in the influence", source="code")
+    reuse_forward: bool = option(
+        True, "one forward pass of the student, and so one dropout mask, for look-ahead and step", source="code: two"
+    )
     zero_heads: bool = option(True, "both classifiers start at zero", source="Fig. 5, ProKT")
     update_order: Literal["teacher", "student", "simultaneous"] = option("teacher", "who moves first", source="Fig. 6")
 
@@ -91,6 +94,7 @@ PRINTED = {
 RELEASED = {
     "influence": "fda", "influence_loss": "kl_st", "influence_coef": "teacher_lr", "influence_scale": 0.4,
     "influence_teacher": "eval", "lookahead": "adam", "student_ce": 0.0, "mode_val": "train",
+    "reuse_forward": False,
 }  # fmt: skip
 
 
@@ -106,7 +110,7 @@ class LGTM(Method):
     variants = {
         "lgtm_printed": ("LGTM (as printed)", PRINTED),
         "lgtm_released": ("LGTM (released code)", RELEASED),
-        "lgtm_no_fda": ("LGTM w/o FDA", {"influence": "weighted", "weights_via": "loop"}),
+        "lgtm_no_fda": ("LGTM w/o FDA", {"influence": "weighted", "weights_via": "loop", "teacher_kd": "ce_ts"}),
     }
 
     def build(self, lab: Lab) -> None:
@@ -123,7 +127,7 @@ class LGTM(Method):
         s, t = self._forward(batch)
         logs = self._teacher_step(batch, s, t)
         target = self.teacher.target(batch) if before is None else before
-        if self.options.mode_lookahead == "eval":
+        if self.options.mode_lookahead == "eval" or not self.options.reuse_forward:
             s = self.student.logits(batch)
         # Else the look-ahead's forward pass serves again: only the target has changed since.
         loss = self._student_loss(batch, target, s)
@@ -169,7 +173,7 @@ class LGTM(Method):
                 return (weights * soft_cross_entropy_each(t, self.student.target(batch))).mean()
             if o.influence == "fda":  # Eq. 10
                 eps = self._epsilon(v)
-                plus, minus = (displaced(self.student, v, e, batch) for e in (eps, -eps))
+                plus, minus = displaced(self.student, v, eps, batch)
                 return (self._influence_loss(t, plus) - self._influence_loss(t, minus)) / (2 * eps)
             return derivative_along(self._influence_loss, t, *forward_derivative(self.student, v, batch))
 
@@ -189,7 +193,7 @@ class LGTM(Method):
             return sample_weights(t, *forward_derivative(self.student, v, batch))
         if self.options.weights_via == "fda":
             eps = self._epsilon(v)
-            plus, minus = (soft_cross_entropy_each(t, displaced(self.student, v, e, batch)) for e in (eps, -eps))
+            plus, minus = (soft_cross_entropy_each(t, s) for s in displaced(self.student, v, eps, batch))
             return (plus - minus) / (2 * eps)
         losses = soft_cross_entropy_each(t, self.student.logits(batch))
         each = [gradient(loss, self.student.named_params(), keep_graph=True) for loss in losses]

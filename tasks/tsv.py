@@ -13,7 +13,7 @@ from kdbench.task import Examples
 
 Columns = tuple[str, str | None, str]  # header names of the first text, the second text (None: one text), the label
 
-_WAY_OUT = "download the file again, or try made data with --data generated"
+_WAY_OUT = "download the file again, or try made data with --preset tiny"
 
 
 def folder(root: Path, name: str) -> Path:

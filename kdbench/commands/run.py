@@ -48,7 +48,7 @@ def command(sets: tuple[str, ...], dry_run: bool, offline: bool, **given: Any) -
     from kdbench.store import Store
 
     execution, recording = config.group(Execution), config.group(Recording)
-    folder = Path(config.group(Invocation).results)
+    folder = Path(config.group(Invocation).results).expanduser()
     console = _console()
     if dry_run:
         _dry_run(plan, Store(folder, create=False), console)
@@ -132,10 +132,12 @@ def _close(plan: Plan, store: Store, outcome: Outcome, console: Console) -> int:
     show_table("1", store, plan.preset, "terminal", console)
     console.print(
         f"{len(outcome.trained)} trained, {len(outcome.done)} done before, {len(outcome.failed)} failed, "
-        f"{len(outcome.blocked)} held back, {len(outcome.elsewhere)} being trained by another process."
+        f"{len(outcome.blocked)} held back, {len(outcome.elsewhere)} left to another process."
     )
     for run, why in outcome.failed.items():
         console.print(f"  {run}: {why}", markup=False, soft_wrap=True)
     for run, parent in outcome.blocked.items():
         console.print(f"  {run} waits for {parent}", markup=False, soft_wrap=True)
+    for run in outcome.elsewhere:
+        console.print(f"  {run} is left to another process", markup=False, soft_wrap=True)
     return 1 if outcome.failed or outcome.blocked else 0

@@ -23,7 +23,7 @@ CHUNK = 50  # batches that are sorted by length together: padding falls from abo
 class Batch:
     """Padded examples. Shapes: input_ids, attention_mask, token_type_ids [B, longest]; labels, index [B].
 
-    `index` is the row in the split that the batch was drawn from.
+    `index` is the row in the split that the batch was drawn from, `role` what that split is to the method.
     """
 
     input_ids: Tensor
@@ -31,6 +31,7 @@ class Batch:
     token_type_ids: Tensor
     labels: Tensor
     index: Tensor
+    role: str = "train"
 
     @property
     def inputs(self) -> dict[str, Tensor]:
@@ -45,7 +46,7 @@ class Batch:
         return len(self.labels)
 
 
-def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device) -> Batch:
+def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role: str = "train") -> Batch:
     """Pad `rows` to the longest of them."""
     lengths = tokens.lengths[rows]
     ids = np.zeros((len(rows), int(lengths.max())), np.int64)
@@ -56,7 +57,10 @@ def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device) -> Ba
         types[i, : lengths[i]] = tokens.types[span]
     mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
     arrays = (ids, mask, types, tokens.labels[rows], rows)
-    return Batch(*(torch.from_numpy(np.ascontiguousarray(a)).to(device, non_blocking=True) for a in arrays))
+    inputs, attention, kinds, labels, index = (
+        torch.from_numpy(np.ascontiguousarray(a)).to(device, non_blocking=True) for a in arrays
+    )
+    return Batch(inputs, attention, kinds, labels, index, role)
 
 
 class Stream:
@@ -67,13 +71,14 @@ class Stream:
     Args:
         tokens: the split.
         rows: which of its rows take part [n].
-        name: tells streams with the same seed apart (`train`, `feedback`).
+        name: the role of its batches (`train`, `feedback`); tells streams with the same seed apart.
     """
 
     def __init__(
         self, tokens: Tokens, rows: NDArray[np.int64], batch_size: int, seed: int, name: str, device: torch.device
     ) -> None:
         self.tokens, self.rows, self.batch_size, self.device = tokens, rows, batch_size, device
+        self.name = name
         self._entropy = [seed, zlib.crc32(name.encode())]
         self._epoch = -1
         self._order: list[NDArray[np.int64]] = []
@@ -87,7 +92,7 @@ class Stream:
         epoch, position = divmod(step, self.batches_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._plan(epoch)
-        return collate(self.tokens, self._order[position], self.device)
+        return collate(self.tokens, self._order[position], self.device, self.name)
 
     def _plan(self, epoch: int) -> list[NDArray[np.int64]]:
         generator = np.random.default_rng([*self._entropy, epoch])

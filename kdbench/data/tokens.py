@@ -30,6 +30,14 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def only(self, rows: NDArray[np.int64]) -> Tokens:
+        """A copy in which every other row is blank: no text, label -1. Rows keep their numbers."""
+        kept = np.zeros(len(self), bool)
+        kept[rows] = True
+        blank = ~np.repeat(kept, self.lengths)
+        ids, types = np.where(blank, 0, self.ids), np.where(blank, 0, self.types)
+        return Tokens(ids, types, self.starts, np.where(kept, self.labels, -1))
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens in each row [rows]."""

@@ -74,6 +74,15 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return tensors, json.loads(file.metadata()["numbers"])
 
 
+def step_of(path: Path) -> int:
+    """The finished steps of a checkpoint; 0 where there is none that can be read."""
+    try:
+        with safe_open(path, "pt") as file:
+            return int(json.loads(file.metadata()["numbers"])["step"])
+    except Exception:
+        return 0
+
+
 def free(device: torch.device) -> None:
     """Give memory back between two runs of one process."""
     if device.type == "cuda":

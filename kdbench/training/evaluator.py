@@ -31,7 +31,7 @@ class Evaluator:
 
     def __call__(self, step: int) -> float:
         """Evaluate after `step` steps; returns the selection metric, a fraction."""
-        self._latest = {role: self._logits(self._student, part) for role, part in self._parts().items()}
+        self._latest = self._all_logits({})
         for role, part in self._parts().items():
             values = self._measure(self._latest[role], part)
             if role != "selection" and "teacher" in self._setup.lab.learners:
@@ -45,6 +45,15 @@ class Evaluator:
         """`selection`, and every report split by its name."""
         roles = self._setup.roles
         return {"selection": roles.selection, **{part.split: part for part in roles.report}}
+
+    def _all_logits(self, known: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The student's logits for every role; a part with two roles is passed over once."""
+        done: dict[int, Tensor] = {}
+        parts = self._parts()
+        for role, part in parts.items():
+            if id(part) not in done:
+                done[id(part)] = known[role] if role in known else self._logits(self._student, part)
+        return {role: done[id(part)] for role, part in parts.items()}
 
     def _logits(self, module: nn.Module, part: Part) -> Tensor:
         return all_logits(module, self._setup.tokens[part.split], part.rows, self._setup.device)
@@ -82,9 +91,7 @@ class Evaluator:
             report split in the order of its rows.
         """
         parts = self._parts()
-        known = self._latest if latest else {}
-        logits = {role: known.get(role) for role in parts}
-        now = {r: self._logits(self._student, parts[r]) if kept is None else kept for r, kept in logits.items()}
+        now = self._all_logits(self._latest if latest else {})
         scores = {role: self._measure(now[role], part) for role, part in parts.items()}
         tensors: dict[str, Tensor] = {}
         for part in self._setup.roles.report:

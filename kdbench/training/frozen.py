@@ -27,10 +27,13 @@ class Frozen:
         self._known: Tensor | None = None
 
     def logits(self, batch: Batch) -> Tensor:
-        """Logits of a training batch [B, C], looked up."""
+        """Logits of a batch [B, C]: looked up if it is a training batch, else computed."""
+        if batch.role != "train":
+            logits: Tensor = self.outputs(batch).logits.float()
+            return logits
         if self._known is None:
             values = all_logits(self.module, self._tokens, self._part.rows, self._device)
-            self._known = torch.zeros(len(self._tokens), values.shape[1], device=self._device)
+            self._known = torch.full((len(self._tokens), values.shape[1]), torch.nan, device=self._device)
             self._known[torch.from_numpy(self._part.rows).to(self._device)] = values.to(self._device)
         return self._known[batch.index]
 

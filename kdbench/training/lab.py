@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdbench.data.batches import Batch, Stream, collate
+from kdbench.data.batches import Batch, Stream, collate, first_rows
 from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.spec import ModelRef, RunSpec
@@ -118,7 +118,7 @@ class Lab:
     def set_probe(self, count: int, points: int) -> None:
         """Choose the probe rows; called by the runner."""
         if count and points:
-            rows = np.sort(np.random.default_rng([self.spec.seed, 64]).permutation(self._train.rows)[:count])
+            rows = first_rows(self._train.rows, count, [self.spec.seed, 64])
             self.probe = collate(self._tokens, rows, self.device)
             self.probe_every = max(1, self.total_steps // points)
 

@@ -40,7 +40,7 @@ class Learner:
         self.adam_eps = training.adam_eps
         self.weight_decay = training.weight_decay
         self._warmup = training.warmup
-        self._clip = training.max_grad_norm
+        self.max_grad_norm = training.max_grad_norm
         self.params = [p for p in self.module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.params, lr=lr, betas=BETAS, eps=self.adam_eps, weight_decay=self.weight_decay, fused=True
@@ -107,8 +107,8 @@ class Learner:
         self._update()
 
     def _update(self) -> None:
-        if self._clip:
-            nn.utils.clip_grad_norm_(self.params, self._clip)
+        if self.max_grad_norm:
+            nn.utils.clip_grad_norm_(self.params, self.max_grad_norm)
         group = self.optimizer.param_groups[0]
         group["lr"] = self.current_lr
         # torch divides the root by its bias correction before it adds epsilon; the LGTM code adds epsilon first.
@@ -152,7 +152,7 @@ def step_together(loss: Tensor, *learners: Learner) -> None:
 
 
 def zero_head(module: nn.Module) -> None:
-    """Set the classifier to zero, so that the first prediction is uniform (ProKT; LGTM, Fig. 5)."""
-    head = module.get_submodule("classifier")
+    """Set the classifier's last layer to zero, so that the first prediction is uniform (ProKT; LGTM, Fig. 5)."""
+    head = [layer for layer in module.get_submodule("classifier").modules() if isinstance(layer, nn.Linear)][-1]
     for parameter in head.parameters():
         nn.init.zeros_(parameter)

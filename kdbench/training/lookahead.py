@@ -7,11 +7,13 @@ Shared by the methods that learn from feedback. No network is copied: a look-ahe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kdbench.data.batches import Batch
 from kdbench.training.learner import BETAS, Learner
@@ -32,17 +34,20 @@ def sgd_step(params: Params, grad: Params, lr: float) -> dict[str, Tensor]:
 
 
 def adam_step(learner: Learner, grad: Params) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The step that the learner's AdamW would take along `grad`, and its diagonal derivative.
+    """The step that the learner's AdamW would take along `grad`, clipping included, and its diagonal derivative.
 
     Returns:
-        theta' as leaves of their own, and P with -P = d theta' / d grad. The optimiser is only read.
+        theta' as leaves of their own, and P with -P = d theta' / d grad (the clipping factor held fixed). The optimiser
+        is only read.
     """
     ahead, slope = {}, {}
     beta1, beta2 = BETAS
     t = learner.updates + 1
     eps = learner.adam_eps
     scale = learner.current_lr * math.sqrt(1 - beta2**t) / (1 - beta1**t)
-    for (name, p), g in zip(learner.named_params().items(), grad.values(), strict=True):
+    clip = min(1.0, learner.max_grad_norm / (float(norm(grad)) + 1e-6)) if learner.max_grad_norm else 1.0
+    for (name, p), raw in zip(learner.named_params().items(), grad.values(), strict=True):
+        g = clip * raw
         state = learner.optimizer.state.get(p, {})
         m = beta1 * state.get("exp_avg", torch.zeros_like(g)) + (1 - beta1) * g
         q = beta2 * state.get("exp_avg_sq", torch.zeros_like(g)) + (1 - beta2) * g.square()
@@ -50,7 +55,7 @@ def adam_step(learner: Learner, grad: Params) -> tuple[dict[str, Tensor], dict[s
         decayed = p.detach() * (1 - learner.current_lr * learner.weight_decay)
         ahead[name] = (decayed - scale * m / root).requires_grad_()
         bend = m * (1 - beta2) * g / (q.sqrt().clamp_min(1e-38) * root.square())
-        slope[name] = scale * ((1 - beta1) / root - bend)
+        slope[name] = clip * scale * ((1 - beta1) / root - bend)
     return ahead, slope
 
 
@@ -62,9 +67,9 @@ def norm(direction: Params) -> Tensor:
 def forward_derivative(learner: Learner, direction: Params, batch: Batch) -> tuple[Tensor, Tensor]:
     """Logits z [B, C] and dz/d eps [B, C] at theta + eps * direction, eps = 0, in one forward pass.
 
-    Forward-mode differentiation: exact, no graph, no copy. The network's attention must be `eager`.
+    Forward-mode differentiation: exact, no graph, no copy. Attention falls back to the kernel that supports it.
     """
-    with torch.no_grad(), forward_ad.dual_level():
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
         params = {n: _dual(p.detach(), direction[n]) for n, p in learner.named_params().items()}
         z, dz = forward_ad.unpack_dual(learner.logits_at(params, batch))  # type: ignore[no-untyped-call]
     return z, torch.zeros_like(z) if dz is None else dz
@@ -75,10 +80,28 @@ def _dual(value: Tensor, tangent: Tensor) -> Tensor:
     return made
 
 
-def displaced(learner: Learner, direction: Params, epsilon: Tensor, batch: Batch) -> Tensor:
-    """Logits at theta + epsilon * direction [B, C], without a graph (the S(x; theta^+-) of LGTM Eq. 10)."""
-    with torch.no_grad():
-        return learner.logits_at({n: p + epsilon * direction[n] for n, p in learner.named_params().items()}, batch)
+def displaced(learner: Learner, direction: Params, epsilon: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Logits at theta + epsilon * direction and at theta - epsilon * direction [B, C] (LGTM Eq. 10), without a graph.
+
+    Both passes draw the same dropout masks and run in full float32: their difference is small against either.
+    """
+    device = batch.labels.device
+    with torch.no_grad(), _full_precision(device):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            plus = learner.logits_at({n: p + epsilon * direction[n] for n, p in learner.named_params().items()}, batch)
+        minus = learner.logits_at({n: p - epsilon * direction[n] for n, p in learner.named_params().items()}, batch)
+    return plus, minus
+
+
+@contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def derivative_along(objective: Objective, teacher: Tensor, z: Tensor, dz: Tensor) -> Tensor:

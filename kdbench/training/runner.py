@@ -45,10 +45,11 @@ def execute(
     folder = store.run(spec.id)
     device = choose_device(execution.device)
     with folder.lock().acquire(timeout=LOCK_SECONDS), numerics(spec, device, execution.threads):
+        spec = spec.model_copy(update={"snapshots": folder.snapshots_with(spec.snapshots)})
         if folder.is_done(spec.snapshots):  # somebody else was quicker
             return
-        folder.begin(spec, environment(str(device)))
         try:
+            folder.begin(spec, environment(str(device)))
             _Run(folder, store, spec, execution, recording, watcher or Silent(), should_stop).train()
         except Stopped:
             raise
@@ -86,12 +87,16 @@ class _Run:
         self.started = time.time()
         self.setup: Setup = prepare(spec, store, execution, recording)
         self.lab, self.method = self.setup.lab, self.setup.method
-        self.progress = checkpoint.load(folder.checkpoint, self.lab, self.method)
+        self.progress = checkpoint.Progress()
+        if not self._lacks_snapshot_before(checkpoint.step_of(folder.checkpoint)):
+            self.progress = checkpoint.load(folder.checkpoint, self.lab, self.method)
+        self._told = 0.0
+        self._saved_at = self.progress.seconds
         self.series = Series(folder.series, self.progress.step, self.setup.train.batches_per_epoch)
         self.evaluator = Evaluator(self.setup, self.series, recording.probe_size)
         self.first_step = self.progress.step
         self.log_every = max(1, self.setup.total_steps // LOG_POINTS)
-        self.pending: list[tuple[int, Tensor, Batch]] = []
+        self.pending: list[tuple[int, dict[str, Tensor], Batch]] = []
         self.loss: float | None = None
         self.score: float | None = None
 
@@ -115,7 +120,7 @@ class _Run:
         self.lab.step = step
         seed_everything(self.spec.seed, "step", step)
         logs = {key: value.detach() for key, value in self.method.step(batch).items()}
-        self.pending.append((step, logs["loss"], batch))
+        self.pending.append((step, logs, batch))
         done = self.progress.step = step + 1
         due = done % self.setup.eval_every == 0 or done == self.setup.total_steps
         if due or done % self.log_every == 0 or self.setup.device.type == "cpu":
@@ -133,17 +138,22 @@ class _Run:
         self._checkpoint_if_due()
 
     def _check_finite(self) -> None:
-        """Look at the losses since the last look, so that a GPU is not waited for at every step.
+        """Look at what was logged since the last look, so that a GPU is not waited for at every step.
 
         Raises:
-            RunFailure: one of them is not finite.
+            RunFailure: something is not finite.
         """
-        losses = torch.stack([loss for _, loss, _ in self.pending]).tolist()
-        for (step, _, batch), loss in zip(self.pending, losses, strict=True):
-            if not math.isfinite(loss):
-                rows = ", ".join(map(str, batch.index.tolist()))
-                raise RunFailure("non-finite", f"the loss is {loss} at step {step + 1}; rows of the batch: {rows}")
-        self.loss = losses[-1]
+        if not self.pending:
+            return
+        found = torch.stack([torch.stack([v.float() for v in logs.values()]) for _, logs, _ in self.pending]).tolist()
+        for (step, logs, batch), values in zip(self.pending, found, strict=True):
+            for key, value in zip(logs, values, strict=True):
+                if not math.isfinite(value):
+                    rows = ", ".join(map(str, batch.index.tolist()))
+                    raise RunFailure(
+                        "non-finite", f"the {key} is {value} at step {step + 1}; rows of the batch: {rows}"
+                    )
+        self.loss = found[-1][list(self.pending[-1][1]).index("loss")]
         self.pending.clear()
 
     def _evaluate(self, step: int) -> None:
@@ -153,6 +163,11 @@ class _Run:
             self.progress.best_score, self.progress.best_step = score, step
             student = self.lab.learners["student"].module
             checkpoint.store(self.folder.best, student.state_dict(), {"step": step})
+
+    def _lacks_snapshot_before(self, step: int) -> bool:
+        """Whether a snapshot that is wanted now was passed by, unwanted, before the checkpoint at `step`."""
+        passed = [share for share in self.spec.snapshots if round(share * self.setup.total_steps) <= step]
+        return any(not self.folder.snapshot(share).is_dir() for share in passed)
 
     def _snapshots(self, step: int) -> None:
         for share in self.spec.snapshots:
@@ -174,7 +189,7 @@ class _Run:
 
     def _tell(self, force: bool = False) -> None:
         """Keep the state file fresh enough for `kdbench status`."""
-        if force or time.time() - getattr(self, "_told", 0.0) > STATE_SECONDS:
+        if force or time.time() - self._told > STATE_SECONDS:
             self._told = time.time()
             self._set_state("running")
 
@@ -185,10 +200,11 @@ class _Run:
         )  # fmt: skip
 
     def _checkpoint_if_due(self) -> None:
-        if self._spent() - getattr(self, "_saved_at", 0.0) >= self.execution.checkpoint_seconds:
+        if self._spent() - self._saved_at >= self.execution.checkpoint_seconds:
             self._checkpoint()
 
     def _checkpoint(self) -> None:
+        self._check_finite()
         checkpoint.save(self.folder.checkpoint, self.progress, self.lab, self.method)
         self._saved_at = self.progress.seconds
 
@@ -201,7 +217,8 @@ class _Run:
         """Measure the last and the best student, keep the best, then declare the run done."""
         last, predictions = self.evaluator.final("last", latest=True)
         teacher = self.evaluator.teacher_final()
-        tensors, _ = checkpoint.read(self.folder.best)
+        tensors, found = checkpoint.read(self.folder.best)
+        self.progress.best_step = found["step"]
         self.lab.learners["student"].module.load_state_dict(tensors)
         best, more = self.evaluator.final("best", latest=self.progress.best_step == self.progress.step)
         self._save_model(self.folder.model)

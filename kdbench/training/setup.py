@@ -62,7 +62,7 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     lab = Lab(
-        spec, _sources(spec, store, data, len(task.labels)), tokens["train"], roles.train, feedback,
+        spec, _sources(spec, store, data, len(task.labels)), train.tokens, roles.train, feedback,
         len(task.labels), spec.training.epochs * train.batches_per_epoch, device,
     )  # fmt: skip
     lab.set_probe(recording.influence_samples, recording.influence_points)
@@ -76,7 +76,7 @@ def _needed(roles: Roles) -> set[str]:
 
 
 def _stream(spec: RunSpec, tokens: dict[str, Tokens], part: Part, name: str, device: torch.device) -> Stream:
-    return Stream(tokens[part.split], part.rows, spec.training.batch_size, spec.seed, name, device)
+    return Stream(tokens[part.split].only(part.rows), part.rows, spec.training.batch_size, spec.seed, name, device)
 
 
 def _sources(spec: RunSpec, store: Store, data: TaskData, num_labels: int) -> Sources:

@@ -37,7 +37,7 @@ def tokens(cache: Path, spec: RunSpec, split: str) -> Tokens:
 def _tokens(cache: Path, task: str, ref: DataRef, student: ModelRef, max_length: int, split: str) -> Tokens:
     examples = data(task, ref)
     vocabulary = tuple(examples.vocabulary)
-    key = (task, ref.fingerprint, split, shape(student, vocabulary).vocabulary, str(max_length))
+    key = (task, ref.fingerprint, split, shape(student, vocabulary).tokenizer, str(max_length))
     return cached(
         cache / "tokens",
         key,

@@ -11,7 +11,8 @@ from rich.tree import Tree
 from kdbench.plan import Plan
 from kdbench.store import Store
 
-MANY = 40
+MANY = 40  # runs: more are counted, not drawn
+FEW = 8
 
 
 def show(plan: Plan, store: Store, console: Console) -> None:
@@ -27,8 +28,11 @@ def show(plan: Plan, store: Store, console: Console) -> None:
         f"{len(plan.runs)} runs for {len(plan.cells)} cells: {len(done)} done, {len(plan.runs) - len(done)} to train; "
         f"{len(shared)} of them serve {sum(shared.values())} others."
     )
-    for run, count in sorted(shared.items(), key=lambda item: -item[1])[:MANY]:
-        console.print(f"  {run} is trained once for {count} runs", highlight=False)
+    most = sorted(shared.items(), key=lambda item: -item[1])
+    for run, count in most[:FEW]:
+        console.print(f"  {run} is trained once for {count} run{'s' * (count > 1)}", highlight=False)
+    if len(most) > FEW:
+        console.print(f"  and {len(most) - FEW} more")
 
 
 def _settings(plan: Plan, console: Console) -> None:
@@ -36,18 +40,11 @@ def _settings(plan: Plan, console: Console) -> None:
     console.print(
         f"preset {plan.preset}: {study.teacher} teaches {study.student}, data {study.glue_dir or study.source}"
     )
-    console.print(f"feedback from {study.feedback}, selection on {study.selection}, report on validation")
-    first = next(iter(plan.runs.values())).training
-    varied = {
-        key: sorted({str(c.choice[key]) for c in plan.cells if key in c.choice}) for c in plan.cells for key in c.choice
-    }
-    for key, value in first.model_dump().items():
-        if key not in varied and key not in ("student_lr", "teacher_lr"):
-            console.print(f"  {key} = {value}", end="", highlight=False)
-    console.print()
-    rates = sorted({s.training.student_lr for s in plan.runs.values() if s.id in {c.run for c in plan.cells}})
-    teachers = sorted({s.training.teacher_lr for s in plan.runs.values() if s.training.teacher_lr})
-    console.print(f"  student_lr = {rates}  teacher_lr (trained along) = {teachers}", highlight=False)
+    console.print(f"feedback from {study.feedback}, selection on {study.selection}")
+    asked = [plan.runs[cell.run].training for cell in plan.cells]
+    values = {key: dict.fromkeys(getattr(training, key) for training in asked) for key in type(asked[0]).model_fields}
+    texts = [f"{key}={', '.join(f'{v}' for v in known if v is not None)}" for key, known in values.items()]
+    console.print("  " + "  ".join(texts), highlight=False)
 
 
 def _tree(plan: Plan, done: set[str]) -> Tree:

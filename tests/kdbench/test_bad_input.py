@@ -31,6 +31,11 @@ from tests.kdbench.bench import refusal
         (["--set", "student=tiny-1x32,tiny-2x32"], ["student takes one value"]),
         (["--set", "student=./nowhere"], ["no model folder './nowhere'"]),
         (["--set", "student=tiny-2x64:1"], ["tiny-LAYERSxHIDDEN"]),
+        (["--set", "student=tiny-2x100"], ["tiny-2x100", "multiple of 32"]),
+        (["--set", "student_lr=inf"], ["student_lr='inf'", "finite"]),
+        (["--set", "lgtm.influence_coef=nan"], ["influence_coef='nan'"]),
+        (["--set", "kd=1", "--set", "kd.temperature=2"], ["--set kd has a value"]),
+        (["--set", "max_length=500"], ["max_length=500", "--set max_length=128"]),
         (["--seeds", "one"], ["--seeds one", "0,1,2 or 0-4"]),
         (["--feedback", "train"], ["--feedback train is not valid", "train:0.1"]),
         (["--feedback", "train:0.9"], ["between 0 and 0.5"]),
@@ -70,6 +75,32 @@ def test_a_settings_file_is_checked_too(tmp_path: Path, monkeypatch: pytest.Monk
     assert "Did you mean 'temperature'?" in refusal("run")
     file.write_text("epochs = \n")
     assert "kdbench.toml is not valid TOML" in refusal("run")
+
+
+def test_a_settings_file_may_speak_of_methods_and_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variant's own table is stronger than what the variant is, the method's table weaker."""
+    from kdbench.config import assemble
+    from kdbench.plan import make
+
+    file = tmp_path / "kdbench.toml"
+    file.write_text(
+        "influence_coef = 0.1\n[lgtm]\ninfluence_sign = 1\nfda_eps = 0.5\n[lgtm_released]\nstudent_ce = 0.2\n"
+    )
+    plan = make(assemble({"methods": "lgtm_released", "tasks": "rte"}, tmp_path))
+    options = plan.runs[plan.cells[0].run].options
+    assert (options["influence_sign"], options["fda_eps"], options["student_ce"]) == (1, 0.5, 0.2)
+    assert options["influence_coef"] == "teacher_lr"
+    file.write_text("student_lr = []\n")
+    monkeypatch.chdir(tmp_path)
+    assert "student_lr has no value" in refusal("run")
+
+
+def test_a_named_source_is_stronger_than_a_folder_in_the_same_place(tmp_path: Path) -> None:
+    from kdbench.config import Study, assemble
+
+    (tmp_path / "kdbench.toml").write_text('glue_dir = "x"\nsource = "generated"\n')
+    assert assemble({}, tmp_path).group(Study).source == "generated"
+    assert assemble({"glue_dir": "y"}, tmp_path).group(Study).source == "glue-dir"
 
 
 def test_a_results_folder_of_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ RECORDING = [f"{key}={value}" for key, value in FEW.model_dump().items()]
 
 
 def command(method: str) -> list[str]:
-    sets = [part for pair in [*SMALL, *RECORDING, "checkpoint_seconds=0", "threads=1"] for part in ("--set", pair)]
+    sets = [part for pair in [*SMALL, *RECORDING, "checkpoint_seconds=0.03", "threads=1"] for part in ("--set", pair)]
     return ["run", "--methods", method, "--tasks", "rte", "--device", "cpu", *sets]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,19 @@ def test_end_to_end_with_small_local_models(preset: str, tmp_path: Path) -> None
     assert store.run(kd.needs["teacher"]).spec.student.name == str(teacher)
     assert set(store.run(kd.id).result()["best"]["report"]) == {"validation_matched", "validation_mismatched"}
     assert studies(store) == []  # nothing was asked for through the command line
+
+
+def test_an_early_bert_export_is_taken_for_a_bert(tmp_path: Path) -> None:
+    """The paper's students are such: neither `model_type` nor tokenizer.json."""
+    folder = save_bert(tmp_path / "student")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "model_type"}))
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / name).unlink(missing_ok=True)
+    plan = planned("tiny", tmp_path, f"student={folder}", "epochs=1", "train_rows=40", methods="finetune", tasks="rte")
+    store = Store(tmp_path / "results")
+    train(plan, store)
+    assert all(contents(store, run) for run in plan.runs)
 
 
 def test_every_preset_says_what_it_is(tmp_path: Path) -> None:

@@ -206,3 +206,9 @@ def test_bf16_learns(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in store.run(the_run(made).id).series.read_text().splitlines()]
     logged = [r["value"] for r in rows if (r["split"], r["key"]) == ("selection", "loss")]
     assert len({round(value, 4) for value in logged}) > 3
+
+
+@pytest.mark.parametrize("method", ["lgtm", "lgtm_released", "lgtm_printed", "lgtm_no_fda"])
+def test_every_form_of_lgtm_trains_with_either_attention_kernel(method: str, tmp_path: Path) -> None:
+    for attention in ("eager", "sdpa"):
+        train(plan(tmp_path, f"attention={attention}", "epochs=1", methods=method), Store(tmp_path / "r"))

@@ -65,4 +65,8 @@ def test_a_method_is_handed_train_and_feedback_and_nothing_else(tmp_path: Path) 
     assert seen == set(setup.roles.train.rows)
     assert fed == set(setup.roles.feedback.rows)
     assert not (seen | fed) & set(setup.roles.selection.rows)
-    assert not any(hasattr(setup.lab, name) for name in ("selection", "report", "roles", "data"))
+    hidden = setup.roles.selection.rows
+    for stream in (setup.train, setup.lab._feedback):
+        assert (stream.tokens.labels[hidden] == -1).all()
+        assert all(not stream.tokens.ids[stream.tokens.starts[r] : stream.tokens.starts[r + 1]].any() for r in hidden)
+    assert setup.lab._tokens is setup.train.tokens

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from kdbench import preflight
 from kdbench.errors import Stopped, UserError
 from kdbench.plugins import METHODS
 from kdbench.store import Store
 from kdbench.training.runner import execute
+from kdbench.training.setup import prepare
 from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
 from tests.kdbench.toys import TOYS
 
@@ -62,6 +64,32 @@ def test_a_route_asked_for_later_is_made_without_changing_the_teacher(tmp_path: 
     assert contents(store, teacher.id)["model/model.safetensors"] == before
     weights = [(store.run(teacher.id).snapshot(s) / "model.safetensors").read_bytes() for s in teacher.snapshots]
     assert len({*weights, before}) == 3
+
+
+def test_a_route_asked_for_while_its_teacher_is_half_done(tmp_path: Path) -> None:
+    """The snapshot was passed by before somebody wanted it: it is made all the same, and a later plan keeps it."""
+    store = Store(tmp_path / "r")
+    (plain,) = [s for s in plan(tmp_path, methods="kd").runs.values() if s.method == "finetune"]
+    calls = iter(range(100))
+    with pytest.raises(Stopped):
+        execute(plain, store, CPU, FEW, should_stop=lambda: next(calls) == 6)
+    (wanted,) = [s for s in plan(tmp_path, methods="route").runs.values() if s.method == "finetune"]
+    calls = iter(range(100))
+    with pytest.raises(Stopped):
+        execute(wanted, store, CPU, FEW, should_stop=lambda: next(calls) == 1)
+    execute(plain, store, CPU, FEW)
+    assert store.run(wanted.id).is_done(wanted.snapshots)
+
+
+def test_a_frozen_teacher_is_asked_anew_about_what_is_not_train(tmp_path: Path) -> None:
+    made, store = plan(tmp_path, methods="meta"), Store(tmp_path / "r")
+    spec = the_run(made)
+    train(made, store)
+    setup = prepare(spec, store, CPU, FEW)
+    teacher = setup.lab.frozen("teacher")
+    batch, fed = setup.train.at(0), setup.lab.feedback()
+    assert torch.allclose(teacher.logits(batch), teacher.outputs(batch).logits, atol=1e-5)
+    assert torch.equal(teacher.logits(fed), teacher.outputs(fed).logits)
 
 
 def test_an_assistant_needs_its_teacher(tmp_path: Path) -> None:
