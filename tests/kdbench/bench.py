@@ -21,7 +21,15 @@ from kdbench.spec import RunSpec
 from kdbench.store import Store
 from kdbench.training.runner import execute
 
-SMALL = ["epochs=2", "train_rows=96", "batch_size=16", "student=tiny-1x32", "teacher=tiny-2x32", "eval_every=3"]
+SMALL = [
+    "lgtm.zero_heads=true",
+    "epochs=2",
+    "train_rows=96",
+    "batch_size=16",
+    "student=tiny-1x32",
+    "teacher=tiny-2x32",
+    "eval_every=3",
+]
 CPU = Execution(device="cpu", threads=1)
 FEW = Recording(probe_size=16, influence_samples=8, influence_points=4)
 RESULT_FILES = ("model/model.safetensors", "series.jsonl", "result.json", "predictions.safetensors", "spec.json")
