@@ -110,8 +110,8 @@ class Distillation(Method):
 def finetuned(spec: RunSpec, model: ModelRef | None = None, snapshots: tuple[float, ...] = ()) -> RunSpec:
     """The run that fine-tunes the teacher (or `model`) on the labels alone, to be named in `needs`.
 
-    It is trained as the run that needs it (batch size, epochs, ...), at the teacher's rate, on all of train: a slice that
-    the needing method keeps for feedback is in it.
+    It is trained as the run that needs it (batch size, epochs, ...), at the teacher's rate, on all of train: a slice
+    that the needing method keeps for feedback is in it.
 
     Args:
         snapshots: the shares of its training at which the network should also be kept, such as (1/3, 2/3).
