@@ -60,7 +60,7 @@ class Point:
 
 @dataclass
 class Config:
-    """The merged layers, weakest first. `at_top` of them come from files, the rest from the command line."""
+    """The layers in force, weakest first in each list; the command line is stronger than every file."""
 
     files: list[Layer] = field(default_factory=list)
     command_line: list[Layer] = field(default_factory=list)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from kdbench.registry import Registry
 from kdbench.results import StudyResults
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

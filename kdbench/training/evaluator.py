@@ -32,14 +32,14 @@ class Evaluator:
     def __call__(self, step: int) -> float:
         """Evaluate after `step` steps; returns the selection metric, a fraction."""
         self._latest = self._all_logits({})
+        scores = {role: self._measure(self._latest[role], part) for role, part in self._parts().items()}
         for role, part in self._parts().items():
-            values = self._measure(self._latest[role], part)
+            values = dict(scores[role])
             if role != "selection" and "teacher" in self._setup.lab.learners:
                 values |= {f"teacher_{key}": value for key, value in self._teacher_scores(part).items()}
             self._series.add(step, role, values)
         self._gaps(step)
-        selection = self._measure(self._latest["selection"], self._setup.roles.selection)
-        return selection[self._setup.task.metrics[0]]
+        return scores["selection"][self._setup.task.metrics[0]]
 
     def _parts(self) -> dict[str, Part]:
         """`selection`, and every report split by its name."""

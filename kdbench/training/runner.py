@@ -87,9 +87,10 @@ class _Run:
         self.started = time.time()
         self.setup: Setup = prepare(spec, store, execution, recording)
         self.lab, self.method = self.setup.lab, self.setup.method
-        self.progress = checkpoint.Progress()
-        if not self._lacks_snapshot_before(checkpoint.step_of(folder.checkpoint)):
-            self.progress = checkpoint.load(folder.checkpoint, self.lab, self.method)
+        if self._lacks_snapshot_before(checkpoint.step_of(folder.checkpoint)):
+            # kept, it could be taken up again later, beside a series that begins anew
+            folder.checkpoint.unlink()
+        self.progress = checkpoint.load(folder.checkpoint, self.lab, self.method)
         self._told = 0.0
         self._saved_at = self.progress.seconds
         self.series = Series(folder.series, self.progress.step, self.setup.train.batches_per_epoch)
@@ -166,7 +167,7 @@ class _Run:
 
     def _lacks_snapshot_before(self, step: int) -> bool:
         """Whether a snapshot that is wanted now was passed by, unwanted, before the checkpoint at `step`."""
-        passed = [share for share in self.spec.snapshots if round(share * self.setup.total_steps) <= step]
+        passed = [share for share in self.spec.snapshots if 0 < step >= round(share * self.setup.total_steps)]
         return any(not self.folder.snapshot(share).is_dir() for share in passed)
 
     def _snapshots(self, step: int) -> None:

@@ -75,10 +75,17 @@ def test_a_route_asked_for_while_its_teacher_is_half_done(tmp_path: Path) -> Non
         execute(plain, store, CPU, FEW, should_stop=lambda: next(calls) == 6)
     (wanted,) = [s for s in plan(tmp_path, methods="route").runs.values() if s.method == "finetune"]
     calls = iter(range(100))
-    with pytest.raises(Stopped):
-        execute(wanted, store, CPU, FEW, should_stop=lambda: next(calls) == 1)
+    with pytest.raises(KeyboardInterrupt):  # a kill after the first snapshot, before the next checkpoint
+        execute(wanted, store, CPU, FEW, should_stop=lambda: next(calls) == 4 and _raise())
     execute(plain, store, CPU, FEW)
     assert store.run(wanted.id).is_done(wanted.snapshots)
+    calm = Store(tmp_path / "calm")
+    execute(wanted, calm, CPU, FEW)
+    assert contents(store, wanted.id) == contents(calm, wanted.id)
+
+
+def _raise() -> bool:
+    raise KeyboardInterrupt
 
 
 def test_a_frozen_teacher_is_asked_anew_about_what_is_not_train(tmp_path: Path) -> None:

@@ -74,19 +74,14 @@ class Hidden(Distillation):
         )
 
 
-class Adapter(Method):
+class Adapter(Distillation):
     """A small network on a frozen teacher's logits, trained with the student in one backward pass (as PESF-KD)."""
 
     title = "toy adapter"
     uses = frozenset({"teacher_lr"})
 
-    @classmethod
-    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
-        return {"teacher": finetuned(spec)}
-
     def build(self, lab: Lab) -> None:
         super().build(lab)
-        self.teacher = lab.frozen("teacher")
         self.adapter = lab.learner(
             "adapter", nn.Linear(lab.num_labels, lab.num_labels), lr=self.spec.training.teacher_lr
         )
