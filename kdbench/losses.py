@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
+import torch
 from torch import Tensor
 from torch.nn import functional
+
+Objective = Callable[[Tensor, Tensor], Tensor]  # (teacher's side, student's side) -> mean loss
+Reduction = Literal["batchmean", "elementmean"]
 
 
 def cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:
@@ -21,14 +28,16 @@ def soft_cross_entropy_each(target: Tensor, logits: Tensor) -> Tensor:
     return -(target.softmax(1) * logits.log_softmax(1)).sum(1)
 
 
-def kl(target: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
+def kl(target: Tensor, logits: Tensor, temperature: float = 1.0, reduction: Reduction = "batchmean") -> Tensor:
     """KL(softmax(target / tau) || softmax(logits / tau)), both sides through log-softmax.
 
     Not `functional.kl_div` on probabilities: its gradient to the target side is NaN once a probability underflows,
-    which is fatal where the target's network trains too.
+    which is fatal where the target's network trains too. `elementmean`, the default of torch's KLDivLoss, divides by
+    the number of classes as well.
     """
     logp, logq = (target / temperature).log_softmax(1), (logits / temperature).log_softmax(1)
-    return (logp.exp() * (logp - logq)).sum(1).mean()
+    each = logp.exp() * (logp - logq)
+    return each.mean() if reduction == "elementmean" else each.sum(1).mean()
 
 
 def logit_mse(target: Tensor, logits: Tensor) -> Tensor:
@@ -36,20 +45,49 @@ def logit_mse(target: Tensor, logits: Tensor) -> Tensor:
     return functional.mse_loss(logits, target)
 
 
-def pearson_distance(a: Tensor, b: Tensor, dim: int, eps: float) -> Tensor:
+def probability_mse(target: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Mean over batch and classes of (softmax(t / tau) - softmax(s / tau))^2 (code of Meta Distill and PESF-KD)."""
+    return functional.mse_loss((logits / temperature).softmax(1), (target / temperature).softmax(1))
+
+
+def pearson_distance(a: Tensor, b: Tensor, dim: int, eps: float, smooth: bool = True) -> Tensor:
     """Mean of 1 - rho(a, b) along `dim`.
 
-    `eps` stands inside the roots, so that a row or column without variance gives a small gradient, not an explosion.
+    Args:
+        eps: keeps the denominator from zero. Inside the roots (`smooth`) a row or column without variance gives a small
+            gradient; added to the product of the norms, as in the code of DIST, one of the size 1 / eps.
     """
     a, b = a - a.mean(dim, keepdim=True), b - b.mean(dim, keepdim=True)
-    scale = ((a.square().sum(dim) + eps**2) * (b.square().sum(dim) + eps**2)).sqrt()
+    if smooth:
+        scale = ((a.square().sum(dim) + eps**2) * (b.square().sum(dim) + eps**2)).sqrt()
+    else:
+        scale = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim) + eps
     return (1 - (a * b).sum(dim) / scale).mean()
 
 
 def dist(
-    target: Tensor, logits: Tensor, beta: float = 2.0, gamma: float = 2.0, temperature: float = 1.0, eps: float = 1e-4
-) -> Tensor:
+    target: Tensor, logits: Tensor, beta: float = 2.0, gamma: float = 2.0, temperature: float = 1.0,
+    eps: float = 1e-4, smooth: bool = True,
+) -> Tensor:  # fmt: skip
     """DIST (Huang et al., 2022): tau^2 (beta inter + gamma intra), correlations of rows and of columns."""
     s, t = (logits / temperature).softmax(1), (target / temperature).softmax(1)
-    inter, intra = pearson_distance(s, t, 1, eps), pearson_distance(s, t, 0, eps)
+    inter, intra = (pearson_distance(s, t, dim, eps, smooth) for dim in (1, 0))
     return temperature**2 * (beta * inter + gamma * intra)
+
+
+def patience(target: Tensor, states: Tensor, *, normalize: bool = True, reduction: str = "mean") -> Tensor:
+    """Squared distance of first-token states [B, M, H] of M layers (PKD).
+
+    Args:
+        normalize: bring every state to length 1 first.
+        reduction: `mean` over batch, layers and features, as in the code; `sum` over layers and features, mean over
+            the batch, as in the paper.
+    """
+    if normalize:
+        target, states = (functional.normalize(x, dim=-1) for x in (target, states))
+    squared = (states - target).square()
+    return squared.mean() if reduction == "mean" else squared.sum((1, 2)).mean()
+
+
+# Distillation objectives that several methods offer under these names (LGTM, Table 2).
+OBJECTIVES: dict[str, Objective] = {"kl": kl, "dist": dist, "mse": logit_mse}

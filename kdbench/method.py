@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from kdbench.options import Options
+from kdbench.options import Options, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kdbench.training.lab import Lab
 
 Uses = Literal["teacher", "teacher_lr", "feedback"]
+Limit = Literal["labels_only", "teacher_only"]
 
 
 class NoOptions(Options):
@@ -35,6 +36,8 @@ class Method:
         uses: which fields of the spec it reads beside the basics. What it does not name is None in its spec.
         options_type: the class of its hyperparameters.
         variants: named settings of the options, selectable like a method of their own (title, option values).
+        limits: option values at which the student's loss must be the cross-entropy with the labels (`labels_only`), or
+            must not depend on them (`teacher_only`). `kdbench check-method` holds the method to it.
     """
 
     name: ClassVar[str] = ""  # set by the registry: the file's (or the entry point's) name
@@ -45,6 +48,7 @@ class Method:
     uses: ClassVar[frozenset[Uses]] = frozenset()
     options_type: ClassVar[type[Options]] = NoOptions
     variants: ClassVar[Mapping[str, tuple[str, Mapping[str, Any]]]] = {}
+    limits: ClassVar[Mapping[Limit, Mapping[str, Any]]] = {}
 
     def __init__(self, spec: RunSpec, lab: Lab) -> None:
         self.spec = spec
@@ -61,10 +65,12 @@ class Method:
         return {}
 
     @classmethod
-    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape]) -> str:
-        """Why this student cannot learn from these networks by this method, as one sentence; "" when it can.
+    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
+        """Why this student cannot learn this task from these networks by this method, as one sentence; "" when it can.
 
-        `others` are the networks by role: the students of the runs in `needs`, and the `teacher` trained along.
+        Args:
+            others: the networks by role: the students of the runs in `needs`, and the `teacher` trained along.
+            classes: how many the task has.
         """
         return ""
 
@@ -105,6 +111,35 @@ class Distillation(Method):
     def build(self, lab: Lab) -> None:
         super().build(lab)
         self.teacher = lab.frozen("teacher")
+
+
+class OnlineOptions(Options):
+    """What every method has whose teacher learns with the student from the first step."""
+
+    teacher_start: Literal["pretrained", "finetuned"] = option(
+        "pretrained", "one stage, or two: the teacher fine-tuned first", source="LGTM Fig. 5"
+    )
+    zero_heads: bool = option(
+        True, "the student's classifier, and that of a pre-trained teacher, start at zero", source="LGTM Fig. 5, ProKT"
+    )
+
+
+class Online(Method):
+    """A method whose teacher learns along: a subclass writes its `step`, with two learners at hand."""
+
+    title = ""  # a base, not a method
+    uses = frozenset({"teacher", "teacher_lr"})
+
+    @classmethod
+    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
+        return {"teacher": finetuned(spec)} if spec.options["teacher_start"] == "finetuned" else {}
+
+    def build(self, lab: Lab) -> None:
+        o, training = self.options, self.spec.training
+        self.student = lab.learner("student", self.spec.student, lr=training.student_lr, zero_head_first=o.zero_heads)
+        fresh = o.teacher_start == "pretrained"
+        start = self.spec.teacher if fresh else lab.trained("teacher")
+        self.teacher = lab.learner("teacher", start, lr=training.teacher_lr, zero_head_first=fresh and o.zero_heads)
 
 
 def finetuned(spec: RunSpec, model: ModelRef | None = None, snapshots: tuple[float, ...] = ()) -> RunSpec:

@@ -14,6 +14,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -123,6 +124,15 @@ def _hash_folder(folder: Path) -> str:
         with file.open("rb") as handle:
             digest.update(file.name.encode() + hashlib.file_digest(handle, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def halfway(teacher: str, student: str) -> str:
+    """The name of a network as deep as the mean of both (rounded up): the teacher's kind, its lowest layers."""
+    depth = math.ceil(sum(shape(resolve(name), ()).layers for name in (teacher, student)) / 2)
+    base, layers = split_name(teacher)
+    if tiny := TINY.fullmatch(base):
+        return f"tiny-{depth}x{tiny['hidden']}"
+    return f"{base}:{'+'.join(map(str, (layers or range(depth))[:depth]))}"
 
 
 def available(ref: ModelRef) -> Path | None:

@@ -77,8 +77,9 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
                 f"Method '{spec.method}' gives student and {role} the same tokens, but {student.name} and {other.name} "
                 f"have different vocabularies; choose two models with one tokenizer."
             )
-    if problem := METHODS.get(spec.method).misfit(spec, student, others):
-        raise UserError(f"Method '{spec.method}' cannot teach {student.name}: {problem}")
+    classes = len(workbench.task(spec.task).labels)
+    if problem := METHODS.get(spec.method).misfit(spec, student, others, classes):
+        raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
 
 
 def _check_device(name: str) -> None:

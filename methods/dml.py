@@ -1,4 +1,12 @@
-"""DML: teacher and student learn together, each from the labels and from the other (Zhang et al., 2018)."""
+"""DML: teacher and student learn together, each from the labels and from the other (Zhang et al., 2018).
+
+Loss: for either network k with peer l: L_k = ce_weight CE(y, Z_k) + kd_weight KL(P_l || P_k), the peer's side detached.
+Trained: both networks at once, from pre-trained weights: the teacher updates first, the student then learns from the
+updated teacher (Algorithm 1), or both at once (`order`).
+Paper and code: the TensorFlow code adds 1e-8 inside its logarithm (`kl_eps`) and draws another batch for each network,
+which is not followed. LGTM writes the teacher's term as CE(T, S) with alpha = 0.6 (variant `dml_lgtm` has its weights);
+we follow the original. A network that is only the other's target is in eval mode, as in the code of LGTM and ProKT.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +16,11 @@ from torch import Tensor
 
 from kdbench.data.batches import Batch
 from kdbench.losses import cross_entropy, kl
-from kdbench.method import Method
-from kdbench.options import Options, option
-from kdbench.training.lab import Lab
+from kdbench.method import Online, OnlineOptions
+from kdbench.options import option
 
 
-class DMLOptions(Options):
+class DMLOptions(OnlineOptions):
     ce_weight: float = option(1.0, "weight of the cross-entropy with the labels, both networks", source="DML", ge=0)
     kd_weight: float = option(1.0, "weight of the divergence from the peer, both networks", source="DML", ge=0)
     order: Literal["sequential", "simultaneous"] = option(
@@ -22,22 +29,20 @@ class DMLOptions(Options):
     peer_mode: Literal["eval", "train"] = option(
         "eval", "dropout of a network while it is only the other's target", source="LGTM and ProKT code"
     )
+    kl_eps: float = option(0.0, "added to probabilities in the divergence", source="DML; code: 1e-8", ge=0)
+    zero_heads: bool = option(False, "both classifiers start at zero", source="DML")
 
 
-class DML(Method):
+class DML(Online):
     """Two pre-trained networks, neither fine-tuned before; the larger one is called the teacher."""
 
     title = "DML"
     paper = "Zhang et al., 2018"
     position = 7
-    uses = frozenset({"teacher", "teacher_lr"})
     options_type = DMLOptions
     options: DMLOptions
     variants = {"dml_lgtm": ("DML (weights of LGTM Eq. 3)", {"ce_weight": 0.6, "kd_weight": 0.4})}
-
-    def build(self, lab: Lab) -> None:
-        super().build(lab)
-        self.teacher = lab.learner("teacher", self.spec.teacher, lr=self.spec.training.teacher_lr)
+    limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}}
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         noisy = self.options.peer_mode == "train"
@@ -55,4 +60,11 @@ class DML(Method):
     def _peer_loss(self, batch: Batch, own: Tensor, peer: Tensor) -> Tensor:
         """CE(y, z_k) + KL(p_peer || p_k); with two networks the mean over peers is the one peer."""
         o = self.options
-        return o.ce_weight * cross_entropy(batch.labels, own) + o.kd_weight * kl(peer, own)
+        return o.ce_weight * cross_entropy(batch.labels, own) + o.kd_weight * self._divergence(peer, own)
+
+    def _divergence(self, peer: Tensor, own: Tensor) -> Tensor:
+        eps = self.options.kl_eps
+        if not eps:
+            return kl(peer, own)
+        p, q = peer.softmax(1), own.softmax(1)
+        return (p * (eps + p / (q + eps)).log()).sum(1).mean()

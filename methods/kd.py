@@ -1,11 +1,20 @@
-"""KD: match the fine-tuned teacher's softened probabilities (Hinton et al., 2015)."""
+"""KD: match the fine-tuned teacher's softened probabilities (Hinton et al., 2015).
+
+Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 KL(T_tau || S_tau), LGTM Eq. 1.
+Trained: the student. The teacher is fine-tuned first, then frozen, without dropout.
+Paper and code: Hinton's tau^2 keeps the gradient's size; the code of LGTM and ProKT leaves it out, which is the same at
+tau = 1. LGTM's alpha is the weight of the labels; its released command gives the labels no weight at all. We follow
+LGTM's Table 5. Two other objectives (Table 2) take the place of KL on request.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from torch import Tensor
 
 from kdbench.data.batches import Batch
-from kdbench.losses import cross_entropy, kl
+from kdbench.losses import OBJECTIVES, Reduction, cross_entropy, kl
 from kdbench.method import Distillation
 from kdbench.options import Options, option
 
@@ -13,8 +22,12 @@ from kdbench.options import Options, option
 class KDOptions(Options):
     ce_weight: float = option(0.6, "weight of the cross-entropy with the labels", source="LGTM Eq. 1, Table 5", ge=0)
     kd_weight: float = option(0.4, "weight of the distillation term", source="LGTM Eq. 1, Table 5", ge=0)
-    temperature: float = option(1.0, "softens both sides", source="LGTM Table 5", gt=0)
-    t2: bool = option(True, "multiply the distillation term by the squared temperature", source="Hinton et al., 2015")
+    temperature: float = option(1.0, "KL: softens both sides", source="LGTM Table 5", gt=0)
+    t2: bool = option(True, "KL: multiply by the squared temperature", source="Hinton et al., 2015")
+    reduction: Reduction = option(
+        "batchmean", "KL: mean over the batch, or over batch and classes", source="LGTM code; elementmean: PKD, TAKD"
+    )
+    kd_loss: Literal["kl", "dist", "mse"] = option("kl", "the distillation objective", source="LGTM Eq. 1, Table 2")
 
 
 class KD(Distillation):
@@ -25,9 +38,18 @@ class KD(Distillation):
     position = 1
     options_type = KDOptions
     options: KDOptions
+    limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}, "teacher_only": {"ce_weight": 0.0}}
 
     def loss(self, batch: Batch) -> Tensor:
-        o, s, t = self.options, self.student.logits(batch), self.teacher.logits(batch)
-        scale = o.temperature**2 if o.t2 else 1.0
-        # LGTM Eq. 1; for the student KL(T || S) and CE(T, S) have the same gradient
-        return o.ce_weight * cross_entropy(batch.labels, s) + o.kd_weight * scale * kl(t, s, o.temperature)
+        return self.objective(batch.labels, self.teacher.logits(batch), self.student.logits(batch))
+
+    def objective(self, labels: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        """LGTM Eq. 1; for the student KL(T || S) and CE(T, S) have the same gradient."""
+        o = self.options
+        return o.ce_weight * cross_entropy(labels, s) + o.kd_weight * self._distance(t, s)
+
+    def _distance(self, t: Tensor, s: Tensor) -> Tensor:
+        o = self.options
+        if o.kd_loss != "kl":
+            return OBJECTIVES[o.kd_loss](t, s)
+        return (o.temperature**2 if o.t2 else 1.0) * kl(t, s, o.temperature, o.reduction)

@@ -1,11 +1,18 @@
 """LGTM: the teacher learns to teach what lowers the student's validation loss (Ren et al., 2023).
 
-One step on a training batch z^r = (x, y) with a feedback batch z^e (Algorithm 1):
+Loss: on a training batch z^r = (x, y) with a feedback batch z^e (Algorithm 1),
     theta'  = theta_s - eta_s grad L_s(theta_s, theta_t, z^r)            a look-ahead, Eq. 2
     v       = grad L_ce(y^e, S(x^e; theta'))                              where validation wants the student to go
     w_i     = grad CE(T_i, S_i) . v                                       distillation influence, Eq. 8
-    theta_t follows L_aux and the influence term (Eq. 9, 10, 11), then theta_s follows L_s with the new teacher.
-The influence term's sign, coefficient and form differ between the paper and its code; each is an option here.
+    L_t     = sign coef L_influence + teacher_ce CE(y, T) + (1 - teacher_ce) KL(S || T)              Eq. 9, 10, 11
+    L_s     = student_ce CE(y, S) + (1 - student_ce) CE(T, S)             with the updated teacher, Eq. 1
+Trained: both networks, from pre-trained weights and classifiers of zeros, one update each a batch, the teacher first.
+Paper and code: the printed sign of the influence raises the student's validation loss, the code's lowers it; we follow
+the code. The printed auxiliary loss CE(T, S) has no fixed point at T = S, the code's KL(S || T) has; we follow the
+code. The printed coefficient is 1, the code's the teacher's learning rate, which makes the influence all but vanish; we
+take 1. Eq. 9 and Eq. 10 do not approximate each other: Eq. 10's gradient is the useful one, exact by forward mode. The
+code's look-ahead is an AdamW step, ours SGD as printed; the code's student sees no labels, ours alpha = 0.6 (Table 5).
+Variants: `lgtm_printed` (all as printed), `lgtm_released` (all as in the code), `lgtm_no_fda` (Table 3).
 """
 
 from __future__ import annotations
@@ -18,12 +25,10 @@ from pydantic import BeforeValidator, StringConstraints
 from torch import Tensor
 
 from kdbench.data.batches import Batch
-from kdbench.losses import cross_entropy, dist, kl, logit_mse, soft_cross_entropy, soft_cross_entropy_each
-from kdbench.method import Method
-from kdbench.options import Options, option
-from kdbench.training.lab import Lab
+from kdbench.losses import OBJECTIVES, Objective, cross_entropy, kl, soft_cross_entropy, soft_cross_entropy_each
+from kdbench.method import Online, OnlineOptions
+from kdbench.options import option
 from kdbench.training.lookahead import (
-    Objective,
     Params,
     adam_step,
     derivative_along,
@@ -38,8 +43,6 @@ from kdbench.training.lookahead import (
 Mode = Literal["train", "eval"]
 Coefficient = float | Annotated[str, StringConstraints(pattern=r"^(teacher_lr|student_lr|match_aux:\d+(\.\d+)?)$")]
 
-# What the student is taught with; each takes (teacher logits, student logits).
-STUDENT_KD: dict[str, Objective] = {"kl": kl, "dist": dist, "mse": logit_mse}
 # How the teacher is kept near the student; each takes (student logits, teacher logits).
 TEACHER_KD: dict[str, Objective] = {
     "kl_st": kl,
@@ -48,7 +51,7 @@ TEACHER_KD: dict[str, Objective] = {
 }
 
 
-class LGTMOptions(Options):
+class LGTMOptions(OnlineOptions):
     student_ce: float = option(0.6, "alpha of the student's loss: weight of the labels", source="Eq. 1", ge=0, le=1)
     teacher_ce: float = option(0.6, "alpha of the teacher's loss: its self-evolution", source="Eq. 11", ge=0, le=1)
     kd_loss: Literal["kl", "dist", "mse"] = option("kl", "the student's distillation objective", source="Table 2")
@@ -83,7 +86,6 @@ class LGTMOptions(Options):
     reuse_forward: bool = option(
         True, "one forward pass of the student, and so one dropout mask, for look-ahead and step", source="code: two"
     )
-    zero_heads: bool = option(True, "both classifiers start at zero", source="Fig. 5, ProKT")
     update_order: Literal["teacher", "student", "simultaneous"] = option("teacher", "who moves first", source="Fig. 6")
 
 
@@ -98,13 +100,13 @@ RELEASED = {
 }  # fmt: skip
 
 
-class LGTM(Method):
+class LGTM(Online):
     """Both networks start pre-trained and learn together; feedback reaches the student only through the teacher."""
 
     title = "LGTM"
     paper = "Ren et al., 2023"
     position = 11
-    uses = frozenset({"teacher", "teacher_lr", "feedback"})
+    uses = Online.uses | {"feedback"}
     options_type = LGTMOptions
     options: LGTMOptions
     variants = {
@@ -113,10 +115,7 @@ class LGTM(Method):
         "lgtm_no_fda": ("LGTM w/o FDA", {"influence": "weighted", "weights_via": "loop", "teacher_kd": "ce_ts"}),
     }
 
-    def build(self, lab: Lab) -> None:
-        o, training = self.options, self.spec.training
-        self.student = lab.learner("student", self.spec.student, lr=training.student_lr, zero_head_first=o.zero_heads)
-        self.teacher = lab.learner("teacher", self.spec.teacher, lr=training.teacher_lr, zero_head_first=o.zero_heads)
+    limits = {"labels_only": {"student_ce": 1.0, "zero_heads": False}}
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         if self.options.update_order == "student":
@@ -127,24 +126,31 @@ class LGTM(Method):
         s, t = self._forward(batch)
         logs = self._teacher_step(batch, s, t)
         target = self.teacher.target(batch) if before is None else before
-        if self.options.mode_lookahead == "eval" or not self.options.reuse_forward:
+        if not self._serves_again():
             s = self.student.logits(batch)
-        # Else the look-ahead's forward pass serves again: only the target has changed since.
         loss = self._student_loss(batch, target, s)
         self.student.step(loss)  # Alg. 1 line 8
         return {"loss": loss, **logs}
 
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits of both networks with their graphs: the student's for the look-ahead, the teacher's for its loss."""
-        with self.student.mode(self.options.mode_lookahead == "train"):
-            s = self.student.logits(batch)
+        """Logits of both networks: the student's for look-ahead and auxiliary loss, the teacher's for its loss."""
+        if self.options.influence == "none":  # no look-ahead: the student is the teacher's target and no more, as ProKT
+            s = self.student.target(batch)
+        else:
+            with self.student.mode(self.options.mode_lookahead == "train"):
+                s = self.student.logits(batch)
         with self.teacher.mode(self.options.mode_aux == "train"):
             return s, self.teacher.logits(batch)
+
+    def _serves_again(self) -> bool:
+        """Whether the look-ahead's forward pass is also the student's step's: only the target has changed since."""
+        o = self.options
+        return o.reuse_forward and o.mode_lookahead == "train" and o.influence != "none"
 
     def _student_loss(self, batch: Batch, t: Tensor, s: Tensor) -> Tensor:
         """Eq. 1. KL(T || S) and CE(T, S) have the same gradient for the student."""
         alpha = self.options.student_ce
-        return alpha * cross_entropy(batch.labels, s) + (1 - alpha) * STUDENT_KD[self.options.kd_loss](t, s)
+        return alpha * cross_entropy(batch.labels, s) + (1 - alpha) * OBJECTIVES[self.options.kd_loss](t, s)
 
     def auxiliary_loss(self, batch: Batch, s: Tensor, t: Tensor) -> Tensor:
         """L_aux of Eq. 11."""
@@ -179,7 +185,7 @@ class LGTM(Method):
 
     def _influence_loss(self, t: Tensor, s: Tensor) -> Tensor:
         if self.options.influence_loss == "kd_loss":
-            return STUDENT_KD[self.options.kd_loss](t, s)
+            return OBJECTIVES[self.options.kd_loss](t, s)
         return soft_cross_entropy(t, s) if self.options.influence_loss == "ce_ts" else kl(s, t)
 
     def _epsilon(self, v: Params) -> Tensor:

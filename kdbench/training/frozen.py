@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from kdbench.data.batches import Batch
 from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
+from kdbench.hidden import View
 from kdbench.training.evaluate import all_logits
+from kdbench.training.learner import full
 
 
 class Frozen:
@@ -36,6 +38,17 @@ class Frozen:
             self._known = torch.full((len(self._tokens), values.shape[1]), torch.nan, device=self._device)
             self._known[torch.from_numpy(self._part.rows).to(self._device)] = values.to(self._device)
         return self._known[batch.index]
+
+    @torch.no_grad()
+    def head_inputs(self, batch: Batch, view: View) -> tuple[Tensor, Tensor]:
+        """What the classifier reads [B, H], and the view of what the network makes of it; computed."""
+        seen: list[Tensor] = []
+        hook = self.module.get_submodule("classifier").register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            outputs = self.outputs(batch, **view.asks)
+        finally:
+            hook.remove()
+        return full(seen[0]), view(outputs)
 
     @torch.no_grad()
     def outputs(self, batch: Batch, **more: Any) -> Any:

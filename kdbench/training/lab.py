@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +87,8 @@ class Lab:
         Args:
             snapshot: a share of its training, as asked for in `needs`; None is its best checkpoint.
         """
-        return self._sources.trained(self.spec.needs[role], snapshot)
+        with undisturbed():  # loading may draw numbers, and a resumed run loads at another step
+            return self._sources.trained(self.spec.needs[role], snapshot)
 
     def frozen(self, role: str, snapshot: float | None = None) -> Frozen:
         """The student that the needed run `role` left, as a teacher that does not learn."""
@@ -121,6 +123,16 @@ class Lab:
             rows = first_rows(self._train.rows, count, [self.spec.seed, 64])
             self.probe = collate(self._tokens, rows, self.device)
             self.probe_every = max(1, self.total_steps // points)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave every generator as it was before the block."""
+    python, legacy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        yield
+    random.setstate(python)
+    np.random.set_state(legacy)
 
 
 def seed_everything(*parts: object) -> None:

@@ -48,7 +48,7 @@ class Learner:
 
     def logits(self, batch: Batch) -> Tensor:
         """Class logits [B, C], at least float32, in the module's present mode."""
-        return _full(self.outputs(batch).logits)
+        return full(self.outputs(batch).logits)
 
     def outputs(self, batch: Batch, **more: Any) -> Any:
         """The network's full output; `output_hidden_states=True` adds the hidden states."""
@@ -56,7 +56,11 @@ class Learner:
 
     def logits_at(self, params: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Class logits [B, C] with other parameters in place of the network's own, which stay untouched."""
-        return _full(functional_call(self.module, dict(params), (), batch.inputs).logits)
+        return full(self.outputs_at(params, batch).logits)
+
+    def outputs_at(self, params: Mapping[str, Tensor], batch: Batch, **more: Any) -> Any:
+        """The full output with other parameters in place of the network's own."""
+        return functional_call(self.module, dict(params), (), {**batch.inputs, **more})
 
     def named_params(self) -> dict[str, Tensor]:
         """The trained parameters by name, in the order of `params`."""
@@ -139,9 +143,9 @@ class Learner:
         self.length = numbers["length"]
 
 
-def _full(logits: Tensor) -> Tensor:
-    """Losses are never computed in half precision."""
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+def full(values: Tensor) -> Tensor:
+    """At least float32: losses are never computed in half precision."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def step_together(loss: Tensor, *learners: Learner) -> None:

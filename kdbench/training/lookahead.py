@@ -7,7 +7,7 @@ Shared by the methods that learn from feedback. No network is copied: a look-ahe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -16,10 +16,11 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kdbench.data.batches import Batch
+from kdbench.hidden import View
+from kdbench.losses import Objective
 from kdbench.training.learner import BETAS, Learner
 
 Params = Mapping[str, Tensor]
-Objective = Callable[[Tensor, Tensor], Tensor]  # (teacher logits, student logits) -> mean loss
 
 
 def gradient(loss: Tensor, params: Params, *, keep_graph: bool = False) -> dict[str, Tensor]:
@@ -64,15 +65,38 @@ def norm(direction: Params) -> Tensor:
     return torch.stack([v.square().sum() for v in direction.values()]).sum().sqrt()
 
 
-def forward_derivative(learner: Learner, direction: Params, batch: Batch) -> tuple[Tensor, Tensor]:
+def forward_derivative(
+    learner: Learner, direction: Params, batch: Batch, view: View | None = None
+) -> tuple[Tensor, Tensor]:
     """Logits z [B, C] and dz/d eps [B, C] at theta + eps * direction, eps = 0, in one forward pass.
 
     Forward-mode differentiation: exact, no graph, no copy. Attention falls back to the kernel that supports it.
+
+    Args:
+        view: what to read off the network's output instead, [B, anything].
     """
+    look = view or View()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
         params = {n: _dual(p.detach(), direction[n]) for n, p in learner.named_params().items()}
-        z, dz = forward_ad.unpack_dual(learner.logits_at(params, batch))  # type: ignore[no-untyped-call]
+        seen = look(learner.outputs_at(params, batch, **look.asks))
+        z, dz = forward_ad.unpack_dual(seen)  # type: ignore[no-untyped-call]
     return z, torch.zeros_like(z) if dz is None else dz
+
+
+def draws(device: torch.device) -> Tensor:
+    """Where the generator stands, to draw the same dropout masks again in `drawn_again`."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+@contextmanager
+def drawn_again(state: Tensor, device: torch.device) -> Iterator[None]:
+    """Within the block the generator repeats what it drew since `draws`; afterwards it goes on from where it was."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(state, device)
+        else:
+            torch.set_rng_state(state)
+        yield
 
 
 def _dual(value: Tensor, tangent: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class Hidden(Distillation):
     title = "toy hidden states"
 
     @classmethod
-    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape]) -> str:
+    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
         wide = others["teacher"].hidden
         return "" if wide == student.hidden else f"hidden sizes {student.hidden} and {wide} differ."
 

@@ -1,4 +1,4 @@
-"""Losses against the original implementations, and their properties."""
+"""Every loss against the original implementations, and properties of the shared ones."""
 
 from __future__ import annotations
 
@@ -15,23 +15,37 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdbench.data.batches import Batch
-from kdbench.losses import dist, kl, logit_mse, soft_cross_entropy
+from kdbench.hidden import View, layer_pairs
+from kdbench.losses import dist, kl, logit_mse, patience, soft_cross_entropy
 from kdbench.training.evaluate import entropy, gaps
+from methods.dist import DIST, DISTOptions
 from methods.dml import DML, DMLOptions
 from methods.kd import KD, KDOptions
 from methods.lgtm import LGTM, LGTMOptions
+from methods.meta_distill import MetaDistill, MetaDistillOptions
+from methods.pesf_kd import PESFKD, Adapter, PESFOptions
+from methods.prokt import ProKT, ProKTOptions
+from methods.skd import SKD, SKDOptions
+from methods.takd import TAKD, TAKDOptions
 from tests.methods.golden import FOLDER
 
 GOLDEN = json.loads((FOLDER / "losses.json").read_text())
-OURS = ("kd", "kd_not2", "dml", "lgtm", "dist", "metric")
-ENTRIES = [e for e in GOLDEN["entries"] if e["method"] in OURS and e["settings"].get("eps", 0) == 0]
+LOGITS = [e for e in GOLDEN["entries"] if e["input"].split("_")[0] in ("normal", "extreme", "equal")]
+HIDDEN = [e for e in GOLDEN["entries"] if e["input"].startswith("bertish")]
+STATES = [e for e in GOLDEN["entries"] if e["input"].startswith("feats")]
+SINGLE = ("kd_not2", "lgtm", "prokt")  # the original computes in float32 whatever it is given
+
+Settings = dict[str, Any]
 
 
-def logits(name: str) -> tuple[Tensor, Tensor, Tensor, torch.dtype]:
-    case = GOLDEN["inputs"][name]
-    dtype = getattr(torch, case["dtype"])
-    s, t = (torch.tensor(case[k], dtype=dtype, requires_grad=True) for k in "st")
-    return s, t, torch.tensor(case["y"]), dtype
+def test_no_entry_is_left_out() -> None:
+    rest = [e["id"] for e in GOLDEN["entries"] if e["input"].startswith("adapter")]
+    assert len(LOGITS) + len(HIDDEN) + len(STATES) + len(rest) == len(GOLDEN["entries"])
+    assert {e["method"] for e in LOGITS} == set(RENDERED)
+
+
+def tensor(values: Any, dtype: str, grad: bool = True) -> Tensor:
+    return torch.tensor(values, dtype=getattr(torch, dtype), requires_grad=grad)
 
 
 def bare(kind: type, options: Any, **more: Any) -> Any:
@@ -42,36 +56,77 @@ def bare(kind: type, options: Any, **more: Any) -> Any:
     return made
 
 
+def fixed(logits: Tensor) -> Any:
+    """A network that says `logits` to any batch."""
+    return SimpleNamespace(logits=lambda _: logits)
+
+
 def batch_of(y: Tensor) -> Batch:
     return Batch(y, y, y, y, y)
 
 
-def kd_loss(s: Tensor, t: Tensor, y: Tensor, o: dict[str, Any], t2: bool = True) -> Tensor:
+def kd_loss(s: Tensor, t: Tensor, y: Tensor, o: Settings, t2: bool = True) -> Tensor:
     options = KDOptions(ce_weight=0.0, kd_weight=1.0, temperature=o["T"], t2=t2)
-    fixed = [SimpleNamespace(logits=lambda _, z=z: z) for z in (s, t)]
-    return bare(KD, options, student=fixed[0], teacher=fixed[1]).loss(batch_of(y))
+    return bare(KD, options, student=fixed(s), teacher=fixed(t)).loss(batch_of(y))
 
 
-def lgtm_loss(s: Tensor, t: Tensor, y: Tensor, o: dict[str, Any]) -> Tensor:
+def over_elements(s: Tensor, t: Tensor, y: Tensor, o: Settings, weight: str) -> Tensor:
+    """PKD's loss on logits, and TAKD's: both take the mean over classes too."""
+    w = o[weight]
+    options = TAKDOptions(ce_weight=1 - w, kd_weight=w, temperature=o["T"], reduction="elementmean")
+    return bare(TAKD, options).objective(y, t, s)
+
+
+def skd_loss(s: Tensor, t: Tensor, y: Tensor, o: Settings, norm: str, **more: Any) -> Tensor:
+    a = o["alpha"]
+    options = SKDOptions(ce_weight=1 - a, kd_weight=a, temperature=o["T"], norm=norm, eps=1e-12, **more)
+    return bare(SKD, options, student=fixed(s), teacher=fixed(t.detach())).loss(batch_of(y))
+
+
+def skd_any(s: Tensor, t: Tensor, y: Tensor, o: Settings, fn: str) -> Tensor:
+    if "layer_norm" in fn:
+        return skd_loss(s, t, y, o, "layernorm", multiplier=o["multiplier"])
+    return skd_loss(s, t, y, o, "l2" if "L2" in fn else "std")
+
+
+def lgtm_loss(s: Tensor, t: Tensor, y: Tensor, o: Settings) -> Tensor:
     method = bare(LGTM, LGTMOptions(student_ce=1 - o["alpha_kd"], teacher_ce=1 - o["alpha_kd_t"]))
     return method._student_loss(batch_of(y), t.detach(), s) + method.auxiliary_loss(batch_of(y), s.detach(), t)
 
 
-def dml_loss(s: Tensor, t: Tensor, y: Tensor, o: dict[str, Any]) -> Tensor:
-    method = bare(DML, DMLOptions())
+def dml_loss(s: Tensor, t: Tensor, y: Tensor, o: Settings) -> Tensor:
+    method = bare(DML, DMLOptions(kl_eps=o["eps"]))
     return method._peer_loss(batch_of(y), s, t.detach()) + method._peer_loss(batch_of(y), t, s.detach())
 
 
-def dist_loss(s: Tensor, t: Tensor, y: Tensor, o: dict[str, Any]) -> Tensor:
-    return dist(t, s, o["beta"], o["gamma"], o["tau"], eps=1e-9)
+def dist_loss(s: Tensor, t: Tensor, y: Tensor, o: Settings) -> Tensor:
+    options = DISTOptions(
+        ce_weight=0, beta=o["beta"], gamma=o["gamma"], temperature=o["tau"], eps=1e-8, eps_place="outside"
+    )
+    return bare(DIST, options, student=fixed(s), teacher=fixed(t)).loss(batch_of(y))
 
 
-RENDERED: dict[str, Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Tensor]] = {
+def prokt_loss(s: Tensor, t: Tensor, y: Tensor, o: Settings) -> Tensor:
+    w = o["soft_label_weight"]
+    return bare(ProKT, ProKTOptions(teacher_ce=1 - w)).teacher_loss(batch_of(y), t.detach(), s)
+
+
+def corrected_pair(s: Tensor, t: Tensor, y: Tensor, o: Settings) -> Tensor:
+    method = bare(PESFKD, PESFOptions(soft="corrected", temperature=o["T"]))
+    return o["T"] ** 2 * method._soft(y, t, s)
+
+
+RENDERED: dict[str, Callable[..., Tensor]] = {
     "kd": kd_loss,
     "kd_not2": lambda s, t, y, o: kd_loss(s, t, y, o, t2=False),
-    "lgtm": lgtm_loss,
-    "dml": dml_loss,
+    "pkd": lambda s, t, y, o: over_elements(s, t, y, o, "alpha"),
+    "takd": lambda s, t, y, o: over_elements(s, t, y, o, "lambda_"),
+    "skd": skd_any,
     "dist": dist_loss,
+    "dml": dml_loss,
+    "prokt": prokt_loss,
+    "pesfkd": corrected_pair,
+    "lgtm": lgtm_loss,
     "metric": lambda s, t, y, o: (entropy(s) - entropy(t)).mean(),
 }
 
@@ -80,27 +135,91 @@ def number(value: Any) -> float:
     return float(value) if value is not None else math.nan
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=[e["id"] for e in ENTRIES])
+def flat(value: Any) -> list[float]:
+    return [x for v in value for x in flat(v)] if isinstance(value, list) else [number(value)]
+
+
+def compare(found: Tensor, wanted: Any, tolerance: float, what: str) -> None:
+    """Element by element, relative to the size of each, where the original is a number."""
+    for a, b in zip(found.detach().flatten().tolist(), flat(wanted), strict=True):
+        if math.isfinite(b):
+            assert a == pytest.approx(b, rel=tolerance, abs=tolerance), what
+
+
+@pytest.mark.parametrize("entry", LOGITS, ids=[e["id"] for e in LOGITS])
 def test_original_values(entry: dict[str, Any]) -> None:
-    s, t, y, dtype = logits(entry["input"])
-    loss = RENDERED[entry["method"]](s, t, y, entry["settings"])
-    single = dtype == torch.float32 or entry["method"] in ("kd_not2", "lgtm")
-    tolerance = 2e-5 if single else 1e-9
-    if entry["method"] == "dist":
-        tolerance = max(tolerance, 1e-6)  # the original adds its epsilon outside the root
-    wanted = number(entry["outputs"]["loss"])
-    extreme = entry["input"].startswith(("extreme", "equal"))
-    if math.isfinite(wanted) and not (extreme and entry["method"] == "dist"):
-        assert float(loss.detach()) == pytest.approx(wanted, rel=tolerance, abs=tolerance)
+    case, more = GOLDEN["inputs"][entry["input"]], {"fn": entry["fn"]} if entry["method"] == "skd" else {}
+    s, t, y = tensor(case["s"], case["dtype"]), tensor(case["t"], case["dtype"]), torch.tensor(case["y"])
+    loss = RENDERED[entry["method"]](s, t, y, entry["settings"], **more)
+    tolerance = 2e-5 if case["dtype"] == "float32" or entry["method"] in SINGLE else 1e-9
+    extreme = entry["input"].startswith("extreme")
+    compare(loss, entry["outputs"]["loss"], tolerance, "loss")
+    assert torch.isfinite(loss), "also where the original is not"
     loss.backward()
-    for name, tensor in (("grad_s", s), ("grad_t", t)):
-        stored = entry["outputs"].get(name)
-        if tensor.grad is None:
-            continue
-        assert torch.isfinite(tensor.grad).all(), f"{name} must be finite"
-        if stored is not None and not extreme:
-            expected = torch.tensor([[number(v) for v in row] for row in stored], dtype=dtype)
-            assert torch.allclose(tensor.grad, expected, rtol=10 * tolerance, atol=10 * tolerance), name
+    for name, leaf in (("grad_s", s), ("grad_t", t)):
+        if leaf.grad is not None:
+            assert torch.isfinite(leaf.grad).all(), f"{name} must be finite"
+            if entry["outputs"].get(name) is not None and not extreme:
+                compare(leaf.grad, entry["outputs"][name], 10 * tolerance, name)
+
+
+@pytest.mark.parametrize("entry", STATES, ids=[e["id"] for e in STATES])
+def test_original_patience(entry: dict[str, Any]) -> None:
+    case = GOLDEN["inputs"][entry["input"]]
+    t, s = tensor(case["teacher_feats"], case["dtype"]), tensor(case["student_feats"], case["dtype"])
+    loss = patience(t, s, normalize=entry["settings"]["normalized"])
+    tolerance = 2e-5 if case["dtype"] == "float32" else 1e-9
+    compare(loss, entry["outputs"]["loss_full_precision"], tolerance, "loss")
+    assert float(loss.detach()) == pytest.approx(number(entry["outputs"]["loss"]), rel=1e-3)  # rounded to float16
+    loss.backward()
+    for name, leaf in (("grad_student_feats", s), ("grad_teacher_feats", t)):
+        assert leaf.grad is not None
+        if entry["outputs"].get(name) is not None:
+            wanted = torch.tensor(flat(entry["outputs"][name]), dtype=leaf.dtype)  # went through float16
+            assert (leaf.grad.flatten() - wanted).abs().max() < 1e-3 * wanted.abs().max(), name
+
+
+@pytest.mark.parametrize("entry", HIDDEN, ids=[e["id"] for e in HIDDEN])
+def test_original_losses_with_hidden_states(entry: dict[str, Any]) -> None:
+    case, o = GOLDEN["inputs"][entry["input"]], entry["settings"]
+    y, classes = torch.tensor(case["y"]), len(case["s"][0])
+    heads = [tensor(case[key], case["dtype"]) for key in "ts"]
+    stacks = [[tensor(h, case["dtype"]) for h in case[f"{who}_hidden_states"]] for who in ("teacher", "student")]
+    chosen = layer_pairs("skip", len(stacks[0]) - 1, len(stacks[1]) - 1)
+    assert list(chosen[0]) == [i + 1 for i in o["order"]]
+    looks = [View(layers) if o["beta"] else View() for layers in chosen]
+    t, s = (
+        look(SimpleNamespace(logits=z, hidden_states=h)) for look, z, h in zip(looks, heads, stacks, strict=True)
+    )
+    shared = {"ce_weight": 1 - o["alpha"], "kd_weight": o["alpha"], "temperature": o["T"], "beta": o["beta"]}
+    around = {"teacher_view": looks[0], "lab": SimpleNamespace(num_labels=classes)}
+    if entry["method"] == "pesfkd":
+        method = bare(PESFKD, PESFOptions(**shared, soft="probability_mse"), **around)
+        loss, _ = method.objective(y, t, s)
+    else:
+        soft = "logit_mse" if o["logits_mse"] else "probability_mse"
+        loss = bare(MetaDistill, MetaDistillOptions(**shared, soft=soft), **around).student_loss(y, t, s)
+    tolerance = 2e-5 if case["dtype"] == "float32" else 1e-9
+    compare(loss, entry["outputs"]["loss"], tolerance, "loss")
+    loss.backward()
+    for name, leaf in (("grad_t", heads[0]), ("grad_s", heads[1])):
+        compare(leaf.grad, entry["outputs"][name], 10 * tolerance, name)
+    for who, stack, layers in (("teacher", stacks[0], chosen[0]), ("student", stacks[1], chosen[1])):
+        wanted = entry["outputs"].get(f"grad_{who}_cls")
+        for layer in layers if o["beta"] else ():
+            compare(stack[layer].grad[:, 0], wanted[layer], 10 * tolerance, f"state {layer} of the {who}")
+
+
+def test_original_adapter() -> None:
+    (entry,) = [e for e in GOLDEN["entries"] if e["input"].startswith("adapter")]
+    case, o = GOLDEN["inputs"][entry["input"]], entry["settings"]
+    adapter = Adapter(o["input_size"], o["hidden"], o["out"], 0.1).eval()
+    names = {"adapter.0": "narrow", "adapter.2": "wide", "l1.0": "direct"}
+    weights = {k: tensor(v, case["dtype"], grad=False) for k, v in case["weights"].items()}
+    renamed = {names[k.rpartition(".")[0]] + "." + k.rpartition(".")[2]: v for k, v in weights.items()}
+    adapter.to(getattr(torch, case["dtype"])).load_state_dict(renamed)
+    change = adapter(tensor(case["pooled"], case["dtype"]))
+    compare(change, entry["outputs"]["delta_logits"], 2e-5 if case["dtype"] == "float32" else 1e-9, "change")
 
 
 vectors = st.lists(st.floats(-30, 30), min_size=3, max_size=3)

@@ -1,0 +1,49 @@
+"""DIST: match relations between predictions, by correlation, instead of the predictions (Huang et al., 2022).
+
+Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 (beta inter + gamma intra); inter is the mean over examples of
+1 - rho(S_i, T_i), intra the mean over classes of 1 - rho(S_:c, T_:c), Pearson correlations of probabilities.
+Trained: the student. The teacher is fine-tuned first, then frozen, without dropout.
+Paper and code: they agree. With two classes inter is 0 or 2 and flat, so only intra teaches; a batch of one example has
+no intra. The code adds its epsilon to the product of the norms, which gives an example without variance (a classifier
+of zeros) a gradient of the size 1 / epsilon; ours stands inside the roots (`eps_place`). Weights are the method's own.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from kdbench.data.batches import Batch
+from kdbench.losses import cross_entropy, dist
+from kdbench.method import Distillation
+from kdbench.options import Options, option
+
+
+class DISTOptions(Options):
+    ce_weight: float = option(1.0, "weight of the cross-entropy with the labels", source="DIST", ge=0)
+    kd_weight: float = option(1.0, "weight of the distillation term", source="DIST", ge=0)
+    beta: float = option(2.0, "weight of the correlation over the classes of an example", source="DIST", ge=0)
+    gamma: float = option(2.0, "weight of the correlation over the examples of a class", source="DIST", ge=0)
+    temperature: float = option(1.0, "softens both sides", source="DIST, LGTM Table 5", gt=0)
+    eps: float = option(1e-4, "keeps the correlation's denominator from zero", source="ours; code: 1e-8", gt=0)
+    eps_place: Literal["inside", "outside"] = option(
+        "inside", "inside the roots, or added to the product of the norms", source="ours; code: outside"
+    )
+
+
+class DIST(Distillation):
+    """A frozen, fine-tuned teacher, whose rankings the student learns."""
+
+    title = "DIST"
+    paper = "Huang et al., 2022"
+    position = 4
+    options_type = DISTOptions
+    options: DISTOptions
+    limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}, "teacher_only": {"ce_weight": 0.0}}
+    variants = {"dist_lgtm": ("DIST (weights of LGTM Eq. 1)", {"ce_weight": 0.6, "kd_weight": 0.4})}
+
+    def loss(self, batch: Batch) -> Tensor:
+        o, s, t = self.options, self.student.logits(batch), self.teacher.logits(batch)
+        distance = dist(t, s, o.beta, o.gamma, o.temperature, o.eps, o.eps_place == "inside")
+        return o.ce_weight * cross_entropy(batch.labels, s) + o.kd_weight * distance

@@ -1,0 +1,143 @@
+"""Meta Distill: the teacher learns from the loss that its student will have on held-out data (Zhou et al., 2022).
+
+Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 D(T, S) [+ beta of PKD's distance]. For the teacher, with a pilot step
+theta' = theta_s - lambda grad L_S(theta_s, theta_t):   L_T = CE(y^q, S(x^q; theta')), and nothing else.
+Trained: the teacher is fine-tuned first. Then, for each batch, the pilot step of the student, the teacher's update, the
+student's update from the new teacher. Feedback plays the part of the held-out set ("quiz").
+Paper and code: the paper writes KL, the code squares differences of probabilities; the code takes the whole held-out
+set at every step (`held_batches=0`), we take one batch, as LGTM does. Weights and temperature are LGTM's; variant
+`meta_distill_released` has the code's. The second-order gradient is exact without a graph of the pilot step: it is
+-lambda grad_t d/d eps L_S(theta_s + eps v, theta_t) at eps = 0 with v = grad L_T at theta', one forward-mode pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor
+
+from kdbench.data.batches import Batch
+from kdbench.hidden import LayerMap, View, mismatch, views
+from kdbench.losses import cross_entropy, kl, logit_mse, probability_mse
+from kdbench.method import Method, finetuned
+from kdbench.models import Shape
+from kdbench.options import Options, option
+from kdbench.spec import RunSpec
+from kdbench.training.lab import Lab
+from kdbench.training.lookahead import (
+    Params,
+    derivative_along,
+    drawn_again,
+    draws,
+    forward_derivative,
+    gradient,
+    norm,
+    sgd_step,
+)
+
+
+class MetaDistillOptions(Options):
+    ce_weight: float = option(0.6, "the student's weight of the labels", source="LGTM Table 5; code: 0.5", ge=0)
+    kd_weight: float = option(0.4, "the student's weight of the teacher", source="LGTM Table 5; code: 0.5", ge=0)
+    temperature: float = option(1.0, "softens both sides", source="LGTM Table 5; code: 5", gt=0)
+    soft: Literal["kl", "probability_mse", "logit_mse"] = option(
+        "kl", "D: KL(T||S), or squared differences of probabilities or logits", source="MetaDistil; code: MSE"
+    )
+    beta: float = option(0.0, "weight of PKD's hidden-state distance", source="LGTM; code: 100", ge=0)
+    layers: LayerMap = option("skip", "beta: which layers of the teacher", source="PKD")
+    pilot_lr: float = option(5e-5, "lambda, the pilot step's rate (SGD)", source="MetaDistil code", gt=0)
+    held_batches: int = option(1, "feedback batches a step; 0 is all of them", source="ours; code: 0", ge=0)
+    mode_pilot: Literal["train", "eval"] = option("train", "the student's dropout in the pilot step", source="code")
+
+
+RELEASED = {"ce_weight": 0.5, "kd_weight": 0.5, "temperature": 5.0, "soft": "probability_mse", "beta": 100.0}
+
+
+class MetaDistill(Method):
+    """A fine-tuned teacher that goes on learning, from nothing but its student's success."""
+
+    title = "Meta Distill"
+    paper = "Zhou et al., 2022"
+    position = 10
+    uses = frozenset({"teacher_lr", "feedback"})
+    options_type = MetaDistillOptions
+    options: MetaDistillOptions
+    variants = {"meta_distill_released": ("Meta Distill (released code)", RELEASED)}
+    limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}}
+
+    @classmethod
+    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
+        return {"teacher": finetuned(spec)}
+
+    @classmethod
+    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
+        return mismatch(student, others["teacher"]) if spec.options["beta"] else ""
+
+    def build(self, lab: Lab) -> None:
+        super().build(lab)
+        self.teacher = lab.learner("teacher", lab.trained("teacher"), lr=self.spec.training.teacher_lr)
+        self.teacher_view, self.student_view = View(), View()
+        if self.options.beta:
+            configs = self.teacher.module.config, self.student.module.config
+            self.teacher_view, self.student_view = views(self.options.layers, *configs)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        held = [self.lab.feedback() for _ in range(self.options.held_batches or self.lab.feedback_batches)]
+        gradients = self.meta_gradient(batch, held)
+        self.teacher.apply(list(gradients.values()))
+        with self.teacher.mode(False):
+            t = self._teacher_sees(batch).detach()
+        loss = self.student_loss(batch.labels, t, self._student_sees(batch))
+        self.student.step(loss)
+        return {"loss": loss, "meta_gradient_norm": norm(gradients)}
+
+    def meta_gradient(self, batch: Batch, held: list[Batch]) -> dict[str, Tensor]:
+        """d CE(y^q, S(x^q; theta')) / d theta_t, exact."""
+        pilot = self.options.mode_pilot == "train"
+        before = draws(self.lab.device)
+        with self.student.mode(pilot), self.teacher.mode(False):
+            s, t = self._student_sees(batch), self._teacher_sees(batch)
+        params = self.student.named_params()
+        ahead = sgd_step(
+            params, gradient(self.student_loss(batch.labels, t.detach(), s), params), self.options.pilot_lr
+        )
+        v = self._held_gradient(ahead, held)
+        with self.student.mode(pilot), drawn_again(before, self.lab.device):  # the same dropout masks
+            z, dz = forward_derivative(self.student, v, batch, self.student_view)
+        slope = -self.options.pilot_lr * derivative_along(self._distance, t, z, dz)
+        return gradient(slope, self.teacher.named_params())
+
+    def _held_gradient(self, ahead: Params, held: list[Batch]) -> dict[str, Tensor]:
+        """v: the gradient at the pilot student of the mean loss on the held-out batches, without dropout."""
+        total = sum(len(batch) for batch in held)
+        out: dict[str, Tensor] = {}
+        with self.student.mode(False):
+            for batch in held:
+                loss = cross_entropy(batch.labels, self.student.logits_at(ahead, batch)) * len(batch) / total
+                found = gradient(loss, ahead)
+                out = {name: out[name] + g if out else g for name, g in found.items()}
+        return out
+
+    def student_loss(self, labels: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        """L_S on the views of both networks."""
+        return self.options.ce_weight * cross_entropy(labels, s[:, : self.lab.num_labels]) + self._distance(t, s)
+
+    def _distance(self, t: Tensor, s: Tensor) -> Tensor:
+        """The part of L_S that the teacher has a hand in."""
+        o, classes = self.options, self.lab.num_labels
+        soft = self._soft(t[:, :classes], s[:, :classes])
+        return o.kd_weight * soft + o.beta * self.teacher_view.distance(t, s, classes)
+
+    def _soft(self, t: Tensor, s: Tensor) -> Tensor:
+        o = self.options
+        if o.soft == "logit_mse":
+            return logit_mse(t, s)
+        distance = kl if o.soft == "kl" else probability_mse
+        return o.temperature**2 * distance(t, s, o.temperature)
+
+    def _student_sees(self, batch: Batch) -> Tensor:
+        return self.student_view(self.student.outputs(batch, **self.student_view.asks))
+
+    def _teacher_sees(self, batch: Batch) -> Tensor:
+        return self.teacher_view(self.teacher.outputs(batch, **self.teacher_view.asks))

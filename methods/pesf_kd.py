@@ -1,0 +1,149 @@
+"""PESF-KD: a small adapter softens the frozen teacher for its student, and learns along (Rao et al., 2022).
+
+Loss: L = ce_weight (CE(y, S) + CE(y, T')) + kd_weight tau^2 D(T', S) [+ beta of PKD's distance], with
+t' = t + W0 h + b0 + dropout(W2 relu(W1 h + b1) + b2), where h is what the teacher's classifier reads.
+Trained: the teacher is fine-tuned first and frozen, in eval mode; then adapter and student in one backward pass. T' is
+not detached: D also draws the adapter to the student.
+Paper and code: the paper writes KL, the code for text squares differences of probabilities (`soft=probability_mse`),
+that for images distils both ways on logits with the top and the true entry exchanged (`corrected`). The published
+command never switches the adapter on and, for a misspelt attribute, trains the whole teacher (`train=all`). We follow
+the paper; weights and temperature are LGTM's. The code clips the student alone; here `max_grad_norm` holds for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.data.batches import Batch
+from kdbench.hidden import LayerMap, View, mismatch, views
+from kdbench.losses import cross_entropy, kl, probability_mse
+from kdbench.method import Method, finetuned
+from kdbench.models import Shape
+from kdbench.options import Options, option
+from kdbench.spec import RunSpec
+from kdbench.training.lab import Lab
+from kdbench.training.learner import step_together
+
+
+class PESFOptions(Options):
+    ce_weight: float = option(0.6, "weight of the labels, for student and adapter", source="LGTM Table 5", ge=0)
+    kd_weight: float = option(0.4, "weight of the distillation term", source="LGTM Table 5; code: 0.5", ge=0)
+    temperature: float = option(1.0, "softens both sides", source="LGTM Table 5; code: 5", gt=0)
+    soft: Literal["kl", "probability_mse", "corrected"] = option(
+        "kl",
+        "D: KL(T'||S), squared differences of probabilities, or the images' corrected pair",
+        source="PESF-KD; code",
+    )
+    beta: float = option(0.0, "weight of PKD's hidden-state distance", source="LGTM; code: 100", ge=0)
+    layers: LayerMap = option("skip", "beta: which layers of the teacher", source="PKD")
+    train: Literal["adapter", "all"] = option(
+        "adapter", "the adapter, or the whole teacher without one", source="PESF-KD; code: all"
+    )
+    adapter_hidden: int = option(64, "width of the adapter's hidden layer", source="PESF-KD code", ge=1)
+    adapter_dropout: float = option(0.1, "dropout of the adapter's second branch", source="PESF-KD code", ge=0, lt=1)
+    adapter_mode: Literal["eval", "train"] = option("eval", "the adapter's dropout while it learns", source="code")
+
+
+class Adapter(nn.Module):
+    """What is added to the teacher's logits: [B, H] -> [B, C]."""
+
+    def __init__(self, size: int, hidden: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.direct = nn.Linear(size, classes)  # W0
+        self.narrow, self.wide = nn.Linear(size, hidden), nn.Linear(hidden, classes)  # W1, W2
+        self.dropout = nn.Dropout(dropout)
+        for layer in (self.direct, self.narrow, self.wide):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, h: Tensor) -> Tensor:
+        out: Tensor = self.direct(h) + self.dropout(self.wide(self.narrow(h).relu()))
+        return out
+
+
+RELEASED = {
+    "ce_weight": 0.5, "kd_weight": 0.5, "temperature": 5.0, "soft": "probability_mse", "beta": 100.0, "train": "all",
+}  # fmt: skip
+
+
+class PESFKD(Method):
+    """A frozen teacher with a part that learns from its student."""
+
+    title = "PESF-KD"
+    paper = "Rao et al., 2022"
+    position = 9
+    uses = frozenset({"teacher_lr"})
+    options_type = PESFOptions
+    options: PESFOptions
+    variants = {"pesf_kd_released": ("PESF-KD (released code)", RELEASED)}
+    limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}}
+
+    @classmethod
+    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
+        return {"teacher": finetuned(spec)}
+
+    @classmethod
+    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
+        return mismatch(student, others["teacher"]) if spec.options["beta"] else ""
+
+    def build(self, lab: Lab) -> None:
+        super().build(lab)
+        o, rate = self.options, self.spec.training.teacher_lr
+        if o.train == "all":
+            self.teacher = lab.learner("teacher", lab.trained("teacher"), lr=rate)
+            config: Any = self.teacher.module.config
+        else:
+            self.frozen = lab.frozen("teacher")
+            config = self.frozen.module.config
+            adapter = Adapter(config.hidden_size, o.adapter_hidden, lab.num_labels, o.adapter_dropout)
+            self.teacher = lab.learner("adapter", adapter, lr=rate)
+        self.teacher_view, self.student_view = View(), View()
+        if o.beta:
+            self.teacher_view, self.student_view = views(o.layers, config, self.student.module.config)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        t, s = self._teacher(batch), self.student_view(self.student.outputs(batch, **self.student_view.asks))
+        loss, teacher_ce = self.objective(batch.labels, t, s)
+        step_together(loss, self.student, self.teacher)
+        return {"loss": loss, "teacher_loss": teacher_ce}
+
+    def _teacher(self, batch: Batch) -> Tensor:
+        """The softened teacher's view of a batch, with the graph of the part that learns."""
+        if self.options.train == "all":
+            with self.teacher.mode(False):
+                return self.teacher_view(self.teacher.outputs(batch, **self.teacher_view.asks))
+        h, seen = self.frozen.head_inputs(batch, self.teacher_view)
+        with self.teacher.mode(self.options.adapter_mode == "train"):
+            change = self.teacher.module(h)
+        classes = self.lab.num_labels
+        return torch.cat([seen[:, :classes] + change, seen[:, classes:]], dim=1)
+
+    def objective(self, labels: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """The common loss of student and adapter on their views [B, C + M H], and CE(y, T') alone."""
+        o, classes = self.options, self.lab.num_labels
+        t_logits, s_logits = t[:, :classes], s[:, :classes]
+        teacher_ce = cross_entropy(labels, t_logits)
+        loss = o.ce_weight * (cross_entropy(labels, s_logits) + teacher_ce)
+        loss = loss + o.kd_weight * o.temperature**2 * self._soft(labels, t_logits, s_logits)
+        return loss + o.beta * self.teacher_view.distance(t, s, classes), teacher_ce
+
+    def _soft(self, labels: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        o = self.options
+        if o.soft == "kl":
+            return kl(t, s, o.temperature)
+        if o.soft == "probability_mse":
+            return probability_mse(t, s, o.temperature)
+        return kl(corrected(t, labels), s, o.temperature) + kl(t, corrected(s, labels), o.temperature)
+
+
+def corrected(logits: Tensor, labels: Tensor) -> Tensor:
+    """Logits, detached, with the largest and the true class's exchanged, so that the prediction is right."""
+    z, rows = logits.detach(), torch.arange(len(labels), device=labels.device)
+    top = z.argmax(1)
+    out = z.clone()
+    out[rows, labels], out[rows, top] = z[rows, top], z[rows, labels]
+    return out

@@ -1,0 +1,53 @@
+"""TAKD: bridge the gap in size with assistants, each distilled from the next larger network (Mirzadeh et al., 2020).
+
+Loss: of KD, at every hop: L = ce_weight CE(y, S) + kd_weight tau^2 KL(A_tau || S_tau).
+Trained: the teacher is fine-tuned, an assistant of intermediate size is distilled from it, the student from the
+assistant alone; a chain of assistants makes more hops. Each hop keeps its best checkpoint on the selection split.
+Paper and code: the code's KL is a mean over classes too (`reduction`). LGTM does not say which assistant it took: the
+presets name one of 8 layers for BERT, and elsewhere it is half as deep again, made of the teacher's lowest layers.
+Weights and temperature are LGTM's, the same at every hop.
+"""
+
+from __future__ import annotations
+
+from kdbench.models import halfway
+from kdbench.options import option
+from kdbench.plan import model_ref
+from kdbench.spec import RunSpec
+from kdbench.training.lab import Lab
+from methods.kd import KD, KDOptions
+
+
+class TAKDOptions(KDOptions):
+    assistants: str = option(
+        "halfway",
+        "the assistants' starting networks, from large to small, joined by '::'; halfway: the teacher's lowest layers",
+        source="TAKD; LGTM does not say",
+        pattern=r"\S",
+    )
+
+
+class TAKD(KD):
+    """KD over one or several assistants."""
+
+    title = "TAKD"
+    paper = "Mirzadeh et al., 2020"
+    position = 5
+    options_type = TAKDOptions
+    options: TAKDOptions
+
+    @classmethod
+    def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
+        assert spec.teacher is not None
+        asked = spec.options["assistants"]
+        names = [halfway(spec.teacher.name, spec.student.name)] if asked == "halfway" else asked.split("::")
+        *larger, last = (model_ref(name.strip()) for name in names)
+        hop = spec.derive(student=last, method="kd", options={key: spec.options[key] for key in KDOptions.model_fields})
+        if larger:
+            chain = "::".join(ref.name for ref in larger)
+            hop = hop.derive(method=cls.name, options={**hop.options, "assistants": chain})
+        return {"assistant": hop}
+
+    def build(self, lab: Lab) -> None:
+        self.student = lab.learner("student", self.spec.student, lr=self.spec.training.student_lr)
+        self.teacher = lab.frozen("assistant")
