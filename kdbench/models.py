@@ -172,7 +172,7 @@ def _fetch(name: str) -> Path:
 def _unreachable(name: str, error: Exception) -> UserError:
     return UserError(
         f"The model '{name}' is not on this machine and the Hugging Face hub did not give it ({type(error).__name__}); "
-        f"run once with network, or set student= and teacher= to a folder."
+        f"run once with network, or name a folder instead (student=, teacher=, or the method's option that names it)."
     )
 
 

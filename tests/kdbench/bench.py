@@ -26,8 +26,8 @@ SMALL = [
     "epochs=2",
     "train_rows=96",
     "batch_size=16",
-    "student=tiny-1x32",
-    "teacher=tiny-2x32",
+    "student=tiny-2x32",
+    "teacher=tiny-3x32",
     "eval_every=3",
 ]
 CPU = Execution(device="cpu", threads=1)

@@ -18,7 +18,7 @@ def run_id(folder: Path, *sets: str, **given: str) -> str:
     "change",
     [
         "student_lr=2e-3", "teacher_lr=2e-3", "epochs=3", "batch_size=8", "max_length=32", "seeds=1",
-        "lgtm.student_ce=0.5", "lgtm.influence=fda", "student=tiny-1x64", "teacher=tiny-3x32", "precision=bf16",
+        "lgtm.student_ce=0.5", "lgtm.influence=fda", "student=tiny-1x64", "teacher=tiny-4x32", "precision=bf16",
         "feedback=validation", "selection=validation", "train_rows=90", "split_seed=1", "warmup=0.2", "adam_eps=1e-8",
     ],
 )  # fmt: skip
@@ -34,12 +34,12 @@ def test_what_cannot_does_not(tmp_path: Path, change: str) -> None:
 def test_what_the_method_does_not_read_does_not(tmp_path: Path) -> None:
     """Fine-tuning the student knows no teacher and no feedback, and no other method's options."""
     plain = run_id(tmp_path, methods="finetune")
-    for change in ("teacher=tiny-3x32", "teacher_lr=1e-5", "feedback=validation", "lgtm.student_ce=0.5"):
+    for change in ("teacher=tiny-4x32", "teacher_lr=1e-5", "feedback=validation", "lgtm.student_ce=0.5"):
         assert run_id(tmp_path, change, methods="finetune") == plain
 
 
 def test_a_teacher_belongs_to_its_students_identity(tmp_path: Path) -> None:
-    assert run_id(tmp_path, "teacher=tiny-3x32", methods="kd") != run_id(tmp_path, methods="kd")
+    assert run_id(tmp_path, "teacher=tiny-4x32", methods="kd") != run_id(tmp_path, methods="kd")
     assert run_id(tmp_path, "teacher_lr=5e-4", methods="kd") != run_id(tmp_path, methods="kd")
 
 

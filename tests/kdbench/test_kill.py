@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import time
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from kdbench.cli import app
 from kdbench.config import assemble, parse_sets
 from kdbench.plan import make
 from kdbench.plugins import METHODS
@@ -30,21 +35,59 @@ def finished_steps(store: Store, run: str) -> int:
         return 0
 
 
+def wait_for(store: Store, run: str, point: int, alive: Callable[[], bool]) -> None:
+    while finished_steps(store, run) < point and alive():
+        time.sleep(0.01)
+
+
+def was_interrupted(store: Store, run: str) -> None:
+    assert not store.run(run).is_done(), "the process was too quick to be killed"
+    assert store.run(run).state().status == "interrupted"
+
+
+def same_command(folder: Path, method: str) -> None:
+    """What `kdbench run` does, in a process that has imported everything already."""
+    os.chdir(folder)
+    with (folder / "said.txt").open("w") as out, redirect_stdout(out), redirect_stderr(out):
+        code = app(command(method), standalone_mode=False)
+    os._exit(code)
+
+
 @pytest.mark.parametrize("method", sorted(METHODS.all()))
 def test_killed_and_resumed_equals_undisturbed(method: str, tmp_path: Path) -> None:
     made = make(assemble({**parse_sets(SETS), "methods": method, "tasks": "rte"}, tmp_path))
     calm = Store(tmp_path / "calm")
     train(made, calm)
     run, store = the_run(made).id, Store(tmp_path / "results")
+    fork = multiprocessing.get_context("fork")
     for point in (2, 14, 27):
-        process = start(tmp_path, *command(method))
-        while finished_steps(store, run) < point and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not store.run(run).is_done(), "the process was too quick to be killed"
-        assert store.run(run).state().status == "interrupted"
-    process = start(tmp_path, *command(method))
+        process = fork.Process(target=same_command, args=(tmp_path, method))
+        process.start()
+        wait_for(store, run, point, process.is_alive)
+        process.kill()
+        process.join()
+        was_interrupted(store, run)
+    process = fork.Process(target=same_command, args=(tmp_path, method))
+    process.start()
+    process.join(120)
+    said = (tmp_path / "said.txt").read_text()
+    assert process.exitcode == 0, said
+    assert "going on at step" in said
+    assert contents(store, run) == contents(calm, run)
+
+
+def test_a_killed_command_resumes(tmp_path: Path) -> None:
+    """The same, from the shell."""
+    made = make(assemble({**parse_sets(SETS), "methods": "lgtm", "tasks": "rte"}, tmp_path))
+    calm = Store(tmp_path / "calm")
+    train(made, calm)
+    run, store = the_run(made).id, Store(tmp_path / "results")
+    process = start(tmp_path, *command("lgtm"))
+    wait_for(store, run, 14, lambda: process.poll() is None)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    was_interrupted(store, run)
+    process = start(tmp_path, *command("lgtm"))
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert "going on at step" in output

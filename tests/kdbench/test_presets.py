@@ -9,6 +9,7 @@ import pytest
 
 from kdbench.config import assemble, parse_sets, presets
 from kdbench.plan import Plan, make
+from kdbench.plugins import METHODS
 from kdbench.results import studies
 from kdbench.store import Store
 from tests.kdbench.bench import CPU, FEW, contents, train
@@ -30,18 +31,21 @@ def test_the_papers_setting(preset: str, layers: int, tmp_path: Path) -> None:
         assert (training.epochs, training.batch_size, training.max_length) == (6, 32, 128)
         assert (training.warmup, training.weight_decay, training.max_grad_norm, training.adam_eps) == (0, 0, 0, 1e-6)
         assert training.teacher_lr in (None, 3e-5)
-    kd = [plan.runs[c.run] for c in plan.cells if c.row == "kd" and c.task == "mnli"]
+    kd, takd = ([plan.runs[c.run] for c in plan.cells if (c.row, c.task) == (row, "mnli")] for row in ("kd", "takd"))
     assert sorted(spec.training.student_lr for spec in kd) == [3e-5, 5e-5, 1e-4]
     assert {(s.options["ce_weight"], s.options["kd_weight"], s.options["temperature"]) for s in kd} == {(0.6, 0.4, 1.0)}
     lgtm = plan.runs[next(c.run for c in plan.cells if c.row == "lgtm")]
     assert (lgtm.options["student_ce"], lgtm.options["teacher_ce"]) == (0.6, 0.6)
-    assert len(plan.runs) == 6 * (3 * 4 + 1)
+    assistants = {plan.runs[spec.needs["assistant"]].student.name for spec in takd}
+    assert assistants == {"google/bert_uncased_L-8_H-768_A-12"}
+    assert len(plan.runs) == 6 * (3 * len(METHODS.all()) + 1 + 3)  # each task: the rows, a teacher, assistants
 
 
 @pytest.mark.parametrize("preset", ["bert-6l", "bert-4l"])
 def test_end_to_end_with_small_local_models(preset: str, tmp_path: Path) -> None:
-    student, teacher = save_bert(tmp_path / "student"), save_bert(tmp_path / "teacher", layers=2)
-    sets = [f"student={student}", f"teacher={teacher}", "source=generated", "train_rows=64", "epochs=1"]
+    student, teacher = (save_bert(tmp_path / name, layers=n) for name, n in (("student", 2), ("teacher", 4)))
+    sets = [f"student={student}", f"teacher={teacher}", "takd.assistants=halfway"]
+    sets += ["source=generated", "train_rows=64", "epochs=1"]
     plan = planned(preset, tmp_path, *sets, methods="all", tasks="mnli,qqp")
     store = Store(tmp_path / "results")
     train(plan, store)

@@ -157,8 +157,8 @@ def test_stopped_and_resumed_equals_undisturbed(method: str, trained: tuple[Stor
     """Stopped after every third step, each time with everything rebuilt from the checkpoint."""
     made, store = plan(tmp_path, methods=method), Store(tmp_path / "r")
     spec = the_run(made)
-    for parent in spec.needs.values():
-        execute(made.runs[parent], store, CPU, FEW)
+    for parent in (run for run in made.runs.values() if run.id != spec.id):
+        execute(parent, store, CPU, FEW)
     stops = 0
     while True:
         calls = iter(range(100))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.cli import app
+from kdbench.plugins import METHODS
 from kdbench.store import Store
 from tests.kdbench.bench import SMALL
 
@@ -53,7 +54,8 @@ def test_a_dry_run_shows_the_graph_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     assert run("--methods", "all", "--seeds", "0,1", "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "10 runs for 8 cells: 0 done, 10 to train; 2 of them serve 2 others" in said
+    cells = 2 * len(METHODS.all())
+    assert f"{cells + 4} runs for {cells} cells: 0 done, {cells + 4} to train" in said  # two teachers, two assistants
     assert not (tmp_path / "results").exists()
 
 

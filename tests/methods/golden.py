@@ -12,9 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kdbench.data.batches import Batch
+from kdbench.hidden import View, layer_pairs
 from kdbench.settings import Training
 from kdbench.training.learner import Learner
 from methods.lgtm import LGTM, LGTMOptions
+from methods.meta_distill import MetaDistill, MetaDistillOptions
 
 FOLDER = Path(__file__).parent.parent / "golden"
 
@@ -43,10 +45,10 @@ def features(data: dict[str, Any]) -> Batch:
     return Batch(x, x, x, y, torch.arange(len(y)))
 
 
-def bert(role: str, dtype: torch.dtype) -> nn.Module:
+def bert(role: str, dtype: torch.dtype, **changes: Any) -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
 
-    config = json.loads((FOLDER / "bert_C3_data.json").read_text())[f"{role}_config"]
+    config = json.loads((FOLDER / "bert_C3_data.json").read_text())[f"{role}_config"] | changes
     model = BertForSequenceClassification._from_config(BertConfig(**config), attn_implementation="eager")
     model.load_state_dict(load_file(FOLDER / f"bert_C3_{role}.safetensors"))
     return model.to(dtype)
@@ -69,4 +71,17 @@ def lgtm(student: nn.Module, teacher: nn.Module, student_lr: float, teacher_lr: 
     method.options = LGTMOptions(**options)
     method.student, method.teacher = learner(student, student_lr), learner(teacher, teacher_lr)
     method.lab = SimpleNamespace(probe_is_due=False, probe=None)
+    return method
+
+
+def meta(student: nn.Module, teacher: nn.Module, classes: int, teacher_lr: float = 1.0, **options: Any) -> MetaDistill:
+    """Meta Distill on given networks, without a run around it; with beta > 0 both are BERTs."""
+    method = MetaDistill.__new__(MetaDistill)
+    method.options = MetaDistillOptions(**options)
+    method.student, method.teacher = learner(student, 1.0), learner(teacher, teacher_lr)
+    method.lab = SimpleNamespace(num_labels=classes, device=torch.device("cpu"))
+    method.teacher_view, method.student_view = View(), View()
+    if method.options.beta:
+        depths = (module.config.num_hidden_layers for module in (teacher, student))
+        method.teacher_view, method.student_view = map(View, layer_pairs("skip", *depths))
     return method

@@ -188,9 +188,7 @@ def test_original_losses_with_hidden_states(entry: dict[str, Any]) -> None:
     chosen = layer_pairs("skip", len(stacks[0]) - 1, len(stacks[1]) - 1)
     assert list(chosen[0]) == [i + 1 for i in o["order"]]
     looks = [View(layers) if o["beta"] else View() for layers in chosen]
-    t, s = (
-        look(SimpleNamespace(logits=z, hidden_states=h)) for look, z, h in zip(looks, heads, stacks, strict=True)
-    )
+    t, s = (look(SimpleNamespace(logits=z, hidden_states=h)) for look, z, h in zip(looks, heads, stacks, strict=True))
     shared = {"ce_weight": 1 - o["alpha"], "kd_weight": o["alpha"], "temperature": o["T"], "beta": o["beta"]}
     around = {"teacher_view": looks[0], "lab": SimpleNamespace(num_labels=classes)}
     if entry["method"] == "pesfkd":
