@@ -16,12 +16,13 @@ class Commands(click.Group):
     """The files of `kdbench/commands`, imported when asked for; each defines `command`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(module.name for module in pkgutil.iter_modules(commands.__path__) if module.name[0] != "_")
+        names = (module.name for module in pkgutil.iter_modules(commands.__path__) if module.name[0] != "_")
+        return sorted(name.replace("_", "-") for name in names)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        found: click.Command = importlib.import_module(f"kdbench.commands.{cmd_name}").command
+        found: click.Command = importlib.import_module(f"kdbench.commands.{cmd_name.replace('-', '_')}").command
         return found
 
 
@@ -34,6 +35,8 @@ def app() -> None:
     kdbench run --methods all --tasks glue        train everything, resumable
     kdbench status                                what is done, running, failed
     kdbench table 1 --format latex                the paper's Table 1 from your results
+    kdbench new-method NAME                       a file to write a method of your own into
+    kdbench check-method NAME                     does it do what a method must?
     """
 
 

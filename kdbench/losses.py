@@ -54,15 +54,16 @@ def pearson_distance(a: Tensor, b: Tensor, dim: int, eps: float, smooth: bool = 
     """Mean of 1 - rho(a, b) along `dim`.
 
     Args:
-        eps: keeps the denominator from zero. Inside the roots (`smooth`) a row or column without variance gives a small
-            gradient; added to the product of the norms, as in the code of DIST, one of the size 1 / eps.
+        eps: keeps the denominator from zero. Added to both variances as eps^2 (`smooth`), a row or column without
+            variance gives a bounded gradient, whatever the batch's size; added to the product of the norms, as in the
+            code of DIST, one of the size 1 / eps.
     """
     a, b = a - a.mean(dim, keepdim=True), b - b.mean(dim, keepdim=True)
     if smooth:
-        scale = ((a.square().sum(dim) + eps**2) * (b.square().sum(dim) + eps**2)).sqrt()
-    else:
-        scale = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim) + eps
-    return (1 - (a * b).sum(dim) / scale).mean()
+        scale = ((a.square().mean(dim) + eps**2) * (b.square().mean(dim) + eps**2)).sqrt()
+        return (1 - (a * b).mean(dim) / scale).mean()
+    norms = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim)
+    return (1 - (a * b).sum(dim) / (norms + eps)).mean()
 
 
 def dist(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
@@ -57,6 +60,40 @@ class Registry(Generic[T]):
         if name not in found:
             raise unknown(self.what, name, found)
         return found[name]
+
+    def add_file(self, path: Path) -> str:
+        """Load a plugin from a file anywhere, under the file's name, for this process.
+
+        Raises:
+            UserError: there is no such file, it does not load, or it defines no plugin.
+        """
+        known = [n for n, p in self.all().items() if Path(inspect.getfile(p)).resolve() == path.resolve()]
+        if known:
+            return known[0]
+        if not path.is_file():
+            raise UserError(f"There is no file '{path}'; give the name of a {self.what}, or a Python file.")
+        plugin = self._read(path)
+        self.all().pop(path.stem, None)
+        self.broken.pop(path.stem, None)
+        self._add(path.stem, plugin)
+        self.get(path.stem)
+        return path.stem
+
+    def _read(self, path: Path) -> type[T]:
+        name = f"{self.group}.{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        try:
+            if spec is None or spec.loader is None:
+                raise ImportError("not a Python file")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            spec.loader.exec_module(module)
+            plugins = self._plugins_of(module)
+        except Exception as error:
+            raise UserError(f"'{path}' does not load: {type(error).__name__}: {error}.") from error
+        if len(plugins) != 1:
+            raise UserError(f"'{path}' defines {len(plugins)} {self.what}s; it must define one.")
+        return plugins[0]
 
     def _add(self, name: str, plugin: type[T]) -> None:
         assert self._found is not None

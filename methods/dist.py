@@ -5,7 +5,7 @@ Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 (beta inter + gamma intra); int
 Trained: the student. The teacher is fine-tuned first, then frozen, without dropout.
 Paper and code: they agree. With two classes inter is 0 or 2 and flat, so only intra teaches; a batch of one example has
 no intra. The code adds its epsilon to the product of the norms, which gives an example without variance (a classifier
-of zeros) a gradient of the size 1 / epsilon; ours stands inside the roots (`eps_place`). Weights are the method's own.
+of zeros) a gradient of the size 1 / epsilon; ours goes with the variances (`eps_place`). Weights are the method's own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class DISTOptions(Options):
     temperature: float = option(1.0, "softens both sides", source="DIST, LGTM Table 5", gt=0)
     eps: float = option(1e-4, "keeps the correlation's denominator from zero", source="ours; code: 1e-8", gt=0)
     eps_place: Literal["inside", "outside"] = option(
-        "inside", "inside the roots, or added to the product of the norms", source="ours; code: outside"
+        "inside", "added, squared, to the variances, or to the product of the norms", source="ours; code: outside"
     )
 
 

@@ -42,7 +42,7 @@ class DML(Online):
     options_type = DMLOptions
     options: DMLOptions
     variants = {"dml_lgtm": ("DML (weights of LGTM Eq. 3)", {"ce_weight": 0.6, "kd_weight": 0.4})}
-    limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}}
+    limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}, "teacher_only": {"ce_weight": 0.0}}
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         noisy = self.options.peer_mode == "train"

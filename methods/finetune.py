@@ -15,6 +15,7 @@ class Finetune(Method):
     title = "Fine-tuning"
     paper = "Devlin et al., 2019"
     position = 0
+    limits = {"labels_only": {}}
 
     def loss(self, batch: Batch) -> Tensor:
         return cross_entropy(batch.labels, self.student.logits(batch))

@@ -115,7 +115,10 @@ class LGTM(Online):
         "lgtm_no_fda": ("LGTM w/o FDA", {"influence": "weighted", "weights_via": "loop", "teacher_kd": "ce_ts"}),
     }
 
-    limits = {"labels_only": {"student_ce": 1.0, "zero_heads": False}}
+    limits = {
+        "labels_only": {"student_ce": 1.0, "zero_heads": False},
+        "teacher_only": {"student_ce": 0.0, "teacher_ce": 0.0, "zero_heads": False},
+    }
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         if self.options.update_order == "student":

@@ -64,7 +64,7 @@ class MetaDistill(Method):
     options_type = MetaDistillOptions
     options: MetaDistillOptions
     variants = {"meta_distill_released": ("Meta Distill (released code)", RELEASED)}
-    limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}}
+    limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}, "teacher_only": {"ce_weight": 0.0}}
 
     @classmethod
     def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:

@@ -40,7 +40,10 @@ class ProKT(Online):
     options_type = ProKTOptions
     options: ProKTOptions
     variants = {"prokt_lgtm": ("ProKT (student's alpha of LGTM)", {"student_ce": 0.6})}
-    limits = {"labels_only": {"student_ce": 1.0, "zero_heads": False}}
+    limits = {
+        "labels_only": {"student_ce": 1.0, "zero_heads": False},
+        "teacher_only": {"student_ce": 0.0, "teacher_ce": 0.0, "zero_heads": False},
+    }
 
     def build(self, lab: Lab) -> None:
         super().build(lab)

@@ -1,0 +1,43 @@
+"""`kdbench check-method`: does a method keep what every method promises?"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Check that a method, yours or ours, does what a method must.")
+@click.argument("method", metavar="NAME|FILE")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting, as with kdbench run.")
+@click.option("--only", metavar="CHECK[,...]", help="Some of the checks.")
+def command(method: str, sets: tuple[str, ...], only: str | None) -> int:
+    """Train a method for a few steps on made data, and look at gradients, weights, limits, seeds and splits.
+
+    Says which check failed and what that means; exit code 1 when one did. Takes under a minute.
+
+    \b
+    kdbench check-method lgtm
+    kdbench check-method ~/my_method.py
+    kdbench check-method kd --set temperature=4
+    """
+    from kdbench import config
+    from kdbench.conformance import suite
+    from kdbench.plugins import METHODS
+    from kdbench.views import findings, printing
+
+    is_file = method.endswith(".py") or "/" in method
+    name = METHODS.add_file(Path(method).expanduser()) if is_file else config.owner(method).name
+    chosen = [part.strip() for part in only.split(",")] if only else []
+    console = printing.make_console()
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="kdbench-check-") as folder:
+        found = suite.examine(
+            Path(folder), name, sets=findings.flat(config.parse_sets(sets)),
+            file=Path(method).expanduser().resolve() if is_file else None, only=chosen,
+        )  # fmt: skip
+        verdicts = [findings.show(finding, console) for finding in found]
+    findings.close(name, verdicts, time.perf_counter() - started, console)
+    return 1 if "failed" in verdicts else 0

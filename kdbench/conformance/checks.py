@@ -1,0 +1,229 @@
+"""The checks. Each is given a bench, and says what is wrong, or nothing."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kdbench.conformance.bench import STEPS, Bench, NotApplicable
+from kdbench.conformance.trial import advance, difference, first, networks, rows, student_gradient, weights
+from kdbench.losses import cross_entropy
+
+NOISE = 1e-3  # relative; sums in another order change our methods by less than 1e-6
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named promise.
+
+    Args:
+        name: one or two words, for `--only`.
+        meaning: what a failure means, for the author of the method.
+        find: returns what is wrong as a sentence, "" when all is well.
+    """
+
+    name: str
+    meaning: str
+    find: Callable[[Bench], str]
+
+
+CHECKS: list[Check] = []
+
+
+def check(name: str, meaning: str) -> Callable[[Callable[[Bench], str]], Callable[[Bench], str]]:
+    """Add a function to the suite, in the order of the file."""
+
+    def add(find: Callable[[Bench], str]) -> Callable[[Bench], str]:
+        CHECKS.append(Check(name, meaning, find))
+        return find
+
+    return add
+
+
+@check("start", "Nothing else can be looked at before the method sets up and makes a step.")
+def start(bench: Bench) -> str:
+    return "" if bench.training else "it did nothing"
+
+
+@check("options", "Whoever tunes the method reads these texts in `kdbench show` and in the docs.")
+def options(bench: Bench) -> str:
+    method = bench.method
+    bare = [key for key, field in method.options_type.model_fields.items() if not field.description]
+    if bare:
+        return f"option {bare[0]} has no description; make it with kdbench.options.option(default, doc, source=...)"
+    return "" if method.__doc__ else "the class has no docstring, which `kdbench list methods` shows"
+
+
+@check("loss", "A run stops at the first number that is not finite; `loss` is what progress and curves show.")
+def loss(bench: Bench) -> str:
+    for step, logs in enumerate(bench.training.seen.logs):
+        if "loss" not in logs:
+            return f"step returned {sorted(logs)} without `loss`"
+        for key, value in logs.items():
+            if not isinstance(value, Tensor) or value.numel() != 1:
+                return f"{key} is not a tensor with one number"
+            if not math.isfinite(float(value.detach())):
+                return f"{key} is {float(value.detach())} at step {step + 1}"
+    return ""
+
+
+@check("gradient", "Weights that never move were detached on the way, or are not in the student's loss.")
+def gradient(bench: Bench) -> str:
+    training = bench.training
+    before, after = training.before["student"], weights(training.after.lab.learners["student"].module)
+    # softmax does not see the keys' bias, so its gradient is zero by right
+    still = [name for name in before if torch.equal(before[name], after[name]) and not re.search("key.bias$", name)]
+    trained = [name for name in still if before[name].is_floating_point()]
+    return f"{len(trained)} weights of the student stay as they were, such as {trained[0]}" if trained else ""
+
+
+@check("frozen", "A teacher that is meant to stay as it was must not learn, and must answer without dropout.")
+def frozen(bench: Bench) -> str:
+    training = bench.training
+    found = training.after.lab.frozen_networks
+    if not found:
+        raise NotApplicable("the method has no frozen network")
+    for name, network in found.items():
+        if name in training.seen.frozen_with_dropout:
+            return f"the frozen network '{name}' was asked in train mode, with its dropout on"
+        before, after = training.before[f"frozen {name}"], weights(network.module)
+        if any(not torch.equal(before[key], after[key]) for key in before):
+            return f"the weights of the frozen network '{name}' have changed"
+        if any(p.grad is not None for p in network.module.parameters()):
+            return f"gradients flow into the frozen network '{name}'; detach its outputs"
+    return ""
+
+
+@check("trained", "A network that was asked for as a learner, and does not learn, is a frozen one or a mistake.")
+def trained(bench: Bench) -> str:
+    training = bench.training
+    learners = {name: learner for name, learner in training.after.lab.learners.items() if name != "student"}
+    if not learners:
+        raise NotApplicable("the student is the only network that learns")
+    for name, learner in learners.items():
+        before, after = training.before[name], weights(learner.module)
+        if all(torch.equal(before[key], after[key]) for key in before):
+            return f"the network '{name}' has not changed in {STEPS} steps"
+    return ""
+
+
+@check("detached", "A gradient left over is added to the next one: a loss reached a network that it should not teach.")
+def detached(bench: Bench) -> str:
+    for name, learner in bench.training.after.lab.learners.items():
+        if any(p.grad is not None for p in learner.params):
+            return f"after a step, gradients are left in '{name}'; detach its outputs (`target`) in the others' losses"
+    return ""
+
+
+@check("modes", "The next step would train without dropout.")
+def modes(bench: Bench) -> str:
+    for name, learner in bench.training.after.lab.learners.items():
+        if not all(part.training for part in learner.module.modules()):
+            return f"after a step, '{name}' is left in eval mode; use `with learner.mode(False)`"
+    return ""
+
+
+@check("batch order", "The loss pairs an example with what belongs to another: logits, labels or states of other rows.")
+def batch_order(bench: Bench) -> str:
+    setups = [bench.still() for _ in range(2)]
+    for setup in setups:
+        advance(setup, first(setup, 1))  # whatever is remembered from one batch to the next
+    batch = setups[0].train.at(1)
+    shuffled = rows(batch, torch.arange(len(batch) - 1, -1, -1))
+    (a, loss_a), (b, loss_b) = (student_gradient(s, x) for s, x in zip(setups, (batch, shuffled), strict=True))
+    if difference(loss_a, loss_b) > NOISE:
+        return f"the same rows in another order have the loss {float(loss_b):.4g}, not {float(loss_a):.4g}"
+    return f"the same rows in another order have another gradient, by {_percent(a, b)}" if _apart(a, b) else ""
+
+
+@check("batch mean", "A sum, or a mean of parts, changes the learning rate with the size of the batch.")
+def batch_mean(bench: Bench) -> str:
+    once, twice = bench.still(), bench.still()
+    batch = once.train.at(0)
+    doubled = rows(batch, torch.arange(len(batch)).repeat(2))
+    (a, loss_a), (b, loss_b) = student_gradient(once, batch), student_gradient(twice, doubled)
+    if difference(loss_a, loss_b) > NOISE:
+        return f"the batch put twice into one has the loss {float(loss_b):.4g}, not {float(loss_a):.4g}"
+    return f"the batch put twice into one has another gradient, by {_percent(a, b)}" if _apart(a, b) else ""
+
+
+@check("labels only", "With all weight on the labels the student must get the gradient of plain fine-tuning.")
+def labels_only(bench: Bench) -> str:
+    setup = bench.at_limit("labels_only")
+    batch, student = setup.train.at(0), setup.lab.learners["student"]
+    value = cross_entropy(batch.labels, student.logits(batch))
+    wanted = torch.cat([g.flatten() for g in torch.autograd.grad(value, student.params, materialize_grads=True)])
+    found, _ = student_gradient(setup, batch)
+    return f"the student's gradient is another, by {_percent(found, wanted)}" if _apart(found, wanted) else ""
+
+
+@check("teacher only", "With all weight on the teacher the labels must not reach the student.")
+def teacher_only(bench: Bench) -> str:
+    setups = [bench.at_limit("teacher_only") for _ in range(2)]
+    batch = setups[0].train.at(0)
+    other = type(batch)(**{**vars(batch), "labels": (batch.labels + 1) % setups[0].lab.num_labels})
+    (a, _), (b, _) = (student_gradient(s, x) for s, x in zip(setups, (batch, other), strict=True))
+    return f"other labels give another gradient, by {_percent(a, b)}" if _apart(a, b) else ""
+
+
+@check("temperature", "Softened losses shrink with 1 / tau^2 unless multiplied by tau^2 (Hinton et al., 2015).")
+def temperature(bench: Bench) -> str:
+    if "temperature" not in bench.method.options_type.model_fields:
+        raise NotApplicable("the method has no temperature")
+    lengths = []
+    for tau in (40.0, 80.0):
+        setup = bench.at_limit("teacher_only", temperature=tau)
+        found, _ = student_gradient(setup, setup.train.at(0))
+        lengths.append(float(found.norm()))
+    ratio = lengths[0] / max(lengths[1], 1e-30)
+    if ratio > 1.33:  # one that grows is a loss that does not see the size of logits, such as a correlation
+        return f"doubling a high temperature divides the gradient by {ratio:.2g}; the factor tau^2 is missing"
+    return ""
+
+
+@check(
+    "extreme logits", "Sure networks have logits whose small probabilities are 0 in floating point; use log-softmax."
+)
+def extreme_logits(bench: Bench) -> str:
+    setup = bench.still()
+    for module in networks(setup).values():
+        if hasattr(module, "classifier"):
+            module.get_parameter("classifier.weight").data.mul_(1e3)
+    seen = advance(setup, first(setup, 2))
+    for logs in seen.logs:
+        for key, value in logs.items():
+            if not torch.isfinite(value).all():
+                return f"with logits of some hundreds {key} is {float(value.detach())}"
+    for name, updates in seen.gradients.items():
+        if not all(torch.isfinite(g).all() for gradients in updates for g in gradients):
+            return f"with logits of some hundreds the gradient of '{name}' is not finite"
+    return ""
+
+
+@check("batch of one", "The last batch of an epoch may hold one example.")
+def batch_of_one(bench: Bench) -> str:
+    setup = bench.still()
+    seen = advance(setup, [rows(batch, torch.arange(1)) for batch in first(setup, 2)])
+    bad = [key for logs in seen.logs for key, value in logs.items() if not torch.isfinite(value).all()]
+    return f"{bad[0]} is not finite" if bad else ""
+
+
+@check("three classes", "A task may have more than two classes.")
+def three_classes(bench: Bench) -> str:
+    setup = bench.trial(classes=3).ready()
+    seen = advance(setup, first(setup, 2))
+    bad = [key for logs in seen.logs for key, value in logs.items() if not torch.isfinite(value).all()]
+    return f"{bad[0]} is not finite with three classes" if bad else ""
+
+
+def _apart(a: Tensor, b: Tensor) -> bool:
+    return difference(a, b) > NOISE
+
+
+def _percent(a: Tensor, b: Tensor) -> str:
+    return f"{100 * difference(a, b):.3g} %"

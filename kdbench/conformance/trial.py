@@ -1,0 +1,161 @@
+"""A method at work on small networks and made data, step by step, under observation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench import plan, preflight
+from kdbench.config import Layer, assemble
+from kdbench.data.batches import Batch
+from kdbench.errors import UserError
+from kdbench.plugins import TASKS
+from kdbench.settings import Execution, Recording
+from kdbench.spec import RunSpec
+from kdbench.store import Store
+from kdbench.training.lab import seed_everything
+from kdbench.training.learner import Learner
+from kdbench.training.runner import execute
+from kdbench.training.setup import Setup, numerics, prepare
+
+CPU = Execution(device="cpu", threads=1)
+NOTHING = Recording(probe_size=8, influence_samples=4, influence_points=2)
+SETTINGS: Layer = {
+    "preset": "tiny", "student": "tiny-2x32", "teacher": "tiny-3x32", "train_rows": "80", "batch_size": "8",
+    "epochs": "2", "eval_every": "4", "max_grad_norm": "0",
+}  # fmt: skip
+
+
+def task_with(classes: int) -> str:
+    """The first task that has so many classes."""
+    found = sorted((task.position, name) for name, task in TASKS.all().items() if len(task.labels) == classes)
+    if not found:
+        raise UserError(f"No task has {classes} classes, which the checks need.")
+    return found[0][1]
+
+
+@dataclass
+class Observed:
+    """What was seen of the networks while the method made its steps."""
+
+    logs: list[dict[str, Tensor]] = field(default_factory=list)
+    gradients: dict[str, list[list[Tensor]]] = field(default_factory=dict)  # by network: of each update
+    frozen_with_dropout: set[str] = field(default_factory=set)
+
+
+class Trial:
+    """One run of the method, its needs trained, before its first step.
+
+    Args:
+        folder: where it may write.
+        method: its registered name.
+        sets: settings, as with `kdbench run --set`.
+    """
+
+    def __init__(self, folder: Path, method: str, sets: Mapping[str, Any], *, classes: int = 2, seed: int = 0) -> None:
+        layer = {**SETTINGS, **sets, "methods": method, "tasks": task_with(classes), "seeds": str(seed)}
+        self.store = Store(folder / "results")
+        self.plan = plan.make(assemble(layer, folder))
+        (cell,) = self.plan.cells
+        self.spec: RunSpec = self.plan.runs[cell.run]
+
+    def train_needs(self) -> None:
+        preflight.check(self.plan, CPU)
+        for spec in self.plan.runs.values():
+            if spec.id != self.spec.id:
+                execute(spec, self.store, CPU, NOTHING)
+
+    def ready(self) -> Setup:
+        """The run set up anew, from its seed."""
+        self.train_needs()
+        return prepare(self.spec, self.store, CPU, NOTHING)
+
+    def complete(self, store: Store) -> None:
+        """The whole run and what it needs, in the real loop."""
+        for spec in self.plan.runs.values():
+            execute(spec, store, CPU, NOTHING)
+
+
+def outspoken(setup: Setup) -> Setup:
+    """Make every network's passes repeatable, and its answers to different rows different.
+
+    As they are drawn, networks this small say nearly the same of every row, and a mistake between rows would not show.
+    """
+    for module in networks(setup).values():
+        for part in module.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = 0.0
+            elif isinstance(part, nn.Linear):
+                part.weight.data.mul_(8.0)
+    return setup
+
+
+def networks(setup: Setup) -> dict[str, nn.Module]:
+    """All networks of the run by name, trained and frozen."""
+    frozen = {f"frozen {name}": network.module for name, network in setup.lab.frozen_networks.items()}
+    return {**{name: learner.module for name, learner in setup.lab.learners.items()}, **frozen}
+
+
+def weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def advance(setup: Setup, batches: Iterable[Batch]) -> Observed:
+    """Make a step on each of the batches."""
+    seen = Observed()
+    hooks = [_watch_updates(name, learner, seen) for name, learner in setup.lab.learners.items()]
+    hooks += [_watch_mode(name, frozen.module, seen) for name, frozen in setup.lab.frozen_networks.items()]
+    try:
+        with numerics(setup.spec, setup.device, CPU.threads):
+            for step, batch in enumerate(batches):
+                setup.lab.step = step
+                seed_everything(setup.spec.seed, "step", step)
+                seen.logs.append(setup.method.step(batch))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def _watch_updates(name: str, learner: Learner, seen: Observed) -> Any:
+    def note(*_: Any) -> None:
+        found = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in learner.params]
+        seen.gradients.setdefault(name, []).append(found)
+
+    return learner.optimizer.register_step_pre_hook(note)
+
+
+def _watch_mode(name: str, module: nn.Module, seen: Observed) -> Any:
+    def note(_: nn.Module, given: Any) -> None:
+        if any(part.training for part in module.modules()):
+            seen.frozen_with_dropout.add(name)
+
+    return module.register_forward_pre_hook(note)
+
+
+def first(setup: Setup, count: int) -> list[Batch]:
+    """The run's first training batches."""
+    return [setup.train.at(step) for step in range(count)]
+
+
+def rows(batch: Batch, order: Tensor) -> Batch:
+    """Some rows of a batch, in an order."""
+    tensors: dict[str, Any] = {key: value[order] for key, value in vars(batch).items() if isinstance(value, Tensor)}
+    return replace(batch, **tensors)
+
+
+def student_gradient(setup: Setup, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The gradient that the student's optimiser gets in one step on `batch` [P], and the loss that is logged."""
+    seen = advance(setup, [batch])
+    (found,) = seen.gradients["student"][:1]
+    return torch.cat([g.flatten() for g in found]), seen.logs[0]["loss"].detach()
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    """|a - b| relative to the longer of both."""
+    return float((a - b).norm() / torch.maximum(a.norm(), b.norm()).clamp_min(1e-12))

@@ -1,0 +1,37 @@
+"""A process that trains a run and kills itself in the middle: `python -m kdbench.conformance.victim`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from kdbench.conformance.bench import Bench
+from kdbench.conformance.trial import CPU, NOTHING
+from kdbench.conformance.whole_runs import KILL_AT, killed_store
+from kdbench.plugins import METHODS
+from kdbench.training.runner import execute
+
+
+def main(folder: Path, name: str, file: str, sets: str) -> None:
+    if file:
+        METHODS.add_file(Path(file))
+    trial, store = Bench(folder, name, json.loads(sets)).trial(), killed_store(folder)
+    steps = itertools.count(1)
+
+    def die_at_last() -> bool:
+        if next(steps) == KILL_AT:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    for spec in trial.plan.runs.values():
+        last = spec.id == trial.spec.id
+        settings = CPU.model_copy(update={"checkpoint_seconds": 0.0})
+        execute(spec, store, settings, NOTHING, should_stop=die_at_last if last else lambda: False)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

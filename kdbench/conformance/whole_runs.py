@@ -1,0 +1,136 @@
+"""The checks that need a run from beginning to end, or two; they join the suite when this module is imported."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdbench.conformance.bench import STEPS, Bench, NotApplicable
+from kdbench.conformance.checks import check
+from kdbench.conformance.trial import CPU, NOTHING, Trial, advance, first, weights
+from kdbench.data.splits import assign
+from kdbench.store import Store
+from kdbench.task import Examples
+from kdbench.training import workbench
+from kdbench.training.runner import execute
+from kdbench.training.setup import prepare
+
+LEFT = ("model/model.safetensors", "series.jsonl", "result.json", "predictions.safetensors")
+KILL_AT = 6  # steps; the run has about twenty
+
+
+def start_victim(bench: Bench) -> subprocess.Popen[str]:
+    """Another process, which makes the run up to a step and then kills itself."""
+    arguments = [str(bench.folder), bench.name, str(bench.file or ""), json.dumps(dict(bench.sets))]
+    command = [sys.executable, "-m", "kdbench.conformance.victim", *arguments]
+    return subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def killed_store(folder: Path) -> Store:
+    return Store(folder / "killed")
+
+
+def _left(store: Store, trial: Trial) -> dict[str, bytes]:
+    return {name: (store.run(trial.spec.id).path / name).read_bytes() for name in LEFT}
+
+
+def _done(bench: Bench, name: str, seed: int = 0) -> dict[str, bytes]:
+    """What a whole run leaves in a results folder of its own."""
+    trial, store = bench.trial(seed=seed), Store(bench.folder / name)
+    trial.complete(store)
+    return _left(store, trial)
+
+
+@check(
+    "same seed", "Something is drawn from a generator that the runner does not seed, or depends on time or on order."
+)
+def same_seed(bench: Bench) -> str:
+    once = _done(bench, "calm")
+    twice, other = _done(bench, "again"), _done(bench, "other", seed=1)
+    for name in LEFT:
+        if once[name] != twice[name]:
+            return f"two runs of one seed left different bytes in {name}"
+    return "two seeds gave the same weights" if once[LEFT[0]] == other[LEFT[0]] else ""
+
+
+@check("resume", "What a step leaves to the next must lie in a network, an optimiser, or in `state` and `load_state`.")
+def resume(bench: Bench) -> str:
+    victim = bench.victim or start_victim(bench)
+    _, said = victim.communicate(timeout=120)
+    trial, store = bench.trial(), killed_store(bench.folder)
+    if victim.returncode != -9 or store.run(trial.spec.id).state().status != "interrupted":
+        return f"the run could not be killed at step {KILL_AT}: {said.strip().splitlines()[-1:]}"
+    trial.complete(store)
+    calm, resumed = _done(bench, "calm"), _left(store, trial)
+    for name in LEFT:
+        if calm[name] != resumed[name]:
+            return f"a run killed at step {KILL_AT} and resumed left other bytes in {name} than an undisturbed one"
+    return ""
+
+
+@check("feedback", "The rows for feedback are taken from those to train on.")
+def feedback(bench: Bench) -> str:
+    if "feedback" not in bench.method.uses:
+        raise NotApplicable("the method does not learn from feedback")
+    used = bench.training.after.lab.feedback_used
+    return "" if used else f"it names 'feedback' in `uses`, and took none in {STEPS} steps"
+
+
+@check("splits", "The rows that pick the checkpoint, and those that are reported, are no business of the method's.")
+def splits(bench: Bench) -> str:
+    trial = bench.trial()
+    apart = Store(bench.folder / "apart")
+    for spec in trial.plan.runs.values():
+        if spec.id != trial.spec.id:
+            execute(spec, apart, CPU, NOTHING)
+    with _others_scrambled(trial, apart):
+        setup = prepare(trial.spec, apart, CPU, NOTHING)
+        advance(setup, first(setup, STEPS))
+    before = {name: weights(learner.module) for name, learner in bench.training.after.lab.learners.items()}
+    after = {name: weights(learner.module) for name, learner in setup.lab.learners.items()}
+    changed = [name for name in before if not _equal(before[name], after[name])]
+    return f"'{changed[0]}' learns otherwise when the rows for selection and report are others" if changed else ""
+
+
+def _equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@contextmanager
+def _others_scrambled(trial: Trial, store: Store) -> Iterator[None]:
+    """Within the block all rows but the method's own have other texts and labels."""
+    spec = trial.spec
+    real = workbench.data(spec.task, spec.data)
+    task = workbench.task(spec.task)
+    roles = assign(spec, {name: len(split) for name, split in real.splits.items()}, task.report_splits)
+    own = np.concatenate([roles.train.rows, roles.feedback.rows if roles.feedback else roles.train.rows[:0]])
+    made = {
+        name: _scrambled(split, set(own.tolist()) if name == "train" else set(), len(task.labels))
+        for name, split in real.splits.items()
+    }
+    shutil.rmtree(store.cache, ignore_errors=True)
+    workbench._tokens.cache_clear()
+    honest = workbench.data
+    workbench.data = lambda *_: replace(real, splits=made)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        workbench.data = honest
+        workbench._tokens.cache_clear()
+
+
+def _scrambled(split: Examples, keep: set[int], classes: int) -> Examples:
+    order = [i if i in keep else len(split) - 1 - i for i in range(len(split))]
+    labels = [label if i in keep else (label + 1) % classes for i, label in enumerate(split.labels)]
+    second = None if split.text_b is None else [split.text_b[i] for i in order]
+    return Examples([split.text_a[i] for i in order], second, labels)

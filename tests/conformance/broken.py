@@ -1,0 +1,175 @@
+"""Methods with a mistake in them. Each is a good file with one passage exchanged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OFFLINE = '''
+"""A good method: a frozen teacher."""
+
+from kdbench.losses import cross_entropy, kl
+from kdbench.method import Distillation
+from kdbench.options import Options, option
+
+
+class GoodOptions(Options):
+    weight: float = option(0.4, "weight of the distillation term", ge=0, le=1)
+    temperature: float = option(2.0, "softens both sides", gt=0)
+
+
+class Good(Distillation):
+    """Match the teacher's probabilities."""
+
+    title = "Good"
+    options_type = GoodOptions
+    limits = {"labels_only": {"weight": 0.0}, "teacher_only": {"weight": 1.0}}
+
+    def loss(self, batch):
+        w, tau = self.options.weight, self.options.temperature
+        s, t = self.student.logits(batch), self.teacher.logits(batch)
+        return (1 - w) * cross_entropy(batch.labels, s) + w * tau**2 * kl(t, s, tau)
+'''
+
+ONLINE = '''
+"""A good method: a teacher that learns along, and something to remember."""
+
+import torch
+
+from kdbench.losses import cross_entropy, kl
+from kdbench.method import Online, OnlineOptions
+
+
+class Good(Online):
+    """Learn from a teacher that learns."""
+
+    title = "Good"
+    uses = Online.uses | {"feedback"}
+    options_type = OnlineOptions
+
+    def build(self, lab):
+        super().build(lab)
+        self.average = torch.zeros(())
+
+    def step(self, batch):
+        fed = self.lab.feedback()
+        teacher_loss = cross_entropy(batch.labels, self.teacher.logits(batch))
+        self.teacher.step(teacher_loss + 0.1 * cross_entropy(fed.labels, self.teacher.logits(fed)))
+        t, s = self.teacher.target(batch), self.student.logits(batch)
+        loss = cross_entropy(batch.labels, s) + kl(t, s)
+        self.average = 0.9 * self.average + 0.1 * loss.detach()
+        self.student.step(loss * (1 + 0.1 * self.average))
+        return {"loss": loss, "average": self.average}
+
+    def state(self):
+        return {"average": self.average}
+
+    def load_state(self, state):
+        self.average = state["average"]
+'''
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is exchanged in which file, and the check that must see it."""
+
+    caught_by: str
+    text: str
+    good: str
+    bad: str
+
+    @property
+    def source(self) -> str:
+        assert self.text.count(self.good) == 1
+        return self.text.replace(self.good, self.bad)
+
+
+MISTAKES = {
+    "temperature factor dropped": Mistake("temperature", OFFLINE, "w * tau**2 * kl", "w * kl"),
+    "teacher not detached": Mistake(
+        "detached", ONLINE, "self.teacher.target(batch), self", "self.teacher.logits(batch), self"
+    ),
+    "logits of another batch": Mistake(
+        "batch order",
+        OFFLINE,
+        "self.student.logits(batch), self.teacher.logits(batch)\n",
+        "self.student.logits(batch), self.teacher.logits(batch)\n"
+        "        self.before, t = t, getattr(self, 'before', t)[: len(t)]\n",
+    ),
+    "dropout left on in the teacher": Mistake(
+        "frozen",
+        OFFLINE,
+        "self.teacher.logits(batch)\n",
+        "self.teacher.module.train()(**batch.inputs).logits.detach()\n",
+    ),
+    "frozen teacher gets gradients": Mistake(
+        "frozen",
+        OFFLINE,
+        "self.teacher.logits(batch)\n",
+        "self.teacher.module.requires_grad_(True)(**batch.inputs).logits\n",
+    ),
+    "weights the wrong way round": Mistake(
+        "labels only",
+        OFFLINE,
+        "(1 - w) * cross_entropy(batch.labels, s) + w * tau",
+        "w * cross_entropy(batch.labels, s) + (1 - w) * tau",
+    ),
+    "labels in the teacher's term": Mistake(
+        "teacher only",
+        OFFLINE,
+        "w * tau**2 * kl(t, s, tau)",
+        "w * tau**2 * kl(t, s + 0.3 * s * batch.labels[:, None], tau)",
+    ),
+    "sum over the batch": Mistake("batch mean", OFFLINE, "tau**2 * kl(t, s, tau)", "tau**2 * len(s) * kl(t, s, tau)"),
+    "probabilities in a logarithm": Mistake(
+        "extreme logits",
+        OFFLINE,
+        "kl(t, s, tau)",
+        "(t.softmax(1) * (t.softmax(1).log() - s.softmax(1).log())).sum(1).mean()",
+    ),
+    "student's body detached": Mistake(
+        "gradient",
+        OFFLINE,
+        "self.student.logits(batch), self",
+        "self.student.module.classifier(self.student.outputs(batch, output_hidden_states=True)"
+        ".hidden_states[-1][:, 0].detach()), self",
+    ),
+    "state not saved": Mistake(
+        "resume",
+        ONLINE,
+        '        return {"average": self.average}\n\n    def load',
+        "        return {}\n\n    def load_nothing(self, state):\n        pass\n\n    def unused",
+    ),
+    "teacher never steps": Mistake("trained", ONLINE, "self.teacher.step(teacher", "abs(teacher"),
+    "left in eval mode": Mistake("modes", ONLINE, "        fed =", "        self.student.module.eval()\n        fed ="),
+    "feedback not declared": Mistake("start", ONLINE, 'Online.uses | {"feedback"}', "Online.uses"),
+    "feedback declared and not used": Mistake("feedback", ONLINE, "fed = self.lab.feedback()", "fed = batch"),
+    "two classes taken for granted": Mistake(
+        "three classes", OFFLINE, "        return (1", "        assert s.shape[1] == 2\n        return (1"
+    ),
+    "a spread over the batch": Mistake("batch of one", OFFLINE, "kl(t, s, tau)", "kl(t, s / s.std(0), tau)"),
+    "an unseeded generator": Mistake(
+        "same seed",
+        OFFLINE,
+        "w * tau**2",
+        "(1 + torch.rand((), generator=UNSEEDED)) * w * tau**2",
+    ),
+    "a look at what is reported": Mistake(
+        "splits",
+        OFFLINE,
+        "        return (1",
+        "        from kdbench.training import workbench\n"
+        "        rows = workbench.data(self.spec.task, self.spec.data).splits['validation'].labels\n"
+        "        s = s * (1 + sum(rows[::3]) / len(rows))\n        return (1",
+    ),
+    "no loss among the logs": Mistake("loss", ONLINE, '{"loss": loss, "average"', '{"average"'),
+    "an option that nobody explains": Mistake("options", OFFLINE, '"softens both sides"', '""'),
+}
+UNSEEDED = "import torch\n\nUNSEEDED = torch.Generator()\nUNSEEDED.seed()\n"
+
+
+def write(name: str) -> str:
+    """The file's text."""
+    source = MISTAKES[name].source
+    return (
+        source.replace("\nclass GoodOptions", f"\n{UNSEEDED}\n\nclass GoodOptions") if "UNSEEDED" in source else source
+    )

@@ -1,0 +1,85 @@
+"""The conformance suite passes our methods, and names what is wrong with broken ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kdbench.cli import app
+from kdbench.conformance import suite
+from kdbench.plugins import METHODS
+from tests.conformance import broken
+from tests.kdbench.bench import refusal
+
+QUICK = [name for name in suite.names() if name != "resume"]  # which test_kill does to every method
+
+
+@pytest.fixture(autouse=True)
+def same_methods_afterwards() -> Iterator[None]:
+    found, bad = dict(METHODS.all()), dict(METHODS.broken)
+    yield
+    METHODS._found, METHODS.broken = found, bad
+
+
+def verdicts(folder: Path, source: str, *only: str) -> dict[str, suite.Finding]:
+    file = folder / "broken_one.py"
+    file.write_text(source)
+    name = METHODS.add_file(file)
+    return {f.check.name: f for f in suite.examine(folder / "runs", name, file=file, only=only)}
+
+
+@pytest.mark.parametrize("name", sorted(METHODS.all()))
+def test_our_methods_pass(name: str, tmp_path: Path) -> None:
+    found = list(suite.examine(tmp_path, name, only=QUICK))
+    assert [f"{f.check.name}: {f.text}" for f in found if f.verdict == "failed"] == []
+    assert {f.check.name for f in found} == set(QUICK)
+
+
+@pytest.mark.parametrize("text", ["OFFLINE", "ONLINE"])
+def test_the_good_files_pass(text: str, tmp_path: Path) -> None:
+    found = verdicts(tmp_path, getattr(broken, text))
+    assert [f"{name}: {f.text}" for name, f in found.items() if f.verdict == "failed"] == []
+
+
+@pytest.mark.parametrize("mistake", broken.MISTAKES)
+def test_a_mistake_is_caught_by_the_check_that_is_named_for_it(mistake: str, tmp_path: Path) -> None:
+    check = broken.MISTAKES[mistake].caught_by
+    finding = verdicts(tmp_path, broken.write(mistake), check)[check]
+    assert finding.verdict == "failed"
+    assert finding.text
+    assert finding.check.meaning
+
+
+def test_a_method_that_does_not_start_is_told_so_and_no_more(tmp_path: Path) -> None:
+    found = verdicts(tmp_path, broken.write("feedback not declared"))
+    assert list(found) == ["start"]
+    assert "does not name 'feedback' in its `uses`" in found["start"].text
+
+
+def test_the_command_on_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(broken.write("temperature factor dropped"))
+    assert app(["check-method", str(file), "--only", "temperature,loss"], standalone_mode=False) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"FAILED +temperature +doubling a high temperature divides the gradient by 4; the factor", said)
+    assert "Softened losses shrink with 1 / tau^2" in said
+    assert "mine: 1 passed, 1 failed, in" in said
+
+
+def test_the_command_on_one_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app(["check-method", "kd", "--only", "labels only", "--set", "kd.kd_loss=mse"], standalone_mode=False) == 0
+    assert "ok      labels only" in capsys.readouterr().out
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    assert "Unknown method 'kdd'. Did you mean 'kd'?" in refusal("check-method", "kdd")
+    assert "There is no file" in refusal("check-method", str(tmp_path / "no.py"))
+    assert "Unknown check 'speed'" in refusal("check-method", "kd", "--only", "speed")
+    assert "norm=std turns two logits into a sign" in refusal("check-method", "skd", "--set", "skd.norm=std")
+    (tmp_path / "bad.py").write_text("import nothing_of_this_name\n")
+    assert "does not load: ModuleNotFoundError" in refusal("check-method", str(tmp_path / "bad.py"))
+    (tmp_path / "empty.py").write_text("")
+    assert "defines 0 methods; it must define one" in refusal("check-method", str(tmp_path / "empty.py"))
