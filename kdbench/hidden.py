@@ -15,7 +15,7 @@ LayerMap = Literal["skip", "last"]
 
 
 def layer_pairs(kind: LayerMap, teacher_layers: int, student_layers: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The layers to compare (1-based), teacher's and student's: all of the student's but the last (PKD, Sec. 3.2).
+    """The layers to compare (1-based), teacher's and student's: all of the student's but the last (PKD).
 
     `skip` takes every k-th layer of the teacher, `last` those just below its last: 12 to 6 gives 2, 4, 6, 8, 10 or
     7, ..., 11.

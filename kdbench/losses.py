@@ -62,7 +62,7 @@ def pearson_distance(a: Tensor, b: Tensor, dim: int, eps: float, smooth: bool = 
     if smooth:
         scale = ((a.square().mean(dim) + eps**2) * (b.square().mean(dim) + eps**2)).sqrt()
         return (1 - (a * b).mean(dim) / scale).mean()
-    norms = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim)
+    norms: Tensor = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim)
     return (1 - (a * b).sum(dim) / (norms + eps)).mean()
 
 

@@ -61,6 +61,14 @@ class Registry(Generic[T]):
             raise unknown(self.what, name, found)
         return found[name]
 
+    def folder(self) -> Path:
+        """The folder in which every file is a plugin."""
+        for point in entry_points(group=self.group):
+            target = point.load()
+            if isinstance(target, ModuleType) and hasattr(target, "__path__"):
+                return Path(next(iter(target.__path__)))
+        raise UserError(f"No package of {self.what}s is installed; install kdbench again.")
+
     def add_file(self, path: Path) -> str:
         """Load a plugin from a file anywhere, under the file's name, for this process.
 

@@ -1,4 +1,9 @@
-"""Fine-tuning: no distillation. It makes the teachers, and it is the student that every method should beat."""
+"""Fine-tuning: no distillation. It makes the teachers, and it is the student that every method should beat.
+
+Loss: L = CE(y, S).
+Trained: one network, from its pre-trained weights.
+Paper and code: as everybody does it; AdamW, learning rate and schedule are settings of every training.
+"""
 
 from __future__ import annotations
 

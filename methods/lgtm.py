@@ -62,13 +62,15 @@ class LGTMOptions(OnlineOptions):
         "jvp", "exact directional derivative, finite difference, per-sample weights, or none", source="Eq. 9, 10"
     )
     influence_loss: Literal["ce_ts", "kl_st", "kd_loss"] = option(
-        "ce_ts", "the loss whose change the influence is: CE(T,S) as printed, KL(S||T) as in the code, or kd_loss"
+        "ce_ts", "the loss whose change the influence is: CE(T,S), KL(S||T), or kd_loss", source="Eq. 8; code: kl_st"
     )
     influence_sign: Annotated[Literal[-1, 1], BeforeValidator(int)] = option(
         -1, "-1 lowers the student's validation loss; +1 is Eq. 11 as printed", source="Eq. 11, code"
     )
     influence_coef: Coefficient = option(
-        1.0, "a number, teacher_lr, student_lr (times 1 - student_ce), or match_aux:RATIO of the gradient norms"
+        1.0,
+        "a number, teacher_lr, student_lr (times 1 - student_ce), or match_aux:RATIO of the gradient norms",
+        source="Eq. 11; code: teacher_lr",
     )
     influence_scale: float = option(1.0, "a further factor of the coefficient", source="code: 1 - teacher_ce")
     influence_teacher: Literal["shared", "eval"] = option(

@@ -30,10 +30,8 @@ from methods.kd import KD, KDOptions
 
 class PKDOptions(KDOptions):
     beta: float = option(100.0, "weight of the hidden states' distance", source="PKD: of 10, 100, 500, 1000", ge=0)
-    layers: LayerMap = option(
-        "skip", "which layers of the teacher: every k-th, or the last ones", source="PKD Sec. 3.2"
-    )
-    normalize: bool = option(True, "bring hidden states to length 1", source="PKD Eq. 7")
+    layers: LayerMap = option("skip", "which layers of the teacher: every k-th, or the last ones", source="PKD")
+    normalize: bool = option(True, "bring hidden states to length 1", source="PKD")
     patience_reduction: Literal["mean", "sum"] = option(
         "mean", "over layers and features: mean as in the code, sum as in the paper", source="PKD code"
     )

@@ -100,7 +100,8 @@ def about(plugin: type[Any]) -> str:
 
 def needs(method: type[Method]) -> str:
     """What a method needs beside the student and the labels, in words."""
-    parts = [f"a fine-tuned {role}" if role == "teacher" else role for role in _roles(method)]
+    names = {"teacher": "a fine-tuned teacher", "assistant": "an assistant, distilled from a fine-tuned teacher"}
+    parts = [names.get(role, role) for role in _roles(method)]
     hidden = {"teacher_lr"} if "teacher" in method.uses else set()
     return ", ".join([*parts, *(words for key, words in USES.items() if key in method.uses - hidden)])
 

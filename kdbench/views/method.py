@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, get_args, get_origin
 
+from pydantic.fields import FieldInfo
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -68,18 +69,18 @@ def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Tabl
         extra = field.json_schema_extra
         source = f"; {extra['source']}" if isinstance(extra, dict) and extra.get("source") else ""
         own = [Text(printing.value(changed[key]) if key in changed else "", style="bold")] if changed else []
-        facts = f"{_valid(field.annotation, field.metadata)}{source}"
+        facts = f"{valid_values(field)}{source}"
         text = Text.assemble(f"{field.description or 'no description'}\n", (facts, "dim"))
         table.add_row(Text(key, style="bold"), Text(printing.value(field.default)), *own, text)
     return table
 
 
-def _valid(annotation: Any, metadata: list[Any]) -> str:
+def valid_values(field: FieldInfo) -> str:
     """The choices, or the type and its bounds."""
     bounds = [
-        f"{sign}{getattr(item, key):g}" for item in metadata for key, sign in BOUNDS.items() if hasattr(item, key)
+        f"{sign}{getattr(item, key):g}" for item in field.metadata for key, sign in BOUNDS.items() if hasattr(item, key)
     ]
-    return " ".join([_type(annotation), ", ".join(bounds)]).strip()
+    return " ".join([_type(field.annotation), ", ".join(bounds)]).strip()
 
 
 def _type(annotation: Any) -> str:

@@ -1,0 +1,43 @@
+"""The file that a new method starts from."""
+
+from __future__ import annotations
+
+import keyword
+from importlib.resources import files
+from pathlib import Path
+
+from kdbench.errors import UserError
+from kdbench.files import write_text
+from kdbench.plugins import METHODS
+
+
+def new_method(name: str, folder: Path | None) -> Path:
+    """Write a method that works and passes its checks.
+
+    Args:
+        name: the file's, and so the method's.
+        folder: where; None is the folder of the methods that came with kdbench.
+
+    Raises:
+        UserError: a name that cannot be one or is taken, or a folder that is not there.
+    """
+    if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name != name.lower():
+        raise UserError(f"'{name}' cannot name a method; use small letters, digits and '_', such as my_method.")
+    taken = {*METHODS.all(), *METHODS.broken, *(v for m in METHODS.all().values() for v in m.variants)}
+    if name in taken:
+        raise UserError(f"There is a method '{name}' already; choose another name.")
+    target = (folder or METHODS.folder()) / f"{name}.py"
+    if not target.parent.is_dir():
+        raise UserError(f"There is no folder '{target.parent}'; make it first.")
+    if target.exists():
+        raise UserError(f"{target} exists; choose another name, or remove it first.")
+    write_text(target, text(name))
+    return target
+
+
+def text(name: str) -> str:
+    """The file's text."""
+    words = name.split("_")
+    template = files("kdbench").joinpath("templates/method.py.txt").read_text(encoding="utf-8")
+    title, kind = " ".join(map(str.capitalize, words)), "".join(map(str.capitalize, words))
+    return template.replace("@TITLE@", title).replace("@CLASS@", kind)
