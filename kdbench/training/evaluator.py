@@ -28,6 +28,7 @@ class Evaluator:
         rows = first_rows(setup.roles.train.rows, probe_size, [setup.spec.training.split_seed, 2048])
         self._probe = Part("train", rows)
         self._latest: dict[str, Tensor] = {}  # the student's logits at the last evaluation, by role
+        self._frozen: tuple[nn.Module | None, Tensor | None] = None, None  # a frozen teacher, and its logits
 
     def __call__(self, step: int) -> float:
         """Evaluate after `step` steps; returns the selection metric, a fraction."""
@@ -67,17 +68,20 @@ class Evaluator:
     def _teacher_scores(self, part: Part) -> dict[str, float]:
         return self._measure(self._logits(self._setup.lab.learners["teacher"].module, part), part)
 
-    def _teacher(self) -> nn.Module | None:
+    def _teacher_on_probe(self) -> Tensor | None:
+        """A teacher that does not learn is asked once."""
         lab = self._setup.lab
         if "teacher" in lab.learners:
-            return lab.learners["teacher"].module
-        return next((frozen.module for frozen in lab.frozen_networks.values()), None)
+            return self._logits(lab.learners["teacher"].module, self._probe)
+        module = next((frozen.module for frozen in lab.frozen_networks.values()), None)
+        if module is not self._frozen[0]:
+            self._frozen = module, self._logits(module, self._probe) if module else None
+        return self._frozen[1]
 
     def _gaps(self, step: int) -> None:
-        teacher = self._teacher()
-        if teacher is not None and len(self._probe.rows):
-            student_logits, teacher_logits = (self._logits(m, self._probe) for m in (self._student, teacher))
-            self._series.add(step, "probe", dict(gaps(student_logits, teacher_logits)))
+        teacher = self._teacher_on_probe() if len(self._probe.rows) else None
+        if teacher is not None:
+            self._series.add(step, "probe", dict(gaps(self._logits(self._student, self._probe), teacher)))
 
     def final(self, name: str, *, latest: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What the student scores now, and what it predicts.

@@ -139,6 +139,8 @@ def seed_everything(*parts: object) -> None:
     """Set every generator from `parts`, so that what is drawn next is a function of them alone."""
     sequence = np.random.SeedSequence([int.from_bytes(str(p).encode(), "little") for p in parts])
     seed = int(sequence.generate_state(1, np.uint64)[0])
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for every kind of device, at every call
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
