@@ -3,7 +3,8 @@
 Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 D(T, S) [+ beta of PKD's distance]. For the teacher, with a pilot step
 theta' = theta_s - lambda grad L_S(theta_s, theta_t):   L_T = CE(y^q, S(x^q; theta')), and nothing else.
 Trained: the teacher is fine-tuned first. Then, for each batch, the pilot step of the student, the teacher's update, the
-student's update from the new teacher. Feedback plays the part of the held-out set ("quiz").
+student's update from the new teacher. Feedback plays the part of the held-out set ("quiz"): the student never trains on
+it, the teacher has seen its labels when it was fine-tuned.
 Paper and code: the paper writes KL, the code squares differences of probabilities; the code takes the whole held-out
 set at every step (`held_batches=0`), we take one batch, as LGTM does. Weights and temperature are LGTM's; variant
 `meta_distill_released` has the code's. The second-order gradient is exact without a graph of the pilot step: it is
