@@ -68,7 +68,7 @@ def pearson_distance(a: Tensor, b: Tensor, dim: int, eps: float, smooth: bool = 
 
 def dist(
     target: Tensor, logits: Tensor, beta: float = 2.0, gamma: float = 2.0, temperature: float = 1.0,
-    eps: float = 1e-4, smooth: bool = True,
+    eps: float = 1e-2, smooth: bool = True,
 ) -> Tensor:  # fmt: skip
     """DIST (Huang et al., 2022): tau^2 (beta inter + gamma intra), correlations of rows and of columns."""
     s, t = (logits / temperature).softmax(1), (target / temperature).softmax(1)
@@ -81,8 +81,8 @@ def patience(target: Tensor, states: Tensor, *, normalize: bool = True, reductio
 
     Args:
         normalize: bring every state to length 1 first.
-        reduction: `mean` over batch, layers and features, as in the code; `sum` over layers and features, mean over
-            the batch, as in the paper.
+        reduction: `mean` over batch, layers and features, as in the code; `sum` over layers and features, and mean
+            over the batch, where the paper sums.
     """
     if normalize:
         target, states = (functional.normalize(x, dim=-1) for x in (target, states))

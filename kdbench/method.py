@@ -36,6 +36,8 @@ class Method:
         uses: which fields of the spec it reads beside the basics. What it does not name is None in its spec.
         options_type: the class of its hyperparameters.
         variants: named settings of the options, selectable like a method of their own (title, option values).
+        couples_rows: whether the loss relates the rows of a batch to one another in a way that depends on how many
+            they are (a contrastive loss).
         limits: option values at which the student's loss must be the cross-entropy with the labels (`labels_only`), or
             must not depend on them (`teacher_only`). `kdbench check-method` holds the method to it.
     """
@@ -49,6 +51,7 @@ class Method:
     options_type: ClassVar[type[Options]] = NoOptions
     variants: ClassVar[Mapping[str, tuple[str, Mapping[str, Any]]]] = {}
     limits: ClassVar[Mapping[Limit, Mapping[str, Any]]] = {}
+    couples_rows: ClassVar[bool] = False
 
     def __init__(self, spec: RunSpec, lab: Lab) -> None:
         self.spec = spec

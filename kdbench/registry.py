@@ -80,8 +80,9 @@ class Registry(Generic[T]):
             return known[0]
         if not path.is_file():
             raise UserError(f"There is no file '{path}'; give the name of a {self.what}, or a Python file.")
+        if path.stem in self.all():
+            raise UserError(f"There is a {self.what} '{path.stem}' already; give the file another name.")
         plugin = self._read(path)
-        self.all().pop(path.stem, None)
         self.broken.pop(path.stem, None)
         self._add(path.stem, plugin)
         self.get(path.stem)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import keyword
+import re
 from importlib.resources import files
 from pathlib import Path
 
 from kdbench.errors import UserError
 from kdbench.files import write_text
 from kdbench.plugins import METHODS
+
+NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 def new_method(name: str, folder: Path | None) -> Path:
@@ -21,10 +24,9 @@ def new_method(name: str, folder: Path | None) -> Path:
     Raises:
         UserError: a name that cannot be one or is taken, or a folder that is not there.
     """
-    if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name != name.lower():
+    if not NAME.fullmatch(name) or keyword.iskeyword(name) or name == "all":
         raise UserError(f"'{name}' cannot name a method; use small letters, digits and '_', such as my_method.")
-    taken = {*METHODS.all(), *METHODS.broken, *(v for m in METHODS.all().values() for v in m.variants)}
-    if name in taken:
+    if name in taken():
         raise UserError(f"There is a method '{name}' already; choose another name.")
     target = (folder or METHODS.folder()) / f"{name}.py"
     if not target.parent.is_dir():
@@ -33,6 +35,11 @@ def new_method(name: str, folder: Path | None) -> Path:
         raise UserError(f"{target} exists; choose another name, or remove it first.")
     write_text(target, text(name))
     return target
+
+
+def taken() -> set[str]:
+    """The names that methods and variants have."""
+    return {*METHODS.all(), *METHODS.broken, *(v for m in METHODS.all().values() for v in m.variants)}
 
 
 def text(name: str) -> str:

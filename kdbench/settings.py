@@ -29,7 +29,9 @@ class Training(Options):
     precision: Literal["fp32", "fp32-fast", "bf16"] = option(
         "fp32", "fp32: plain float32; fp32-fast: torch's 'medium' float32 product; bf16: autocast"
     )
-    attention: Literal["eager", "sdpa"] = option("eager", "attention kernel; forward-mode derivatives need eager")
+    attention: Literal["eager", "sdpa"] = option(
+        "eager", "attention kernel; sdpa may draw other dropout masks in forward-mode derivatives than in training"
+    )
 
 
 class Recording(Options):

@@ -26,7 +26,9 @@ class DISTOptions(Options):
     beta: float = option(2.0, "weight of the correlation over the classes of an example", source="DIST", ge=0)
     gamma: float = option(2.0, "weight of the correlation over the examples of a class", source="DIST", ge=0)
     temperature: float = option(1.0, "softens both sides", source="DIST, LGTM Table 5", gt=0)
-    eps: float = option(1e-4, "keeps the correlation's denominator from zero", source="ours; code: 1e-8", gt=0)
+    eps: float = option(
+        1e-2, "a spread of probabilities below it counts as it: bounds the gradient", source="ours; code: 1e-8", gt=0
+    )
     eps_place: Literal["inside", "outside"] = option(
         "inside", "added, squared, to the variances, or to the product of the norms", source="ours; code: outside"
     )

@@ -30,7 +30,9 @@ class DMLOptions(OnlineOptions):
         "eval", "dropout of a network while it is only the other's target", source="LGTM and ProKT code"
     )
     kl_eps: float = option(0.0, "added to probabilities in the divergence", source="DML; code: 1e-8", ge=0)
-    zero_heads: bool = option(False, "both classifiers start at zero", source="DML")
+    zero_heads: bool = option(
+        False, "the student's classifier, and that of a pre-trained teacher, start at zero", source="DML"
+    )
 
 
 class DML(Online):

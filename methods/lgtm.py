@@ -12,7 +12,8 @@ the code. The printed auxiliary loss CE(T, S) has no fixed point at T = S, the c
 code. The printed coefficient is 1, the code's the teacher's learning rate, which makes the influence all but vanish; we
 take 1. Eq. 9 and Eq. 10 do not approximate each other: Eq. 10's gradient is the useful one, exact by forward mode. The
 code's look-ahead is an AdamW step, ours SGD as printed; the code's student sees no labels, ours alpha = 0.6 (Table 5).
-Variants: `lgtm_printed` (all as printed), `lgtm_released` (all as in the code), `lgtm_no_fda` (Table 3).
+Variants: `lgtm_printed` (as printed), `lgtm_released` (as in the code, but for the order of feedback, which is not
+shuffled there), `lgtm_no_fda` (as printed, with the weights of Eq. 9 sample by sample: Table 3).
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class LGTMOptions(OnlineOptions):
     )
     influence_coef: Coefficient = option(
         1.0,
-        "a number, teacher_lr, student_lr (times 1 - student_ce), or match_aux:RATIO of the gradient norms",
+        "a number, teacher_lr, student_lr (the true one: times 1 - student_ce), or match_aux:RATIO of gradient norms",
         source="Eq. 11; code: teacher_lr",
     )
     influence_scale: float = option(1.0, "a further factor of the coefficient", source="code: 1 - teacher_ce")
@@ -80,7 +81,9 @@ class LGTMOptions(OnlineOptions):
     fda_eps_mode: Literal["rel", "abs"] = option("rel", "epsilon / |v|, or epsilon itself", source="code")
     weights_via: Literal["jvp", "loop", "fda"] = option("jvp", "how `weighted` computes w_i", source="Table 3")
     lookahead: Literal["sgd", "adam"] = option("sgd", "the look-ahead step", source="Alg. 1; code: adam")
-    precondition: bool = option(False, "with adam: carry its diagonal derivative into v, which makes it exact")
+    precondition: bool = option(
+        False, "with adam: carry its diagonal derivative into v, which then holds the rate and points the exact way"
+    )
     mode_aux: Mode = option("train", "the teacher's dropout in its auxiliary loss", source="code")
     mode_lookahead: Mode = option("train", "the student's dropout in the look-ahead", source="code")
     mode_val: Mode = option("eval", "the look-ahead student's dropout on feedback", source="code: train")
@@ -114,7 +117,7 @@ class LGTM(Online):
     variants = {
         "lgtm_printed": ("LGTM (as printed)", PRINTED),
         "lgtm_released": ("LGTM (released code)", RELEASED),
-        "lgtm_no_fda": ("LGTM w/o FDA", {"influence": "weighted", "weights_via": "loop", "teacher_kd": "ce_ts"}),
+        "lgtm_no_fda": ("LGTM w/o FDA (as printed)", {**PRINTED, "influence": "weighted", "weights_via": "loop"}),
     }
 
     limits = {
@@ -181,7 +184,8 @@ class LGTM(Online):
         with self.student.mode(o.mode_influence == "train"):
             if o.influence == "weighted":  # Eq. 9
                 weights = self._weights(batch, t.detach(), v)
-                return (weights * soft_cross_entropy_each(t, self.student.target(batch))).mean()
+                s = self.student.target(batch, train=o.mode_influence == "train")
+                return (weights * soft_cross_entropy_each(t, s)).mean()
             if o.influence == "fda":  # Eq. 10
                 eps = self._epsilon(v)
                 plus, minus = displaced(self.student, v, eps, batch)
@@ -240,10 +244,13 @@ class LGTM(Online):
             return sign * o.influence_coef, ratio * abs(o.influence_coef * o.influence_scale)
         if matched:
             wanted = float(o.influence_coef.partition(":")[2])
-            return sign * wanted / ratio.clamp_min(1e-30), torch.tensor(wanted)
+            return sign * wanted / ratio.clamp_min(1e-30), torch.tensor(wanted * abs(o.influence_scale))
+        # With -1 the exact meta-gradient, if both student passes have the same dropout and the influence is of the
+        # student's own objective; a preconditioned v holds the rate already.
+        own_rate = 1.0 if o.precondition and o.lookahead == "adam" else self.student.current_lr
         rates: Mapping[str, float] = {
             "teacher_lr": self.teacher.current_lr,
-            "student_lr": self.student.current_lr * (1 - o.student_ce),  # with -1: the exact meta-gradient
+            "student_lr": own_rate * (1 - o.student_ce),
         }
         rate = rates[o.influence_coef]
         return sign * rate, ratio * rate * o.influence_scale

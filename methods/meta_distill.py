@@ -7,8 +7,9 @@ student's update from the new teacher. Feedback plays the part of the held-out s
 it, the teacher has seen its labels when it was fine-tuned.
 Paper and code: the paper writes KL, the code squares differences of probabilities; the code takes the whole held-out
 set at every step (`held_batches=0`), we take one batch, as LGTM does. Weights and temperature are LGTM's; variant
-`meta_distill_released` has the code's. The second-order gradient is exact without a graph of the pilot step: it is
--lambda grad_t d/d eps L_S(theta_s + eps v, theta_t) at eps = 0 with v = grad L_T at theta', one forward-mode pass.
+`meta_distill_released` has the code's, which also clips both gradients at 1 (`max_grad_norm`). The second-order
+gradient is exact without a graph of the pilot step: it is -lambda grad_t d/d eps L_S(theta_s + eps v, theta_t) at
+eps = 0 with v = grad L_T at theta', one forward-mode pass.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ class MetaDistillOptions(Options):
     mode_pilot: Literal["train", "eval"] = option("train", "the student's dropout in the pilot step", source="code")
 
 
-RELEASED = {"ce_weight": 0.5, "kd_weight": 0.5, "temperature": 5.0, "soft": "probability_mse", "beta": 100.0}
+RELEASED = {
+    "ce_weight": 0.5, "kd_weight": 0.5, "temperature": 5.0, "soft": "probability_mse", "beta": 100.0,
+    "held_batches": 0,
+}  # fmt: skip
 
 
 class MetaDistill(Method):
@@ -65,7 +69,10 @@ class MetaDistill(Method):
     options_type = MetaDistillOptions
     options: MetaDistillOptions
     variants = {"meta_distill_released": ("Meta Distill (released code)", RELEASED)}
-    limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}, "teacher_only": {"ce_weight": 0.0}}
+    limits = {
+        "labels_only": {"ce_weight": 1.0, "kd_weight": 0.0, "beta": 0.0},
+        "teacher_only": {"ce_weight": 0.0, "beta": 0.0},
+    }
 
     @classmethod
     def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
@@ -86,12 +93,13 @@ class MetaDistill(Method):
     def step(self, batch: Batch) -> dict[str, Tensor]:
         held = [self.lab.feedback() for _ in range(self.options.held_batches or self.lab.feedback_batches)]
         gradients = self.meta_gradient(batch, held)
+        length = norm(gradients)  # before they are clipped
         self.teacher.apply(list(gradients.values()))
         with self.teacher.mode(False):
             t = self._teacher_sees(batch).detach()
         loss = self.student_loss(batch.labels, t, self._student_sees(batch))
         self.student.step(loss)
-        return {"loss": loss, "meta_gradient_norm": norm(gradients)}
+        return {"loss": loss, "meta_gradient_norm": length}
 
     def meta_gradient(self, batch: Batch, held: list[Batch]) -> dict[str, Tensor]:
         """d CE(y^q, S(x^q; theta')) / d theta_t, exact."""

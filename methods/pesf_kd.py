@@ -80,7 +80,10 @@ class PESFKD(Method):
     options_type = PESFOptions
     options: PESFOptions
     variants = {"pesf_kd_released": ("PESF-KD (released code)", RELEASED)}
-    limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}, "teacher_only": {"ce_weight": 0.0}}
+    limits = {
+        "labels_only": {"ce_weight": 1.0, "kd_weight": 0.0, "beta": 0.0},
+        "teacher_only": {"ce_weight": 0.0, "beta": 0.0},
+    }
 
     @classmethod
     def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:

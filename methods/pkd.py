@@ -1,10 +1,10 @@
 """PKD: match the teacher's intermediate first-token states as well as its probabilities (Sun et al., 2019).
 
-Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 KL(T_tau || S_tau) + beta || h_s/|h_s| - h_t/|h_t| ||^2, over all
-layers of the student but the last; h is the state of the first token after the layer, not the pooler.
+Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 KL(T_tau || S_tau) + beta mean (h_s/|h_s| - h_t/|h_t|)^2, over all
+layers of the student but the last, and all features; h is the state of the first token after the layer, not the pooler.
 Trained: the student. The teacher is fine-tuned first, then frozen, without dropout.
-Paper and code: the paper sums the squared distance over layers and features, the code takes their mean, and the
-published values of beta belong to the mean, which we follow. The code's KL is a mean over classes too (`reduction`),
+Paper and code: the paper sums the squared distance, the code takes its mean, and the published values of beta belong
+to the mean, which we follow. The code's KL is a mean over classes too (`reduction`),
 its distance is rounded to half precision, and its training data are never shuffled; none of this is followed.
 Weights and temperature are LGTM's. A student of another width needs `projection`, an extension.
 """
@@ -50,7 +50,7 @@ class PKD(KD):
     options: PKDOptions
     limits = {
         "labels_only": {"ce_weight": 1.0, "kd_weight": 0.0, "beta": 0.0},
-        "teacher_only": {"ce_weight": 0.0},
+        "teacher_only": {"ce_weight": 0.0, "beta": 0.0},
     }
 
     @classmethod

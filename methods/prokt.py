@@ -4,9 +4,10 @@ Loss: L_T = teacher_ce CE(y, T) + (1 - teacher_ce) KL(S || T), the student's sid
 L_S = student_ce CE(y, S) + (1 - student_ce) KL(T || S) with the teacher as it is after its update.
 Trained: both networks, from pre-trained weights and classifiers of zeros, one update each a batch, the teacher first. A
 network that is only a target is in eval mode.
-Paper and code: they agree: lambda = 0.4 is 1 - teacher_ce, and the student sees no labels (the released command of LGTM
+Paper and code: they agree; lambda = 0.4 is 1 - teacher_ce, and the student sees no labels (the released command of LGTM
 gives it none either; variant `prokt_lgtm` has LGTM's alpha = 0.6). `dual` is the code's alternative that adapts the
-weight of the divergence. With the same options this is LGTM with its influence off, weight for weight.
+weight of the divergence; the code clips both gradients at 1 (`max_grad_norm`). With the same options and rows this is
+LGTM with its influence off, weight for weight.
 """
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ class RCO(KD):
         anchor = self._anchor_of(self.lab.step)
         if anchor != self.anchor:
             self._meet(anchor)
-        if self.options.restart_schedule and self.lab.step and anchor != self._anchor_of(self.lab.step - 1):
+        is_first = self.lab.step == 0 or anchor != self._anchor_of(self.lab.step - 1)
+        if self.options.restart_schedule and is_first:
             self.student.restart_schedule(self._length(anchor))
         return super().loss(batch)
 

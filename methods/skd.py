@@ -5,14 +5,17 @@ Trained: the student. The teacher is fine-tuned first, then frozen, without drop
 Paper and code: the paper normalises by the length of the logits, its code by their standard deviation (`std`) or by a
 LayerNorm (`layernorm`). Softmax does not see a shift, so two centred logits are worth one sign: with two classes both
 forms of the code have no gradient left, neither from the teacher nor from the labels. We follow the paper, whose sphere
-is not centred and works with two classes, and refuse the code's forms there unless the labels see raw logits.
+is not centred and works with two classes, and refuse the code's forms there unless the labels see raw logits. The
+validation loss that a run records is of raw logits, for every method: the student's lengths are free here, so it tells
+nothing about this one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -33,7 +36,7 @@ class SKDOptions(Options):
     norm: Literal["l2", "std", "layernorm"] = option(
         "l2", "the sphere: length of the logits, their standard deviation, or a LayerNorm", source="SKD; code: others"
     )
-    radius: Literal["batch_mean_teacher"] | float = option(
+    radius: Literal["batch_mean_teacher"] | Annotated[float, Field(gt=0)] = option(
         "batch_mean_teacher", "l2: the teacher's mean length in the batch, or a number", source="SKD"
     )
     multiplier: float = option(2.0, "layernorm: what both sides are multiplied by", source="SKD README", gt=0)

@@ -4,7 +4,7 @@ Loss: of KD, at every hop: L = ce_weight CE(y, S) + kd_weight tau^2 KL(A_tau || 
 Trained: the teacher is fine-tuned, an assistant of intermediate size is distilled from it, the student from the
 assistant alone; a chain of assistants makes more hops. Each hop keeps its best checkpoint on the selection split.
 Paper and code: the code's KL is a mean over classes too (`reduction`). LGTM does not say which assistant it took: the
-presets name one of 8 layers for BERT, and elsewhere it is half as deep again, made of the teacher's lowest layers.
+presets name one of 8 layers for BERT, and elsewhere it has the mean depth of both, made of the teacher's lowest layers.
 Weights and temperature are LGTM's, the same at every hop.
 """
 

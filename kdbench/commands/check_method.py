@@ -25,11 +25,16 @@ def command(method: str, sets: tuple[str, ...], only: str | None) -> int:
     """
     from kdbench import config
     from kdbench.conformance import suite
+    from kdbench.errors import UserError
     from kdbench.plugins import METHODS
     from kdbench.views import findings, printing
 
     is_file = method.endswith(".py") or "/" in method
-    name = METHODS.add_file(Path(method).expanduser()) if is_file else config.owner(method).name
+    variants = {variant for known in METHODS.all().values() for variant in known.variants}
+    if is_file and Path(method).stem in variants:
+        raise UserError(f"A variant is called '{Path(method).stem}' already; give the file another name.")
+    name = METHODS.add_file(Path(method).expanduser()) if is_file else method
+    config.owner(name)  # says which names there are
     chosen = [part.strip() for part in only.split(",")] if only else []
     console = printing.make_console()
     started = time.perf_counter()

@@ -9,24 +9,32 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from kdbench.conformance.trial import Observed, Trial, advance, first, networks, outspoken, weights
+from kdbench.config import owner
+from kdbench.conformance.trial import (
+    NotApplicable,
+    Observed,
+    Trial,
+    advance,
+    difference,
+    first,
+    networks,
+    outspoken,
+    student_gradient,
+    weights,
+)
 from kdbench.method import Limit, Method
-from kdbench.plugins import METHODS
 from kdbench.training.setup import Setup
 
 STEPS = 4
-
-
-class NotApplicable(Exception):
-    """The method has nothing that the check could look at; the message says what."""
 
 
 @dataclass(frozen=True)
 class Training:
     """A few steps: the weights before them by network, what was seen during them, and the run after them."""
 
+    modules: Mapping[str, nn.Module]
     before: Mapping[str, Mapping[str, Tensor]]
     seen: Observed
     after: Setup
@@ -37,14 +45,14 @@ class Bench:
 
     Args:
         folder: where its runs may lie.
-        name: its registered name.
+        name: its name, or a variant's.
         sets: settings, as with `kdbench run --set`.
         file: where it was loaded from, when that is not `methods/`.
     """
 
     def __init__(self, folder: Path, name: str, sets: Mapping[str, Any], file: Path | None = None) -> None:
         self.folder, self.name, self.sets, self.file = folder, name, sets, file
-        self.method: type[Method] = METHODS.get(name)
+        self.method: type[Method] = owner(name)
         self.victim: Popen[str] | None = None  # a process that makes the run and is killed in it, started early
 
     def trial(self, *, classes: int = 2, seed: int = 0, **options: Any) -> Trial:
@@ -53,7 +61,26 @@ class Bench:
 
     def still(self, **options: Any) -> Setup:
         """The run before its first step, its networks made repeatable and outspoken."""
-        return outspoken(self.trial(**options).ready())
+        return self._outspoken(self.trial(**options))
+
+    def _outspoken(self, trial: Trial) -> Setup:
+        return outspoken(trial.ready())
+
+    def of_three_classes(self) -> Setup:
+        """As `still`, on a task with three classes."""
+        return self._outspoken(self.trial(classes=3))
+
+    def same_every_time(self) -> None:
+        """See that the loss draws nothing when there is no dropout.
+
+        Raises:
+            NotApplicable: it does, so two losses cannot be compared.
+        """
+        one, other = self.still(), self.still()
+        batch = one.train.at(0)
+        (a, _), (b, _) = student_gradient(one, batch), student_gradient(other, batch, draw=1)
+        if difference(a, b) > 1e-6:
+            raise NotApplicable("the loss draws random numbers of its own")
 
     def at_limit(self, limit: Limit, **options: Any) -> Setup:
         """The run with the options at which the method says that a limit holds."""
@@ -65,8 +92,9 @@ class Bench:
     def training(self) -> Training:
         """The first steps, as they are made in a real run."""
         setup = self.trial().ready()
-        before = {name: weights(module) for name, module in networks(setup).items()}
-        return Training(before, advance(setup, first(setup, STEPS)), setup)
+        modules = networks(setup)
+        before = {name: weights(module) for name, module in modules.items()}
+        return Training(modules, before, advance(setup, first(setup, STEPS)), setup)
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:

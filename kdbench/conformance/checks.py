@@ -8,12 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from kdbench.conformance.bench import STEPS, Bench, NotApplicable
-from kdbench.conformance.trial import advance, difference, first, networks, rows, student_gradient, weights
+from kdbench.conformance.bench import STEPS, Bench
+from kdbench.conformance.trial import (
+    NotApplicable,
+    advance,
+    difference,
+    first,
+    networks,
+    rows,
+    student_gradient,
+    weights,
+)
 from kdbench.losses import cross_entropy
 
+FAINT = 1e-4  # of the gradient of plain fine-tuning
 NOISE = 1e-3  # relative; sums in another order change our methods by less than 1e-6
 
 
@@ -47,7 +57,8 @@ def check(name: str, meaning: str) -> Callable[[Callable[[Bench], str]], Callabl
 
 @check("start", "Nothing else can be looked at before the method sets up and makes a step.")
 def start(bench: Bench) -> str:
-    return "" if bench.training else "it did nothing"
+    names = list(bench.training.after.lab.learners)
+    return "" if "student" in names else f"no learner is called 'student', only {', '.join(names) or 'none at all'}"
 
 
 @check("options", "Whoever tunes the method reads these texts in `kdbench show` and in the docs.")
@@ -74,32 +85,46 @@ def loss(bench: Bench) -> str:
 
 @check("gradient", "Weights that never move were detached on the way, or are not in the student's loss.")
 def gradient(bench: Bench) -> str:
-    training = bench.training
-    before, after = training.before["student"], weights(training.after.lab.learners["student"].module)
+    before, module = bench.training.before["student"], bench.training.after.lab.learners["student"].module
     # softmax does not see the keys' bias, so its gradient is zero by right
-    still = [name for name in before if torch.equal(before[name], after[name]) and not re.search("key.bias$", name)]
-    trained = [name for name in still if before[name].is_floating_point()]
-    return f"{len(trained)} weights of the student stay as they were, such as {trained[0]}" if trained else ""
+    asked = {name: p for name, p in module.named_parameters() if p.requires_grad and not re.search("key.bias$", name)}
+    still = [name for name, value in asked.items() if torch.equal(before[name], value)]
+    return f"{len(still)} weights of the student are the same after {STEPS} steps, such as {still[0]}" if still else ""
+
+
+@check(
+    "strength", "The loss is all but flat: standardised logits are, with two classes; such a student learns nothing."
+)
+def strength(bench: Bench) -> str:
+    for words, setup in (("two", bench.still()), ("three", bench.of_three_classes())):
+        batch, student = setup.train.at(0), setup.lab.learners["student"]
+        value = cross_entropy(batch.labels, student.logits(batch))
+        plain = torch.autograd.grad(value, student.params, materialize_grads=True)
+        found, _ = student_gradient(setup, batch)
+        share = float(found.norm() / torch.cat([g.flatten() for g in plain]).norm())
+        if share < FAINT:
+            return f"with {words} classes the student's gradient is {share:.1g} of what the labels alone would give"
+    return ""
 
 
 @check("frozen", "A teacher that is meant to stay as it was must not learn, and must answer without dropout.")
 def frozen(bench: Bench) -> str:
     training = bench.training
-    found = training.after.lab.frozen_networks
+    found = {name: m for name, m in training.modules.items() if name not in training.after.lab.learners}
     if not found:
-        raise NotApplicable("the method has no frozen network")
-    for name, network in found.items():
+        raise NotApplicable("every network of the method learns")
+    for name, module in found.items():
         if name in training.seen.frozen_with_dropout:
-            return f"the frozen network '{name}' was asked in train mode, with its dropout on"
-        before, after = training.before[f"frozen {name}"], weights(network.module)
-        if any(not torch.equal(before[key], after[key]) for key in before):
-            return f"the weights of the frozen network '{name}' have changed"
-        if any(p.grad is not None for p in network.module.parameters()):
-            return f"gradients flow into the frozen network '{name}'; detach its outputs"
+            return f"the {name} network was asked in train mode, with its dropout on"
+        after = weights(module)
+        if any(not torch.equal(value, after[key]) for key, value in training.before[name].items()):
+            return f"the weights of the {name} network have changed; one that learns comes from lab.learner"
+        if any(p.grad is not None for p in module.parameters()):
+            return f"gradients flow into the {name} network; detach its outputs"
     return ""
 
 
-@check("trained", "A network that was asked for as a learner, and does not learn, is a frozen one or a mistake.")
+@check("trained", "A network from lab.learner that nothing updates; what does not learn comes from lab.frozen.")
 def trained(bench: Bench) -> str:
     training = bench.training
     learners = {name: learner for name, learner in training.after.lab.learners.items() if name != "student"}
@@ -130,6 +155,7 @@ def modes(bench: Bench) -> str:
 
 @check("batch order", "The loss pairs an example with what belongs to another: logits, labels or states of other rows.")
 def batch_order(bench: Bench) -> str:
+    bench.same_every_time()
     setups = [bench.still() for _ in range(2)]
     for setup in setups:
         advance(setup, first(setup, 1))  # whatever is remembered from one batch to the next
@@ -141,8 +167,13 @@ def batch_order(bench: Bench) -> str:
     return f"the same rows in another order have another gradient, by {_percent(a, b)}" if _apart(a, b) else ""
 
 
-@check("batch mean", "A sum, or a mean of parts, changes the learning rate with the size of the batch.")
+@check(
+    "batch mean", "A sum over the batch changes the learning rate with its size; or set `couples_rows` (see Method)."
+)
 def batch_mean(bench: Bench) -> str:
+    if bench.method.couples_rows:
+        raise NotApplicable("the method says that its loss couples the rows of a batch")
+    bench.same_every_time()
     once, twice = bench.still(), bench.still()
     batch = once.train.at(0)
     doubled = rows(batch, torch.arange(len(batch)).repeat(2))
@@ -155,6 +186,7 @@ def batch_mean(bench: Bench) -> str:
 @check("labels only", "With all weight on the labels the student must get the gradient of plain fine-tuning.")
 def labels_only(bench: Bench) -> str:
     setup = bench.at_limit("labels_only")
+    bench.same_every_time()
     batch, student = setup.train.at(0), setup.lab.learners["student"]
     value = cross_entropy(batch.labels, student.logits(batch))
     wanted = torch.cat([g.flatten() for g in torch.autograd.grad(value, student.params, materialize_grads=True)])
@@ -165,6 +197,7 @@ def labels_only(bench: Bench) -> str:
 @check("teacher only", "With all weight on the teacher the labels must not reach the student.")
 def teacher_only(bench: Bench) -> str:
     setups = [bench.at_limit("teacher_only") for _ in range(2)]
+    bench.same_every_time()
     batch = setups[0].train.at(0)
     other = type(batch)(**{**vars(batch), "labels": (batch.labels + 1) % setups[0].lab.num_labels})
     (a, _), (b, _) = (student_gradient(s, x) for s, x in zip(setups, (batch, other), strict=True))
@@ -192,16 +225,16 @@ def temperature(bench: Bench) -> str:
 def extreme_logits(bench: Bench) -> str:
     setup = bench.still()
     for module in networks(setup).values():
-        if hasattr(module, "classifier"):
-            module.get_parameter("classifier.weight").data.mul_(1e3)
+        if heads := [part for part in module.modules() if isinstance(part, nn.Linear)]:
+            torch.nn.init.normal_(heads[-1].weight, std=1e3)
     seen = advance(setup, first(setup, 2))
     for logs in seen.logs:
         for key, value in logs.items():
             if not torch.isfinite(value).all():
-                return f"with logits of some hundreds {key} is {float(value.detach())}"
+                return f"with logits of some thousands {key} is {float(value.detach())}"
     for name, updates in seen.gradients.items():
         if not all(torch.isfinite(g).all() for gradients in updates for g in gradients):
-            return f"with logits of some hundreds the gradient of '{name}' is not finite"
+            return f"with logits of some thousands the gradient of '{name}' is not finite"
     return ""
 
 
@@ -215,7 +248,7 @@ def batch_of_one(bench: Bench) -> str:
 
 @check("three classes", "A task may have more than two classes.")
 def three_classes(bench: Bench) -> str:
-    setup = bench.trial(classes=3).ready()
+    setup = bench.of_three_classes()
     seen = advance(setup, first(setup, 2))
     bad = [key for logs in seen.logs for key, value in logs.items() if not torch.isfinite(value).all()]
     return f"{bad[0]} is not finite with three classes" if bad else ""

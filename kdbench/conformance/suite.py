@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from kdbench.conformance import checks, whole_runs
-from kdbench.conformance.bench import Bench, NotApplicable
+from kdbench.conformance.bench import Bench
+from kdbench.conformance.trial import NotApplicable
 from kdbench.errors import RunFailure, UserError, unknown
 
 Verdict = Literal["passed", "failed", "not applicable"]
@@ -69,5 +72,12 @@ def _find(check: checks.Check, bench: Bench) -> Finding:
     except RunFailure as failure:
         return Finding(check, "failed", failure.message)
     except Exception as error:
-        return Finding(check, "failed", f"{type(error).__name__}: {error}")
+        return Finding(check, "failed", f"{type(error).__name__}: {error}{_where(error, bench)}")
     return Finding(check, "failed" if text else "passed", text)
+
+
+def _where(error: Exception, bench: Bench) -> str:
+    """The last line of the method's own file that the error passed."""
+    own = inspect.getfile(bench.method)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    return f" ({Path(own).name}, line {lines[-1]})" if lines else ""

@@ -24,11 +24,13 @@ from kdbench.training.runner import execute
 from kdbench.training.setup import Setup, numerics, prepare
 
 CPU = Execution(device="cpu", threads=1)
+PATIENCE = 6  # steps in which the student must learn something
 NOTHING = Recording(probe_size=8, influence_samples=4, influence_points=2)
 SETTINGS: Layer = {
     "preset": "tiny", "student": "tiny-2x32", "teacher": "tiny-3x32", "train_rows": "80", "batch_size": "8",
-    "epochs": "2", "eval_every": "4", "max_grad_norm": "0",
+    "epochs": "2", "eval_every": "4",
 }  # fmt: skip
+PLAIN: Layer = {"max_grad_norm": "0", "precision": "fp32"}  # stronger than what the user sets: gradients are compared
 
 
 def task_with(classes: int) -> str:
@@ -37,6 +39,10 @@ def task_with(classes: int) -> str:
     if not found:
         raise UserError(f"No task has {classes} classes, which the checks need.")
     return found[0][1]
+
+
+class NotApplicable(Exception):
+    """The method has nothing that the check could look at; the message says what."""
 
 
 @dataclass
@@ -53,14 +59,16 @@ class Trial:
 
     Args:
         folder: where it may write.
-        method: its registered name.
+        method: its name, or a variant's.
         sets: settings, as with `kdbench run --set`.
     """
 
     def __init__(self, folder: Path, method: str, sets: Mapping[str, Any], *, classes: int = 2, seed: int = 0) -> None:
-        layer = {**SETTINGS, **sets, "methods": method, "tasks": task_with(classes), "seeds": str(seed)}
+        layer = {**SETTINGS, **sets, **PLAIN, "methods": method, "tasks": task_with(classes), "seeds": str(seed)}
         self.store = Store(folder / "results")
         self.plan = plan.make(assemble(layer, folder))
+        if len(self.plan.cells) != 1:
+            raise UserError("check-method looks at one setting at a time; give one value to each --set.")
         (cell,) = self.plan.cells
         self.spec: RunSpec = self.plan.runs[cell.run]
 
@@ -97,24 +105,28 @@ def outspoken(setup: Setup) -> Setup:
 
 def networks(setup: Setup) -> dict[str, nn.Module]:
     """All networks of the run by name, trained and frozen."""
-    frozen = {f"frozen {name}": network.module for name, network in setup.lab.frozen_networks.items()}
-    return {**{name: learner.module for name, learner in setup.lab.learners.items()}, **frozen}
+    lab = setup.lab
+    found = {name: learner.module for name, learner in lab.learners.items()}
+    found |= {f"frozen {name}": network.module for name, network in lab.frozen_networks.items()}
+    rest = [module for module in lab.loaded if not any(module is known for known in found.values())]
+    return found | {f"loaded {i}": module for i, module in enumerate(rest)}
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
-def advance(setup: Setup, batches: Iterable[Batch]) -> Observed:
-    """Make a step on each of the batches."""
+def advance(setup: Setup, batches: Iterable[Batch], *, start: int = 0, draw: int = 0) -> Observed:
+    """Make a step on each of the batches, the first of them step `start`; `draw` chooses other random numbers."""
     seen = Observed()
+    learners = {name: learner.module for name, learner in setup.lab.learners.items()}
     hooks = [_watch_updates(name, learner, seen) for name, learner in setup.lab.learners.items()]
-    hooks += [_watch_mode(name, frozen.module, seen) for name, frozen in setup.lab.frozen_networks.items()]
+    hooks += [_watch_mode(name, module, seen) for name, module in networks(setup).items() if name not in learners]
     try:
         with numerics(setup.spec, setup.device, CPU.threads):
-            for step, batch in enumerate(batches):
+            for step, batch in enumerate(batches, start):
                 setup.lab.step = step
-                seed_everything(setup.spec.seed, "step", step)
+                seed_everything(setup.spec.seed + draw, "step", step)
                 seen.logs.append(setup.method.step(batch))
     finally:
         for hook in hooks:
@@ -149,11 +161,19 @@ def rows(batch: Batch, order: Tensor) -> Batch:
     return replace(batch, **tensors)
 
 
-def student_gradient(setup: Setup, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The gradient that the student's optimiser gets in one step on `batch` [P], and the loss that is logged."""
-    seen = advance(setup, [batch])
-    (found,) = seen.gradients["student"][:1]
-    return torch.cat([g.flatten() for g in found]), seen.logs[0]["loss"].detach()
+def student_gradient(setup: Setup, batch: Batch, *, draw: int = 0) -> tuple[Tensor, Tensor]:
+    """The gradients that the student's optimiser gets from `batch`, in one piece, and the loss that is logged.
+
+    A method that does not update its student in every step is given the batch a few times.
+
+    Raises:
+        NotApplicable: it does not update the student at all.
+    """
+    for step in range(PATIENCE):
+        seen = advance(setup, [batch], start=step, draw=draw)
+        if updates := seen.gradients.get("student"):
+            return torch.cat([g.flatten() for update in updates for g in update]), seen.logs[0]["loss"].detach()
+    raise NotApplicable(f"the student is not updated in {PATIENCE} steps")
 
 
 def difference(a: Tensor, b: Tensor) -> float:

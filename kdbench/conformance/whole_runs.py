@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from kdbench.conformance.bench import STEPS, Bench, NotApplicable
+from kdbench.conformance.bench import STEPS, Bench
 from kdbench.conformance.checks import check
-from kdbench.conformance.trial import CPU, NOTHING, Trial, advance, first, weights
+from kdbench.conformance.trial import CPU, NOTHING, NotApplicable, Trial, advance, first, weights
 from kdbench.data.splits import assign
 from kdbench.store import Store
 from kdbench.task import Examples
@@ -32,7 +31,7 @@ KILL_AT = 6  # steps; the run has about twenty
 def start_victim(bench: Bench) -> subprocess.Popen[str]:
     """Another process, which makes the run up to a step and then kills itself."""
     arguments = [str(bench.folder), bench.name, str(bench.file or ""), json.dumps(dict(bench.sets))]
-    command = [sys.executable, "-m", "kdbench.conformance.victim", *arguments]
+    command = [sys.executable, "-P", "-m", "kdbench.conformance.victim", *arguments]
     return subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
@@ -69,7 +68,7 @@ def resume(bench: Bench) -> str:
     _, said = victim.communicate(timeout=120)
     trial, store = bench.trial(), killed_store(bench.folder)
     if victim.returncode != -9 or store.run(trial.spec.id).state().status != "interrupted":
-        return f"the run could not be killed at step {KILL_AT}: {said.strip().splitlines()[-1:]}"
+        return f"the run could not be killed at step {KILL_AT}: {' '.join(said.strip().splitlines()[-1:])}"
     trial.complete(store)
     calm, resumed = _done(bench, "calm"), _left(store, trial)
     for name in LEFT:
@@ -78,12 +77,15 @@ def resume(bench: Bench) -> str:
     return ""
 
 
-@check("feedback", "The rows for feedback are taken from those to train on.")
+@check("feedback", "It reserves rows for feedback, trains on so many fewer, and never uses them.")
 def feedback(bench: Bench) -> str:
     if "feedback" not in bench.method.uses:
         raise NotApplicable("the method does not learn from feedback")
-    used = bench.training.after.lab.feedback_used
-    return "" if used else f"it names 'feedback' in `uses`, and took none in {STEPS} steps"
+    setup = bench.trial().ready()
+    advance(setup, first(setup, setup.total_steps))
+    return (
+        "" if setup.lab.feedback_used else f"it names 'feedback' in `uses`, and took none in {setup.total_steps} steps"
+    )
 
 
 @check("splits", "The rows that pick the checkpoint, and those that are reported, are no business of the method's.")
@@ -113,20 +115,28 @@ def _others_scrambled(trial: Trial, store: Store) -> Iterator[None]:
     real = workbench.data(spec.task, spec.data)
     task = workbench.task(spec.task)
     roles = assign(spec, {name: len(split) for name, split in real.splits.items()}, task.report_splits)
-    own = np.concatenate([roles.train.rows, roles.feedback.rows if roles.feedback else roles.train.rows[:0]])
-    made = {
-        name: _scrambled(split, set(own.tolist()) if name == "train" else set(), len(task.labels))
-        for name, split in real.splits.items()
-    }
+    own: dict[str, set[int]] = {}
+    for part in filter(None, (roles.train, roles.feedback)):
+        own.setdefault(part.split, set()).update(part.rows.tolist())
+    made = {name: _scrambled(split, own.get(name, set()), len(task.labels)) for name, split in real.splits.items()}
+    kind = type(task)
+    load = vars(kind).get("load")
     shutil.rmtree(store.cache, ignore_errors=True)
-    workbench._tokens.cache_clear()
-    honest = workbench.data
-    workbench.data = lambda *_: replace(real, splits=made)  # type: ignore[assignment]
     try:
+        kind.load = lambda *_: replace(real, splits=made)  # type: ignore[method-assign]
+        _forget()
         yield
     finally:
-        workbench.data = honest
-        workbench._tokens.cache_clear()
+        if load is None:
+            del kind.load
+        else:
+            kind.load = load  # type: ignore[method-assign]
+        _forget()
+
+
+def _forget() -> None:
+    workbench.data.cache_clear()
+    workbench._tokens.cache_clear()
 
 
 def _scrambled(split: Examples, keep: set[int], classes: int) -> Examples:

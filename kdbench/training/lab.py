@@ -50,6 +50,7 @@ class Lab:
         self.probe_every = 0
         self.learners: dict[str, Learner] = {}
         self.frozen_networks: dict[str, Frozen] = {}
+        self.loaded: list[nn.Module] = []  # what `trained` gave, for those who watch over a method
         self.feedback_used = 0
         self.records: list[tuple[str, list[float]]] = []
         self._sources, self._tokens, self._train, self._feedback = sources, tokens, train, feedback
@@ -88,7 +89,9 @@ class Lab:
             snapshot: a share of its training, as asked for in `needs`; None is its best checkpoint.
         """
         with undisturbed():  # loading may draw numbers, and a resumed run loads at another step
-            return self._sources.trained(self.spec.needs[role], snapshot)
+            module = self._sources.trained(self.spec.needs[role], snapshot)
+        self.loaded = [*self.loaded[-8:], module]
+        return module
 
     def frozen(self, role: str, snapshot: float | None = None) -> Frozen:
         """The student that the needed run `role` left, as a teacher that does not learn."""
@@ -140,7 +143,7 @@ def seed_everything(*parts: object) -> None:
     sequence = np.random.SeedSequence([int.from_bytes(str(p).encode(), "little") for p in parts])
     seed = int(sequence.generate_state(1, np.uint64)[0])
     torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for every kind of device, at every call
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)

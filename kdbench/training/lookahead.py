@@ -55,8 +55,9 @@ def adam_step(learner: Learner, grad: Params) -> tuple[dict[str, Tensor], dict[s
         root = q.sqrt() + eps
         decayed = p.detach() * (1 - learner.current_lr * learner.weight_decay)
         ahead[name] = (decayed - scale * m / root).requires_grad_()
-        bend = m * (1 - beta2) * g / (q.sqrt().clamp_min(1e-38) * root.square())
-        slope[name] = clip * scale * ((1 - beta1) / root - bend)
+        # g / sqrt(q) first: it is at most 32, and 0 for weights that nothing has touched
+        steady = g / q.sqrt().clamp_min(torch.finfo(q.dtype).tiny)
+        slope[name] = clip * scale * ((1 - beta1) / root - (1 - beta2) * steady * m / root.square())
     return ahead, slope
 
 

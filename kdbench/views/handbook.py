@@ -60,7 +60,7 @@ def _method(name: str, method: type[Method]) -> str:
 
 def _section(heading: str, text: str) -> str:
     if heading == "Loss":
-        return f"```text\n{text}\n```\n"
+        return f"**Loss.**\n\n```text\n{text}\n```\n"
     return f"**{HEADINGS.get(heading, heading)}.** {_sentence(text)}\n"
 
 

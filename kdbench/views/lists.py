@@ -22,7 +22,7 @@ from kdbench.views import printing
 USES = {
     "teacher": "a pre-trained teacher, trained along",
     "feedback": "feedback data",
-    "teacher_lr": "a rate for the teacher",
+    "teacher_lr": "the setting teacher_lr",
 }
 
 

@@ -84,6 +84,31 @@ class Mistake:
 
 
 MISTAKES = {
+    "logits worth a sign": Mistake(
+        "strength",
+        OFFLINE,
+        "        return (1",
+        "        s = s / s.std(1, keepdim=True) * t.std(1, keepdim=True)\n        return (1",
+    ),
+    "a frozen teacher with an optimiser": Mistake(
+        "frozen",
+        OFFLINE,
+        "        return (1",
+        "        for p in self.teacher.module.parameters():\n            p.data.mul_(0.99)\n        return (1",
+    ),
+    "one start for all seeds": Mistake(
+        "same seed",
+        OFFLINE,
+        "    def loss(self, batch):\n",
+        "    def loss(self, batch):\n"
+        "        if self.lab.step == 0:\n"
+        "            for p in self.student.params:\n"
+        "                p.data.fill_(0.01)\n"
+        "        for part in self.student.module.modules():\n"
+        "            part.p = 0.0\n"
+        "        same = {k: v[:1] * 0 + 1 for k, v in vars(batch).items() if k != 'role'}\n"
+        "        batch = type(batch)(**same)\n",
+    ),
     "temperature factor dropped": Mistake("temperature", OFFLINE, "w * tau**2 * kl", "w * kl"),
     "teacher not detached": Mistake(
         "detached", ONLINE, "self.teacher.target(batch), self", "self.teacher.logits(batch), self"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kdbench import scaffold
 from kdbench.cli import app
 from kdbench.conformance import suite
 from kdbench.plugins import METHODS
@@ -31,8 +32,8 @@ def verdicts(folder: Path, source: str, *only: str) -> dict[str, suite.Finding]:
     return {f.check.name: f for f in suite.examine(folder / "runs", name, file=file, only=only)}
 
 
-@pytest.mark.parametrize("name", sorted(METHODS.all()))
-def test_our_methods_pass(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(scaffold.taken()))
+def test_our_methods_and_variants_pass(name: str, tmp_path: Path) -> None:
     found = list(suite.examine(tmp_path, name, only=QUICK))
     assert [f"{f.check.name}: {f.text}" for f in found if f.verdict == "failed"] == []
     assert {f.check.name for f in found} == set(QUICK)
@@ -49,8 +50,49 @@ def test_a_mistake_is_caught_by_the_check_that_is_named_for_it(mistake: str, tmp
     check = broken.MISTAKES[mistake].caught_by
     finding = verdicts(tmp_path, broken.write(mistake), check)[check]
     assert finding.verdict == "failed"
-    assert finding.text
     assert finding.check.meaning
+    by_exception = check in ("start", "three classes")
+    assert bool(re.match(r"\w+(Error|Exception|Warning): ", finding.text)) == by_exception, finding.text
+
+
+def test_every_check_has_a_mistake_that_it_catches() -> None:
+    assert {mistake.caught_by for mistake in broken.MISTAKES.values()} == set(suite.names())
+
+
+def test_a_loss_with_noise_is_not_taken_for_a_mistake(tmp_path: Path) -> None:
+    source = broken.OFFLINE.replace("kl(t, s, tau)", "kl(t + torch.randn_like(t), s, tau)")
+    found = verdicts(tmp_path, source.replace("from kdbench.losses", "import torch\nfrom kdbench.losses"), *QUICK)
+    assert found["batch order"].text == "the loss draws random numbers of its own"
+    assert {n for n, f in found.items() if f.verdict == "failed"} == set()
+
+
+def test_a_loss_that_couples_rows_may_say_so(tmp_path: Path) -> None:
+    source = broken.OFFLINE.replace("kl(t, s, tau)", "(torch.pdist(s) - torch.pdist(t)).square().sum()")
+    source = source.replace("from kdbench.losses", "import torch\nfrom kdbench.losses")
+    assert verdicts(tmp_path, source, "batch mean")["batch mean"].verdict == "failed"
+    (tmp_path / "broken_one.py").unlink()
+    METHODS.all().pop("broken_one")
+    source = source.replace('    title = "Good"', '    title = "Good"\n    couples_rows = True')
+    assert verdicts(tmp_path, source, "batch mean")["batch mean"].verdict == "not applicable"
+
+
+def test_a_student_that_learns_in_every_other_step(tmp_path: Path) -> None:
+    source = broken.ONLINE.replace(
+        "        self.student.step(loss * (1 + 0.1 * self.average))",
+        "        if self.lab.step % 2:\n            self.student.step(loss)",
+    )
+    found = verdicts(tmp_path, source, *QUICK)
+    assert [f"{n}: {f.text}" for n, f in found.items() if f.verdict == "failed"] == []
+
+
+def test_settings_that_change_gradients_do_not_raise_an_alarm(tmp_path: Path) -> None:
+    sets = {"max_grad_norm": "1", "precision": "bf16"}
+    for finding in suite.examine(tmp_path, "kd", sets=sets, only=["labels only", "teacher only"]):
+        assert finding.verdict == "passed", finding.text
+    (finding,) = suite.examine(tmp_path, "lgtm", sets={"feedback": "validation"}, only=["splits"])
+    assert finding.verdict == "passed", finding.text
+    (finding,) = suite.examine(tmp_path, "rco", sets={"rco.anchors": "20"}, only=["frozen"])
+    assert finding.verdict == "passed", finding.text
 
 
 def test_a_method_that_does_not_start_is_told_so_and_no_more(tmp_path: Path) -> None:
@@ -78,6 +120,11 @@ def test_bad_input(tmp_path: Path) -> None:
     assert "Unknown method 'kdd'. Did you mean 'kd'?" in refusal("check-method", "kdd")
     assert "There is no file" in refusal("check-method", str(tmp_path / "no.py"))
     assert "Unknown check 'speed'" in refusal("check-method", "kd", "--only", "speed")
+    assert "one setting at a time" in refusal("check-method", "kd", "--set", "temperature=2,4")
+    (tmp_path / "kd.py").write_text(broken.OFFLINE)
+    assert "There is a method 'kd' already" in refusal("check-method", str(tmp_path / "kd.py"))
+    (tmp_path / "lgtm_printed.py").write_text(broken.OFFLINE)
+    assert "A variant is called 'lgtm_printed' already" in refusal("check-method", str(tmp_path / "lgtm_printed.py"))
     assert "norm=std turns two logits into a sign" in refusal("check-method", "skd", "--set", "skd.norm=std")
     (tmp_path / "bad.py").write_text("import nothing_of_this_name\n")
     assert "does not load: ModuleNotFoundError" in refusal("check-method", str(tmp_path / "bad.py"))

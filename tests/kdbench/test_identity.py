@@ -68,5 +68,5 @@ def test_data_and_models_count_by_content_not_by_folder(tmp_path: Path) -> None:
 
 
 def test_a_variant_is_its_options(tmp_path: Path) -> None:
-    spelled = ["lgtm.influence=weighted", "lgtm.weights_via=loop", "lgtm.teacher_kd=ce_ts"]
-    assert run_id(tmp_path, methods="lgtm_no_fda") == run_id(tmp_path, *spelled)
+    spelled = ["ce_weight=0.6", "kd_weight=0.4"]
+    assert run_id(tmp_path, methods="dml_lgtm") == run_id(tmp_path, *spelled, methods="dml")

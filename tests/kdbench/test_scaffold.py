@@ -52,7 +52,7 @@ def test_in_the_methods_folder_it_is_found_at_once(tmp_path: Path, monkeypatch: 
 
 
 def test_bad_names(tmp_path: Path) -> None:
-    for name in ("My-Method", "2kd", "class", "a b", "../kd", ""):
+    for name in ("My-Method", "2kd", "class", "a b", "../kd", "", "_", "_2x", "a__b", "all"):
         assert "cannot name a method" in refusal("new-method", name, "--folder", str(tmp_path))
     for name in ("kd", "lgtm_printed"):
         assert "There is a method" in refusal("new-method", name, "--folder", str(tmp_path))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from kdbench.losses import cross_entropy
-from kdbench.training.lookahead import derivative_along, forward_derivative, gradient
+from kdbench.training.lookahead import gradient
 from methods.meta_distill import MetaDistill
 from tests.methods import golden
 from tests.methods.test_lgtm_golden import close
@@ -85,9 +85,25 @@ def test_the_influence_of_every_objective(loss: str, kd_loss: str) -> None:
     close(found, gradient(along, method.teacher.named_params()), 1e-8)
 
 
-def test_both_methods_share_one_forward_derivative() -> None:
-    from methods import lgtm, meta_distill
-
-    for method in (lgtm, meta_distill):
-        assert method.forward_derivative is forward_derivative
-        assert method.derivative_along is derivative_along
+def test_the_exact_meta_gradient_through_adam() -> None:
+    """With the preconditioned direction and the coefficient `student_lr`, against second order."""
+    student, teacher = golden.bert("student", torch.float64), golden.bert("teacher", torch.float64)
+    options = {"lookahead": "adam", "precondition": True, "influence_coef": "student_lr", "mode_lookahead": "eval"}
+    method = golden.lgtm(student, teacher, 0.01, **options)
+    batch, feedback = golden.tokens("batch"), golden.tokens("val_batch")
+    learner, params = method.student, method.student.named_params()
+    for _ in range(3):  # moments that are not zero
+        learner.step(cross_entropy(batch.labels, learner.logits(batch)))
+    s, t = method._forward(batch)
+    term = method.influence(batch, t, method.direction(batch, feedback, s, t))
+    coefficient, _ = method._coefficient(torch.zeros(()), term)
+    found = gradient(coefficient * term, method.teacher.named_params(), keep_graph=True)
+    slopes = torch.autograd.grad(method._student_loss(batch, t, s), list(params.values()), create_graph=True)
+    step, eps, ahead = learner.updates + 1, learner.adam_eps, {}
+    scale = learner.current_lr * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)
+    for (name, p), g in zip(params.items(), slopes, strict=True):
+        state = learner.optimizer.state[p]
+        m, q = 0.9 * state["exp_avg"] + 0.1 * g, 0.999 * state["exp_avg_sq"] + 0.001 * g.square()
+        ahead[name] = p - scale * m / ((q + 1e-40).sqrt() + eps)
+    loss = cross_entropy(feedback.labels, learner.logits_at(ahead, feedback))
+    close(found, gradient(loss, method.teacher.named_params()), 1e-6)
