@@ -43,6 +43,7 @@ class Invocation(Options):
     tasks: str | list[str] = option("glue", "tasks to run")
     seeds: str | int | list[int] = option("0", "seeds to run")
     results: str = option("results", "the results folder")
+    devices: str | list[str] = option("", "devices to share out among the jobs, such as cuda:0,cuda:1")
 
 
 GROUPS: tuple[type[Options], ...] = (Study, Training, Recording, Execution, Invocation)

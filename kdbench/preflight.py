@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kdbench.errors import UserError
 from kdbench.plan import Plan
 from kdbench.plugins import METHODS
@@ -10,7 +12,7 @@ from kdbench.spec import ModelRef, RunSpec
 from kdbench.training import workbench
 
 
-def check(plan: Plan, execution: Execution) -> list[str]:
+def check(plan: Plan, executions: Sequence[Execution]) -> list[str]:
     """Look at the device, fetch models and data that the user asked for, and see that networks fit each other.
 
     Returns:
@@ -19,7 +21,8 @@ def check(plan: Plan, execution: Execution) -> list[str]:
     Raises:
         UserError: one sentence about the first thing that cannot work.
     """
-    _check_device(execution.device)
+    for name in dict.fromkeys(execution.device for execution in executions):
+        _check_device(name)
     short: dict[str, None] = {}
     for spec in plan.runs.values():
         data = workbench.data(spec.task, spec.data)

@@ -11,7 +11,7 @@ class Watcher(Protocol):
     def started(self, run_id: str, step: int, total: int) -> None:
         """A run begins, or goes on at `step`."""
 
-    def stepped(self, step: int, loss: float | None, score: float | None) -> None:
+    def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
         """A step is finished; `score` is the last one on the selection split, in per cent."""
 
 
@@ -20,4 +20,4 @@ class Silent:
 
     def started(self, run_id: str, step: int, total: int) -> None: ...
 
-    def stepped(self, step: int, loss: float | None, score: float | None) -> None: ...
+    def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None: ...

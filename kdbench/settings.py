@@ -49,5 +49,6 @@ class Execution(Options):
     """
 
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    jobs: int = option(1, "runs at once on this machine, each on its share of the cores", ge=1, le=256)
     threads: int = option(0, "CPU threads; 0 leaves it to torch; keep it when resuming bit for bit", ge=0)
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints", ge=0)

@@ -12,8 +12,10 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from kdbench.config import Config
     from kdbench.plan import Plan
-    from kdbench.serial import Outcome
+    from kdbench.schedule import Outcome
+    from kdbench.settings import Recording
     from kdbench.store import Store
 
 
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 )
 @click.option("--selection", help="What picks checkpoints and grid points: train:F (default train:0.1) or validation.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@click.option("--jobs", metavar="N", help="Runs at once, each on its share of the cores (default: 1).")
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
+@click.option("--devices", metavar="DEVICE,...", help="One run at once on each of them, such as cuda:0,cuda:1.")
 @click.option("--precision", help="fp32, fp32-fast or bf16.")
 @click.option("--offline", is_flag=True, help="Never ask the network, not even for hub models or data.")
 @click.option("--dry-run", is_flag=True, help="Show the graph of runs and stop.")
@@ -44,27 +48,35 @@ def command(sets: tuple[str, ...], dry_run: bool, offline: bool, **given: Any) -
         _go_offline()
     plan, config = _plan(sets, given)
     from kdbench.config import Invocation
-    from kdbench.settings import Execution, Recording
+    from kdbench.settings import Recording
     from kdbench.store import Store
 
-    execution, recording = config.group(Execution), config.group(Recording)
+    recording = config.group(Recording)
     folder = Path(config.group(Invocation).results).expanduser()
     console = _console()
     if dry_run:
         _dry_run(plan, Store(folder, create=False), console)
         return 0
-    from kdbench import preflight
+    from kdbench import pool, preflight
 
-    for remark in preflight.check(plan, execution):
+    for remark in preflight.check(plan, pool.executions(config)):
         console.print(remark, highlight=False)
     store = Store(folder)
     _remember(plan, store)
+    return _close(plan, store, _train(plan, store, config, recording, console), console)
+
+
+def _train(plan: Plan, store: Store, config: Config, recording: Recording, console: Console) -> Outcome:
+    """In this process, or in several at once."""
+    from kdbench import pool
     from kdbench.serial import run_all
     from kdbench.views.boards import board_for
 
+    executions = pool.executions(config)
     with board_for(plan, console) as board:
-        outcome = run_all(plan, store, execution, recording, board)
-    return _close(plan, store, outcome, console)
+        if len(executions) == 1:
+            return run_all(plan, store, executions[0], recording, board)
+        return pool.run_pool(plan, store, executions, recording, board)
 
 
 def _go_offline() -> None:

@@ -73,7 +73,7 @@ class Trial:
         self.spec: RunSpec = self.plan.runs[cell.run]
 
     def train_needs(self) -> None:
-        preflight.check(self.plan, CPU)
+        preflight.check(self.plan, [CPU])
         for spec in self.plan.runs.values():
             if spec.id != self.spec.id:
                 execute(spec, self.store, CPU, NOTHING)

@@ -134,7 +134,7 @@ class _Run:
         if due:
             self._evaluate(done)
         self._snapshots(done)
-        self.watcher.stepped(done, self.loss, self.score)
+        self.watcher.stepped(self.spec.id, done, self.loss, self.score)
         self._tell()
         self._checkpoint_if_due()
 

@@ -7,7 +7,15 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from kdbench.plan import Plan
 
@@ -29,9 +37,11 @@ class Lines:
 
     def __init__(self, runs: int, console: Console) -> None:
         self.runs, self.console = runs, console
-        self.count = 0
-        self._run, self._total = "", 0
-        self._begun = self._last = time.monotonic()
+        self._number: dict[str, int] = {}
+        self._begun: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+        self._total: dict[str, int] = {}
+        self._score: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -41,33 +51,36 @@ class Lines:
     ) -> None:
         return None
 
-    def _say(self, text: str) -> None:
-        self.console.print(f"[{self.count}/{self.runs}] {text}", markup=False, highlight=False, soft_wrap=True)
+    def _say(self, run_id: str, text: str) -> None:
+        number = self._number.setdefault(run_id, len(self._number) + 1)
+        self.console.print(f"[{number}/{self.runs}] {run_id}: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def started(self, run_id: str, step: int, total: int) -> None:
-        self.count += 1
-        self._run, self._total, self._score = run_id, total, ""
-        self._begun = self._last = time.monotonic()
-        self._say(f"{run_id}: {f'going on at step {step}' if step else 'starting'}, {total} steps")
+        self._total[run_id], self._score[run_id] = total, ""
+        self._begun[run_id] = self._last[run_id] = time.monotonic()
+        self._say(run_id, f"{f'going on at step {step}' if step else 'starting'}, {total} steps")
 
-    def stepped(self, step: int, loss: float | None, score: float | None) -> None:
-        self._score = _numbers(loss, score)
+    def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
+        self._score[run_id] = _numbers(loss, score)
         now = time.monotonic()
-        if now - self._last >= LINE_SECONDS:
-            self._last = now
-            self._say(f"{self._run}: step {step}/{self._total}  {self._score}")
+        if now - self._last[run_id] >= LINE_SECONDS:
+            self._last[run_id] = now
+            self._say(run_id, f"step {step}/{self._total[run_id]}  {self._score[run_id]}")
 
     def skipped(self, run_id: str, why: str) -> None:
-        self.count += 1
-        self._say(f"{run_id}: {why}")
+        self._say(run_id, why)
+
+    def paused(self, run_id: str, why: str) -> None:
+        self._say(run_id, why)
 
     def finished(self, run_id: str, problem: str) -> None:
-        seconds = time.monotonic() - self._begun
-        self._say(f"{run_id}: " + (f"FAILED, {problem}" if problem else f"done in {seconds:.1f} s  {self._score}"))
+        seconds = time.monotonic() - self._begun.get(run_id, time.monotonic())
+        done = f"done in {seconds:.1f} s  {self._score.get(run_id, '')}"
+        self._say(run_id, f"FAILED, {problem}" if problem else done)
 
 
 class Bars:
-    """Two bars: the sweep, and the run at hand with its loss, its score and the time left."""
+    """A bar for the sweep, and one for each run at hand with its loss, its score and the time left."""
 
     def __init__(self, runs: int, console: Console) -> None:
         self._progress = Progress(
@@ -76,8 +89,10 @@ class Bars:
             console=console, refresh_per_second=5,
         )  # fmt: skip
         self._sweep = self._progress.add_task("[bold]all runs", total=runs, numbers="")
-        self._run = self._progress.add_task("", total=None, numbers="")
-        self._before, self._total = 0, 1
+        self._tasks: dict[str, TaskID] = {}
+        self._share: dict[str, float] = {}
+        self._total: dict[str, int] = {}
+        self._settled = 0
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -86,27 +101,45 @@ class Bars:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.remove_task(self._run)
+        for run_id in list(self._tasks):
+            self._drop(run_id)
         self._progress.stop()
 
     def started(self, run_id: str, step: int, total: int) -> None:
-        self._total = max(1, total)
-        self._progress.reset(self._run, total=total, description=run_id.rpartition("-")[0], numbers="", completed=step)
+        self._drop(run_id)
+        name = run_id.rpartition("-")[0]
+        self._tasks[run_id] = self._progress.add_task(name, total=total, completed=step, numbers="")
+        self._total[run_id] = max(1, total)
 
-    def stepped(self, step: int, loss: float | None, score: float | None) -> None:
-        self._progress.update(self._run, completed=step, numbers=_numbers(loss, score))
-        self._progress.update(self._sweep, completed=self._before + step / self._total)
+    def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
+        self._progress.update(self._tasks[run_id], completed=step, numbers=_numbers(loss, score))
+        self._share[run_id] = step / self._total[run_id]
+        self._show()
 
     def skipped(self, run_id: str, why: str) -> None:
         if why != "done":
             self._progress.console.print(f"{run_id}: {why}", markup=False)
-        self._advance()
+        self._settle(run_id)
+
+    def paused(self, run_id: str, why: str) -> None:
+        self._progress.console.print(f"{run_id}: {why}", markup=False)
+        self._drop(run_id)
 
     def finished(self, run_id: str, problem: str) -> None:
         if problem:
             self._progress.console.print(f"{run_id}: FAILED, {problem}", markup=False)
-        self._advance()
+        self._settle(run_id)
 
-    def _advance(self) -> None:
-        self._before += 1
-        self._progress.update(self._sweep, completed=self._before)
+    def _settle(self, run_id: str) -> None:
+        self._drop(run_id)
+        self._settled += 1
+        self._show()
+
+    def _drop(self, run_id: str) -> None:
+        """Take the run's bar away."""
+        self._share.pop(run_id, None)
+        if run_id in self._tasks:
+            self._progress.remove_task(self._tasks.pop(run_id))
+
+    def _show(self) -> None:
+        self._progress.update(self._sweep, completed=self._settled + sum(self._share.values()))

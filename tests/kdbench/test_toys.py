@@ -115,4 +115,4 @@ def test_a_needed_run_with_default_options_is_the_run_that_a_user_would_ask_for(
 def test_a_misfit_is_refused_before_training(tmp_path: Path) -> None:
     made = plan(tmp_path, "teacher=tiny-2x64", methods="hidden")
     with pytest.raises(UserError, match="Method 'hidden' cannot teach tiny-2x32 on rte: hidden sizes 32 and 64 differ"):
-        preflight.check(made, CPU)
+        preflight.check(made, [CPU])

@@ -43,7 +43,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 def refused(tmp_path: Path, *sets: str, **given: Any) -> str:
     with pytest.raises(UserError) as caught:
-        preflight.check(plan(tmp_path, *sets, **given), CPU)
+        preflight.check(plan(tmp_path, *sets, **given), [CPU])
     return str(caught.value)
 
 
@@ -166,8 +166,8 @@ def test_pkd_with_a_projection_takes_a_narrower_student(tmp_path: Path) -> None:
 def test_skd_refuses_its_degenerate_forms_on_two_classes(norm: str, tmp_path: Path) -> None:
     said = refused(tmp_path, f"skd.norm={norm}", methods="skd")
     assert f"Method 'skd' cannot teach tiny-2x32 on rte: norm={norm} turns two logits into a sign" in said
-    preflight.check(plan(tmp_path, f"skd.norm={norm}", "skd.ce_on=raw", methods="skd"), CPU)
-    preflight.check(plan(tmp_path, f"skd.norm={norm}", methods="skd", tasks="mnli"), CPU)
+    preflight.check(plan(tmp_path, f"skd.norm={norm}", "skd.ce_on=raw", methods="skd"), [CPU])
+    preflight.check(plan(tmp_path, f"skd.norm={norm}", methods="skd", tasks="mnli"), [CPU])
 
 
 def test_skd_teaches_two_classes(tmp_path: Path) -> None:

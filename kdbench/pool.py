@@ -1,0 +1,226 @@
+"""The executor of this machine: several runs at once, each in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+from kdbench.config import Config, Invocation
+from kdbench.errors import RunFailure, Stopped
+from kdbench.plan import Plan
+from kdbench.schedule import Board, Outcome, Schedule
+from kdbench.serial import stop_flag
+from kdbench.settings import Execution, Recording
+from kdbench.spec import RunSpec
+from kdbench.store import Store
+
+TELL_SECONDS = 0.2  # between two messages about one run's steps
+LOOK_SECONDS = 0.5  # between two looks at whether somebody asked to stop
+RETRIES = 2  # of a run whose process was killed
+
+
+@dataclass
+class Worker:
+    """A process that trains what it is sent, one run after the other, on its share of the machine."""
+
+    process: Any
+    pipe: Connection
+    execution: Execution
+    run_id: str | None = None
+
+
+def executions(config: Config) -> list[Execution]:
+    """The settings of each of the runs that go on at once: the listed devices in turn, an equal part of the cores."""
+    common: Execution = config.group(Execution)
+    given = config.group(Invocation).devices
+    devices = [part.strip() for part in (given.split(",") if isinstance(given, str) else given) if part.strip()]
+    jobs = max(common.jobs, len(devices))
+    threads = common.threads or (max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else 0)
+    names = [devices[i % len(devices)] if devices else common.device for i in range(jobs)]
+    return [common.model_copy(update={"device": name, "threads": threads}) for name in names]
+
+
+def run_pool(plan: Plan, store: Store, executions: Sequence[Execution], recording: Recording, board: Board) -> Outcome:
+    """Train what is not done, as many runs at once as there are `executions`, each after the runs that it needs.
+
+    A process that is killed costs its run nothing but time: the run goes on in another one, twice at most.
+    """
+    schedule = Schedule(plan, store, board)
+    with stop_flag() as should_stop:
+        pool = _Pool(plan, store, recording, board, schedule)
+        try:
+            pool.open(executions)
+            while pool.hand_out(stopping=should_stop()):
+                if should_stop():
+                    pool.ask_to_stop()
+                pool.listen()
+        finally:
+            pool.close()
+    return schedule.outcome
+
+
+class _Pool:
+    def __init__(self, plan: Plan, store: Store, recording: Recording, board: Board, schedule: Schedule) -> None:
+        self.plan, self.store, self.recording, self.board, self.schedule = plan, store, recording, board, schedule
+        self.workers: list[Worker] = []
+        self.killed: dict[str, int] = {}
+        self._asked = False
+
+    def open(self, executions: Sequence[Execution]) -> None:
+        if not self.schedule.is_over:
+            self.workers = [self._start(execution) for execution in executions]
+
+    def _start(self, execution: Execution) -> Worker:
+        # a fresh interpreter: torch's threads and a GPU's context do not survive a fork
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        arguments = (theirs, str(self.store.root), execution.model_dump(), self.recording.model_dump())
+        process = context.Process(target=work, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        return Worker(process, ours, execution)
+
+    def hand_out(self, *, stopping: bool) -> bool:
+        """Give idle workers something to do; False when there is nothing left to wait for."""
+        for worker in self.workers if not stopping else ():
+            if worker.run_id is None and (run_id := self.schedule.take()) is not None:
+                worker.run_id = run_id
+                with suppress(BrokenPipeError):  # its death is noticed in `listen`
+                    worker.pipe.send(self.plan.runs[run_id].model_dump(mode="json"))
+        if stopping:
+            self.schedule.outcome.stopped = True
+        return any(worker.run_id for worker in self.workers)
+
+    def ask_to_stop(self) -> None:
+        """Every run writes a checkpoint and ends."""
+        if not self._asked:
+            self._asked = True
+            for worker in self.workers:
+                worker.process.terminate()
+
+    def listen(self) -> None:
+        """Hear what the workers have to say, and which of them are gone."""
+        heard = wait([worker.pipe for worker in self.workers], timeout=LOOK_SECONDS)
+        for i, worker in enumerate(self.workers):
+            if worker.pipe not in heard:
+                continue
+            try:
+                kind, *values = worker.pipe.recv()
+            except (EOFError, OSError):
+                self._replace(i, worker)
+            else:
+                self._heard(worker, kind, values)
+
+    def _heard(self, worker: Worker, kind: str, values: list[Any]) -> None:
+        if kind in ("started", "stepped"):
+            getattr(self.board, kind)(*values)
+            return
+        assert worker.run_id is not None
+        run_id, worker.run_id = worker.run_id, None
+        getattr(self.schedule, kind)(run_id, *values)
+
+    def _replace(self, place: int, worker: Worker) -> None:
+        """The process is gone: its run is tried again, in a new one."""
+        worker.process.join()
+        run_id, worker.run_id = worker.run_id, None
+        if run_id is not None:
+            self._lost(run_id, worker.process.exitcode)
+        worker.pipe.close()
+        self.workers[place] = self._start(worker.execution)
+
+    def _lost(self, run_id: str, code: int | None) -> None:
+        how = f"its process was ended by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        if self._asked:
+            self.schedule.interrupted(run_id)
+            return
+        self.killed[run_id] = self.killed.get(run_id, 0) + 1
+        if self.killed[run_id] > RETRIES:
+            why = f"killed: {how}, {self.killed[run_id]} times (signal 9 is often a lack of memory)"
+            self.store.run(run_id).set_state("failed", kind="killed", message=why)
+            self.schedule.failed(run_id, why)
+        else:
+            self.schedule.again(run_id, f"{how}; it goes on in another")
+
+    def close(self) -> None:
+        for worker in self.workers:
+            with suppress(OSError):
+                worker.pipe.send(None)
+            worker.pipe.close()
+        for worker in self.workers:
+            worker.process.join(timeout=10)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+
+class _Teller:
+    """The watcher of a worker: sends on what the runner tells, not too often.
+
+    Args:
+        asked: gets a number when nobody listens any more, so that the run stops at its next step.
+    """
+
+    def __init__(self, pipe: Connection, asked: list[int]) -> None:
+        self.pipe, self.asked = pipe, asked
+        self._last = 0.0
+
+    def _send(self, *message: Any) -> None:
+        try:
+            self.pipe.send(message)
+        except OSError:
+            self.asked.append(0)
+
+    def started(self, run_id: str, step: int, total: int) -> None:
+        self._send("started", run_id, step, total)
+
+    def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
+        now = time.monotonic()
+        if now - self._last >= TELL_SECONDS:
+            self._last = now
+            self._send("stepped", run_id, step, loss, score)
+
+
+def work(pipe: Connection, root: str, execution: dict[str, Any], recording: dict[str, Any]) -> None:
+    """The life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    store = Store(Path(root))
+    while not asked:
+        try:
+            given = pipe.recv()
+        except (EOFError, InterruptedError):
+            return
+        if given is None:
+            return
+        with suppress(BrokenPipeError):  # the parent is gone; what was done is on the disk
+            pipe.send(_train(RunSpec.model_validate(given), store, execution, recording, pipe, asked))
+
+
+def _train(
+    spec: RunSpec, store: Store, execution: dict[str, Any], recording: dict[str, Any], pipe: Connection,
+    asked: list[int],
+) -> tuple[str, ...]:  # fmt: skip
+    """Train one run; returns the name of what to tell the schedule, and its arguments."""
+    from kdbench.training.runner import execute
+
+    try:
+        settings = Execution.model_validate(execution), Recording.model_validate(recording)
+        execute(spec, store, *settings, _Teller(pipe, asked), lambda: bool(asked))
+    except Stopped:
+        return ("interrupted",)
+    except Timeout:
+        return ("elsewhere",)
+    except RunFailure as failure:
+        return "failed", f"{failure.kind}: {failure.message}"
+    return ("trained",)

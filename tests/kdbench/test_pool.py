@@ -1,0 +1,146 @@
+"""Several runs at once: the same bytes as one after the other, whatever happens to the processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from kdbench import pool
+from kdbench.config import assemble, parse_sets
+from kdbench.plan import Plan
+from kdbench.schedule import Outcome
+from kdbench.settings import Execution
+from kdbench.store import Store
+from tests.kdbench.bench import CPU, FEW, contents, plan, refusal, start, train
+
+
+class Notes:
+    """A board that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, ...]] = []
+        self.running: set[str] = set()
+        self.at_once = 0
+
+    def started(self, run_id: str, step: int, total: int) -> None:
+        self.said.append(("started", run_id, str(step)))
+        self.running.add(run_id)
+        self.at_once = max(self.at_once, len(self.running))
+
+    def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
+        self.said.append(("stepped", run_id))
+
+    def skipped(self, run_id: str, why: str) -> None:
+        self.said.append(("skipped", run_id, why))
+
+    def paused(self, run_id: str, why: str) -> None:
+        self.said.append(("paused", run_id, why))
+        self.running.discard(run_id)
+
+    def finished(self, run_id: str, problem: str) -> None:
+        self.said.append(("finished", run_id, problem))
+        self.running.discard(run_id)
+
+
+def at_once(made: Plan, store: Store, notes: Notes, jobs: int = 2) -> Outcome:
+    return pool.run_pool(made, store, [CPU] * jobs, FEW, notes)
+
+
+def test_it_leaves_the_bytes_of_one_after_the_other(tmp_path: Path) -> None:
+    made = plan(tmp_path, methods="kd,takd,rco,lgtm", tasks="rte,mnli")
+    calm, store, notes = Store(tmp_path / "calm"), Store(tmp_path / "r"), Notes()
+    train(made, calm)
+    outcome = at_once(made, store, notes)
+    assert sorted(outcome.trained) == sorted(made.runs)
+    assert outcome == Outcome(trained=outcome.trained)
+    assert notes.at_once == 2
+    for run in made.runs:
+        assert contents(store, run) == contents(calm, run)
+    again = at_once(made, store, Notes())
+    assert again.done == list(made.runs)
+
+
+def test_a_run_waits_for_what_it_needs(tmp_path: Path) -> None:
+    made, notes = plan(tmp_path, methods="takd,kd"), Notes()
+    at_once(made, Store(tmp_path / "r"), notes, jobs=3)
+    order = [(kind, run) for kind, run, *_ in notes.said if kind in ("started", "finished")]
+    for run, spec in made.runs.items():
+        for parent in spec.needs.values():
+            assert order.index(("finished", parent)) < order.index(("started", run))
+
+
+class Killer(Notes):
+    """Kills the process of the first run that makes a step, as often as it may."""
+
+    def __init__(self, store: Store, times: int) -> None:
+        super().__init__()
+        self.store, self.left = store, times
+
+    def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
+        super().stepped(run_id, step, loss, score)
+        if self.left:
+            self.left -= 1
+            os.kill(self.store.run(run_id).state().pid, signal.SIGKILL)
+
+
+def test_a_killed_process_costs_its_run_nothing_but_time(tmp_path: Path) -> None:
+    made = plan(tmp_path, "epochs=6", methods="finetune", tasks="rte,mnli")
+    calm, store = Store(tmp_path / "calm"), Store(tmp_path / "r")
+    train(made, calm)
+    notes = Killer(store, 2)
+    outcome = at_once(made, store, notes)
+    assert sorted(outcome.trained) == sorted(made.runs)
+    assert [kind for kind, *_ in notes.said].count("paused") == 2
+    for run in made.runs:
+        assert contents(store, run) == contents(calm, run)
+
+
+def test_a_run_that_is_killed_again_and_again_fails_and_holds_back_its_own(tmp_path: Path) -> None:
+    made = plan(tmp_path, "epochs=6", methods="kd")
+    store = Store(tmp_path / "r")
+    outcome = at_once(made, store, Killer(store, 3))
+    teacher, student = made.runs
+    assert "killed: its process was ended by signal 9, 3 times" in outcome.failed[teacher]
+    assert outcome.blocked == {student: teacher}
+    assert store.run(teacher).state().kind == "killed"
+
+
+def test_ctrl_c_stops_all_of_them_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    args = ["run", "--methods", "finetune", "--tasks", "rte,mnli", "--jobs", "2"]
+    args += ["--set", "epochs=60", "--set", "train_rows=200"]
+    process = start(tmp_path, *args)
+    store = Store(tmp_path / "results", create=False)
+    while len([1 for run in store.runs() if run.state().step]) < 2 and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "The same command goes on where it stopped" in output
+    assert "Traceback" not in output
+    assert [run.state().status for run in store.runs()] == ["interrupted"] * 2
+    assert all(run.checkpoint.exists() for run in store.runs())
+
+
+def executions(folder: Path, *sets: str, **given: str) -> list[Execution]:
+    return pool.executions(assemble({**parse_sets(sets), **given}, folder))
+
+
+def test_every_job_has_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    one = executions(tmp_path, "threads=0")
+    assert [(e.device, e.threads) for e in one] == [("auto", 0)]
+    assert [e.threads for e in executions(tmp_path, "threads=0", "jobs=3")] == [2, 2, 2]
+    two = executions(tmp_path, "threads=0", "jobs=3", devices="cuda:0,cuda:1")
+    assert [e.device for e in two] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert len(executions(tmp_path, devices="cuda:0,cuda:1")) == 2
+
+
+def test_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "jobs='0' is not valid" in refusal("run", "--methods", "kd", "--jobs", "0")
+    assert "--device cuda:7" in refusal("run", "--methods", "kd", "--devices", "cpu,cuda:7")
+    assert not (tmp_path / "results").exists()
