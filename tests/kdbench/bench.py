@@ -29,6 +29,7 @@ SMALL = [
     "student=tiny-2x32",
     "teacher=tiny-3x32",
     "eval_every=3",
+    "jobs=1",
 ]
 CPU = Execution(device="cpu", threads=1)
 FEW = Recording(probe_size=16, influence_samples=8, influence_points=4)
