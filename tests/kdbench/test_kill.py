@@ -96,7 +96,8 @@ def test_a_killed_command_resumes(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_everything_resumable(tmp_path: Path) -> None:
     """Exit code 130, a sentence, a checkpoint; the same command goes on and trains nothing twice."""
-    args = ["run", "--methods", "finetune", "--tasks", "rte,mrpc", "--set", "epochs=40", "--set", "train_rows=200", "--jobs", "1"]
+    args = ["run", "--methods", "finetune", "--tasks", "rte,mrpc", "--jobs", "1"]
+    args += ["--set", "epochs=40", "--set", "train_rows=200"]
     process = start(tmp_path, *args)
     store = Store(tmp_path / "results", create=False)
     while not list((tmp_path / "results").glob("runs/*/series.jsonl")) and process.poll() is None:
