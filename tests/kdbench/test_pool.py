@@ -131,12 +131,12 @@ def executions(folder: Path, *sets: str, **given: str) -> list[Execution]:
 
 def test_every_job_has_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    one = executions(tmp_path, "threads=0")
+    one = executions(tmp_path, "threads=0", "jobs=1")
     assert [(e.device, e.threads) for e in one] == [("auto", 0)]
     assert [e.threads for e in executions(tmp_path, "threads=0", "jobs=3")] == [2, 2, 2]
     two = executions(tmp_path, "threads=0", "jobs=3", devices="cuda:0,cuda:1")
     assert [e.device for e in two] == ["cuda:0", "cuda:1", "cuda:0"]
-    assert len(executions(tmp_path, devices="cuda:0,cuda:1")) == 2
+    assert len(executions(tmp_path, "jobs=1", devices="cuda:0,cuda:1")) == 2
 
 
 def test_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
