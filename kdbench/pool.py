@@ -13,13 +13,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from filelock import Timeout
-
 from kdbench.config import Config, Invocation
-from kdbench.errors import RunFailure, Stopped
 from kdbench.plan import Plan
 from kdbench.schedule import Board, Outcome, Schedule
-from kdbench.serial import stop_flag
+from kdbench.serial import attempt, stop_flag
 from kdbench.settings import Execution, Recording
 from kdbench.spec import RunSpec
 from kdbench.store import Store
@@ -121,13 +118,13 @@ class _Pool:
             else:
                 self._heard(worker, kind, values)
 
-    def _heard(self, worker: Worker, kind: str, values: list[Any]) -> None:
+    def _heard(self, worker: Worker, kind: Any, values: list[Any]) -> None:
         if kind in ("started", "stepped"):
             getattr(self.board, kind)(*values)
             return
         assert worker.run_id is not None
         run_id, worker.run_id = worker.run_id, None
-        getattr(self.schedule, kind)(run_id, *values)
+        self.schedule.tell(run_id, kind, *values)
 
     def _replace(self, place: int, worker: Worker) -> None:
         """The process is gone: its run is tried again, in a new one."""
@@ -195,7 +192,8 @@ def work(pipe: Connection, root: str, execution: dict[str, Any], recording: dict
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    store = Store(Path(root))
+    store, teller = Store(Path(root)), _Teller(pipe, asked)
+    settings = Execution.model_validate(execution), Recording.model_validate(recording)
     while not asked:
         try:
             given = pipe.recv()
@@ -204,23 +202,4 @@ def work(pipe: Connection, root: str, execution: dict[str, Any], recording: dict
         if given is None:
             return
         with suppress(BrokenPipeError):  # the parent is gone; what was done is on the disk
-            pipe.send(_train(RunSpec.model_validate(given), store, execution, recording, pipe, asked))
-
-
-def _train(
-    spec: RunSpec, store: Store, execution: dict[str, Any], recording: dict[str, Any], pipe: Connection,
-    asked: list[int],
-) -> tuple[str, ...]:  # fmt: skip
-    """Train one run; returns the name of what to tell the schedule, and its arguments."""
-    from kdbench.training.runner import execute
-
-    try:
-        settings = Execution.model_validate(execution), Recording.model_validate(recording)
-        execute(spec, store, *settings, _Teller(pipe, asked), lambda: bool(asked))
-    except Stopped:
-        return ("interrupted",)
-    except Timeout:
-        return ("elsewhere",)
-    except RunFailure as failure:
-        return "failed", f"{failure.kind}: {failure.message}"
-    return ("trained",)
+            pipe.send(attempt(RunSpec.model_validate(given), store, *settings, teller, lambda: bool(asked)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from kdbench.plan import Plan
 from kdbench.progress import Watcher
 from kdbench.store import Store
+
+Verdict = Literal["trained", "failed", "elsewhere", "interrupted"]  # each a method of Schedule
 
 
 class Board(Watcher, Protocol):
@@ -87,6 +89,10 @@ class Schedule:
                 self._board.skipped(run_id, f"needs {parent}")
                 return True
         return False
+
+    def tell(self, run_id: str, verdict: Verdict, *values: str) -> None:
+        """What became of a run that was taken."""
+        getattr(self, verdict)(run_id, *values)
 
     def trained(self, run_id: str) -> None:
         self._taken.remove(run_id)

@@ -11,32 +11,43 @@ from filelock import Timeout
 
 from kdbench.errors import RunFailure, Stopped
 from kdbench.plan import Plan
-from kdbench.schedule import Board, Outcome, Schedule
+from kdbench.progress import Watcher
+from kdbench.schedule import Board, Outcome, Schedule, Verdict
 from kdbench.settings import Execution, Recording
+from kdbench.spec import RunSpec
 from kdbench.store import Store
 
 
 def run_all(plan: Plan, store: Store, execution: Execution, recording: Recording, board: Board) -> Outcome:
     """Train what is not done, in graph order. A failed run holds back only what depends on it."""
-    from kdbench.training.runner import execute
-
     schedule = Schedule(plan, store, board)
     with stop_flag() as should_stop:
         while (run_id := schedule.take()) is not None:
             if should_stop():
                 schedule.interrupted(run_id)
                 break
-            try:
-                execute(plan.runs[run_id], store, execution, recording, board, should_stop)
-                schedule.trained(run_id)
-            except Stopped:
-                schedule.interrupted(run_id)
+            schedule.tell(run_id, *attempt(plan.runs[run_id], store, execution, recording, board, should_stop))
+            if schedule.outcome.stopped:
                 break
-            except Timeout:
-                schedule.elsewhere(run_id)
-            except RunFailure as failure:
-                schedule.failed(run_id, f"{failure.kind}: {failure.message}")
     return schedule.outcome
+
+
+def attempt(
+    spec: RunSpec, store: Store, execution: Execution, recording: Recording, watcher: Watcher,
+    should_stop: Callable[[], bool],
+) -> tuple[Verdict, *tuple[str, ...]]:  # fmt: skip
+    """Train one run; returns what `Schedule.tell` is to be told."""
+    from kdbench.training.runner import execute
+
+    try:
+        execute(spec, store, execution, recording, watcher, should_stop)
+    except Stopped:
+        return ("interrupted",)
+    except Timeout:
+        return ("elsewhere",)
+    except RunFailure as failure:
+        return "failed", f"{failure.kind}: {failure.message}"
+    return ("trained",)
 
 
 @contextmanager

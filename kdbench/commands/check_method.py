@@ -40,7 +40,7 @@ def command(method: str, sets: tuple[str, ...], only: str | None) -> int:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="kdbench-check-") as folder:
         found = suite.examine(
-            Path(folder), name, sets=findings.flat(config.parse_sets(sets)),
+            Path(folder), name, sets=config.parse_sets(sets),
             file=Path(method).expanduser().resolve() if is_file else None, only=chosen,
         )  # fmt: skip
         verdicts = [findings.show(finding, console) for finding in found]

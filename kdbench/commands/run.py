@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,9 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kdbench.config import Config
     from kdbench.plan import Plan
     from kdbench.schedule import Outcome
-    from kdbench.settings import Recording
+    from kdbench.settings import Execution, Recording
     from kdbench.store import Store
 
 
@@ -59,20 +59,22 @@ def command(sets: tuple[str, ...], dry_run: bool, offline: bool, **given: Any) -
         return 0
     from kdbench import pool, preflight
 
-    for remark in preflight.check(plan, pool.executions(config)):
+    executions = pool.executions(config)
+    for remark in preflight.check(plan, executions):
         console.print(remark, highlight=False)
     store = Store(folder)
     _remember(plan, store)
-    return _close(plan, store, _train(plan, store, config, recording, console), console)
+    return _close(plan, store, _train(plan, store, executions, recording, console), console)
 
 
-def _train(plan: Plan, store: Store, config: Config, recording: Recording, console: Console) -> Outcome:
+def _train(
+    plan: Plan, store: Store, executions: Sequence[Execution], recording: Recording, console: Console
+) -> Outcome:
     """In this process, or in several at once."""
     from kdbench import pool
     from kdbench.serial import run_all
     from kdbench.views.boards import board_for
 
-    executions = pool.executions(config)
     with board_for(plan, console) as board:
         if len(executions) == 1:
             return run_all(plan, store, executions[0], recording, board)

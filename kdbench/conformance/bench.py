@@ -46,7 +46,7 @@ class Bench:
     Args:
         folder: where its runs may lie.
         name: its name, or a variant's.
-        sets: settings, as with `kdbench run --set`.
+        sets: settings, as `config.parse_sets` gives them.
         file: where it was loaded from, when that is not `methods/`.
     """
 
@@ -56,19 +56,13 @@ class Bench:
         self.victim: Popen[str] | None = None  # a process that makes the run and is killed in it, started early
 
     def trial(self, *, classes: int = 2, seed: int = 0, **options: Any) -> Trial:
-        given = {f"{self.name}.{key}": value for key, value in options.items()}
-        return Trial(self.folder, self.name, _nested({**self.sets, **given}), classes=classes, seed=seed)
+        """The run with some options of the method, stronger than what the user sets."""
+        own = {**self.sets.get(self.name, {}), **options}
+        return Trial(self.folder, self.name, {**self.sets, self.name: own}, classes=classes, seed=seed)
 
     def still(self, **options: Any) -> Setup:
         """The run before its first step, its networks made repeatable and outspoken."""
-        return self._outspoken(self.trial(**options))
-
-    def _outspoken(self, trial: Trial) -> Setup:
-        return outspoken(trial.ready())
-
-    def of_three_classes(self) -> Setup:
-        """As `still`, on a task with three classes."""
-        return self._outspoken(self.trial(classes=3))
+        return outspoken(self.trial(**options).ready())
 
     def same_every_time(self) -> None:
         """See that the loss draws nothing when there is no dropout.
@@ -95,15 +89,3 @@ class Bench:
         modules = networks(setup)
         before = {name: weights(module) for name, module in modules.items()}
         return Training(modules, before, advance(setup, first(setup, STEPS)), setup)
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"kd.temperature": 2}` as the layers of the configuration hold it."""
-    out: dict[str, Any] = {}
-    for key, value in flat.items():
-        section, dot, name = key.rpartition(".")
-        if dot:
-            out.setdefault(section, {})[name] = value
-        else:
-            out[key] = value
-    return out

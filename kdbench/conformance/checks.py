@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kdbench.conformance.bench import STEPS, Bench
 from kdbench.conformance.trial import (
     NotApplicable,
+    Observed,
     advance,
     difference,
     first,
@@ -96,7 +97,7 @@ def gradient(bench: Bench) -> str:
     "strength", "The loss is all but flat: standardised logits are, with two classes; such a student learns nothing."
 )
 def strength(bench: Bench) -> str:
-    for words, setup in (("two", bench.still()), ("three", bench.of_three_classes())):
+    for words, setup in (("two", bench.still()), ("three", bench.still(classes=3))):
         batch, student = setup.train.at(0), setup.lab.learners["student"]
         value = cross_entropy(batch.labels, student.logits(batch))
         plain = torch.autograd.grad(value, student.params, materialize_grads=True)
@@ -228,10 +229,8 @@ def extreme_logits(bench: Bench) -> str:
         if heads := [part for part in module.modules() if isinstance(part, nn.Linear)]:
             torch.nn.init.normal_(heads[-1].weight, std=1e3)
     seen = advance(setup, first(setup, 2))
-    for logs in seen.logs:
-        for key, value in logs.items():
-            if not torch.isfinite(value).all():
-                return f"with logits of some thousands {key} is {float(value.detach())}"
+    if bad := _not_finite(seen):
+        return f"with logits of some thousands {bad[0]} is not finite"
     for name, updates in seen.gradients.items():
         if not all(torch.isfinite(g).all() for gradients in updates for g in gradients):
             return f"with logits of some thousands the gradient of '{name}' is not finite"
@@ -242,16 +241,21 @@ def extreme_logits(bench: Bench) -> str:
 def batch_of_one(bench: Bench) -> str:
     setup = bench.still()
     seen = advance(setup, [rows(batch, torch.arange(1)) for batch in first(setup, 2)])
-    bad = [key for logs in seen.logs for key, value in logs.items() if not torch.isfinite(value).all()]
+    bad = _not_finite(seen)
     return f"{bad[0]} is not finite" if bad else ""
 
 
 @check("three classes", "A task may have more than two classes.")
 def three_classes(bench: Bench) -> str:
-    setup = bench.of_three_classes()
+    setup = bench.still(classes=3)
     seen = advance(setup, first(setup, 2))
-    bad = [key for logs in seen.logs for key, value in logs.items() if not torch.isfinite(value).all()]
+    bad = _not_finite(seen)
     return f"{bad[0]} is not finite with three classes" if bad else ""
+
+
+def _not_finite(seen: Observed) -> list[str]:
+    """The names of logged numbers that are infinite or none."""
+    return [key for logs in seen.logs for key, value in logs.items() if not torch.isfinite(value).all()]
 
 
 def _apart(a: Tensor, b: Tensor) -> bool:

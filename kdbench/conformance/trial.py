@@ -60,7 +60,7 @@ class Trial:
     Args:
         folder: where it may write.
         method: its name, or a variant's.
-        sets: settings, as with `kdbench run --set`.
+        sets: settings, as `config.parse_sets` gives them.
     """
 
     def __init__(self, folder: Path, method: str, sets: Mapping[str, Any], *, classes: int = 2, seed: int = 0) -> None:
@@ -72,21 +72,21 @@ class Trial:
         (cell,) = self.plan.cells
         self.spec: RunSpec = self.plan.runs[cell.run]
 
-    def train_needs(self) -> None:
-        preflight.check(self.plan, [CPU])
+    def train_needs(self, store: Store) -> None:
         for spec in self.plan.runs.values():
             if spec.id != self.spec.id:
-                execute(spec, self.store, CPU, NOTHING)
+                execute(spec, store, CPU, NOTHING)
 
     def ready(self) -> Setup:
         """The run set up anew, from its seed."""
-        self.train_needs()
+        preflight.check(self.plan, [CPU])
+        self.train_needs(self.store)
         return prepare(self.spec, self.store, CPU, NOTHING)
 
     def complete(self, store: Store) -> None:
         """The whole run and what it needs, in the real loop."""
-        for spec in self.plan.runs.values():
-            execute(spec, store, CPU, NOTHING)
+        self.train_needs(store)
+        execute(self.spec, store, CPU, NOTHING)
 
 
 def outspoken(setup: Setup) -> Setup:

@@ -22,15 +22,14 @@ def main(folder: Path, name: str, file: str, sets: str) -> None:
     trial, store = Bench(folder, name, json.loads(sets)).trial(), killed_store(folder)
     steps = itertools.count(1)
 
-    def die_at_last() -> bool:
+    def die() -> bool:
         if next(steps) == KILL_AT:
             os.kill(os.getpid(), signal.SIGKILL)
         return False
 
-    for spec in trial.plan.runs.values():
-        last = spec.id == trial.spec.id
-        settings = CPU.model_copy(update={"checkpoint_seconds": 0.0})
-        execute(spec, store, settings, NOTHING, should_stop=die_at_last if last else lambda: False)
+    trial.train_needs(store)
+    settings = CPU.model_copy(update={"checkpoint_seconds": 0.0})
+    execute(trial.spec, store, settings, NOTHING, should_stop=die)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from kdbench.data.splits import assign
 from kdbench.store import Store
 from kdbench.task import Examples
 from kdbench.training import workbench
-from kdbench.training.runner import execute
 from kdbench.training.setup import prepare
 
 LEFT = ("model/model.safetensors", "series.jsonl", "result.json", "predictions.safetensors")
@@ -92,9 +91,7 @@ def feedback(bench: Bench) -> str:
 def splits(bench: Bench) -> str:
     trial = bench.trial()
     apart = Store(bench.folder / "apart")
-    for spec in trial.plan.runs.values():
-        if spec.id != trial.spec.id:
-            execute(spec, apart, CPU, NOTHING)
+    trial.train_needs(apart)
     with _others_scrambled(trial, apart):
         setup = prepare(trial.spec, apart, CPU, NOTHING)
         advance(setup, first(setup, STEPS))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -32,11 +31,3 @@ def close(name: str, verdicts: Sequence[Verdict], seconds: float, console: Conso
     """The last line."""
     counts = [f"{verdicts.count(kind)} {kind}" for kind in SIGNS if kind in verdicts]
     printing.line(console, f"{name}: {', '.join(counts)}, in {seconds:.0f} s.")
-
-
-def flat(layer: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"kd": {"temperature": 2}}` as `{"kd.temperature": 2}`."""
-    out: dict[str, Any] = {}
-    for key, value in layer.items():
-        out |= {f"{key}.{name}": v for name, v in value.items()} if isinstance(value, dict) else {key: value}
-    return out

@@ -91,7 +91,7 @@ def test_settings_that_change_gradients_do_not_raise_an_alarm(tmp_path: Path) ->
         assert finding.verdict == "passed", finding.text
     (finding,) = suite.examine(tmp_path, "lgtm", sets={"feedback": "validation"}, only=["splits"])
     assert finding.verdict == "passed", finding.text
-    (finding,) = suite.examine(tmp_path, "rco", sets={"rco.anchors": "20"}, only=["frozen"])
+    (finding,) = suite.examine(tmp_path, "rco", sets={"rco": {"anchors": "20"}}, only=["frozen"])
     assert finding.verdict == "passed", finding.text
 
 
