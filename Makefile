@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: run test lint docs clean
+.PHONY: run test lint docs chaos clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -16,6 +16,11 @@ lint: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# all methods on all tasks, with processes killed, disks full, files damaged and clocks jumping
+chaos: .venv/.test
+	rm -rf build/chaos
+	$(BIN)/python -m tests.chaos.storm build/chaos
 
 docs: .venv/.run
 	$(BIN)/python -m kdbench.views.handbook docs/methods.md

@@ -33,7 +33,9 @@ def app() -> None:
 
     \b
     kdbench run --methods all --tasks glue        train everything, resumable
-    kdbench status                                what is done, running, failed
+    kdbench run ... --executor slurm              the same on a cluster, and leave
+    kdbench status --watch                        what is done, running, queued, failed
+    kdbench retry --failed                        once more, with the same settings
     kdbench table 1 --format latex                the paper's Table 1 from your results
     kdbench new-method NAME                       a file to write a method of your own into
     kdbench check-method NAME                     does it do what a method must?

@@ -1,7 +1,8 @@
 """From presets, kdbench.toml and the command line to one set of values a method.
 
 There is one key space. A key is a field of `Study`, `Training`, `Recording` or `Execution`, or an option of a method;
-`METHOD.key` narrows it to one method (or variant). Files hold the same keys, with a table a method.
+`METHOD.key` narrows it to one method (or variant), `EXECUTOR.key` is a setting of an executor. Files hold the same
+keys, with a table a method or executor.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Literal
 from kdbench.errors import UserError, unknown
 from kdbench.method import Method
 from kdbench.options import Options, option
-from kdbench.plugins import METHODS
+from kdbench.plugins import EXECUTORS, METHODS
 from kdbench.settings import Execution, Recording, Training
 
 CONFIG_FILE = "kdbench.toml"
@@ -43,7 +44,9 @@ class Invocation(Options):
     tasks: str | list[str] = option("glue", "tasks to run")
     seeds: str | int | list[int] = option("0", "seeds to run")
     results: str = option("results", "the results folder")
+    executor: str = option("local", "where runs are trained: local, or a cluster's queue such as slurm")
     devices: str | list[str] = option("", "devices to share out among the jobs, such as cuda:0,cuda:1")
+    runs_per_job: int = option(1, "runs that one job of a queue carries, one after the other", ge=1)
 
 
 GROUPS: tuple[type[Options], ...] = (Study, Training, Recording, Execution, Invocation)
@@ -74,6 +77,13 @@ class Config:
             if isinstance(value, list) and not listable:
                 raise UserError(f"{key} takes one value, not {len(value)}; a grid is for hyperparameters.")
         return kind.parse(values, "settings")
+
+    def section(self, name: str, kind: type[Options]) -> Any:
+        """The settings of the executor `name`."""
+        values: dict[str, Any] = {}
+        for layer in [*self.files, *self.command_line]:
+            values |= _section(layer, name)
+        return kind.parse(values, f"executor '{name}'")
 
     def points(self, row: str, method: type[Method], variant: Mapping[str, Any]) -> Iterator[Point]:
         """Every grid point of a method (or of its variant `row`)."""
@@ -147,6 +157,8 @@ def _check_key(key: str, rows: Mapping[str, type[Method]]) -> None:
 
 
 def _check_section(name: str, values: Mapping[str, Any]) -> None:
+    if name in EXECUTORS.all() or name in EXECUTORS.broken:
+        return  # `Config.section` looks at it
     method = owner(name)
     for key in values:
         if key not in Training.model_fields and key not in method.options_type.model_fields:

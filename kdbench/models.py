@@ -236,8 +236,9 @@ def load(folder: Path | None, *, attention: str, num_labels: int | None = None) 
     fresh = num_labels is not None
     config = _config(folder, **({"num_labels": num_labels} if fresh else {}))
     return transformers.AutoModelForSequenceClassification.from_pretrained(
-        folder, config=config, attn_implementation=attention, dtype="float32", trust_remote_code=False,
-        ignore_mismatched_sizes=fresh,
+        folder, config=config, attn_implementation=attention, dtype="float32", ignore_mismatched_sizes=fresh,
+        # nothing that is loaded may bring code along; what we wrote ourselves is always safetensors
+        trust_remote_code=False, weights_only=True, use_safetensors=None if fresh else True,
     )  # fmt: skip
 
 

@@ -54,6 +54,14 @@ class Plan:
                 counts[parent] = counts.get(parent, 0) + 1
         return counts
 
+    def only(self, runs: Iterable[str]) -> Plan:
+        """Some of the runs, and all that they need; the cells stay."""
+        wanted = set(runs)
+        for run_id, spec in reversed(self.runs.items()):
+            if run_id in wanted:
+                wanted |= set(spec.needs.values())
+        return Plan(self.preset, self.study, {r: spec for r, spec in self.runs.items() if r in wanted}, self.cells)
+
     def add(self, spec: RunSpec) -> str:
         """Add a run and, first, the runs it needs; equal runs are one node. Returns its id."""
         method = METHODS.get(spec.method)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from kdbench.config import Config, Invocation
 from kdbench.plan import Plan
 from kdbench.schedule import Board, Outcome, Schedule
 from kdbench.serial import attempt, stop_flag
@@ -36,17 +34,6 @@ class Worker:
     run_id: str | None = None
 
 
-def executions(config: Config) -> list[Execution]:
-    """The settings of each of the runs that go on at once: the listed devices in turn, an equal part of the cores."""
-    common: Execution = config.group(Execution)
-    given = config.group(Invocation).devices
-    devices = [part.strip() for part in (given.split(",") if isinstance(given, str) else given) if part.strip()]
-    jobs = max(common.jobs, len(devices))
-    threads = common.threads or (max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else 0)
-    names = [devices[i % len(devices)] if devices else common.device for i in range(jobs)]
-    return [common.model_copy(update={"device": name, "threads": threads}) for name in names]
-
-
 def run_pool(plan: Plan, store: Store, executions: Sequence[Execution], recording: Recording, board: Board) -> Outcome:
     """Train what is not done, as many runs at once as there are `executions`, each after the runs that it needs.
 
@@ -58,8 +45,6 @@ def run_pool(plan: Plan, store: Store, executions: Sequence[Execution], recordin
         try:
             pool.open(executions)
             while pool.hand_out(stopping=should_stop()):
-                if should_stop():
-                    pool.ask_to_stop()
                 pool.listen()
         finally:
             pool.close()
@@ -89,17 +74,19 @@ class _Pool:
 
     def hand_out(self, *, stopping: bool) -> bool:
         """Give idle workers something to do; False when there is nothing left to wait for."""
-        for worker in self.workers if not stopping else ():
+        if stopping or self.schedule.outcome.stopped:
+            self._ask_to_stop()
+            return any(worker.run_id for worker in self.workers)
+        for worker in self.workers:
             if worker.run_id is None and (run_id := self.schedule.take()) is not None:
                 worker.run_id = run_id
                 with suppress(BrokenPipeError):  # its death is noticed in `listen`
                     worker.pipe.send(self.plan.runs[run_id].model_dump(mode="json"))
-        if stopping:
-            self.schedule.outcome.stopped = True
-        return any(worker.run_id for worker in self.workers)
+        return not self.schedule.is_over
 
-    def ask_to_stop(self) -> None:
+    def _ask_to_stop(self) -> None:
         """Every run writes a checkpoint and ends."""
+        self.schedule.outcome.stopped = True
         if not self._asked:
             self._asked = True
             for worker in self.workers:
@@ -108,45 +95,45 @@ class _Pool:
     def listen(self) -> None:
         """Hear what the workers have to say, and which of them are gone."""
         heard = wait([worker.pipe for worker in self.workers], timeout=LOOK_SECONDS)
-        for i, worker in enumerate(self.workers):
-            if worker.pipe not in heard:
-                continue
+        for worker in [worker for worker in self.workers if worker.pipe in heard]:
             try:
                 kind, *values = worker.pipe.recv()
             except (EOFError, OSError):
-                self._replace(i, worker)
+                self._replace(worker)
             else:
                 self._heard(worker, kind, values)
 
     def _heard(self, worker: Worker, kind: Any, values: list[Any]) -> None:
-        if kind in ("started", "stepped"):
+        if kind in ("started", "stepped", "paused"):
             getattr(self.board, kind)(*values)
             return
         assert worker.run_id is not None
         run_id, worker.run_id = worker.run_id, None
         self.schedule.tell(run_id, kind, *values)
 
-    def _replace(self, place: int, worker: Worker) -> None:
+    def _replace(self, worker: Worker) -> None:
         """The process is gone: its run is tried again, in a new one."""
+        self.workers.remove(worker)
         worker.process.join()
         run_id, worker.run_id = worker.run_id, None
         if run_id is not None:
             self._lost(run_id, worker.process.exitcode)
         worker.pipe.close()
-        self.workers[place] = self._start(worker.execution)
+        if not self._asked:
+            self.workers.append(self._start(worker.execution))
 
     def _lost(self, run_id: str, code: int | None) -> None:
         how = f"its process was ended by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         if self._asked:
-            self.schedule.interrupted(run_id)
+            self.schedule.tell(run_id, "interrupted")
             return
         self.killed[run_id] = self.killed.get(run_id, 0) + 1
         if self.killed[run_id] > RETRIES:
             why = f"killed: {how}, {self.killed[run_id]} times (signal 9 is often a lack of memory)"
             self.store.run(run_id).set_state("failed", kind="killed", message=why)
-            self.schedule.failed(run_id, why)
+            self.schedule.tell(run_id, "failed", why)
         else:
-            self.schedule.again(run_id, f"{how}; it goes on in another")
+            self.schedule.tell(run_id, "again", f"{how}; it goes on in another")
 
     def close(self) -> None:
         for worker in self.workers:
@@ -185,6 +172,9 @@ class _Teller:
         if now - self._last >= TELL_SECONDS:
             self._last = now
             self._send("stepped", run_id, step, loss, score)
+
+    def paused(self, run_id: str, why: str) -> None:
+        self._send("paused", run_id, why)
 
 
 def work(pipe: Connection, root: str, execution: dict[str, Any], recording: dict[str, Any]) -> None:

@@ -52,3 +52,4 @@ class Execution(Options):
     jobs: int = option(1, "runs at once on this machine, each on its share of the cores", ge=1, le=256)
     threads: int = option(0, "CPU threads; 0 leaves it to torch; keep it when resuming bit for bit", ge=0)
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints", ge=0)
+    micro_batch: int = option(0, "rows of a batch that are in memory at once; 0 is all of them", ge=0)

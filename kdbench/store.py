@@ -10,14 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kdbench.errors import UserError, unknown
 from kdbench.files import read_json, remove_leftovers, write_json
+from kdbench.lock import RunLock
 from kdbench.spec import RunSpec
 
 FORMAT = 1
+JOB = "KDBENCH_JOB"  # the environment variable in which an executor says which job of a queue this process is
 Status = Literal["pending", "running", "interrupted", "failed", "done"]
 
 
@@ -30,6 +31,7 @@ class State(BaseModel):
     step: int = 0
     total: int = 0
     first_step: int = 0  # where the present process began
+    micro_batch: int = 0  # rows in memory at once; 0 is the whole batch
     loss: float | None = None
     score: float | None = None
     kind: str = ""  # of a failure
@@ -38,12 +40,13 @@ class State(BaseModel):
     updated: float = 0.0
     host: str = ""
     pid: int = 0
+    job: str = ""  # of a cluster's queue
 
 
 class RunFolder:
     """Everything that one run leaves behind.
 
-    spec.json, state.json, environment.json, series.jsonl while and after it trains; result.json, cost.json,
+    spec.json, state.json, environment.json, log.txt, series.jsonl while and after it trains; result.json, cost.json,
     predictions.safetensors and model/ when it is done; checkpoint.safetensors and best.safetensors until then.
     """
 
@@ -53,6 +56,7 @@ class RunFolder:
         self.series = path / "series.jsonl"
         self.checkpoint = path / "checkpoint.safetensors"
         self.best = path / "best.safetensors"
+        self.log = path / "log.txt"
         self.model = path / "model"
         self.predictions = path / "predictions.safetensors"
 
@@ -85,12 +89,13 @@ class RunFolder:
             state = State.model_validate(read_json(self.path / "state.json"))
         except (OSError, ValidationError, UserError):
             return State()
-        if state.status == "running" and not self.is_held():
+        if state.status == "running" and not self.lock().is_held():
             state.status = "interrupted"
         return state
 
     def set_state(self, status: Status, **values: Any) -> None:
-        state = State(status=status, updated=time.time(), host=socket.gethostname(), pid=os.getpid(), **values)
+        here = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get(JOB, "")}
+        state = State(status=status, updated=time.time(), **here, **values)
         write_json(self.path / "state.json", state.model_dump(mode="json"))
 
     def is_done(self, snapshots: tuple[float, ...] = ()) -> bool:
@@ -117,17 +122,20 @@ class RunFolder:
         value: dict[str, Any] = read_json(self.path / "environment.json")
         return value
 
-    def lock(self) -> FileLock:
+    def lock(self) -> RunLock:
         """Held by the process that trains the run."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.path / "lock")
+        return RunLock(self.path)
 
-    def is_held(self) -> bool:
-        try:
-            with self.lock().acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
+    def forgive(self) -> None:
+        """Forget a failure, so that the run is tried again."""
+        if self.state().status == "failed":
+            self.set_state("pending")
+
+    def note(self, text: str) -> None:
+        """Add a line to the run's log: when, where, what."""
+        when = time.strftime("%Y-%m-%d %H:%M:%S%z")
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(f"{when} {socket.gethostname()} {os.getpid()}: {text}\n")
 
 
 class Store:
@@ -155,7 +163,12 @@ class Store:
                     f"give another folder with --results DIR."
                 )
         elif create:
-            write_json(marker, {"format": FORMAT})
+            self.begin()
+
+    def begin(self) -> None:
+        """Make the folder, if it is not there."""
+        if not (self.root / "store.json").exists():
+            write_json(self.root / "store.json", {"format": FORMAT})
 
     def run(self, run_id: str) -> RunFolder:
         return RunFolder(self.runs_folder / run_id)

@@ -1,14 +1,14 @@
-"""`kdbench list`: methods, tasks, presets, runs."""
+"""`kdbench list`: methods, tasks, presets, executors, runs."""
 
 from __future__ import annotations
 
 import click
 
-WHAT = ("methods", "tasks", "presets", "runs")
+WHAT = ("methods", "tasks", "presets", "executors", "runs")
 
 
-@click.command(short_help="List methods, tasks, presets or runs.")
-@click.argument("what", metavar="methods|tasks|presets|runs")
+@click.command(short_help="List methods, tasks, presets, executors or runs.")
+@click.argument("what", metavar="|".join(WHAT))
 @click.option("--results", metavar="DIR", help="runs: the results folder (default: results).")
 @click.option("--method", help="runs: only those of this method or variant.")
 @click.option("--task", help="runs: only those on this task.")
@@ -20,6 +20,7 @@ def command(what: str, results: str | None, **filters: str | None) -> None:
     methods   all methods and their variants; kdbench show METHOD has the options
     tasks     labels, metrics and official sizes
     presets   models, data and hyperparameters to start from
+    executors where runs can be trained, with the settings of each
     runs      the runs of a results folder; kdbench show RUN has the rest
     """
     from kdbench.errors import UserError, unknown
@@ -34,4 +35,4 @@ def command(what: str, results: str | None, **filters: str | None) -> None:
     if what == "runs":
         runs.show(printing.open_store(results), filters, console)
     else:
-        {"methods": lists.methods, "tasks": lists.tasks, "presets": lists.presets}[what](console)
+        getattr(lists, what)(console)

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from kdbench.store import Store
 
 
 @click.command(short_help="Show what is done, running, failed and waiting.")
+@click.option("--watch", is_flag=True, help="Show it anew every few seconds, until everything is settled.")
+@click.option("--every", default=5.0, show_default=True, metavar="SECONDS", help="How often --watch looks.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
-def command(results: str | None) -> None:
+def command(watch: bool, every: float, results: str | None) -> None:
     """Show how the runs of a results folder stand, for every study in it.
 
-    Reads the folder only, so it can be asked while runs train, from any machine that sees the folder.
+    Reads the folder, and the cluster's queue if something was submitted to one, so it can be asked while runs train,
+    from any machine that sees the folder.
     """
     from kdbench.views import printing, status
 
-    status.show(printing.open_store(results), printing.make_console())
+    store = printing.open_store(results)
+    if watch:
+        _watch(store, max(0.5, every))
+    else:
+        status.show(store, printing.make_console())
+
+
+def _watch(store: Store, seconds: float) -> None:
+    """Draw it in place on a terminal, one below the other elsewhere; Ctrl-C leaves."""
+    import time
+
+    from kdbench.views import printing, status
+
+    console = printing.make_console()
+    while True:
+        console.clear()
+        moving = status.show(store, console)
+        if not moving:
+            return
+        time.sleep(seconds)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kdbench.files import replacing
+from kdbench.training.series import Mark
 
 if TYPE_CHECKING:
     from kdbench.method import Method
@@ -29,6 +30,8 @@ class Progress:
     feedback_used: int = 0
     seconds: float = 0.0  # of training, over all processes that took part
     learners: dict[str, dict[str, int]] = field(default_factory=dict)
+    series_size: int = 0  # bytes of the series file that belong to this state
+    series_digest: str = Mark.digest
 
 
 def save(path: Path, progress: Progress, lab: Lab, method: Method) -> None:
@@ -74,13 +77,14 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return tensors, json.loads(file.metadata()["numbers"])
 
 
-def step_of(path: Path) -> int:
-    """The finished steps of a checkpoint; 0 where there is none that can be read."""
+def numbers_of(path: Path) -> dict[str, Any]:
+    """The numbers that `store` wrote; {} where there are none, or the file is cut short or foreign."""
     try:
         with safe_open(path, "pt") as file:
-            return int(json.loads(file.metadata()["numbers"])["step"])
+            found: dict[str, Any] = json.loads(file.metadata()["numbers"])
+            return found
     except Exception:
-        return 0
+        return {}
 
 
 def free(device: torch.device) -> None:

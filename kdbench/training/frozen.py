@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from kdbench.data.tokens import Tokens
 from kdbench.hidden import View
 from kdbench.training.evaluate import all_logits
 from kdbench.training.learner import full
+from kdbench.training.pieces import in_pieces
 
 
 class Frozen:
@@ -23,10 +25,13 @@ class Frozen:
     resumed run looks up the same numbers.
     """
 
-    def __init__(self, module: nn.Module, tokens: Tokens, part: Part, device: torch.device) -> None:
+    def __init__(
+        self, module: nn.Module, tokens: Tokens, part: Part, device: torch.device, micro_batch: int = 0
+    ) -> None:
         self.module = module.to(device).eval().requires_grad_(False)
         self._tokens, self._part, self._device = tokens, part, device
         self._known: Tensor | None = None
+        self._micro_batch = micro_batch
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits of a batch [B, C]: looked up if it is a training batch, else computed."""
@@ -48,9 +53,9 @@ class Frozen:
             outputs = self.outputs(batch, **view.asks)
         finally:
             hook.remove()
-        return full(seen[0]), view(outputs)
+        return full(torch.cat(seen)), view(outputs)
 
     @torch.no_grad()
     def outputs(self, batch: Batch, **more: Any) -> Any:
         """The network's full output on any batch, computed; `output_hidden_states=True` adds the hidden states."""
-        return self.module(**batch.inputs, **more)
+        return in_pieces(partial(self.module, **more), batch.inputs, self._micro_batch)

@@ -42,7 +42,7 @@ class Lab:
 
     def __init__(
         self, spec: RunSpec, sources: Sources, tokens: Tokens, train: Part, feedback: Stream | None,
-        num_labels: int, total_steps: int, device: torch.device,
+        num_labels: int, total_steps: int, device: torch.device, micro_batch: int = 0,
     ) -> None:  # fmt: skip
         self.spec, self.num_labels, self.total_steps, self.device = spec, num_labels, total_steps, device
         self.step = 0
@@ -54,6 +54,7 @@ class Lab:
         self.feedback_used = 0
         self.records: list[tuple[str, list[float]]] = []
         self._sources, self._tokens, self._train, self._feedback = sources, tokens, train, feedback
+        self._micro_batch = micro_batch
 
     def learner(
         self, name: str, network: ModelRef | nn.Module | None, *, lr: float | None, zero_head_first: bool = False
@@ -73,7 +74,10 @@ class Lab:
         module = self._seeded(name, network) if isinstance(network, ModelRef) else network
         if zero_head_first:
             zero_head(module)
-        made = Learner(module, lr=lr, length=self.total_steps, training=self.spec.training, device=self.device)
+        made = Learner(
+            module, lr=lr, length=self.total_steps, training=self.spec.training, device=self.device,
+            micro_batch=self._micro_batch,
+        )  # fmt: skip
         self.learners[name] = made
         return made
 
@@ -95,7 +99,7 @@ class Lab:
 
     def frozen(self, role: str, snapshot: float | None = None) -> Frozen:
         """The student that the needed run `role` left, as a teacher that does not learn."""
-        made = Frozen(self.trained(role, snapshot), self._tokens, self._train, self.device)
+        made = Frozen(self.trained(role, snapshot), self._tokens, self._train, self.device, self._micro_batch)
         self.frozen_networks[role] = made
         return made
 

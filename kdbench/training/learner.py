@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.func import functional_call
 
 from kdbench.data.batches import Batch
 from kdbench.settings import Training
+from kdbench.training.pieces import in_pieces
 
 BETAS = (0.9, 0.999)
 
@@ -27,9 +29,13 @@ class Learner:
         module: the network; it is moved to `device`.
         lr: the peak learning rate.
         length: the number of updates that the schedule spans.
+        micro_batch: how many rows of a batch are in memory at once; 0 is all of them.
     """
 
-    def __init__(self, module: nn.Module, *, lr: float, length: int, training: Training, device: torch.device) -> None:
+    def __init__(
+        self, module: nn.Module, *, lr: float, length: int, training: Training, device: torch.device,
+        micro_batch: int = 0,
+    ) -> None:  # fmt: skip
         self.module = module.to(device)
         self.module.train()
         self._all_modules = list(self.module.modules())
@@ -41,6 +47,7 @@ class Learner:
         self.weight_decay = training.weight_decay
         self._warmup = training.warmup
         self.max_grad_norm = training.max_grad_norm
+        self._micro_batch = micro_batch
         self.params = [p for p in self.module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.params, lr=lr, betas=BETAS, eps=self.adam_eps, weight_decay=self.weight_decay, fused=True
@@ -52,7 +59,7 @@ class Learner:
 
     def outputs(self, batch: Batch, **more: Any) -> Any:
         """The network's full output; `output_hidden_states=True` adds the hidden states."""
-        return self.module(**batch.inputs, **more)
+        return self._pass(partial(self.module, **more), batch)
 
     def logits_at(self, params: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Class logits [B, C] with other parameters in place of the network's own, which stay untouched."""
@@ -60,7 +67,11 @@ class Learner:
 
     def outputs_at(self, params: Mapping[str, Tensor], batch: Batch, **more: Any) -> Any:
         """The full output with other parameters in place of the network's own."""
-        return functional_call(self.module, dict(params), (), {**batch.inputs, **more})
+        return self._pass(lambda **inputs: functional_call(self.module, dict(params), (), {**inputs, **more}), batch)
+
+    def _pass(self, network: Callable[..., Any], batch: Batch) -> Any:
+        """The network's output on a batch, in pieces if so asked; a piece is made again in its mode of now."""
+        return in_pieces(network, batch.inputs, self._micro_batch, partial(self.mode, self.module.training))
 
     def named_params(self) -> dict[str, Tensor]:
         """The trained parameters by name, in the order of `params`."""

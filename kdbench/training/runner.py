@@ -17,6 +17,7 @@ from kdbench.data.batches import Batch
 from kdbench.environment import environment
 from kdbench.errors import RunFailure, Stopped, UserError
 from kdbench.files import replacing, write_json, write_text
+from kdbench.lock import RunLock, Superseded
 from kdbench.progress import Silent, Watcher
 from kdbench.settings import Execution, Recording
 from kdbench.spec import RunSpec
@@ -24,12 +25,11 @@ from kdbench.store import RunFolder, Status, Store
 from kdbench.training import checkpoint
 from kdbench.training.evaluator import Evaluator
 from kdbench.training.lab import seed_everything
-from kdbench.training.series import Series
+from kdbench.training.series import Mark, Series
 from kdbench.training.setup import Setup, choose_device, numerics, prepare
 
 LOG_POINTS = 200  # rows of training loss in a series
 STATE_SECONDS = 2.0
-LOCK_SECONDS = 1.0  # longer than a look at whether the run is held
 
 
 def execute(
@@ -41,17 +41,21 @@ def execute(
     Raises:
         RunFailure: the run cannot go on; its folder says why.
         Stopped: `should_stop` said so; the run is checkpointed.
+        Timeout: another process holds the run.
+        Superseded: another process has taken it over.
     """
     folder = store.run(spec.id)
     device = choose_device(execution.device)
-    with folder.lock().acquire(timeout=LOCK_SECONDS), numerics(spec, device, execution.threads):
+    with folder.lock().held(should_stop) as lock, numerics(spec, device, execution.threads):
         spec = spec.model_copy(update={"snapshots": folder.snapshots_with(spec.snapshots)})
         if folder.is_done(spec.snapshots):  # somebody else was quicker
             return
         try:
-            folder.begin(spec, environment(str(device)))
-            _Run(folder, store, spec, execution, recording, watcher or Silent(), should_stop).train()
-        except Stopped:
+            execution = _as_before(folder, execution)
+            folder.begin(spec, {**environment(str(device)), "micro_batch": execution.micro_batch})
+            _Run(folder, lock, store, spec, execution, recording, watcher or Silent(), should_stop).train()
+        except (Stopped, Superseded) as end:
+            folder.note(str(end) or "stopped, with a checkpoint")
             raise
         except Exception as error:
             raise _failed(folder, error) from error
@@ -59,14 +63,28 @@ def execute(
             checkpoint.free(device)
 
 
+def _as_before(folder: RunFolder, execution: Execution) -> Execution:
+    """With the micro-batch that the run went on with, where it is smaller: memory is as short as it was."""
+    before = folder.state().micro_batch
+    if before and (not execution.micro_batch or before < execution.micro_batch):
+        return execution.model_copy(update={"micro_batch": before})
+    return execution
+
+
 def _failed(folder: RunFolder, error: Exception) -> RunFailure:
     """Give the failure a kind, and leave it in the run's folder."""
-    failure = error if isinstance(error, RunFailure) else RunFailure(_kind(error), f"{type(error).__name__}: {error}")
+    failure = as_failure(error)
     with suppress(OSError):  # a full disk must not hide the reason
         if failure.kind == "bug":
             write_text(folder.path / "error.txt", "".join(traceback.format_exception(error)))
         folder.set_state("failed", kind=failure.kind, message=str(failure))
+        folder.note(f"failed, {failure.kind}: {failure}")
     return failure
+
+
+def as_failure(error: Exception) -> RunFailure:
+    """The error with its kind."""
+    return error if isinstance(error, RunFailure) else RunFailure(_kind(error), f"{type(error).__name__}: {error}")
 
 
 def _kind(error: Exception) -> str:
@@ -79,21 +97,22 @@ def _kind(error: Exception) -> str:
 
 class _Run:
     def __init__(
-        self, folder: RunFolder, store: Store, spec: RunSpec, execution: Execution, recording: Recording,
-        watcher: Watcher, should_stop: Callable[[], bool],
+        self, folder: RunFolder, lock: RunLock, store: Store, spec: RunSpec, execution: Execution,
+        recording: Recording, watcher: Watcher, should_stop: Callable[[], bool],
     ) -> None:  # fmt: skip
-        self.folder, self.spec, self.execution, self.watcher = folder, spec, execution, watcher
+        self.folder, self.lock, self.spec, self.execution, self.watcher = folder, lock, spec, execution, watcher
         self.should_stop = should_stop
         self.started = time.time()
         self.setup: Setup = prepare(spec, store, execution, recording)
         self.lab, self.method = self.setup.lab, self.setup.method
-        if self._lacks_snapshot_before(checkpoint.step_of(folder.checkpoint)):
+        if folder.checkpoint.exists() and (problem := self._unusable()):
             # kept, it could be taken up again later, beside a series that begins anew
             folder.checkpoint.unlink()
+            folder.note(f"its checkpoint cannot be used: {problem}")
         self.progress = checkpoint.load(folder.checkpoint, self.lab, self.method)
         self._told = 0.0
         self._saved_at = self.progress.seconds
-        self.series = Series(folder.series, self.progress.step, self.setup.train.batches_per_epoch)
+        self.series = Series(folder.series, self._mark(self.progress), self.setup.train.batches_per_epoch)
         self.evaluator = Evaluator(self.setup, self.series, recording.probe_size)
         self.first_step = self.progress.step
         self.log_every = max(1, self.setup.total_steps // LOG_POINTS)
@@ -104,6 +123,7 @@ class _Run:
     def train(self) -> None:
         total = self.setup.total_steps
         self.watcher.started(self.spec.id, self.progress.step, total)
+        self.folder.note(f"{f'going on at step {self.first_step}' if self.first_step else 'starting'}, {total} steps")
         self._tell(force=True)
         self._clock = time.perf_counter()
         if self.progress.step == 0:
@@ -160,10 +180,31 @@ class _Run:
     def _evaluate(self, step: int) -> None:
         score = self.evaluator(step)
         self.score = 100 * score
+        self.folder.note(f"step {step} of {self.setup.total_steps}: loss {self.loss:.4f}, selection {self.score:.2f}")
         if self.progress.best_score is None or score > self.progress.best_score:
             self.progress.best_score, self.progress.best_step = score, step
             student = self.lab.learners["student"].module
             checkpoint.store(self.folder.best, student.state_dict(), {"step": step})
+
+    def _unusable(self) -> str:
+        """Why the checkpoint is of no use: it, or what lies beside it, is not what was written; "" when it is."""
+        try:
+            progress = checkpoint.Progress(**checkpoint.numbers_of(self.folder.checkpoint))
+        except TypeError:
+            return "another version wrote it"
+        if not progress.step:
+            return "it is damaged"
+        if self._lacks_snapshot_before(progress.step):
+            return "a snapshot from before it is missing"
+        if not self._mark(progress).fits(self.folder.series):
+            return "the series beside it is damaged"
+        if progress.best_score is not None and not checkpoint.numbers_of(self.folder.best):
+            return "the best student so far is damaged"
+        return ""
+
+    @staticmethod
+    def _mark(progress: checkpoint.Progress) -> Mark:
+        return Mark(progress.series_size, progress.series_digest)
 
     def _lacks_snapshot_before(self, step: int) -> bool:
         """Whether a snapshot that is wanted now was passed by, unwanted, before the checkpoint at `step`."""
@@ -190,14 +231,16 @@ class _Run:
 
     def _tell(self, force: bool = False) -> None:
         """Keep the state file fresh enough for `kdbench status`."""
-        if force or time.time() - self._told > STATE_SECONDS:
-            self._told = time.time()
+        now = time.monotonic()
+        if force or now - self._told > STATE_SECONDS:
+            self._told = now
+            self.lock.check()
             self._set_state("running")
 
     def _set_state(self, status: Status) -> None:
         self.folder.set_state(
             status, step=self.progress.step, total=self.setup.total_steps, loss=self.loss, score=self.score,
-            started=self.started, first_step=self.first_step,
+            started=self.started, first_step=self.first_step, micro_batch=self.execution.micro_batch,
         )  # fmt: skip
 
     def _checkpoint_if_due(self) -> None:
@@ -206,6 +249,9 @@ class _Run:
 
     def _checkpoint(self) -> None:
         self._check_finite()
+        self.lock.check()
+        mark = self.series.mark
+        self.progress.series_size, self.progress.series_digest = mark.size, mark.digest
         checkpoint.save(self.folder.checkpoint, self.progress, self.lab, self.method)
         self._saved_at = self.progress.seconds
 
@@ -216,6 +262,7 @@ class _Run:
 
     def _finish(self) -> None:
         """Measure the last and the best student, keep the best, then declare the run done."""
+        self.lock.check()
         last, predictions = self.evaluator.final("last", latest=True)
         teacher = self.evaluator.teacher_final()
         tensors, found = checkpoint.read(self.folder.best)
@@ -230,11 +277,13 @@ class _Run:
             "teacher": teacher,
             "rows": self._rows(),
         }
+        self.lock.check()
         write_json(self.folder.path / "result.json", result)
         write_json(
             self.folder.path / "cost.json", {"train_seconds": round(self._spent(), 2), "steps": self.progress.step}
         )
         self._set_state("done")
+        self.folder.note(f"done after {self._spent():.1f} s of training")
         for file in (self.folder.checkpoint, self.folder.best):
             file.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from kdbench import config
 from kdbench.method import Method
-from kdbench.plugins import METHODS, TASKS
+from kdbench.plugins import EXECUTORS, METHODS, TASKS
 from kdbench.settings import Training
 from kdbench.spec import DataRef, ModelRef, RunSpec
 from kdbench.views import printing
@@ -66,6 +66,20 @@ def presets(console: Console) -> None:
         grid.add_row(Text(name, style="bold"), Text.assemble(text, (models, "dim")))
     printing.print_table(console, grid, wrap=True)
     printing.line(console, "Use one: kdbench run --preset NAME; change a value: --set KEY=VALUE", "dim")
+
+
+def executors(console: Console) -> None:
+    """Every executor with its settings."""
+    grid = _grid()
+    for name, executor in EXECUTORS.all().items():
+        about_it = (inspect.getdoc(executor) or "").partition("\n")[0]
+        grid.add_row(Text(name, style="bold"), Text.assemble((executor.title, "bold"), f"  {about_it}"))
+        for key, field in executor.options_type.model_fields.items():
+            default = "" if field.default in ("", [], {}) else f"  default {printing.value(field.default)}"
+            grid.add_row(Text(f"  {name}.{key}"), Text.assemble(str(field.description), (default, "dim")))
+    printing.print_table(console, grid, wrap=True)
+    _broken(EXECUTORS.broken, "executor", console)
+    printing.line(console, "Use one: kdbench run --executor NAME --set NAME.KEY=VALUE, or a table in kdbench.toml", "dim")
 
 
 def _table(*names: str) -> Table:

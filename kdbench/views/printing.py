@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LOG_WIDTH = 110  # of running text where no terminal has a width
-STYLES = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", "held back": "magenta"}
+STYLES = {
+    "done": "green",
+    "running": "cyan",
+    "failed": "red",
+    "interrupted": "yellow",
+    "held back": "magenta",
+    "queued": "blue",
+}
 WORDS = {"pending": "waiting"}  # how people call a state
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich import box
@@ -41,6 +41,17 @@ def find(store: Store, text: str, *, methods: bool = False) -> Run:
         raise unknown_name(text, sorted({*asked, *begun})[:12])
     folder = store.find(text)
     return asked.get(folder.id) or Run(folder.spec, folder, folder.state())
+
+
+def with_children(run_ids: Iterable[str], known: Mapping[str, Run]) -> list[str]:
+    """The runs, and all that need them, directly or not."""
+    wanted = set(run_ids)
+    grown = True
+    while grown:
+        more = {run_id for run_id, run in known.items() if wanted & set(run.spec.needs.values())}
+        grown = not more <= wanted
+        wanted |= more
+    return sorted(wanted)
 
 
 def show(run: Run, store: Store, console: Console) -> None:

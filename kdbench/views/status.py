@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich import box
 from rich.console import Console
@@ -12,17 +12,21 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.errors import UserError
+from kdbench.executor import Job
+from kdbench.plugins import EXECUTORS
 from kdbench.results import Run, StudyResults, studies, task_title
 from kdbench.store import State, Store
 from kdbench.views import printing
 
 MAX_LISTED = 12  # runs of one kind that are listed one by one
 MAX_MESSAGE = 200  # characters; kdbench show has it all
-ORDER = ("running", "failed", "interrupted", "held back", "waiting")
+LISTED = ("running", "failed", "interrupted")  # one by one
+ORDER = (*LISTED, "held back", "queued", "waiting")
+Jobs = Mapping[str, Job]  # by run
 
 
-def show(store: Store, console: Console) -> None:
-    """All studies, the last asked for last.
+def show(store: Store, console: Console) -> bool:
+    """All studies, the last asked for last; whether anything of them is being trained or queued.
 
     Raises:
         UserError: nothing was asked for yet.
@@ -33,14 +37,22 @@ def show(store: Store, console: Console) -> None:
             f"Nothing was run in {store.root} yet; give another folder with --results DIR, "
             f"or start with: kdbench run --methods all --tasks glue"
         )
+    jobs: dict[str, Job] = {}
+    for executor in EXECUTORS.all().values():
+        known, problem = executor.jobs(store)
+        jobs |= known
+        if problem:
+            printing.line(console, f"The queue of {executor.title} could not be asked: {problem}", "yellow")
     for i, study in enumerate(found):
         if i:
             console.print()
-        _study(study, console)
+        _study(study, jobs, console)
+    runs = {run_id: run for study in found for run_id, run in study.runs.items()}
+    return any(run.state.status == "running" or (r in jobs and jobs[r].is_live) for r, run in runs.items())
 
 
-def _study(study: StudyResults, console: Console) -> None:
-    words = {run_id: standing(study, run) for run_id, run in study.runs.items()}
+def _study(study: StudyResults, jobs: Jobs, console: Console) -> None:
+    words = {run_id: standing(study, run, jobs.get(run_id)) for run_id, run in study.runs.items()}
     setup = study.study
     printing.line(console, f"Preset {study.preset}: {setup['teacher']} teaches {setup['student']}", "bold")
     data = setup["glue_dir"] or setup["source"]
@@ -51,8 +63,9 @@ def _study(study: StudyResults, console: Console) -> None:
     printing.line(
         console, f"{counts['done']} of {printing.count(len(words), 'run')} done" + "".join(f", {p}" for p in parts)
     )
-    for kind in ORDER[:3]:
-        _list(console, kind, [study.runs[run_id] for run_id, w in words.items() if w == kind])
+    for kind in LISTED:
+        _list(console, kind, [study.runs[run_id] for run_id, w in words.items() if w == kind], jobs)
+    _queued(console, {run_id: jobs[run_id] for run_id, w in words.items() if w == "queued"})
     _held_back(study, console)
 
 
@@ -62,9 +75,17 @@ def _drawn(study: StudyResults) -> str:
     return "".join(f", {key}={study.study[key]}" for key in keys)
 
 
-def standing(study: StudyResults, run: Run) -> str:
-    """One or two words for how a run stands."""
-    return "held back" if study.blocker(run) else printing.word(run.state.status)
+def standing(study: StudyResults, run: Run, job: Job | None = None) -> str:
+    """One or two words for how a run stands.
+
+    Args:
+        job: the newest job of a queue that carries it.
+    """
+    if study.blocker(run):
+        return "held back"
+    if run.state.status in ("pending", "interrupted") and job and job.is_live:
+        return "queued"
+    return printing.word(run.state.status)
 
 
 def _matrix(study: StudyResults, words: dict[str, str]) -> Table:
@@ -107,14 +128,30 @@ def _cell(runs: Iterable[str], words: dict[str, str]) -> Text:
     return Text("\n").join(parts)
 
 
-def _list(console: Console, kind: str, runs: list[Run]) -> None:
+def _queued(console: Console, jobs: Jobs) -> None:
+    """Counted by what they wait for."""
+    reasons = Counter((job.hopeless, job.detail or "their turn") for job in jobs.values() if job.standing == "queued")
+    starting = sum(job.standing == "running" for job in jobs.values())
+    if jobs:
+        console.print()
+        printing.line(console, "Queued", printing.STYLES["queued"])
+    if starting:
+        printing.line(console, f"  {starting} in jobs that have started")
+    for (hopeless, reason), number in reasons.most_common():
+        way_out = "; it will not come by itself: kdbench cancel, then ask for something else" if hopeless else ""
+        printing.line(console, f"  {number} wait for {reason}{way_out}")
+
+
+def _list(console: Console, kind: str, runs: list[Run], jobs: Jobs) -> None:
     if not runs:
         return
     console.print()
     printing.line(console, kind.capitalize(), printing.STYLES[kind])
     about = {"running": progress, "failed": _failure, "interrupted": _interruption}[kind]
     for run in runs[:MAX_LISTED]:
-        printing.line(console, f"  {run.id}  {about(run.state)}")
+        job = jobs.get(run.id)
+        ended = f"; its job {job.id} ended {job.detail}" if job and job.standing == "ended" else ""
+        printing.line(console, f"  {run.id}  {about(run.state)}{ended}")
     if len(runs) > MAX_LISTED:
         printing.line(console, f"  and {len(runs) - MAX_LISTED} more: kdbench list runs --status {kind}")
 
@@ -126,7 +163,8 @@ def progress(state: State) -> str:
     parts += [] if state.score is None else [f"score {state.score:.1f}"]
     left = time_left(state)
     parts += [] if left is None else [f"about {printing.duration(left)} left"]
-    return "  ".join([*parts, f"on {state.host}, process {state.pid}"])
+    where = f"job {state.job}" if state.job else f"process {state.pid}"
+    return "  ".join([*parts, f"on {state.host}, {where}"])
 
 
 def _share(state: State) -> str:

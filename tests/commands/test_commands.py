@@ -99,7 +99,7 @@ def test_a_name_that_is_neither_run_nor_method(
 
 def test_status_of_every_state(tmp_path: Path) -> None:
     store, runs = states(tmp_path / "results")
-    with store.run(runs["running"]).lock():
+    with store.run(runs["running"]).lock().held():
         text = call(tmp_path, "status")
     lines = text.splitlines()
     assert "2 of 8 runs done, 1 running, 1 failed, 1 interrupted, 1 held back, 2 waiting" in lines
@@ -227,11 +227,11 @@ def test_broken_plugins_are_listed_with_their_error(tmp_path: Path) -> None:
 REMEMBER = """
 import sys
 from pathlib import Path
-from kdbench import config, plan
-from kdbench.commands.run import _remember
+from kdbench import config, plan, sweeps
 from kdbench.store import Store
 asked = {"methods": "finetune,kd,dml_lgtm", "tasks": "rte,mrpc", "seeds": "0,1", "student_lr": ["1e-3", "3e-3"]}
-_remember(plan.make(config.assemble(asked, Path.cwd())), Store(Path("results")))
+merged = config.assemble(asked, Path.cwd())
+sweeps.remember(*sweeps.order(merged, plan.make(merged), Store(Path("results")), None))
 """
 
 

@@ -8,13 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from kdbench import pool
+from kdbench import local, pool
 from kdbench.config import assemble, parse_sets
-from kdbench.plan import Plan
+from kdbench.plan import Plan, make
 from kdbench.schedule import Outcome
 from kdbench.settings import Execution
 from kdbench.store import Store
+from kdbench.sweeps import order
 from tests.kdbench.bench import CPU, FEW, contents, plan, refusal, start, train
 
 
@@ -126,7 +128,8 @@ def test_ctrl_c_stops_all_of_them_and_the_same_command_goes_on(tmp_path: Path) -
 
 
 def executions(folder: Path, *sets: str, **given: str) -> list[Execution]:
-    return pool.executions(assemble({**parse_sets(sets), **given}, folder))
+    config = assemble({**parse_sets([*sets, "methods=kd", "tasks=rte"]), **given}, folder)
+    return local.executions(order(config, make(config), Store(folder, create=False), Console())[1])
 
 
 def test_every_job_has_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

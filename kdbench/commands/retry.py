@@ -1,0 +1,33 @@
+"""`kdbench retry`: go on with what is missing, as it was first asked for."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(short_help="Go on with what failed or is missing, as it was first asked for.")
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--failed", is_flag=True, help="Only what failed, and what that held back.")
+@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
+    """Train what is not done of the sweeps in a results folder, with the executor and settings of their last command.
+
+    Without a name: everything that is missing. With names: those runs, and what they need.
+    """
+    from kdbench import sweeps
+    from kdbench.results import studies
+    from kdbench.views import printing
+    from kdbench.views.run import find, with_children
+
+    store, console = printing.open_store(results), printing.make_console()
+    asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
+    missing = {run_id for run_id, run in asked.items() if run.state.status not in ("done", "running")}
+    if failed:
+        broken = [run_id for run_id in missing if asked[run_id].state.status == "failed"]
+        missing &= set(with_children(broken, asked))
+    if runs:
+        missing &= {find(store, text).id for text in runs}
+    if not missing:
+        console.print("Nothing to do: nothing of it is missing.")
+        return 0
+    return sweeps.retry(store, missing, console)

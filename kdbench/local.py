@@ -1,0 +1,92 @@
+"""The executor of this machine: one run after the other in this process, or several at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+
+from rich.console import Console
+
+from kdbench.executor import Executor, Order
+from kdbench.schedule import Outcome
+from kdbench.settings import Execution
+from kdbench.store import Store
+
+
+class Local(Executor):
+    """Trains here, and stays until everything is settled."""
+
+    title = "this machine"
+
+    def check(self, order: Order) -> list[str]:
+        from kdbench import preflight
+
+        return preflight.check(order.plan, executions(order))
+
+    def carry_out(self, order: Order) -> int:
+        from kdbench import pool
+        from kdbench.serial import run_all, stop_flag
+        from kdbench.views.boards import board_for
+
+        shares = executions(order)
+        with board_for(order.plan, order.console) as board:
+            if len(shares) > 1:
+                outcome = pool.run_pool(order.plan, order.store, shares, order.recording, board)
+            else:
+                with stop_flag() as should_stop:
+                    outcome = run_all(order.plan, order.store, shares[0], order.recording, board, should_stop)
+        return _close(order, outcome)
+
+    @classmethod
+    def cancel(cls, store: Store, runs: Iterable[str]) -> list[str]:
+        """Ask the processes of this machine that train them to stop; each writes a checkpoint."""
+        said = []
+        for run_id in runs:
+            state = store.run(run_id).state()
+            if state.status != "running" or state.job:
+                continue
+            if state.host != socket.gethostname():
+                said.append(f"{run_id} is trained on {state.host} by process {state.pid}; stop it there.")
+                continue
+            with suppress(ProcessLookupError):
+                os.kill(state.pid, signal.SIGTERM)
+            said.append(f"{run_id}: process {state.pid} was asked to stop, and with it the sweep that it belongs to.")
+        return said
+
+
+def executions(order: Order) -> list[Execution]:
+    """The settings of each of the runs that go on at once: the listed devices in turn, an equal part of the cores."""
+    common, devices = order.execution, order.devices
+    jobs = max(common.jobs, len(devices))
+    threads = common.threads or (max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else 0)
+    names = [devices[i % len(devices)] if devices else common.device for i in range(jobs)]
+    return [common.model_copy(update={"device": name, "threads": threads}) for name in names]
+
+
+def _close(order: Order, outcome: Outcome) -> int:
+    """The last lines: what happened, the table, and what to do next."""
+    from kdbench.views.table import show_table
+
+    if outcome.stopped:
+        order.console.print("Stopped; nothing is lost. The same command goes on where it stopped.")
+        return 130
+    show_table("1", order.store, order.plan.preset, "terminal", order.console)
+    report(outcome, order.console)
+    return 1 if outcome.failed or outcome.blocked else 0
+
+
+def report(outcome: Outcome, console: Console) -> None:
+    """Counts, and each run that is not there, with the reason."""
+    parts = [f"{len(outcome.trained)} trained", f"{len(outcome.done)} done before"]
+    parts += [f"{len(outcome.elsewhere)} by another process"] if outcome.elsewhere else []
+    parts += [f"{len(outcome.failed)} failed", f"{len(outcome.blocked)} held back"]
+    console.print(", ".join(parts) + ".")
+    for run, why in outcome.failed.items():
+        console.print(f"  {run}: {why}", markup=False, soft_wrap=True)
+    for run, parent in outcome.blocked.items():
+        console.print(f"  {run} waits for {parent}", markup=False, soft_wrap=True)
+    if outcome.failed:
+        console.print("The same command tries them again; kdbench show RUN tells more.")

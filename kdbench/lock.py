@@ -1,0 +1,78 @@
+"""Who trains a run: one process, on whatever machine, and nobody else."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, SoftFileLease, Timeout
+
+LEASE_SECONDS = 30.0  # a holder on another machine that gave no sign for so long is taken for dead
+GRACE_SECONDS = 1.0  # longer than somebody's look at whether the run is held
+
+
+class Superseded(Exception):
+    """Another process has taken the run over; this one must not write any more."""
+
+
+class RunLock:
+    """A lock of two parts, for folders that several machines share.
+
+    `lock` is the operating system's: decisive between processes of one machine, and gone with its process, but not
+    passed on between machines by every file system. `lease` is a file that its holder touches every few seconds: a
+    process elsewhere takes it when it has seen no touch for `LEASE_SECONDS` of its own clock. Clocks that differ or
+    jump do no harm; a holder that was frozen for longer finds out before it writes (`check`).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._here = FileLock(folder / "lock")
+        self._lease = SoftFileLease(folder / "lease", lease_duration=LEASE_SECONDS, thread_local=False)
+
+    @contextmanager
+    def held(self, give_up: Callable[[], bool] = lambda: False) -> Iterator[RunLock]:
+        """Hold the run within the block.
+
+        Args:
+            give_up: asked while a silent holder on another machine is waited out.
+
+        Raises:
+            Timeout: another process holds it.
+        """
+        with self._here.acquire(timeout=GRACE_SECONDS):
+            before = self._touched()
+            silence = self._lease.acquire(
+                timeout=LEASE_SECONDS + 10,
+                cancel_check=lambda: give_up() or self._touched() not in (before, 0),
+            )
+            with silence:
+                yield self
+
+    def _touched(self) -> int:
+        """When the lease was last touched, in nanoseconds of the file system's clock; 0 when there is none."""
+        try:
+            return Path(self._lease.lock_file).stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def check(self) -> None:
+        """To be called before anything is written.
+
+        Raises:
+            Superseded: the lease was lost.
+        """
+        if self._lease.compromise is not None:
+            raise Superseded(f"another process took over while this one gave no sign ({self._lease.compromise.reason})")
+
+    def is_held(self) -> bool:
+        """Whether a process seems to be training the run; for people, not to be relied on."""
+        try:
+            with self._here.acquire(timeout=0):
+                owner = self._lease.owner
+                elsewhere = owner is not None and owner.hostname != socket.gethostname()
+                return elsewhere and time.time() - self._touched() / 1e9 < 2 * LEASE_SECONDS
+        except Timeout:
+            return True

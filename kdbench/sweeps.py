@@ -1,0 +1,108 @@
+"""What was asked for, written down so completely that it can be shown, and gone on with, by another process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from kdbench.config import Config, Invocation, Study, owner
+from kdbench.errors import UserError
+from kdbench.executor import Executor, Order
+from kdbench.files import read_json
+from kdbench.plan import Cell, Plan, model_ref
+from kdbench.plugins import EXECUTORS
+from kdbench.settings import Execution, Recording
+from kdbench.spec import RunSpec
+from kdbench.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def order(config: Config, plan: Plan, store: Store, console: Console) -> tuple[Executor, Order]:
+    """A configuration's executor, and what it is to carry out.
+
+    Raises:
+        UserError: no such executor, or a setting that it does not have.
+    """
+    asked: Invocation = config.group(Invocation)
+    kind = EXECUTORS.get(asked.executor)
+    given = asked.devices.split(",") if isinstance(asked.devices, str) else asked.devices
+    devices = tuple(part.strip() for part in given if part.strip())
+    made = Order(
+        plan, plan.id, store, config.group(Execution), config.group(Recording), devices, asked.runs_per_job, console
+    )
+    return kind(config.section(kind.name, kind.options_type)), made
+
+
+def remember(executor: Executor, order: Order) -> None:
+    """Write down what was asked for; no method has to be imported to show it."""
+    plan = order.plan
+    rows = {row: owner(row) for row in sorted({cell.row for cell in plan.cells})}
+    titles = {row: method.variants[row][0] if row in method.variants else method.title for row, method in rows.items()}
+    order.store.add_sweep(
+        order.sweep,
+        {
+            "id": order.sweep,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "command": ["kdbench", *sys.argv[1:]],
+            "preset": plan.preset,
+            "study": plan.study.model_dump(mode="json"),
+            "models": {role: model_ref(getattr(plan.study, role)).fingerprint for role in ("student", "teacher")},
+            "rows": {row: {"title": titles[row], "position": method.position} for row, method in rows.items()},
+            "cells": [asdict(cell) for cell in plan.cells],
+            "runs": {run: spec.model_dump(mode="json") for run, spec in plan.runs.items()},
+            "carried_out": {
+                "executor": executor.name,
+                "options": executor.options.model_dump(mode="json"),
+                "execution": order.execution.model_dump(mode="json"),
+                "recording": order.recording.model_dump(mode="json"),
+                "devices": list(order.devices),
+                "runs_per_job": order.runs_per_job,
+            },
+        },
+    )
+
+
+def stored_plan(store: Store, sweep: str) -> Plan:
+    """The plan that was remembered under a name."""
+    return _plan(read_json(store.sweeps_folder / f"{sweep}.json"))
+
+
+def _plan(record: Mapping[str, Any]) -> Plan:
+    runs = {run: RunSpec.model_validate(spec) for run, spec in record["runs"].items()}
+    cells = [Cell(**cell) for cell in record["cells"]]
+    return Plan(record["preset"], Study.model_validate(record["study"]), runs, cells)
+
+
+def retry(store: Store, runs: set[str], console: Console) -> int:
+    """Train `runs`, each as the newest sweep that has it was to be carried out; returns the exit code.
+
+    Raises:
+        UserError: what a sweep needs is not there any more.
+    """
+    worst, left = 0, set(runs)
+    for record in reversed(store.sweeps()):
+        if here := left & set(record["runs"]):
+            left -= here
+            executor, order = _again(store, record, here, console)
+            for remark in executor.check(order):
+                console.print(remark, highlight=False)
+            worst = max(worst, executor.carry_out(order))
+    return worst
+
+
+def _again(store: Store, record: Mapping[str, Any], runs: Iterable[str], console: Console) -> tuple[Executor, Order]:
+    """The executor and the order of a remembered sweep, for some of its runs and what they need."""
+    how = record.get("carried_out")
+    if how is None:
+        raise UserError("The sweep does not say how it was run (an older version); repeat its kdbench run command.")
+    kind = EXECUTORS.get(how["executor"])
+    made = Order(
+        _plan(record).only(runs), record["id"], store, Execution.parse(how["execution"], "the stored sweep"),
+        Recording.parse(how["recording"], "the stored sweep"), tuple(how["devices"]), how["runs_per_job"], console,
+    )  # fmt: skip
+    return kind(kind.options_type.parse(how["options"], f"executor '{kind.name}'")), made

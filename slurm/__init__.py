@@ -1,0 +1,1 @@
+"""The executor that hands a plan to a SLURM cluster, through Submitit."""

@@ -1,0 +1,189 @@
+"""The executor of a SLURM cluster: submits the graph of runs, and leaves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from kdbench.errors import UserError
+from kdbench.executor import Executor, Job, Order
+from kdbench.store import Store
+from kdbench.views import printing
+from kdbench.views.printing import count
+from slurm import queue
+from slurm.arrays import Array, arrays
+from slurm.ledger import Ledger
+from slurm.options import SlurmOptions
+from slurm.queue import Queue, SlurmError
+
+SOME = 3  # arrays that a preview shows in full
+
+
+class Slurm(Executor):
+    """Job arrays with the graph's edges as dependencies. No process stays alive."""
+
+    title = "a SLURM cluster"
+    options_type = SlurmOptions
+    options: SlurmOptions
+
+    def check(self, order: Order) -> list[str]:
+        from kdbench import preflight
+
+        known = queue.ask()
+        if known.problem:
+            raise UserError(
+                f"--executor slurm does not work here: {known.problem}; go to a login node of the cluster, or give "
+                f"--executor local."
+            )
+        if problem := self.options.too_short():
+            raise UserError(problem)
+        if "%" in str(order.store.root.resolve()):
+            raise UserError(f"SLURM takes % in {order.store.root} for a pattern; give another --results DIR.")
+        remarks = preflight.check(order.plan, [])
+        self._try_out(order, known)
+        return remarks
+
+    def _try_out(self, order: Order, known: Queue) -> None:
+        """Let sbatch look at the request before anything is written."""
+        from slurm import submit
+
+        for array in self._arrays(order, known)[:1]:
+            script = submit.text(submit.parameters(self.options, array, "test", ()), 1, "kdbench")
+            try:
+                with submit.outside_of_jobs():
+                    queue.call("sbatch", "--test-only", stdin=script)
+            except SlurmError as error:
+                raise UserError(
+                    f"The cluster refuses the job ({error}); see [slurm] in kdbench.toml, or --set slurm.KEY=VALUE."
+                ) from None
+
+    def _arrays(self, order: Order, known: Queue) -> list[Array]:
+        """What is to be submitted: neither done nor in the queue."""
+        plan, live = order.plan, self._live(order.store, known)
+        chosen = [
+            run for run, spec in plan.runs.items()
+            if run not in live and not order.store.run(run).is_done(spec.snapshots)
+        ]  # fmt: skip
+        return arrays(
+            plan.runs, chosen, longest=self._longest(known), runs_per_job=order.runs_per_job,
+            together=self.options.max_parallel > 0,
+        )  # fmt: skip
+
+    def _longest(self, known: Queue) -> int:
+        try:
+            return self.options.max_array or (1000 if known.problem else queue.longest_array())
+        except SlurmError:
+            return 1000
+
+    @staticmethod
+    def _live(store: Store, known: Queue) -> dict[str, str]:
+        """Runs that have a job in the queue, with its id."""
+        return {run: job for run, job in Ledger(store).jobs(known).items() if known.job(job).is_live}
+
+    def preview(self, order: Order) -> None:
+        from slurm import submit
+
+        known = queue.ask()
+        made = self._arrays(order, known)
+        order.console.print()
+        for place, array in enumerate(made[:SOME]):
+            after = [f"<job of {run}>" for run in sorted(self._pending(order, array, known))]
+            script = submit.text(
+                submit.parameters(self.options, array, order.sweep, after), len(array.tasks), "results/slurm/NAME"
+            )
+            lines = [line for line in script.splitlines() if line.startswith("#SBATCH")]
+            order.console.print(f"Array {place + 1} of {len(made)}: {self._about(array)}", markup=False)
+            order.console.print("\n".join(f"  {line}" for line in lines), markup=False, soft_wrap=True)
+        for place, array in enumerate(made[SOME:], SOME):
+            order.console.print(f"Array {place + 1} of {len(made)}: {self._about(array)}", markup=False)
+
+    @staticmethod
+    def _about(array: Array) -> str:
+        first, *more = array.runs
+        jobs = count(len(array.tasks), "job")
+        return f"{jobs} for {count(len(array.runs), 'run')}, {first}{f' and {len(more)} more' if more else ''}"
+
+    @staticmethod
+    def _pending(order: Order, array: Array, known: Queue) -> set[str]:
+        """The runs that the array must wait for."""
+        runs = order.plan.runs
+        return {run for run in array.after if not order.store.run(run).is_done(runs[run].snapshots)}
+
+    def carry_out(self, order: Order) -> int:
+        known = queue.ask()
+        live, made = self._live(order.store, known), self._arrays(order, known)
+        jobs = sum(len(array.tasks) for array in made)
+        if not made:
+            waiting = f"; {count(len(live), 'run')} in the queue" if live else ""
+            order.console.print(f"Nothing to submit{waiting}. See: kdbench status")
+            return 0
+        if not self._agreed(order, jobs, made):
+            return 1
+        self._submit(order, made, live)
+        order.console.print(
+            f"Submitted {count(jobs, 'job')} in {count(len(made), 'array')} for "
+            f"{count(sum(len(a.runs) for a in made), 'run')}. You may log out.\n"
+            f"  kdbench status --watch     how they stand\n"
+            f"  kdbench cancel             takes them out of the queue\n"
+            f"  the same command           submits what is then missing",
+            highlight=False,
+        )
+        return 0
+
+    def _agreed(self, order: Order, jobs: int, made: list[Array]) -> bool:
+        """Say what it will cost; on a terminal, ask."""
+        import click
+
+        from kdbench import estimate
+
+        chosen = [run for array in made for run in array.runs]
+        for line in estimate.lines(estimate.estimate(order.plan, order.store, chosen)):
+            printing.line(order.console, line)
+        order.console.print(f"{count(jobs, 'job')} in {count(len(made), 'array')}.", highlight=False)
+        return not sys.stdin.isatty() or not sys.stdout.isatty() or click.confirm("Submit?", default=True)
+
+    def _submit(self, order: Order, made: list[Array], live: Mapping[str, str]) -> None:
+        from slurm import submit
+
+        ledger, jobs = Ledger(order.store), dict(live)
+        for place, array in enumerate(made):
+            for run in array.runs:
+                order.store.run(run).forgive()
+            after = {jobs[run] for run in array.after if run in jobs}
+            try:
+                record = submit.submit(order, self.options, ledger, array, after)
+            except SlurmError as error:
+                raise UserError(
+                    f"The cluster refused array {place + 1} of {len(made)} ({error}); the {place} before it are in the "
+                    f"queue, and the same command submits the rest (kdbench cancel takes them out)."
+                ) from None
+            jobs |= record.jobs(record.job)
+
+    @classmethod
+    def jobs(cls, store: Store) -> tuple[Mapping[str, Job], str]:
+        ledger = Ledger(store)
+        if not any(True for _ in ledger.records()):
+            return {}, ""
+        known = queue.ask()
+        return {run: known.job(job) for run, job in ledger.jobs(known).items()}, known.problem
+
+    @classmethod
+    def cancel(cls, store: Store, runs: Iterable[str]) -> list[str]:
+        """Cancel the jobs of these runs; a job that carries others too ends for all of them."""
+        known = queue.ask()
+        live, wanted = cls._live(store, known), set(runs)
+        ids = sorted({job for run, job in live.items() if run in wanted})
+        others = sorted(run for run, job in live.items() if job in ids and run not in wanted)
+        if not ids:
+            return []
+        try:
+            queue.call("scancel", *ids)
+        except SlurmError as error:
+            return [f"The jobs could not be cancelled: {error}"]
+        said = f"Cancelled {count(len(ids), 'job')}; what was running has a checkpoint."
+        return [said, *(f"{run} was in the same job." for run in others)]
+
+    @classmethod
+    def logs(cls, store: Store, run_id: str) -> list[Path]:
+        return Ledger(store).log(run_id)

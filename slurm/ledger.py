@@ -1,0 +1,88 @@
+"""What was submitted: one folder an array under `slurm/` of the results folder, written before sbatch is called."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kdbench.errors import UserError
+from kdbench.files import read_json, write_json
+from kdbench.store import Store
+from slurm.arrays import Task
+from slurm.queue import Queue
+
+
+class Record(BaseModel):
+    """An array of jobs. `job` is "" from just before sbatch until just after it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str  # of the folder, and the jobs' comment
+    sweep: str
+    created: float
+    tasks: tuple[Task, ...]
+    job: str = ""
+
+    def job_of(self, place: int, job: str) -> str:
+        return f"{job}_{place}" if len(self.tasks) > 1 else job
+
+    def jobs(self, job: str) -> dict[str, str]:
+        """Run -> id of the job that carries it, when the array's id is `job`."""
+        return {run: self.job_of(i, job) for i, task in enumerate(self.tasks) for run in task}
+
+
+class Ledger:
+    """All arrays that were ever submitted for a results folder."""
+
+    def __init__(self, store: Store) -> None:
+        self._root = store.root / "slurm"
+
+    def folder(self, record: Record) -> Path:
+        """Where Submitit keeps the array's files; nobody else may write there, because they are code to it."""
+        return self._root / record.name
+
+    def open(self, sweep: str, tasks: tuple[Task, ...]) -> Record:
+        record = Record(name=f"{sweep}-{uuid.uuid4().hex[:12]}", sweep=sweep, created=time.time(), tasks=tasks)
+        self._root.mkdir(parents=True, exist_ok=True)
+        self.folder(record).mkdir(mode=0o700)
+        return self.write(record)
+
+    def write(self, record: Record) -> Record:
+        write_json(self.folder(record) / "array.json", record.model_dump(mode="json"))
+        return record
+
+    def records(self) -> Iterator[Record]:
+        """Oldest first; what is damaged is passed over."""
+        found = []
+        for path in self._root.glob("*/array.json"):
+            try:
+                found.append(Record.model_validate(read_json(path)))
+            except (ValidationError, UserError, OSError):
+                continue
+        yield from sorted(found, key=lambda record: record.created)
+
+    def jobs(self, queue: Queue) -> dict[str, str]:
+        """Run -> id of the job that was last submitted for it.
+
+        A submission that was interrupted before it learnt its id is found by its comment.
+        """
+        out: dict[str, str] = {}
+        for record in self.records():
+            job = record.job or queue.by_comment.get(record.name, "")
+            if job:
+                out |= record.jobs(job)
+        return out
+
+    def log(self, run_id: str) -> list[Path]:
+        """What the jobs that carried a run have printed, oldest first."""
+        out = []
+        for record in self.records():
+            place = next((i for i, task in enumerate(record.tasks) if run_id in task), None)
+            if place is not None:
+                name = f"{record.job_of(place, record.job)}_0_log.out"
+                out += sorted(self.folder(record).glob(name if record.job else "*_log.out"))
+        return out

@@ -1,0 +1,73 @@
+"""What may stand in `[slurm]` of kdbench.toml, or in `--set slurm.KEY=VALUE`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, field_validator
+
+from kdbench.options import Options, option
+
+PLAIN = re.compile(r"(\d+)([mhd]?)")  # 90, 90m, 4h, 2d
+CLOCK = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")  # M:S, H:M:S, D-H, D-H:M, D-H:M:S, as sbatch reads them
+UNITS = {"": 1, "m": 1, "h": 60, "d": 1440}
+START_SECONDS = 60  # for Python, torch, and the signal that SLURM may send up to a minute early
+
+Text = Annotated[str, BeforeValidator(lambda v: ",".join(v) if isinstance(v, list) else str(v))]
+Lines = Annotated[list[str], BeforeValidator(lambda v: v.splitlines() if isinstance(v, str) else v)]
+
+
+class SlurmOptions(Options):
+    """The request of every job, and how jobs are cut. What is not set is left to the cluster."""
+
+    partition: Text = option("", "partition, or several: gpu,long")
+    account: Text = option("", "account that is charged")
+    qos: Text = option("", "quality of service")
+    constraint: Text = option("", "features that a node must have")
+    time: Text = option("", "limit of a job, such as 4:00:00, 90m or 2-00:00; what takes longer goes on in the next")
+    memory: Text = option("", "memory of a job, such as 16G")
+    gpus: int = option(0, "GPUs of a job; a run uses one", ge=0)
+    cpus: int = option(0, "cores of a job; 0 leaves it to the cluster", ge=0)
+    setup: Lines = option([], "shell lines before Python starts, such as module load cuda; a failing one ends the job")
+    extra: dict[str, Any] = option({}, "any other parameter of sbatch, such as {nodelist = 'n1', exclusive = true}")
+    max_parallel: int = option(0, "jobs at once; 0 is no limit; with one, runs of one depth go together", ge=0)
+    max_array: int = option(0, "longest job array; 0 asks the cluster (MaxArraySize)", ge=0)
+    checkpoint_before: int = option(120, "seconds before the limit at which a job checkpoints and queues anew", ge=10)
+    python: Text = option("", "what starts Python there, such as apptainer exec --nv image.sif python; else this one")
+
+    @field_validator("time")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        minutes(value)
+        return value
+
+    def too_short(self) -> str:
+        """Why the time limit leaves no time to train; "" when it does."""
+        least = (self.checkpoint_before + START_SECONDS) / 60 + 1
+        if not self.time or minutes(self.time) >= least:
+            return ""
+        return (
+            f"slurm.time={self.time} leaves nothing before the checkpoint that is written {self.checkpoint_before} s "
+            f"before the limit; give {least:.0f}m or more, or a smaller slurm.checkpoint_before."
+        )
+
+
+def minutes(text: str) -> float:
+    """A time limit in minutes; 0 for none.
+
+    Raises:
+        ValueError: it is none that SLURM knows.
+    """
+    if not text:
+        return 0
+    if found := PLAIN.fullmatch(text):
+        return int(found[1]) * UNITS[found[2]]
+    found = CLOCK.fullmatch(text)
+    if not found:
+        raise ValueError("should be a time such as 4:00:00, 90m or 2-00:00")
+    parts = [int(part) for part in found.groups()[1:] if part is not None]
+    if found[1] is None and len(parts) < 3:
+        parts = [0, *parts]
+    hours, clock_minutes, seconds = [*parts, 0, 0][:3]
+    return int(found[1] or 0) * 1440 + hours * 60 + clock_minutes + seconds / 60

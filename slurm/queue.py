@@ -1,0 +1,109 @@
+"""The cluster's queue, as squeue tells it: no accounting is needed, and a requeued job shows at once."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+
+from kdbench.executor import Job
+
+FORMAT = "%i|%T|%r|%N|%k"
+ENDED = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
+    "TIMEOUT",
+}  # fmt: skip
+RUNNING = {"RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"}
+GIVEN_UP = {"CANCELLED", "FAILED", "OUT_OF_MEMORY", "DEADLINE"}  # somebody's wish, or it would happen again
+HOPELESS = {
+    "BadConstraints", "DependencyNeverSatisfied", "JobHeldAdmin", "JobHeldUser", "PartitionNodeLimit",
+    "PartitionTimeLimit", "launch_failed_requeued_held", "launch failed requeued held",
+}  # fmt: skip
+PATIENCE = 30  # seconds that a command of SLURM may take
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A job that the queue knows."""
+
+    id: str
+    state: str
+    reason: str
+    node: str
+
+    @property
+    def job(self) -> Job:
+        if self.state in ENDED:
+            return Job(self.id, "ended", self.state, self.node)
+        if self.state in RUNNING:
+            return Job(self.id, "running", "" if self.state == "RUNNING" else self.state, self.node)
+        reason = "" if self.reason in ("None", "Priority", "Resources") else self.reason
+        return Job(self.id, "queued", reason, hopeless=reason in HOPELESS)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The user's jobs by id, those of the last minutes included. `problem` says why they could not be asked for."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    by_comment: dict[str, str] = field(default_factory=dict)  # -> id of the job or array
+    problem: str = ""
+
+    def job(self, job_id: str) -> Job:
+        entry = self.entries.get(job_id)
+        return entry.job if entry else Job(job_id, "unknown")
+
+
+def ask() -> Queue:
+    """All jobs of this user."""
+    if not shutil.which("squeue"):
+        return Queue(problem="this machine has no squeue")
+    try:
+        text = call("squeue", "-h", "-a", "-r", "-t", "all", "-u", getpass.getuser(), "-o", FORMAT)
+    except SlurmError as error:
+        return Queue(problem=str(error))
+    return read(text)
+
+
+def read(text: str) -> Queue:
+    """What squeue printed in `FORMAT`."""
+    queue = Queue()
+    for line in text.splitlines():
+        parts = line.split("|", 4)
+        if len(parts) == 5:
+            job, state, reason, node, comment = parts
+            queue.entries[job] = Entry(job, state, reason, node)
+            queue.by_comment[comment] = job.partition("_")[0]
+    return queue
+
+
+class SlurmError(Exception):
+    """A command of SLURM did not do what it should; the message is its own."""
+
+
+def call(*command: str, stdin: str = "") -> str:
+    """Run a command of SLURM and return what it prints.
+
+    Raises:
+        SlurmError: it failed, or gave no answer.
+    """
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=PATIENCE)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SlurmError(f"{command[0]}: {error}") from None
+    if done.returncode:
+        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise SlurmError(f"{command[0]}: {said.removeprefix(f'{command[0]}: ').removeprefix('error: ')}")
+    return done.stdout
+
+
+def longest_array() -> int:
+    """How many jobs an array of this cluster may have; its limit is on the index, which begins at 0.
+
+    Raises:
+        SlurmError: the cluster does not answer.
+    """
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", call("scontrol", "show", "config"))
+    return max(1, int(found[1])) if found else 1000

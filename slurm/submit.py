@@ -1,0 +1,101 @@
+"""From an array to sbatch, through Submitit."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from shlex import quote
+from typing import Any
+
+import submitit
+from submitit.core.utils import FailedJobError
+from submitit.slurm.slurm import _make_sbatch_string
+
+from kdbench.executor import Order
+from slurm import worker
+from slurm.arrays import Array
+from slurm.ledger import Ledger, Record
+from slurm.options import SlurmOptions, minutes
+from slurm.queue import SlurmError
+
+KEPT = ("SLURM_CONF",)  # says which cluster; the rest of SLURM's variables describe the job that we may be in
+
+
+def parameters(options: SlurmOptions, array: Array, name: str, after: Iterable[str]) -> dict[str, Any]:
+    """What sbatch is asked for.
+
+    Args:
+        name: of the array's record.
+        after: ids of the jobs that must have ended.
+    """
+    before = sorted(after)
+    return {
+        "job_name": "kdbench",
+        "comment": name,
+        "partition": options.partition or None,
+        "account": options.account or None,
+        "qos": options.qos or None,
+        "constraint": options.constraint or None,
+        "time": math.ceil(minutes(options.time)) or None,
+        "mem": options.memory or None,
+        "gpus_per_node": options.gpus or None,
+        "cpus_per_task": options.cpus or None,
+        # since SLURM 22.05 srun does not take this from the job
+        "srun_args": [f"--cpus-per-task={options.cpus}"] if options.cpus else None,
+        "setup": ["set -e", *options.setup] if options.setup else None,
+        "signal_delay_s": options.checkpoint_before,
+        "array_parallelism": options.max_parallel or len(array.tasks),
+        "dependency": f"afterany:{':'.join(before)}" if before else None,
+        "wckey": None,  # Submitit would send one, which some sites refuse
+        "stderr_to_stdout": True,
+        "additional_parameters": {"requeue": True, **options.extra},
+    }
+
+
+def text(parameters: dict[str, Any], jobs: int, folder: str) -> str:
+    """The script that sbatch gets, as Submitit makes it."""
+    count = {"map_count": jobs} if jobs > 1 else {}
+    made: str = _make_sbatch_string(command="...", folder=folder, **parameters, **count)
+    return made
+
+
+def submit(order: Order, options: SlurmOptions, ledger: Ledger, array: Array, after: Iterable[str]) -> Record:
+    """Put an array into the queue.
+
+    Raises:
+        SlurmError: sbatch refuses it.
+    """
+    record = ledger.open(order.sweep, array.tasks)
+    executor = submitit.SlurmExecutor(ledger.folder(record), python=python(options))
+    with outside_of_jobs():
+        executor.update_parameters(**parameters(options, array, record.name, after))
+        calls = worker.calls(order, array.tasks)
+        try:
+            jobs = executor.map_array(worker.train, *zip(*calls, strict=True))
+        except FailedJobError as error:
+            raise SlurmError(f"sbatch: {' '.join(str(error).split())}") from None
+    return ledger.write(record.model_copy(update={"job": jobs[0].job_id.partition("_")[0]}))
+
+
+def python(options: SlurmOptions) -> str:
+    """How Python is started: deaf to the checkpoint signal until it has its handlers, where the shell can do that."""
+    command = options.python or quote(sys.executable)
+    deaf = ["env", "--ignore-signal=USR2"]
+    try:
+        known = subprocess.run([*deaf, "true"], capture_output=True).returncode == 0
+    except OSError:
+        known = False
+    return f"{' '.join(deaf)} {command}" if known else command
+
+
+@contextmanager
+def outside_of_jobs() -> Iterator[None]:
+    """Hide the variables of the job that we may be in, which would be taken for the new one's."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    with submitit.helpers.clean_env():
+        os.environ.update(kept)
+        yield

@@ -1,0 +1,151 @@
+"""What a job does. It is told names only: all that counts is in the results folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+
+from kdbench import sweeps
+from kdbench.executor import Order
+from kdbench.local import report
+from kdbench.plan import Plan
+from kdbench.schedule import Outcome
+from kdbench.serial import run_all
+from kdbench.settings import Execution, Recording
+from kdbench.store import JOB, Store
+from kdbench.views.boards import Lines
+from slurm import queue
+from slurm.arrays import Task
+from slurm.ledger import Ledger
+
+LIMIT = signal.SIGUSR2  # SLURM sends it some time before the limit of a job
+RESTARTS = 3  # without a step being made in between
+END_SECONDS = 60  # in which SLURM ends a job that it has put back into the queue
+
+Call = tuple[str, str, list[str], dict[str, Any], dict[str, Any]]
+
+
+class Unfinished(Exception):
+    """Some runs of this job failed; makes the queue call the job FAILED."""
+
+
+def calls(order: Order, tasks: tuple[Task, ...]) -> list[Call]:
+    """The arguments of `train` for each job of an array: plain values, so that nothing is pickled by content."""
+    execution, recording = order.execution.model_dump(mode="json"), order.recording.model_dump(mode="json")
+    root = str(order.store.root.resolve())
+    return [(root, order.sweep, list(task), execution, recording) for task in tasks]
+
+
+def train(root: str, sweep: str, runs: list[str], execution: dict[str, Any], recording: dict[str, Any]) -> str:
+    """Train some runs of a sweep, one after the other; whatever they need and nobody has trained, first.
+
+    Returns:
+        what became of them, in one line.
+
+    Raises:
+        Unfinished: some failed.
+    """
+    job = os.environ[JOB] = _job()
+    store = Store(Path(root))
+    plan = sweeps.stored_plan(store, sweep).only(runs)
+    console = Console(width=200, highlight=False)
+    with listening() as heard, Lines(len(plan.runs), console) as board:
+        settled = given_up(plan, store, runs, queue.ask())
+        settings = _settings(execution), Recording.model_validate(recording)
+        outcome = run_all(plan, store, *settings, board, lambda: bool(heard), settled)
+        if outcome.stopped:
+            _leave(job, heard, store, runs)
+    report(outcome, console)
+    return _summary(outcome, runs)
+
+
+def _job() -> str:
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
+
+
+def _settings(execution: dict[str, Any]) -> Execution:
+    """With as many threads as the job has cores, unless the user said how many."""
+    cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 0))
+    made = Execution.model_validate(execution)
+    return made if made.threads or not cores else made.model_copy(update={"threads": cores})
+
+
+def _summary(outcome: Outcome, runs: list[str]) -> str:
+    lost = [run for run in runs if run in outcome.failed]
+    if lost:
+        raise Unfinished(f"{len(lost)} of {len(runs)} runs failed: {', '.join(lost)}")
+    return f"{len(outcome.trained)} trained, {len(outcome.blocked)} held back"
+
+
+def given_up(plan: Plan, store: Store, own: list[str], known: queue.Queue) -> dict[str, str]:
+    """The runs that this job must not try, with the reason: those that failed, or whose job was taken away.
+
+    A failure here is one since the submission, which clears older ones. A run that is not there for another reason (its
+    node died and the job did not come back, say) is trained by whoever needs it.
+    """
+    jobs = Ledger(store).jobs(known)
+    out = {}
+    for run_id in plan.runs:
+        state = store.run(run_id).state()
+        job = known.job(jobs.get(run_id, ""))
+        if state.status == "failed":
+            out[run_id] = f"{state.kind}: {state.message}"
+        elif state.status != "done" and run_id not in own and job.standing == "ended" and job.detail in queue.GIVEN_UP:
+            out[run_id] = f"its job {job.id} ended {job.detail}"
+    return out
+
+
+@contextmanager
+def listening() -> Iterator[list[int]]:
+    """Within the block, signals that announce the end are written down; a run checkpoints at its next step.
+
+    They replace Submitit's handlers, which would checkpoint in the middle of a step, count every early end as used-up
+    patience, and take any signal in a short job for its limit.
+    """
+    heard: list[int] = []
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+
+    before = {number: signal.signal(number, hear) for number in (LIMIT, signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(job: str, heard: list[int], store: Store, runs: list[str]) -> None:
+    """After a checkpoint: back into the queue if the time was up; else SLURM knows what it wants with the job."""
+    if LIMIT in heard and signal.SIGTERM not in heard and _is_worth_it(store, runs):
+        print(f"The time is nearly up: all is checkpointed, job {job} goes back into the queue.", flush=True)
+        try:
+            queue.call("scontrol", "requeue", job)
+            _wait(lambda: signal.SIGTERM in heard, END_SECONDS)
+        except queue.SlurmError as error:
+            print(f"It could not be put back ({error}); the same command goes on.", flush=True)
+    else:
+        print("Stopped with a checkpoint; nothing is lost.", flush=True)
+    raise SystemExit(1)  # no result: Submitit writes none, and the queue does not call the job COMPLETED
+
+
+def _is_worth_it(store: Store, runs: list[str]) -> bool:
+    """Not when the job was begun again and again and never got as far as a step."""
+    states = [store.run(run).state() for run in runs]
+    moved = any(state.status == "done" or state.step > state.first_step for state in states)
+    return moved or int(os.environ.get("SLURM_RESTART_COUNT", 0)) < RESTARTS
+
+
+def _wait(over: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not over() and time.monotonic() < end:
+        time.sleep(0.1)

@@ -1,0 +1,248 @@
+"""Sweeps on a real cluster: the bytes of a local one, whatever happens to jobs, nodes and daemons."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kdbench import pool
+from kdbench.config import assemble, parse_sets
+from kdbench.plan import Plan, make
+from kdbench.store import State, Store
+from slurm import queue
+from slurm.ledger import Ledger
+from tests.kdbench.bench import CPU, FEW, SMALL, contents, train
+from tests.kdbench.test_pool import Notes
+from tests.slurm.cluster import Cluster
+
+SETS = [*SMALL, *(f"{key}={value}" for key, value in FEW.model_dump().items()), "threads=1", "device=cpu",
+        "slurm.memory=900M", "slurm.time=20m"]  # fmt: skip
+LONG = ("epochs=60", "checkpoint_seconds=1")  # some 10 seconds of training
+PATIENCE = 240.0  # seconds; the machine may be busy
+
+
+def arguments(*sets: str, **given: str) -> list[str]:
+    flags = [part for key, value in given.items() for part in (f"--{key.replace('_', '-')}", value)]
+    return ["run", "--executor", "slurm", *flags, *(part for pair in [*SETS, *sets] for part in ("--set", pair))]
+
+
+def kdbench(folder: Path, *args: str, code: int = 0) -> str:
+    done = subprocess.run([sys.executable, "-m", "kdbench", *args], cwd=folder, text=True, capture_output=True)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what}: still not so after {seconds:.0f} s\n{queue.ask()}"
+        time.sleep(0.2)
+
+
+class Sweep:
+    """A sweep in a folder: its plan, its results, and those of the same runs trained here without any disturbance."""
+
+    def __init__(self, folder: Path, *sets: str, **given: str) -> None:
+        self.folder, self.args = folder, arguments(*sets, **given)
+        flags = {key: value for key, value in given.items() if key in ("methods", "tasks", "seeds")}
+        self.plan: Plan = make(assemble({**parse_sets([*SETS, *sets]), **flags}, folder))
+        self.store = Store(folder / "results", create=False)
+
+    def submit(self) -> str:
+        return kdbench(self.folder, *self.args)
+
+    def state(self, run: str) -> State:
+        return self.store.run(run).state()
+
+    def only_run(self) -> str:
+        (run,) = self.plan.runs
+        return run
+
+    def job(self, run: str) -> str:
+        return Ledger(self.store).jobs(queue.ask())[run]
+
+    def trains(self, run: str, step: int = 1) -> None:
+        """Wait until it has come to a step."""
+        until(lambda: self.state(run).status == "running" and self.state(run).step >= step, f"{run} trains")
+
+    def ends(self) -> None:
+        """Wait until all is done, by jobs alone."""
+        until(lambda: all(self.store.run(run).is_done() for run in self.plan.runs), "all is done")
+
+    def is_as_undisturbed(self) -> None:
+        calm = Store(self.folder.parent / "calm")  # shared by all tests: what is done there is not trained again
+        train(self.plan, calm)
+        for run in self.plan.runs:
+            assert contents(self.store, run) == contents(calm, run), run
+
+    def log(self, run: str) -> str:
+        return self.store.run(run).log.read_text()
+
+
+@pytest.fixture
+def long_run(cluster: Cluster, tmp_path: Path) -> Sweep:
+    sweep = Sweep(tmp_path, *LONG, methods="finetune", tasks="rte")
+    sweep.submit()
+    sweep.trains(sweep.only_run(), step=20)
+    return sweep
+
+
+def test_a_sweep_of_all_methods_leaves_the_bytes_of_a_local_one(cluster: Cluster, tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, methods="all", tasks="rte", runs_per_job="3")
+    said = sweep.submit()
+    assert f"for {len(sweep.plan.runs)} runs" in said
+    calm = Store(tmp_path / "calm")
+    pool.run_pool(sweep.plan, calm, [CPU], FEW, Notes())
+    sweep.ends()
+    for run in sweep.plan.runs:
+        assert contents(sweep.store, run) == contents(calm, run), run
+    for run, spec in sweep.plan.runs.items():
+        assert sweep.log(run).count("starting") == 1  # nothing was trained twice
+        began = [sweep.store.run(r).path.joinpath("spec.json").stat().st_mtime for r in (run, *spec.needs.values())]
+        assert began[0] == max(began)
+    until(lambda: not any(entry.job.is_live for entry in queue.ask().entries.values()), "the queue is empty")
+    assert "Nothing to submit" in sweep.submit()
+    assert f"{len(sweep.plan.runs)} of {len(sweep.plan.runs)} runs done" in kdbench(tmp_path, "status")
+
+
+def test_the_time_limit_is_no_end(cluster: Cluster, tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, "epochs=220", methods="finetune", tasks="rte")  # SLURM looks at limits twice a minute
+    sweep.submit()
+    run = sweep.only_run()
+    sweep.trains(run)
+    cluster.scontrol("update", f"jobid={sweep.job(run)}", "timelimit=1")  # so it signals, for real
+    sweep.ends()
+    assert "stopped, with a checkpoint" in sweep.log(run)
+    assert "going on at step" in sweep.log(run)
+    assert "goes back into the queue" in kdbench(tmp_path, "logs", run, "--lines", "100")
+    sweep.is_as_undisturbed()
+
+
+def test_a_requeued_job_goes_on(cluster: Cluster, long_run: Sweep) -> None:
+    run = long_run.only_run()
+    cluster.scontrol("requeue", long_run.job(run))
+    long_run.ends()
+    assert "going on at step" in long_run.log(run)
+    long_run.is_as_undisturbed()
+
+
+def test_a_preempted_job_goes_on(cluster: Cluster, tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, *LONG, "slurm.partition=low", methods="finetune", tasks="rte")
+    sweep.submit()
+    run = sweep.only_run()
+    sweep.trains(run, step=20)
+    subprocess.run(["sbatch", "-p", "main", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3"], check=True)
+    until(lambda: sweep.state(run).status == "interrupted", "it makes room")
+    sweep.ends()
+    assert "going on at step" in sweep.log(run)
+    sweep.is_as_undisturbed()
+
+
+def test_after_scancel_the_same_command_goes_on(cluster: Cluster, tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, *LONG, methods="kd", tasks="rte")
+    sweep.submit()
+    teacher, student = sweep.plan.runs
+    sweep.trains(teacher, step=20)
+    subprocess.run(["scancel", sweep.job(teacher)], check=True)
+    until(lambda: not queue.ask().job(sweep.job(student)).is_live, "the student's job gives up")
+    assert sweep.state(teacher).status == "interrupted"
+    assert sweep.state(student).status == "pending"  # it does not train a teacher that somebody took away
+    said = kdbench(tmp_path, "status")
+    assert f"its job {sweep.job(teacher)} ended CANCELLED" in said
+    assert "1 interrupted, 1 waiting" in said
+    sweep.submit()
+    sweep.ends()
+    assert "going on at step" in sweep.log(teacher)
+    sweep.is_as_undisturbed()
+
+
+def test_a_node_that_dies_with_its_job(cluster: Cluster, long_run: Sweep) -> None:
+    run = long_run.only_run()
+    node, process = cluster.node_of(long_run.job(run)), long_run.state(run).pid
+    cluster.kill_node(node)
+    os.kill(process, signal.SIGKILL)
+    cluster.scontrol("update", f"nodename={node}", "state=down", "reason=died")
+    try:
+        until(lambda: long_run.state(run).status == "running" and long_run.state(run).pid != process, "it goes on")
+        assert cluster.node_of(long_run.job(run)) != node
+        long_run.ends()
+    finally:
+        cluster.start_node(node)
+    assert "going on at step" in long_run.log(run)
+    long_run.is_as_undisturbed()
+
+
+def test_a_job_that_lives_on_behind_a_dead_node_is_not_trained_twice(cluster: Cluster, long_run: Sweep) -> None:
+    run = long_run.only_run()
+    node, process = cluster.node_of(long_run.job(run)), long_run.state(run).pid
+    cluster.kill_node(node)
+    cluster.scontrol("update", f"nodename={node}", "state=down", "reason=cut off")
+    try:
+        log = Ledger(long_run.store).log
+        until(lambda: "another process trains it" in "".join(p.read_text() for p in log(run)), "its twin waits")
+        assert long_run.state(run).pid == process
+        long_run.ends()
+        assert long_run.log(run).count("starting") == 1
+        assert "going on" not in long_run.log(run)
+    finally:
+        cluster.start_node(node)
+    long_run.is_as_undisturbed()
+
+
+def test_a_controller_that_dies_and_comes_back(cluster: Cluster, long_run: Sweep) -> None:
+    run = long_run.only_run()
+    cluster.kill_controller()
+    assert "could not be asked" in kdbench(long_run.folder, "status")
+    refusal = kdbench(long_run.folder, *long_run.args, code=2)
+    assert "--executor slurm does not work here" in refusal
+    assert "Traceback" not in refusal
+    cluster.start_controller()
+    long_run.ends()
+    assert long_run.log(run).count("starting") == 1
+    until(lambda: not queue.ask().job(long_run.job(run)).is_live, "the job is known to have ended")
+    long_run.is_as_undisturbed()
+
+
+def test_what_waits_is_not_submitted_twice_and_can_be_cancelled(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "kdbench.toml").write_text('[slurm]\nextra = {begin = "now+1hour"}\n')
+    sweep = Sweep(tmp_path, methods="kd,dml", tasks="rte")
+    teacher, student, _ = sweep.plan.runs
+    assert "Submitted 3 jobs in 2 arrays for 3 runs" in sweep.submit()
+    assert "Nothing to submit; 3 runs in the queue" in sweep.submit()
+    assert "3 queued" in kdbench(tmp_path, "status")
+    assert "Cancelled 2 jobs" in kdbench(tmp_path, "cancel", teacher)
+    until(lambda: not queue.ask().job(sweep.job(student)).is_live, "what needs it is cancelled too")
+    assert "1 queued, 2 waiting" in kdbench(tmp_path, "status")
+    assert "Cancelled 1 job" in kdbench(tmp_path, "cancel")
+    assert "None of them" in kdbench(tmp_path, "cancel")
+
+
+def test_a_failed_run_fails_its_job_and_holds_back_only_what_needs_it(cluster: Cluster, tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, "kd.teacher_lr=1e38", methods="kd,dml", tasks="rte")
+    sweep.submit()
+    teacher, student, other = sweep.plan.runs
+    jobs = {run: sweep.job(run) for run in sweep.plan.runs}
+    until(lambda: not any(queue.ask().job(job).is_live for job in jobs.values()), "all jobs end")
+    assert queue.ask().job(jobs[teacher]).detail == "FAILED"
+    assert sweep.state(teacher).kind == "non-finite"
+    assert sweep.state(other).status == "done"
+    assert "1 failed, 1 held back" in kdbench(tmp_path, "status")
+    assert "Submitted 2 jobs" in kdbench(tmp_path, "retry", "--failed")
+    assert student
+
+
+def test_a_request_that_the_cluster_refuses_is_one_sentence_before_anything_is_written(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    sweep = Sweep(tmp_path, "slurm.partition=nowhere", methods="finetune", tasks="rte")
+    said = kdbench(tmp_path, *sweep.args, code=2)
+    assert "The cluster refuses the job" in said
+    assert "invalid partition" in said
+    assert not (tmp_path / "results").exists()
