@@ -218,18 +218,26 @@ def read_toml(path: Path) -> Layer:
         raise UserError(f"{path} is not valid TOML: {error}.") from None
 
 
-def assemble(command_line: Layer, folder: Path) -> Config:
-    """The layers in force in `folder`: preset, kdbench.toml, command line.
+def request_layer(methods: str, varies: Layer) -> Layer:
+    """Settings as they are, options in a section for each of the methods."""
+    shared = {key: value for key, value in varies.items() if key in _engine_keys()}
+    options = {key: value for key, value in varies.items() if key not in shared}
+    return {**shared, **({name.strip(): options for name in methods.split(",")} if options else {})}
+
+
+def assemble(command_line: Layer, folder: Path, request: Layer | None = None) -> Config:
+    """The layers in force in `folder`: preset, kdbench.toml, what a table or figure needs, command line.
 
     Raises:
         UserError: an unknown preset.
     """
     path = folder / CONFIG_FILE
     own = read_toml(path) if path.is_file() else {}
-    name = str(command_line.get("preset") or own.get("preset") or Invocation().preset)
+    needed = dict(request or {})
+    name = str(command_line.get("preset") or needed.get("preset") or own.get("preset") or Invocation().preset)
     if name not in presets():
         raise unknown("preset", name, presets())
     preset = dict(read_toml(presets()[name])) | {"preset": name}
     given = {k: v for k, v in command_line.items() if v is not None}
     layers = [{"source": "glue-dir", **layer} if layer.get("glue_dir") else layer for layer in (own, given)]
-    return Config(files=[preset, layers[0]], command_line=[layers[1]])
+    return Config(files=[preset, layers[0], needed | {"preset": name}], command_line=[layers[1]])

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from kdbench import models
@@ -22,13 +23,17 @@ from kdbench.task import DataLocation
 
 @dataclass(frozen=True)
 class Cell:
-    """One number that was asked for: a row of a table, a task, a seed, a grid point; and the run that gives it."""
+    """One number that was asked for: a row of a table, a task, a seed, a grid point; and the run that gives it.
+
+    `varies` is what one table or figure changes on purpose; the others leave the cell out.
+    """
 
     row: str
     task: str
     seed: int
     choice: Mapping[str, Any]
     run: str
+    varies: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -42,8 +47,8 @@ class Plan:
 
     @property
     def id(self) -> str:
-        asked = [self.preset, self.study.model_dump(mode="json"), sorted([c.row, c.run] for c in self.cells)]
-        text = json.dumps(asked)
+        cells = sorted([c.row, c.run, *([json.dumps(dict(c.varies))] if c.varies else [])] for c in self.cells)
+        text = json.dumps([self.preset, self.study.model_dump(mode="json"), cells])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def shared(self) -> dict[str, int]:
@@ -62,6 +67,12 @@ class Plan:
                 wanted |= set(spec.needs.values())
         return Plan(self.preset, self.study, {r: spec for r, spec in self.runs.items() if r in wanted}, self.cells)
 
+    def absorb(self, other: Plan) -> None:
+        """Take over another plan's cells and runs, keeping every snapshot that either asks for."""
+        self.cells += [cell for cell in other.cells if cell not in self.cells]
+        for run, spec in other.runs.items():
+            self.runs[run] = _with_snapshots(spec, self.runs.get(run))
+
     def add(self, spec: RunSpec) -> str:
         """Add a run and, first, the runs it needs; equal runs are one node. Returns its id."""
         method = METHODS.get(spec.method)
@@ -69,12 +80,15 @@ class Plan:
         spec = spec.model_copy(update={"method_version": method.version, "options": options})
         needs = {role: self.add(need) for role, need in sorted(method.needs(spec).items())}
         final = _only_what_is_used(spec, method).model_copy(update={"needs": needs})
-        known = self.runs.get(final.id)
-        if known is not None:
-            wanted = tuple(sorted({*known.snapshots, *final.snapshots}))
-            final = known.model_copy(update={"snapshots": wanted})
-        self.runs[final.id] = final
+        self.runs[final.id] = _with_snapshots(final, self.runs.get(final.id))
         return final.id
+
+
+def _with_snapshots(spec: RunSpec, known: RunSpec | None) -> RunSpec:
+    """The run with the snapshots of the equal run that is planned already."""
+    if known is None:
+        return spec
+    return known.model_copy(update={"snapshots": tuple(sorted({*known.snapshots, *spec.snapshots}))})
 
 
 def _only_what_is_used(spec: RunSpec, method: type[Method]) -> RunSpec:
@@ -142,8 +156,11 @@ def model_ref(name: str) -> ModelRef:
     return models.resolve(name)
 
 
-def make(config: Config) -> Plan:
+def make(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) -> Plan:
     """The graph for a configuration.
+
+    Args:
+        varies: see `Cell`.
 
     Raises:
         UserError: anything that the user got wrong, before any work starts.
@@ -158,7 +175,7 @@ def make(config: Config) -> Plan:
     for task in tasks:
         for row, method in rows.items():
             for spec, choice in _specs(config, study, row, method, task, seeds):
-                plan.cells.append(Cell(row, task, spec.seed, choice, plan.add(spec)))
+                plan.cells.append(Cell(row, task, spec.seed, choice, plan.add(spec), dict(varies)))
     return plan
 
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -83,6 +84,11 @@ class CellResult:
         """The metric on the selection split, of the checkpoint that it selected."""
         assert self.run.result is not None
         return float(self.run.result["best"]["selection"][metric])
+
+    def has(self, values: Mapping[str, Any]) -> bool:
+        """Whether it was trained with these values, and varied on purpose in nothing else."""
+        here = {"feedback": self.run.spec.feedback, **self.settings}
+        return set(self.cell.varies) <= set(values) and all(here.get(key) == value for key, value in values.items())
 
     @cached_property
     def point(self) -> str:
@@ -217,11 +223,14 @@ def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
         found[:] = [other for other in found if other is not study] + [study]
         study.titles |= sweep.rows
         study.data |= data
-        known = {(c.cell.row, c.run.id) for c in study.cells}
+        places = {(c.cell.row, c.run.id): i for i, c in enumerate(study.cells)}
         for cell in cells:
             study.runs |= _closure(cell.run, runs)
-            if (cell.row, cell.run) not in known:
+            found_at = places.get((cell.row, cell.run))
+            if found_at is None:
                 study.cells.append(CellResult(cell, runs[cell.run], settings(cell.run, runs)))
+            elif not cell.varies:  # asked for as a variation before, and now for itself
+                study.cells[found_at] = CellResult(cell, runs[cell.run], settings(cell.run, runs))
 
 
 def _new(sweep: Sweep, spec: RunSpec) -> StudyResults:
@@ -288,8 +297,15 @@ class Line:
         return any(c.run.spec.feedback == split for cells in self.asked.values() for c in cells)
 
 
-def pick(study: StudyResults, row: str) -> Line:
-    """The row with the grid point of each task."""
-    asked = {task: newest(study.of(row, task)) for task in study.tasks}
+def pick(
+    study: StudyResults, row: str, values: Mapping[str, Any] = MappingProxyType({}), title: str | None = None
+) -> Line:
+    """The row with the grid point of each task.
+
+    Args:
+        values: only cells that have these settings; what other tables and figures vary is left out.
+        title: of the row, where it is not the method's.
+    """
+    asked = {task: newest(c for c in study.of(row, task) if c.has(values)) for task in study.tasks}
     shown = {task: chosen(cells, TASKS.get(task).metrics[0]) for task, cells in asked.items()}
-    return Line(row, study.title(row), asked, shown)
+    return Line(row, title or study.title(row), asked, shown)
