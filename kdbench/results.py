@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from kdbench.errors import UserError
 from kdbench.plan import Cell
 from kdbench.plugins import TASKS
+from kdbench.predictions import Predictions, read_predictions
 from kdbench.spec import RunSpec
 from kdbench.store import RunFolder, State, Store
 
@@ -61,6 +62,11 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """None until the run is done."""
         return self.folder.result() if self.state.status == "done" else None
+
+    @cached_property
+    def predictions(self) -> dict[str, Predictions]:
+        """Of a run that is done, by report split."""
+        return read_predictions(self.folder)
 
 
 @dataclass(frozen=True)

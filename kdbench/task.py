@@ -8,7 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Source = Literal["generated", "glue-dir", "hub"]
 
@@ -71,6 +75,20 @@ class Task(ABC):
     @abstractmethod
     def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
         """Every one of `metrics`, as a fraction between 0 and 1."""
+
+    def score_counts(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Every one of `metrics` [...], from confusion matrices [..., true class, predicted class].
+
+        Resampling asks for thousands at once; override this with something faster than asking `score` for each.
+        """
+        import numpy as np
+
+        size = counts.shape[-1]
+        true, predicted = (index.ravel() for index in np.indices((size, size)))
+        found = []
+        for matrix in counts.reshape(-1, size * size).astype(np.int64):
+            found.append(self.score(np.repeat(predicted, matrix).tolist(), np.repeat(true, matrix).tolist()))
+        return {name: np.array([one[name] for one in found]).reshape(counts.shape[:-2]) for name in self.metrics}
 
     def fingerprint(self, location: DataLocation) -> str:
         """A hash that changes exactly when an example does, wherever the examples lie."""

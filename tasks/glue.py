@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from kdbench.errors import UserError
 from kdbench.task import DataLocation, Examples, Task, TaskData
 from tasks import hub, metrics, tsv
 from tasks.generated import Recipe, generate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class GlueTask(Task):
@@ -44,6 +48,10 @@ class GlueTask(Task):
     def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
         """See `Task.score`."""
         return metrics.score(self.metrics, predictions, references)
+
+    def score_counts(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """See `Task.score_counts`."""
+        return metrics.score_counts(self.metrics, counts)
 
     def _read(self, location: DataLocation, split: str) -> Examples:
         if location.path is None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Classes = NDArray[np.int64]  # shape [rows], class indices
+    Floats = NDArray[np.float64]
 
 _NAMES = ("accuracy", "f1")
 
@@ -36,6 +37,27 @@ def score(names: Sequence[str], predictions: Sequence[int], references: Sequence
         raise ValueError("Some references are unlabelled (-1); only labelled splits can be scored.")
     values = _metric(os.getpid()).compute(predictions=predictions, references=references)
     return {name: float(values[name]) for name in names}
+
+
+def score_counts(names: Sequence[str], counts: Floats) -> dict[str, Floats]:
+    """The same, of many confusion matrices [..., true class, predicted class] at once."""
+    return {name: _FROM_COUNTS[name](counts) for name in names}
+
+
+def _accuracy_of(counts: Floats) -> Floats:
+    hits: Floats = counts.trace(axis1=-2, axis2=-1) / counts.sum((-1, -2))
+    return hits
+
+
+def _f1_of(counts: Floats) -> Floats:
+    import numpy as np
+
+    claimed_and_actual = counts[..., :, 1].sum(-1) + counts[..., 1, :].sum(-1)
+    f1: Floats = 2 * counts[..., 1, 1] / np.maximum(claimed_and_actual, 1)
+    return f1
+
+
+_FROM_COUNTS = dict(zip(_NAMES, (_accuracy_of, _f1_of), strict=True))
 
 
 @functools.cache

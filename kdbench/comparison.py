@@ -1,0 +1,102 @@
+"""Two rows of a table, seed by seed and item by item."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdbench import statistics
+from kdbench.errors import UserError
+from kdbench.predictions import Predictions
+from kdbench.results import CellResult
+from kdbench.statistics import Classes, Difference, Floats
+from kdbench.task import Task
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows on a task over the seeds that both have; in per cent.
+
+    As tables have it, a score is the mean over seeds, splits and metrics.
+    """
+
+    seeds: tuple[int, ...]
+    first: float
+    second: float
+    difference: Difference
+
+
+def compare(task: Task, first: Sequence[CellResult], second: Sequence[CellResult]) -> Comparison:
+    """Compare the cells that a table shows of two rows, one a seed.
+
+    The random numbers depend on the ids of the runs only, and exchanging the rows changes nothing but signs.
+
+    Raises:
+        UserError: there is no seed that both have, or a run was scored on other items than the others.
+    """
+    seeds = sorted({c.cell.seed for c in first} & {c.cell.seed for c in second})
+    sides = [[c for c in sorted(cells, key=_seed) if c.cell.seed in seeds] for cells in (first, second)]
+    if not seeds:
+        raise UserError(
+            f"There is no seed that is done in both rows on {task.title} ({_seeds(first)} in one, {_seeds(second)} in "
+            "the other); run both with the same --seeds."
+        )
+    sign, sides = (-1, sides[::-1]) if _ids(sides[0]) > _ids(sides[1]) else (1, sides)
+    parts = [_split(task, split, sides) for split in task.report_splits]
+    values, resampled = (np.mean(np.stack(some), axis=0) for some in zip(*parts, strict=True))
+    means = [float(np.mean([_score(task, cell) for cell in cells])) for cells in sides][::sign]
+    return Comparison(tuple(seeds), means[0], means[1], statistics.difference(100 * sign * values, 100 * resampled))
+
+
+def _seed(cell: CellResult) -> int:
+    return cell.cell.seed
+
+
+def _seeds(cells: Sequence[CellResult]) -> str:
+    return ", ".join(str(c.cell.seed) for c in sorted(cells, key=_seed)) or "none"
+
+
+def _ids(cells: Sequence[CellResult]) -> list[str]:
+    return [c.run.id for c in cells]
+
+
+def _score(task: Task, cell: CellResult) -> float:
+    return float(np.mean([cell.score(metric, split) for split in task.report_splits for metric in task.metrics]))
+
+
+def _split(task: Task, split: str, sides: Sequence[Sequence[CellResult]]) -> tuple[Floats, Floats]:
+    """See `statistics.resample`; a value is the mean of the task's metrics, as a fraction."""
+    labels = _same_items(split, [cell for cells in sides for cell in cells])
+    predicted = [np.stack([_predictions(cell, split).classes for cell in cells]) for cells in sides]
+    name = "|".join([split, *(run for cells in sides for run in _ids(cells))])
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]))
+
+    def metric(counts: Floats) -> Floats:
+        mean: Floats = np.mean(list(task.score_counts(counts).values()), axis=0)
+        return mean
+
+    return statistics.resample(metric, labels, predicted[0], predicted[1], len(task.labels), rng)
+
+
+def _predictions(cell: CellResult, split: str) -> Predictions:
+    found = cell.run.predictions
+    if split not in found:
+        raise UserError(f"{cell.run.id} kept no predictions of {split} (kept: {', '.join(found) or 'none'}).")
+    return found[split]
+
+
+def _same_items(split: str, cells: Sequence[CellResult]) -> Classes:
+    """The labels that all runs were scored with."""
+    reference = cells[0]
+    labels = _predictions(reference, split).labels
+    for cell in cells:
+        data = cell.run.spec.data.fingerprint
+        if data != reference.run.spec.data.fingerprint or not np.array_equal(_predictions(cell, split).labels, labels):
+            raise UserError(
+                f"{reference.run.id} and {cell.run.id} were scored on different data ({split}), so they cannot be "
+                "compared item by item; run both on the same data."
+            )
+    return labels

@@ -1,0 +1,45 @@
+"""What finished runs predicted, as classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.errors import UserError
+from kdbench.store import RunFolder
+
+CHECKPOINT = "best"  # the one that tables report
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Of one report split, in the order of its rows."""
+
+    classes: NDArray[np.int64]  # predicted [n]
+    labels: NDArray[np.int64]  # true [n]
+
+
+def read_predictions(folder: RunFolder) -> dict[str, Predictions]:
+    """By report split, of the selected checkpoint.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    found: dict[str, dict[str, NDArray[np.int64]]] = {}
+    try:
+        with safe_open(folder.predictions, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118  # it is no dictionary
+                checkpoint, split, kind = name.split("/")
+                if checkpoint == CHECKPOINT:
+                    values = file.get_tensor(name)
+                    found.setdefault(split, {})[kind] = values if kind == "labels" else values.argmax(1)
+        return {split: Predictions(parts["logits"], parts["labels"]) for split, parts in found.items()}
+    except (OSError, SafetensorError, KeyError, ValueError):
+        raise UserError(
+            f"{folder.id} has no readable {folder.predictions.name}; delete the folder {folder.path} and repeat the "
+            f"command that made it (kdbench show {folder.id})."
+        ) from None
