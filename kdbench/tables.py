@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from kdbench.registry import Registry
+from kdbench.requests import Exhibit
 from kdbench.results import StudyResults
+
+Place = tuple[str, str]  # the keys of a row and of a column
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A printed cell: numbers (or a label), each perhaps with a spread, joined by slashes."""
+    """A printed cell: numbers (or a label), each perhaps with a spread, joined by slashes; `numbers` are unrounded."""
 
     values: tuple[str, ...]
     spreads: tuple[str, ...] = ()
     best: bool = False
+    numbers: tuple[float, ...] = ()
 
     @property
     def text(self) -> str:
@@ -42,6 +46,7 @@ class Sheet:
 
     `head` names the columns, a line break in a name is one in the head; every row starts with its label. A row of
     `rules` is preceded by a line. `records` hold the numbers of the table unrounded, each in one record, for CSV.
+    `row_keys` and `column_keys` (of all columns but the first) say which published number belongs where.
     """
 
     title: str
@@ -50,17 +55,32 @@ class Sheet:
     rules: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
+    row_keys: list[str] = field(default_factory=list)
+    column_keys: list[str] = field(default_factory=list)
 
 
-class Table(ABC):
-    """A table of the paper. Subclass it in a file `analysis/tableN.py`."""
+class Table(Exhibit):
+    """A table of the paper. Subclass it in a file `analysis/tableN.py`.
 
-    name: ClassVar[str] = ""
-    title: ClassVar[str]
+    Class attributes:
+        preset: the one whose results it shows where no other is asked for; "" is every one.
+        needs_results: whether it shows results at all.
+    """
 
-    @abstractmethod
-    def build(self, study: StudyResults) -> Sheet:
-        """The sheet for one study."""
+    preset: ClassVar[str] = ""
+    needs_results: ClassVar[bool] = True
+
+    def sheets(self, studies: Sequence[StudyResults]) -> list[Sheet]:
+        """What there is to show of studies; of each of them one sheet, unless a table says otherwise."""
+        return [sheet for study in studies if (sheet := self.build(study)) is not None]
+
+    def build(self, study: StudyResults) -> Sheet | None:
+        """The sheet for one study; None where nothing of it was asked for."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither sheets nor build")
+
+    def published(self) -> Mapping[Place, str]:
+        """The paper's numbers as printed, by the keys of the sheets."""
+        return {}
 
 
-TABLES: Registry[Table] = Registry("table", "kdbench.tables", Table)  # type: ignore[type-abstract]
+TABLES: Registry[Table] = Registry("table", "kdbench.tables", Table)

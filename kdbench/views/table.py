@@ -1,48 +1,89 @@
-"""A table of the paper, found by its number and printed for every study that has results."""
+"""Tables of the paper, found by number and printed for every study that has results."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from kdbench.config import presets
 from kdbench.errors import UserError, unknown
-from kdbench.results import studies
+from kdbench.results import StudyResults, studies
 from kdbench.store import Store
-from kdbench.tables import TABLES, Table
+from kdbench.tables import TABLES, Sheet, Table
+from kdbench.views.beside import beside
 from kdbench.views.sheet import render
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 FORMATS = ("terminal", "markdown", "latex", "csv")
+ALL = "all"
 
 
-def show_table(number: str, store: Store, preset: str | None, form: str, console: Console) -> None:
+def show_table(
+    number: str, store: Store, preset: str | None, form: str, console: Console, *, published: bool = False
+) -> list[str]:
     """Print a table for every study in the results folder (of one preset, if given).
+
+    Args:
+        number: `1`, `table1`, or `all`.
+        published: put the paper's numbers beside.
+
+    Returns:
+        Of `all`, what there is nothing of: a sentence a table, with the command that makes its runs.
 
     Raises:
         UserError: no such table, format or preset, or nothing to show.
     """
-    table = _table(number)()
+    names = list(TABLES.all()) if number == ALL else [_name(number)]
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
-    found = studies(store, preset)
-    if not found and preset is not None:
-        known = {*presets(), *(study.preset for study in studies(store))}
-        if preset not in known:
-            raise unknown("preset", preset, known)
-    if not found:
-        wanted = f" --preset {preset}" if preset else ""
-        raise UserError(
-            f"There are no results{f' of preset {preset}' if preset else ''} in {store.root}; "
-            f"give another folder with --results DIR, or run: kdbench run{wanted} --methods all --tasks glue"
-        )
-    render([table.build(study) for study in found], form, console)
+    tables = [TABLES.get(name)() for name in names]
+    every = studies(store) if any(table.needs_results for table in tables) else []
+    known = {*presets(), *(study.preset for study in every)}
+    if preset is not None and preset not in known:
+        raise unknown("preset", preset, known)
+    found = {table: _sheets(table, every, preset, published) for table in tables}
+    sheets = [sheet for some in found.values() for sheet in some]
+    lacking = [_lacking(table, store, every, preset) for table, some in found.items() if not some]
+    if not sheets or (lacking and number != ALL):
+        raise UserError(lacking[0])
+    render(sheets, form, console)
+    return lacking
 
 
-def _table(number: str) -> type[Table]:
+def _name(number: str) -> str:
     known = TABLES.all()
     name = f"table{number.lower().removeprefix('table')}"
     if name not in known and name not in TABLES.broken:
-        raise unknown("table", number, [key.removeprefix("table") for key in known])
-    return TABLES.get(name)
+        raise unknown("table", number, [*(key.removeprefix("table") for key in known), ALL])
+    return name
+
+
+def _sheets(table: Table, every: Iterable[StudyResults], preset: str | None, published: bool) -> list[Sheet]:
+    wanted = preset or table.preset
+    sheets = table.sheets([study for study in every if wanted in ("", study.preset)])
+    paper = table.published()
+    return [beside(sheet, paper) for sheet in sheets] if published and paper else sheets
+
+
+def _lacking(table: Table, store: Store, every: Sequence[StudyResults], preset: str | None) -> str:
+    """Why there is nothing to show, and what makes it."""
+    wanted = preset or table.preset
+    of = f" of preset {wanted}" if wanted else ""
+    if not any(wanted in ("", study.preset) for study in every):
+        problem = f"There are no results{of} in {store.root}"
+    else:
+        problem = f"No run{of} in {store.root} belongs to {_title(table)}"
+    return f"{problem}; give another folder with --results DIR, or run: {command(table, preset)}"
+
+
+def _title(table: Table) -> str:
+    return table.title.partition(":")[0]
+
+
+def command(table: Table, preset: str | None = None) -> str:
+    """What trains the runs of a table."""
+    asked = ["--preset", preset] if preset else []
+    return shlex.join(["kdbench", "run", "--for", table.name, *asked])

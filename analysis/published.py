@@ -1,0 +1,59 @@
+"""The paper's own numbers (Tables 1 to 7), read from published.toml, where they stand as printed."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class PublishedRow(BaseModel):
+    """A printed row; `row` is its key, `group` the rows that it competes with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row: str
+    title: str
+    cells: tuple[str, ...]
+    group: str = "student"
+    ours: bool = False  # the paper's own method
+
+
+class PublishedTable(BaseModel):
+    """A printed table. `lacks` says which cells are not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[PublishedRow, ...]
+    lacks: str = ""
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> PublishedTable:
+        for row in self.rows:
+            if len(row.cells) != len(self.columns):
+                raise ValueError(f"row {row.title} has {len(row.cells)} cells, not {len(self.columns)}")
+        if len({row.row for row in self.rows}) != len(self.rows):
+            raise ValueError("two rows have one key")
+        return self
+
+    @property
+    def cells(self) -> dict[tuple[str, str], str]:
+        """What is printed, by row key and column."""
+        pairs = {(row.row, name): text for row in self.rows for name, text in zip(self.columns, row.cells, strict=True)}
+        return {place: text for place, text in pairs.items() if text}
+
+
+@cache
+def published() -> dict[str, PublishedTable]:
+    """The paper's tables by name."""
+    raw = tomllib.loads((files("analysis") / "published.toml").read_text(encoding="utf-8"))
+    return {name: PublishedTable.model_validate(table) for name, table in raw.items()}
+
+
+def numbers(cell: str) -> tuple[float, ...]:
+    """`89.0/85.2` as numbers."""
+    return tuple(float(part) for part in cell.split("/"))

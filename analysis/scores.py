@@ -1,0 +1,236 @@
+"""What the tables of scores share: rows of runs, columns of tasks, their average, and the sentences below."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from analysis.published import published
+from kdbench.plugins import TASKS
+from kdbench.results import TEACHER, CellResult, Line, StudyResults, pick
+from kdbench.tables import Entry, Place, Sheet, Table
+from kdbench.task import Task
+from kdbench.views import notes
+from kdbench.views.printing import value
+
+NONE = Entry(("–",))
+AVERAGE = "average"
+SHORT = {"accuracy": "Acc.", "f1": "F1", "validation_matched": "m", "validation_mismatched": "mm"}
+PAPER_GROUP = "glue"  # the tasks whose mean the paper prints
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A row as a table declares it: a method or variant, and the settings that set it apart."""
+
+    row: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    title: str | None = None
+
+    @property
+    def key(self) -> str:
+        """`lgtm kd_loss=dist`"""
+        return " ".join([self.row, *(f"{name}={item}" for name, item in self.values.items())])
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A row with its runs."""
+
+    key: str
+    line: Line
+    study: StudyResults
+
+    def narrowed(self, tasks: Sequence[type[Task]]) -> Shown:
+        """Without the tasks that the table does not show."""
+        asked, shown = ({t.name: cells.get(t.name, []) for t in tasks} for cells in (self.line.asked, self.line.shown))
+        return replace(self, line=replace(self.line, asked=asked, shown=shown))
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one row scored on one task: for every metric and reported split the values over seeds, in per cent."""
+
+    parts: tuple[tuple[float, ...], ...]
+
+    @property
+    def means(self) -> tuple[float, ...]:
+        return tuple(statistics.fmean(values) for values in self.parts)
+
+    @property
+    def mean(self) -> float:
+        """Seeds averaged, then the parts (F1 and accuracy; matched and mismatched)."""
+        return statistics.fmean(self.means)
+
+    def entry(self, best: bool) -> Entry:
+        several = len(self.parts[0]) > 1
+        spreads = tuple(f"{statistics.stdev(values):.1f}" for values in self.parts) if several else ()
+        return Entry(tuple(f"{mean:.1f}" for mean in self.means), spreads, best, self.means)
+
+
+class ScoreTable(Table):
+    """Rows: the teacher where there is one, then what `groups` asks for. Columns: tasks, and perhaps their average.
+
+    In every column the best row of each group is marked; rows that print the same are marked alike.
+    """
+
+    title = ""  # a base, not a table
+    averaged: ClassVar[bool] = True
+
+    def groups(self, study: StudyResults) -> list[list[Asked]]:
+        """The rows, by what competes."""
+        raise NotImplementedError
+
+    def build(self, study: StudyResults) -> Sheet | None:
+        groups = [[Shown(a.key, pick(study, a.row, a.values, a.title), study) for a in g] for g in self.groups(study)]
+        tasks = asked_tasks([shown for group in groups for shown in group])
+        if not tasks:
+            return None
+        top = [[Shown(TEACHER, pick(study, TEACHER), study)]] if study.teachers else []
+        groups = [[shown.narrowed(tasks) for shown in group] for group in top + groups]
+        sheet = score_sheet(heading(self.name, study), groups, tasks, averaged=self.averaged)
+        lines = [shown.line for group in groups for shown in group]
+        sheet.notes = score_notes(study, tasks, lines, averaged=self.averaged)
+        return sheet
+
+    def published(self) -> Mapping[Place, str]:
+        return published()[self.name].cells
+
+
+def heading(name: str, study: StudyResults) -> str:
+    number = name.removeprefix("table")
+    return f"Table {number}, preset {study.preset}: {study.study['teacher']} teaches {study.study['student']}"
+
+
+def asked_tasks(rows: Sequence[Shown]) -> list[type[Task]]:
+    """The tasks on which any of the rows was asked for, in the order of the tables."""
+    names = {task for shown in rows for task, cells in shown.line.asked.items() if cells}
+    return sorted((TASKS.get(name) for name in names), key=lambda task: (task.position, task.name))
+
+
+def score_sheet(
+    title: str, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]], *, averaged: bool = True
+) -> Sheet:
+    """Scores, without notes. Groups are parted by lines; the best of each is marked, but the teacher does not compete."""
+    rows = [shown for group in groups for shown in group]
+    sheet = Sheet(title, ["", *map(column_name, tasks), *(["Avg."] if averaged else [])])
+    sheet.column_keys = [task.name for task in tasks] + ([AVERAGE] if averaged else [])
+    sheet.row_keys = [shown.key for shown in rows]
+    for group in groups:
+        sheet.rules |= {len(sheet.rows)} - {0}
+        scores = [[score(task, shown.line.shown.get(task.name, [])) for task in tasks] for shown in group]
+        labels = [shown.line.title + _mark(shown.line) for shown in group]
+        sheet.rows += _entries(labels, scores, averaged, compete=group[0].key != TEACHER)
+    sheet.records = [record for shown in rows for record in records(shown)]
+    return sheet
+
+
+def _numbers(task: type[Task]) -> list[tuple[str, str]]:
+    """The (metric, split) of each number in a cell."""
+    return [(metric, split) for split in task.report_splits for metric in task.metrics]
+
+
+def column_name(task: type[Task]) -> str:
+    """`MRPC`, and below it `F1/Acc.`"""
+    return f"{task.title}\n{_parts(task)}"
+
+
+def _parts(task: type[Task]) -> str:
+    splits = [SHORT.get(name, name) for name in task.report_splits]
+    metrics = [SHORT.get(name, name) for name in task.metrics]
+    if len(splits) > 1:
+        metrics = [f"{metric} {split}" if len(metrics) > 1 else split for split in splits for metric in metrics]
+    return "/".join(metrics)
+
+
+def _mark(line: Line) -> str:
+    """A dagger where the reported split was also learned from."""
+    return notes.DAGGER if line.feedback_from("validation") else ""
+
+
+def score(task: type[Task], cells: Sequence[CellResult]) -> Score | None:
+    """What the cells of one row on one task give together."""
+    if not cells:
+        return None
+    return Score(tuple(tuple(c.score(metric, split) for c in cells) for metric, split in _numbers(task)))
+
+
+def _average(scores: Sequence[Score | None]) -> float | None:
+    """The mean of the task means; None when a task is missing."""
+    means = [score.mean for score in scores if score]
+    return statistics.fmean(means) if means and len(means) == len(scores) else None
+
+
+def _entries(
+    labels: Sequence[str], scores: Sequence[Sequence[Score | None]], averaged: bool, compete: bool
+) -> list[list[Entry]]:
+    """The printed rows of a group."""
+    means = [[s.mean if s else None for s in row] + ([_average(row)] if averaged else []) for row in scores]
+    # as printed: a difference that nobody can see is no difference
+    printed = [[None if mean is None else float(f"{mean:.1f}") for mean in row] for row in means]
+    tops = [max((m for m in column if m is not None), default=None) for column in zip(*printed, strict=True)]
+    rows = []
+    for i, (label, row) in enumerate(zip(labels, scores, strict=True)):
+        best = [compete and mean is not None and mean == top for mean, top in zip(printed[i], tops, strict=True)]
+        cells = [score.entry(mark) if score else NONE for score, mark in zip(row, best, strict=False)]
+        cells += [_single(means[i][-1], best[-1])] if averaged else []
+        rows.append([Entry((label,)), *cells])
+    return rows
+
+
+def _single(number: float | None, best: bool) -> Entry:
+    return NONE if number is None else Entry((f"{number:.1f}",), (), best, (number,))
+
+
+def score_notes(
+    study: StudyResults, tasks: Sequence[type[Task]], lines: Sequence[Line], *, averaged: bool = True
+) -> list[str]:
+    """The sentences below: what the numbers are, how they came about, what is missing."""
+    return [
+        f"{where(tasks)}, in per cent; {notes.seeds(lines)}.",
+        *([formula(tasks)] if averaged else []),
+        *notes.protocol(study, lines),
+        *notes.training(lines),
+        *notes.grid(study, lines),
+        *notes.evidence(study),
+        *notes.holes(study, lines),
+    ]
+
+
+def where(tasks: Sequence[type[Task]]) -> str:
+    """What was reported on."""
+    splits = {split for task in tasks for split in task.report_splits}
+    return "Development sets" if all(s.startswith("validation") for s in splits) else ", ".join(sorted(splits))
+
+
+def formula(tasks: Sequence[type[Task]]) -> str:
+    """How the last column is computed, and whether it is the paper's."""
+    pairs = [_parts(task) for task in tasks if len(_numbers(task)) > 1]
+    first = f"; {' and '.join(dict.fromkeys(pairs))} are averaged first" if pairs else ""
+    whole = {name for name, task in TASKS.all().items() if task.group == PAPER_GROUP}
+    shown = {task.name for task in tasks}
+    if shown == whole:
+        return f"Avg. = mean of the {len(whole)} task means{first}."
+    number = f"the {len(tasks)} task means" if len(tasks) > 1 else "the one task"
+    return f"Avg. = mean of {number} shown here, not of the {len(whole)} GLUE tasks{first}."
+
+
+def records(shown: Shown) -> list[dict[str, Any]]:
+    """The numbers behind a row, one a record; `last` is the same number without checkpoint selection."""
+    about = ("student", "teacher", "source", "feedback", "selection", "split_seed", "train_rows")
+    study, line = shown.study, shown.line
+    head = {"preset": study.preset, **{key: study.study[key] for key in about}}
+    return [
+        head | {
+            "row": shown.key, "title": line.title, "task": c.cell.task, "split": split, "metric": metric,
+            "unit": "per cent", "seed": c.cell.seed, "value": c.score(metric, split),
+            "last": c.score(metric, split, "last"), "choice": _choice(c), "run": c.run.id,
+        }
+        for name, cells in line.shown.items() for c in cells for metric, split in _numbers(TASKS.get(name))
+    ]  # fmt: skip
+
+
+def _choice(cell: CellResult) -> str:
+    return " ".join(f"{key}={value(item)}" for key, item in cell.cell.choice.items())
