@@ -8,6 +8,8 @@ from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from kdbench.tables import Published
+
 
 class PublishedRow(BaseModel):
     """A printed row; `row` is its key, `group` the rows that it competes with."""
@@ -30,6 +32,7 @@ class PublishedTable(BaseModel):
     columns: tuple[str, ...]
     rows: tuple[PublishedRow, ...]
     lacks: str = ""
+    measured_on: str = "GLUE's test server"
 
     @model_validator(mode="after")
     def _is_a_table(self) -> PublishedTable:
@@ -45,6 +48,20 @@ class PublishedTable(BaseModel):
         """What is printed, by row key and column."""
         pairs = {(row.row, name): text for row in self.rows for name, text in zip(self.columns, row.cells, strict=True)}
         return {place: text for place, text in pairs.items() if text}
+
+    @property
+    def beside(self) -> Published:
+        """For tables of ours with the same keys."""
+        return Published(self.cells, self.note)
+
+    @property
+    def note(self) -> str:
+        """What the numbers are."""
+        lacks = f" {self.lacks}." if self.lacks else ""
+        return (
+            f"Published: as the paper prints it, from {self.measured_on}, with the paper's networks; "
+            f"difference: ours minus published, as printed.{lacks}"
+        )
 
 
 @cache

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from analysis.published import published
+from kdbench.plan import select_tasks
 from kdbench.plugins import TASKS
+from kdbench.requests import Request
 from kdbench.results import TEACHER, CellResult, Line, StudyResults, pick
-from kdbench.tables import Entry, Place, Sheet, Table
+from kdbench.tables import Entry, Published, Sheet, Table
 from kdbench.task import Task
 from kdbench.views import notes
 from kdbench.views.printing import value
@@ -33,6 +36,10 @@ class Asked:
     def key(self) -> str:
         """`lgtm kd_loss=dist`"""
         return " ".join([self.row, *(f"{name}={item}" for name, item in self.values.items())])
+
+    def request(self, **settings: Any) -> Request:
+        """What trains it."""
+        return Request(self.row, self.values, settings)
 
 
 @dataclass(frozen=True)
@@ -84,19 +91,23 @@ class ScoreTable(Table):
         raise NotImplementedError
 
     def build(self, study: StudyResults) -> Sheet | None:
-        groups = [[Shown(a.key, pick(study, a.row, a.values, a.title), study) for a in g] for g in self.groups(study)]
-        tasks = asked_tasks([shown for group in groups for shown in group])
+        groups = [[find(asked, study) for asked in group] for group in self.groups(study)]
+        tasks = asked_tasks(self, [shown for group in groups for shown in group])
         if not tasks:
             return None
         top = [[Shown(TEACHER, pick(study, TEACHER), study)]] if study.teachers else []
         groups = [[shown.narrowed(tasks) for shown in group] for group in top + groups]
         sheet = score_sheet(heading(self.name, study), groups, tasks, averaged=self.averaged)
-        lines = [shown.line for group in groups for shown in group]
-        sheet.notes = score_notes(study, tasks, lines, averaged=self.averaged)
+        sheet.notes = score_notes(self, [shown for group in groups for shown in group], tasks, averaged=self.averaged)
         return sheet
 
-    def published(self) -> Mapping[Place, str]:
-        return published()[self.name].cells
+    def published(self) -> Published:
+        return published()[self.name].beside
+
+
+def find(asked: Asked, study: StudyResults) -> Shown:
+    """The runs of a row in a study."""
+    return Shown(asked.key, pick(study, asked.row, asked.values, asked.title), study)
 
 
 def heading(name: str, study: StudyResults) -> str:
@@ -104,16 +115,25 @@ def heading(name: str, study: StudyResults) -> str:
     return f"Table {number}, preset {study.preset}: {study.study['teacher']} teaches {study.study['student']}"
 
 
-def asked_tasks(rows: Sequence[Shown]) -> list[type[Task]]:
-    """The tasks on which any of the rows was asked for, in the order of the tables."""
-    names = {task for shown in rows for task, cells in shown.line.asked.items() if cells}
+def asked_tasks(table: Table, rows: Sequence[Shown]) -> list[type[Task]]:
+    """The tasks on which any of the rows was asked for, in the order of the tables.
+
+    Where a table is about some tasks only, another one is shown if there is something to compare on it.
+    """
+    counts = Counter(task for shown in rows for task, cells in shown.line.asked.items() if cells)
+    own = {task for request in table.requests for task in _own_tasks(request)}
+    names = [name for name, count in counts.items() if not own or name in own or count > 1]
     return sorted((TASKS.get(name) for name in names), key=lambda task: (task.position, task.name))
+
+
+def _own_tasks(request: Request) -> list[str]:
+    return select_tasks(request.settings["tasks"]) if "tasks" in request.settings else []
 
 
 def score_sheet(
     title: str, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]], *, averaged: bool = True
 ) -> Sheet:
-    """Scores, without notes. Groups are parted by lines; the best of each is marked, but the teacher does not compete."""
+    """Scores, without notes. Groups are parted by lines; the best of each is marked, the teacher apart."""
     rows = [shown for group in groups for shown in group]
     sheet = Sheet(title, ["", *map(column_name, tasks), *(["Avg."] if averaged else [])])
     sheet.column_keys = [task.name for task in tasks] + ([AVERAGE] if averaged else [])
@@ -185,18 +205,25 @@ def _single(number: float | None, best: bool) -> Entry:
 
 
 def score_notes(
-    study: StudyResults, tasks: Sequence[type[Task]], lines: Sequence[Line], *, averaged: bool = True
+    table: Table, rows: Sequence[Shown], tasks: Sequence[type[Task]], *, averaged: bool = True
 ) -> list[str]:
-    """The sentences below: what the numbers are, how they came about, what is missing."""
-    return [
+    """The sentences below: what the numbers are, how they came about, what is missing and what makes it."""
+    lines = [shown.line for shown in rows]
+    by_study = {
+        id(shown.study): (shown.study, [other.line for other in rows if other.study is shown.study]) for shown in rows
+    }
+    holes = [note for study, own in by_study.values() for note in notes.holes(study, own)]
+    found = [
         f"{where(tasks)}, in per cent; {notes.seeds(lines)}.",
         *([formula(tasks)] if averaged else []),
-        *notes.protocol(study, lines),
+        *(note for study, own in by_study.values() for note in notes.protocol(study, own)),
         *notes.training(lines),
-        *notes.grid(study, lines),
-        *notes.evidence(study),
-        *notes.holes(study, lines),
+        *(note for study, own in by_study.values() for note in notes.grid(study, own)),
+        *(note for study, _ in by_study.values() for note in notes.evidence(study)),
+        *holes,
+        *([notes.remedy(table.name, rows[-1].study, [task.name for task in tasks])] if holes else []),
     ]
+    return list(dict.fromkeys(found))
 
 
 def where(tasks: Sequence[type[Task]]) -> str:

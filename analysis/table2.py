@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from analysis.scores import Asked, ScoreTable
-from kdbench.requests import Request
 from kdbench.results import StudyResults
 
 DIST, MSE = {"kd_loss": "dist"}, {"kd_loss": "mse"}
+PAIRS = (
+    (Asked("dist"), Asked("lgtm", DIST, "LGTM (w. DIST)")),
+    (Asked("kd", MSE, "MSE"), Asked("lgtm", MSE, "LGTM (w. MSE)")),
+)
 
 
 class Table2(ScoreTable):
     """In pairs: the original method, and LGTM whose student has the same objective."""
 
     title = "Table 2: other distillation objectives"
-    requests = (Request("dist"), Request("lgtm", DIST), Request("kd,lgtm", MSE))
+    requests = tuple(asked.request() for pair in PAIRS for asked in pair)
 
     def groups(self, study: StudyResults) -> list[list[Asked]]:
-        return [
-            [Asked("dist"), Asked("lgtm", DIST, "LGTM (w. DIST)")],
-            [Asked("kd", MSE, "MSE"), Asked("lgtm", MSE, "LGTM (w. MSE)")],
-        ]
+        return [list(pair) for pair in PAIRS]

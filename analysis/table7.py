@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from analysis.scores import Asked, ScoreTable
-from kdbench.requests import Request
 from kdbench.results import StudyResults
 
-SHARES = (1.0, 0.8, 0.6, 0.4)
+ROWS = tuple(Asked("lgtm", {"teacher_ce": share}, f"α = {share}") for share in (1.0, 0.8, 0.6, 0.4))
 
 
 class Table7(ScoreTable):
@@ -14,7 +13,7 @@ class Table7(ScoreTable):
 
     title = "Table 7: the teacher's self-evolution"
     averaged = False
-    requests = tuple(Request("lgtm", {"teacher_ce": share}, {"tasks": "mrpc,rte,sst2,mnli"}) for share in SHARES)
+    requests = tuple(asked.request(tasks="mrpc,rte,sst2,mnli") for asked in ROWS)
 
     def groups(self, study: StudyResults) -> list[list[Asked]]:
-        return [[Asked("lgtm", {"teacher_ce": share}, f"α = {share}") for share in SHARES]]
+        return [list(ROWS)]

@@ -15,29 +15,42 @@ Place = tuple[str, str]  # the keys of a row and of a column
 
 @dataclass(frozen=True)
 class Entry:
-    """A printed cell: numbers (or a label), each perhaps with a spread, joined by slashes; `numbers` are unrounded."""
+    """A printed cell: numbers (or a label), each perhaps with a spread, joined by slashes.
+
+    `numbers` are unrounded; `sign` stands behind the last and is explained in a note.
+    """
 
     values: tuple[str, ...]
     spreads: tuple[str, ...] = ()
     best: bool = False
     numbers: tuple[float, ...] = ()
+    sign: str = ""
 
     @property
     def text(self) -> str:
         """`79.5±0.4/66.0±0.5`"""
         if not self.spreads:
             return self.short
-        return "/".join(f"{value}±{spread}" for value, spread in zip(self.values, self.spreads, strict=True))
+        pairs = zip(self.values, self.spreads, strict=True)
+        return "/".join(f"{value}±{spread}" for value, spread in pairs) + self.sign
 
     @property
     def short(self) -> str:
         """`79.5/66.0`"""
-        return "/".join(self.values)
+        return "/".join(self.values) + self.sign
 
     @property
     def below(self) -> str:
         """`±0.4/0.5`, for a line of its own where `text` is too long."""
         return f"±{'/'.join(self.spreads)}" if self.spreads else ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """The paper's numbers as printed, by the keys of the sheets; `note` is the sentence that says what they are."""
+
+    cells: Mapping[Place, str]
+    note: str
 
 
 @dataclass
@@ -78,9 +91,9 @@ class Table(Exhibit):
         """The sheet for one study; None where nothing of it was asked for."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither sheets nor build")
 
-    def published(self) -> Mapping[Place, str]:
-        """The paper's numbers as printed, by the keys of the sheets."""
-        return {}
+    def published(self) -> Published | None:
+        """What the paper has in these places."""
+        return None
 
 
 TABLES: Registry[Table] = Registry("table", "kdbench.tables", Table)

@@ -2,66 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kdbench.tables import Entry, Place, Sheet
+from kdbench.tables import Entry, Published, Sheet
 
-NONE = Entry(("–",))
-NOTE = (
-    "Published: as the paper prints them, of its own networks and of the test server; differences are ours minus "
-    "published, of numbers as printed."
-)
+NOTHING = "–"
+NONE = Entry((NOTHING,))
 
 
-def beside(sheet: Sheet, published: Mapping[Place, str]) -> Sheet:
+def beside(sheet: Sheet, paper: Published) -> Sheet:
     """Below every row that the paper has too: its numbers, and how far ours are from them.
 
     Records become one a printed number: published, ours (unrounded, the mean over seeds), and the difference.
     """
-    out = replace(sheet, rows=[], rules=set(), notes=[*sheet.notes, NOTE], records=[], row_keys=[])
+    out = replace(sheet, rows=[], rules=set(), notes=[*sheet.notes, paper.note], records=[], row_keys=[])
+    before = 0
     for i, (key, row) in enumerate(zip(sheet.row_keys, sheet.rows, strict=True)):
-        papers = [published.get((key, name), "") for name in sheet.column_keys]
-        lines = [row]
-        if any(papers):
-            lines.append([Entry(("  published",)), *(Entry(tuple(p.split("/"))) if p else NONE for p in papers)])
-            lines.append([Entry(("  difference",)), *map(_difference, row[1:], papers)])
-        if i and (i in sheet.rules or len(lines) > 1):
+        printed = [paper.cells.get((key, name), "") for name in sheet.column_keys]
+        lines = [row, *_below(row, printed)] if any(printed) else [row]
+        if i and (i in sheet.rules or max(before, len(lines)) > 1):
             out.rules.add(len(out.rows))
+        before = len(lines)
         out.rows += lines
         out.row_keys += [key] * len(lines)
-        out.records += _records(sheet, key, row, papers)
+        out.records += _records(sheet, key, row, printed)
     return out
 
 
-def _difference(ours: Entry, paper: str) -> Entry:
-    both = _pairs(ours, paper)
-    return Entry(tuple(f"{_number(mine) - _number(his):+.1f}" for mine, his in both)) if both else NONE
+def _below(row: Sequence[Entry], printed: Sequence[str]) -> list[list[Entry]]:
+    theirs = [Entry(tuple(text.split("/"))) if text else NONE for text in printed]
+    return [
+        [Entry(("  published",)), *theirs],
+        [Entry(("  difference",)), *(_difference(*both) for both in zip(row[1:], theirs, strict=True))],
+    ]
 
 
-def _pairs(ours: Entry, paper: str) -> list[tuple[str, str]]:
-    """Our number and the paper's, where both are there and of one kind."""
-    his = paper.split("/") if paper else []
-    same = ours.numbers and len(his) == len(ours.values)
-    return list(zip(ours.values, his, strict=True)) if same else []
+def _difference(ours: Entry, theirs: Entry) -> Entry:
+    """Part by part, where both have it."""
+    if not ours.numbers or len(ours.values) != len(theirs.values):
+        return NONE
+    parts = [(float(mine), _number(his)) for mine, his in zip(ours.values, theirs.values, strict=True)]
+    texts = (NOTHING if his is None else f"{round(mine - his, 1) + 0.0:+.1f}" for mine, his in parts)
+    return Entry(tuple(texts))
 
 
-def _number(text: str) -> float:
-    return float(text.replace("−", "-"))
+def _number(text: str) -> float | None:
+    return None if text == NOTHING else float(text)
 
 
-def _records(sheet: Sheet, key: str, row: list[Entry], papers: Iterable[str]) -> Iterable[dict[str, Any]]:
+def _records(sheet: Sheet, key: str, row: Sequence[Entry], printed: Sequence[str]) -> Iterator[dict[str, Any]]:
     """One a number of a row."""
-    columns = zip(sheet.column_keys, sheet.head[1:], row[1:], papers, strict=True)
-    for name, head, entry, paper in columns:
+    for name, head, entry, text in zip(sheet.column_keys, sheet.head[1:], row[1:], printed, strict=True):
         parts = head.partition("\n")[2].split("/")
-        his = paper.split("/") if paper else []
-        for i in range(max(len(entry.numbers), len(his))):
+        theirs = [_number(part) for part in text.split("/")] if text else []
+        for i in range(max(len(entry.numbers), len(theirs))):
             ours = entry.numbers[i] if i < len(entry.numbers) else None
-            printed = _number(his[i]) if i < len(his) else None
+            his = theirs[i] if i < len(theirs) else None
             yield {
                 "table": sheet.title, "row": key, "title": row[0].text, "column": name,
-                "part": parts[i] if i < len(parts) else "", "published": printed, "ours": ours,
-                "difference": None if ours is None or printed is None else ours - printed,
+                "part": parts[i] if i < len(parts) else "", "published": his, "ours": ours,
+                "difference": None if ours is None or his is None else ours - his,
             }  # fmt: skip

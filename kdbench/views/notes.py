@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from kdbench.config import Config, Study, presets, read_toml
 from kdbench.data.splits import held_out_share
 from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, CellResult, Line, StudyResults, task_title
@@ -140,6 +142,18 @@ def holes(study: StudyResults, lines: Sequence[Line]) -> list[str]:
         if (tasks := [task_title(task) for task, cells in line.asked.items() if not cells])
     ]
     return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
+
+
+def remedy(name: str, study: StudyResults, tasks: Sequence[str]) -> str:
+    """The command that trains what a table or figure lacks; it knows of grids and the like what the files say."""
+    usual = Config(files=[read_toml(presets()[study.preset])]).group(Study) if study.preset in presets() else Study()
+    seeds = sorted({cell.cell.seed for cell in study.cells})
+    words = ["kdbench", "run", "--for", name, "--preset", study.preset, "--tasks", ",".join(tasks)]
+    words += ["--seeds", ",".join(map(str, seeds))]
+    for key in ("glue_dir", "selection"):
+        if study.study[key] != getattr(usual, key):
+            words += [f"--{key.replace('_', '-')}", str(study.study[key])]
+    return f"To train what is missing: {shlex.join(words)}"
 
 
 def _unfinished(study: StudyResults, line: Line) -> str:

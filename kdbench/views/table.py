@@ -65,7 +65,7 @@ def _sheets(table: Table, every: Iterable[StudyResults], preset: str | None, pub
     wanted = preset or table.preset
     sheets = table.sheets([study for study in every if wanted in ("", study.preset)])
     paper = table.published()
-    return [beside(sheet, paper) for sheet in sheets] if published and paper else sheets
+    return [beside(sheet, paper) for sheet in sheets] if published and paper is not None else sheets
 
 
 def _lacking(table: Table, store: Store, every: Sequence[StudyResults], preset: str | None) -> str:

@@ -1,0 +1,105 @@
+"""Table 3: the influence with and without finite differences: scores, and the time of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.published import published
+from analysis.scores import NONE, Asked, Shown, asked_tasks, find, heading, records, score_notes, score_sheet
+from kdbench.plugins import TASKS
+from kdbench.results import CellResult, StudyResults
+from kdbench.tables import Entry, Published, Sheet, Table
+from kdbench.views.printing import count
+
+ROWS = (
+    Asked("lgtm_no_fda", {"influence": "weighted"}, "LGTM w/o FDA"),
+    Asked("lgtm_printed", {"influence": "fda"}, "LGTM w/ FDA"),
+    Asked("lgtm_printed", {"influence": "jvp"}, "LGTM, exact (forward mode)"),
+)
+BASE = ROWS[1]
+SECONDS, RATIO = "seconds", "ratio"
+
+
+class Table3(Table):
+    """The objective as printed, its influence term in three ways; nothing else differs between the rows."""
+
+    title = "Table 3: finite differences"
+    requests = tuple(asked.request(tasks="mrpc") for asked in ROWS)
+
+    def build(self, study: StudyResults) -> Sheet | None:
+        shown = [find(asked, study) for asked in ROWS]
+        tasks = asked_tasks(self, shown)
+        if not tasks:
+            return None
+        shown = [row.narrowed(tasks) for row in shown]
+        sheet = score_sheet(heading(self.name, study), [shown], tasks, averaged=False)
+        times = {row.key: step_seconds(row) for row in shown}
+        sheet.head += ["Time\ns/step", "Time\n× w/ FDA"]
+        sheet.column_keys += [SECONDS, RATIO]
+        for cells, seconds in zip(sheet.rows, times.values(), strict=True):
+            cells += _time_entries(seconds, times[BASE.key])
+        sheet.notes = score_notes(self, shown, tasks, averaged=False)
+        sheet.notes[1:1] = _time_notes(shown)
+        sheet.records = [record | _cost(row, record["run"]) for row in shown for record in records(row)]
+        return sheet
+
+    def published(self) -> Published:
+        """The paper has minutes a training, of as many steps in both rows: their ratio is that of our steps."""
+        table = published()[self.name]
+        minutes = {row: float(text) for (row, column), text in table.cells.items() if column == "minutes"}
+        f1 = {(row, "mrpc"): f"{text}/–" for (row, column), text in table.cells.items() if column == "f1"}
+        ratios = {(row, RATIO): f"{value / minutes[BASE.key]:.1f}" for row, value in minutes.items()}
+        whole = " and ".join(f"{value:g}" for value in minutes.values())
+        return Published(f1 | ratios, f"{table.note} The paper's times are {whole} minutes a training.")
+
+
+def _cells(shown: Shown) -> list[CellResult]:
+    return [cell for cells in shown.line.shown.values() for cell in cells]
+
+
+def step_seconds(shown: Shown) -> float | None:
+    """Seconds of training over steps, of all runs of the row together."""
+    costs = [cell.run.folder.cost() for cell in _cells(shown)]
+    steps = sum(cost["steps"] for cost in costs)
+    return sum(cost["train_seconds"] for cost in costs) / steps if steps else None
+
+
+def _time_entries(seconds: float | None, base: float | None) -> list[Entry]:
+    """The time, and how many times that of the row with finite differences it is."""
+    if seconds is None:
+        return [NONE, NONE]
+    ratio = seconds / base if base else None
+    return [
+        Entry((f"{seconds:.3g}",), numbers=(seconds,)),
+        Entry((f"{ratio:.1f}",), numbers=(ratio,)) if ratio is not None else NONE,
+    ]
+
+
+def _cost(shown: Shown, run: str) -> dict[str, Any]:
+    (cell,) = [cell for cell in _cells(shown) if cell.run.id == run]
+    cost = cell.run.folder.cost()
+    return {"train_seconds": cost["train_seconds"], "steps": cost["steps"]}
+
+
+def _time_notes(shown: Sequence[Shown]) -> list[str]:
+    """What the times are, and whether they may be compared."""
+    notes = ["s/step = train_seconds / steps of cost.json, summed over runs; evaluation is not in it."]
+    runs = [cell.run for row in shown for cell in _cells(row)]
+    places = {_place(run.folder.environment()) for run in runs}
+    sizes = {name for row in shown for name, cells in row.line.shown.items() if cells}
+    uneven = [name for name in sizes if any(not row.line.shown[name] for row in shown if _cells(row))]
+    if len(places) == 1:
+        notes[0] += f" Measured on: {next(iter(places))}."
+    elif places:
+        notes.append(f"The times cannot be compared: they are of different machines ({'; '.join(sorted(places))}).")
+    if uneven:
+        names = ", ".join(sorted(TASKS.get(name).title for name in uneven))
+        notes.append(f"The times cannot be compared: not every row has {names}.")
+    return notes
+
+
+def _place(environment: Mapping[str, Any]) -> str:
+    device = environment.get("gpu") or f"{environment['cpu']}, {count(environment['threads'], 'thread')}"
+    size = environment.get("micro_batch")
+    return f"{device}{f', {size} rows in memory at once' if size else ''}"

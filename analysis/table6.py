@@ -1,0 +1,52 @@
+"""Table 6: feedback from the validation set, or from a share of the training set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.published import published
+from analysis.scores import Asked, Shown, asked_tasks, find, heading, score_notes, score_sheet
+from kdbench.results import StudyResults, families
+from kdbench.tables import Published, Sheet, Table
+
+ROWS = (
+    Asked("lgtm", {"feedback": "validation"}, "Validation set"),
+    Asked("lgtm", {"feedback": "train:0.05"}, "5 % of train"),
+    Asked("lgtm", {"feedback": "train:0.1"}, "10 % of train"),
+)
+REFERENCE = ROWS[0]
+
+
+class Table6(Table):
+    """The rows are of one method and differ in what it learns from; on validation it is the row of Table 1."""
+
+    title = "Table 6: where feedback comes from"
+    requests = tuple(asked.request() for asked in ROWS)
+
+    def sheets(self, studies: Sequence[StudyResults]) -> list[Sheet]:
+        return [sheet for family in families(studies, "feedback") if (sheet := self._sheet(family)) is not None]
+
+    def _sheet(self, family: Sequence[StudyResults]) -> Sheet | None:
+        """One for studies that differ in nothing but their feedback."""
+        shown = [_shown(asked, family) for asked in ROWS]
+        tasks = asked_tasks(self, shown)
+        if not tasks:
+            return None
+        shown = [row.narrowed(tasks) for row in shown]
+        sheet = score_sheet(
+            f"{heading(self.name, family[-1])} by {shown[0].study.title(REFERENCE.row)}", [shown], tasks
+        )
+        sheet.notes = score_notes(self, shown, tasks)
+        return sheet
+
+    def published(self) -> Published:
+        """The table's rows and, as what they are compared with, the method's row of Table 1."""
+        main, table = published()["table1"].cells, published()[self.name]
+        reference = {(REFERENCE.key, column): text for (row, column), text in main.items() if row == REFERENCE.row}
+        return Published(reference | table.cells, f"{table.note} {REFERENCE.title}: from Table 1.")
+
+
+def _shown(asked: Asked, family: Sequence[StudyResults]) -> Shown:
+    """The row from the study that has this feedback, if there is one."""
+    study = next((study for study in family if study.study["feedback"] == asked.values["feedback"]), family[-1])
+    return find(asked, study)
