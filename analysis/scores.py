@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from analysis import separable
 from analysis.published import published
 from kdbench.plan import select_tasks
 from kdbench.plugins import TASKS
@@ -99,6 +100,7 @@ class ScoreTable(Table):
         groups = [[shown.narrowed(tasks) for shown in group] for group in top + groups]
         sheet = score_sheet(heading(self.name, study), groups, tasks, averaged=self.averaged)
         sheet.notes = score_notes(self, [shown for group in groups for shown in group], tasks, averaged=self.averaged)
+        separable.mark(sheet, [[shown.line for shown in group] for group in groups], tasks)
         return sheet
 
     def published(self) -> Published:

@@ -15,6 +15,11 @@ from kdbench.results import CellResult
 from kdbench.statistics import Classes, Difference, Floats
 from kdbench.task import Task
 
+METHOD = (
+    f"Paired by seed and development item; the error counts both: items by bootstrap ({statistics.RESAMPLES:,} "
+    "resamples), seeds by their sample variance with Student's t."
+)
+
 
 @dataclass(frozen=True)
 class Comparison:

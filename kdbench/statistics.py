@@ -1,23 +1,22 @@
 """Whether one method is better than another: a paired bootstrap over development items, and the spread over seeds.
 
-Both methods are scored on the same items with the same seeds; what is judged is the mean difference D over the seeds. It
-would come out differently with other items and with other seeds, so both count:
+Both methods are scored on the same items with the same seeds; what is judged is the mean difference D over S seeds. It
+would be another with other items and with other seeds, so both count:
 
     Var(D) = cov + max(between, var - cov) / S
 
-`var` and `cov` are the variance of a seed's difference over resampled items, and the covariance of two seeds' differences
-over the same resampled items (the bootstrap; Efron & Tibshirani 1993, chapter 6); `between` is the sample variance of the
-S seeds' differences. The seeds' part has S - 1 degrees of freedom, the sum has them by Satterthwaite's rule. This is the
-analysis of Obuchowski & Rockette (1995) for readers and cases, which has the same two ways, with the degrees of freedom
-in the spirit of Hillis (2007) and with the seeds' part never below what the items alone would make it.
+`var` and `cov` are the variance of a seed's difference over resampled items and the covariance of two seeds' over the
+same resampled items (the bootstrap; Efron & Tibshirani 1993, chapter 6); `between` is the sample variance of the
+seeds' differences. The seeds' part has S - 1 degrees of freedom, the sum has them by Satterthwaite's rule. This is the
+analysis of Obuchowski & Rockette (1995) for readers and cases, the same two ways, with degrees of freedom in the spirit
+of Hillis (2007) and with the seeds' part never below what the items alone would make it.
 
-The seeds are not resampled, because there are so few: draws with replacement from S seeds have a variance that is too
-small by (S - 1) / S and nothing of Student's tails. The percentile interval of draws in both ways holds the truth in 65
-to 81 of 100 cases where 2 or 3 seeds differ much, the interval here in 90 to 95 (tests/kdbench/test_statistics.py).
+The seeds are not resampled, because there are so few: S values drawn from S seeds have a variance that is too small by
+(S - 1) / S, and nothing of Student's tails. tests/kdbench/test_statistics.py has how often either interval holds the
+truth.
 
-Why not accuracy by a t-test or McNemar's: Dror et al. (2018) recommend resampling for F1, and one test for all metrics
-keeps a table's marks comparable. scipy.stats.bootstrap resamples one axis, recomputes a metric for each draw and knows no
-second way; hence our own, on counts.
+Dror et al. (2018) recommend resampling for F1; one test for all metrics keeps a table's marks comparable.
+scipy.stats.bootstrap resamples one axis and computes a metric anew for each draw; hence our own, on counts.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Floats = NDArray[np.float64]
 Classes = NDArray[np.int64]
 Metric = Callable[[Floats], Floats]  # of confusion matrices [..., true class, predicted class]
 
-RESAMPLES = 2000  # the standard error of a standard error is then 1.6 % of it
+RESAMPLES = 1000  # the standard error of a standard error is then 2.2 % of it
 ALPHA = 0.05
 POWER = 0.80
 MOST_SEEDS = 1000  # more are not looked for

@@ -19,7 +19,8 @@ from kdbench.views import printing
 LATEX_SPECIAL = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
                  "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
                  "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-                 "±": r"$\pm$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "–": "--", "×": r"$\times$",
+                 "±": r"$\pm$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "°": r"$^{\circ}$", "–": "--",
+                 "×": r"$\times$",
                  "α": r"$\alpha$", "β": r"$\beta$", "η": r"$\eta$", "λ": r"$\lambda$", "τ": r"$\tau$"}  # fmt: skip
 MARKDOWN_SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
 
@@ -56,10 +57,17 @@ def _rich(sheet: Sheet, write: Callable[[Entry], str]) -> RichTable:
     table.add_column(Text(sheet.head[0]), min_width=word)  # labels may wrap, between words
     for name in sheet.head[1:]:
         table.add_column(Text(name), justify="right", no_wrap=True)
+    signed = [max(len(entry.sign) for entry in column) for column in zip(*sheet.rows, strict=True)]
     for i, row in enumerate(sheet.rows):
-        cells = [Text(write(entry), style="bold green" if entry.best else "") for entry in row]
+        texts = [_aligned(write(entry), width - len(entry.sign)) for entry, width in zip(row, signed, strict=True)]
+        cells = [Text(text, style="bold green" if e.best else "") for text, e in zip(texts, row, strict=True)]
         table.add_row(*cells, end_section=i + 1 in sheet.rules)
     return table
+
+
+def _aligned(text: str, room: int) -> str:
+    """With room for the sign that others of the column have, so that digits stand below digits."""
+    return "\n".join(part + " " * room for part in text.split("\n"))
 
 
 def markdown(sheet: Sheet) -> str:

@@ -1,0 +1,104 @@
+"""Which numbers of a table are not separable from the best of their column, and the sentence that says so.
+
+Each row is compared with the best row of its column; p-values are Holm-corrected over the column. The best is picked by
+the same numbers, so a mark is read one way only: the row that is truly best is bold or marked in at least 95 of 100
+columns, as in subset selection (Gupta 1965). That a row without a mark is worse than the bold one is also claimed at
+5 % for the column, but of twelve equal rows the luckiest is picked first, which makes that claim bolder than it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kdbench.comparison import METHOD, Comparison, compare
+from kdbench.errors import UserError
+from kdbench.results import Line
+from kdbench.statistics import ALPHA, Difference, average, holm
+from kdbench.tables import Entry, Sheet
+from kdbench.task import Task
+
+SIGN = "°"
+
+
+class Comparisons:
+    """Every pair of rows and task is compared once."""
+
+    def __init__(self, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> None:
+        self._lines, self._tasks = lines, tasks
+        self._known: dict[tuple[int, int, str], Comparison | None] = {}
+
+    def column(self, best: int, row: int, column: int) -> Difference | None:
+        """Best minus row on a task, or on average in the column after the tasks; None where they cannot be compared."""
+        if column < len(self._tasks):
+            found = self._on(best, row, self._tasks[column])
+            return found.difference if found else None
+        parts = [self._on(best, row, task) for task in self._tasks]
+        known = [part.difference for part in parts if part]
+        return average(known) if len(known) == len(parts) else None
+
+    def _on(self, first: int, second: int, task: type[Task]) -> Comparison | None:
+        key = (first, second, task.name)
+        if key not in self._known:
+            self._known[key] = self._compare(*key[:2], task)
+        return self._known[key]
+
+    def _compare(self, first: int, second: int, task: type[Task]) -> Comparison | None:
+        sides = [self._lines[row].shown.get(task.name, []) for row in (first, second)]
+        try:
+            return compare(task(), *sides)
+        except UserError:  # no seed in common, or no predictions: the table says so and is printed all the same
+            return None
+
+    @property
+    def seeds(self) -> set[int]:
+        return {found.difference.seeds for found in self._known.values() if found}
+
+
+def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Task]]) -> None:
+    """Add the signs and the note to a sheet whose rows are those of the groups, one after the other.
+
+    Args:
+        groups: what competes; the best of each column of each is marked as such in the sheet, if it competes.
+    """
+    start, seeds, untested = 0, set[int](), list[str]()
+    for lines in groups:
+        rows = range(start, start + len(lines))
+        comparisons = Comparisons(lines, tasks)
+        for column in range(len(sheet.head) - 1):
+            entries = [sheet.rows[row][column + 1] for row in rows]
+            signed, missing = _column(entries, column, comparisons)
+            for row, entry in zip(rows, signed, strict=True):
+                sheet.rows[row][column + 1] = entry
+            untested += [f"{lines[i].title} ({sheet.head[column + 1].partition(chr(10))[0]})" for i in missing]
+        seeds |= comparisons.seeds
+        start += len(lines)
+    sheet.notes += _notes(seeds, untested)
+
+
+def _column(entries: Sequence[Entry], column: int, comparisons: Comparisons) -> tuple[list[Entry], list[int]]:
+    """The entries with their signs, and the places of those that could not be compared."""
+    signed, others = list(entries), [i for i, entry in enumerate(entries) if entry.numbers]
+    if not any(entry.best for entry in entries) or len(others) < 2:
+        return signed, []
+    best = max(others, key=lambda i: sum(entries[i].numbers))
+    others.remove(best)
+    found = {i: comparisons.column(best, i, column) for i in others}
+    tested = {i: difference.p for i, difference in found.items() if difference}
+    for i, p in zip(tested, holm(list(tested.values())), strict=True):
+        if p >= ALPHA and not entries[i].best:
+            signed[i] = replace(entries[i], sign=SIGN)
+    return signed, [i for i in others if i not in tested]
+
+
+def _notes(seeds: set[int], untested: Sequence[str]) -> list[str]:
+    notes = []
+    if seeds:
+        level = f"{100 * ALPHA:g} %"
+        notes.append(
+            f"{SIGN} Not separable from the best of its column ({level}, Holm-corrected over the column's rows)."
+        )
+        notes.append(METHOD + (" Where there is one seed, only items count." if 1 in seeds else ""))
+    if untested:
+        notes.append(f"Not compared with the best, for want of predictions or of common seeds: {', '.join(untested)}.")
+    return notes
