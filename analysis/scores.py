@@ -156,15 +156,16 @@ def _numbers(task: type[Task]) -> list[tuple[str, str]]:
 
 def column_name(task: type[Task]) -> str:
     """`MRPC`, and below it `F1/Acc.`"""
-    return f"{task.title}\n{_parts(task)}"
+    return f"{task.title}\n{'/'.join(part_names(task))}"
 
 
-def _parts(task: type[Task]) -> str:
+def part_names(task: type[Task]) -> list[str]:
+    """What the numbers of a cell are."""
     splits = [SHORT.get(name, name) for name in task.report_splits]
     metrics = [SHORT.get(name, name) for name in task.metrics]
     if len(splits) > 1:
         metrics = [f"{metric} {split}" if len(metrics) > 1 else split for split in splits for metric in metrics]
-    return "/".join(metrics)
+    return metrics
 
 
 def _mark(line: Line) -> str:
@@ -236,7 +237,7 @@ def where(tasks: Sequence[type[Task]]) -> str:
 
 def formula(tasks: Sequence[type[Task]]) -> str:
     """How the last column is computed, and whether it is the paper's."""
-    pairs = [_parts(task) for task in tasks if len(_numbers(task)) > 1]
+    pairs = ["/".join(part_names(task)) for task in tasks if len(_numbers(task)) > 1]
     first = f"; {' and '.join(dict.fromkeys(pairs))} are averaged first" if pairs else ""
     whole = {name for name, task in TASKS.all().items() if task.group == PAPER_GROUP}
     shown = {task.name for task in tasks}

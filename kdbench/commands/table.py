@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command(short_help="Print a table of the paper from your results.")
-@click.argument("number", metavar="N")
+@click.argument("number", metavar="N|all")
 @click.option("--format", "form", default="terminal", help="terminal (default), markdown, latex or csv.")
+@click.option("--published", is_flag=True, help="Put the paper's numbers beside, and the differences.")
 @click.option("--preset", help="Only results of this preset.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 @click.option("--out", metavar="FILE", help="Write to a file instead.")
-def command(number: str, form: str, preset: str | None, results: str | None, out: str | None) -> None:
-    """Print table N, once for every study in the results folder.
+def command(number: str, form: str, published: bool, preset: str | None, results: str | None, out: str | None) -> None:
+    """Print table N, once for every study in the results folder; or all tables that there are results for.
 
     A study is what may be compared: one preset on the same models, data and splits. Nothing is trained or loaded; the
     same results give the same table. CSV holds the unrounded numbers behind the table, one a record.
@@ -20,18 +26,11 @@ def command(number: str, form: str, preset: str | None, results: str | None, out
     from kdbench.views import printing
     from kdbench.views.table import show_table
 
-    store = printing.open_store(results)
-    if out is None:
-        show_table(number, store, preset, form, printing.make_console())
-        return
-    import io
-    from pathlib import Path
+    store, lacking = printing.open_store(results), list[str]()
 
-    from rich.console import Console
+    def write(console: Console) -> None:
+        lacking.extend(show_table(number, store, preset, form, console, published=published))
 
-    from kdbench.files import write_text
-
-    text = io.StringIO()
-    show_table(number, store, preset, form, Console(file=text, width=printing.LOG_WIDTH, highlight=False))
-    write_text(Path(out).expanduser(), text.getvalue())
-    printing.line(printing.make_console(), f"Wrote {out}.")
+    printing.emit(out, write)
+    for sentence in lacking:  # beside the tables, which may go into a file or another program
+        click.echo(sentence, err=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.files import write_text
 from kdbench.store import Store
 
 if TYPE_CHECKING:
@@ -43,6 +46,19 @@ def make_console() -> Console:
 
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=LOG_WIDTH, file=sys.stdout)
+
+
+def emit(out: str | None, write: Callable[[Console], None]) -> None:
+    """Let `write` print, to the terminal or into a file."""
+    from rich.console import Console
+
+    if out is None:
+        write(make_console())
+        return
+    text = io.StringIO()
+    write(Console(file=text, width=LOG_WIDTH, highlight=False))
+    write_text(Path(out).expanduser(), text.getvalue())
+    line(make_console(), f"Wrote {out}.")
 
 
 def line(console: Console, text: str | Text, style: str = "") -> None:

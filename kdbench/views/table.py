@@ -37,8 +37,7 @@ def show_table(
         UserError: no such table, format or preset, or nothing to show.
     """
     names = list(TABLES.all()) if number == ALL else [_name(number)]
-    if form not in FORMATS:
-        raise unknown("format", form, FORMATS)
+    check_format(form)
     tables = [TABLES.get(name)() for name in names]
     every = studies(store) if any(table.needs_results for table in tables) else []
     known = {*presets(), *(study.preset for study in every)}
@@ -51,6 +50,12 @@ def show_table(
         raise UserError(lacking[0])
     render(sheets, form, console)
     return lacking
+
+
+def check_format(form: str) -> None:
+    """Raises UserError: there is no such format."""
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
 
 
 def _name(number: str) -> str:

@@ -1,0 +1,113 @@
+"""The paper's Tables 1 to 7 against themselves: averages under one formula, repeated cells, odd ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from analysis.consistency import (
+    NAMED, Formula, Row, beaten, copies, far_gaps, repeats, repeats_below, reproducing, rows_of,
+)  # fmt: skip
+from analysis.published import published
+from kdbench.audits import Audit
+from kdbench.results import task_title
+from kdbench.tables import Entry, Sheet
+
+Tables = Mapping[str, Sequence[Row]]
+
+
+class PublishedTables(Audit):
+    """Nothing here is looked up: every finding is computed from the printed cells."""
+
+    title = "The paper's tables"
+
+    def sheets(self) -> list[Sheet]:
+        tables = {name: rows for name, table in published().items() if (rows := rows_of(table))}
+        sheets = [_averages(name, rows) for name, rows in tables.items() if any(r.average is not None for r in rows)]
+        return [*sheets, _rows_twice(tables), _odd_cells(tables)]
+
+
+def _table(name: str) -> str:
+    return f"Table {name.removeprefix('table')}"
+
+
+def _averages(name: str, rows: Sequence[Row]) -> Sheet:
+    sheet = Sheet(f"{_table(name)}: printed averages", ["", "printed", "recomputed", "difference", "reproduced by"])
+    fits = [reproducing(row, rows) for row in rows]
+    for row, found in zip(rows, fits, strict=True):
+        assert row.average is not None
+        value = NAMED.value(row.scores)
+        texts = (row.source.title, f"{row.average:.1f}", f"{value:.2f}", f"{row.average - value:+.2f}", _name(found))
+        sheet.rows.append([Entry((text,)) for text in texts])
+        sheet.records.append({
+            "table": name, "row": row.source.row, "title": row.source.title, "printed": row.average,
+            "recomputed": value, "difference": row.average - value, "reproduced_by": _names(found),
+        })  # fmt: skip
+    sheet.notes = [f"Recomputed = mean of the task means, {NAMED.name}; reproduced = off by half a digit at most."]
+    for how in dict.fromkeys(map(_name, fits)):
+        if how != NAMED.name:
+            own = [(row, found) for row, found in zip(rows, fits, strict=True) if _name(found) == how]
+            sheet.notes.append(_other_formula(own, len(rows)))
+    return sheet
+
+
+def _name(fits: Sequence[Formula]) -> str:
+    return fits[0].name if fits else "no formula that was tried"
+
+
+def _names(fits: Iterable[Formula]) -> str:
+    return " | ".join(fit.name for fit in fits)
+
+
+def _other_formula(own: Sequence[tuple[Row, Sequence[Formula]]], of: int) -> str:
+    """The averages that follow another formula, and each that gives all of them."""
+    titles = ", ".join(row.source.title for row, _ in own)
+    common = [fit for fit in own[0][1] if all(fit.gives(row) for row, _ in own)]
+    what = f"what gives {'it' if len(own) == 1 else 'them'}: {_names(common) or _name(())}"
+    return (
+        f"{len(own)} of {of} averages {'is' if len(own) == 1 else 'are'} not that ({titles}); {what}".rstrip(".") + "."
+    )
+
+
+def _rows_twice(tables: Tables) -> Sheet:
+    """Rows that stand in several tables, with their averages."""
+    sheet = Sheet("Rows that are printed in several tables", ["", "tables", "averages"])
+    for group in copies(tables):
+        titles = " and ".join(dict.fromkeys(row.source.title for row in group.values()))
+        averages = {_table(name): row.average for name, row in group.items() if row.average is not None}
+        numbers = ", ".join(name.removeprefix("table") for name in group)
+        texts = (titles, numbers, ", ".join(map(str, averages.values())))
+        sheet.rows.append([Entry((text,)) for text in texts])
+        sheet.records.append({"title": titles, "tables": " ".join(group), "averages": " ".join(texts[2].split(", "))})
+        if len(set(averages.values())) > 1:
+            said = ", ".join(f"{average} in {name}" for name, average in averages.items())
+            sheet.notes.append(f"{titles}: the same cells have different averages ({said}).")
+    return sheet
+
+
+def _odd_cells(tables: Tables) -> Sheet:
+    """Cells that repeat one another, stand out, or contradict what the paper says of its method."""
+    sheet = Sheet("Cells to look at", ["", "table", "task", "cell", "what"])
+    everything = [row for rows in tables.values() for row in rows if row.source.group != "teacher"]
+    for name, rows in tables.items():
+        for row in rows:
+            for tasks in repeats(row):
+                _add(sheet, row, name, tasks, "printed for both tasks")
+            for gap in far_gaps(row, everything):
+                what = f"parts {gap.value:.1f} apart; elsewhere {gap.low:.1f} to {gap.high:.1f}"
+                _add(sheet, row, name, [gap.task], what)
+        for task, _, found in repeats_below(rows):
+            others = ", ".join(row.source.title for row in found[1:])
+            _add(sheet, found[0], name, [task], f"also printed for {others}")
+        for own, task, best in beaten(rows):
+            _add(sheet, own, name, [task], f"below {best.source.title} ({best.scores[task]})")
+    return sheet
+
+
+def _add(sheet: Sheet, row: Row, table: str, tasks: Sequence[str], what: str) -> None:
+    names = ", ".join(map(task_title, tasks))
+    texts = (row.source.title, table.removeprefix("table"), names, row.scores[tasks[0]], what)
+    sheet.rows.append([Entry((text,)) for text in texts])
+    sheet.records.append({
+        "table": table, "row": row.source.row, "title": row.source.title, "task": " ".join(tasks),
+        "cell": row.scores[tasks[0]], "finding": what,
+    })  # fmt: skip

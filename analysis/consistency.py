@@ -1,0 +1,163 @@
+"""What can be computed from published cells alone: which formula gives an average, and what does not fit."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.published import PublishedRow, PublishedTable, numbers
+from analysis.scores import AVERAGE, part_names
+from kdbench.plugins import TASKS
+from kdbench.results import task_title
+
+HALF = 0.05 + 1e-9  # half of the last printed digit, however the authors round
+FAR = 3.0  # interquartile ranges beyond the quartiles: Tukey's "far out"
+
+
+@dataclass(frozen=True)
+class Formula:
+    """The mean of the task means, where of some tasks only one of the printed numbers counts.
+
+    `only` is, by task, which one; a task that it does not name has its numbers averaged first.
+    """
+
+    only: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        if not self.only:
+            return "pairs averaged first"
+        parts = (f"{task_title(task)} {part_names(TASKS.get(task))[part]}" for task, part in self.only.items())
+        return f"only {', '.join(parts)}"
+
+    def value(self, cells: Mapping[str, str]) -> float:
+        """The average that it gives, unrounded."""
+        return statistics.fmean(self._task(task, numbers(cell)) for task, cell in cells.items())
+
+    def _task(self, task: str, values: Sequence[float]) -> float:
+        return values[self.only[task]] if task in self.only else statistics.fmean(values)
+
+    def gives(self, row: Row) -> bool:
+        """Whether it gives the printed average."""
+        return row.average is not None and abs(self.value(row.scores) - row.average) <= HALF
+
+
+NAMED = Formula({})  # the one that this project uses
+
+
+@dataclass(frozen=True)
+class Row:
+    """A published row, its average apart."""
+
+    source: PublishedRow
+    scores: Mapping[str, str]
+    average: float | None
+
+
+def rows_of(table: PublishedTable) -> list[Row]:
+    """The rows of a table of scores; none of a table of other things."""
+    if not set(table.columns) <= {*TASKS.all(), AVERAGE}:
+        return []
+    found = []
+    for row in table.rows:
+        cells = {column: text for column, text in zip(table.columns, row.cells, strict=True) if text}
+        average = cells.pop(AVERAGE, None)
+        found.append(Row(row, cells, None if average is None else float(average)))
+    return found
+
+
+def formulas(rows: Iterable[Row]) -> list[Formula]:
+    """Every choice of one or both numbers of each pair, those that leave out least first."""
+    paired = list(dict.fromkeys(task for row in rows for task, cell in row.scores.items() if len(numbers(cell)) > 1))
+    choices = itertools.product((None, 0, 1), repeat=len(paired))
+    named = ({t: part for t, part in zip(paired, choice, strict=True) if part is not None} for choice in choices)
+    return [Formula(only) for only in sorted(named, key=len)]
+
+
+def reproducing(row: Row, rows: Sequence[Row]) -> list[Formula]:
+    """The formulas that give a row's printed average, those that give most of the other averages first."""
+    found = [formula for formula in formulas(rows) if formula.gives(row)]
+    return sorted(found, key=lambda f: (len(f.only) > 0, -sum(f.gives(other) for other in rows), len(f.only)))
+
+
+def repeats(row: Row) -> list[list[str]]:
+    """The tasks in which one row prints the same pair."""
+    by_text: dict[str, list[str]] = {}
+    for task, cell in row.scores.items():
+        if len(numbers(cell)) > 1:
+            by_text.setdefault(cell, []).append(task)
+    return [tasks for tasks in by_text.values() if len(tasks) > 1]
+
+
+def repeats_below(rows: Sequence[Row]) -> list[tuple[str, str, list[Row]]]:
+    """The task, the pair, and the rows of one table that print this pair for it."""
+    by_place: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        for task, cell in row.scores.items():
+            if len(numbers(cell)) > 1:
+                by_place.setdefault((task, cell), []).append(row)
+    return [(task, cell, found) for (task, cell), found in by_place.items() if len(found) > 1]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The distance between the two numbers of a cell, and the range that the other rows have."""
+
+    task: str
+    value: float
+    low: float
+    high: float
+
+
+def far_gaps(row: Row, others: Iterable[Row]) -> list[Gap]:
+    """The cells whose two numbers are much nearer, or further apart, than in the same column of other rows.
+
+    Args:
+        others: of whatever table; the row itself and equal cells do not count.
+    """
+    found = []
+    for task, cell in row.scores.items():
+        cells = {other.scores[task] for other in others if task in other.scores} - {cell}
+        gaps = [values[0] - values[1] for values in map(numbers, cells) if len(values) == 2]
+        own = numbers(cell)
+        if len(own) == 2 and len(gaps) > 3:
+            low, _, high = statistics.quantiles(gaps, method="inclusive")
+            reach = FAR * (high - low)
+            if not low - reach <= own[0] - own[1] <= high + reach:
+                found.append(Gap(task, own[0] - own[1], min(gaps), max(gaps)))
+    return found
+
+
+def beaten(rows: Sequence[Row]) -> list[tuple[Row, str, Row]]:
+    """Where the paper's own method does not have the best mean of a column in its group: by whom it is beaten."""
+    found = []
+    for own in (row for row in rows if row.source.ours):
+        rivals = [row for row in rows if row.source.group == own.source.group and not row.source.ours]
+        for task in own.scores:
+            best = max(rivals, key=lambda row: _mean(row, task), default=None)
+            if best is not None and _mean(best, task) > _mean(own, task) + 1e-9:
+                found.append((own, task, best))
+    return found
+
+
+def _mean(row: Row, task: str) -> float:
+    return statistics.fmean(numbers(row.scores[task]))
+
+
+def copies(tables: Mapping[str, Sequence[Row]]) -> list[dict[str, Row]]:
+    """Rows of different tables that print the same in every task that both have; by table."""
+    groups: list[dict[str, Row]] = []
+    for name, rows in tables.items():
+        for row in rows:
+            home = next((g for g in groups if name not in g and all(_same(row, other) for other in g.values())), None)
+            if home is None:
+                groups.append(home := {})
+            home[name] = row
+    return [group for group in groups if len(group) > 1]
+
+
+def _same(one: Row, other: Row) -> bool:
+    shared = one.scores.keys() & other.scores.keys()
+    return len(shared) > 1 and all(one.scores[task] == other.scores[task] for task in shared)
