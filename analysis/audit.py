@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from analysis.consistency import (
-    NAMED, Formula, Row, beaten, copies, far_gaps, repeats, repeats_below, reproducing, rows_of,
-)  # fmt: skip
+from analysis import consistency as check
+from analysis.consistency import NAMED, Formula, Row
 from analysis.published import published
 from kdbench.audits import Audit
 from kdbench.results import task_title
@@ -21,7 +20,7 @@ class PublishedTables(Audit):
     title = "The paper's tables"
 
     def sheets(self) -> list[Sheet]:
-        tables = {name: rows for name, table in published().items() if (rows := rows_of(table))}
+        tables = {name: rows for name, table in published().items() if (rows := check.rows_of(table))}
         sheets = [_averages(name, rows) for name, rows in tables.items() if any(r.average is not None for r in rows)]
         return [*sheets, _rows_twice(tables), _odd_cells(tables)]
 
@@ -32,7 +31,7 @@ def _table(name: str) -> str:
 
 def _averages(name: str, rows: Sequence[Row]) -> Sheet:
     sheet = Sheet(f"{_table(name)}: printed averages", ["", "printed", "recomputed", "difference", "reproduced by"])
-    fits = [reproducing(row, rows) for row in rows]
+    fits = [check.reproducing(row, rows) for row in rows]
     for row, found in zip(rows, fits, strict=True):
         assert row.average is not None
         value = NAMED.value(row.scores)
@@ -71,7 +70,7 @@ def _other_formula(own: Sequence[tuple[Row, Sequence[Formula]]], of: int) -> str
 def _rows_twice(tables: Tables) -> Sheet:
     """Rows that stand in several tables, with their averages."""
     sheet = Sheet("Rows that are printed in several tables", ["", "tables", "averages"])
-    for group in copies(tables):
+    for group in check.copies(tables):
         titles = " and ".join(dict.fromkeys(row.source.title for row in group.values()))
         averages = {_table(name): row.average for name, row in group.items() if row.average is not None}
         numbers = ", ".join(name.removeprefix("table") for name in group)
@@ -90,15 +89,15 @@ def _odd_cells(tables: Tables) -> Sheet:
     everything = [row for rows in tables.values() for row in rows if row.source.group != "teacher"]
     for name, rows in tables.items():
         for row in rows:
-            for tasks in repeats(row):
+            for tasks in check.repeats(row):
                 _add(sheet, row, name, tasks, "printed for both tasks")
-            for gap in far_gaps(row, everything):
+            for gap in check.far_gaps(row, everything):
                 what = f"parts {gap.value:.1f} apart; elsewhere {gap.low:.1f} to {gap.high:.1f}"
                 _add(sheet, row, name, [gap.task], what)
-        for task, _, found in repeats_below(rows):
+        for task, _, found in check.repeats_below(rows):
             others = ", ".join(row.source.title for row in found[1:])
             _add(sheet, found[0], name, [task], f"also printed for {others}")
-        for own, task, best in beaten(rows):
+        for own, task, best in check.beaten(rows):
             _add(sheet, own, name, [task], f"below {best.source.title} ({best.scores[task]})")
     return sheet
 

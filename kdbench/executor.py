@@ -29,6 +29,7 @@ class Order:
         sweep: the name under which the plan is remembered in the results folder.
         devices: the devices that were listed, if any.
         runs_per_job: how many runs a job of a queue carries, one after the other.
+        tables: which are shown when all is done.
     """
 
     plan: Plan
@@ -39,6 +40,7 @@ class Order:
     devices: tuple[str, ...]
     runs_per_job: int
     console: Console
+    tables: tuple[str, ...] = ("1",)
 
 
 @dataclass(frozen=True)

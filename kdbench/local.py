@@ -67,13 +67,14 @@ def executions(order: Order) -> list[Execution]:
 
 
 def _close(order: Order, outcome: Outcome) -> int:
-    """The last lines: what happened, the table, and what to do next."""
+    """The last lines: what happened, the tables, and what to do next."""
     from kdbench.views.table import show_table
 
     if outcome.stopped:
         order.console.print("Stopped; nothing is lost. The same command goes on where it stopped.")
         return 130
-    show_table("1", order.store, order.plan.preset, "terminal", order.console)
+    for number in order.tables:
+        show_table(number, order.store, order.plan.preset, "terminal", order.console)
     report(outcome, order.console)
     return 1 if outcome.failed or outcome.blocked else 0
 

@@ -49,22 +49,21 @@ class Exhibit(ABC):
     requests: ClassVar[Sequence[Request]] = ()
 
 
-def named(names: str, registries: Iterable[Registry[Any]]) -> list[Request]:
-    """The requests of tables and figures, `table1,figure3`; each once.
+def named(names: str, registries: Iterable[Registry[Any]]) -> dict[str, Sequence[Request]]:
+    """Tables and figures, `table1,figure3` or `all`, with what they need.
 
     Raises:
         UserError: there is no such table or figure, or it needs no runs.
     """
     known: dict[str, Registry[Any]] = {name: registry for registry in registries for name in registry.all()}
-    asking = [name for name, registry in known.items() if registry.get(name).requests]
-    found: list[Request] = []
-    for name in (part.strip() for part in names.split(",")):
+    asking = {name: registry.get(name).requests for name, registry in known.items() if registry.get(name).requests}
+    wanted = asking if names == "all" else dict.fromkeys(part.strip() for part in names.split(","))
+    for name in wanted:
         if name not in known:
-            raise unknown("table or figure", name, asking)
+            raise unknown("table or figure", name, [*asking, "all"])
         if name not in asking:
             raise UserError(f"{name} needs no runs; those that do are {', '.join(asking)}.")
-        found += [request for request in known[name].get(name).requests if request not in found]
-    return found
+    return {name: asking[name] for name in wanted}
 
 
 def configs(requests: Iterable[Request], command_line: Layer, folder: Path) -> list[tuple[Request, Config]]:
@@ -75,7 +74,9 @@ def configs(requests: Iterable[Request], command_line: Layer, folder: Path) -> l
     """
     if command_line.get("methods") is not None:
         raise UserError("--for says which methods are trained; leave out --methods, or leave out --for.")
-    return [(request, assemble(command_line, folder, request.layer)) for request in requests]
+    once: list[Request] = []
+    once += (request for request in requests if request not in once)
+    return [(request, assemble(command_line, folder, request.layer)) for request in once]
 
 
 def plans(merged: Iterable[tuple[Request, Config]]) -> list[tuple[Plan, Config]]:

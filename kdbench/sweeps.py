@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def order(config: Config, plan: Plan, store: Store, console: Console) -> tuple[Executor, Order]:
+def order(
+    config: Config, plan: Plan, store: Store, console: Console, tables: tuple[str, ...] = ("1",)
+) -> tuple[Executor, Order]:
     """A configuration's executor, and what it is to carry out.
+
+    Args:
+        tables: see `Order`.
 
     Raises:
         UserError: no such executor, or a setting that it does not have.
@@ -33,8 +38,9 @@ def order(config: Config, plan: Plan, store: Store, console: Console) -> tuple[E
     given = asked.devices.split(",") if isinstance(asked.devices, str) else asked.devices
     devices = tuple(part.strip() for part in given if part.strip())
     made = Order(
-        plan, plan.id, store, config.group(Execution), config.group(Recording), devices, asked.runs_per_job, console
-    )
+        plan, plan.id, store, config.group(Execution), config.group(Recording), devices, asked.runs_per_job, console,
+        tables,
+    )  # fmt: skip
     return kind(config.section(kind.name, kind.options_type)), made
 
 

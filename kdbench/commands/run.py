@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from kdbench.executor import Executor, Order
     from kdbench.plan import Plan
 
+STOPPED = 130  # the exit code after Ctrl-C
+
 
 @click.command(short_help="Train methods on tasks, going on where an earlier run stopped.")
+@click.option("--for", "wanted", metavar="NAME,...",
+              help="The runs that tables and figures need, such as table1,figure3; or all.")  # fmt: skip
 @click.option("--methods", help="all, or names such as kd,lgtm (kdbench list methods).")
 @click.option("--tasks", help="glue, all, or names such as mrpc,rte.")
 @click.option("--seeds", help="0,1,2 or 0-4.")
@@ -36,30 +40,68 @@ if TYPE_CHECKING:
 @click.option("--precision", help="fp32, fp32-fast or bf16.")
 @click.option("--offline", is_flag=True, help="Never ask the network, not even for hub models or data.")
 @click.option("--dry-run", is_flag=True, help="Show the graph of runs, their cost and the jobs, and stop.")
-def command(sets: tuple[str, ...], dry_run: bool, offline: bool, **given: Any) -> int:
+def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, offline: bool, **given: Any) -> int:
     """Train every method on every task with every seed, and whatever teachers they need, each once.
 
     Done runs are skipped, interrupted ones go on. Settings may also stand in kdbench.toml in this folder;
-    the command line wins.
+    the command line wins. With --for, tables and figures say what is trained, as far as the command line does not.
     """
     if offline:
         _go_offline()
-    plan, config = _plan(sets, given)
-    from kdbench import sweeps
-    from kdbench.config import Invocation
+    orders = _orders(wanted, sets, given)
+    if dry_run:
+        for executor, order in orders:
+            _dry_run(executor, order)
+        return 0
+    for executor, order in orders:
+        for remark in executor.check(order):
+            order.console.print(remark, highlight=False)
+    return _carry_out(orders)
+
+
+def _orders(wanted: str | None, sets: tuple[str, ...], given: dict[str, Any]) -> list[tuple[Executor, Order]]:
+    """What is to be carried out, one after the other. Tables are shown after the last."""
+    from kdbench import config, sweeps
     from kdbench.store import Store
 
-    store = Store(Path(config.group(Invocation).results).expanduser(), create=False)
-    console = _console()
-    executor, order = sweeps.order(config, plan, store, console)
-    if dry_run:
-        _dry_run(executor, order)
-        return 0
-    for remark in executor.check(order):
-        console.print(remark, highlight=False)
-    store.begin()
-    sweeps.remember(executor, order)
-    return executor.carry_out(order)
+    # options of the command line are keys like any other, stronger than --set of the same key
+    layer = {**config.parse_sets(sets), **{k: v for k, v in given.items() if v is not None}}
+    plans, tables = _plans(wanted, layer)
+    results = plans[0][1].group(config.Invocation).results
+    store, console = Store(Path(results).expanduser(), create=False), _console()
+    shown = [()] * (len(plans) - 1) + [tables]
+    return [sweeps.order(c, plan, store, console, show) for (plan, c), show in zip(plans, shown, strict=True)]
+
+
+def _plans(wanted: str | None, layer: dict[str, Any]) -> tuple[list[tuple[Plan, Config]], tuple[str, ...]]:
+    """The plans, each with its settings, and the tables to show."""
+    from kdbench import config, plan, requests
+
+    if wanted is None:
+        merged = config.assemble(layer, Path.cwd())
+        return [(plan.make(merged), merged)], ("1",)
+    from kdbench.figures import FIGURES
+    from kdbench.tables import TABLES
+
+    found = requests.named(wanted, (TABLES, FIGURES))
+    each = [request for some in found.values() for request in some]
+    tables = tuple(name for name in found if name in TABLES.all())
+    return requests.plans(requests.configs(each, layer, Path.cwd())), tables
+
+
+def _carry_out(orders: list[tuple[Executor, Order]]) -> int:
+    from kdbench import sweeps
+
+    for executor, order in orders:
+        order.store.begin()
+        sweeps.remember(executor, order)
+    worst = 0
+    for executor, order in orders:
+        code = executor.carry_out(order)
+        if code == STOPPED:
+            return code
+        worst = max(worst, code)
+    return worst
 
 
 def _go_offline() -> None:
@@ -68,15 +110,6 @@ def _go_offline() -> None:
 
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE"):
         os.environ[name] = "1"
-
-
-def _plan(sets: tuple[str, ...], given: dict[str, Any]) -> tuple[Plan, Config]:
-    from kdbench import config, plan
-
-    # options of the command line are keys like any other, stronger than --set of the same key
-    layer = {**config.parse_sets(sets), **{k: v for k, v in given.items() if v is not None}}
-    merged = config.assemble(layer, Path.cwd())
-    return plan.make(merged), merged
 
 
 def _console() -> Console:
