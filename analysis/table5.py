@@ -1,0 +1,117 @@
+"""Table 5: the paper's hyperparameters, and those that this project trains with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.published import PublishedTable, published
+from kdbench.config import Config, Point, presets, read_toml
+from kdbench.plugins import METHODS
+from kdbench.results import StudyResults
+from kdbench.tables import Entry, Sheet, Table
+from kdbench.views.printing import value
+
+KD, METHOD = "kd", "lgtm"
+Points = Mapping[str, list[Point]]  # by method
+Read = Callable[[Points], set[Any]]
+
+
+def _option(method: str, key: str) -> Read:
+    return lambda points: {getattr(point.options, key) for point in points[method]}
+
+
+def _training(key: str) -> Read:
+    return lambda points: {getattr(point.training, key) for point in points[METHOD]}
+
+
+# By row of the paper's table: how we call it, and where a preset has it.
+OURS: dict[str, list[tuple[str, Read]]] = {
+    "alpha": [
+        ("α, of the student (Eq. 1)", _option(METHOD, "student_ce")),
+        ("α, of the teacher (Eq. 11)", _option(METHOD, "teacher_ce")),
+    ],
+    "temperature": [("distillation temperature (KD)", _option(KD, "temperature"))],
+}
+LABELS = ("ce_weight", "student_ce")  # how methods call the weight of the labels in the student's loss
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A row: the paper's value, and that of each preset."""
+
+    key: str
+    title: str
+    paper: str
+    ours: Mapping[str, set[Any]]
+
+    def differs(self, preset: str) -> bool:
+        return set(map(float, self.ours[preset])) != {float(part) for part in self.paper.split(",")}
+
+
+class Table5(Table):
+    """A column a preset. It is made of the presets and the methods' defaults, not of results."""
+
+    title = "Table 5: hyperparameters"
+    needs_results = False
+
+    def sheets(self, studies: Sequence[StudyResults]) -> list[Sheet]:
+        found = _settings(published()[self.name])
+        sheet = Sheet("Table 5: the paper's hyperparameters, and those of the presets", ["", "paper", *presets()])
+        for setting in found:
+            texts = [setting.paper, *map(_text, setting.ours.values())]
+            sheet.rows.append([Entry((text,)) for text in (setting.title, *texts)])
+            sheet.records.append(
+                {"row": setting.key, "title": setting.title} | dict(zip(sheet.head[1:], texts, strict=True))
+            )
+        sheet.notes = [
+            "Several values are a grid: tables show the best on the selection split.",
+            *_departures(found),
+            f"Labels weigh in the student's loss, where it is not α: {', '.join(_own_weights(found[0].paper))}.",
+        ]
+        return [sheet]
+
+
+def _settings(paper: PublishedTable) -> list[Setting]:
+    points = {name: _points(name) for name in presets()}
+    return [
+        Setting(row.row, title, row.cells[0], {name: read(found) for name, found in points.items()})
+        for row in paper.rows
+        for title, read in OURS.get(row.row, [(row.title, _training(row.row))])
+    ]
+
+
+def _points(preset: str) -> Points:
+    """Every grid point of the two methods under a preset alone, without kdbench.toml and the command line."""
+    config = Config(files=[read_toml(presets()[preset])])
+    return {name: list(config.points(name, METHODS.get(name), {})) for name in (KD, METHOD)}
+
+
+def _text(values: set[Any]) -> str:
+    return ", ".join(map(_short, sorted(values, reverse=True)))
+
+
+def _short(number: float) -> str:
+    """`3e-5` for a rate."""
+    short = f"{number:.0e}".replace("e-0", "e-")
+    return short if number < 0.01 and float(short) == number else value(number)
+
+
+def _departures(found: Sequence[Setting]) -> list[str]:
+    """The presets whose values are not the paper's, and in what."""
+    odd = {name: [setting.title for setting in found if setting.differs(name)] for name in found[0].ours}
+    same = [name for name, titles in odd.items() if not titles]
+    notes = [f"As in the paper: {', '.join(same)}."] if same else []
+    return notes + [f"{name} differs in {', '.join(titles)}." for name, titles in odd.items() if titles]
+
+
+def _own_weights(alpha: str) -> list[str]:
+    """The methods whose default is not the paper's α."""
+    fields = [
+        (m.title, f.default)
+        for m in METHODS.all().values()
+        for k, f in m.options_type.model_fields.items()
+        if k in LABELS
+    ]
+    return [f"{title} {value(default)}" for title, default in fields if default != float(alpha)]
