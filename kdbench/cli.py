@@ -37,6 +37,7 @@ def app() -> None:
     kdbench status --watch                        what is done, running, queued, failed
     kdbench retry --failed                        once more, with the same settings
     kdbench table 1 --format latex                the paper's Table 1 from your results
+    kdbench figure 4 --out fig4.pdf               the paper's Figure 4, the same way
     kdbench new-method NAME                       a file to write a method of your own into
     kdbench check-method NAME                     does it do what a method must?
     """

@@ -1,0 +1,147 @@
+"""From the series of runs to the curves of a figure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from kdbench.figures import Curve, Lacking, Look
+from kdbench.plugins import TASKS
+from kdbench.results import CellResult, Line, StudyResults, chosen, newest, task_title
+from kdbench.training import series
+from kdbench.views import notes
+
+Rows = dict[int, tuple[float, Any]]  # step -> (epoch, value)
+Reader = Callable[[CellResult], Rows]
+
+
+def lines(study: StudyResults, task: str, rows: Iterable[str]) -> list[Line]:
+    """Each row at the grid point that tables show.
+
+    Raises:
+        Lacking: a row has no finished run on the task.
+    """
+    found = [_line(study, task, row, newest(c for c in study.of(row, task) if c.has({}))) for row in rows]
+    return _all_there(found, task)
+
+
+def varied(study: StudyResults, task: str, row: str, settings: Mapping[str, Mapping[str, Any]]) -> list[Line]:
+    """One method in several settings, all else equal: at the other settings that most lines have, then most seeds.
+
+    Of several such, they are those with the best mean on the selection split.
+
+    Args:
+        settings: title -> the settings that make the line.
+
+    Raises:
+        Lacking: one of them has no finished run on the task.
+    """
+    keys = {key for values in settings.values() for key in values}
+    cells = newest(study.of(row, task))
+    asked = {title: [c for c in cells if c.has(values)] for title, values in settings.items()}
+    common = _common(asked.values(), keys, TASKS.get(task).metrics[0])
+    found = [
+        _line(study, task, row, group, title, [c for c in group if _rest(c, keys) == common])
+        for title, group in asked.items()
+    ]
+    return _all_there(found, task)
+
+
+def _rest(cell: CellResult, keys: Iterable[str]) -> str:
+    """All settings of the run itself but `keys`."""
+    own = {key: value for key, value in cell.settings.items() if "'s " not in key and key not in keys}
+    return json.dumps(own, sort_keys=True)
+
+
+def _common(groups: Iterable[list[CellResult]], keys: Iterable[str], metric: str) -> str | None:
+    """The settings at which the lines are compared."""
+    places: dict[str, list[tuple[int, float]]] = {}  # settings -> line and score of each finished run
+    for i, group in enumerate(groups):
+        for cell in group:
+            if cell.run.result is not None:
+                places.setdefault(_rest(cell, keys), []).append((i, cell.selection(metric)))
+
+    def worth(rest: str) -> tuple[int, int, float]:
+        runs = places[rest]
+        return len({i for i, _ in runs}), len(runs), sum(score for _, score in runs) / len(runs)
+
+    return max(sorted(places), key=worth, default=None)
+
+
+def _line(
+    study: StudyResults, task: str, row: str, asked: list[CellResult], title: str = "",
+    among: list[CellResult] | None = None,
+) -> Line:  # fmt: skip
+    """The cells that were asked for, and what is drawn: the best grid point of them, or `among` some of them."""
+    shown = chosen(asked if among is None else among, TASKS.get(task).metrics[0])
+    name = study.title(row) if row in study.titles else row
+    return Line(row, f"{name}: {title}" if title else name, {task: asked}, {task: shown})
+
+
+def _all_there(found: list[Line], task: str) -> list[Line]:
+    lacking = [line.title for line in found if not line.shown[task]]
+    if lacking:
+        raise Lacking(f"{' and '.join(lacking)} on {task_title(task)}")
+    return found
+
+
+def recorded(split: str, key: str) -> Reader:
+    """Reads one key of a run's series."""
+
+    def read(cell: CellResult) -> Rows:
+        found = series.read(cell.run.folder.series)
+        return {r["step"]: (r["epoch"], r["value"]) for r in found if (r["split"], r["key"]) == (split, key)}
+
+    return read
+
+
+def curve(
+    line: Line, task: str, look: Look, read: Reader, *, label: str = "", factor: float = 1.0, **about: Any
+) -> Curve:
+    """A line over training, at the steps that all its seeds have.
+
+    Raises:
+        Lacking: the runs wrote down nothing of the kind.
+    """
+    by_seed = {cell.cell.seed: read(cell) for cell in line.shown[task]}
+    steps = sorted(set.intersection(*map(set, by_seed.values())))
+    if not steps:
+        raise Lacking(f"{line.title} on {task_title(task)} with such numbers in its series")
+    values = {seed: tuple(factor * number(rows[step][1]) for step in steps) for seed, rows in by_seed.items()}
+    epochs = tuple(float(next(iter(by_seed.values()))[step][0]) for step in steps)
+    columns = {"row": line.row, "runs": " ".join(cell.run.id for cell in line.shown[task]), **about}
+    return Curve(label or line.title, look, tuple(steps), epochs, values, columns)
+
+
+def number(value: Any) -> float:
+    """A stored number; what was not finite is stored as null."""
+    return math.nan if value is None else float(value)
+
+
+def about(study: StudyResults, task: str) -> dict[str, Any]:
+    """What tells pictures of one figure apart, and where their data comes from."""
+    keys = ("student", "teacher", "source", "feedback", "selection", "split_seed", "train_rows")
+    return {"preset": study.preset, **{key: study.study[key] for key in keys}, "task": task}
+
+
+def remarks(
+    study: StudyResults, shown: Sequence[Line], first: str, *, band: bool = True, equal: bool = False
+) -> list[str]:
+    """The notes of a picture: what it shows, then what the notes of a table would say of these lines.
+
+    Args:
+        band: the picture shows means over seeds.
+        equal: the lines come from `varied`.
+    """
+    counts = {len(cells) for line in shown for cells in line.shown.values()}
+    seeds = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
+    several = f"Lines: mean over {seeds} seeds; bands: one sample standard deviation to each side."
+    spread = [several if max(counts) > 1 else "One seed a line."] if band else []
+    points = notes.grid(study, shown)
+    if equal and points:
+        points = ["All lines at the same other settings: those with the most lines and seeds, then the best mean first "
+                  "metric on the selection split.", *points[1:]]  # fmt: skip
+    told = [*notes.protocol(study, shown), *notes.training(shown), *points]
+    return [first, *spread, *told, *notes.holes(study, shown)]

@@ -1,0 +1,94 @@
+"""Figure 3: two of the followed samples, one that LGTM weighs down and one that it weighs up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from analysis import curves, influence
+from analysis.influence import Followed
+from kdbench.figures import Figure, Panel, Picture
+from kdbench.plugins import TASKS
+from kdbench.requests import Request
+from kdbench.results import StudyResults, task_title
+from kdbench.views import looks, notes
+
+TASK = "mrpc"
+RULE = (
+    "Of the followed samples of the first seed, left the one with the lowest mean influence over the middle half of "
+    "training among those that both networks get wrong at most points of its first half, right the one with the "
+    "highest among those that both get right there; among all, where there is none"
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A sample, why it stands here, and out of how many it was taken."""
+
+    sample: int
+    heading: str
+    candidates: int
+    mean: float
+
+
+class Figure3(Figure):
+    """Above the influence, below what both networks think of the right answer."""
+
+    title = "Figure 3: distillation influence and predictions of two samples over training"
+    task = TASK
+    requests = (Request(influence.METHOD, settings={"tasks": TASK}),)
+
+    def build(self, study: StudyResults, task: str) -> Picture:
+        shown = influence.line(study, task)
+        found = influence.followed(shown, task)[0]
+        pair = choose(found)
+        panels = [_influence(study, found, choice, first=choice is pair[0]) for choice in pair]
+        panels += [_predictions(found, choice, task, first=choice is pair[0]) for choice in pair]
+        first = f"{task_title(task)}: {shown.title}, seed {found.cell.cell.seed}. {_words(found, pair, task)}"
+        told = curves.remarks(study, [shown], first, band=False)
+        about = curves.about(study, task)
+        return Picture(self.title, panels, 2, 2, told, notes.evidence(study), about, share=True)
+
+
+def choose(found: Followed) -> tuple[Choice, Choice]:
+    """The two samples, by `RULE`; of equals the first."""
+    means = [fmean(influence.middle(found.of("influence", i))) for i in range(len(found.rows))]
+    every = range(len(means))
+    hard = [i for i in every if _mostly(found, i, right=False)]
+    easy = [i for i in every if _mostly(found, i, right=True)]
+    low, high = min(hard or every, key=means.__getitem__), max(easy or every, key=means.__getitem__)
+    return Choice(low, "Weighed down", len(hard), means[low]), Choice(high, "Weighed up", len(easy), means[high])
+
+
+def _mostly(found: Followed, sample: int, *, right: bool) -> bool:
+    """Whether both networks predict the sample so at more than half of the points of the first half."""
+    first = range((len(found.steps) + 1) // 2)
+    keys = ("teacher_predicts", "student_predicts")
+    agree = [all((found.values[k][p][sample] == found.labels[sample]) == right for k in keys) for p in first]
+    return 2 * sum(agree) > len(agree)
+
+
+def _words(found: Followed, pair: Sequence[Choice], task: str) -> str:
+    """The rule, and what it gave."""
+    names = TASKS.get(task).labels
+    parts = [
+        f"{side}: row {found.rows[c.sample]} of train ({names[found.labels[c.sample]]}), mean {c.mean:.2g}, "
+        f"out of {c.candidates}"
+        for side, c in zip(("left", "right"), pair, strict=True)
+    ]
+    return f"{RULE}. Here {'; '.join(parts)}, of {len(found.rows)} samples."
+
+
+def _influence(study: StudyResults, found: Followed, choice: Choice, *, first: bool) -> Panel:
+    drawn = found.curve("influence", choice.sample, "Influence", looks.of_row(study, found.cell.cell.row))
+    return Panel("Influence" if first else "", [drawn], choice.heading, rule=0.0)
+
+
+def _predictions(found: Followed, choice: Choice, task: str, *, first: bool) -> Panel:
+    drawn = [
+        found.curve("teacher_p", choice.sample, "Teacher", looks.TEACHER),
+        found.curve("student_p", choice.sample, "Student", looks.STUDENT),
+    ]
+    rule = 0.5 if len(TASKS.get(task).labels) == 2 else None
+    return Panel("p(label)" if first else "", drawn, rule=rule, limits=(-0.04, 1.04))

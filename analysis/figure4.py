@@ -1,0 +1,55 @@
+"""Figure 4: the influence of the followed samples over training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import fmean
+
+from analysis import curves, influence
+from kdbench.figures import Curve, Figure, Look, Panel, Picture
+from kdbench.requests import Request
+from kdbench.results import CellResult, Line, StudyResults, task_title
+from kdbench.views import looks, notes
+
+TASK = "mrpc"
+PALE = Look("#999999", "-", thin=True)
+
+
+class Figure4(Figure):
+    """Thin: the samples of the first seed. Thick: the mean of their positive and of their negative parts."""
+
+    title = "Figure 4: distillation influence of single samples over training"
+    task = TASK
+    requests = (Request(influence.METHOD, settings={"tasks": TASK}),)
+
+    def build(self, study: StudyResults, task: str) -> Picture:
+        shown = influence.line(study, task)
+        found = influence.followed(shown, task)
+        one = found[0]
+        look = looks.of_row(study, shown.row)
+        down = replace(look, dash="--" if look.dash == "-" else "-")
+        thin = [one.curve("influence", i, f"{len(one.rows)} samples", PALE) for i in range(len(one.rows))]
+        parts = [
+            _part(shown, task, 1, "Positive part", look),
+            _part(shown, task, -1, "Negative part", down),
+        ]
+        panel = Panel("Distillation influence", [*thin, *parts], rule=0.0)
+        first = (
+            f"{task_title(task)}: {study.title(shown.row)}, {len(one.rows)} fixed samples of train, seed "
+            f"{one.cell.cell.seed}; thick: mean of max(w, 0) and of min(w, 0) over the samples of each seed."
+        )
+        told = curves.remarks(study, [shown], first)
+        return Picture(self.title, [panel], 1, 1, told, notes.evidence(study), curves.about(study, task))
+
+
+def _part(shown: Line, task: str, sign: int, label: str, look: Look) -> Curve:
+    """What the samples with this sign add to the mean influence."""
+    every = curves.recorded("influence", "influence")
+
+    def part(cell: CellResult) -> curves.Rows:
+        return {
+            step: (epoch, fmean(sign * max(sign * curves.number(v), 0.0) for v in values))
+            for step, (epoch, values) in every(cell).items()
+        }
+
+    return curves.curve(shown, task, look, part, label=label, key="influence")

@@ -1,0 +1,20 @@
+"""Figure 6: the entropy gap when the teacher, the student or nobody is updated first."""
+
+from __future__ import annotations
+
+from analysis.gaps import METHOD, GapFigure
+from kdbench.requests import Request
+
+TASK = "mnli"
+OURS = {"update_order": "teacher"}  # as the method is trained otherwise
+OTHERS = {"Student first": {"update_order": "student"}, "Simultaneously": {"update_order": "simultaneous"}}
+
+
+class Figure6(GapFigure):
+    title = "Figure 6: entropy gap between teacher and student, by the order of their updates"
+    task = TASK
+    settings = {"Teacher first": OURS, **OTHERS}
+    requests = (
+        Request(METHOD, settings={"tasks": TASK}),
+        *(Request(METHOD, varies=order, settings={"tasks": TASK}) for order in OTHERS.values()),
+    )

@@ -1,0 +1,35 @@
+"""Colours and dashes that stay with a method in every figure.
+
+The colours are those of Okabe and Ito that are seen on white, chosen for every kind of colour blindness. Seven colours
+and four dashes give 28 looks; a method's place among all methods says which is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kdbench.figures import Look
+from kdbench.results import StudyResults
+
+COLORS = ("#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#E69F00", "#999999")
+DASHES = (":", "-.", "--", "-")
+MARKERS = ("o", "s", "^", "D", "v")
+APART = 3  # places between a method and its variants; no method of ours stands there
+
+TEACHER = Look("#000000", "--", "^")
+STUDENT = Look("#882255", "-", "o")
+SETTINGS = (Look("#000000", "--", "^"), Look("#777777", "-.", "D"), Look("#882255", ":", "v"))
+
+
+def of_row(study: StudyResults, row: str) -> Look:
+    """The look of a method or a variant."""
+    position = study.titles[row].position
+    same = sorted(name for name, other in study.titles.items() if other.position == position)
+    place = position + APART * same.index(row)
+    return Look(COLORS[place % len(COLORS)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
+
+
+def of_settings(study: StudyResults, row: str, count: int) -> Sequence[Look]:
+    """Looks for one method in several settings: its own, then some that are no method's."""
+    others = [SETTINGS[i % len(SETTINGS)] for i in range(count - 1)]
+    return [of_row(study, row), *others]
