@@ -36,9 +36,8 @@ def show_table(
     Raises:
         UserError: no such table, format or preset, or nothing to show.
     """
-    names = list(TABLES.all()) if number == ALL else [_name(number)]
     check_format(form)
-    tables = [TABLES.get(name)() for name in names]
+    tables = [kind() for kind in _every(preset)] if number == ALL else [TABLES.get(_name(number))()]
     every = studies(store) if any(table.needs_results for table in tables) else []
     known = {*presets(), *(study.preset for study in every)}
     if preset is not None and preset not in known:
@@ -56,6 +55,11 @@ def check_format(form: str) -> None:
     """Raises UserError: there is no such format."""
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
+
+
+def _every(preset: str | None) -> list[type[Table]]:
+    """All tables, but for those that are about another preset."""
+    return [table for table in TABLES.all().values() if not preset or table.preset in ("", preset)]
 
 
 def _name(number: str) -> str:

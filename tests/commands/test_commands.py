@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from kdbench.cli import main
 from tests.analysis.made import Made, full, spec, states
 
-COMMANDS = ("list", "run", "show", "status", "table")
+COMMANDS = ("audit", "list", "run", "show", "status", "table")
 
 
 def call(folder: Path, *arguments: str, code: int = 0) -> str:
@@ -62,6 +63,10 @@ def test_help(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("status --results nowhere", "Nothing was run in nowhere yet"),
         ("table 9", "Unknown table '9'"),
         ("table 1 --format pdf", "Unknown format 'pdf'"),
+        ("table 4", "There are no results of preset bert-4l in results; give another folder"),
+        ("audit --format pdf", "Unknown format 'pdf'"),
+        ("run --for table8", "Unknown table or figure 'table8'. Did you mean 'table"),
+        ("run --for table1 --methods kd", "--for says which methods are trained"),
         ("table 1 --preset tiney", "Unknown preset 'tiney'. Did you mean 'tiny'"),
         ("table 1 --preset minilm", "There are no results of preset minilm"),
         ("show mrpc-lgtm-s", "could be mrpc-lgtm-s0-"),
@@ -163,6 +168,39 @@ def test_table_to_a_file(
     assert written == call(folder, "table", "table1", "--format", form, "--preset", "bert-6l")
 
 
+def test_all_tables_and_on_stderr_what_is_lacking(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert call_here(["table", "all", "--format", "markdown", "--published"], monkeypatch) == 0
+    out, lacking = capsys.readouterr()
+    assert [number for number in "1234567" if f"**Table {number}" in out] == ["1", "5", "6"]
+    assert "published | 86.7/81.4 | 64.7 |" in out
+    assert [text.partition("run: ")[2] for text in lacking.splitlines()] == [
+f"kdbench run --for table{number}" for number in (2, 3, 4, 7)
+    ]  # fmt: skip
+
+
+def test_audit_needs_no_results(tmp_path: Path) -> None:
+    text = call(tmp_path, "audit")
+    assert "BERT-Base: the same cells have different averages (84.2 in Table 1, 85.4 in Table 2" in text
+    assert call(tmp_path, "audit", "--format", "csv", "--out", "audit.csv") == "Wrote audit.csv.\n"
+    assert (tmp_path / "audit.csv").read_text(encoding="utf-8").startswith("table,row,title,printed,recomputed")
+
+
+def test_a_dry_run_for_tables_shows_every_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["run", "--for", "table6,table7", "--tasks", "rte", "--seeds", "0,1", "--dry-run"]
+    assert call_here(asked, monkeypatch) == 0
+    text = capsys.readouterr().out
+    # feedback of 10 % is the usual one, which the rows of Table 7 have too; one of them is the row of Table 6
+    assert re.findall(r"feedback from (\S+),", text) == ["validation", "train:0.05", "train:0.1"]
+    assert re.findall(r"(\d+) runs for (\d+) cells", text) == [("2", "2"), ("2", "2"), ("8", "10")]
+    assert not (tmp_path / "results").exists()
+
+
 def test_the_folder_of_kdbench_toml(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "kdbench.toml").write_text(f'results = "{folder}/results"\n')
     assert "84 of 84 runs done" in call(tmp_path, "status")
@@ -206,7 +244,7 @@ assert not heavy, heavy
 
 
 @pytest.mark.parametrize(
-    "arguments", ["status", "table 1", "list runs", "list presets", "list tasks", "show rte-kd-s0"]
+    "arguments", ["status", "table 1", "audit", "list runs", "list presets", "list tasks", "show rte-kd-s0"]
 )
 def test_nothing_heavy_is_imported_to_look_at_results(folder: Path, arguments: str) -> None:
     done = subprocess.run([sys.executable, "-c", LIGHT, *arguments.split()], cwd=folder, capture_output=True, text=True)

@@ -1,0 +1,84 @@
+"""The paper's numbers: nothing lost, nothing changed, and each in a place that our tables have."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from analysis.published import PublishedTable, numbers, published
+from kdbench.plugins import METHODS, TASKS
+from kdbench.results import TEACHER
+from kdbench.tables import TABLES
+
+SHAPES = {
+    "table1": (12, 7), "table2": (5, 7), "table3": (2, 2), "table4": (8, 7), "table5": (7, 1), "table6": (2, 6),
+    "table7": (4, 4),
+}  # fmt: skip
+# the sum of every printed number, added up from the paper's text apart from the data file
+SUMS = {"table1": 9834.3, "table2": 4125.2, "table3": 309.1, "table4": 6473.4, "table6": 331.0, "table7": 1980.2}
+
+
+def test_rows_and_columns() -> None:
+    assert {name: (len(table.rows), len(table.columns)) for name, table in published().items()} == SHAPES
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_the_sum_of_all_cells(name: str) -> None:
+    cells = published()[name].cells.values()
+    assert round(sum(sum(numbers(cell)) for cell in cells), 1) == SUMS[name]
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "column", "text"),
+    [
+        ("table1", "teacher", "qqp", "71.5/89.2"),
+        ("table1", "takd", "mrpc", "82.4/81.7"),
+        ("table1", "lgtm", "average", "83.4"),
+        ("table1", "pesf_kd", "qnli", "87.6"),
+        ("table2", "teacher", "average", "85.4"),
+        ("table2", "lgtm kd_loss=dist", "rte", "67.7"),
+        ("table2", "kd kd_loss=mse", "mnli", "82.0/81.6"),
+        ("table3", "lgtm_no_fda influence=weighted", "minutes", "117"),
+        ("table4", "skd", "mnli", "77.9/77.2"),
+        ("table4", "lgtm", "sst2", "90.8"),
+        ("table5", "student_lr", "value", "1e-4, 3e-5, 5e-5"),
+        ("table6", "lgtm feedback=train:0.1", "mnli", "83.1/82.2"),
+        ("table7", "lgtm teacher_ce=0.4", "mrpc", "87.5/82.8"),
+    ],
+)
+def test_spot_values(table: str, row: str, column: str, text: str) -> None:
+    assert published()[table].cells[row, column] == text
+
+
+def test_every_cell_is_printed_as_numbers_with_one_decimal() -> None:
+    for name, table in published().items():
+        for (row, column), text in table.cells.items():
+            if column in TASKS.all() or column == "average":
+                assert re.fullmatch(r"\d\d\.\d(/\d\d\.\d)?", text), (name, row, column)
+                parts = (
+                    len(TASKS.get(column).metrics) * len(TASKS.get(column).report_splits)
+                    if column in TASKS.all()
+                    else 1
+                )
+                assert text.count("/") == parts - 1
+
+
+def test_rows_are_methods_that_there_are() -> None:
+    for name in ("table1", "table4"):
+        assert {row.row for row in published()[name].rows} - {TEACHER} <= set(METHODS.all())
+
+
+@pytest.mark.parametrize("name", ["table2", "table3", "table6", "table7"])
+def test_every_row_is_one_that_our_table_asks_for(name: str) -> None:
+    requests = TABLES.get(name).requests
+    ours = {" ".join([r.methods, *(f"{k}={v}" for k, v in r.varies.items())]) for r in requests}
+    assert {row.row for row in published()[name].rows} - {TEACHER} <= ours
+
+
+def test_a_row_of_another_length_is_refused() -> None:
+    with pytest.raises(ValidationError, match="has 1 cells, not 2"):
+        PublishedTable.model_validate(
+            {"caption": "", "columns": ["a", "b"], "rows": [{"row": "x", "title": "x", "cells": ["1"]}]}
+        )
