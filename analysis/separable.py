@@ -8,7 +8,7 @@ columns, as in subset selection (Gupta 1965). That a row without a mark is worse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kdbench.comparison import METHOD, Comparison, compare
@@ -61,7 +61,7 @@ def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Ta
     Args:
         groups: what competes; the best of each column of each is marked as such in the sheet, if it competes.
     """
-    start, seeds, untested = 0, set[int](), list[str]()
+    start, seeds, untested = 0, set[int](), dict[str, list[str]]()
     for lines in groups:
         rows = range(start, start + len(lines))
         comparisons = Comparisons(lines, tasks)
@@ -70,7 +70,8 @@ def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Ta
             signed, missing = _column(entries, column, comparisons)
             for row, entry in zip(rows, signed, strict=True):
                 sheet.rows[row][column + 1] = entry
-            untested += [f"{lines[i].title} ({sheet.head[column + 1].partition(chr(10))[0]})" for i in missing]
+            for i in missing if column < len(tasks) else ():
+                untested.setdefault(lines[i].title, []).append(tasks[column].title)
         seeds |= comparisons.seeds
         start += len(lines)
     sheet.notes += _notes(seeds, untested)
@@ -91,7 +92,7 @@ def _column(entries: Sequence[Entry], column: int, comparisons: Comparisons) -> 
     return signed, [i for i in others if i not in tested]
 
 
-def _notes(seeds: set[int], untested: Sequence[str]) -> list[str]:
+def _notes(seeds: set[int], untested: Mapping[str, Sequence[str]]) -> list[str]:
     notes = []
     if seeds:
         level = f"{100 * ALPHA:g} %"
@@ -100,5 +101,6 @@ def _notes(seeds: set[int], untested: Sequence[str]) -> list[str]:
         )
         notes.append(METHOD + (" Where there is one seed, only items count." if 1 in seeds else ""))
     if untested:
-        notes.append(f"Not compared with the best, for want of predictions or of common seeds: {', '.join(untested)}.")
+        rows = "; ".join(f"{title} on {', '.join(names)}" for title, names in untested.items())
+        notes.append(f"Not compared with the best, for want of predictions or of a common seed: {rows}.")
     return notes

@@ -151,9 +151,12 @@ def resample(
 
 def _patterns(columns: Classes, classes: int) -> tuple[Classes, Floats]:
     """The distinct items [1 + 2 S, U] and how many there are of each [U]."""
-    code = columns[0]
-    for column in columns[1:]:  # numbered anew each time, so that no code overflows
-        code = np.unique(code * classes + column, return_inverse=True)[1]
+    code, bound = columns[0], classes
+    for column in columns[1:]:
+        if bound > 2**62 // classes:  # numbered anew, so that no code overflows
+            code = np.unique(code, return_inverse=True)[1]
+            bound = int(code.max()) + 1
+        code, bound = code * classes + column, bound * classes
     _, where, counts = np.unique(code, return_index=True, return_counts=True)
     return columns[:, where], counts.astype(np.float64)
 
