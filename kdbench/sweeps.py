@@ -68,6 +68,7 @@ def remember(executor: Executor, order: Order) -> None:
                 "recording": order.recording.model_dump(mode="json"),
                 "devices": list(order.devices),
                 "runs_per_job": order.runs_per_job,
+                "tables": list(order.tables),
             },
         },
     )
@@ -110,5 +111,6 @@ def _again(store: Store, record: Mapping[str, Any], runs: Iterable[str], console
     made = Order(
         _plan(record).only(runs), record["id"], store, Execution.parse(how["execution"], "the stored sweep"),
         Recording.parse(how["recording"], "the stored sweep"), tuple(how["devices"]), how["runs_per_job"], console,
+        tuple(how.get("tables", ("1",))),
     )  # fmt: skip
     return kind(kind.options_type.parse(how["options"], f"executor '{kind.name}'")), made
