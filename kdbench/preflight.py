@@ -22,7 +22,7 @@ def check(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         UserError: one sentence about the first thing that cannot work.
     """
     for name in dict.fromkeys(execution.device for execution in executions):
-        _check_device(name)
+        check_device(name)
     short: dict[str, None] = {}
     for spec in plan.runs.values():
         data = workbench.data(spec.task, spec.data)
@@ -85,7 +85,8 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
         raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
 
 
-def _check_device(name: str) -> None:
+def check_device(name: str) -> None:
+    """Raises UserError: there is no such device here."""
     import torch
 
     try:

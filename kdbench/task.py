@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from kdbench.errors import UserError
+from kdbench.server import Server, ServerFile
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -63,6 +66,8 @@ class Task(ABC):
     metrics: ClassVar[tuple[str, ...]]  # the first one selects checkpoints and grid points
     report_splits: ClassVar[tuple[str, ...]] = ("validation",)
     official_rows: ClassVar[Mapping[str, int]] = {}  # rows of the published splits, where there is a publication
+    server: ClassVar[Server | None] = None  # scores the test splits, whose labels are nobody else's
+    server_files: ClassVar[tuple[ServerFile, ...]] = ()  # what that server takes of this task
 
     @abstractmethod
     def load(self, location: DataLocation) -> TaskData:
@@ -89,6 +94,14 @@ class Task(ABC):
         for matrix in counts.reshape(-1, size * size).astype(np.int64):
             found.append(self.score(np.repeat(predicted, matrix).tolist(), np.repeat(true, matrix).tolist()))
         return {name: np.array([one[name] for one in found]).reshape(counts.shape[:-2]) for name in self.metrics}
+
+    def load_test(self, location: DataLocation, split: str) -> Examples:
+        """Read an unlabelled split of `server_files`, in the server's order. Nothing that trains ever asks for it.
+
+        Raises:
+            UserError: there is none, or it is missing or malformed.
+        """
+        raise UserError(f"{self.title} has no test split '{split}', so that no server scores it.")
 
     def fingerprint(self, location: DataLocation) -> str:
         """A hash that changes exactly when an example does, wherever the examples lie."""

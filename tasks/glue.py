@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from kdbench.errors import UserError
 from kdbench.task import DataLocation, Examples, Task, TaskData
 from tasks import hub, metrics, tsv
 from tasks.generated import Recipe, generate
+from tasks.glue_server import SERVER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +25,14 @@ class GlueTask(Task):
 
     title = ""  # a base, not a task
     group = "glue"
+    server = SERVER
     folder: ClassVar[str]  # below the GLUE folder
-    files: ClassVar[Mapping[str, str]] = {"train": "train.tsv", "validation": "dev.tsv"}  # split: file in `folder`
+    files: ClassVar[Mapping[str, str]] = {  # split: file in `folder`
+        "train": "train.tsv",
+        "validation": "dev.tsv",
+        "test": "test.tsv",
+    }
+    index: ClassVar[str] = "index"  # the column of the test files that numbers the rows from 0
     columns: ClassVar[tsv.Columns]
     label_words: ClassVar[tuple[str, ...]]  # as the files write the classes, in class order
     broken_rows: ClassVar[int] = 0  # rows that the published files break off, per file: skipped up to this number
@@ -41,6 +49,14 @@ class GlueTask(Task):
             return TaskData(hub.read(self.hub_config, names, self.hub_columns, len(self.labels)))
         return TaskData({name: self._read(location, name) for name in names})
 
+    def load_test(self, location: DataLocation, split: str) -> Examples:
+        """See `Task.load_test`."""
+        if location.source == "generated":
+            raise UserError(f"{self.title} has no test split in made data: train on real data, such as --glue-dir DIR.")
+        if location.source == "hub":
+            return hub.read_unlabelled(self.hub_config, split, self.hub_columns)
+        return tsv.read_unlabelled(self._path(location, split), self.columns, self.index)
+
     def fingerprint(self, location: DataLocation) -> str:
         """See `Task.fingerprint`; the hub's files are pinned, so that their name will do and no network is needed."""
         return hub.identity(self.hub_config) if location.source == "hub" else super().fingerprint(location)
@@ -54,7 +70,9 @@ class GlueTask(Task):
         return metrics.score_counts(self.metrics, counts)
 
     def _read(self, location: DataLocation, split: str) -> Examples:
+        return tsv.read(self._path(location, split), self.columns, self.label_words, self.broken_rows)
+
+    def _path(self, location: DataLocation, split: str) -> Path:
         if location.path is None:
             raise UserError(f"{self.title} is to be read from a GLUE folder, but none is named: add --glue-dir DIR.")
-        folder = tsv.folder(location.path, self.folder)
-        return tsv.read(folder / self.files[split], self.columns, self.label_words, self.broken_rows)
+        return tsv.folder(location.path, self.folder) / self.files[split]

@@ -33,6 +33,22 @@ def read(config: str, splits: Iterable[str], columns: Columns, classes: int) -> 
     return {split: _examples(config, split, data, columns, classes) for split in splits}
 
 
+def read_unlabelled(config: str, split: str, columns: Columns) -> Examples:
+    """A test split; its column `idx` must count the rows from 0.
+
+    Raises:
+        UserError: as `read`, and where the rows are not in their order.
+    """
+    first, second, index = (*columns[:2], "idx")
+    found = _columns(config, split, _download(config), (first, second, index))
+    if list(found[index]) != list(range(len(found[index]))):
+        raise UserError(
+            f"{identity(config)}, split '{split}': expected column '{index}' to count the rows from 0; "
+            "read the files by --glue-dir DIR instead."
+        )
+    return Examples(found[first], None if second is None else found[second], [-1] * len(found[index]))
+
+
 def _download(config: str) -> Any:
     import datasets
     from huggingface_hub.utils import logging
@@ -56,6 +72,18 @@ def _offline() -> bool:
 
 
 def _examples(config: str, split: str, data: Any, columns: Columns, classes: int) -> Examples:
+    found = _columns(config, split, data, columns)
+    first, second, label = columns
+    labels = [int(value) for value in found[label]]
+    if any(not 0 <= value < classes for value in labels):
+        raise UserError(
+            f"{identity(config)}, split '{split}': expected labels 0 to {classes - 1}; "
+            "read the files by --glue-dir DIR instead."
+        )
+    return Examples(found[first], None if second is None else found[second], labels)
+
+
+def _columns(config: str, split: str, data: Any, columns: Columns) -> dict[str, list[Any]]:
     where = f"{identity(config)}, split '{split}'"
     if split not in data:
         raise UserError(f"{where}: no such split (found: {', '.join(data)}); read the files by --glue-dir DIR instead.")
@@ -66,8 +94,4 @@ def _examples(config: str, split: str, data: Any, columns: Columns, classes: int
                 f"{where}: expected a column '{column}' (found: {', '.join(found)}); "
                 "read the files by --glue-dir DIR instead."
             )
-    first, second, label = columns
-    labels = [int(value) for value in data[split][label]]
-    if any(not 0 <= value < classes for value in labels):
-        raise UserError(f"{where}: expected labels 0 to {classes - 1}; read the files by --glue-dir DIR instead.")
-    return Examples(list(data[split][first]), None if second is None else list(data[split][second]), labels)
+    return {column: list(data[split][column]) for column in columns if column is not None}

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from kdbench.server import ServerFile
 from tasks import writers
 from tasks.generated import Recipe
 from tasks.glue import GlueTask
@@ -21,9 +22,15 @@ class Mnli(GlueTask):
         "train": "train.tsv",
         "validation_matched": "dev_matched.tsv",
         "validation_mismatched": "dev_mismatched.tsv",
+        "test_matched": "test_matched.tsv",
+        "test_mismatched": "test_mismatched.tsv",
     }
     columns = ("sentence1", "sentence2", "gold_label")
     label_words = labels
+    server_files = (
+        ServerFile("MNLI-m", 9796, label_words, filler="contradiction", split="test_matched"),
+        ServerFile("MNLI-mm", 9847, label_words, filler="contradiction", split="test_mismatched"),
+    )
     hub_config = "mnli"
     hub_columns = ("premise", "hypothesis", "label")
     recipe = Recipe(writers.inference, shares=(0.34, 0.33, 0.33), train_rows=880)

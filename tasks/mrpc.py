@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from kdbench.server import ServerFile
 from tasks import writers
 from tasks.generated import Recipe
 from tasks.glue import GlueTask
@@ -18,6 +19,7 @@ class Mrpc(GlueTask):
     folder = "MRPC"
     columns = ("#1 String", "#2 String", "Quality")
     label_words = ("0", "1")
+    server_files = (ServerFile("MRPC", 1725, label_words, filler="1"),)
     hub_config = "mrpc"
     hub_columns = ("sentence1", "sentence2", "label")
     recipe = Recipe(writers.paraphrase, shares=(0.32, 0.68))

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from kdbench.server import ServerFile
 from tasks import writers
 from tasks.generated import Recipe
 from tasks.glue import GlueTask
@@ -18,6 +19,7 @@ class Qnli(GlueTask):
     folder = "QNLI"
     columns = ("question", "sentence", "label")
     label_words = labels
+    server_files = (ServerFile("QNLI", 5463, label_words, filler="not_entailment"),)
     hub_config = "qnli"
     hub_columns = ("question", "sentence", "label")
     recipe = Recipe(writers.answer, shares=(0.5, 0.5), train_rows=800)

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from kdbench.server import ServerFile
 from tasks import writers
 from tasks.generated import Recipe
 from tasks.glue import GlueTask
@@ -18,6 +19,7 @@ class Rte(GlueTask):
     folder = "RTE"
     columns = ("sentence1", "sentence2", "label")
     label_words = labels
+    server_files = (ServerFile("RTE", 3000, label_words, filler="entailment"),)
     hub_config = "rte"
     hub_columns = ("sentence1", "sentence2", "label")
     recipe = Recipe(writers.entailment, shares=(0.5, 0.5))

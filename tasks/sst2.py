@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from kdbench.server import ServerFile
 from tasks import writers
 from tasks.generated import Recipe
 from tasks.glue import GlueTask
@@ -18,6 +19,7 @@ class Sst2(GlueTask):
     folder = "SST-2"
     columns = ("sentence", None, "label")
     label_words = ("0", "1")
+    server_files = (ServerFile("SST-2", 1821, label_words, filler="1"),)
     hub_config = "sst2"
     hub_columns = ("sentence", None, "label")
     recipe = Recipe(writers.sentiment, shares=(0.45, 0.55), train_rows=800)

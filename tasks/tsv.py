@@ -45,23 +45,47 @@ def read(path: Path, columns: Columns, label_words: Sequence[str], broken_rows: 
     Raises:
         UserError: the file is missing, empty or malformed; names the file, the line and what was expected.
     """
-    lines = _lines(path)
-    header = lines[0].split("\t")
-    places = [_place(path, header, column) for column in columns if column is not None]
     classes = {word: index for index, word in enumerate(label_words)}
     rows: list[tuple[list[str], int]] = []
-    for number, row in _rows(path, lines, len(header), broken_rows):
-        cells = [row[place] for place in places]
+    for number, cells in _cells(path, columns, broken_rows):
         if cells[-1] not in classes:
             raise UserError(
                 f"{path}, line {number}: '{cells[-1]}' is no label of column '{columns[2]}' "
                 f"(valid: {', '.join(label_words)}); {_WAY_OUT}."
             )
         rows.append((cells, classes[cells[-1]]))
-    if not rows:
-        raise UserError(f"{path} holds a header but no rows; {_WAY_OUT}.")
     second = None if columns[1] is None else [cells[1] for cells, _ in rows]
     return Examples([cells[0] for cells, _ in rows], second, [label for _, label in rows])
+
+
+def read_unlabelled(path: Path, columns: Columns, index: str) -> Examples:
+    """One test split. Its column `index` must count the rows from 0: a server looks predictions up by it.
+
+    Raises:
+        UserError: as `read`, and where the rows are not in their order.
+    """
+    rows: list[list[str]] = []
+    for number, cells in _cells(path, (*columns[:2], index)):
+        if cells[-1] != str(len(rows)):
+            raise UserError(
+                f"{path}, line {number}: expected {len(rows)} in column '{index}', found '{cells[-1]}'; {_WAY_OUT}."
+            )
+        rows.append(cells)
+    second = None if columns[1] is None else [cells[1] for cells in rows]
+    return Examples([cells[0] for cells in rows], second, [-1] * len(rows))
+
+
+def _cells(path: Path, columns: Columns, broken_rows: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """Line number (from 1) and the wanted cells of every row; there is at least one."""
+    lines = _lines(path)
+    header = lines[0].split("\t")
+    places = [_place(path, header, column) for column in columns if column is not None]
+    empty = True
+    for number, row in _rows(path, lines, len(header), broken_rows):
+        empty = False
+        yield number, [row[place] for place in places]
+    if empty:
+        raise UserError(f"{path} holds a header but no rows; {_WAY_OUT}.")
 
 
 def _lines(path: Path) -> list[str]:

@@ -41,7 +41,7 @@ def test_labels_are_in_the_hubs_order() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_declarations_fit_together(task: type[GlueTask]) -> None:
     assert len(task.label_words) == len(task.labels)
-    assert set(task.files) == {"train", *task.report_splits}
+    assert set(task.files) == {"train", *task.report_splits, *(file.split for file in task.server_files)}
     assert set(task.official_rows) == {"train", *task.report_splits}
     assert task.metrics == (("f1", "accuracy") if task in (Mrpc, Qqp) else ("accuracy",))
     assert (task.columns[1] is None) == (task.hub_columns[1] is None) == (task is Sst2)

@@ -1,0 +1,85 @@
+"""What `kdbench glue` says: which file comes from which run, what was filled, and what to do next."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from kdbench import export, submission
+from kdbench.results import Run
+from kdbench.server import Server
+from kdbench.store import Store
+from kdbench.submissions import Part, Submission, remember
+from kdbench.views import printing
+
+if TYPE_CHECKING:
+    import torch
+
+
+def write(
+    choice: export.Choice, server: Server, store: Store, out: Path, glue_dir: str | None, device: torch.device,
+    console: Console,
+) -> None:  # fmt: skip
+    """Predict, write the zip, keep the record of it, and say what is in it."""
+    predictions: dict[str, list[str]] = {}
+    for run in choice.runs.values():
+        predictions |= export.predict(run, export.where(run, glue_dir), device)
+    submission.write(out, server, predictions)
+    remember(store, _record(choice, server, out))
+    _tell(choice, server, console)
+    printing.line(console, f"Wrote {out}, {len(submission.wanted(server))} files, all checked.")
+    printing.line(console, f"Hand it in at {server.page}; then: kdbench glue import FILE --row {choice.row}")
+
+
+def _record(choice: export.Choice, server: Server, out: Path) -> Submission:
+    parts = {
+        name: Part(task=task, split=submission.wanted(server)[name].split, run=choice.runs[task].id)
+        for name, task in submission.owners(server).items()
+        if task in choice.runs
+    }
+    return Submission(
+        server=server.title, row=choice.row, preset=choice.study.preset, seed=choice.seed, parts=parts,
+        exported=datetime.datetime.now(tz=datetime.UTC), zip=hashlib.sha256(out.read_bytes()).hexdigest(),
+    )  # fmt: skip
+
+
+def _tell(choice: export.Choice, server: Server, console: Console) -> None:
+    study, owners = choice.study, submission.owners(server)
+    printing.line(
+        console,
+        f"{study.title(choice.row)}, preset {study.preset}, seed {choice.seed}; feedback {study.study['feedback']}, "
+        f"selection {study.study['selection']}.",
+    )
+    table = Table(box=None, pad_edge=False)
+    for name in ("File", "Rows", "Predicted by"):
+        table.add_column(name, justify="right" if name == "Rows" else "left")
+    for name, file in submission.wanted(server).items():
+        table.add_row(name, f"{file.rows:,}", _source(owners.get(name), file.filler, choice.runs))
+    printing.print_table(console, table)
+    filled = [file.name for name, file in submission.wanted(server).items() if owners.get(name) not in choice.runs]
+    printing.line(
+        console,
+        f"Filled, so that the server's scores there and its average say nothing about {study.title(choice.row)}: "
+        f"{', '.join(filled)}.",
+    )
+
+
+def _source(task: str | None, filler: str, runs: Mapping[str, Run]) -> str:
+    if task is not None and task in runs:
+        return runs[task].id
+    return f"nobody, {filler} everywhere: {'left out, or no run is done' if task else 'no task of kdbench'}"
+
+
+def tell_scores(found: Submission, console: Console) -> None:
+    """What was taken in, and for which runs."""
+    for name, part in found.parts.items():
+        values = ", ".join(f"{metric} {number:g}" for metric, number in part.scores.items())
+        printing.line(console, f"{name.removesuffix('.tsv')}: {values} ({part.run})")
+    kept = printing.count(len(found.parts), "file")
+    printing.line(console, f"Stored the scores of {kept} for {found.row}, seed {found.seed}, of {found.scored}.")

@@ -1,0 +1,16 @@
+"""GLUE's test server: what it wants beside the predictions for the tasks that are here."""
+
+from kdbench.server import Server, ServerFile
+
+_BINARY = ("0", "1")
+
+SERVER = Server(
+    title="GLUE",
+    page="https://gluebenchmark.com/submit",
+    others=(
+        ServerFile("CoLA", 1063, _BINARY, filler="1"),
+        ServerFile("STS-B", 1379, (), filler="2.500", limits=(0.0, 5.0)),
+        ServerFile("WNLI", 146, _BINARY, filler="0"),
+        ServerFile("AX", 1104, ("entailment", "neutral", "contradiction"), filler="entailment"),
+    ),
+)
