@@ -19,7 +19,7 @@ class Look:
     """How a curve is drawn; `thin` is for one of many."""
 
     color: str
-    dash: str
+    dash: str | tuple[int, tuple[float, ...]]
     marker: str = "o"
     thin: bool = False
 

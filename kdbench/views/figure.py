@@ -49,8 +49,8 @@ class Wish:
             value = WIDTHS[self.width] if self.width in WIDTHS else float(self.width)
         except ValueError:
             value = 0.0
-        if not 2 <= value <= 20:
-            raise UserError(f"--width {self.width} is not valid; give column, page, or 2 to 20 (inches).")
+        if not 2.5 <= value <= 20:
+            raise UserError(f"--width {self.width} is not valid; give column, page, or 2.5 to 20 (inches).")
         return value
 
     def form_of(self, path: Path | None) -> str:

@@ -1,7 +1,7 @@
 """Colours and dashes that stay with a method in every figure.
 
-The colours are those of Okabe and Ito that are seen on white, chosen for every kind of colour blindness. Seven colours
-and four dashes give 28 looks; a method's place among all methods says which is its own.
+The colours are those of Okabe and Ito that are seen on white, chosen for every kind of colour blindness, and an olive.
+A method's place among all methods says which colour and dashes are its own; its variants have its colour.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from kdbench.figures import Look
 from kdbench.results import StudyResults
 
-COLORS = ("#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#E69F00", "#999999")
-DASHES = (":", "-.", "--", "-")
-MARKERS = ("o", "s", "^", "D", "v")
-APART = 3  # places between a method and its variants; no method of ours stands there
+COLORS = ("#56B4E9", "#009E73", "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#999999", "#999933")
+DASHES = ("-.", ":", (0, (4, 1, 1, 1, 1, 1)), (0, (7, 1.5)), "--", "-")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 
 TEACHER = Look("#000000", "--", "^")
 STUDENT = Look("#882255", "-", "o")
@@ -25,8 +24,8 @@ def of_row(study: StudyResults, row: str) -> Look:
     """The look of a method or a variant."""
     position = study.titles[row].position
     same = sorted(name for name, other in study.titles.items() if other.position == position)
-    place = position + APART * same.index(row)
-    return Look(COLORS[place % len(COLORS)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
+    place = position + same.index(row)
+    return Look(COLORS[position % len(COLORS)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
 
 
 def of_settings(study: StudyResults, row: str, count: int) -> Sequence[Look]:

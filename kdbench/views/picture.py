@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PAGE = 5.0  # inches; from here on panels lie side by side
 SMALL, NORMAL = 7.0, 8.0  # points, at final size
 FEW = 15  # points of a curve that are marked one by one
+LETTER = 0.58  # the usual width of a letter, of its size
 GREY = "#555555"
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": NORMAL, "axes.labelsize": NORMAL, "axes.titlesize": NORMAL,
@@ -72,13 +74,15 @@ def _metadata(picture: Picture, form: str) -> dict[str, Any]:
 def _draw(picture: Picture, width: float) -> Figure:
     columns = picture.columns if width >= PAGE else picture.narrow
     rows = math.ceil(len(picture.panels) / columns)
-    figure = Figure(figsize=(width, _height(width / columns, rows) + 0.16 * len(picture.printed)), layout="constrained")
+    letters = int(width * 72 / (LETTER * SMALL))
+    below = [line for text in picture.printed for line in textwrap.wrap(text, letters)]
+    figure = Figure(figsize=(width, _height(width / columns, rows) + 0.16 * len(below)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0.04, wspace=0.04)  # type: ignore[union-attr,call-arg]
     grid = figure.subplots(rows, columns, sharex=True, sharey="row" if picture.share else "none", squeeze=False)
     pairs = list(zip(grid.flat, picture.panels, strict=True))
     for axes, panel in pairs:
-        _panel(axes, panel)
+        _panel(axes, panel, max(2, min(6, int(3 * width / columns))))
     for axes, panel in pairs:
         if panel.y_label:  # once all is drawn, because panels may share a scale
             axes.set_ylabel(panel.y_label + _scale(axes))
@@ -86,8 +90,8 @@ def _draw(picture: Picture, width: float) -> Figure:
         axes.set_xlabel("Epoch")
     figure.align_ylabels()
     _legend(figure, width)
-    if picture.printed:
-        figure.supxlabel("\n".join(picture.printed), fontsize=SMALL, color=GREY)
+    if below:
+        figure.supxlabel("\n".join(below), fontsize=SMALL, color=GREY)
     return figure
 
 
@@ -96,7 +100,7 @@ def _height(panel: float, rows: int) -> float:
     return rows * min(max(0.62 * panel, 1.15), 1.3 if rows > 1 else 2.2) + 0.45
 
 
-def _panel(axes: Axes, panel: Panel) -> None:
+def _panel(axes: Axes, panel: Panel, ticks: int) -> None:
     for curve in panel.curves:
         _curve(axes, curve)
     if panel.rule is not None:
@@ -104,7 +108,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
     if panel.limits:
         axes.set_ylim(*panel.limits)
     axes.set_title(panel.title)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
 
 

@@ -1,0 +1,216 @@
+"""The files that become of figures: whole, readable, the same every time; and one sentence for each mistake."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from kdbench.errors import UserError
+from kdbench.figures import Curve, Panel, Picture
+from kdbench.store import Store
+from kdbench.views import looks
+from kdbench.views.figure import Wish, show_figure, suffixes
+from tests.analysis.drawn import everything, finish, influences, lgtm, picture, samples
+from tests.analysis.made import STUDY, Made
+
+
+def draw(number: str, store: Store, **wish: str) -> str:
+    with Path("out.txt").open("w+") as file:
+        show_figure(number, store, Wish(**wish), Console(file=file, width=200, highlight=False))
+        file.seek(0)
+        return file.read()
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.chdir(tmp_path)
+    return everything(tmp_path / "results")
+
+
+MAGIC = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
+
+
+@pytest.mark.parametrize("number", ["2", "3", "4", "5", "6"])
+def test_every_figure_draws(number: str, store: Store) -> None:
+    for form, magic in MAGIC.items():
+        text = draw(number, store, form=form)
+        assert text.startswith(f"Wrote figure{number}.{form}: Figure {number}: ")
+        assert "Made data" in text
+        assert Path(f"figure{number}.{form}").read_bytes().startswith(magic)
+
+
+@pytest.mark.parametrize("form", ["pdf", "svg", "png"])
+def test_drawn_twice_is_the_same_bytes(form: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    draw("4", store, out=f"a.{form}")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    draw("4", store, out=f"b.{form}")
+    assert Path(f"a.{form}").read_bytes() == Path(f"b.{form}").read_bytes()
+
+
+def test_fonts_are_embedded_as_truetype(store: Store) -> None:
+    draw("2", store, out="f.pdf")
+    data = Path("f.pdf").read_bytes()
+    assert b"/FontFile2" in data
+    assert b"/Type3" not in data
+    assert b"/CreationDate" not in data
+
+
+def test_the_sentence_about_made_data_stands_in_the_figure(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    import matplotlib
+
+    from kdbench.views import picture as paper
+
+    monkeypatch.setitem(paper.STYLE, "svg.fonttype", "none")  # letters instead of shapes
+    draw("5", store, out="f.svg")
+    assert ">Made data: these numbers say nothing about the methods.<" in Path("f.svg").read_text()
+    assert matplotlib.rcParams["svg.fonttype"] == "path"  # drawing leaves no trace
+
+
+@pytest.mark.parametrize(("width", "inches"), [("column", 3.3), ("page", 6.8), ("5.5", 5.5)])
+def test_the_width_is_the_width(width: str, inches: float, store: Store) -> None:
+    draw("2", store, out="f.png", width=width)
+    assert int.from_bytes(Path("f.png").read_bytes()[16:20]) == round(300 * inches)
+
+
+def boxes(picture: Picture, width: float) -> None:
+    """Nothing is cut off, and no two labels of an axis touch."""
+    from kdbench.views import picture as paper
+
+    with paper._style():
+        figure = paper._draw(picture, width)
+        figure.canvas.draw()
+        page = figure.bbox
+        inside = figure.get_tightbbox()
+        assert inside.x0 >= -0.02
+        assert inside.x1 * figure.dpi <= page.x1 + 2
+        assert inside.y0 >= -0.02
+        assert inside.y1 * figure.dpi <= page.y1 + 2
+        for axes in figure.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                texts = [t for t in axis.get_ticklabels() if t.get_text() and t.get_visible()]
+                extents = [t.get_window_extent() for t in texts]
+                assert not any(a.overlaps(b) for a, b in pairwise(extents))
+
+
+@pytest.mark.parametrize("width", [2.5, 3.3, 5.0, 6.8])
+@pytest.mark.parametrize(("number", "task"), [(2, "mnli"), (3, "mrpc"), (4, "mrpc"), (5, "sst2"), (6, "mnli")])
+def test_nothing_is_cut_off(number: int, task: str, width: float, store: Store) -> None:
+    boxes(picture(number, store, task), width)
+
+
+@pytest.mark.parametrize("size", [1e-7, 1e-3, 1.0, 1e6])
+def test_small_and_large_numbers_keep_short_ticks(size: float) -> None:
+    from kdbench.views import picture as paper
+
+    curve = Curve("a", looks.TEACHER, (0, 1, 2), (0.0, 1.0, 2.0), {0: (0.0, 0.4 * size, size)})
+    with paper._style():
+        figure = paper._draw(Picture("t", [Panel("Gap", [curve])]), 3.3)
+        figure.canvas.draw()
+        (axes,) = figure.axes
+    assert max(len(t.get_text()) for t in axes.get_yticklabels()) <= 5
+    assert ("times" in axes.get_ylabel()) == (size != 1.0)
+    assert not axes.yaxis.get_offset_text().get_text()
+
+
+def test_csv_holds_the_plotted_points(store: Store) -> None:
+    draw("2", store, out="points.csv")
+    with Path("points.csv").open(newline="") as file:
+        records = list(csv.DictReader(file))
+    found = picture(2, store, "mnli")
+    assert len(records) == 3 * 2 * 2 * 3  # panels, methods, seeds, evaluations
+    for panel in found.panels:
+        for curve in panel.curves:
+            mine = [
+                r for r in records
+                if r["panel"] == panel.y_label.replace("\n", " ") and r["curve"] == curve.label and r["seed"] == "1"
+            ]  # fmt: skip
+            assert [float(r["epoch"]) for r in mine] == list(curve.epochs)
+            assert [float(r["value"]) for r in mine] == list(curve.values[1])
+            assert [float(r["mean"]) for r in mine] == curve.mean
+            assert [float(r["sd"]) for r in mine] == curve.spread
+    assert {r["source"] for r in records} == {"generated"}
+
+
+def test_csv_without_a_file_is_printed(store: Store) -> None:
+    text = draw("4", store, form="csv")
+    assert text.startswith("preset,")
+    assert {row["sample"] for row in csv.DictReader(text.splitlines())} == {"", "100", "101", "102", "103", "104"}
+    assert not Path("figure4.csv").exists()
+
+
+def test_several_studies_are_files_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, feedback in (("a", "train:0.1"), ("b", "validation")):
+        made = Made(Store(tmp_path / "results"), study={**STUDY, "feedback": feedback})
+        finish(made, lgtm("mrpc", 0 if name == "a" else 1), influences([1] * 5, samples()))
+        finish(made, lgtm("rte", 0 if name == "a" else 1), influences([1] * 5, samples()))
+        store = made.write(name, f"2026-01-0{len(name)}T00:00:00")
+    draw("4", store, out="f.svg")
+    assert {p.name for p in tmp_path.glob("*.svg")} == {"f-train-0.1.svg", "f-validation.svg"}
+    draw("4", store, out="g.svg", tasks="mrpc,rte")
+    assert {p.name for p in tmp_path.glob("g*.svg")} == {
+        f"g-{feedback}-{task}.svg" for feedback in ("train-0.1", "validation") for task in ("mrpc", "rte")
+    }  # fmt: skip
+
+
+def test_names_of_files_differ() -> None:
+    assert suffixes([{"a": 1}]) == [""]
+    assert suffixes([{"a": 1, "b": "x/y"}, {"a": 1, "b": "z"}]) == ["-x-y", "-z"]
+    assert suffixes([{"a": 1}, {"a": 1}]) == ["-1", "-2"]
+
+
+def test_all_draws_what_there_is_and_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = Made(Store(tmp_path / "results"))
+    finish(made, lgtm("mrpc", 0), influences([1] * 5, samples()))
+    text = draw("all", made.write(), form="svg", out="drawn")
+    assert {p.name for p in Path("drawn").iterdir()} == {"figure3.svg", "figure4.svg"}
+    assert text.count("Not drawn: ") == 3
+    assert "Figure 5 needs finished runs of LGTM: One stage and LGTM: Two stages on SST-2; " in text
+    assert "run: kdbench run --for figure5 --preset bert-6l" in text
+
+
+@pytest.mark.parametrize(
+    ("number", "wish", "sentence"),
+    [
+        ("7", {}, "Unknown figure '7'.* Valid: 2, 3, 4, 5, 6, all"),
+        ("1", {}, "Unknown figure '1'"),
+        ("2", {"form": "jpg"}, "Unknown format 'jpg'.* Valid: csv, pdf, png, svg"),
+        ("2", {"out": "a.tiff"}, "Unknown format 'tiff'"),
+        ("2", {"out": "a.pdf", "form": "svg"}, "leave one of them out"),
+        ("2", {"width": "wide"}, "column, page, or 2.5 to 20"),
+        ("2", {"width": "0.5"}, "column, page, or 2.5 to 20"),
+        ("2", {"width": "nan"}, "column, page, or 2.5 to 20"),
+        ("2", {"preset": "huge"}, "Unknown preset 'huge'"),
+        ("2", {"preset": "minilm"}, "run: kdbench run --for figure2 --preset minilm"),
+        ("2", {"tasks": "mrp"}, "Unknown task 'mrp'"),
+        ("2", {"tasks": "rte"}, "needs finished runs of .* on RTE; run: kdbench run --for figure2 .* --tasks rte"),
+        ("all", {"out": "a.pdf"}, "names a folder"),
+    ],
+)
+def test_one_sentence_for_each_mistake(number: str, wish: dict[str, str], sentence: str, store: Store) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        draw(number, store, **wish)
+    assert "\n" not in str(caught.value)
+    assert not [p for p in Path().iterdir() if p.suffix in (".pdf", ".svg", ".tiff")]
+
+
+def test_other_tasks_are_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = Made(Store(tmp_path / "results"))
+    finish(made, lgtm("rte", 0), influences([1] * 5, samples()))
+    with pytest.raises(UserError, match=r"LGTM on MRPC; run: .*, or draw another task with --tasks \(rte\)\.$"):
+        draw("4", made.write())
+
+
+@pytest.mark.parametrize("module", ["kdbench.cli", "kdbench.figures", "kdbench.views.figure", "analysis.figure3"])
+def test_matplotlib_is_not_loaded_before_it_is_needed(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
