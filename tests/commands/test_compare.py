@@ -222,6 +222,17 @@ def test_marks_in_the_table(folder: Path) -> None:
     assert table(folder) == text
 
 
+def test_the_best_has_no_mark_however_many_they_are(tmp_path: Path) -> None:
+    """Rows that print the same are all the best."""
+    made = Made(Store(tmp_path / "results"))
+    for row in ("kd", "dml"):
+        predict(made, made.ask(spec(row, "rte", 0)), 0.5, 1)
+    made.write()
+    text = table(tmp_path, "markdown")
+    assert text.count("| **") == 4
+    assert not [line for line in text.splitlines() if line.startswith("|") and "°" in line]
+
+
 def test_a_mark_agrees_with_compare(folder: Path) -> None:
     """Both ask the same comparison, so a row with a mark has a p of at least 5 % there."""
     marked = [
