@@ -22,14 +22,14 @@ SHARES = [(Mrpc, 1, 67.4, 68.4), (Rte, 0, 50.2, 52.7), (Sst2, 1, 55.8, 50.9), (Q
 SHARES += [(Mnli, 0, 34.1, 35.4), (Mnli, 1, 33.1, 31.8), (Mnli, 2, 32.8, 32.7), (Qqp, 1, 36.3, 38.3)]
 
 
-def sizes(glue_dir: Path, task: type[GlueTask]) -> dict[str, dict[str, str]]:
-    """The rows of the size table for the labelled splits of a task, by split."""
+def sizes(glue_dir: Path, task: type[GlueTask], *, labelled: bool = True) -> dict[str, dict[str, str]]:
+    """The rows of the size table for the labelled (or the test) splits of a task, by split."""
     table = glue_dir / "OFFICIAL_SIZES.tsv"
     if not table.is_file():
         pytest.skip(f"no size table {table}")
     with table.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["config"] == task.hub_config]
-    return {row["split"]: row for row in rows if not row["split"].startswith("test")}
+    return {row["split"]: row for row in rows if row["split"].startswith("test") != labelled}
 
 
 def text_bytes(split: Examples) -> int:
@@ -47,6 +47,19 @@ def test_rows_and_text_bytes_are_those_of_the_files(glue_dir: Path, task: type[G
         name: int(row["pack_utf8_text_bytes"]) for name, row in expected.items()
     }
     assert task.official_rows == {name: int(row["official_rows"]) for name, row in expected.items()}
+
+
+@pytest.mark.parametrize("task", [Mrpc, Rte, Sst2, Mnli, Qnli, Qqp])
+def test_test_splits_are_those_that_the_server_scores(glue_dir: Path, task: type[GlueTask]) -> None:
+    expected = sizes(glue_dir, task, labelled=False)
+    assert {file.split: file.rows for file in task.server_files} == {
+        name: int(row["official_rows"]) for name, row in expected.items()
+    }
+    for name, row in expected.items():
+        if row["match"] != "absent":
+            split = task().load_test(DataLocation("glue-dir", glue_dir), name)
+            assert (len(split), text_bytes(split)) == (int(row["pack_rows"]), int(row["pack_utf8_text_bytes"]))
+            assert set(split.labels) == {-1}
 
 
 @pytest.mark.parametrize(("task", "label", "train", "report"), SHARES)

@@ -63,6 +63,21 @@ def test_single_text_task(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (split.text_a, split.text_b, split.labels) == (["a film ", "b"], None, [1, 0])
 
 
+def test_test_splits_come_without_labels_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {"premise": ["p ", "q"], "hypothesis": ["n/a", "h"], "label": [-1, -1], "idx": [0, 1]}
+    serve(monkeypatch, test_matched=rows, test_mismatched={**rows, "idx": [1, 0]})
+    split = Mnli().load_test(HUB, "test_matched")
+    assert (split.text_a, split.text_b, split.labels) == (["p ", "q"], ["n/a", "h"], [-1, -1])
+    with pytest.raises(UserError, match="'test_mismatched': expected column 'idx' to count the rows from 0"):
+        Mnli().load_test(HUB, "test_mismatched")
+
+
+def test_a_single_text_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(monkeypatch, test={"sentence": ["a film"], "label": [-1], "idx": [0]})
+    split = Sst2().load_test(HUB, "test")
+    assert (split.text_a, split.text_b, split.labels) == (["a film"], None, [-1])
+
+
 @pytest.mark.parametrize(
     "error",
     [ConnectionError("Couldn't reach 'nyu-mll/glue'. Try again.\nmore"), OSError(), ValueError("bad cache")],

@@ -1,0 +1,212 @@
+"""From trained students to the zip, and from the server's scores back to their runs."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from kdbench.cli import app
+from kdbench.files import write_json
+from kdbench.plugins import TASKS
+from kdbench.predictions import read_predictions
+from kdbench.results import studies
+from kdbench.store import Store
+from kdbench.submission import check, wanted, write
+from kdbench.submissions import server_scores, submissions
+from kdbench.task import DataLocation
+from tests.analysis.made import Made, spec
+from tests.commands import made_glue
+from tests.commands.made_glue import SERVER, unpack
+from tests.kdbench.bench import refusal
+
+OFFICIAL = {"MRPC": 1725, "RTE": 3000, "SST-2": 1821, "MNLI-m": 9796, "MNLI-mm": 9847, "QNLI": 5463, "QQP": 390965,
+            "CoLA": 1063, "STS-B": 1379, "WNLI": 146, "AX": 1104}  # fmt: skip
+TODAY = datetime.datetime.now(tz=datetime.UTC).date()
+GOOD = f'date = {TODAY}\nRTE = 66.4\nMNLI-m = 84.6\nMNLI-mm = 83\nCoLA = 0.0\nSST-2 = "50.1"\n'
+REFUSED = {
+    "no date": (GOOD.replace("date =", "# date ="), "needs a line with the day of the server's answer"),
+    "a time": (GOOD.replace(f"{TODAY}", f"{TODAY}T10:00:00"), "needs a line with the day"),
+    "years ago": (GOOD.replace(f"{TODAY}", "2019-01-01"), "2019-01-01 cannot be the day of the answer"),
+    "in years": (GOOD.replace(f"{TODAY}", "2999-01-01"), "2999-01-01 cannot be the day of the answer"),
+    "another name": (GOOD.replace("MNLI-mm", "MNLI_mm"), "'MNLI_mm'. Did you mean 'MNLI-mm'?"),
+    "one is missing": (GOOD.replace("MNLI-mm", "QNLI"), "has no scores of MNLI-mm, which 'finetune' answered"),
+    "a fraction": (GOOD.replace("66.4", "0.664"), "RTE = 0.664 is not what the server prints: accuracy in per cent"),
+    "above 100": (GOOD.replace("66.4", "664"), "each above 1 and at most 100"),
+    "nan": (GOOD.replace("66.4", "nan"), "RTE = nan is not what the server prints"),
+    "true": (GOOD.replace("66.4", "true"), "RTE = True is not what the server prints"),
+    "two for one": (GOOD.replace("66.4", '"66.4/66.4"'), "RTE = '66.4/66.4' is not what the server prints"),
+    "one for two": (GOOD + "MRPC = 88.9\n", 'f1/accuracy in per cent, each above 1 and at most 100, such as MRPC = "'),
+    "no TOML": ("RTE: 66.4", "is no TOML"),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with files, and with students for RTE (two seeds) and MNLI that follow their noise."""
+    folder = tmp_path_factory.mktemp("glue")
+    made_glue.write(folder / "files")
+    call(
+        "run", "--methods", "finetune", "--preset", "tiny", "--tasks", "rte,mnli", "--seeds", "0", "--jobs", "1",
+        "--glue-dir", str(folder / "files"), "--results", str(folder / "results"), "--device", "cpu",
+        "--set", "epochs=4", "--set", "student=tiny-1x32", "--set", "teacher=tiny-2x32", "--set", "student_lr=1e-2",
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy, of which the server wants as many rows as there are."""
+    made_glue.small_server(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def call(*arguments: str) -> str:
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False, standalone_mode=False)
+    assert not done.return_value, done.output
+    return done.output
+
+
+def stored_answers(folder: Path, task: str) -> Mapping[str, list[str]]:
+    """What the student said on the development sets, whose texts the test files repeat, in words; by report split."""
+    run = next(run for run in Store(folder / "results").runs() if run.id.startswith(f"{task}-finetune"))
+    return {
+        split: [TASKS.get(task).labels[i] for i in found.classes.tolist()]
+        for split, found in read_predictions(run).items()
+    }
+
+
+def test_the_zip_holds_what_the_stored_students_say_in_words_and_in_order(folder: Path) -> None:
+    said = call("glue", "export", "finetune", "--out", "out.zip")
+    check(folder / "out.zip", SERVER)
+    found = unpack(folder / "out.zip")
+    mnli = stored_answers(folder, "mnli")
+    assert len({word for words in mnli.values() for word in words}) == 3, "a wrong order of words would not show"
+    assert found["MNLI-m.tsv"] == mnli["validation_matched"]
+    assert found["MNLI-mm.tsv"] == mnli["validation_mismatched"]
+    assert found["RTE.tsv"] == stored_answers(folder, "rte")["validation"]
+    assert set(found["QQP.tsv"]) == {"0"}
+    assert "its average say nothing about Fine-tuning: MRPC, SST-2, QNLI, QQP, CoLA, STS-B, WNLI, AX." in said
+    assert "out.zip is what GLUE's server takes" in call("glue", "check", "out.zip")
+
+
+def test_equal_predictions_give_equal_bytes_and_one_record(folder: Path) -> None:
+    call("glue", "export", "finetune", "--out", "one.zip")
+    call("glue", "export", "finetune", "--out", "two.zip", "--glue-dir", "files")
+    assert (folder / "one.zip").read_bytes() == (folder / "two.zip").read_bytes()
+    assert len(submissions(Store(folder / "results"))) == 1
+
+
+def test_tasks_that_are_left_out_are_filled(folder: Path) -> None:
+    said = call("glue", "export", "finetune", "--out", "out.zip", "--task", "mnli")
+    assert set(unpack(folder / "out.zip")["RTE.tsv"]) == {"entailment"}
+    assert "nobody, entailment everywhere: left out, or no run is done" in said
+
+
+def test_nothing_that_trains_sees_a_test_file(folder: Path) -> None:
+    for task in (TASKS.get(name)() for name in ("rte", "mnli")):
+        location = DataLocation("glue-dir", folder / "files")
+        before = task.fingerprint(location)
+        assert set(task.load(location).splits) == {"train", *task.report_splits}
+        for file in task.server_files:
+            (folder / "files" / task.title / f"{file.split}.tsv").unlink()
+        assert task.fingerprint(location) == before
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (["index\tsentence1\tsentence2", *made_glue.texts("dev")[:-1]], "RTE's split 'test' has 23 rows where"),
+        (
+            ["index\tsentence1\tsentence2", *made_glue.texts("dev")[1:]],
+            "line 2: expected 0 in column 'index'",
+        ),
+        (["index\tsentence1", "0\ta"], "expected a column 'sentence2' in the header"),
+        (["index\tsentence1\tsentence2"], "holds a header but no rows"),
+    ],
+)
+def test_test_files_that_do_not_fit_the_server(folder: Path, lines: list[str], sentence: str) -> None:
+    made_glue.put(folder / "files" / "RTE" / "test.tsv", lines)
+    assert sentence in refusal("glue", "export", "finetune", "--out", "out.zip", "--glue-dir", "files")
+    assert not (folder / "out.zip").exists()
+    assert not submissions(Store(folder / "results"))
+
+
+def test_what_cannot_be_exported(folder: Path) -> None:
+    assert "Unknown row 'finetun'. Did you mean 'finetune'?" in refusal("glue", "export", "finetun")
+    assert "Unknown preset 'tin'. Did you mean 'tiny'?" in refusal("glue", "export", "finetune", "--preset", "tin")
+    assert "Seed 3 of 'finetune' is not done (done: 0)" in refusal("glue", "export", "finetune", "--seed", "3")
+    assert "No run of 'finetune' on a task of GLUE is done" in refusal("glue", "export", "finetune", "--task", "qqp")
+    assert "--device warp is not valid" in refusal("glue", "export", "finetune", "--device", "warp")
+    assert "does not exist" in refusal("glue", "export", "finetune", "--glue-dir", "nowhere")
+    next(folder.glob("results/runs/rte-finetune*/model/model.safetensors")).write_bytes(b"cut")
+    assert "cannot be loaded" in refusal("glue", "export", "finetune", "--task", "rte")
+
+
+def test_made_data_has_no_server(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path / "results"), study={"source": "generated", "feedback": "", "selection": ""})
+    made.done(made.ask(spec("kd", "rte", 0)), 0.7)
+    made.write()
+    assert "'kd' was trained on made data" in refusal("glue", "export", "kd", "--results", str(tmp_path / "results"))
+
+
+def test_the_server_scores_come_back_to_their_runs(folder: Path) -> None:
+    call("glue", "export", "finetune", "--out", "out.zip")
+    (folder / "scores.toml").write_text(GOOD, encoding="utf-8")
+    assert "MNLI-mm: accuracy 83 (mnli-finetune-s0-" in call("glue", "import", "scores.toml", "--row", "finetune")
+    store = Store(folder / "results")
+    (study,) = studies(store)
+    runs = {task: study.of("finetune", task)[0].run.id for task in ("rte", "mnli")}
+    expected = {
+        runs["rte"]: {"test": {"accuracy": 66.4}},
+        runs["mnli"]: {"test_matched": {"accuracy": 84.6}, "test_mismatched": {"accuracy": 83.0}},
+    }
+    assert server_scores(store) == expected
+    call("glue", "export", "finetune", "--out", "again.zip")
+    assert server_scores(store) == expected, "the same answers keep their scores"
+    (record,) = submissions(store)
+    assert (record.row, record.preset, record.seed, record.scored) == ("finetune", "tiny", 0, TODAY)
+    (folder / "scores.toml").write_text(GOOD.replace("66.4", "70.5"), encoding="utf-8")
+    call("glue", "import", "scores.toml", "--row", "finetune", "--seed", "0", "--preset", "tiny")
+    assert server_scores(store)[runs["rte"]] == {"test": {"accuracy": 70.5}}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_scores_that_cannot_be_the_servers(folder: Path, kind: str) -> None:
+    content, sentence = REFUSED[kind]
+    call("glue", "export", "finetune", "--out", "out.zip")
+    (folder / "scores.toml").write_text(content, encoding="utf-8")
+    assert sentence in refusal("glue", "import", "scores.toml", "--row", "finetune")
+    assert not server_scores(Store(folder / "results"))
+
+
+def test_scores_of_what_was_not_exported_or_could_be_several(folder: Path) -> None:
+    (folder / "scores.toml").write_text(GOOD, encoding="utf-8")
+    assert "(exported: nothing)" in refusal("glue", "import", "scores.toml", "--row", "finetune")
+    call("glue", "export", "finetune", "--out", "out.zip")
+    assert "(exported: finetune (tiny, seed 0))" in refusal("glue", "import", "scores.toml", "--row", "kd")
+    (record,) = submissions(Store(folder / "results"))
+    other = record.model_copy(update={"seed": 1})
+    write_json(folder / "results" / "submissions" / f"{other.id}.json", other.model_dump(mode="json"))
+    assert "with seed 0 and 1; choose with --seed" in refusal("glue", "import", "scores.toml", "--row", "finetune")
+    call("glue", "import", "scores.toml", "--row", "finetune", "--seed", "1")
+    scored = {record.seed: record.scored for record in submissions(Store(folder / "results"))}
+    assert scored == {0: None, 1: TODAY}
+    (folder / "results" / "submissions" / "broken.json").write_text("{}", encoding="utf-8")
+    assert "is no export of this version" in refusal("glue", "import", "scores.toml", "--row", "finetune")
+
+
+def test_the_official_numbers_of_rows_and_the_words_that_fill(tmp_path: Path) -> None:
+    files = wanted(SERVER)
+    assert {name: file.rows for name, file in files.items()} == {f"{n}.tsv": rows for n, rows in OFFICIAL.items()}
+    write(tmp_path / "some.zip", SERVER, {})
+    check(tmp_path / "some.zip", SERVER)
+    filled = unpack(tmp_path / "some.zip")
+    assert {name: set(words) for name, words in filled.items()} == {n: {f.filler} for n, f in files.items()}
+    assert {name: len(words) for name, words in filled.items()} == {name: file.rows for name, file in files.items()}
