@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.cells import AVERAGE, part_names
 from analysis.published import PublishedRow, PublishedTable, numbers
-from analysis.scores import AVERAGE, part_names
 from kdbench.plugins import TASKS
 from kdbench.results import task_title
 
@@ -66,6 +66,12 @@ def rows_of(table: PublishedTable) -> list[Row]:
         average = cells.pop(AVERAGE, None)
         found.append(Row(row, cells, None if average is None else float(average)))
     return found
+
+
+def departures(table: PublishedTable) -> list[str]:
+    """A warning where printed averages are not what ours are."""
+    odd = [row.source.title for row in rows_of(table) if row.average is not None and not NAMED.gives(row)]
+    return [f"Another formula than ours gave the printed averages of {', '.join(odd)} (kdbench audit)."] if odd else []
 
 
 def formulas(rows: Iterable[Row]) -> list[Formula]:

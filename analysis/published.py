@@ -8,8 +8,6 @@ from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from kdbench.tables import Published
-
 
 class PublishedRow(BaseModel):
     """A printed row; `row` is its key, `group` the rows that it competes with."""
@@ -48,11 +46,6 @@ class PublishedTable(BaseModel):
         """What is printed, by row key and column."""
         pairs = {(row.row, name): text for row in self.rows for name, text in zip(self.columns, row.cells, strict=True)}
         return {place: text for place, text in pairs.items() if text}
-
-    @property
-    def beside(self) -> Published:
-        """For tables of ours with the same keys."""
-        return Published(self.cells, self.note)
 
     @property
     def note(self) -> str:

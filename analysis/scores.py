@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from analysis import separable
+from analysis.cells import AVERAGE, part_names
+from analysis.consistency import departures
 from analysis.published import published
 from kdbench.plan import select_tasks
 from kdbench.plugins import TASKS
@@ -20,8 +22,6 @@ from kdbench.views import notes
 from kdbench.views.printing import value
 
 NONE = Entry(("–",))
-AVERAGE = "average"
-SHORT = {"accuracy": "Acc.", "f1": "F1", "validation_matched": "m", "validation_mismatched": "mm"}
 PAPER_GROUP = "glue"  # the tasks whose mean the paper prints
 
 
@@ -104,7 +104,8 @@ class ScoreTable(Table):
         return sheet
 
     def published(self) -> Published:
-        return published()[self.name].beside
+        table = published()[self.name]
+        return Published(table.cells, " ".join([table.note, *departures(table)]))
 
 
 def find(asked: Asked, study: StudyResults) -> Shown:
@@ -138,7 +139,9 @@ def score_sheet(
     """Scores, without notes. Groups are parted by lines; the best of each is marked, the teacher apart."""
     rows = [shown for group in groups for shown in group]
     sheet = Sheet(title, ["", *map(column_name, tasks), *(["Avg."] if averaged else [])])
-    sheet.column_keys = [task.name for task in tasks] + ([AVERAGE] if averaged else [])
+    whole = {task.name for task in tasks} == _whole()
+    sheet.column_keys = [task.name for task in tasks]
+    sheet.column_keys += [AVERAGE if whole else f"{AVERAGE} of what is shown"] if averaged else []
     sheet.row_keys = [shown.key for shown in rows]
     for group in groups:
         sheet.rules |= {len(sheet.rows)} - {0}
@@ -157,15 +160,6 @@ def _numbers(task: type[Task]) -> list[tuple[str, str]]:
 def column_name(task: type[Task]) -> str:
     """`MRPC`, and below it `F1/Acc.`"""
     return f"{task.title}\n{'/'.join(part_names(task))}"
-
-
-def part_names(task: type[Task]) -> list[str]:
-    """What the numbers of a cell are."""
-    splits = [SHORT.get(name, name) for name in task.report_splits]
-    metrics = [SHORT.get(name, name) for name in task.metrics]
-    if len(splits) > 1:
-        metrics = [f"{metric} {split}" if len(metrics) > 1 else split for split in splits for metric in metrics]
-    return metrics
 
 
 def _mark(line: Line) -> str:
@@ -235,11 +229,16 @@ def where(tasks: Sequence[type[Task]]) -> str:
     return "Development sets" if all(s.startswith("validation") for s in splits) else ", ".join(sorted(splits))
 
 
+def _whole() -> set[str]:
+    """The tasks of the paper's average."""
+    return {name for name, task in TASKS.all().items() if task.group == PAPER_GROUP}
+
+
 def formula(tasks: Sequence[type[Task]]) -> str:
     """How the last column is computed, and whether it is the paper's."""
     pairs = ["/".join(part_names(task)) for task in tasks if len(_numbers(task)) > 1]
     first = f"; {' and '.join(dict.fromkeys(pairs))} are averaged first" if pairs else ""
-    whole = {name for name, task in TASKS.all().items() if task.group == PAPER_GROUP}
+    whole = _whole()
     shown = {task.name for task in tasks}
     if shown == whole:
         return f"Avg. = mean of the {len(whole)} task means{first}."

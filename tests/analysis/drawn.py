@@ -12,11 +12,10 @@ from kdbench.results import studies
 from kdbench.spec import RunSpec
 from kdbench.store import Store
 from kdbench.training.series import Mark, Series
-from tests.analysis.made import STUDY, TITLES, Made, spec
+from tests.analysis.made import STUDY, Made, spec
 
 Rows = Sequence[tuple[int, str, Mapping[str, float | list[float]]]]  # step, split, values
 PER_EPOCH = 10
-TITLES.setdefault("meta_distill", ("Meta Distill", 10))
 MADE_DATA = {**STUDY, "source": "generated"}
 WRONG, RIGHT = (0.2, 0.3), (0.8, 0.9)  # what teacher and student give to class 1
 ONE_STAGE: dict[str, Any] = {"influence": "none", "teacher_ce": 1.0, "teacher_start": "pretrained"}

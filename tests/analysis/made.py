@@ -19,8 +19,9 @@ STUDY = {"student": "s-net", "teacher": "t-net", "source": "hub", "glue_dir": ""
          "selection": "train:0.1"}  # fmt: skip
 TITLES = {"finetune": ("Fine-tuning", 0), "kd": ("KD", 1), "dml": ("DML", 7), "lgtm": ("LGTM", 11),
           "lgtm_released": ("LGTM (released code)", 11)}  # fmt: skip
-VARIED_TITLES = {"dist": ("DIST", 4), "lgtm_no_fda": ("LGTM w/o FDA (as printed)", 11),
-                 "lgtm_printed": ("LGTM (as printed)", 11)}  # fmt: skip
+MORE_TITLES = {"dist": ("DIST", 4), "meta_distill": ("Meta Distill", 10),
+               "lgtm_no_fda": ("LGTM w/o FDA (as printed)", 11),
+               "lgtm_printed": ("LGTM (as printed)", 11)}  # fmt: skip
 ENVIRONMENT = {"kdbench": "0", "device": "cpu", "cpu": "one", "cores": 1, "threads": 1, "python": "3", "packages": {}}
 
 
@@ -95,7 +96,7 @@ class Made:
         return run_id
 
     def write(self, name: str = "one", created: str = "2026-01-01T00:00:00+0000") -> Store:
-        rows = {c.row: (TITLES | VARIED_TITLES)[c.row] for c in self.cells}
+        rows = {c.row: (TITLES | MORE_TITLES)[c.row] for c in self.cells}
         self.store.add_sweep(name, {
             "created": created, "command": ["kdbench", "run", "--methods", "kd", "--set", "a b=1"],
             "preset": self.preset, "study": dict(self.study), "models": {"student": "fp/s", "teacher": "fp/t"},

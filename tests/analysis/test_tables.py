@@ -240,6 +240,19 @@ def test_published_ours_and_difference(whole: Store) -> None:
     assert records["lgtm teacher_ce=0.4", "mrpc", "F1"]["ours"] is None
 
 
+def test_an_average_of_other_tasks_or_formulas_is_not_taken_for_the_papers(whole: Store, tmp_path: Path) -> None:
+    text = shown("2", whole, "terminal", paper=True)  # two tasks
+    assert re.search(r"published .* –$", text, re.MULTILINE)
+    assert "81.2" not in text
+    assert "Another formula than ours gave the printed averages of BERT-Base (kdbench audit)." in text
+    made = Made(Store(tmp_path), preset="bert-4l")
+    for task in ("mrpc", "rte", "sst2", "mnli", "qnli", "qqp"):
+        add(made, "kd", task, 0.8)
+    text = shown("4", made.write(), "terminal", paper=True)
+    assert re.search(r"difference .* -0\.2$", text, re.MULTILINE)
+    assert "averages of KD, PKD, DIST, SKD, ProKT, Meta Distill, LGTM (kdbench audit)" in text
+
+
 @pytest.mark.parametrize("number", ["1", "2", "3", "4", "6", "7"])
 def test_published_in_every_format(whole: Store, number: str) -> None:
     text = shown(number, whole, "latex", paper=True)
