@@ -83,12 +83,14 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
     path = Path(wish.out).expanduser() if wish.out else None
     form = wish.form_of(path)
     pictures, sentence = _pictures(figure, _studies(store, wish, figure.name), wish)
-    if not pictures:
+    printed = form == "csv" and path is None
+    if sentence and (printed or not pictures):
         raise UserError(sentence)
-    if form == "csv" and path is None:
+    if printed:
         console.file.write(as_csv(pictures))
         return
     _write(pictures, path or Path(f"{figure.name}.{form}"), form, wish, console)
+    _not_drawn([sentence], console)
 
 
 def _show_all(store: Store, wish: Wish, console: Console) -> None:
@@ -99,24 +101,32 @@ def _show_all(store: Store, wish: Wish, console: Console) -> None:
         )
     kinds = FIGURES.all()
     found = _studies(store, wish, "all")
-    lacking: list[str] = []
-    for name, kind in kinds.items():
-        pictures, sentence = _pictures(kind(), found, wish)
+    built = {name: _pictures(kind(), found, wish) for name, kind in kinds.items()}
+    if not any(pictures for pictures, _ in built.values()):
+        raise UserError(
+            f"No figure has all its runs in {store.root}; run: {_command(found[-1].preset, 'all', wish.tasks)}, "
+            f"or see what each lacks with kdbench figure {'|'.join(_number(name) for name in kinds)}."
+        )
+    for name, (pictures, _) in built.items():
         if pictures:
             _write(pictures, folder / f"{name}.{form}", form, wish, console)
-        else:
-            lacking.append(sentence)
-    if len(lacking) == len(kinds):
-        raise UserError("\n".join(lacking))
-    for sentence in lacking:
+    _not_drawn([sentence for _, sentence in built.values()], console)
+
+
+def _not_drawn(sentences: Iterable[str], console: Console) -> None:
+    for sentence in filter(None, sentences):
         printing.line(console, f"Not drawn: {sentence}")
+
+
+def _number(name: str) -> str:
+    return name.removeprefix("figure")
 
 
 def _figure(number: str) -> type[Figure]:
     known = FIGURES.all()
-    name = f"figure{number.lower().removeprefix('figure')}"
+    name = f"figure{_number(number.lower())}"
     if name not in known and name not in FIGURES.broken:
-        raise unknown("figure", number, [*(key.removeprefix("figure") for key in known), ALL])
+        raise unknown("figure", number, [*map(_number, known), ALL])
     return FIGURES.get(name)
 
 
@@ -146,30 +156,32 @@ def _command(preset: str | None, what: str, tasks: str | None) -> str:
 
 
 def _pictures(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[Picture], str]:
-    """What can be drawn; where that is nothing, the sentence that says what is missing."""
+    """What can be drawn, and a sentence about the tasks of which nothing can; "" where there is no such task."""
     from kdbench.plan import select_tasks
 
     tasks = select_tasks(wish.tasks) if wish.tasks else [figure.task]
-    pictures: list[Picture] = []
-    lacking: dict[str, str] = {}
-    for study in found:
-        for task in tasks:
-            try:
-                pictures.append(figure.build(study, task))
-            except Lacking as missing:
-                command = _command(study.preset, figure.name, wish.tasks and task)
-                lacking.setdefault(str(missing), command)
-    return pictures, "" if pictures else _sentence(figure, found, lacking, tasks, wish)
+    built = {task: [_build(figure, study, task) for study in found] for task in tasks}
+    lacking = {task: str(some[-1]) for task, some in built.items() if all(isinstance(one, Lacking) for one in some)}
+    pictures = [one for study in zip(*built.values(), strict=True) for one in study if isinstance(one, Picture)]
+    return pictures, _sentence(figure, found, lacking, wish) if lacking else ""
 
 
-def _sentence(
-    figure: Figure, found: Sequence[StudyResults], lacking: Mapping[str, str], tasks: Sequence[str], wish: Wish
-) -> str:
-    command = list(lacking.values())[-1]  # of the study that was asked for last
-    there = sorted({task for study in found for task in study.tasks} - {*tasks})
-    other = f" or draw another task with --tasks ({', '.join(there)})" if there and not wish.tasks else ""
-    number = figure.name.removeprefix("figure")
-    return f"Figure {number} needs finished runs of {'; '.join(lacking)}; run: {command}{',' if other else ''}{other}."
+def _build(figure: Figure, study: StudyResults, task: str) -> Picture | Lacking:
+    try:
+        return figure.build(study, task)
+    except Lacking as missing:
+        return missing
+
+
+def _sentence(figure: Figure, found: Sequence[StudyResults], lacking: Mapping[str, str], wish: Wish) -> str:
+    """What is missing in the study that was asked for last, and what trains it; or which task has it all."""
+    command = _command(found[-1].preset, figure.name, ",".join(lacking) if wish.tasks else None)
+    others = dict.fromkeys(task for study in found for task in study.tasks if not wish.tasks)
+    there = [task for task in others if any(isinstance(_build(figure, study, task), Picture) for study in found)]
+    instead = f", or draw another task with --tasks ({', '.join(there)})" if there else ""
+    return (
+        f"Figure {_number(figure.name)} needs finished runs of {'; '.join(lacking.values())}; run: {command}{instead}."
+    )
 
 
 def _write(pictures: Sequence[Picture], path: Path, form: str, wish: Wish, console: Console) -> None:

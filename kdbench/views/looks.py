@@ -13,7 +13,7 @@ from kdbench.results import StudyResults
 
 COLORS = ("#56B4E9", "#009E73", "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#999999", "#999933")
 DASHES = ("-.", ":", (0, (4, 1, 1, 1, 1, 1)), (0, (7, 1.5)), "--", "-")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("^", "D", "v", "P", "o", "s")
 
 TEACHER = Look("#000000", "--", "^")
 STUDENT = Look("#882255", "-", "o")

@@ -82,7 +82,7 @@ def _draw(picture: Picture, width: float) -> Figure:
     grid = figure.subplots(rows, columns, sharex=True, sharey="row" if picture.share else "none", squeeze=False)
     pairs = list(zip(grid.flat, picture.panels, strict=True))
     for axes, panel in pairs:
-        _panel(axes, panel, max(2, min(6, int(3 * width / columns))))
+        _panel(axes, panel, max(2, min(6, int(3.5 * width / columns))))
     for axes, panel in pairs:
         if panel.y_label:  # once all is drawn, because panels may share a scale
             axes.set_ylabel(panel.y_label + _scale(axes))

@@ -33,25 +33,25 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return everything(tmp_path / "results")
 
 
+@pytest.mark.parametrize("number", ["2", "3", "4", "5", "6"])
+def test_every_figure_draws(number: str, store: Store) -> None:
+    text = draw(number, store)
+    assert text.startswith(f"Wrote figure{number}.pdf: Figure {number}: ")
+    assert "Made data" in text
+    assert Path(f"figure{number}.pdf").read_bytes().startswith(b"%PDF")
+
+
 MAGIC = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
 
 
-@pytest.mark.parametrize("number", ["2", "3", "4", "5", "6"])
-def test_every_figure_draws(number: str, store: Store) -> None:
-    for form, magic in MAGIC.items():
-        text = draw(number, store, form=form)
-        assert text.startswith(f"Wrote figure{number}.{form}: Figure {number}: ")
-        assert "Made data" in text
-        assert Path(f"figure{number}.{form}").read_bytes().startswith(magic)
-
-
-@pytest.mark.parametrize("form", ["pdf", "svg", "png"])
+@pytest.mark.parametrize("form", MAGIC)
 def test_drawn_twice_is_the_same_bytes(form: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
     draw("4", store, out=f"a.{form}")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
     draw("4", store, out=f"b.{form}")
     assert Path(f"a.{form}").read_bytes() == Path(f"b.{form}").read_bytes()
+    assert Path(f"a.{form}").read_bytes().startswith(MAGIC[form])
 
 
 def test_fonts_are_embedded_as_truetype(store: Store) -> None:
@@ -99,7 +99,7 @@ def boxes(picture: Picture, width: float) -> None:
                 assert not any(a.overlaps(b) for a, b in pairwise(extents))
 
 
-@pytest.mark.parametrize("width", [2.5, 3.3, 5.0, 6.8])
+@pytest.mark.parametrize("width", [2.5, 3.3, 6.8])
 @pytest.mark.parametrize(("number", "task"), [(2, "mnli"), (3, "mrpc"), (4, "mrpc"), (5, "sst2"), (6, "mnli")])
 def test_nothing_is_cut_off(number: int, task: str, width: float, store: Store) -> None:
     boxes(picture(number, store, task), width)
@@ -202,10 +202,30 @@ def test_one_sentence_for_each_mistake(number: str, wish: dict[str, str], senten
     assert not [p for p in Path().iterdir() if p.suffix in (".pdf", ".svg", ".tiff")]
 
 
-def test_other_tasks_are_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_without_any_run_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = Made(Store(tmp_path / "results"))
+    made.ask(lgtm("mrpc", 0))
+    with pytest.raises(UserError, match="run: kdbench run --for all --preset bert-6l") as caught:
+        draw("all", made.write())
+    assert "\n" not in str(caught.value)
+    assert not Path("figures").exists()
+
+
+def test_of_several_tasks_those_without_runs_are_named(store: Store) -> None:
+    text = draw("6", store, tasks="mnli,rte", form="svg")
+    assert "Wrote figure6.svg" in text
+    assert "Not drawn: Figure 6 needs finished runs of LGTM: Teacher first" in text
+    assert text.endswith("on RTE; run: kdbench run --for figure6 --preset bert-6l --tasks rte.\n")
+    with pytest.raises(UserError, match="on RTE"):
+        draw("6", store, tasks="mnli,rte", form="csv")
+
+
+def test_only_tasks_that_can_be_drawn_are_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     made = Made(Store(tmp_path / "results"))
     finish(made, lgtm("rte", 0), influences([1] * 5, samples()))
+    finish(made, lgtm("sst2", 0), [])
     with pytest.raises(UserError, match=r"LGTM on MRPC; run: .*, or draw another task with --tasks \(rte\)\.$"):
         draw("4", made.write())
 

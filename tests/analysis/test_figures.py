@@ -152,6 +152,15 @@ def test_a_figure_without_its_runs_says_which(tmp_path: Path) -> None:
         picture(4, store, "mnli")
 
 
+def test_steps_that_not_all_seeds_have_are_left_out(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for seed in (0, 1):
+        for order in ("teacher", "student", "simultaneous"):
+            finish(made, lgtm("mnli", seed, update_order=order), gaps(0.0, 0.1, 0.2)[: 2 + seed])
+    curve = curves(picture(6, made.write(), "mnli"))["Teacher first"]
+    assert (curve.steps, curve.mean) == ((0, 10), [0.0, 0.1])
+
+
 def test_a_number_that_was_not_finite_is_a_gap(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     for seed, last in enumerate((math.inf, 0.2)):
