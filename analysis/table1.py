@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from analysis import tested
 from analysis.scores import Asked, ScoreTable
 from kdbench.requests import Request
 from kdbench.results import StudyResults
+from kdbench.submissions import Answer
+from kdbench.tables import Sheet
 
 
 class Table1(ScoreTable):
@@ -15,3 +20,6 @@ class Table1(ScoreTable):
 
     def groups(self, study: StudyResults) -> list[list[Asked]]:
         return [[Asked(row) for row in study.rows if any(c.has({}) for c in study.cells if c.cell.row == row)]]
+
+    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> Sheet | None:
+        return tested.sheet(self.name, study, self.groups(study), answers)

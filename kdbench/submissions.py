@@ -8,6 +8,7 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ from kdbench.store import Store
 from kdbench.submission import owners, wanted
 
 Scores = dict[str, dict[str, float]]  # test split -> metric -> per cent
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said of one run."""
+
+    date: datetime.date
+    scores: Scores
 
 
 class Part(BaseModel):
@@ -85,13 +94,15 @@ def _read(file: Path) -> Submission:
         raise UserError(f"{file} is no export of this version; delete it and export again.") from None
 
 
-def server_scores(store: Store) -> dict[str, Scores]:
-    """What the servers said, by run: test split -> metric -> per cent. Of several answers the latest counts."""
-    found: dict[str, Scores] = {}
-    scored = [s for s in submissions(store) if s.scored is not None]
-    for submission in sorted(scored, key=lambda s: s.scored or datetime.date.min):
+def answers(store: Store) -> dict[str, Answer]:
+    """What the servers said, by run. Of several answers the latest counts."""
+    found: dict[str, Answer] = {}
+    scored = [(s.scored, s) for s in submissions(store) if s.scored is not None]
+    for date, submission in sorted(scored, key=lambda item: item[0]):
+        new: dict[str, Scores] = {}
         for part in submission.parts.values():
-            found.setdefault(part.run, {})[part.split] = part.scores
+            new.setdefault(part.run, {})[part.split] = part.scores
+        found |= {run: Answer(date, scores) for run, scores in new.items()}
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from kdbench.registry import Registry
 from kdbench.requests import Exhibit
 from kdbench.results import StudyResults
+from kdbench.submissions import Answer
 
 Place = tuple[str, str]  # the keys of a row and of a column
 
@@ -90,6 +91,10 @@ class Table(Exhibit):
     def build(self, study: StudyResults) -> Sheet | None:
         """The sheet for one study; None where nothing of it was asked for."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither sheets nor build")
+
+    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> Sheet | None:
+        """The same of a test server's scores, which are by run; None where it has none, or shows none such."""
+        return None
 
     def published(self) -> Published | None:
         """What the paper has in these places."""

@@ -14,22 +14,28 @@ if TYPE_CHECKING:
 @click.argument("number", metavar="N|all")
 @click.option("--format", "form", default="terminal", help="terminal (default), markdown, latex or csv.")
 @click.option("--published", is_flag=True, help="Put the paper's numbers beside, and the differences.")
+@click.option("--test", is_flag=True, help="Of the test server's scores (see kdbench glue), as the paper's.")
 @click.option("--preset", help="Only results of this preset.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 @click.option("--out", metavar="FILE", help="Write to a file instead.")
-def command(number: str, form: str, published: bool, preset: str | None, results: str | None, out: str | None) -> None:
+def command(
+    number: str, form: str, published: bool, test: bool, preset: str | None, results: str | None, out: str | None
+) -> None:
     """Print table N, once for every study in the results folder; or all tables that there are results for.
 
     A study is what may be compared: one preset on the same models, data and splits. Nothing is trained or loaded; the
     same results give the same table. CSV holds the unrounded numbers behind the table, one a record.
     """
     from kdbench.views import printing
-    from kdbench.views.table import show_table
+    from kdbench.views.table import show_table, show_tested
 
     store, lacking = printing.open_store(results), list[str]()
 
     def write(console: Console) -> None:
-        lacking.extend(show_table(number, store, preset, form, console, published=published))
+        if test:
+            show_tested(number, store, preset, form, console, published=published)
+        else:
+            lacking.extend(show_table(number, store, preset, form, console, published=published))
 
     printing.emit(out, write)
     for sentence in lacking:  # beside the tables, which may go into a file or another program

@@ -10,6 +10,7 @@ from kdbench.config import presets
 from kdbench.errors import UserError, unknown
 from kdbench.results import StudyResults, studies
 from kdbench.store import Store
+from kdbench.submissions import answers
 from kdbench.tables import TABLES, Sheet, Table
 from kdbench.views.beside import beside
 from kdbench.views.sheet import render
@@ -51,6 +52,28 @@ def show_table(
     return lacking
 
 
+def show_tested(
+    number: str, store: Store, preset: str | None, form: str, console: Console, *, published: bool = False
+) -> None:
+    """Print a table as a test server scored its rows, for every study of which it has scored something.
+
+    Raises:
+        UserError: no such table or format, or no scores.
+    """
+    check_format(form)
+    said, sheets = answers(store), list[Sheet]()
+    for name in TABLES.all() if number == ALL else [_name(number)]:
+        table = TABLES.get(name)()
+        found = [sheet for study in studies(store, preset) if (sheet := table.tested(study, said))]
+        sheets += _with_paper(table, found, published)
+    if not sheets:
+        raise UserError(
+            f"No scores of a test server for table {number} are in {store.root}; hand its rows in with "
+            "kdbench glue export ROW and store the answers with kdbench glue import FILE --row ROW"
+        )
+    render(sheets, form, console)
+
+
 def check_format(form: str) -> None:
     """Raises UserError: there is no such format."""
     if form not in FORMATS:
@@ -73,6 +96,10 @@ def _name(number: str) -> str:
 def _sheets(table: Table, every: Iterable[StudyResults], preset: str | None, published: bool) -> list[Sheet]:
     wanted = preset or table.preset
     sheets = table.sheets([study for study in every if wanted in ("", study.preset)])
+    return _with_paper(table, sheets, published)
+
+
+def _with_paper(table: Table, sheets: list[Sheet], published: bool) -> list[Sheet]:
     paper = table.published()
     return [beside(sheet, paper) for sheet in sheets] if published and paper is not None else sheets
 

@@ -17,7 +17,7 @@ from kdbench.predictions import read_predictions
 from kdbench.results import studies
 from kdbench.store import Store
 from kdbench.submission import check, wanted, write
-from kdbench.submissions import server_scores, submissions
+from kdbench.submissions import Scores, answers, submissions
 from kdbench.task import DataLocation
 from tests.analysis.made import Made, spec
 from tests.commands import made_glue
@@ -71,6 +71,10 @@ def call(*arguments: str) -> str:
     done = CliRunner().invoke(app, arguments, catch_exceptions=False, standalone_mode=False)
     assert not done.return_value, done.output
     return done.output
+
+
+def server_scores(store: Store) -> dict[str, Scores]:
+    return {run: answer.scores for run, answer in answers(store).items()}
 
 
 def stored_answers(folder: Path, task: str) -> Mapping[str, list[str]]:
@@ -175,6 +179,21 @@ def test_the_server_scores_come_back_to_their_runs(folder: Path) -> None:
     (folder / "scores.toml").write_text(GOOD.replace("66.4", "70.5"), encoding="utf-8")
     call("glue", "import", "scores.toml", "--row", "finetune", "--seed", "0", "--preset", "tiny")
     assert server_scores(store)[runs["rte"]] == {"test": {"accuracy": 70.5}}
+
+
+def test_table_1_of_the_servers_scores(folder: Path) -> None:
+    assert "No scores of a test server for table 1 are in results" in refusal("table", "1", "--test")
+    call("glue", "export", "finetune", "--out", "out.zip")
+    (folder / "scores.toml").write_text(GOOD, encoding="utf-8")
+    call("glue", "import", "scores.toml", "--row", "finetune")
+    said = [line.split() for line in call("table", "1", "--test", "--published").splitlines()]
+    assert ["Fine-tuning", "66.4", "84.6/83.0", "75.1"] in said  # (66.4 + (84.6 + 83) / 2) / 2
+    assert ["KD"] not in [line[:1] for line in said]
+    assert any(line[:4] == ["Test", "sets,", "in", "per"] for line in said)
+    records = call("table", "1", "--test", "--format", "csv")
+    assert f"mnli,test_mismatched,accuracy,0,83.0,{TODAY},mnli-finetune-s0-" in records
+    assert call("table", "1") != call("table", "1", "--test")
+    assert "No scores of a test server for table 2" in refusal("table", "2", "--test")
 
 
 @pytest.mark.parametrize("kind", REFUSED)
