@@ -85,7 +85,12 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
         raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
 
 
-def _check_device(name: str) -> None:
+def check_device_name(name: str) -> None:
+    """See that it is one, on whatever machine.
+
+    Raises:
+        UserError: it is not.
+    """
     import torch
 
     try:
@@ -94,6 +99,13 @@ def _check_device(name: str) -> None:
         raise UserError(f"--device {name} is not valid; give auto, cpu, cuda or cuda:N.") from None
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {name} is not supported; give auto, cpu, cuda or cuda:N.")
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    check_device_name(name)
+    device = torch.device(name if name != "auto" else "cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"--device {name}: this machine has {torch.cuda.device_count()} GPUs; give --device cpu or auto."

@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from kdbench.errors import UserError
 from kdbench.plan import Cell
@@ -19,6 +19,7 @@ from kdbench.plugins import TASKS
 from kdbench.spec import RunSpec
 from kdbench.store import RunFolder, State, Store
 
+RUN_NAME = r"^\w[\w.-]*$"  # a folder's: nothing that leads elsewhere
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
 
 
@@ -41,7 +42,7 @@ class Sweep(BaseModel):
     models: dict[str, str]  # role (student, teacher) -> fingerprint
     rows: dict[str, Row]
     cells: list[Cell]
-    runs: dict[str, RunSpec]  # those of the cells, and those that they need
+    runs: dict[Annotated[str, StringConstraints(pattern=RUN_NAME)], RunSpec]  # those of the cells, and what they need
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ STYLES = {
     "done": "green",
     "running": "cyan",
     "failed": "red",
+    "lost": "red",
     "interrupted": "yellow",
     "held back": "magenta",
     "queued": "blue",
