@@ -18,6 +18,7 @@ from slurm.options import SlurmOptions
 from slurm.queue import Queue, SlurmError
 
 SOME = 3  # arrays that a preview shows in full
+NOT_NOW = "Requested node configuration is not available"
 
 
 class Slurm(Executor):
@@ -58,6 +59,8 @@ class Slurm(Executor):
                 with submit.outside_of_jobs():
                     queue.call("sbatch", "--test-only", stdin=script)
             except SlurmError as error:
+                if NOT_NOW in str(error):  # also said while nodes are down for a moment; sbatch itself will tell
+                    continue
                 raise UserError(
                     f"The cluster refuses the job ({error}); see [slurm] in kdbench.toml, or --set slurm.KEY=VALUE."
                 ) from None

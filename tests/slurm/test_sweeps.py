@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -87,6 +87,16 @@ class Sweep:
         return self.store.run(run).log.read_text()
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(cluster: Cluster) -> Iterator[None]:
+    """No job of a test that failed is in the way of the next, and all nodes are up."""
+    cluster.start()
+    yield
+    cluster.start()
+    subprocess.run(["scancel", "-n", queue.NAME], check=True)
+    until(lambda: not any(entry.job.is_live for entry in queue.ask().entries.values()), "the queue is empty", 60)
+
+
 @pytest.fixture
 def long_run(cluster: Cluster, tmp_path: Path) -> Sweep:
     sweep = Sweep(tmp_path, *LONG, methods="finetune", tasks="rte")
@@ -119,8 +129,9 @@ def test_the_time_limit_is_no_end(cluster: Cluster, tmp_path: Path) -> None:
     run = sweep.only_run()
     sweep.trains(run)
     cluster.scontrol("update", f"jobid={sweep.job(run)}", "timelimit=1")  # so it signals, for real
+    until(lambda: "stopped, with a checkpoint" in sweep.log(run), "it notices")
+    cluster.scontrol("update", f"jobid={sweep.job(run)}", "timelimit=20")  # else it would do so at every restart
     sweep.ends()
-    assert "stopped, with a checkpoint" in sweep.log(run)
     assert "going on at step" in sweep.log(run)
     assert "goes back into the queue" in kdbench(tmp_path, "logs", run, "--lines", "100")
     sweep.is_as_undisturbed()
