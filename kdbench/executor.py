@@ -49,6 +49,7 @@ class Job:
         standing: `unknown` when the queue no longer has it.
         detail: the queue's own words: why it waits, or how it ended.
         hopeless: it waits for something that will not come by itself.
+        cancelled: somebody took it out of the queue.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Job:
     detail: str = ""
     place: str = ""
     hopeless: bool = False
+    cancelled: bool = False
 
     @property
     def is_live(self) -> bool:

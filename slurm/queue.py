@@ -38,7 +38,7 @@ class Entry:
     @property
     def job(self) -> Job:
         if self.state in ENDED:
-            return Job(self.id, "ended", self.state, self.node)
+            return Job(self.id, "ended", self.state, self.node, cancelled=self.state == "CANCELLED")
         if self.state in RUNNING:
             return Job(self.id, "running", "" if self.state == "RUNNING" else self.state, self.node)
         reason = "" if self.reason in ("None", "Priority", "Resources") else self.reason

@@ -36,6 +36,8 @@ class Standings:
             return "held back"
         if status in ("pending", "interrupted") and job and job.is_live:
             return "queued"
-        if status == "pending" and job and job.standing == "ended" and job.detail != "COMPLETED":
-            return "lost"
-        return printing.word(status)
+        return "lost" if status == "pending" and job and _has_died(job) else printing.word(status)
+
+
+def _has_died(job: Job) -> bool:
+    return job.standing == "ended" and job.detail != "COMPLETED" and not job.cancelled
