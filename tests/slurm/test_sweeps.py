@@ -24,7 +24,7 @@ from tests.slurm.cluster import Cluster
 
 SETS = [*SMALL, *(f"{key}={value}" for key, value in FEW.model_dump().items()), "threads=1", "device=cpu",
         "slurm.memory=900M", "slurm.time=20m"]  # fmt: skip
-LONG = ("epochs=60", "checkpoint_seconds=1")  # some 10 seconds of training
+LONG = ("epochs=50", "checkpoint_seconds=1")  # some 10 seconds of training
 LONGER = ("epochs=300", "checkpoint_seconds=1")  # some 30
 PATIENCE = 240.0  # seconds; the machine may be busy
 
