@@ -10,7 +10,7 @@ run: .venv/.run
 	$(BIN)/kdbench run --methods all --tasks glue
 
 test: .venv/.test
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 lint: .venv/.test
 	$(BIN)/ruff check .

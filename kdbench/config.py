@@ -187,9 +187,9 @@ def parse_sets(pairs: Iterable[str]) -> Layer:
         key, equals, text = pair.partition("=")
         if not (key and equals and text):
             raise UserError(f"--set {pair} is not KEY=VALUE; for example --set student_lr=1e-4,3e-5.")
-        parts = [part.strip() for part in text.split(",")]
-        value: Any = parts if len(parts) > 1 else parts[0]
         section, dot, name = key.strip().partition(".")
+        is_grid = "," in text and not (dot and section in EXECUTORS.all())  # commas of an executor's are its own
+        value: Any = [part.strip() for part in text.split(",")] if is_grid else text.strip()
         if dot:
             inner = layer.setdefault(section, {})
             if not isinstance(inner, dict):

@@ -51,6 +51,7 @@ class Job:
         standing: `unknown` when the queue no longer has it.
         detail: the queue's own words: why it waits, or how it ended.
         hopeless: it waits for something that will not come by itself.
+        cancelled: somebody took it out of the queue.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Job:
     detail: str = ""
     place: str = ""
     hopeless: bool = False
+    cancelled: bool = False
 
     @property
     def is_live(self) -> bool:

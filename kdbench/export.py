@@ -98,7 +98,7 @@ def device(name: str) -> torch.device:
     from kdbench import preflight
     from kdbench.training.setup import choose_device
 
-    preflight.check_device(name)
+    preflight.check_device_name(name)
     return choose_device(name)
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 from collections.abc import Iterable
-from contextlib import suppress
 
 from rich.console import Console
 
@@ -24,7 +23,10 @@ class Local(Executor):
     def check(self, order: Order) -> list[str]:
         from kdbench import preflight
 
-        return preflight.check(order.plan, executions(order))
+        remarks = preflight.check(order.plan, executions(order))
+        if order.runs_per_job > 1:
+            remarks.append(f"runs_per_job={order.runs_per_job} is for queues; here it changes nothing.")
+        return remarks
 
     def carry_out(self, order: Order) -> int:
         from kdbench import pool
@@ -44,17 +46,25 @@ class Local(Executor):
     def cancel(cls, store: Store, runs: Iterable[str]) -> list[str]:
         """Ask the processes of this machine that train them to stop; each writes a checkpoint."""
         said = []
-        for run_id in runs:
-            state = store.run(run_id).state()
-            if state.status != "running" or state.job:
-                continue
-            if state.host != socket.gethostname():
-                said.append(f"{run_id} is trained on {state.host} by process {state.pid}; stop it there.")
-                continue
-            with suppress(ProcessLookupError):
-                os.kill(state.pid, signal.SIGTERM)
-            said.append(f"{run_id}: process {state.pid} was asked to stop, and with it the sweep that it belongs to.")
+        for folder in map(store.run, runs):
+            state = folder.state()
+            owner = folder.lock().owner() if state.status == "running" and not state.job else None
+            if owner is not None:
+                said += [f"{folder.id}: {text}" for text in _stop(*owner)]
         return said
+
+
+def _stop(host: str, process: int) -> list[str]:
+    """Ask a process that trains to stop; nothing to say if it has just ended."""
+    if host != socket.gethostname():
+        return [f"process {process} on {host} trains it; stop it there."]
+    try:
+        os.kill(process, signal.SIGTERM)
+    except ProcessLookupError:
+        return []
+    except PermissionError:
+        return [f"process {process} is another user's."]
+    return [f"process {process} was asked to stop, and with it the sweep that it belongs to."]
 
 
 def executions(order: Order) -> list[Execution]:

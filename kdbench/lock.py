@@ -30,6 +30,7 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._here = FileLock(folder / "lock")
+        self._looked = 0.0
         self._lease = SoftFileLease(folder / "lease", lease_duration=LEASE_SECONDS, thread_local=False)
 
     @contextmanager
@@ -58,14 +59,27 @@ class RunLock:
         except OSError:
             return 0
 
-    def check(self) -> None:
-        """To be called before anything is written.
+    def check(self, *, at_most_every: float = 0.0) -> None:
+        """To be called before anything is written: looks at the lease itself.
+
+        Args:
+            at_most_every: seconds; a look that is no older will do.
 
         Raises:
             Superseded: the lease was lost.
         """
-        if self._lease.compromise is not None:
-            raise Superseded(f"another process took over while this one gave no sign ({self._lease.compromise.reason})")
+        now = time.monotonic()
+        if now - self._looked < at_most_every:
+            return
+        self._looked = now
+        owner = self._lease.owner
+        if owner is None or owner.token != self._lease.token:
+            raise Superseded("another process took over while this one gave no sign")
+
+    def owner(self) -> tuple[str, int] | None:
+        """Host and process that hold the run, as far as can be told."""
+        owner = self._lease.owner if self.is_held() else None
+        return (owner.hostname, owner.pid) if owner and owner.hostname and owner.pid else None
 
     def is_held(self) -> bool:
         """Whether a process seems to be training the run; for people, not to be relied on."""

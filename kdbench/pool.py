@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from filelock import Timeout
+
 from kdbench.plan import Plan
 from kdbench.schedule import Board, Outcome, Schedule
 from kdbench.serial import attempt, stop_flag
@@ -130,7 +132,8 @@ class _Pool:
         self.killed[run_id] = self.killed.get(run_id, 0) + 1
         if self.killed[run_id] > RETRIES:
             why = f"killed: {how}, {self.killed[run_id]} times (signal 9 is often a lack of memory)"
-            self.store.run(run_id).set_state("failed", kind="killed", message=why)
+            with suppress(Timeout), self.store.run(run_id).lock().held():  # else another process has it by now
+                self.store.run(run_id).set_state("failed", kind="killed", message=why)
             self.schedule.tell(run_id, "failed", why)
         else:
             self.schedule.tell(run_id, "again", f"{how}; it goes on in another")

@@ -22,7 +22,7 @@ def check(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         UserError: one sentence about the first thing that cannot work.
     """
     for name in dict.fromkeys(execution.device for execution in executions):
-        check_device(name)
+        _check_device(name)
     short: dict[str, None] = {}
     for spec in plan.runs.values():
         data = workbench.data(spec.task, spec.data)
@@ -85,8 +85,12 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
         raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
 
 
-def check_device(name: str) -> None:
-    """Raises UserError: there is no such device here."""
+def check_device_name(name: str) -> None:
+    """See that it is one, on whatever machine.
+
+    Raises:
+        UserError: it is not.
+    """
     import torch
 
     try:
@@ -95,6 +99,13 @@ def check_device(name: str) -> None:
         raise UserError(f"--device {name} is not valid; give auto, cpu, cuda or cuda:N.") from None
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {name} is not supported; give auto, cpu, cuda or cuda:N.")
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    check_device_name(name)
+    device = torch.device(name if name != "auto" else "cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"--device {name}: this machine has {torch.cuda.device_count()} GPUs; give --device cpu or auto."

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from kdbench.errors import UserError
 from kdbench.plan import Cell
@@ -21,6 +21,7 @@ from kdbench.predictions import Predictions, read_predictions
 from kdbench.spec import RunSpec
 from kdbench.store import RunFolder, State, Store
 
+RUN_NAME = r"^\w[\w.-]*$"  # a folder's: nothing that leads elsewhere
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
 
 
@@ -43,7 +44,7 @@ class Sweep(BaseModel):
     models: dict[str, str]  # role (student, teacher) -> fingerprint
     rows: dict[str, Row]
     cells: list[Cell]
-    runs: dict[str, RunSpec]  # those of the cells, and those that they need
+    runs: dict[Annotated[str, StringConstraints(pattern=RUN_NAME)], RunSpec]  # those of the cells, and what they need
 
 
 @dataclass(frozen=True)

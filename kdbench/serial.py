@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from types import FrameType
 
 from filelock import Timeout
 
-from kdbench.errors import RunFailure, Stopped
+from kdbench.errors import Stopped
 from kdbench.lock import Superseded
 from kdbench.plan import Plan
 from kdbench.progress import Watcher
@@ -45,35 +44,19 @@ def attempt(
     spec: RunSpec, store: Store, execution: Execution, recording: Recording, watcher: Watcher,
     should_stop: Callable[[], bool],
 ) -> tuple[Verdict, *tuple[str, ...]]:  # fmt: skip
-    """Train one run, in smaller pieces if memory is short; returns what `Schedule.tell` is to be told."""
+    """Train one run; returns what `Schedule.tell` is to be told."""
     from kdbench.training.runner import as_failure, execute
 
-    while True:
-        try:
-            execute(spec, store, execution, recording, watcher, should_stop)
-        except Stopped:
-            return ("interrupted",)
-        except (Timeout, Superseded):
-            return ("elsewhere",)
-        except Exception as error:  # also from outside of the run: no room for its lock, say
-            failure = as_failure(error)
-            smaller = _smaller(spec, execution, failure)
-            if smaller is None:
-                return "failed", f"{failure.kind}: {failure.message}"
-            execution = smaller
-            del failure  # the tensors of the try hang in the frames of its traceback
-        else:
-            return ("trained",)
-        gc.collect()
-        watcher.paused(spec.id, f"out of memory; it goes on with {execution.micro_batch} rows in memory at once")
-
-
-def _smaller(spec: RunSpec, execution: Execution, failure: RunFailure) -> Execution | None:
-    """Half the rows in memory at once; the batch that the gradient is of stays what it was."""
-    rows = min(execution.micro_batch or spec.training.batch_size, spec.training.batch_size)
-    if failure.kind != "out-of-memory" or rows < 2:
-        return None
-    return execution.model_copy(update={"micro_batch": rows // 2})
+    try:
+        execute(spec, store, execution, recording, watcher, should_stop)
+    except Stopped:
+        return ("interrupted",)
+    except (Timeout, Superseded):
+        return ("elsewhere",)
+    except Exception as error:  # also from outside of the run: no room for its lock, say
+        failure = as_failure(error)
+        return "failed", f"{failure.kind}: {failure.message}"
+    return ("trained",)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -126,16 +127,31 @@ class RunFolder:
         """Held by the process that trains the run."""
         return RunLock(self.path)
 
-    def forgive(self) -> None:
-        """Forget a failure, so that the run is tried again."""
-        if self.state().status == "failed":
-            self.set_state("pending")
+    def forgive(self) -> State | None:
+        """Forget a failure, so that the run is tried again; returns it."""
+        state = self.state()
+        if state.status != "failed":
+            return None
+        self.set_state("pending", micro_batch=state.micro_batch)
+        return state
+
+    def put_back(self, state: State) -> None:
+        """Undo `forgive`."""
+        write_json(self.path / "state.json", state.model_dump(mode="json"))
 
     def note(self, text: str) -> None:
         """Add a line to the run's log: when, where, what."""
         when = time.strftime("%Y-%m-%d %H:%M:%S%z")
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{when} {socket.gethostname()} {os.getpid()}: {text}\n")
+
+
+def _moment(text: str) -> float:
+    """A stored time as one that can be compared across time zones; 0 for anything else."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z").timestamp()
+    except ValueError:
+        return 0.0
 
 
 class Store:
@@ -199,7 +215,7 @@ class Store:
     def sweeps(self) -> list[dict[str, Any]]:
         """What was asked for, oldest first."""
         files = sorted(self.sweeps_folder.glob("*.json")) if self.sweeps_folder.is_dir() else []
-        return sorted((read_json(file) for file in files), key=lambda sweep: str(sweep["created"]))
+        return sorted((read_json(file) for file in files), key=lambda sweep: _moment(str(sweep["created"])))
 
     def add_sweep(self, sweep_id: str, sweep: dict[str, Any]) -> None:
         """Remember what was asked for; asking again for the same replaces it."""

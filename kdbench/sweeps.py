@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdbench.config import Config, Invocation, Study, owner
 from kdbench.errors import UserError
@@ -20,6 +23,22 @@ from kdbench.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+STOPPED = 130  # the exit code when somebody asked to stop
+
+
+class CarriedOut(BaseModel):
+    """How a sweep was to be carried out: what `retry` does again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    executor: str
+    options: dict[str, Any]
+    execution: dict[str, Any]
+    recording: dict[str, Any]
+    devices: list[str]
+    runs_per_job: int = Field(ge=1)
+    tables: list[str] = ["1"]
 
 
 def order(
@@ -61,15 +80,15 @@ def remember(executor: Executor, order: Order) -> None:
             "rows": {row: {"title": titles[row], "position": method.position} for row, method in rows.items()},
             "cells": [asdict(cell) for cell in plan.cells],
             "runs": {run: spec.model_dump(mode="json") for run, spec in plan.runs.items()},
-            "carried_out": {
-                "executor": executor.name,
-                "options": executor.options.model_dump(mode="json"),
-                "execution": order.execution.model_dump(mode="json"),
-                "recording": order.recording.model_dump(mode="json"),
-                "devices": list(order.devices),
-                "runs_per_job": order.runs_per_job,
-                "tables": list(order.tables),
-            },
+            "carried_out": CarriedOut(
+                executor=executor.name,
+                options=executor.options.model_dump(mode="json"),
+                execution=order.execution.model_dump(mode="json"),
+                recording=order.recording.model_dump(mode="json"),
+                devices=list(order.devices),
+                runs_per_job=order.runs_per_job,
+                tables=list(order.tables),
+            ).model_dump(),
         },
     )
 
@@ -91,26 +110,37 @@ def retry(store: Store, runs: set[str], console: Console) -> int:
     Raises:
         UserError: what a sweep needs is not there any more.
     """
-    worst, left = 0, set(runs)
+    left, todo = set(runs), []
     for record in reversed(store.sweeps()):
         if here := left & set(record["runs"]):
             left -= here
-            executor, order = _again(store, record, here, console)
-            for remark in executor.check(order):
-                console.print(remark, highlight=False)
-            worst = max(worst, executor.carry_out(order))
+            todo.append(_again(store, record, here, console))
+    for executor, order in todo:
+        for remark in executor.check(order):
+            console.print(remark, highlight=False)
+    worst = 0
+    for executor, order in todo:
+        code = executor.carry_out(order)
+        if code == STOPPED:
+            return code
+        worst = max(worst, code)
     return worst
 
 
 def _again(store: Store, record: Mapping[str, Any], runs: Iterable[str], console: Console) -> tuple[Executor, Order]:
     """The executor and the order of a remembered sweep, for some of its runs and what they need."""
-    how = record.get("carried_out")
-    if how is None:
-        raise UserError("The sweep does not say how it was run (an older version); repeat its kdbench run command.")
-    kind = EXECUTORS.get(how["executor"])
+    file = store.sweeps_folder / f"{record.get('id')}.json"
+    try:
+        how = CarriedOut.model_validate(record.get("carried_out"))
+        owner = file.stat().st_uid
+    except (ValidationError, OSError):
+        raise UserError("The sweep does not say how it was run; repeat its kdbench run command.") from None
+    if owner != os.getuid():  # its settings may hold commands, which would run as us
+        raise UserError(f"{file} was written by another user; repeat its kdbench run command yourself.")
+    kind = EXECUTORS.get(how.executor)
     made = Order(
-        _plan(record).only(runs), record["id"], store, Execution.parse(how["execution"], "the stored sweep"),
-        Recording.parse(how["recording"], "the stored sweep"), tuple(how["devices"]), how["runs_per_job"], console,
-        tuple(how.get("tables", ("1",))),
+        _plan(record).only(runs), record["id"], store, Execution.parse(how.execution, "the stored sweep"),
+        Recording.parse(how.recording, "the stored sweep"), tuple(how.devices), how.runs_per_job, console,
+        tuple(how.tables),
     )  # fmt: skip
-    return kind(kind.options_type.parse(how["options"], f"executor '{kind.name}'")), made
+    return kind(kind.options_type.parse(how.options, f"executor '{kind.name}'")), made

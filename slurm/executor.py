@@ -18,6 +18,7 @@ from slurm.options import SlurmOptions
 from slurm.queue import Queue, SlurmError
 
 SOME = 3  # arrays that a preview shows in full
+NOT_NOW = "Requested node configuration is not available"
 
 
 class Slurm(Executor):
@@ -30,19 +31,23 @@ class Slurm(Executor):
     def check(self, order: Order) -> list[str]:
         from kdbench import preflight
 
-        known = queue.ask()
-        if known.problem:
-            raise UserError(
-                f"--executor slurm does not work here: {known.problem}; go to a login node of the cluster, or give "
-                f"--executor local."
-            )
+        self._check_settings(order)
+        known = _reached()
+        remarks = preflight.check(order.plan, [])
+        if order.devices:
+            remarks.append("devices are shared out on this machine only; the jobs of a queue use what they are given.")
+        self._try_out(order, known)
+        return remarks
+
+    def _check_settings(self, order: Order) -> None:
+        """What can be told without the cluster."""
+        from kdbench import preflight
+
+        preflight.check_device_name(order.execution.device)
         if problem := self.options.too_short():
             raise UserError(problem)
         if "%" in str(order.store.root.resolve()):
             raise UserError(f"SLURM takes % in {order.store.root} for a pattern; give another --results DIR.")
-        remarks = preflight.check(order.plan, [])
-        self._try_out(order, known)
-        return remarks
 
     def _try_out(self, order: Order, known: Queue) -> None:
         """Let sbatch look at the request before anything is written."""
@@ -54,6 +59,8 @@ class Slurm(Executor):
                 with submit.outside_of_jobs():
                     queue.call("sbatch", "--test-only", stdin=script)
             except SlurmError as error:
+                if NOT_NOW in str(error):  # also said while nodes are down for a moment; sbatch itself will tell
+                    continue
                 raise UserError(
                     f"The cluster refuses the job ({error}); see [slurm] in kdbench.toml, or --set slurm.KEY=VALUE."
                 ) from None
@@ -84,14 +91,12 @@ class Slurm(Executor):
     def preview(self, order: Order) -> None:
         from slurm import submit
 
-        known = queue.ask()
-        made = self._arrays(order, known)
+        self._check_settings(order)
+        made, folder = self._arrays(order, queue.ask()), str(order.store.root.resolve() / "slurm" / order.sweep)
         order.console.print()
         for place, array in enumerate(made[:SOME]):
-            after = [f"<job of {run}>" for run in sorted(self._pending(order, array, known))]
-            script = submit.text(
-                submit.parameters(self.options, array, order.sweep, after), len(array.tasks), "results/slurm/NAME"
-            )
+            after = [f"<job of {run}>" for run in sorted(self._pending(order, array))]
+            script = submit.text(submit.parameters(self.options, array, order.sweep, after), len(array.tasks), folder)
             lines = [line for line in script.splitlines() if line.startswith("#SBATCH")]
             order.console.print(f"Array {place + 1} of {len(made)}: {self._about(array)}", markup=False)
             order.console.print("\n".join(f"  {line}" for line in lines), markup=False, soft_wrap=True)
@@ -105,13 +110,13 @@ class Slurm(Executor):
         return f"{jobs} for {count(len(array.runs), 'run')}, {first}{f' and {len(more)} more' if more else ''}"
 
     @staticmethod
-    def _pending(order: Order, array: Array, known: Queue) -> set[str]:
+    def _pending(order: Order, array: Array) -> set[str]:
         """The runs that the array must wait for."""
         runs = order.plan.runs
         return {run for run in array.after if not order.store.run(run).is_done(runs[run].snapshots)}
 
     def carry_out(self, order: Order) -> int:
-        known = queue.ask()
+        known = _reached()
         live, made = self._live(order.store, known), self._arrays(order, known)
         jobs = sum(len(array.tasks) for array in made)
         if not made:
@@ -119,7 +124,8 @@ class Slurm(Executor):
             order.console.print(f"Nothing to submit{waiting}. See: kdbench status")
             return 0
         if not self._agreed(order, jobs, made):
-            return 1
+            order.console.print("Not submitted.")
+            return 130
         self._submit(order, made, live)
         order.console.print(
             f"Submitted {count(jobs, 'job')} in {count(len(made), 'array')} for "
@@ -148,12 +154,14 @@ class Slurm(Executor):
 
         ledger, jobs = Ledger(order.store), dict(live)
         for place, array in enumerate(made):
-            for run in array.runs:
-                order.store.run(run).forgive()
+            folders = [order.store.run(run) for run in array.runs]
+            failures = [(folder, state) for folder in folders if (state := folder.forgive())]
             after = {jobs[run] for run in array.after if run in jobs}
             try:
                 record = submit.submit(order, self.options, ledger, array, after)
             except SlurmError as error:
+                for folder, state in failures:
+                    folder.put_back(state)
                 raise UserError(
                     f"The cluster refused array {place + 1} of {len(made)} ({error}); the {place} before it are in the "
                     f"queue, and the same command submits the rest (kdbench cancel takes them out)."
@@ -171,8 +179,10 @@ class Slurm(Executor):
     @classmethod
     def cancel(cls, store: Store, runs: Iterable[str]) -> list[str]:
         """Cancel the jobs of these runs; a job that carries others too ends for all of them."""
-        known = queue.ask()
-        live, wanted = cls._live(store, known), set(runs)
+        ledger, wanted = Ledger(store), set(runs)
+        if not any(True for _ in ledger.records()):
+            return []
+        live = cls._live(store, _reached())
         ids = sorted({job for run, job in live.items() if run in wanted})
         others = sorted(run for run, job in live.items() if job in ids and run not in wanted)
         if not ids:
@@ -180,10 +190,24 @@ class Slurm(Executor):
         try:
             queue.call("scancel", *ids)
         except SlurmError as error:
-            return [f"The jobs could not be cancelled: {error}"]
+            raise UserError(f"The jobs {', '.join(ids)} could not be cancelled ({error}); try again.") from None
         said = f"Cancelled {count(len(ids), 'job')}; what was running has a checkpoint."
         return [said, *(f"{run} was in the same job." for run in others)]
 
     @classmethod
     def logs(cls, store: Store, run_id: str) -> list[Path]:
         return Ledger(store).log(run_id)
+
+
+def _reached() -> Queue:
+    """What the queue says.
+
+    Raises:
+        UserError: nothing.
+    """
+    known = queue.ask()
+    if known.problem:
+        raise UserError(
+            f"The cluster does not answer: {known.problem}; go to one of its login nodes, or give --executor local."
+        )
+    return known

@@ -1,7 +1,8 @@
-"""What was submitted: one folder an array under `slurm/` of the results folder, written before sbatch is called."""
+"""What was submitted: a file and a folder an array in `slurm/` of the results folder, made before sbatch is called."""
 
 from __future__ import annotations
 
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -47,18 +48,21 @@ class Ledger:
 
     def open(self, sweep: str, tasks: tuple[Task, ...]) -> Record:
         record = Record(name=f"{sweep}-{uuid.uuid4().hex[:12]}", sweep=sweep, created=time.time(), tasks=tasks)
-        self._root.mkdir(parents=True, exist_ok=True)
+        if not self._root.exists():
+            self._root.mkdir(parents=True)
+            self._root.chmod(self._root.stat().st_mode | stat.S_ISVTX)  # nobody puts a folder in another's place
         self.folder(record).mkdir(mode=0o700)
         return self.write(record)
 
     def write(self, record: Record) -> Record:
-        write_json(self.folder(record) / "array.json", record.model_dump(mode="json"))
+        """Also for others to read, who share the results folder."""
+        write_json(self._root / f"{record.name}.json", record.model_dump(mode="json"))
         return record
 
     def records(self) -> Iterator[Record]:
         """Oldest first; what is damaged is passed over."""
         found = []
-        for path in self._root.glob("*/array.json"):
+        for path in self._root.glob("*.json"):
             try:
                 found.append(Record.model_validate(read_json(path)))
             except (ValidationError, UserError, OSError):
@@ -68,13 +72,14 @@ class Ledger:
     def jobs(self, queue: Queue) -> dict[str, str]:
         """Run -> id of the job that was last submitted for it.
 
-        A submission that was interrupted before it learnt its id is found by its comment.
+        A submission that was interrupted before it learnt its id is found by its comment; a job with the id but not the
+        comment is another one (of a cluster that was set up anew, say).
         """
         out: dict[str, str] = {}
         for record in self.records():
             job = record.job or queue.by_comment.get(record.name, "")
             if job:
-                out |= record.jobs(job)
+                out |= {run: i for run, i in record.jobs(job).items() if queue.is_of(i, record.name)}
         return out
 
     def log(self, run_id: str) -> list[Path]:

@@ -14,8 +14,16 @@ CLOCK = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")  # M:S, H:M:S, D-H
 UNITS = {"": 1, "m": 1, "h": 60, "d": 1440}
 START_SECONDS = 60  # for Python, torch, and the signal that SLURM may send up to a minute early
 
-Text = Annotated[str, BeforeValidator(lambda v: ",".join(v) if isinstance(v, list) else str(v))]
+Text = Annotated[str, BeforeValidator(lambda v: ",".join(map(str, v)) if isinstance(v, list) else str(v))]
 Lines = Annotated[list[str], BeforeValidator(lambda v: v.splitlines() if isinstance(v, str) else v)]
+
+
+OURS = {  # parameters of sbatch that are set here -> the setting that they have, if any
+    "account": "account", "constraint": "constraint", "cpus-per-task": "cpus", "gpus-per-node": "gpus", "mem": "memory",
+    "partition": "partition", "qos": "qos", "signal": "checkpoint_before", "time": "time", "array": "", "comment": "",
+    "dependency": "", "error": "", "job-name": "", "no-requeue": "", "nodes": "", "ntasks": "", "ntasks-per-node": "",
+    "open-mode": "", "output": "", "requeue": "", "wrap": "",
+}  # fmt: skip
 
 
 class SlurmOptions(Options):
@@ -40,6 +48,16 @@ class SlurmOptions(Options):
     @classmethod
     def _readable(cls, value: str) -> str:
         minutes(value)
+        return value
+
+    @field_validator("extra")
+    @classmethod
+    def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key in value:
+            name = key.replace("_", "-")
+            if name in OURS:
+                instead = f"use slurm.{OURS[name]}" if OURS[name] else "kdbench needs it for itself"
+                raise ValueError(f"should not hold '{key}': {instead}")
         return value
 
     def too_short(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 
 from kdbench.executor import Job
 
+NAME = "kdbench"  # of every job
 FORMAT = "%i|%T|%r|%N|%k"
 ENDED = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
@@ -18,8 +18,9 @@ ENDED = {
 RUNNING = {"RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"}
 GIVEN_UP = {"CANCELLED", "FAILED", "OUT_OF_MEMORY", "DEADLINE"}  # somebody's wish, or it would happen again
 HOPELESS = {
-    "BadConstraints", "DependencyNeverSatisfied", "JobHeldAdmin", "JobHeldUser", "PartitionNodeLimit",
-    "PartitionTimeLimit", "launch_failed_requeued_held", "launch failed requeued held",
+    "BadConstraints", "DependencyNeverSatisfied", "InvalidAccount", "InvalidQOS", "JobHeldAdmin", "JobHeldUser",
+    "JobHoldMaxRequeue", "PartitionNodeLimit", "PartitionTimeLimit", "launch_failed_requeued_held",
+    "launch failed requeued held",
 }  # fmt: skip
 PATIENCE = 30  # seconds that a command of SLURM may take
 
@@ -32,11 +33,12 @@ class Entry:
     state: str
     reason: str
     node: str
+    comment: str = ""
 
     @property
     def job(self) -> Job:
         if self.state in ENDED:
-            return Job(self.id, "ended", self.state, self.node)
+            return Job(self.id, "ended", self.state, self.node, cancelled=self.state == "CANCELLED")
         if self.state in RUNNING:
             return Job(self.id, "running", "" if self.state == "RUNNING" else self.state, self.node)
         reason = "" if self.reason in ("None", "Priority", "Resources") else self.reason
@@ -45,11 +47,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Queue:
-    """The user's jobs by id, those of the last minutes included. `problem` says why they could not be asked for."""
+    """Jobs of kdbench by id, those of the last minutes included. `problem` says why they could not be asked for."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     by_comment: dict[str, str] = field(default_factory=dict)  # -> id of the job or array
     problem: str = ""
+
+    def is_of(self, job_id: str, comment: str) -> bool:
+        """Whether a job is, or can have been, the one that was submitted with this comment."""
+        entry = self.entries.get(job_id)
+        return entry is None or entry.comment == comment
 
     def job(self, job_id: str) -> Job:
         entry = self.entries.get(job_id)
@@ -57,11 +64,11 @@ class Queue:
 
 
 def ask() -> Queue:
-    """All jobs of this user."""
+    """All jobs of kdbench that one may see, other people's too."""
     if not shutil.which("squeue"):
         return Queue(problem="this machine has no squeue")
     try:
-        text = call("squeue", "-h", "-a", "-r", "-t", "all", "-u", getpass.getuser(), "-o", FORMAT)
+        text = call("squeue", "-h", "-a", "-r", "-t", "all", "-n", NAME, "-o", FORMAT)
     except SlurmError as error:
         return Queue(problem=str(error))
     return read(text)
@@ -74,7 +81,7 @@ def read(text: str) -> Queue:
         parts = line.split("|", 4)
         if len(parts) == 5:
             job, state, reason, node, comment = parts
-            queue.entries[job] = Entry(job, state, reason, node)
+            queue.entries[job] = Entry(job, state, reason, node, comment)
             queue.by_comment[comment] = job.partition("_")[0]
     return queue
 

@@ -20,9 +20,9 @@ from slurm import worker
 from slurm.arrays import Array
 from slurm.ledger import Ledger, Record
 from slurm.options import SlurmOptions, minutes
-from slurm.queue import SlurmError
+from slurm.queue import NAME, SlurmError
 
-KEPT = ("SLURM_CONF",)  # says which cluster; the rest of SLURM's variables describe the job that we may be in
+KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_")  # the user's; SLURM's other variables describe the job we may be in
 
 
 def parameters(options: SlurmOptions, array: Array, name: str, after: Iterable[str]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def parameters(options: SlurmOptions, array: Array, name: str, after: Iterable[s
     """
     before = sorted(after)
     return {
-        "job_name": "kdbench",
+        "job_name": NAME,
         "comment": name,
         "partition": options.partition or None,
         "account": options.account or None,
@@ -95,7 +95,7 @@ def python(options: SlurmOptions) -> str:
 @contextmanager
 def outside_of_jobs() -> Iterator[None]:
     """Hide the variables of the job that we may be in, which would be taken for the new one's."""
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    kept = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
     with submitit.helpers.clean_env():
         os.environ.update(kept)
         yield

@@ -29,6 +29,7 @@ from slurm.ledger import Ledger
 LIMIT = signal.SIGUSR2  # SLURM sends it some time before the limit of a job
 RESTARTS = 3  # without a step being made in between
 END_SECONDS = 60  # in which SLURM ends a job that it has put back into the queue
+ASK_SECONDS = 10
 
 Call = tuple[str, str, list[str], dict[str, Any], dict[str, Any]]
 
@@ -57,12 +58,12 @@ def train(root: str, sweep: str, runs: list[str], execution: dict[str, Any], rec
     store = Store(Path(root))
     plan = sweeps.stored_plan(store, sweep).only(runs)
     console = Console(width=200, highlight=False)
-    with listening() as heard, Lines(len(plan.runs), console) as board:
+    with listening() as heard, _Counting(len(plan.runs), console) as board:
         settled = given_up(plan, store, runs, queue.ask())
         settings = _settings(execution), Recording.model_validate(recording)
         outcome = run_all(plan, store, *settings, board, lambda: bool(heard), settled)
         if outcome.stopped:
-            _leave(job, heard, store, runs)
+            _leave(job, heard, board.steps)
     report(outcome, console)
     return _summary(outcome, runs)
 
@@ -124,28 +125,40 @@ def listening() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _leave(job: str, heard: list[int], store: Store, runs: list[str]) -> None:
-    """After a checkpoint: back into the queue if the time was up; else SLURM knows what it wants with the job."""
-    if LIMIT in heard and signal.SIGTERM not in heard and _is_worth_it(store, runs):
+def _leave(job: str, heard: list[int], steps: int) -> None:
+    """After a checkpoint: back into the queue if the time was up; else SLURM knows what it wants with the job.
+
+    Args:
+        steps: how many this process has made; a job that gets nowhere is not begun for ever.
+    """
+    again = steps > 0 or int(os.environ.get("SLURM_RESTART_COUNT", 0)) < RESTARTS
+    if LIMIT in heard and signal.SIGTERM not in heard and again:
         print(f"The time is nearly up: all is checkpointed, job {job} goes back into the queue.", flush=True)
-        try:
-            queue.call("scontrol", "requeue", job)
-            _wait(lambda: signal.SIGTERM in heard, END_SECONDS)
-        except queue.SlurmError as error:
-            print(f"It could not be put back ({error}); the same command goes on.", flush=True)
+        _requeue(job, lambda: signal.SIGTERM in heard)
     else:
         print("Stopped with a checkpoint; nothing is lost.", flush=True)
     raise SystemExit(1)  # no result: Submitit writes none, and the queue does not call the job COMPLETED
 
 
-def _is_worth_it(store: Store, runs: list[str]) -> bool:
-    """Not when the job was begun again and again and never got as far as a step."""
-    states = [store.run(run).state() for run in runs]
-    moved = any(state.status == "done" or state.step > state.first_step for state in states)
-    return moved or int(os.environ.get("SLURM_RESTART_COUNT", 0)) < RESTARTS
+class _Counting(Lines):
+    """Lines for the job's log, and how many steps there were."""
+
+    steps = 0
+
+    def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
+        super().stepped(run_id, step, loss, score)
+        self.steps += 1
 
 
-def _wait(over: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not over() and time.monotonic() < end:
-        time.sleep(0.1)
+def _requeue(job: str, is_ending: Callable[[], bool]) -> None:
+    """Ask for it until SLURM ends this process; the controller may be away for a moment."""
+    end = time.monotonic() + END_SECONDS
+    while not is_ending() and time.monotonic() < end:
+        try:
+            queue.call("scontrol", "requeue", job)
+        except queue.SlurmError as error:
+            print(f"It could not be put back yet ({error}).", flush=True)
+        for _ in range(ASK_SECONDS * 10):
+            if is_ending():
+                return
+            time.sleep(0.1)

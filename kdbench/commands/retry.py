@@ -18,12 +18,14 @@ def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
     from kdbench.results import studies
     from kdbench.views import printing
     from kdbench.views.run import find, with_children
+    from kdbench.views.standing import Standings
 
     store, console = printing.open_store(results), printing.make_console()
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
     missing = {run_id for run_id, run in asked.items() if run.state.status not in ("done", "running")}
     if failed:
-        broken = [run_id for run_id in missing if asked[run_id].state.status == "failed"]
+        standings = Standings(store)
+        broken = [run_id for run_id in missing if standings.word(None, asked[run_id]) in ("failed", "lost")]
         missing &= set(with_children(broken, asked))
     if runs:
         missing &= {find(store, text).id for text in runs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 import traceback
@@ -30,6 +31,7 @@ from kdbench.training.setup import Setup, choose_device, numerics, prepare
 
 LOG_POINTS = 200  # rows of training loss in a series
 STATE_SECONDS = 2.0
+CHECK_SECONDS = 0.5  # between two looks at the lease, beside those before something is written
 
 
 def execute(
@@ -38,29 +40,54 @@ def execute(
 ) -> None:  # fmt: skip
     """Train one run to its end, going on from its checkpoint if it has one. Every executor calls this.
 
+    A failure is left in the run's folder.
+
     Raises:
-        RunFailure: the run cannot go on; its folder says why.
+        RunFailure: the run cannot go on.
         Stopped: `should_stop` said so; the run is checkpointed.
         Timeout: another process holds the run.
         Superseded: another process has taken it over.
     """
     folder = store.run(spec.id)
-    device = choose_device(execution.device)
-    with folder.lock().held(should_stop) as lock, numerics(spec, device, execution.threads):
-        spec = spec.model_copy(update={"snapshots": folder.snapshots_with(spec.snapshots)})
-        if folder.is_done(spec.snapshots):  # somebody else was quicker
-            return
+    with folder.lock().held(should_stop) as lock:
         try:
-            execution = _as_before(folder, execution)
-            folder.begin(spec, {**environment(str(device)), "micro_batch": execution.micro_batch})
-            _Run(folder, lock, store, spec, execution, recording, watcher or Silent(), should_stop).train()
-        except (Stopped, Superseded) as end:
-            folder.note(str(end) or "stopped, with a checkpoint")
+            _train(spec, store, execution, recording, watcher or Silent(), should_stop, lock)
+        except (Stopped, Superseded):
             raise
         except Exception as error:
             raise _failed(folder, error) from error
-        finally:
-            checkpoint.free(device)
+
+
+def _train(
+    spec: RunSpec, store: Store, execution: Execution, recording: Recording, watcher: Watcher,
+    should_stop: Callable[[], bool], lock: RunLock,
+) -> None:  # fmt: skip
+    """The part of `execute` for who holds the run; with less in memory at once, as often as need be."""
+    folder, device = store.run(spec.id), choose_device(execution.device)
+    with numerics(spec, device, execution.threads):
+        spec = spec.model_copy(update={"snapshots": folder.snapshots_with(spec.snapshots)})
+        if folder.is_done(spec.snapshots):  # somebody else was quicker
+            return
+        folder.begin(spec, environment(str(device)))
+        execution = _as_before(folder, execution)
+        while True:
+            try:
+                _Run(folder, lock, store, spec, execution, recording, watcher, should_stop).train()
+                return
+            except (Stopped, Superseded) as end:
+                folder.note(str(end) or "stopped, with a checkpoint")
+                raise
+            except Exception as error:
+                smaller = _smaller(spec, execution, error)
+                if smaller is None:
+                    raise as_failure(error) from error
+                execution = smaller
+            finally:
+                checkpoint.free(device)
+            gc.collect()  # the tensors of the try hung in the frames of its traceback
+            why = f"out of memory; it goes on with {execution.micro_batch} rows in memory at once"
+            folder.note(why)
+            watcher.paused(spec.id, why)
 
 
 def _as_before(folder: RunFolder, execution: Execution) -> Execution:
@@ -69,6 +96,14 @@ def _as_before(folder: RunFolder, execution: Execution) -> Execution:
     if before and (not execution.micro_batch or before < execution.micro_batch):
         return execution.model_copy(update={"micro_batch": before})
     return execution
+
+
+def _smaller(spec: RunSpec, execution: Execution, error: Exception) -> Execution | None:
+    """Half the rows in memory at once; the batch that the gradient is of stays what it was."""
+    rows = min(execution.micro_batch or spec.training.batch_size, spec.training.batch_size)
+    if as_failure(error).kind != "out-of-memory" or rows < 2:
+        return None
+    return execution.model_copy(update={"micro_batch": rows // 2})
 
 
 def _failed(folder: RunFolder, error: Exception) -> RunFailure:
@@ -130,6 +165,7 @@ class _Run:
             self.evaluator(0)
             self._snapshots(0)
         while self.progress.step < total:
+            self.lock.check(at_most_every=CHECK_SECONDS)
             self._one_step(self.progress.step)
             if self.should_stop():
                 self._stop()
@@ -178,7 +214,9 @@ class _Run:
         self.pending.clear()
 
     def _evaluate(self, step: int) -> None:
+        self.lock.check()
         score = self.evaluator(step)
+        self.lock.check()
         self.score = 100 * score
         self.folder.note(f"step {step} of {self.setup.total_steps}: loss {self.loss:.4f}, selection {self.score:.2f}")
         if self.progress.best_score is None or score > self.progress.best_score:
@@ -217,6 +255,7 @@ class _Run:
                 self._save_model(self.folder.snapshot(share))
 
     def _save_model(self, path: Path) -> None:
+        self.lock.check()
         models.quiet()
         with replacing(path) as temporary:
             self.lab.learners["student"].module.save_pretrained(temporary)  # type: ignore[operator]

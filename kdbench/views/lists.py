@@ -79,7 +79,9 @@ def executors(console: Console) -> None:
             grid.add_row(Text(f"  {name}.{key}"), Text.assemble(str(field.description), (default, "dim")))
     printing.print_table(console, grid, wrap=True)
     _broken(EXECUTORS.broken, "executor", console)
-    printing.line(console, "Use one: kdbench run --executor NAME --set NAME.KEY=VALUE, or a table in kdbench.toml", "dim")
+    printing.line(
+        console, "Use one: kdbench run --executor NAME --set NAME.KEY=VALUE, or a table in kdbench.toml", "dim"
+    )
 
 
 def _table(*names: str) -> Table:

@@ -25,6 +25,7 @@ STYLES = {
     "done": "green",
     "running": "cyan",
     "failed": "red",
+    "lost": "red",
     "interrupted": "yellow",
     "held back": "magenta",
     "queued": "blue",

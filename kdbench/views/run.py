@@ -16,7 +16,8 @@ from kdbench.results import Run, StudyResults, Sweep, studies, sweeps, task_titl
 from kdbench.spec import RunSpec
 from kdbench.store import Store
 from kdbench.views import printing
-from kdbench.views.status import progress, standing
+from kdbench.views.standing import Standings
+from kdbench.views.status import progress
 
 TAIL = 15  # lines of error.txt
 
@@ -58,21 +59,22 @@ def show(run: Run, store: Store, console: Console) -> None:
     """Print what the run is, how it stands, what it gave, and how to make it again."""
     found = studies(store)
     study = next((s for s in reversed(found) if run.id in s.runs), None)
-    _head(run, study, console)
+    standings = Standings(store)
+    _head(run, study, standings, console)
     if run.result is not None:
         console.print()
         printing.print_table(console, _scores(run.result))
     for title, values in _groups(run.spec, run.result).items():
         _group(title, values, console)
-    _group("Needs and is needed", _relations(run, found), console)
+    _group("Needs and is needed", _relations(run, found, standings), console)
     _group("Cost and machine", _machine(run), console)
     _group("Files", _files(run), console)
     _again(run, sweeps(store), console)
 
 
-def _head(run: Run, study: StudyResults | None, console: Console) -> None:
+def _head(run: Run, study: StudyResults | None, standings: Standings, console: Console) -> None:
     spec, state = run.spec, run.state
-    stands = standing(study, run) if study else printing.word(state.status)
+    stands = standings.word(study, run)
     printing.line(console, Text.assemble((run.id, "bold"), "  ", (stands, printing.STYLES.get(stands, ""))))
     printing.line(console, f"{spec.method} on {task_title(spec.task)}, seed {spec.seed}")
     blocker = study.blocker(run) if study else None
@@ -150,12 +152,12 @@ def _group(title: str, values: Mapping[str, Any], console: Console) -> None:
         printing.line(console, f"  {key:<{space}}{printing.value(item)}")
 
 
-def _relations(run: Run, found: list[StudyResults]) -> dict[str, str]:
+def _relations(run: Run, found: list[StudyResults], standings: Standings) -> dict[str, str]:
     """Parents by role, and children."""
     known = {run_id: (study, other) for study in found for run_id, other in study.runs.items()}
     out = {}
     for role, parent in run.spec.needs.items():
-        stands = f"  {standing(*known[parent])}" if parent in known else ""
+        stands = f"  {standings.word(*known[parent])}" if parent in known else ""
         out[f"needs, as {role}"] = f"{parent}{stands}"
     children = [run_id for run_id, (_, other) in known.items() if run.id in other.spec.needs.values()]
     if children:
@@ -179,6 +181,7 @@ def _machine(run: Run) -> dict[str, Any]:
     return {
         "training": spent,
         "host": run.state.host or None,
+        "job": run.state.job or None,
         "device": f"{there.get('device')}  {there.get('gpu') or there.get('cpu')}",
         "cores, threads": f"{there.get('cores')}, {there.get('threads')}",
         "kdbench": f"{there.get('kdbench')}{commit}",

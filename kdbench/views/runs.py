@@ -13,9 +13,8 @@ from kdbench.errors import UserError, unknown
 from kdbench.results import Run, StudyResults, studies
 from kdbench.store import Store
 from kdbench.views import printing
-from kdbench.views.status import standing
+from kdbench.views.standing import STATES, Standings
 
-STATES = ("done", "running", "failed", "interrupted", "waiting", "held back")
 Listed = tuple[Run, str, set[str]]  # the run, how it stands, its method and rows
 
 
@@ -28,7 +27,7 @@ def show(store: Store, filters: Mapping[str, str | None], console: Console) -> N
     Raises:
         UserError: there are no runs at all, or a filter that no run could pass.
     """
-    found = _all(studies(store))
+    found = _all(studies(store), Standings(store))
     if not found:
         raise UserError(f"There are no runs in {store.root}; give another folder with --results DIR.")
     method, task, status = (filters.get(key) for key in ("method", "task", "status"))
@@ -52,7 +51,7 @@ def _check(what: str, name: str | None, valid: set[str] | tuple[str, ...]) -> No
         raise unknown(what, name, valid)
 
 
-def _all(found: list[StudyResults]) -> dict[str, Listed]:
+def _all(found: list[StudyResults], standings: Standings) -> dict[str, Listed]:
     out: dict[str, Listed] = {}
     for study in found:
         rows: dict[str, set[str]] = {}
@@ -60,7 +59,7 @@ def _all(found: list[StudyResults]) -> dict[str, Listed]:
             rows.setdefault(cell.run.id, set()).add(cell.cell.row)
         for run_id, run in study.runs.items():
             names = {run.spec.method} | rows.get(run_id, set()) | (out[run_id][2] if run_id in out else set())
-            out[run_id] = (run, standing(study, run), names)
+            out[run_id] = (run, standings.word(study, run), names)
     return out
 
 

@@ -13,15 +13,13 @@ from rich.text import Text
 
 from kdbench.errors import UserError
 from kdbench.executor import Job
-from kdbench.plugins import EXECUTORS
 from kdbench.results import Run, StudyResults, studies, task_title
 from kdbench.store import State, Store
 from kdbench.views import printing
+from kdbench.views.standing import LISTED, STATES, Standings
 
 MAX_LISTED = 12  # runs of one kind that are listed one by one
 MAX_MESSAGE = 200  # characters; kdbench show has it all
-LISTED = ("running", "failed", "interrupted")  # one by one
-ORDER = (*LISTED, "held back", "queued", "waiting")
 Jobs = Mapping[str, Job]  # by run
 
 
@@ -37,29 +35,28 @@ def show(store: Store, console: Console) -> bool:
             f"Nothing was run in {store.root} yet; give another folder with --results DIR, "
             f"or start with: kdbench run --methods all --tasks glue"
         )
-    jobs: dict[str, Job] = {}
-    for executor in EXECUTORS.all().values():
-        known, problem = executor.jobs(store)
-        jobs |= known
-        if problem:
-            printing.line(console, f"The queue of {executor.title} could not be asked: {problem}", "yellow")
+    standings = Standings(store)
+    for place, problem in standings.problems.items():
+        printing.line(console, f"The queue of {place} could not be asked: {problem}", "yellow")
     for i, study in enumerate(found):
         if i:
             console.print()
-        _study(study, jobs, console)
+        _study(study, standings, console)
     runs = {run_id: run for study in found for run_id, run in study.runs.items()}
-    return any(run.state.status == "running" or (r in jobs and jobs[r].is_live) for r, run in runs.items())
+    unsettled = any(standings.word(None, run) in ("running", "queued") for run in runs.values())
+    return unsettled or bool(standings.problems)
 
 
-def _study(study: StudyResults, jobs: Jobs, console: Console) -> None:
-    words = {run_id: standing(study, run, jobs.get(run_id)) for run_id, run in study.runs.items()}
+def _study(study: StudyResults, standings: Standings, console: Console) -> None:
+    jobs = standings.jobs
+    words = {run_id: standings.word(study, run) for run_id, run in study.runs.items()}
     setup = study.study
     printing.line(console, f"Preset {study.preset}: {setup['teacher']} teaches {setup['student']}", "bold")
     data = setup["glue_dir"] or setup["source"]
     printing.note(console, f"data {data}, feedback {setup['feedback']}, selection {setup['selection']}{_drawn(study)}")
     printing.print_table(console, _matrix(study, words))
     counts = Counter(words.values())
-    parts = [f"{counts[w]} {w}" for w in ORDER if counts[w]]
+    parts = [f"{counts[w]} {w}" for w in STATES[1:] if counts[w]]
     printing.line(
         console, f"{counts['done']} of {printing.count(len(words), 'run')} done" + "".join(f", {p}" for p in parts)
     )
@@ -73,19 +70,6 @@ def _drawn(study: StudyResults) -> str:
     """How the rows were drawn, where that is not the default."""
     keys = [key for key in ("train_rows", "split_seed") if study.study[key]]
     return "".join(f", {key}={study.study[key]}" for key in keys)
-
-
-def standing(study: StudyResults, run: Run, job: Job | None = None) -> str:
-    """One or two words for how a run stands.
-
-    Args:
-        job: the newest job of a queue that carries it.
-    """
-    if study.blocker(run):
-        return "held back"
-    if run.state.status in ("pending", "interrupted") and job and job.is_live:
-        return "queued"
-    return printing.word(run.state.status)
 
 
 def _matrix(study: StudyResults, words: dict[str, str]) -> Table:
@@ -124,7 +108,7 @@ def _cell(runs: Iterable[str], words: dict[str, str]) -> Text:
     if list(counts) == ["waiting"]:
         return Text(f"0/{total} waiting", style="dim")
     parts = [Text(f"{counts['done']}/{total} done", style="green" if counts["done"] == total else "")]
-    parts += [Text(f"{counts[w]} {w}", style=printing.STYLES.get(w, "dim")) for w in ORDER if counts[w]]
+    parts += [Text(f"{counts[w]} {w}", style=printing.STYLES.get(w, "dim")) for w in STATES[1:] if counts[w]]
     return Text("\n").join(parts)
 
 
@@ -147,7 +131,7 @@ def _list(console: Console, kind: str, runs: list[Run], jobs: Jobs) -> None:
         return
     console.print()
     printing.line(console, kind.capitalize(), printing.STYLES[kind])
-    about = {"running": progress, "failed": _failure, "interrupted": _interruption}[kind]
+    about = {"running": progress, "failed": _failure, "lost": _loss, "interrupted": _interruption}[kind]
     for run in runs[:MAX_LISTED]:
         job = jobs.get(run.id)
         ended = f"; its job {job.id} ended {job.detail}" if job and job.standing == "ended" else ""
@@ -184,6 +168,10 @@ def _failure(state: State) -> str:
     message = " ".join(state.message.split()) or "no reason given"
     message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}..."
     return f"{state.kind}: {message}" if state.kind else message
+
+
+def _loss(state: State) -> str:
+    return "it was not begun (kdbench logs shows what the job printed)"
 
 
 def _interruption(state: State) -> str:

@@ -9,7 +9,7 @@ from tests.chaos.storm import storm
 
 
 def test_whatever_happens_the_results_are_those_of_an_undisturbed_sweep(tmp_path: Path) -> None:
-    wanted = Counter(kills=6, cut_checkpoints=1, damaged_series=1, full_disks=1, clock_jumps=2)
-    counts = storm(tmp_path / "storm", "kd,rco,lgtm", "rte", wanted, seed=1)
-    assert counts["kills"] >= 6
-    assert counts["results compared"] >= 4
+    wanted = Counter(kills=4, cut_checkpoints=1, damaged_series=1, full_disks=1, clock_jumps=2)
+    counts = storm(tmp_path / "storm", "kd,lgtm", "rte", wanted, seed=1)
+    assert counts["kills"] >= 4
+    assert counts["results compared"] >= 3

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import RunFailure
-from kdbench.serial import _smaller
 from kdbench.settings import Execution
 from kdbench.store import Store
 from kdbench.training.checkpoint import read
+from kdbench.training.runner import _smaller
 from tests.kdbench.bench import plan, the_run, train
 from tests.kdbench.short_of_memory import hungry
 
@@ -38,7 +38,7 @@ def test_a_run_that_is_short_of_memory_goes_on_in_pieces(tmp_path: Path) -> None
     run, whole, pieces = the_run(made).id, Store(tmp_path / "whole"), Store(tmp_path / str(megabytes) / "short")
     train(made, whole)
     assert pieces.run(run).state().micro_batch in (16, 32, 64, 128)
-    assert "failed, out-of-memory" in pieces.run(run).log.read_text()
+    assert "out of memory; it goes on with 128 rows" in pieces.run(run).log.read_text()
     same, found = (read(store.run(run).predictions)[0] for store in (whole, pieces))
     for key, values in same.items():
         assert found[key].float().sub(values.float()).abs().max() < 1e-4

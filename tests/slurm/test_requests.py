@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdbench.config import assemble, parse_sets
 from kdbench.errors import UserError
-from kdbench.plan import Plan
+from kdbench.plan import Plan, make
 from kdbench.store import Store
 from slurm import submit
 from slurm.arrays import Array, arrays
@@ -69,11 +70,64 @@ def test_bad_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     start = ("run", "--methods", "finetune", "--tasks", "rte", "--executor")
     assert "Did you mean 'slurm'?" in refusal(*start, "slrum")
-    assert "this machine has no squeue; go to a login node" in refusal(*start, "slurm")
+    assert "this machine has no squeue; go to one of its login nodes" in refusal(*start, "slurm")
+    assert "--device foo is not valid" in refusal(*start, "slurm", "--device", "foo")
     assert "should be a time such as 4:00:00" in refusal(*start, "slurm", "--set", "slurm.time=soon")
     assert "Did you mean 'partition'?" in refusal(*start, "slurm", "--set", "slurm.partitoin=gpu")
     assert "runs_per_job='0' is not valid" in refusal(*start, "slurm", "--runs-per-job", "0")
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [("extra = {dependency = '5'}", "kdbench needs it for itself"), ("extra = {time = '5'}", "use slurm.time"),
+     ("extra = {job_name = 'x'}", "kdbench needs it for itself"), ("runs_per_job = 3", "key of executor 'slurm'"),
+     ("gpus = -1", "gpus=-1 is not valid")],
+)  # fmt: skip
+def test_settings_that_cannot_be(settings: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kdbench.toml").write_text(f"[slurm]\n{settings}\n")
+    assert sentence in refusal("run", "--methods", "finetune", "--tasks", "rte", "--executor", "slurm", "--dry-run")
+
+
+def test_commas_of_a_setting_are_its_own(tmp_path: Path) -> None:
+    layer = parse_sets(["slurm.partition=gpu,long", "slurm.setup=export A=1,2", "student_lr=1,2"])
+    options = assemble(layer, tmp_path).section("slurm", SlurmOptions)
+    assert options.partition == "gpu,long"
+    assert options.setup == ["export A=1,2"]
+    assert SlurmOptions.parse({"partition": [1, 2]}, "").partition == "1,2"
+
+
+def test_a_job_with_our_id_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    ledger = Ledger(Store(tmp_path))
+    record = ledger.open("sweep", (("a",),))
+    ledger.write(record.model_copy(update={"job": "56"}))
+    assert ledger.jobs(read(f"56|RUNNING|None|n1|{record.name}\n")) == {"a": "56"}
+    assert ledger.jobs(read("56|RUNNING|None|n1|somebody-else\n")) == {}
+
+
+def test_cancel_says_when_the_queue_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from slurm.executor import Slurm
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Slurm.cancel(Store(tmp_path), ["a"]) == []  # nothing was ever submitted
+    Ledger(Store(tmp_path)).open("sweep", (("a",),))
+    with pytest.raises(UserError, match="The cluster does not answer: this machine has no squeue"):
+        Slurm.cancel(Store(tmp_path), ["a"])
+
+
+def test_settings_of_somebody_elses_sweep_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    from kdbench import sweeps
+
+    config = assemble({"methods": "finetune", "tasks": "rte"}, tmp_path)
+    made = make(config)
+    store = Store(tmp_path / "r")
+    sweeps.remember(*sweeps.order(config, made, store, Console()))
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(UserError, match="was written by another user"):
+        sweeps.retry(store, set(made.runs), Console())
 
 
 def test_a_limit_must_leave_time_to_train() -> None:
@@ -153,24 +207,6 @@ def test_variables_of_the_job_that_we_are_in_do_not_leak(monkeypatch: pytest.Mon
 
 
 def test_a_percent_sign_in_the_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from slurm import queue
-
-    monkeypatch.setattr(queue, "ask", Queue)
-    with pytest.raises(UserError, match="takes % in"):
-        _check(tmp_path / "100%j")
-
-
-def _check(folder: Path) -> None:
-    from dataclasses import replace
-
-    from rich.console import Console
-
-    from kdbench.config import assemble
-    from kdbench.plan import make
-    from kdbench.sweeps import order
-    from slurm.executor import Slurm
-
-    config = assemble({"methods": "finetune", "tasks": "rte", "executor": "slurm"}, folder)
-    executor, made = order(config, make(config), Store(folder, create=False), Console())
-    assert isinstance(executor, Slurm)
-    executor.check(replace(made, devices=()))
+    monkeypatch.chdir(tmp_path)
+    args = ("run", "--methods", "finetune", "--tasks", "rte", "--executor", "slurm", "--results", "100%j", "--dry-run")
+    assert "takes % in 100%j for a pattern" in refusal(*args)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,8 @@ from tests.slurm.cluster import Cluster
 
 SETS = [*SMALL, *(f"{key}={value}" for key, value in FEW.model_dump().items()), "threads=1", "device=cpu",
         "slurm.memory=900M", "slurm.time=20m"]  # fmt: skip
-LONG = ("epochs=60", "checkpoint_seconds=1")  # some 10 seconds of training
+LONG = ("epochs=50", "checkpoint_seconds=1")  # some 10 seconds of training
+LONGER = ("epochs=300", "checkpoint_seconds=1")  # some 30
 PATIENCE = 240.0  # seconds; the machine may be busy
 
 
@@ -86,6 +87,16 @@ class Sweep:
         return self.store.run(run).log.read_text()
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(cluster: Cluster) -> Iterator[None]:
+    """No job of a test that failed is in the way of the next, and all nodes are up."""
+    cluster.start()
+    yield
+    cluster.start()
+    subprocess.run(["scancel", "-n", queue.NAME], check=True)
+    until(lambda: not any(entry.job.is_live for entry in queue.ask().entries.values()), "the queue is empty", 60)
+
+
 @pytest.fixture
 def long_run(cluster: Cluster, tmp_path: Path) -> Sweep:
     sweep = Sweep(tmp_path, *LONG, methods="finetune", tasks="rte")
@@ -113,13 +124,14 @@ def test_a_sweep_of_all_methods_leaves_the_bytes_of_a_local_one(cluster: Cluster
 
 
 def test_the_time_limit_is_no_end(cluster: Cluster, tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, "epochs=220", methods="finetune", tasks="rte")  # SLURM looks at limits twice a minute
+    sweep = Sweep(tmp_path, *LONGER, methods="finetune", tasks="rte")  # SLURM looks at limits twice a minute
     sweep.submit()
     run = sweep.only_run()
     sweep.trains(run)
     cluster.scontrol("update", f"jobid={sweep.job(run)}", "timelimit=1")  # so it signals, for real
+    until(lambda: "stopped, with a checkpoint" in sweep.log(run), "it notices")
+    cluster.scontrol("update", f"jobid={sweep.job(run)}", "timelimit=20")  # else it would do so at every restart
     sweep.ends()
-    assert "stopped, with a checkpoint" in sweep.log(run)
     assert "going on at step" in sweep.log(run)
     assert "goes back into the queue" in kdbench(tmp_path, "logs", run, "--lines", "100")
     sweep.is_as_undisturbed()
@@ -179,21 +191,24 @@ def test_a_node_that_dies_with_its_job(cluster: Cluster, long_run: Sweep) -> Non
     long_run.is_as_undisturbed()
 
 
-def test_a_job_that_lives_on_behind_a_dead_node_is_not_trained_twice(cluster: Cluster, long_run: Sweep) -> None:
-    run = long_run.only_run()
-    node, process = cluster.node_of(long_run.job(run)), long_run.state(run).pid
+def test_a_job_that_lives_on_behind_a_dead_node_is_not_trained_twice(cluster: Cluster, tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, *LONGER, methods="finetune", tasks="rte")
+    sweep.submit()
+    run = sweep.only_run()
+    sweep.trains(run)
+    node, process = cluster.node_of(sweep.job(run)), sweep.state(run).pid
     cluster.kill_node(node)
     cluster.scontrol("update", f"nodename={node}", "state=down", "reason=cut off")
     try:
-        log = Ledger(long_run.store).log
+        log = Ledger(sweep.store).log
         until(lambda: "another process trains it" in "".join(p.read_text() for p in log(run)), "its twin waits")
-        assert long_run.state(run).pid == process
-        long_run.ends()
-        assert long_run.log(run).count("starting") == 1
-        assert "going on" not in long_run.log(run)
+        assert sweep.state(run).pid == process
+        sweep.ends()
+        assert sweep.log(run).count("starting") == 1
+        assert "going on" not in sweep.log(run)
     finally:
         cluster.start_node(node)
-    long_run.is_as_undisturbed()
+    sweep.is_as_undisturbed()
 
 
 def test_a_controller_that_dies_and_comes_back(cluster: Cluster, long_run: Sweep) -> None:
@@ -201,7 +216,7 @@ def test_a_controller_that_dies_and_comes_back(cluster: Cluster, long_run: Sweep
     cluster.kill_controller()
     assert "could not be asked" in kdbench(long_run.folder, "status")
     refusal = kdbench(long_run.folder, *long_run.args, code=2)
-    assert "--executor slurm does not work here" in refusal
+    assert "The cluster does not answer" in refusal
     assert "Traceback" not in refusal
     cluster.start_controller()
     long_run.ends()
@@ -236,6 +251,17 @@ def test_a_failed_run_fails_its_job_and_holds_back_only_what_needs_it(cluster: C
     assert "1 failed, 1 held back" in kdbench(tmp_path, "status")
     assert "Submitted 2 jobs" in kdbench(tmp_path, "retry", "--failed")
     assert student
+
+
+def test_a_job_that_ends_before_its_run_begins_is_not_forgotten(cluster: Cluster, tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, "slurm.setup=false", methods="finetune", tasks="rte")
+    sweep.submit()
+    run = sweep.only_run()
+    until(lambda: not queue.ask().job(sweep.job(run)).is_live, "the job ends")
+    said = kdbench(tmp_path, "status")
+    assert "0 of 1 run done, 1 lost" in said
+    assert f"its job {sweep.job(run)} ended FAILED" in said
+    assert "Submitted 1 job" in kdbench(tmp_path, "retry", "--failed")
 
 
 def test_a_request_that_the_cluster_refuses_is_one_sentence_before_anything_is_written(
