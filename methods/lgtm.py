@@ -19,6 +19,7 @@ shuffled there), `lgtm_no_fda` (as printed, with the weights of Eq. 9 sample by 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Annotated, Literal
 
 import torch
@@ -228,7 +229,8 @@ class LGTM(Online):
         coefficient, ratio = self._coefficient(aux, term)
         self.teacher.step(aux + coefficient * term)
         if self.lab.probe_is_due and self.lab.probe is not None:
-            self._record(self.lab.probe, v, ratio)
+            with self.lab.aside():
+                self._record(self.lab.probe, v, ratio)
         return {"teacher_aux": aux, "influence": term, "v_norm": norm(v)}
 
     def _coefficient(self, aux: Tensor, term: Tensor) -> tuple[float | Tensor, Tensor]:
@@ -237,7 +239,8 @@ class LGTM(Online):
         matched = isinstance(o.influence_coef, str) and o.influence_coef.startswith("match_aux")
         if matched or self.lab.probe_is_due:
             params = self.teacher.named_params()
-            lengths = [norm(gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
+            with nullcontext() if matched else self.lab.aside():
+                lengths = [norm(gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
             ratio = lengths[0] / lengths[1].clamp_min(1e-30)
         sign = o.influence_sign * o.influence_scale
         if isinstance(o.influence_coef, float):

@@ -32,12 +32,13 @@ class Progress:
     learners: dict[str, dict[str, int]] = field(default_factory=dict)
     series_size: int = 0  # bytes of the series file that belong to this state
     series_digest: str = Mark.digest
+    cost: dict[str, Any] = field(default_factory=dict)  # what the meter has counted
 
 
 def save(path: Path, progress: Progress, lab: Lab, method: Method) -> None:
     """Write all networks, optimisers and the method's own state. Random states need no saving: each step seeds anew."""
     tensors = {f"method/{k}": v for k, v in method.state().items()}
-    progress.feedback_used = lab.feedback_used
+    progress.feedback_used, progress.cost = lab.feedback_used, lab.meter.numbers()
     for name, learner in lab.learners.items():
         part, progress.learners[name] = learner.state()
         tensors |= {f"learner/{name}/{k}": v for k, v in part.items()}
@@ -57,6 +58,7 @@ def load(path: Path, lab: Lab, method: Method) -> Progress:
         learner.load_state(part, progress.learners[name])
     method.load_state({k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")})
     lab.feedback_used = progress.feedback_used
+    lab.meter.load(progress.cost)
     return progress
 
 

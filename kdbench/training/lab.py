@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from kdbench.data.tokens import Tokens
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.training.frozen import Frozen
 from kdbench.training.learner import Learner, zero_head
+from kdbench.training.meter import Meter
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Lab:
         self.records: list[tuple[str, list[float]]] = []
         self._sources, self._tokens, self._train, self._feedback = sources, tokens, train, feedback
         self._micro_batch = micro_batch
+        self.meter = Meter(device)
 
     def learner(
         self, name: str, network: ModelRef | nn.Module | None, *, lr: float | None, zero_head_first: bool = False
@@ -76,7 +78,7 @@ class Lab:
             zero_head(module)
         made = Learner(
             module, lr=lr, length=self.total_steps, training=self.spec.training, device=self.device,
-            micro_batch=self._micro_batch,
+            micro_batch=self._micro_batch, name=name, meter=self.meter,
         )  # fmt: skip
         self.learners[name] = made
         return made
@@ -99,7 +101,10 @@ class Lab:
 
     def frozen(self, role: str, snapshot: float | None = None) -> Frozen:
         """The student that the needed run `role` left, as a teacher that does not learn."""
-        made = Frozen(self.trained(role, snapshot), self._tokens, self._train, self.device, self._micro_batch)
+        name = role, "best" if snapshot is None else f"{snapshot:.4f}"
+        made = Frozen(
+            self.trained(role, snapshot), self._tokens, self._train, self.device, self._micro_batch, name, self.meter
+        )
         self.frozen_networks[role] = made
         return made
 
@@ -119,6 +124,10 @@ class Lab:
     def probe_is_due(self) -> bool:
         """Whether the influence on `probe` should be written down in this step."""
         return self.probe is not None and self.step % self.probe_every == 0
+
+    def aside(self) -> AbstractContextManager[None]:
+        """A block for what is only written down: it is not counted among the method's passes and time."""
+        return self.meter.aside()
 
     def record(self, values: Mapping[str, Tensor]) -> None:
         """Write down one vector a key for this step (the samples of `probe`, in order)."""

@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from kdbench.data.batches import Batch
 from kdbench.settings import Training
+from kdbench.training.meter import Meter
 from kdbench.training.pieces import in_pieces
 
 BETAS = (0.9, 0.999)
@@ -30,12 +31,15 @@ class Learner:
         lr: the peak learning rate.
         length: the number of updates that the schedule spans.
         micro_batch: how many rows of a batch are in memory at once; 0 is all of them.
+        name: what it is called where its passes are counted.
+        meter: what counts them.
     """
 
     def __init__(
         self, module: nn.Module, *, lr: float, length: int, training: Training, device: torch.device,
-        micro_batch: int = 0,
+        micro_batch: int = 0, name: str = "", meter: Meter | None = None,
     ) -> None:  # fmt: skip
+        self.name, self._meter = name, meter
         self.module = module.to(device)
         self.module.train()
         self._all_modules = list(self.module.modules())
@@ -71,7 +75,10 @@ class Learner:
 
     def _pass(self, network: Callable[..., Any], batch: Batch) -> Any:
         """The network's output on a batch, in pieces if so asked; a piece is made again in its mode of now."""
-        return in_pieces(network, batch.inputs, self._micro_batch, partial(self.mode, self.module.training))
+        out = in_pieces(network, batch.inputs, self._micro_batch, partial(self.mode, self.module.training))
+        if self._meter:
+            self._meter.passed(self.name, out.logits)
+        return out
 
     def named_params(self) -> dict[str, Tensor]:
         """The trained parameters by name, in the order of `params`."""

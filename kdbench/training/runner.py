@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -162,8 +163,9 @@ class _Run:
         self._tell(force=True)
         self._clock = time.perf_counter()
         if self.progress.step == 0:
-            self.evaluator(0)
-            self._snapshots(0)
+            with self.lab.aside():
+                self.evaluator(0)
+                self._snapshots(0)
         while self.progress.step < total:
             self.lock.check(at_most_every=CHECK_SECONDS)
             self._one_step(self.progress.step)
@@ -177,6 +179,7 @@ class _Run:
         self.lab.step = step
         seed_everything(self.spec.seed, "step", step)
         logs = {key: value.detach() for key, value in self.method.step(batch).items()}
+        self.lab.meter.spent.rows += len(batch)
         self.pending.append((step, logs, batch))
         done = self.progress.step = step + 1
         due = done % self.setup.eval_every == 0 or done == self.setup.total_steps
@@ -187,9 +190,10 @@ class _Run:
         for key, values in self.lab.records:
             self.series.add(done, "influence", {key: values})
         self.lab.records.clear()
-        if due:
-            self._evaluate(done)
-        self._snapshots(done)
+        with self.lab.aside():
+            if due:
+                self._evaluate(done)
+            self._snapshots(done)
         self.watcher.stepped(self.spec.id, done, self.loss, self.score)
         self._tell()
         self._checkpoint_if_due()
@@ -284,7 +288,8 @@ class _Run:
 
     def _checkpoint_if_due(self) -> None:
         if self._spent() - self._saved_at >= self.execution.checkpoint_seconds:
-            self._checkpoint()
+            with self.lab.aside():
+                self._checkpoint()
 
     def _checkpoint(self) -> None:
         self._check_finite()
@@ -302,6 +307,7 @@ class _Run:
     def _finish(self) -> None:
         """Measure the last and the best student, keep the best, then declare the run done."""
         self.lock.check()
+        trained = self._spent()
         last, predictions = self.evaluator.final("last", latest=True)
         teacher = self.evaluator.teacher_final()
         tensors, found = checkpoint.read(self.folder.best)
@@ -318,13 +324,14 @@ class _Run:
         }
         self.lock.check()
         write_json(self.folder.path / "result.json", result)
-        write_json(
-            self.folder.path / "cost.json", {"train_seconds": round(self._spent(), 2), "steps": self.progress.step}
-        )
+        write_json(self.folder.path / "cost.json", {**self._cost(trained), "train_seconds": round(self._spent(), 2)})
         self._set_state("done")
         self.folder.note(f"done after {self._spent():.1f} s of training")
         for file in (self.folder.checkpoint, self.folder.best):
             file.unlink(missing_ok=True)
+
+    def _cost(self, seconds: float) -> dict[str, Any]:
+        return {"steps": self.progress.step, **self.lab.meter.report(seconds)}
 
     def _rows(self) -> dict[str, int]:
         roles = self.setup.roles
