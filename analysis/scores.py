@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from analysis import separable
+from analysis import budgets, separable
 from analysis.cells import AVERAGE, part_names
 from analysis.consistency import departures
 from analysis.published import published
@@ -101,6 +101,7 @@ class ScoreTable(Table):
         sheet = score_sheet(heading(self.name, study), groups, tasks, averaged=self.averaged)
         sheet.notes = score_notes(self, [shown for group in groups for shown in group], tasks, averaged=self.averaged)
         separable.mark(sheet, [[shown.line for shown in group] for group in groups], tasks)
+        budgets.mark(sheet, [shown.line for group in groups for shown in group], tasks)
         return sheet
 
     def published(self) -> Published:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from analysis import machines
 from analysis.published import published
 from analysis.scores import NONE, Asked, Shown, asked_tasks, find, heading, records, score_notes, score_sheet
 from kdbench.plugins import TASKS
 from kdbench.results import CellResult, StudyResults
 from kdbench.tables import Entry, Published, Sheet, Table
-from kdbench.views.printing import count
 
 ROWS = (
     Asked("lgtm_no_fda", {"influence": "weighted"}, "LGTM w/o FDA"),
@@ -59,10 +59,12 @@ def _cells(shown: Shown) -> list[CellResult]:
 
 
 def step_seconds(shown: Shown) -> float | None:
-    """Seconds of training over steps, of all runs of the row together."""
+    """Seconds of the steps over their number, of all runs of the row together; None where the runs do not tell."""
     costs = [cell.run.folder.cost() for cell in _cells(shown)]
-    steps = sum(cost["steps"] for cost in costs)
-    return sum(cost["train_seconds"] for cost in costs) / steps if steps else None
+    steps = sum(int(cost["steps"]) for cost in costs)
+    if not steps or any("step_seconds" not in cost for cost in costs):
+        return None
+    return sum(float(cost["step_seconds"]) for cost in costs) / steps
 
 
 def _time_entries(seconds: float | None, base: float | None) -> list[Entry]:
@@ -79,27 +81,16 @@ def _time_entries(seconds: float | None, base: float | None) -> list[Entry]:
 def _cost(shown: Shown, run: str) -> dict[str, Any]:
     (cell,) = [cell for cell in _cells(shown) if cell.run.id == run]
     cost = cell.run.folder.cost()
-    return {"train_seconds": cost["train_seconds"], "steps": cost["steps"]}
+    return {key: cost[key] for key in ("step_seconds", "train_seconds", "steps") if key in cost}
 
 
 def _time_notes(shown: Sequence[Shown]) -> list[str]:
     """What the times are, and whether they may be compared."""
-    notes = ["s/step = train_seconds / steps of cost.json, summed over runs; evaluation is not in it."]
-    runs = [cell.run for row in shown for cell in _cells(row)]
-    places = {_place(run.folder.environment()) for run in runs}
+    notes = ["s/step = step_seconds / steps of cost.json, summed over runs; evaluation is not in it."]
+    notes += [found] if (found := machines.note(cell.run for row in shown for cell in _cells(row))) else []
     sizes = {name for row in shown for name, cells in row.line.shown.items() if cells}
     uneven = [name for name in sizes if any(not row.line.shown[name] for row in shown if _cells(row))]
-    if len(places) == 1:
-        notes[0] += f" Measured on: {next(iter(places))}."
-    elif places:
-        notes.append(f"The times cannot be compared: they are of different machines ({'; '.join(sorted(places))}).")
     if uneven:
         names = ", ".join(sorted(TASKS.get(name).title for name in uneven))
         notes.append(f"The times cannot be compared: not every row has {names}.")
     return notes
-
-
-def _place(environment: Mapping[str, Any]) -> str:
-    device = environment.get("gpu") or f"{environment['cpu']}, {count(environment['threads'], 'thread')}"
-    size = environment.get("micro_batch")
-    return f"{device}{f', {size} rows in memory at once' if size else ''}"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Print a table of the paper from your results.")
-@click.argument("number", metavar="N|all")
+@click.argument("number", metavar="N|cost|all")
 @click.option("--format", "form", default="terminal", help="terminal (default), markdown, latex or csv.")
 @click.option("--published", is_flag=True, help="Put the paper's numbers beside, and the differences.")
 @click.option("--test", is_flag=True, help="Of the test server's scores (see kdbench glue), as the paper's.")
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def command(
     number: str, form: str, published: bool, test: bool, preset: str | None, results: str | None, out: str | None
 ) -> None:
-    """Print table N, once for every study in the results folder; or all tables that there are results for.
+    """Print table N of the paper, what its numbers cost, or all that there are results for; once for every study.
 
     A study is what may be compared: one preset on the same models, data and splits. Nothing is trained or loaded; the
     same results give the same table. CSV holds the unrounded numbers behind the table, one a record.

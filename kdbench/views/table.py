@@ -81,13 +81,15 @@ def check_format(form: str) -> None:
 
 
 def _every(preset: str | None) -> list[type[Table]]:
-    """All tables, but for those that are about another preset."""
-    return [table for table in TABLES.all().values() if not preset or table.preset in ("", preset)]
+    """All tables, but for those that are about another preset; those of the paper first."""
+    ordered = sorted(TABLES.all().items(), key=lambda item: (not item[0].startswith("table"), item[0]))
+    return [table for _, table in ordered if not preset or table.preset in ("", preset)]
 
 
 def _name(number: str) -> str:
     known = TABLES.all()
-    name = f"table{number.lower().removeprefix('table')}"
+    name = number.lower()
+    name = name if name in known else f"table{name.removeprefix('table')}"
     if name not in known and name not in TABLES.broken:
         raise unknown("table", number, [*(key.removeprefix("table") for key in known), ALL])
     return name

@@ -22,6 +22,10 @@ TITLES = {"finetune": ("Fine-tuning", 0), "kd": ("KD", 1), "dml": ("DML", 7), "l
 MORE_TITLES = {"dist": ("DIST", 4), "meta_distill": ("Meta Distill", 10),
                "lgtm_no_fda": ("LGTM w/o FDA (as printed)", 11),
                "lgtm_printed": ("LGTM (as printed)", 11)}  # fmt: skip
+COST = {
+    "train_seconds": 65.0, "step_seconds": 60.0, "steps": 10, "rows": 100, "peak_memory": 2_000_000,
+    "passes": {"student": {"forward": 200, "backward": 100}, "teacher": {"forward": 25}},
+}  # fmt: skip
 ENVIRONMENT = {"kdbench": "0", "device": "cpu", "cpu": "one", "cores": 1, "threads": 1, "python": "3", "packages": {}}
 
 
@@ -86,7 +90,7 @@ class Made:
     ) -> str:
         self.state(run_id, "done", step=10, total=10, loss=0.25, score=100 * selection)
         write_json(self.store.run(run_id).path / "result.json", result(self.runs[run_id].task, report, selection, last))
-        write_json(self.store.run(run_id).path / "cost.json", {"train_seconds": 65.0, "steps": 10})
+        write_json(self.store.run(run_id).path / "cost.json", COST)
         return run_id
 
     def state(self, run_id: str, status: Any, **values: Any) -> str:

@@ -1,0 +1,175 @@
+"""What the numbers of Table 1 cost: steps, passes, settings tried, time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from analysis import machines
+from analysis.budgets import SIGN, trials
+from analysis.scores import NONE, heading
+from kdbench.plugins import TASKS
+from kdbench.requests import Request
+from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, pick
+from kdbench.tables import Entry, Sheet, Table
+from kdbench.task import Task
+from kdbench.views import notes
+
+STUDENT, OTHERS = "student", "others"
+KINDS = {"forward": "fwd", "tangent": "jvp", "backward": "bwd"}
+SHORT = "/".join(KINDS.values())
+COLUMNS = {
+    "steps": "\nSteps", STUDENT: f"Student\n{SHORT}", OTHERS: f"Teacher\n{SHORT}", "trials": "Settings\ntried",
+    "time": "Time\n{unit}", "whole": "All\n{unit}", "needs": "Needs\n{unit}", "memory": "Memory\nMB",
+}  # fmt: skip
+TIMES = ("time", "whole", "needs")
+UNITS = {"h": 3600.0, "min": 60.0, "s": 1.0}
+Costs = dict[str, tuple[float, ...]]  # of a row by column; a column is missing where the runs do not tell
+
+
+class Cost(Table):
+    """Rows as in Table 1. Times and steps are sums over the tasks, of one seed in the mean."""
+
+    title = "Cost: what each method's numbers took"
+    requests = (Request("all"),)
+
+    def build(self, study: StudyResults) -> Sheet | None:
+        lines = [pick(study, row) for row in ([TEACHER] if study.teachers else []) + study.rows]
+        lines = [line for line in lines if any(line.asked.values())]
+        tasks = [TASKS.get(name) for name in study.tasks if any(line.shown.get(name) for line in lines)]
+        if not tasks:
+            return None
+        found = [_costs(line, tasks, study) for line in lines]
+        unit = _unit(found)
+        titles = [name.format(unit=unit) for name in COLUMNS.values()]
+        sheet = Sheet(f"Cost, {heading(self.name, study).partition(', ')[2]}", ["", *titles])
+        sheet.rows = [[Entry((line.title,)), *_entries(costs, unit)] for line, costs in zip(lines, found, strict=True)]
+        sheet.rules = {1} if study.teachers else set()
+        sheet.row_keys, sheet.column_keys = [line.row for line in lines], list(COLUMNS)
+        _mark_trials(sheet, lines, tasks)
+        sheet.notes += _notes(study, lines, tasks)
+        sheet.records = [record for line in lines for task in tasks for record in _records(line, task.name)]
+        return sheet
+
+
+def _costs(line: Line, tasks: Sequence[type[Task]], study: StudyResults) -> Costs:
+    """The numbers of a row; of one without a finished run on some task only how many settings were tried."""
+    cells = [line.shown.get(task.name, []) for task in tasks]
+    tried: Costs = {"trials": (max(trials(line, task.name) for task in tasks),)}
+    if not all(cells):
+        return tried
+    costs = [[cell.run.folder.cost() for cell in some] for some in cells]
+    flat = [cost for some in costs for cost in some]
+    asked = {c.run.id: c.run for task in tasks for c in line.asked[task.name] if c.run.result is not None}
+    needed = [_needed([c.run for c in some], study.runs) for some in cells]
+    peak = max((cost.get("peak_memory") or 0 for cost in flat), default=0)
+    return tried | _passes(flat) | ({"memory": (peak / 1e6,)} if peak else {}) | {
+        "steps": (sum(fmean(cost["steps"] for cost in some) for some in costs),),
+        "time": (sum(fmean(cost["train_seconds"] for cost in some) for some in costs),),
+        "whole": (_seconds(asked),),
+        "needs": (sum(_seconds(runs) / len(some) for runs, some in zip(needed, cells, strict=True)),),
+    }  # fmt: skip
+
+
+def _passes(costs: Sequence[Mapping[str, Any]]) -> Costs:
+    """Rows through the student, and through all other networks, over rows trained on."""
+    rows = sum(cost.get("rows", 0) for cost in costs)
+    if not rows or any("passes" not in cost for cost in costs):
+        return {}
+    networks = [item for cost in costs for item in cost["passes"].items()]
+    through = {
+        STUDENT: [kinds for name, kinds in networks if name == STUDENT],
+        OTHERS: [kinds for name, kinds in networks if name != STUDENT],
+    }
+    return {who: tuple(sum(k.get(kind, 0) for k in some) / rows for kind in KINDS) for who, some in through.items()}
+
+
+def _needed(runs: Iterable[Run], known: Mapping[str, Run]) -> dict[str, Run]:
+    """What the runs need, and what that needs, each once."""
+    out: dict[str, Run] = {}
+    for run in runs:
+        parents = {need: known[need] for need in run.spec.needs.values() if need in known}
+        out |= parents | _needed(parents.values(), known)
+    return out
+
+
+def _seconds(runs: Mapping[str, Run]) -> float:
+    return sum(float(run.folder.cost()["train_seconds"]) for run in runs.values() if run.result is not None)
+
+
+def _unit(found: Iterable[Costs]) -> str:
+    """The largest unit in which the longest training of a row is at least 2."""
+    longest = max((sum(costs.get("time", ())) for costs in found), default=0.0)
+    return next((unit for unit, seconds in UNITS.items() if longest >= 2 * seconds), "s")
+
+
+def _entries(costs: Costs, unit: str) -> list[Entry]:
+    out = []
+    for key in COLUMNS:
+        scale = UNITS[unit] if key in TIMES else 1.0
+        numbers = tuple(number / scale for number in costs.get(key, ()))
+        out.append(Entry(tuple(_text(key, n) for n in numbers), numbers=numbers) if any(numbers) else NONE)
+    return out
+
+
+def _text(key: str, number: float) -> str:
+    if key in TIMES:
+        return f"{number:,.1f}"
+    if key in ("steps", "trials", "memory"):
+        return f"{number:,.0f}"
+    return f"{number:.1f}" if number else "0"
+
+
+def _mark_trials(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> None:
+    """Rows with a cell for which more settings were tried than for another."""
+    column = list(COLUMNS).index("trials") + 1
+    most = {i: max(trials(line, task.name) for task in tasks) for i, line in enumerate(lines) if line.row != TEACHER}
+    least = min((n for n in most.values() if n), default=0)
+    more = [i for i, n in most.items() if n > least]
+    for i in more:
+        number = most[i]
+        sheet.rows[i][column] = Entry((f"{number}",), numbers=(float(number),), sign=SIGN)
+    if more:
+        sheet.notes.append(f"{SIGN} Picked among more settings than other rows.")
+
+
+def _notes(study: StudyResults, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
+    cells = [cell for line in lines for some in line.shown.values() for cell in some]
+    others = sorted({name for cell in cells for name in cell.run.folder.cost().get("passes", {})} - {STUDENT})
+    names = ", ".join(task.title for task in tasks)
+    seeds = notes.seeds(lines, spread="mean over seeds")
+    found = [
+        f"Steps and times are of {names} together; {seeds}.",
+        "fwd, jvp, bwd: forward, forward-mode and backward passes over rows of the method's steps / rows trained on; "
+        f"jvp gives value and directional derivative. Teacher: all other networks ({', '.join(others) or 'none'}). "
+        "A frozen teacher's logits are computed once.",
+        "Settings tried: grid points. Time: one training with the settings shown, evaluation included; All: every "
+        "seed and setting; Needs: the trainings that it builds on, which rows share.",
+        f"Memory: {_memory_words(cells)}.",
+        machines.note(cell.run for cell in cells),
+        *notes.holes(study, lines),
+    ]
+    return [note for note in found if note]
+
+
+def _memory_words(cells: Iterable[CellResult]) -> str:
+    gpu = any(cell.run.folder.environment().get("gpu") for cell in cells)
+    if gpu:
+        return "the most that torch had on the GPU"
+    return "the most that the process had resident, libraries and what earlier runs left included"
+
+
+def _records(line: Line, task: str) -> list[dict[str, Any]]:
+    """What each run of a cell took; `shown` tells those of the grid point that tables show."""
+    shown = {cell.run.id for cell in line.shown.get(task, ())}
+    out = []
+    for cell in line.asked.get(task, ()):
+        if cell.run.result is not None:
+            cost = cell.run.folder.cost()
+            passes = {
+                f"{name}_{kind}": n for name, kinds in cost.pop("passes", {}).items() for kind, n in kinds.items()
+            }
+            head = {"row": line.row, "title": line.title, "task": task, "seed": cell.cell.seed, "run": cell.run.id}
+            out.append(head | {"shown": cell.run.id in shown, "trials": trials(line, task)} | cost | passes)
+    return out

@@ -1,0 +1,23 @@
+"""Where runs were trained, and whether their times may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kdbench.results import Run
+from kdbench.views.printing import count
+
+
+def note(runs: Iterable[Run]) -> str:
+    """On what the times were measured, or that they cannot be compared; "" without runs."""
+    places = sorted({_place(run.folder.environment()) for run in runs})
+    if len(places) > 1:
+        return f"The times cannot be compared: they are of different machines ({'; '.join(places)})."
+    return f"Measured on: {places[0]}." if places else ""
+
+
+def _place(environment: Mapping[str, Any]) -> str:
+    device = environment.get("gpu") or f"{environment['cpu']}, {count(environment['threads'], 'thread')}"
+    size = environment.get("micro_batch")
+    return f"{device}{f', {size} rows in memory at once' if size else ''}"

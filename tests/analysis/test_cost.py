@@ -1,0 +1,73 @@
+"""What numbers cost: the table, and the mark on what was tuned with a larger budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdbench.files import write_json
+from kdbench.results import studies
+from kdbench.store import Store
+from kdbench.tables import TABLES, Sheet
+from tests.analysis.made import COST, Made, full, spec, teacher
+
+
+def sheet(name: str, store: Store) -> Sheet:
+    (found,) = TABLES.get(name)().sheets(studies(store))
+    return found
+
+
+def rows(found: Sheet) -> dict[str, list[str]]:
+    return {row[0].text: [entry.text for entry in row[1:]] for row in found.rows}
+
+
+def test_sums_over_tasks_means_over_seeds_and_what_is_shared(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for task in ("mrpc", "rte"):
+        for seed, seconds in ((0, 60.0), (1, 120.0)):
+            parent = made.need(teacher(task, seed))
+            made.done(parent, 0.9)
+            run = made.done(made.ask(spec("kd", task, seed, needs={"teacher": parent})), 0.8)
+            write_json(made.store.run(run).path / "cost.json", COST | {"train_seconds": seconds})
+    found = sheet("cost", made.write())
+    assert found.head == ["", "\nSteps", "Student\nfwd/jvp/bwd", "Teacher\nfwd/jvp/bwd", "Settings\ntried",
+                          "Time\nmin", "All\nmin", "Needs\nmin", "Memory\nMB"]  # fmt: skip
+    # 2 tasks of 10 steps; (60 + 120) / 2 twice; all four; one teacher of 65 s a training, two tasks
+    assert rows(found)["KD"] == ["20", "2.0/0/1.0", "0.2/0/0", "1", "3.0", "6.0", "2.2", "2"]
+
+
+def test_what_the_runs_do_not_tell_is_not_guessed(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    run = made.done(made.ask(spec("kd", "mrpc", 0)), 0.8)
+    write_json(made.store.run(run).path / "cost.json", {"train_seconds": 60.0, "steps": 10})
+    made.ask(spec("dml", "mrpc", 0))
+    found = sheet("cost", made.write())
+    assert rows(found)["KD"] == ["10", "–", "–", "1", "60.0", "60.0", "–", "–"]
+    assert set(rows(found)["DML"]) == {"–"}
+    assert any("Not finished: DML" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("name", ["cost", "table1"])
+def test_a_larger_budget_is_marked(tmp_path: Path, name: str) -> None:
+    found = sheet(name, full(tmp_path))  # LGTM has a grid of two learning rates, the others one setting
+    signed = {row[0].text for row in found.rows if any("‡" in entry.sign for entry in row)}
+    assert signed == {"LGTM"}
+    assert any(note.startswith("‡ Picked among more settings") for note in found.notes)
+
+
+def test_equal_budgets_have_no_mark(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for method in ("kd", "dml"):
+        for lr in (1e-4, 3e-5):
+            made.done(made.ask(spec(method, "mrpc", 0, student_lr=lr), choice={"student_lr": lr}), 0.8)
+    store = made.write()
+    assert not any("‡" in entry.sign for name in ("cost", "table1") for row in sheet(name, store).rows for entry in row)
+
+
+def test_records_hold_every_run_and_say_which_are_shown(tmp_path: Path) -> None:
+    records = [r for r in sheet("cost", full(tmp_path)).records if r["row"] == "lgtm" and r["task"] == "mrpc"]
+    assert len(records) == 6
+    assert sum(r["shown"] for r in records) == 3
+    assert records[0]["student_forward"] == 200
+    assert records[0]["trials"] == 2
