@@ -78,10 +78,9 @@ class PKD(KD):
 
     def loss(self, batch: Batch) -> Tensor:
         o, classes = self.options, self.lab.num_labels
-        pairs = (self.teacher, self.teacher_view), (self.student, self.student_view)
-        (t, t_states), (s, s_states) = (
-            view.split(view(network.outputs(batch, **view.asks)), classes) for network, view in pairs
-        )
+        t, t_states = self.teacher_view.split(self.teacher.seen(batch, self.teacher_view), classes)
+        own = self.student_view
+        s, s_states = own.split(own(self.student.outputs(batch, **own.asks)), classes)
         if o.projection:
             s_states = self.projection.module(s_states)
         distance = patience(t_states, s_states, normalize=o.normalize, reduction=o.patience_reduction)

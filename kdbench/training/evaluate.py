@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -18,21 +18,37 @@ from kdbench.task import Task
 EVAL_BATCH = 64
 
 
+def in_batches(tokens: Tokens, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Rows as `over_rows` takes them, of like length together."""
+    return by_length(tokens, rows, EVAL_BATCH)
+
+
 @torch.no_grad()
+def over_rows(
+    read: Callable[[Mapping[str, Tensor]], Tensor], tokens: Tokens, rows: NDArray[np.int64], device: torch.device
+) -> Tensor:
+    """What `read` gives for every row, in the order of `rows` [n, D], on the device; the CPU never waits for a batch.
+
+    Args:
+        read: of a batch's inputs [B, L] makes [B, D].
+    """
+    batches = list(in_batches(tokens, rows))
+    assert batches, "no rows to evaluate"
+    values = torch.cat([read(collate(tokens, some, device).inputs) for some in batches])
+    places = np.empty(len(tokens), np.int64)
+    places[rows] = np.arange(len(rows))
+    out = torch.empty_like(values)
+    out[torch.from_numpy(places[np.concatenate(batches)]).to(device)] = values
+    return out
+
+
 def all_logits(module: nn.Module, tokens: Tokens, rows: NDArray[np.int64], device: torch.device) -> Tensor:
     """Logits in eval mode, in the order of `rows` [n, C], float32 on the CPU."""
     before = module.training
     module.eval()
-    places = {int(row): i for i, row in enumerate(rows)}
-    out: Tensor | None = None
-    for some in by_length(tokens, rows, EVAL_BATCH):
-        logits = module(**collate(tokens, some, device).inputs).logits.float().cpu()
-        if out is None:
-            out = torch.empty(len(rows), logits.shape[1])
-        out[[places[int(row)] for row in some]] = logits
+    out = over_rows(lambda inputs: module(**inputs).logits.float(), tokens, rows, device)
     module.train(before)
-    assert out is not None, "no rows to evaluate"
-    return out
+    return out.cpu()
 
 
 def measure(task: Task, logits: Tensor, labels: Tensor) -> dict[str, float]:

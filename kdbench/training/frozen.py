@@ -2,71 +2,129 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kdbench.data.batches import Batch
+from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.hidden import View
-from kdbench.training.evaluate import all_logits
+from kdbench.training import shelf
+from kdbench.training.evaluate import in_batches, over_rows
 from kdbench.training.learner import full
 from kdbench.training.meter import Meter
 from kdbench.training.pieces import in_pieces
+
+MOST_BYTES = 512 * 2**20  # of a table; a larger one is computed batch by batch
+
+Reading = Callable[[Mapping[str, Tensor], int], Tensor]  # inputs [B, L], rows at a time -> [B, D]
 
 
 class Frozen:
     """A network in eval mode, without gradients.
 
-    Its logits on the training rows are computed once, in one pass over batches of like length, and then looked up by
-    row: the network is not in the student's step at all. The pass is a function of weights and data alone, so a
-    resumed run looks up the same numbers.
+    What is read off it on the training rows is computed once, in one pass over batches of like length, kept on
+    disk for all runs that have the same teacher (`shelf`), and looked up by row: the network is not in the student's
+    step at all. The pass is a function of weights and data alone, so a resumed run looks up the same numbers.
 
     Args:
         name: the role, and the state in that role, under which its passes are counted.
+        folder: where tables are kept; None keeps none.
     """
 
     def __init__(
         self, module: nn.Module, tokens: Tokens, part: Part, device: torch.device, micro_batch: int = 0,
-        name: tuple[str, str] = ("", ""), meter: Meter | None = None,
+        name: tuple[str, str] = ("", ""), meter: Meter | None = None, folder: Path | None = None,
     ) -> None:  # fmt: skip
-        self._name, self._meter = name, meter
+        self._name, self._meter, self._folder = name, meter, folder
         self.module = module.to(device).eval().requires_grad_(False)
         self._tokens, self._part, self._device = tokens, part, device
-        self._known: Tensor | None = None
+        self._tables: dict[str, Tensor | None] = {}
         self._micro_batch = micro_batch
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits of a batch [B, C]: looked up if it is a training batch, else computed."""
-        if batch.role != "train":
-            logits: Tensor = self.outputs(batch).logits.float()
-            return logits
-        if self._known is None:
-            values = all_logits(self.module, self._tokens, self._part.rows, self._device)
-            self._known = torch.full((len(self._tokens), values.shape[1]), torch.nan, device=self._device)
-            self._known[torch.from_numpy(self._part.rows).to(self._device)] = values.to(self._device)
-            if self._meter:
-                self._meter.table(*self._name, len(self._part.rows))
-        return self._known[batch.index]
+        return self.seen(batch, View())
 
-    @torch.no_grad()
+    def seen(self, batch: Batch, view: View) -> Tensor:
+        """A view of the network [B, D]: looked up if it is a training batch and the table fits, else computed."""
+        return self._look_up(batch, f"view {view.layers}", partial(self._view, view))
+
     def head_inputs(self, batch: Batch, view: View) -> tuple[Tensor, Tensor]:
-        """What the classifier reads [B, H], and the view of what the network makes of it; computed."""
-        seen: list[Tensor] = []
-        hook = self.module.get_submodule("classifier").register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-        try:
-            outputs = self.outputs(batch, **view.asks)
-        finally:
-            hook.remove()
-        return full(torch.cat(seen)), view(outputs)
+        """What the classifier reads [B, H], and the view of what the network makes of it; looked up or computed."""
+        both = self._look_up(batch, f"head and view {view.layers}", partial(self._head_and_view, view))
+        config: Any = self.module.config
+        width = config.num_labels + len(view.layers) * config.hidden_size
+        return both[:, :-width], both[:, -width:]
 
     @torch.no_grad()
     def outputs(self, batch: Batch, **more: Any) -> Any:
         """The network's full output on any batch, computed; `output_hidden_states=True` adds the hidden states."""
         out = in_pieces(partial(self.module, **more), batch.inputs, self._micro_batch)
-        if self._meter:
-            self._meter.passed(self._name[0], out.logits)
+        self._passed(out.logits)
         return out
+
+    def _view(self, view: View, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
+        return view(in_pieces(partial(self.module, **view.asks), inputs, rows))
+
+    def _head_and_view(self, view: View, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
+        read: list[Tensor] = []
+        hook = self.module.get_submodule("classifier").register_forward_pre_hook(lambda _, given: read.append(given[0]))
+        try:
+            seen = self._view(view, inputs, rows)
+        finally:
+            hook.remove()
+        return torch.cat([full(torch.cat(read)), seen], dim=1)
+
+    @torch.no_grad()
+    def _look_up(self, batch: Batch, what: str, read: Reading) -> Tensor:
+        if batch.role == "train":
+            if what not in self._tables:
+                self._tables[what] = self._table(what, read)
+            table = self._tables[what]
+            if table is not None:
+                return table[batch.index]
+        out = read(batch.inputs, self._micro_batch)
+        self._passed(out)
+        return out
+
+    def _table(self, what: str, read: Reading) -> Tensor | None:
+        """All training rows' values by row [N, D], NaN elsewhere; None where that would be too large."""
+        rows = self._part.rows
+
+        def whole(inputs: Mapping[str, Tensor]) -> Tensor:
+            return read(inputs, 0)
+
+        some = next(in_batches(self._tokens, rows))
+        sample = whole(collate(self._tokens, some, self._device).inputs)
+        if len(rows) * sample[0].nbytes > MOST_BYTES:
+            return None
+        places = torch.from_numpy(rows).to(self._device)
+
+        def spread(values: Tensor) -> Tensor:
+            table = values.new_full((len(self._tokens), values.shape[1]), torch.nan, device=self._device)
+            table[places] = values.to(self._device)
+            return table
+
+        def fits(values: Tensor) -> bool:
+            return values.shape == (len(rows), sample.shape[1]) and torch.equal(spread(values)[some], sample)
+
+        make = partial(over_rows, whole, self._tokens, rows, self._device)
+        values = make() if self._folder is None else shelf.kept(self._folder, self._key(what), make, fits)
+        if self._meter:
+            self._meter.table(self._name[0], f"{self._name[1]} {what}", len(rows))
+        return spread(values)
+
+    def _key(self, what: str) -> tuple[str, ...]:
+        config: Any = self.module.config
+        texts = shelf.texts(self._tokens, self._part.rows)
+        return shelf.weights(self.module), texts, what, str(config._attn_implementation), shelf.kernels(self._device)
+
+    def _passed(self, out: Tensor) -> None:
+        if self._meter:
+            self._meter.passed(self._name[0], out)

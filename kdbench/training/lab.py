@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -44,6 +45,7 @@ class Lab:
     def __init__(
         self, spec: RunSpec, sources: Sources, tokens: Tokens, train: Part, feedback: Stream | None,
         num_labels: int, total_steps: int, device: torch.device, micro_batch: int = 0,
+        cache: Path | None = None,
     ) -> None:  # fmt: skip
         self.spec, self.num_labels, self.total_steps, self.device = spec, num_labels, total_steps, device
         self.step = 0
@@ -56,6 +58,7 @@ class Lab:
         self.records: list[tuple[str, list[float]]] = []
         self._sources, self._tokens, self._train, self._feedback = sources, tokens, train, feedback
         self._micro_batch = micro_batch
+        self._outputs = None if cache is None else cache / "outputs"
         self.meter = Meter(device)
 
     def learner(
@@ -103,8 +106,9 @@ class Lab:
         """The student that the needed run `role` left, as a teacher that does not learn."""
         name = role, "best" if snapshot is None else f"{snapshot:.4f}"
         made = Frozen(
-            self.trained(role, snapshot), self._tokens, self._train, self.device, self._micro_batch, name, self.meter
-        )
+            self.trained(role, snapshot), self._tokens, self._train, self.device, self._micro_batch, name, self.meter,
+            self._outputs,
+        )  # fmt: skip
         self.frozen_networks[role] = made
         return made
 

@@ -63,7 +63,7 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     lab = Lab(
         spec, _sources(spec, store, data, len(task.labels)), train.tokens, roles.train, feedback,
-        len(task.labels), spec.training.epochs * train.batches_per_epoch, device, execution.micro_batch,
+        len(task.labels), spec.training.epochs * train.batches_per_epoch, device, execution.micro_batch, store.cache,
     )  # fmt: skip
     lab.set_probe(recording.influence_samples, recording.influence_points)
     seed_everything(spec.seed, "build")

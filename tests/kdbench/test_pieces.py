@@ -20,6 +20,7 @@ from kdbench.plugins import METHODS
 from kdbench.settings import Training
 from kdbench.spec import RunSpec
 from kdbench.store import Store
+from kdbench.training.evaluate import EVAL_BATCH
 from kdbench.training.frozen import Frozen
 from kdbench.training.learner import Learner
 from kdbench.training.lookahead import forward_derivative, gradient
@@ -118,14 +119,21 @@ def test_every_method_makes_the_same_step(form: str, trained: tuple[Store, dict[
 
 
 @pytest.mark.parametrize("rows", [0, 4])
-def test_the_setting_reaches_every_network(rows: int, trained: tuple[Store, dict[str, RunSpec]]) -> None:
-    """A student that is trained, and a frozen teacher that is looked into."""
+def test_the_setting_reaches_every_network(
+    rows: int, trained: tuple[Store, dict[str, RunSpec]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A student that is trained, and a frozen teacher that is looked into in every step."""
+    monkeypatch.setattr("kdbench.training.frozen.MOST_BYTES", 0)
     store, specs = trained
     setup = prepare(specs["pesf_kd"], store, settings(rows), FEW)
     seen = {name: rows_of_passes(networks(setup)[name]) for name in ("student", "frozen teacher")}
     setup.method.step(setup.train.at(0))
     once = [4, 4, 4, 4] if rows else [ROWS]
-    assert seen == {"student": once + (once if rows else []), "frozen teacher": once}  # the student's again, backward
+    tried = [EVAL_BATCH]  # to see how large a table of all rows would be
+    assert seen == {
+        "student": once + (once if rows else []),
+        "frozen teacher": tried + once,
+    }  # the student's again, backward
 
 
 def test_a_whole_run_ends_the_same(tmp_path: Path) -> None:

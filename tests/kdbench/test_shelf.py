@@ -1,0 +1,111 @@
+"""What a frozen teacher says, kept on disk: the same numbers as without, and never those of another teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from kdbench import models
+from kdbench.data.batches import Batch, collate
+from kdbench.data.splits import Part
+from kdbench.data.tokens import Tokens
+from kdbench.hidden import View
+from kdbench.training import evaluate, frozen
+from kdbench.training.frozen import Frozen
+
+CPU = torch.device("cpu")
+ROWS = np.arange(0, 150, 2)
+
+
+def tokens() -> Tokens:
+    rng = np.random.default_rng(5)
+    starts = np.concatenate([[0], np.cumsum(rng.integers(3, 20, 150))])
+    ids = rng.integers(5, 30, starts[-1]).astype(np.int32)
+    return Tokens(ids, np.zeros_like(ids, np.int8), starts, rng.integers(0, 2, 150))
+
+
+def teacher(folder: Path | None, seed: int = 0, some: Tokens | None = None) -> Frozen:
+    torch.manual_seed(seed)
+    module = models.build(models.resolve("tiny-3x32"), 2, "eager", tuple(f"w{i}" for i in range(40)))
+    return Frozen(module, some or tokens(), Part("train", ROWS), CPU, folder=folder)
+
+
+def batch(role: str = "train") -> Batch:
+    return collate(tokens(), ROWS[:16], CPU, role)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the rows of every pass over all rows."""
+    found: list[int] = []
+
+    def counting(read: Callable[..., Tensor], toks: Tokens, rows: np.ndarray, device: torch.device) -> Tensor:
+        found.append(len(rows))
+        return evaluate.over_rows(read, toks, rows, device)
+
+    monkeypatch.setattr(frozen, "over_rows", counting)
+    return found
+
+
+@pytest.mark.parametrize("view", [View(), View((1, 2))])
+def test_what_is_looked_up_is_what_is_computed(tmp_path: Path, view: View) -> None:
+    computed = teacher(None).seen(batch("feedback"), view)
+    for _ in ("made", "read back"):
+        torch.testing.assert_close(teacher(tmp_path).seen(batch(), view), computed, atol=1e-6, rtol=1e-5)
+
+
+def test_the_head_s_input_is_looked_up_too(tmp_path: Path) -> None:
+    for found, wanted in zip(
+        teacher(tmp_path).head_inputs(batch(), View((1,))), teacher(None).head_inputs(batch("feedback"), View((1,))),
+        strict=True,
+    ):  # fmt: skip
+        torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
+
+
+def test_one_pass_serves_everybody_with_the_same_teacher(tmp_path: Path, passes: list[int]) -> None:
+    first, second = (teacher(tmp_path).logits(batch()) for _ in range(2))
+    assert passes == [len(ROWS)]
+    assert torch.equal(first, second)
+    assert torch.equal(first, teacher(None).logits(batch()))  # as without a folder, to the bit
+
+
+def test_another_teacher_other_texts_other_kernels_are_another_table(
+    tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher(tmp_path).logits(batch())
+    assert not torch.equal(teacher(tmp_path, seed=1).logits(batch()), teacher(tmp_path).logits(batch()))
+    longer = tokens()
+    longer.ids[0] += 1
+    teacher(tmp_path, some=longer).logits(batch())
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        teacher(tmp_path).logits(batch())
+    teacher(tmp_path).seen(batch(), View((1,)))
+    assert len(passes) == 5
+
+
+def test_a_table_that_is_damaged_or_of_another_teacher_is_made_again(tmp_path: Path, passes: list[int]) -> None:
+    wanted = teacher(tmp_path).logits(batch())
+    (file,) = tmp_path.glob("*.safetensors")
+    whole = file.read_bytes()
+    for damaged in (whole[:-9], whole[:-1] + bytes([whole[-1] ^ 1]), b"", b"no table"):
+        file.write_bytes(damaged)
+        assert torch.equal(teacher(tmp_path).logits(batch()), wanted)
+    teacher(tmp_path, seed=1).logits(batch())
+    (other,) = set(tmp_path.glob("*.safetensors")) - {file}
+    file.write_bytes(other.read_bytes())  # whole, and wrong: seen by the rows that are computed again
+    assert torch.equal(teacher(tmp_path).logits(batch()), wanted)
+    assert len(passes) == 7
+
+
+def test_what_would_be_too_large_is_computed_batch_by_batch(
+    tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen, "MOST_BYTES", len(ROWS) * 2 * 4 - 1)
+    assert torch.equal(teacher(tmp_path).logits(batch()), teacher(None).logits(batch("feedback")))
+    assert passes == []
+    assert not list(tmp_path.iterdir())
