@@ -70,10 +70,10 @@ class Found:
         return [json.dumps(row) + "\n" for row in series.read(self.folder.series)] if begun else []
 
     def agrees(self, other: Found) -> bool:
-        """Whether both gave the same, down to the single answer."""
+        """Whether both gave the same, down to the single answer where both kept them."""
         results = (json.dumps(run.part("result"), sort_keys=True) for run in (self, other))
         answers = ([(a.split, a.classes.tolist(), a.labels.tolist()) for a in run.answers] for run in (self, other))
-        return len(set(results)) == 1 and next(answers) == next(answers)
+        return len(set(results)) == 1 and (not self.answers or not other.answers or next(answers) == next(answers))
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _choose(several: Sequence[Found]) -> Found:
         UserError: several are done and do not agree.
     """
     folders = {one.folder.path.resolve(): one for one in several}  # many sweeps may ask for a run
-    done = sorted((one for one in folders.values() if one.is_done), key=_moment)
+    done = sorted((one for one in folders.values() if one.is_done), key=lambda one: (not one.answers, _moment(one)))
     for other in done[1:]:
         if not done[0].agrees(other):
             raise UserError(

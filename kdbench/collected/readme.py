@@ -74,9 +74,10 @@ def _machines(runs: Iterable[Run]) -> Iterator[str]:
 def _machine(there: Mapping[str, Any]) -> str:
     versions = {"kdbench": there.get("kdbench"), "python": there.get("python"), **(there.get("packages") or {})}
     commit = f" (commit {there['commit']})" if there.get("commit") else ""
-    device = f"{there.get('device')}, {there.get('gpu') or there.get('cpu')}, {there.get('cores')} cores"
+    sizes = f"cores {there.get('cores')}, threads {there.get('threads')}"
+    device = f"{there.get('device')}, {there.get('gpu') or there.get('cpu')}, {sizes}"
     known = [f"{name} {value}{commit if name == 'kdbench' else ''}" for name, value in versions.items() if value]
-    return f"{device}, {there.get('threads')} threads; {', '.join(known)}"
+    return f"{device}; {', '.join(known)}"
 
 
 def _unfinished(found: Iterable[StudyResults]) -> Iterator[str]:
