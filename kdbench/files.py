@@ -18,16 +18,17 @@ from kdbench.errors import UserError
 def replacing(path: Path) -> Iterator[Path]:
     """Hand out a temporary path beside `path`; when the block succeeds it takes `path`'s place (file or folder)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    temporary, aside = (path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp") for _ in range(2))
     try:
         yield temporary
         _flush(temporary)
         if path.is_dir():
-            shutil.rmtree(path)
+            path.replace(aside)
         temporary.replace(path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
+        for folder in (temporary, aside):
+            if folder.is_dir():
+                shutil.rmtree(folder)
         temporary.unlink(missing_ok=True)
 
 

@@ -67,7 +67,7 @@ def evidence(study: StudyResults) -> list[str]:
     """A warning where the numbers cannot say anything."""
     if study.study["source"] == "generated":
         return ["Made data: these numbers say nothing about the methods."]
-    if str(study.study["student"]).startswith("tiny-"):
+    if study.models["student"].startswith("tiny/"):
         return ["A tiny student without pre-training: these numbers say little about the methods."]
     return []
 

@@ -33,12 +33,19 @@ STYLES = {
 WORDS = {"pending": "waiting"}  # how people call a state
 
 
-def open_store(results: str | None) -> Store:
-    """The results folder that was given, else the one that kdbench.toml names, else `results`; never made."""
+def open_store(results: str | None, *, raw: bool = False) -> Store:
+    """The results folder that was given, else the one that kdbench.toml names, else `results`; never made.
+
+    Args:
+        raw: a collected study will not do.
+    """
     from kdbench.config import Invocation, assemble
 
     folder = results or assemble({}, Path.cwd()).group(Invocation).results
-    return Store(Path(folder).expanduser(), create=False)
+    store = Store(Path(folder).expanduser(), create=False)
+    if raw:
+        store.check_raw()
+    return store
 
 
 def make_console() -> Console:

@@ -68,7 +68,7 @@ def show(run: Run, store: Store, console: Console) -> None:
         _group(title, values, console)
     _group("Needs and is needed", _relations(run, found, standings), console)
     _group("Cost and machine", _machine(run), console)
-    _group("Files", _files(run), console)
+    _group("Files", {"collected in": store.root} if store.is_collected else _files(run), console)
     _again(run, sweeps(store), console)
 
 
