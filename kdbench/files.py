@@ -24,7 +24,12 @@ def replacing(path: Path) -> Iterator[Path]:
         _flush(temporary)
         if path.is_dir():
             path.replace(aside)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError:
+            if aside.is_dir():
+                aside.replace(path)
+            raise
     finally:
         for folder in (temporary, aside):
             if folder.is_dir():
