@@ -101,6 +101,9 @@ def _notes(seeds: set[int], untested: Mapping[str, Sequence[str]]) -> list[str]:
         )
         notes.append(METHOD + (" Where there is one seed, only items count." if 1 in seeds else ""))
     if untested:
-        rows = "; ".join(f"{title} on {', '.join(names)}" for title, names in untested.items())
+        alike: dict[str, list[str]] = {}
+        for title, names in untested.items():
+            alike.setdefault(", ".join(names), []).append(title)
+        rows = "; ".join(f"{', '.join(titles)} on {names}" for names, titles in alike.items())
         notes.append(f"Not compared with the best, for want of predictions or of a common seed: {rows}.")
     return notes

@@ -154,9 +154,7 @@ def test_list_tasks_and_presets(tmp_path: Path) -> None:
     assert all(name in text for name in ("bert-4l", "bert-6l", "minilm", "tiny-4x64 teaches tiny-2x64"))
 
 
-@pytest.mark.parametrize(
-    ("form", "start"), [("markdown", "**Table 1"), ("latex", "\\begin{table}"), ("csv", "preset,")]
-)
+@pytest.mark.parametrize(("form", "start"), [("markdown", "**Table 1"), ("latex", "% Table 1"), ("csv", "preset,")])
 def test_table_to_a_file(
     folder: Path, form: str, start: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
