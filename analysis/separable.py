@@ -55,11 +55,14 @@ class Comparisons:
         return {found.difference.seeds for found in self._known.values() if found}
 
 
-def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Task]]) -> None:
-    """Add the signs and the note to a sheet whose rows are those of the groups, one after the other.
+def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Task]]) -> list[str]:
+    """Add the signs to a sheet whose rows are those of the groups, one after the other.
 
     Args:
         groups: what competes; the best of each column of each is marked as such in the sheet, if it competes.
+
+    Returns:
+        The notes that explain them.
     """
     start, seeds, untested = 0, set[int](), dict[str, list[str]]()
     for lines in groups:
@@ -74,7 +77,7 @@ def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Ta
                 untested.setdefault(lines[i].title, []).append(tasks[column].title)
         seeds |= comparisons.seeds
         start += len(lines)
-    sheet.notes += _notes(seeds, untested)
+    return _notes(seeds, untested)
 
 
 def _column(entries: Sequence[Entry], column: int, comparisons: Comparisons) -> tuple[list[Entry], list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis import separable
 from analysis.published import published
 from analysis.scores import Asked, Shown, asked_tasks, find, heading, score_notes, score_sheet
 from kdbench.results import StudyResults, families
@@ -36,7 +37,7 @@ class Table6(Table):
         sheet = score_sheet(
             f"{heading(self.name, family[-1])} by {shown[0].study.title(REFERENCE.row)}", [shown], tasks
         )
-        sheet.notes = score_notes(self, shown, tasks)
+        sheet.notes = score_notes(self, shown, tasks, separable.mark(sheet, [[row.line for row in shown]], tasks))
         return sheet
 
     def published(self) -> Published:
