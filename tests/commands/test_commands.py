@@ -12,6 +12,7 @@ import pytest
 
 from kdbench.cli import main
 from tests.analysis.made import Made, full, spec, states
+from tests.kdbench.bench import refusal
 
 COMMANDS = ("audit", "list", "run", "show", "status", "table")
 
@@ -288,3 +289,18 @@ def test_a_damaged_sweep_is_one_sentence(tmp_path: Path) -> None:
     made.ask(spec("kd", "rte", 9))
     (made.store.sweeps_folder / "one.json").write_text("{")
     assert "is damaged" in call(tmp_path, "status", code=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("t.tex", "% Table 5"), ("t.md", "**Table 5"), ("t.csv", "row,"), ("t", "Table 5")]
+)
+def test_a_table_has_the_format_of_its_file(
+    name: str, start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call_here(["table", "5", "--out", str(tmp_path / name)], monkeypatch) == 0
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(start)
+
+
+def test_an_ending_that_is_no_format(tmp_path: Path) -> None:
+    assert ".pdf is no format; end in .txt, .md, .tex, .csv" in refusal("table", "5", "--out", str(tmp_path / "t.pdf"))
+    assert not (tmp_path / "t.pdf").exists()
