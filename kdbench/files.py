@@ -16,13 +16,19 @@ from kdbench.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary path beside `path`; when the block succeeds it takes `path`'s place (file or folder)."""
+    """Hand out a temporary path beside `path`; when the block succeeds it takes `path`'s place (file or folder).
+
+    Raises:
+        UserError: a file would take the place of a folder; nothing of that folder is touched.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, aside = (path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp") for _ in range(2))
     try:
         yield temporary
         _flush(temporary)
         if path.is_dir():
+            if not temporary.is_dir():  # a mistyped name must never cost a folder
+                raise folder_instead(path)
             path.replace(aside)
         try:
             temporary.replace(path)
@@ -35,6 +41,10 @@ def replacing(path: Path) -> Iterator[Path]:
             if folder.is_dir():
                 shutil.rmtree(folder)
         temporary.unlink(missing_ok=True)
+
+
+def folder_instead(path: Path) -> UserError:
+    return UserError(f"{path} is a folder; give the name of a file.")
 
 
 def remove_leftovers(folder: Path) -> None:

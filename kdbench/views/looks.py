@@ -17,7 +17,7 @@ MARKERS = ("^", "D", "v", "P", "o", "s")
 
 TEACHER = Look("#000000", "--", "^")
 STUDENT = Look("#882255", "-", "o")
-SETTINGS = (Look("#000000", "--", "^"), Look("#777777", "-.", "D"), Look("#882255", ":", "v"))
+SETTINGS = (Look("#000000", "--", "^"), Look("#882255", "-.", "D"), Look("#777777", ":", "v"))
 
 
 def of_row(study: StudyResults, row: str) -> Look:
