@@ -149,6 +149,20 @@ def cost(run: Run) -> dict[str, float]:
     return dict(_numbers(stored, "")) if isinstance(stored, dict) else {}
 
 
+def whole_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:
+    """The cost of a run and of all that it needs, each once; of peaks the highest. Only what all of them counted."""
+    each = [cost(one) for one in _with_needs(run, runs).values()]
+    keys = [key for key in each[0] if all(key in one for one in each)]
+    return {key: (max if key.startswith("peak") else sum)(one[key] for one in each) for key in keys}
+
+
+def _with_needs(run: Run, runs: Mapping[str, Run]) -> dict[str, Run]:
+    found = {run.id: run}
+    for need in run.spec.needs.values():
+        found |= _with_needs(runs[need], runs) if need in runs else {}
+    return found
+
+
 def _numbers(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, float]]:
     for key, item in values.items():
         if isinstance(item, Mapping):

@@ -92,32 +92,45 @@ def _head(run: Run, study: StudyResults | None, standings: Standings, console: C
 
 def _tail(run: Run, console: Console) -> None:
     """The end of the stored traceback, where there is one."""
-    file = run.folder.path / "error.txt"
-    if file.exists():
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        cut = f" (last {TAIL} of {len(lines)} lines)" if len(lines) > TAIL else ""
-        printing.line(console, f"{file}{cut}:", "dim")
-        for text in lines[-TAIL:]:
+    count, lines = error_tail(run)
+    if lines:
+        cut = f" (last {TAIL} of {count} lines)" if count > TAIL else ""
+        printing.line(console, f"{run.folder.path / 'error.txt'}{cut}:", "dim")
+        for text in lines:
             printing.line(console, f"  {text}", "dim")
 
 
+def error_tail(run: Run) -> tuple[int, list[str]]:
+    """How many lines the stored traceback has, and the last of them."""
+    file = run.folder.path / "error.txt"
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+    return len(lines), lines[-TAIL:]
+
+
 def _scores(result: Mapping[str, Any]) -> Table:
-    """Checkpoints by splits; scores in per cent, losses in nats."""
+    """Checkpoints by splits."""
+    head, rows = score_rows(result)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for name in head:
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def score_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """A head and rows: checkpoints by splits; scores in per cent, losses in nats."""
     splits = list(result["best"]["report"])
-    for name in ("checkpoint", "step"):
-        table.add_column(name, no_wrap=True)
-    for name in ("selection", *splits):
-        table.add_column(name, no_wrap=True)
+    rows = []
     for name in ("best", "last"):
         part = result[name]
         values = [_metrics(part["selection"]), *(_metrics(part["report"][split]) for split in splits)]
-        table.add_row(name, str(part["step"]), *values)
+        rows.append([name, str(part["step"]), *values])
     if result.get("teacher"):
-        table.add_row(
-            "teacher, last", str(result["last"]["step"]), "", *(_metrics(result["teacher"][s]) for s in splits)
+        rows.append(
+            ["teacher, last", str(result["last"]["step"]), "", *(_metrics(result["teacher"][s]) for s in splits)]
         )
-    return table
+    return ["checkpoint", "step", "selection", *splits], rows
 
 
 def _metrics(values: Mapping[str, float]) -> str:
