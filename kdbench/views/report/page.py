@@ -64,7 +64,7 @@ def write(store: Store, preset: str | None, out: Path) -> tuple[int, int]:
     standings = Standings(store)
     runs = pages(store, found, sweeps(store), standings)
     shown = [_study(i, study, store, standings) for i, study in enumerate(found)]
-    write_text(out, _render(store, shown, runs))
+    write_text(out, _render(store, shown, runs).lstrip())
     return len(shown), len(runs)
 
 
@@ -118,7 +118,8 @@ def _render(store: Store, shown: Sequence[StudyPage], runs: Sequence[RunPage]) -
 
 
 def _methods(runs: Sequence[RunPage]) -> list[str]:
-    return sorted({run.title for run in runs if not run.only_needed}) + sorted({r.title for r in runs if r.only_needed})
+    """In the order of the table, then what others need."""
+    return list(dict.fromkeys(run.title for run in sorted(runs, key=lambda run: run.only_needed)))
 
 
 def _newest(store: Store, runs: Sequence[RunPage]) -> str:

@@ -79,7 +79,8 @@ def pages(
     every = All(studies, runs, sweeps, standings)
     rows = {c.run.id: (study.titles[c.cell.row].position, c.cell.row) for study in studies for c in study.cells}
     found = sorted(
-        runs.values(), key=lambda run: (task_order(run.spec.task), rows.get(run.id, (-1, "")), run.spec.seed)
+        runs.values(),
+        key=lambda run: (task_order(run.spec.task), rows.get(run.id, (-1, run.spec.method)), run.spec.seed),
     )
     return [_page(run, every) for run in found]
 
