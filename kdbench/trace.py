@@ -5,6 +5,7 @@ Everything is read from the results folder; no method is imported.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -167,7 +168,7 @@ def _numbers(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, floa
     for key, item in values.items():
         if isinstance(item, Mapping):
             yield from _numbers(item, f"{prefix}{key} ")
-        elif isinstance(item, int | float) and not isinstance(item, bool):
+        elif isinstance(item, int | float) and not isinstance(item, bool) and math.isfinite(item):
             yield f"{prefix}{key}", item
 
 

@@ -143,6 +143,10 @@ def test_figures_are_drawn_from_the_points_of_kdbench_figure(tmp_path: Path) -> 
     (panel,) = charts["paper-0-figure6"]["views"]["mnli"]["panels"]  # type: ignore[index]
     assert [curve["y"] for curve in panel["curves"]] == [[0.0, 0.1, 0.7], [0.0, 0.3, 0.35], [0.0, 0.4, 0.45]]
     assert panel["rule"] == 0
+    (panel,) = charts["curves-0"]["views"]["mnli|gap"]["panels"]  # type: ignore[index]
+    assert [(curve["label"], curve["y"]) for curve in panel["curves"]] == [
+        ("Meta Distill", [0.0, 0.1, 0.7]), ("LGTM", [0.0, 0.1, 0.7])
+    ]  # fmt: skip
 
 
 def test_cost_counts_what_a_run_needs(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@
 
   const axis = (title, more) => ({
     title: { text: escape(title), standoff: 8 }, automargin: true, gridcolor: shade("grid"), linecolor: shade("line"),
-    zeroline: false, tickcolor: shade("line"), ticks: "outside", ticklen: 4, fixedrange: matchMedia("(pointer: coarse)").matches, ...more,
+    zeroline: false, tickcolor: shade("line"), ticks: "outside", ticklen: 4,
+    fixedrange: matchMedia("(pointer: coarse)").matches, ...more, // a finger scrolls the page
   });
   const layout = (x, y, more) => ({
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
@@ -42,7 +43,8 @@
         const paint = color(curve), meta = { label: curve.label };
         const band = { ...meta, band: true };
         if (curve.sd) {
-          const edge = (sign) => curve.y.map((y, j) => (y === null || curve.sd[j] === null ? null : y + sign * curve.sd[j]));
+          const edge = (sign) => curve.y.map(
+            (y, j) => (y === null || curve.sd[j] === null ? null : y + sign * curve.sd[j]));
           traces.push({ x: [...curve.x, ...[...curve.x].reverse()], y: [...edge(1), ...edge(-1).reverse()], meta: band,
             fill: "toself", fillcolor: faint(paint, 0.14), line: { width: 0 }, hoverinfo: "skip", mode: "lines" });
         }
@@ -50,9 +52,11 @@
           mode: curve.thin || curve.x.length > 15 ? "lines" : "lines+markers",
           line: { color: curve.thin ? faint(paint, 0.45) : paint, width: curve.thin ? 0.8 : 2, dash: curve.dash },
           marker: { symbol: curve.symbol, size: 6, color: paint },
-          ...(curve.thin ? { hoverinfo: "skip" } : { hovertemplate: "epoch %{x:.3~g}: <b>%{y:.4~g}</b><extra>%{fullData.name}</extra>" }) });
+          ...(curve.thin ? { hoverinfo: "skip" }
+            : { hovertemplate: "epoch %{x:.3~g}: <b>%{y:.4~g}</b><extra>%{fullData.name}</extra>" }) });
       }
-      const rule = panel.rule === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: panel.rule, y1: panel.rule,
+      const rule = panel.rule === null ? [] : [{
+        type: "line", xref: "paper", x0: 0, x1: 1, y0: panel.rule, y1: panel.rule,
         line: { color: shade("soft"), width: 1 }, layer: "below" }];
       const y = axis(panel.y, range[i] ? { range: range[i] } : {});
       return [traces, layout(axis("Epoch"), y, { shapes: rule }), few ? 260 : 380, panel.title];
@@ -63,13 +67,16 @@
     const names = rows.map((row) => escape(row.label));
     const traces = rows.map((row, i) => ({
       type: "scatter", mode: "markers", x: row.x, y: row.x.map(() => names[i]), meta: { label: row.label },
-      text: row.seeds.map((seed) => `seed ${seed}`), hovertemplate: `%{text}: <b>%{x:.1f}</b><extra>${names[i]}</extra>`,
-      marker: { symbol: row.symbol, size: 10, color: faint(color(row), 0.75), line: { width: 1, color: shade("page") } },
+      text: row.seeds.map((seed) => `seed ${seed}`),
+      hovertemplate: `%{text}: <b>%{x:.1f}</b><extra>${names[i]}</extra>`,
+      marker: { symbol: row.symbol, size: 10, color: faint(color(row), 0.75),
+        line: { width: 1, color: shade("page") } },
     }));
     const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
     traces.unshift({ type: "scatter", mode: "markers", x: rows.map((row) => mean(row.x)), y: names, hoverinfo: "skip",
       marker: { symbol: "line-ns", size: 22, line: { width: 2, color: shade("ink") } } });
-    const y = axis("", { type: "category", categoryorder: "array", categoryarray: [...names].reverse(), ticks: "", fixedrange: true });
+    const y = axis("", {
+      type: "category", categoryorder: "array", categoryarray: [...names].reverse(), ticks: "", fixedrange: true });
     return [[traces, layout(axis("Score (%)"), y), 90 + 27 * rows.length, ""]];
   }
 
@@ -117,8 +124,10 @@
   }
 
   const SVG = "http://www.w3.org/2000/svg";
-  const PATHS = { circle: "M14 2.8a3.2 3.2 0 1 0 .01 0z", "triangle-up": "M14 2l4 7h-8z", "triangle-down": "M14 10l4-7h-8z",
-    diamond: "M14 1.5l4.5 4.5-4.5 4.5-4.5-4.5z", cross: "M12.7 2h2.6v2.7h2.7v2.6h-2.7V10h-2.6V7.3H10V4.7h2.7z", square: "M11 3h6v6h-6z" };
+  const PATHS = { circle: "M14 2.8a3.2 3.2 0 1 0 .01 0z", "triangle-up": "M14 2l4 7h-8z",
+    "triangle-down": "M14 10l4-7h-8z",
+    diamond: "M14 1.5l4.5 4.5-4.5 4.5-4.5-4.5z", square: "M11 3h6v6h-6z",
+    cross: "M12.7 2h2.6v2.7h2.7v2.6h-2.7V10h-2.6V7.3H10V4.7h2.7z" };
   const DASH = { solid: "", dash: "5 3", dashdot: "6 2 1.5 2", dot: "1.5 2" };
   function swatch(look) {
     const svg = document.createElementNS(SVG, "svg");
@@ -127,7 +136,8 @@
       Object.entries(attributes).forEach(([key, value]) => node.setAttribute(key, value));
       svg.append(node);
     };
-    Object.entries({ viewBox: "0 0 28 12", width: 28, height: 12, "aria-hidden": "true" }).forEach(([k, v]) => svg.setAttribute(k, v));
+    const size = { viewBox: "0 0 28 12", width: 28, height: 12, "aria-hidden": "true" };
+    Object.entries(size).forEach(([key, value]) => svg.setAttribute(key, value));
     part("path", { d: "M0 6H28", stroke: color(look), "stroke-width": 1.8, fill: "none",
       "stroke-dasharray": DASH[look.dash] ?? look.dash.replace(/px/g, "").replace(/,/g, " ") });
     if (!look.thin) part("path", { d: PATHS[look.symbol], fill: color(look) });
@@ -142,6 +152,10 @@
       this.selects = [...box.querySelectorAll("select")];
       this.selects.forEach((select) => select.addEventListener("change", () => this.draw()));
       this.drawn = false;
+      if (!this.view) { // begin with something that is there
+        const keys = Object.keys(this.chart.views)[0].split("|");
+        this.selects.forEach((select, i) => { select.value = keys[i]; });
+      }
     }
     get view() { return this.chart.views[this.selects.map((select) => select.value).join("|")]; }
     draw() {
@@ -183,7 +197,8 @@
       if (every) every.textContent = this.hidden.size ? "Show all" : "Hide all";
       const shown = items.filter((item) => item.getAttribute("aria-pressed") === "true").length;
       for (const node of this.box.querySelectorAll(".plot")) {
-        const visible = node.data.map(({ meta }) => !meta || (!this.hidden.has(meta.label) && (!meta.band || shown <= FEW)));
+        const visible = node.data.map(
+          ({ meta }) => !meta || (!this.hidden.has(meta.label) && (!meta.band || shown <= FEW)));
         Plotly.restyle(node, { visible });
       }
     }

@@ -106,7 +106,8 @@ def curves(name: str, study: StudyResults) -> Chart | None:
         metric = TASKS.get(task).metrics[0]
         wanted = {"score": ("selection", metric, 100.0, f"{metric.capitalize()} on the selection split (%)"),
                   "loss": ("selection", "loss", 1.0, "Loss on the selection split (nats)"),
-                  "train": ("train", "loss", 1.0, "Training loss of the method")}  # fmt: skip
+                  "train": ("train", "loss", 1.0, "Training loss of the method"),
+                  "gap": ("probe", "entropy_gap", 1.0, "H(student) - H(teacher), train (nats)")}  # fmt: skip
         found = {key: list[Curve]() for key in wanted}
         for line in shown:
             read = {cell.cell.seed: _series(cell.run) for cell in line.shown[task]}
@@ -117,7 +118,7 @@ def curves(name: str, study: StudyResults) -> Chart | None:
             f"{task}|{key}": {"panels": [panel(Panel(wanted[key][3], drawn))]} for key, drawn in found.items() if drawn
         }
     tasks = {task: task_title(task) for task in study.tasks if any(key.startswith(f"{task}|") for key in views)}
-    shows = {"score": "Selection score", "loss": "Selection loss", "train": "Training loss"}
+    shows = {"score": "Selection score", "loss": "Selection loss", "train": "Training loss", "gap": "Entropy gap"}
     about = (
         "The runs of the table: mean over seeds, with a band of one standard deviation where four lines or fewer are "
         "shown. Methods minimise different training losses, which are not to be compared."
@@ -131,7 +132,7 @@ Points = dict[int, tuple[float, float]]  # step -> epoch and value
 def _series(run: Run) -> dict[tuple[str, str], Points]:
     """By split and key."""
     found: dict[tuple[str, str], Points] = {}
-    for row in series.read(run.folder.series, ("selection", "train")):
+    for row in series.read(run.folder.series, ("selection", "train", "probe")):
         if isinstance(row["value"], int | float) and isinstance(row.get("epoch"), int | float):
             found.setdefault((row["split"], row["key"]), {})[row["step"]] = (row["epoch"], row["value"])
     return found

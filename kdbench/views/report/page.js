@@ -92,6 +92,16 @@
       target.focus({ preventScroll: true });
     }
   }
+  for (const link of all("table.board td a")) {
+    link.addEventListener("click", (event) => { // the table stays where it is, as far as there is room for the card
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      const top = scrollY;
+      location.hash = link.hash;
+      scrollTo({ top, behavior: "instant" });
+      follow();
+    });
+  }
   addEventListener("hashchange", follow);
   follow();
 })();
