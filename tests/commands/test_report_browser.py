@@ -120,7 +120,7 @@ def test_runs_are_filtered(visit: Visit) -> None:
     assert visit.shown() == []
     assert visit.page.is_visible("#none")
     visit.page.click("#filters button[type=reset]")
-    visit.page.wait_for_function("document.getElementById('none').hidden")
+    visit.page.locator("#none").wait_for(state="hidden")
     assert visit.shown() == every
 
 
