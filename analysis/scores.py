@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, ClassVar
 
 from analysis import budgets, separable
@@ -116,7 +117,7 @@ def mark(sheet: Sheet, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[T
         groups: what competes.
     """
     lines = [[shown.line for shown in group] for group in groups]
-    return separable.mark(sheet, lines, tasks) + budgets.mark(sheet, sum(lines, []), tasks)
+    return separable.mark(sheet, lines, tasks) + budgets.mark(sheet, list(chain(*lines)), tasks)
 
 
 def find(asked: Asked, study: StudyResults) -> Shown:

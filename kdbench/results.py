@@ -25,10 +25,11 @@ TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
 
 
 class Row(BaseModel):
-    """How tables name and order a method or a variant."""
+    """How tables name and order a method or a variant, and its hyperparameters where only the preset is said."""
 
     title: str
     position: int
+    usual: dict[str, Any] = {}
 
 
 class Sweep(BaseModel):

@@ -42,12 +42,10 @@ def show_table(
     check_format(form)
     tables = [kind() for kind in _every(preset)] if number == ALL else [TABLES.get(_name(number))()]
     every = studies(store) if any(table.needs_results for table in tables) else []
-    known = {*presets(), *(study.preset for study in every)}
-    if preset is not None and preset not in known:
-        raise unknown("preset", preset, known)
+    check_preset(preset, every)
     found = {table: _sheets(table, every, preset, published) for table in tables}
     sheets = [sheet for some in found.values() for sheet in some]
-    lacking = [_lacking(table, store, every, preset) for table, some in found.items() if not some]
+    lacking = [nothing(table, store, every, preset) for table, some in found.items() if not some]
     if not sheets or (lacking and number != ALL):
         raise UserError(lacking[0])
     render(sheets, form, console)
@@ -107,6 +105,13 @@ def format_of(form: str | None, out: str | None) -> str:
     return ENDINGS[ending] if ending else FORMATS[0]
 
 
+def check_preset(preset: str | None, every: Iterable[StudyResults]) -> None:
+    """Raises UserError: there is no such preset, neither in kdbench nor in the results."""
+    known = {*presets(), *(study.preset for study in every)}
+    if preset is not None and preset not in known:
+        raise unknown("preset", preset, known)
+
+
 def _every(preset: str | None) -> list[type[Table]]:
     """All tables, but for those that are about another preset; those of the paper first."""
     ordered = sorted(TABLES.all().items(), key=lambda item: (not item[0].startswith("table"), item[0]))
@@ -133,7 +138,7 @@ def _with_paper(table: Table, sheets: list[Sheet], published: bool) -> list[Shee
     return [beside(sheet, paper) for sheet in sheets] if published and paper is not None else sheets
 
 
-def _lacking(table: Table, store: Store, every: Sequence[StudyResults], preset: str | None) -> str:
+def nothing(table: Table, store: Store, every: Sequence[StudyResults], preset: str | None) -> str:
     """Why there is nothing to show, and what makes it."""
     wanted = preset or table.preset
     of = f" of preset {wanted}" if wanted else ""

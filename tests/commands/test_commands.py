@@ -14,7 +14,7 @@ from kdbench.cli import main
 from tests.analysis.made import Made, full, spec, states
 from tests.kdbench.bench import refusal
 
-COMMANDS = ("audit", "list", "run", "show", "status", "table")
+COMMANDS = ("audit", "list", "report", "run", "show", "status", "table")
 
 
 def call(folder: Path, *arguments: str, code: int = 0) -> str:
