@@ -30,7 +30,7 @@ def _table(name: str) -> str:
 
 
 def _averages(name: str, rows: Sequence[Row]) -> Sheet:
-    sheet = Sheet(f"{_table(name)}: printed averages", ["", "printed", "recomputed", "difference", "reproduced by"])
+    sheet = Sheet(f"Printed averages of {_table(name)}", ["", "printed", "recomputed", "difference", "reproduced by"])
     fits = [check.reproducing(row, rows) for row in rows]
     for row, found in zip(rows, fits, strict=True):
         assert row.average is not None

@@ -19,24 +19,24 @@ def trials(line: Line, task: str) -> int:
     return len({cell.point for cell in line.asked.get(task, ()) if cell.run.result is not None})
 
 
-def mark(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> None:
-    """Add the sign and its note, where the settings of a row were picked among more than those of another.
+def mark(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
+    """Add the sign, and return its note, where the settings of a row were picked among more than those of another.
 
     Args:
         sheet: its rows are the lines; its first columns after the label are the tasks.
     """
-    said: dict[str, str] = {}
+    said: dict[str, list[str]] = {}
     for column, task in enumerate(tasks, start=1):
         tried = {i: n for i, line in enumerate(lines) if line.row != TEACHER and (n := trials(line, task.name))}
         least = min(tried.values(), default=0)
         for i in (i for i, n in tried.items() if n > least):
             entry = sheet.rows[i][column]
             sheet.rows[i][column] = replace(entry, sign=entry.sign + SIGN)
-            said.setdefault(f"{lines[i].title} {count(tried[i], 'setting')}, others from {least}", task.title)
-    if said:
-        sheet.notes.append(f"{SIGN} Picked among more settings than other rows of the column: {_list(said)}.")
-
-
-def _list(said: dict[str, str]) -> str:
-    shown = [f"{words} ({task})" for words, task in said.items()][: notes.MAX_HOLES]
-    return "; ".join(shown) + (" and more (kdbench table cost)" if len(said) > notes.MAX_HOLES else "")
+            said.setdefault(f"{lines[i].title} {count(tried[i], 'setting')}, others from {least}", []).append(
+                task.title
+            )
+    if not said:
+        return []
+    shown = [f"{words} ({', '.join(names)})" for words, names in said.items()][: notes.MAX_HOLES]
+    more = " and more (kdbench table cost)" if len(said) > notes.MAX_HOLES else ""
+    return [f"{SIGN} Picked among more settings than other rows of the column: {'; '.join(shown)}{more}."]

@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, ClassVar
 
 from analysis import budgets, separable
@@ -99,14 +100,24 @@ class ScoreTable(Table):
         top = [[Shown(TEACHER, pick(study, TEACHER), study)]] if study.teachers else []
         groups = [[shown.narrowed(tasks) for shown in group] for group in top + groups]
         sheet = score_sheet(heading(self.name, study), groups, tasks, averaged=self.averaged)
-        sheet.notes = score_notes(self, [shown for group in groups for shown in group], tasks, averaged=self.averaged)
-        separable.mark(sheet, [[shown.line for shown in group] for group in groups], tasks)
-        budgets.mark(sheet, [shown.line for group in groups for shown in group], tasks)
+        rows = [shown for group in groups for shown in group]
+        sheet.notes = score_notes(self, rows, tasks, mark(sheet, groups, tasks), averaged=self.averaged)
         return sheet
 
     def published(self) -> Published:
         table = published()[self.name]
         return Published(table.cells, " ".join([table.note, *departures(table)]))
+
+
+def mark(sheet: Sheet, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]]) -> list[str]:
+    """Sign what is not separable from the best and what was tuned with a larger budget; returns the notes.
+
+    Args:
+        sheet: its rows are those of the groups; its columns are the tasks, and perhaps their average.
+        groups: what competes.
+    """
+    lines = [[shown.line for shown in group] for group in groups]
+    return separable.mark(sheet, lines, tasks) + budgets.mark(sheet, list(chain(*lines)), tasks)
 
 
 def find(asked: Asked, study: StudyResults) -> Shown:
@@ -203,9 +214,13 @@ def _single(number: float | None, best: bool) -> Entry:
 
 
 def score_notes(
-    table: Table, rows: Sequence[Shown], tasks: Sequence[type[Task]], *, averaged: bool = True
+    table: Table, rows: Sequence[Shown], tasks: Sequence[type[Task]], marks: Sequence[str], *, averaged: bool = True
 ) -> list[str]:
-    """The sentences below: what the numbers are, how they came about, what is missing and what makes it."""
+    """The sentences below: what the numbers are, how they came about, what is missing and what makes it.
+
+    Args:
+        marks: the sentences about signs.
+    """
     lines = [shown.line for shown in rows]
     by_study = {
         id(shown.study): (shown.study, [other.line for other in rows if other.study is shown.study]) for shown in rows
@@ -214,6 +229,7 @@ def score_notes(
     found = [
         f"{where(tasks)}, in per cent; {notes.seeds(lines)}.",
         *([formula(tasks)] if averaged else []),
+        *marks,
         *(note for study, own in by_study.values() for note in notes.protocol(study, own)),
         *notes.training(lines),
         *(note for study, own in by_study.values() for note in notes.grid(study, own)),

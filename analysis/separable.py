@@ -55,11 +55,14 @@ class Comparisons:
         return {found.difference.seeds for found in self._known.values() if found}
 
 
-def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Task]]) -> None:
-    """Add the signs and the note to a sheet whose rows are those of the groups, one after the other.
+def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Task]]) -> list[str]:
+    """Add the signs to a sheet whose rows are those of the groups, one after the other.
 
     Args:
         groups: what competes; the best of each column of each is marked as such in the sheet, if it competes.
+
+    Returns:
+        The notes that explain them.
     """
     start, seeds, untested = 0, set[int](), dict[str, list[str]]()
     for lines in groups:
@@ -74,7 +77,7 @@ def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Ta
                 untested.setdefault(lines[i].title, []).append(tasks[column].title)
         seeds |= comparisons.seeds
         start += len(lines)
-    sheet.notes += _notes(seeds, untested)
+    return _notes(seeds, untested)
 
 
 def _column(entries: Sequence[Entry], column: int, comparisons: Comparisons) -> tuple[list[Entry], list[int]]:
@@ -101,6 +104,9 @@ def _notes(seeds: set[int], untested: Mapping[str, Sequence[str]]) -> list[str]:
         )
         notes.append(METHOD + (" Where there is one seed, only items count." if 1 in seeds else ""))
     if untested:
-        rows = "; ".join(f"{title} on {', '.join(names)}" for title, names in untested.items())
+        alike: dict[str, list[str]] = {}
+        for title, names in untested.items():
+            alike.setdefault(", ".join(names), []).append(title)
+        rows = "; ".join(f"{', '.join(titles)} on {names}" for names, titles in alike.items())
         notes.append(f"Not compared with the best, for want of predictions or of a common seed: {rows}.")
     return notes

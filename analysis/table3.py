@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis import machines
 from analysis.published import published
-from analysis.scores import NONE, Asked, Shown, asked_tasks, find, heading, records, score_notes, score_sheet
+from analysis.scores import NONE, Asked, Shown, asked_tasks, find, heading, mark, records, score_notes, score_sheet
 from kdbench.plugins import TASKS
 from kdbench.results import CellResult, StudyResults
 from kdbench.tables import Entry, Published, Sheet, Table
@@ -34,12 +34,13 @@ class Table3(Table):
             return None
         shown = [row.narrowed(tasks) for row in shown]
         sheet = score_sheet(heading(self.name, study), [shown], tasks, averaged=False)
+        marks = mark(sheet, [shown], tasks)  # before there are columns of times
         times = {row.key: step_seconds(row) for row in shown}
         sheet.head += ["Time\ns/step", "Time\n× w/ FDA"]
         sheet.column_keys += [SECONDS, RATIO]
         for cells, seconds in zip(sheet.rows, times.values(), strict=True):
             cells += _time_entries(seconds, times[BASE.key])
-        sheet.notes = score_notes(self, shown, tasks, averaged=False)
+        sheet.notes = score_notes(self, shown, tasks, marks, averaged=False)
         sheet.notes[1:1] = _time_notes(shown)
         sheet.records = [record | _cost(row, record["run"]) for row in shown for record in records(row)]
         return sheet

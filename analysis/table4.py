@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from analysis import tested
 from analysis.published import published
 from analysis.scores import Asked, ScoreTable
 from kdbench.requests import Request
 from kdbench.results import TEACHER, StudyResults
+from kdbench.submissions import Answer
+from kdbench.tables import Sheet
 
 
 def _methods() -> list[str]:
@@ -22,3 +27,6 @@ class Table4(ScoreTable):
 
     def groups(self, study: StudyResults) -> list[list[Asked]]:
         return [[Asked(row) for row in _methods()]]
+
+    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> Sheet | None:
+        return tested.sheet(self.name, study, self.groups(study), answers)

@@ -58,7 +58,7 @@ class Table5(Table):
 
     def sheets(self, studies: Sequence[StudyResults]) -> list[Sheet]:
         found = _settings(published()[self.name])
-        sheet = Sheet("Table 5: the paper's hyperparameters, and those of the presets", ["", "paper", *presets()])
+        sheet = Sheet("Table 5, hyperparameters: the paper's and those of the presets", ["", "paper", *presets()])
         for setting in found:
             texts = [setting.paper, *map(_text, setting.ours.values())]
             sheet.rows.append([Entry((text,)) for text in (setting.title, *texts)])

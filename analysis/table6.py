@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.published import published
-from analysis.scores import Asked, Shown, asked_tasks, find, heading, score_notes, score_sheet
+from analysis.scores import Asked, Shown, asked_tasks, find, heading, mark, score_notes, score_sheet
 from kdbench.results import StudyResults, families
 from kdbench.tables import Published, Sheet, Table
 
@@ -36,7 +36,7 @@ class Table6(Table):
         sheet = score_sheet(
             f"{heading(self.name, family[-1])} by {shown[0].study.title(REFERENCE.row)}", [shown], tasks
         )
-        sheet.notes = score_notes(self, shown, tasks)
+        sheet.notes = score_notes(self, shown, tasks, mark(sheet, [shown], tasks))
         return sheet
 
     def published(self) -> Published:

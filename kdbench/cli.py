@@ -38,7 +38,9 @@ def app() -> None:
     kdbench retry --failed                        once more, with the same settings
     kdbench table 1 --format latex                the paper's Table 1 from your results
     kdbench figure 4 --out fig4.pdf               the paper's Figure 4, the same way
+    kdbench report                                one HTML file with everything, to look at or hand on
     kdbench compare kd lgtm                       is one better, and with how many seeds would it show?
+    kdbench collect NAME                          a small folder for git that shows the same tables
     kdbench glue export lgtm                      the zip for GLUE's test server
     kdbench new-method NAME                       a file to write a method of your own into
     kdbench check-method NAME                     does it do what a method must?

@@ -176,6 +176,14 @@ def owner(name: str) -> type[Method]:
     raise unknown("method", name, [*methods, *(v for m in methods.values() for v in m.variants)])
 
 
+def usual(preset: str, row: str, method: type[Method]) -> dict[str, Any]:
+    """The hyperparameters that a preset alone gives a method (or its variant `row`), without those of its grid."""
+    config, (_, variant) = Config(files=[read_toml(presets()[preset])]), method.variants.get(row, ("", {}))
+    first = next(config.points(row, method, variant))
+    values = {**first.training.model_dump(mode="json"), **first.options.model_dump(mode="json")}
+    return {key: value for key, value in values.items() if key not in first.choice}
+
+
 def parse_sets(pairs: Iterable[str]) -> Layer:
     """`["student_lr=1e-4,3e-5", "lgtm.influence=fda"]` as a layer.
 

@@ -16,19 +16,35 @@ from kdbench.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary path beside `path`; when the block succeeds it takes `path`'s place (file or folder)."""
+    """Hand out a temporary path beside `path`; when the block succeeds it takes `path`'s place (file or folder).
+
+    Raises:
+        UserError: a file would take the place of a folder; nothing of that folder is touched.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    temporary, aside = (path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp") for _ in range(2))
     try:
         yield temporary
         _flush(temporary)
         if path.is_dir():
-            shutil.rmtree(path)
-        temporary.replace(path)
+            if not temporary.is_dir():  # a mistyped name must never cost a folder
+                raise folder_instead(path)
+            path.replace(aside)
+        try:
+            temporary.replace(path)
+        except OSError:
+            if aside.is_dir():
+                aside.replace(path)
+            raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
+        for folder in (temporary, aside):
+            if folder.is_dir():
+                shutil.rmtree(folder)
         temporary.unlink(missing_ok=True)
+
+
+def folder_instead(path: Path) -> UserError:
+    return UserError(f"{path} is a folder; give the name of a file.")
 
 
 def remove_leftovers(folder: Path) -> None:

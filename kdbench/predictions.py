@@ -22,7 +22,7 @@ class Predictions:
 
 
 def read_predictions(folder: RunFolder) -> dict[str, Predictions]:
-    """By report split, of the selected checkpoint.
+    """By report split, of the selected checkpoint: from its logits, or its classes where only they were kept.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -36,8 +36,9 @@ def read_predictions(folder: RunFolder) -> dict[str, Predictions]:
                 checkpoint, split, kind = name.split("/")
                 if checkpoint == CHECKPOINT:
                     values = file.get_tensor(name)
-                    found.setdefault(split, {})[kind] = values if kind == "labels" else values.argmax(1)
-        return {split: Predictions(parts["logits"], parts["labels"]) for split, parts in found.items()}
+                    part = found.setdefault(split, {})
+                    part["classes" if kind == "logits" else kind] = values.argmax(1) if kind == "logits" else values
+        return {split: Predictions(parts["classes"], parts["labels"]) for split, parts in found.items()}
     except (OSError, SafetensorError, KeyError, ValueError):
         raise UserError(
             f"{folder.id} has no readable {folder.predictions.name}; delete the folder {folder.path} and repeat the "

@@ -18,18 +18,18 @@ from kdbench.errors import UserError
 from kdbench.plan import Cell
 from kdbench.plugins import TASKS
 from kdbench.predictions import Predictions, read_predictions
-from kdbench.spec import RunSpec
+from kdbench.spec import RUN_NAME, ModelRef, RunSpec
 from kdbench.store import RunFolder, State, Store
 
-RUN_NAME = r"^\w[\w.-]*$"  # a folder's: nothing that leads elsewhere
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
 
 
 class Row(BaseModel):
-    """How tables name and order a method or a variant."""
+    """How tables name and order a method or a variant, and its hyperparameters where only the preset is said."""
 
     title: str
     position: int
+    usual: dict[str, Any] = {}
 
 
 class Sweep(BaseModel):
@@ -246,7 +246,11 @@ def _new(sweep: Sweep, spec: RunSpec) -> StudyResults:
 
 def _study(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:
     training = spec.training
-    return {**sweep.study, "split_seed": training.split_seed, "train_rows": training.train_rows}
+    names = {
+        role: ModelRef(name=sweep.study[role], fingerprint=known).title
+        for role, known in sweep.models.items() if role in sweep.study
+    }  # fmt: skip
+    return {**sweep.study, **names, "split_seed": training.split_seed, "train_rows": training.train_rows}
 
 
 def _key(sweep: Sweep, spec: RunSpec) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -13,6 +13,7 @@ from kdbench.settings import Training
 from kdbench.task import DataLocation, Source
 
 IDENTITY_VERSION = 1
+RUN_NAME = r"^\w[\w.-]*$"  # a folder's: nothing that leads elsewhere
 
 
 class ModelRef(BaseModel):
@@ -22,6 +23,12 @@ class ModelRef(BaseModel):
 
     name: str  # `tiny-4x64`, `minilm`, `minilm:1+3+5`, a folder, or a hub name
     fingerprint: str
+
+    @property
+    def title(self) -> str:
+        """How it is called where people read it: a folder by its own name, whatever way leads to it."""
+        own = PurePath(self.name).name
+        return (own if own.strip(".~") else "folder") if self.fingerprint.startswith("folder/") else self.name
 
 
 class DataRef(BaseModel):

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kdbench.collected.form import is_collected
+from kdbench.collected.unpack import unpack
 from kdbench.errors import UserError, unknown
 from kdbench.files import read_json, remove_leftovers, write_json
 from kdbench.lock import RunLock
@@ -155,21 +157,24 @@ def _moment(text: str) -> float:
 
 
 class Store:
-    """A results folder.
+    """A results folder, or a collected study, which is read like one.
 
     Args:
         root: the folder; made when `create` and absent.
 
     Raises:
-        UserError: it was written by a version that this one does not understand, or it is a file.
+        UserError: it was written by a version that this one does not understand, it is damaged, or it is a file.
     """
 
     def __init__(self, root: Path, *, create: bool = True) -> None:
-        self.root = root
-        self.runs_folder, self.sweeps_folder, self.cache = root / "runs", root / "sweeps", root / "cache"
-        marker = root / "store.json"
         if root.exists() and not root.is_dir():
             raise UserError(f"The results folder {root} is a file; give another with --results DIR.")
+        self.root = root
+        marker = root / "store.json"
+        self.is_collected = is_collected(root) and not marker.exists()
+        files = unpack(root) if self.is_collected else root
+        self.runs_folder, self.sweeps_folder, self.cache = files / "runs", files / "sweeps", files / "cache"
+        self.submissions_folder = files / "submissions"
         if marker.exists():
             found = read_json(marker)
             version = found.get("format") if isinstance(found, dict) else None
@@ -181,8 +186,21 @@ class Store:
         elif create:
             self.begin()
 
+    def check_raw(self) -> None:
+        """Raises UserError: it is a collected study."""
+        if self.is_collected:
+            raise UserError(
+                f"{self.root} is a collected study, which is only read and has no networks, logs or jobs; give the "
+                "results folder of the runs themselves with --results DIR."
+            )
+
     def begin(self) -> None:
-        """Make the folder, if it is not there."""
+        """Make the folder, if it is not there.
+
+        Raises:
+            UserError: it is a collected study.
+        """
+        self.check_raw()
         if not (self.root / "store.json").exists():
             write_json(self.root / "store.json", {"format": FORMAT})
 

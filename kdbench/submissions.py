@@ -69,12 +69,8 @@ def remember(store: Store, submission: Submission) -> None:
     _save(store, before.model_copy(update={"exported": submission.exported}))
 
 
-def _folder(store: Store) -> Path:
-    return store.root / "submissions"
-
-
 def _save(store: Store, submission: Submission) -> None:
-    write_json(_folder(store) / f"{submission.id}.json", submission.model_dump(mode="json"))
+    write_json(store.submissions_folder / f"{submission.id}.json", submission.model_dump(mode="json"))
 
 
 def submissions(store: Store) -> list[Submission]:
@@ -83,7 +79,7 @@ def submissions(store: Store) -> list[Submission]:
     Raises:
         UserError: a record is damaged.
     """
-    found = [_read(file) for file in sorted(_folder(store).glob("*.json"))]
+    found = [_read(file) for file in sorted(store.submissions_folder.glob("*.json"))]
     return sorted(found, key=lambda submission: submission.exported)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kdbench.config import Config, Invocation, Study, owner
+from kdbench.config import Config, Invocation, Study, owner, usual
 from kdbench.errors import UserError
 from kdbench.executor import Executor, Order
 from kdbench.files import read_json
@@ -77,7 +77,10 @@ def remember(executor: Executor, order: Order) -> None:
             "preset": plan.preset,
             "study": plan.study.model_dump(mode="json"),
             "models": {role: model_ref(getattr(plan.study, role)).fingerprint for role in ("student", "teacher")},
-            "rows": {row: {"title": titles[row], "position": method.position} for row, method in rows.items()},
+            "rows": {
+                row: {"title": titles[row], "position": method.position, "usual": usual(plan.preset, row, method)}
+                for row, method in rows.items()
+            },
             "cells": [asdict(cell) for cell in plan.cells],
             "runs": {run: spec.model_dump(mode="json") for run, spec in plan.runs.items()},
             "carried_out": CarriedOut(

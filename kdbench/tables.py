@@ -72,6 +72,10 @@ class Sheet:
     row_keys: list[str] = field(default_factory=list)
     column_keys: list[str] = field(default_factory=list)
 
+    def is_text(self, column: int) -> bool:
+        """Whether a column has words, which begin where it begins; numbers end where it ends."""
+        return any(row[column].values[0][:1].isalpha() for row in self.rows)
+
 
 class Table(Exhibit):
     """A table of the paper. Subclass it in a file `analysis/tableN.py`.

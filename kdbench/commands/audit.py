@@ -6,9 +6,9 @@ import click
 
 
 @click.command(short_help="Recompute the averages of the published tables, and look for what does not fit.")
-@click.option("--format", "form", default="terminal", help="terminal (default), markdown, latex or csv.")
-@click.option("--out", metavar="FILE", help="Write to a file instead.")
-def command(form: str, out: str | None) -> None:
+@click.option("--format", "form", help="terminal (default), markdown, latex or csv.")
+@click.option("--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex or .csv.")
+def command(form: str | None, out: str | None) -> None:
     """Recompute the published averages under the formula that our tables use, and name the formula that gives each.
 
     Repeated cells, odd ones, and rows that have two averages are listed. No results are needed.
@@ -16,8 +16,8 @@ def command(form: str, out: str | None) -> None:
     from kdbench.audits import AUDITS
     from kdbench.views import printing
     from kdbench.views.sheet import render
-    from kdbench.views.table import check_format
+    from kdbench.views.table import format_of
 
-    check_format(form)
+    chosen = format_of(form, out)
     sheets = [sheet for audit in AUDITS.all().values() for sheet in audit().sheets()]
-    printing.emit(out, lambda console: render(sheets, form, console))
+    printing.emit(out, lambda console: render(sheets, chosen, console))

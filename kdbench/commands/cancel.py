@@ -19,7 +19,7 @@ def command(runs: tuple[str, ...], results: str | None) -> None:
     from kdbench.views import printing
     from kdbench.views.run import find, with_children
 
-    store = printing.open_store(results)
+    store = printing.open_store(results, raw=True)
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
     chosen = with_children([find(store, text).id for text in runs] if runs else asked, asked)
     said = [line for executor in EXECUTORS.all().values() for line in executor.cancel(store, chosen)]

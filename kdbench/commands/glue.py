@@ -43,7 +43,7 @@ def export(
     from kdbench.submission import server_of
     from kdbench.views import printing, submission
 
-    server, store, console = server_of(SERVER), printing.open_store(results), printing.make_console()
+    server, store, console = server_of(SERVER), printing.open_store(results, raw=True), printing.make_console()
     choice = students.choose(store, server, row, preset, seed, select_tasks(tasks) if tasks else None)
     target = Path(out or f"{row}.zip").expanduser()
     submission.write(choice, server, store, target, glue_dir, students.device(device), console)
@@ -85,6 +85,6 @@ def import_(file: str, row: str, preset: str | None, seed: int | None, results: 
     from kdbench.views import printing
     from kdbench.views.submission import tell_scores
 
-    store = printing.open_store(results)
+    store = printing.open_store(results, raw=True)
     found = submissions.take_in(store, server_of(SERVER), Path(file).expanduser(), row, preset, seed)
     tell_scores(found, printing.make_console())

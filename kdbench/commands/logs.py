@@ -17,5 +17,5 @@ def command(run: str, lines: int, results: str | None) -> None:
     from kdbench.views import logs, printing
     from kdbench.views.run import find
 
-    store = printing.open_store(results)
+    store = printing.open_store(results, raw=True)
     logs.show(find(store, run), store, lines, printing.make_console())

@@ -20,7 +20,7 @@ def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
     from kdbench.views.run import find, with_children
     from kdbench.views.standing import Standings
 
-    store, console = printing.open_store(results), printing.make_console()
+    store, console = printing.open_store(results, raw=True), printing.make_console()
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
     missing = {run_id for run_id, run in asked.items() if run.state.status not in ("done", "running")}
     if failed:

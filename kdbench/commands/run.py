@@ -69,6 +69,7 @@ def _orders(wanted: str | None, sets: tuple[str, ...], given: dict[str, Any]) ->
     plans, tables = _plans(wanted, layer)
     results = plans[0][1].group(config.Invocation).results
     store, console = Store(Path(results).expanduser(), create=False), _console()
+    store.check_raw()
     shown = [()] * (len(plans) - 1) + [tables]
     return [sweeps.order(c, plan, store, console, show) for (plan, c), show in zip(plans, shown, strict=True)]
 

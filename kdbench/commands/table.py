@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Print a table of the paper from your results.")
 @click.argument("number", metavar="N|cost|all")
-@click.option("--format", "form", default="terminal", help="terminal (default), markdown, latex or csv.")
+@click.option("--format", "form", help="terminal (default), markdown, latex or csv.")
 @click.option("--published", is_flag=True, help="Put the paper's numbers beside, and the differences.")
-@click.option("--test", is_flag=True, help="Of the test server's scores (see kdbench glue), as the paper's.")
+@click.option("--test", is_flag=True, help="Show the scores that kdbench glue import stored, of test sets.")
 @click.option("--preset", help="Only results of this preset.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
-@click.option("--out", metavar="FILE", help="Write to a file instead.")
+@click.option("--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex or .csv.")
 def command(
-    number: str, form: str, published: bool, test: bool, preset: str | None, results: str | None, out: str | None
+    number: str, form: str | None, published: bool, test: bool, preset: str | None, results: str | None, out: str | None
 ) -> None:
     """Print table N of the paper, what its numbers cost, or all that there are results for; once for every study.
 
@@ -27,15 +27,16 @@ def command(
     same results give the same table. CSV holds the unrounded numbers behind the table, one a record.
     """
     from kdbench.views import printing
-    from kdbench.views.table import show_table, show_tested
+    from kdbench.views.table import format_of, show_table, show_tested
 
+    chosen = format_of(form, out)
     store, lacking = printing.open_store(results), list[str]()
 
     def write(console: Console) -> None:
         if test:
-            show_tested(number, store, preset, form, console, published=published)
+            show_tested(number, store, preset, chosen, console, published=published)
         else:
-            lacking.extend(show_table(number, store, preset, form, console, published=published))
+            lacking.extend(show_table(number, store, preset, chosen, console, published=published))
 
     printing.emit(out, write)
     for sentence in lacking:  # beside the tables, which may go into a file or another program

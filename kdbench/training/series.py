@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,18 @@ def _rounded(value: float | list[float]) -> Any:
     return float(f"{value:.9g}") if math.isfinite(value) else None
 
 
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a series file; a damaged line is passed over."""
+def read(path: Path, splits: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    """The rows of a series file; a damaged line is passed over.
+
+    Args:
+        splits: only rows of these; the others, which may be much longer, are not parsed.
+    """
     if not path.exists():
         return
+    marks = [f'"split": {json.dumps(split)}' for split in splits]
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if marks and not any(mark in line for mark in marks):
+            continue
         try:
             row = json.loads(line)
             if isinstance(row, dict) and {"step", "split", "key", "value"} <= row.keys():

@@ -82,7 +82,7 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
     figure = _figure(number)()
     path = Path(wish.out).expanduser() if wish.out else None
     form = wish.form_of(path)
-    pictures, sentence = _pictures(figure, _studies(store, wish, figure.name), wish)
+    pictures, sentence = drawable(figure, _studies(store, wish, figure.name), wish)
     printed = form == "csv" and path is None
     if sentence and (printed or not pictures):
         raise UserError(sentence)
@@ -101,7 +101,7 @@ def _show_all(store: Store, wish: Wish, console: Console) -> None:
         )
     kinds = FIGURES.all()
     found = _studies(store, wish, "all")
-    built = {name: _pictures(kind(), found, wish) for name, kind in kinds.items()}
+    built = {name: drawable(kind(), found, wish) for name, kind in kinds.items()}
     if not any(pictures for pictures, _ in built.values()):
         raise UserError(
             f"No figure has all its runs in {store.root}; run: {_command(found[-1].preset, 'all', wish.tasks)}, "
@@ -155,18 +155,18 @@ def _command(preset: str | None, what: str, tasks: str | None) -> str:
     return shlex.join(["kdbench", "run", *(part for key, value in asked.items() if value for part in (key, value))])
 
 
-def _pictures(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[Picture], str]:
+def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[Picture], str]:
     """What can be drawn, and a sentence about the tasks of which nothing can; "" where there is no such task."""
     from kdbench.plan import select_tasks
 
     tasks = select_tasks(wish.tasks) if wish.tasks else [figure.task]
-    built = {task: [_build(figure, study, task) for study in found] for task in tasks}
+    built = {task: [build(figure, study, task) for study in found] for task in tasks}
     lacking = {task: str(some[-1]) for task, some in built.items() if all(isinstance(one, Lacking) for one in some)}
     pictures = [one for study in zip(*built.values(), strict=True) for one in study if isinstance(one, Picture)]
     return pictures, _sentence(figure, found, lacking, wish) if lacking else ""
 
 
-def _build(figure: Figure, study: StudyResults, task: str) -> Picture | Lacking:
+def build(figure: Figure, study: StudyResults, task: str) -> Picture | Lacking:
     try:
         return figure.build(study, task)
     except Lacking as missing:
@@ -177,7 +177,7 @@ def _sentence(figure: Figure, found: Sequence[StudyResults], lacking: Mapping[st
     """What is missing in the study that was asked for last, and what trains it; or which task has it all."""
     command = _command(found[-1].preset, figure.name, ",".join(lacking) if wish.tasks else None)
     others = dict.fromkeys(task for study in found for task in study.tasks if not wish.tasks)
-    there = [task for task in others if any(isinstance(_build(figure, study, task), Picture) for study in found)]
+    there = [task for task in others if any(isinstance(build(figure, study, task), Picture) for study in found)]
     instead = f", or draw another task with --tasks ({', '.join(there)})" if there else ""
     return (
         f"Figure {_number(figure.name)} needs finished runs of {'; '.join(lacking.values())}; run: {command}{instead}."

@@ -15,9 +15,11 @@ COLORS = ("#56B4E9", "#009E73", "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#99
 DASHES = ("-.", ":", (0, (4, 1, 1, 1, 1, 1)), (0, (7, 1.5)), "--", "-")
 MARKERS = ("^", "D", "v", "P", "o", "s")
 
+ON_DARK = {"#000000": "#E6E6E6", "#882255": "#DD7FAE", "#777777": "#A0A0A0"}  # of what is not seen there
+
 TEACHER = Look("#000000", "--", "^")
 STUDENT = Look("#882255", "-", "o")
-SETTINGS = (Look("#000000", "--", "^"), Look("#777777", "-.", "D"), Look("#882255", ":", "v"))
+SETTINGS = (Look("#000000", "--", "^"), Look("#882255", "-.", "D"), Look("#777777", ":", "v"))
 
 
 def of_row(study: StudyResults, row: str) -> Look:

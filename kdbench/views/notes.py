@@ -67,7 +67,7 @@ def evidence(study: StudyResults) -> list[str]:
     """A warning where the numbers cannot say anything."""
     if study.study["source"] == "generated":
         return ["Made data: these numbers say nothing about the methods."]
-    if str(study.study["student"]).startswith("tiny-"):
+    if study.models["student"].startswith("tiny/"):
         return ["A tiny student without pre-training: these numbers say little about the methods."]
     return []
 
@@ -95,11 +95,11 @@ def _values(line: Line, key: str) -> set[Any]:
 
 
 def _varied(groups: Iterable[Sequence[CellResult]]) -> list[str]:
-    """The keys that the grid points of a task differ in."""
+    """The keys that the grid points of a task differ in; what only some have follows from another."""
     keys: dict[str, None] = {}
     for cells in groups:
         names = dict.fromkeys(key for c in cells for key in c.settings)
-        keys |= {k: None for k in names if len({str(c.settings.get(k)) for c in cells}) > 1}
+        keys |= {k: None for k in names if len({str(c.settings[k]) for c in cells if k in c.settings}) > 1}
     return list(keys)
 
 

@@ -27,14 +27,14 @@ FEW = 15  # points of a curve that are marked one by one
 LETTER = 0.58  # the usual width of a letter, of its size
 GREY = "#555555"
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans", "font.size": NORMAL, "axes.labelsize": NORMAL, "axes.titlesize": NORMAL,
+    "font.family": "sans-serif", "font.size": NORMAL, "axes.labelsize": NORMAL, "axes.titlesize": NORMAL,
     "xtick.labelsize": SMALL, "ytick.labelsize": SMALL, "legend.fontsize": SMALL,
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "axes.axisbelow": True,
     "axes.grid": True, "grid.color": "#DDDDDD", "grid.linewidth": 0.5, "xtick.major.width": 0.6,
     "ytick.major.width": 0.6, "xtick.major.size": 2.5, "ytick.major.size": 2.5, "lines.linewidth": 1.3,
     "lines.markersize": 3.0, "legend.frameon": False, "legend.handlelength": 2.4, "legend.columnspacing": 1.2,
     "legend.handletextpad": 0.5, "figure.dpi": 100,
-    "pdf.fonttype": 42, "svg.hashsalt": "kdbench", "savefig.dpi": 300, "axes.xmargin": 0.02,
+    "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "kdbench", "savefig.dpi": 300, "axes.xmargin": 0.02,
 }  # fmt: skip
 
 

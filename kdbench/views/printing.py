@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.files import write_text
+from kdbench.files import folder_instead, write_text
 from kdbench.store import Store
 
 if TYPE_CHECKING:
@@ -33,12 +33,19 @@ STYLES = {
 WORDS = {"pending": "waiting"}  # how people call a state
 
 
-def open_store(results: str | None) -> Store:
-    """The results folder that was given, else the one that kdbench.toml names, else `results`; never made."""
+def open_store(results: str | None, *, raw: bool = False) -> Store:
+    """The results folder that was given, else the one that kdbench.toml names, else `results`; never made.
+
+    Args:
+        raw: a collected study will not do.
+    """
     from kdbench.config import Invocation, assemble
 
     folder = results or assemble({}, Path.cwd()).group(Invocation).results
-    return Store(Path(folder).expanduser(), create=False)
+    store = Store(Path(folder).expanduser(), create=False)
+    if raw:
+        store.check_raw()
+    return store
 
 
 def make_console() -> Console:
@@ -50,15 +57,21 @@ def make_console() -> Console:
 
 
 def emit(out: str | None, write: Callable[[Console], None]) -> None:
-    """Let `write` print, to the terminal or into a file."""
+    """Let `write` print, to the terminal or into a file.
+
+    Raises:
+        UserError: there is a folder where the file should be.
+    """
     from rich.console import Console
 
     if out is None:
         write(make_console())
         return
-    text = io.StringIO()
+    path, text = Path(out).expanduser(), io.StringIO()
+    if path.is_dir():
+        raise folder_instead(path)
     write(Console(file=text, width=LOG_WIDTH, highlight=False))
-    write_text(Path(out).expanduser(), text.getvalue())
+    write_text(path, text.getvalue())
     line(make_console(), f"Wrote {out}.")
 
 

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.errors import UserError
+from kdbench import again, trace
 from kdbench.results import Run, StudyResults, Sweep, studies, sweeps, task_title
-from kdbench.spec import RunSpec
 from kdbench.store import Store
 from kdbench.views import printing
 from kdbench.views.standing import Standings
@@ -64,12 +63,12 @@ def show(run: Run, store: Store, console: Console) -> None:
     if run.result is not None:
         console.print()
         printing.print_table(console, _scores(run.result))
-    for title, values in _groups(run.spec, run.result).items():
-        _group(title, values, console)
-    _group("Needs and is needed", _relations(run, found, standings), console)
-    _group("Cost and machine", _machine(run), console)
-    _group("Files", _files(run), console)
-    _again(run, sweeps(store), console)
+    for title, values in trace.facts(run).items():
+        group(title, values, console)
+    group("Needs and is needed", _relations(run, found, standings), console)
+    group("Cost and machine", _machine(run), console)
+    group("Files", {"collected in": store.root} if store.is_collected else _files(run), console)
+    _again(run, study, sweeps(store), console)
 
 
 def _head(run: Run, study: StudyResults | None, standings: Standings, console: Console) -> None:
@@ -93,54 +92,52 @@ def _head(run: Run, study: StudyResults | None, standings: Standings, console: C
 
 def _tail(run: Run, console: Console) -> None:
     """The end of the stored traceback, where there is one."""
-    file = run.folder.path / "error.txt"
-    if file.exists():
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        cut = f" (last {TAIL} of {len(lines)} lines)" if len(lines) > TAIL else ""
-        printing.line(console, f"{file}{cut}:", "dim")
-        for text in lines[-TAIL:]:
+    count, lines = error_tail(run)
+    if lines:
+        cut = f" (last {TAIL} of {count} lines)" if count > TAIL else ""
+        printing.line(console, f"{run.folder.path / 'error.txt'}{cut}:", "dim")
+        for text in lines:
             printing.line(console, f"  {text}", "dim")
 
 
+def error_tail(run: Run) -> tuple[int, list[str]]:
+    """How many lines the stored traceback has, and the last of them."""
+    file = run.folder.path / "error.txt"
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+    return len(lines), lines[-TAIL:]
+
+
 def _scores(result: Mapping[str, Any]) -> Table:
-    """Checkpoints by splits; scores in per cent, losses in nats."""
+    """Checkpoints by splits."""
+    head, rows = score_rows(result)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for name in head:
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def score_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """A head and rows: checkpoints by splits; scores in per cent, losses in nats."""
     splits = list(result["best"]["report"])
-    for name in ("checkpoint", "step"):
-        table.add_column(name, no_wrap=True)
-    for name in ("selection", *splits):
-        table.add_column(name, no_wrap=True)
+    rows = []
     for name in ("best", "last"):
         part = result[name]
         values = [_metrics(part["selection"]), *(_metrics(part["report"][split]) for split in splits)]
-        table.add_row(name, str(part["step"]), *values)
+        rows.append([name, str(part["step"]), *values])
     if result.get("teacher"):
-        table.add_row(
-            "teacher, last", str(result["last"]["step"]), "", *(_metrics(result["teacher"][s]) for s in splits)
+        rows.append(
+            ["teacher, last", str(result["last"]["step"]), "", *(_metrics(result["teacher"][s]) for s in splits)]
         )
-    return table
+    return ["checkpoint", "step", "selection", *splits], rows
 
 
 def _metrics(values: Mapping[str, float]) -> str:
     return "  ".join(f"{key} {v:.3f}" if key == "loss" else f"{key} {100 * v:.1f}" for key, v in values.items())
 
 
-def _groups(spec: RunSpec, result: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """The spec, and the sizes that it led to, as groups of named values."""
-    rows = (result or {}).get("rows", {})
-    splits = {"selection": spec.selection, "feedback": spec.feedback}
-    data = {"source": spec.data.source, "folder": spec.data.path, "fingerprint": spec.data.fingerprint}
-    return {
-        "Settings": spec.training.model_dump(),
-        f"Options of {spec.method} (version {spec.method_version})": spec.options,
-        "Models": {role: f"{ref.name}  ({ref.fingerprint})" for role, ref in
-                   (("student", spec.student), ("teacher, trained along", spec.teacher)) if ref},
-        "Data": data,
-        "Splits": {**splits, "rows": "  ".join(f"{name} {n}" for name, n in rows.items()) or None},
-    }  # fmt: skip
-
-
-def _group(title: str, values: Mapping[str, Any], console: Console) -> None:
+def group(title: str, values: Mapping[str, Any], console: Console) -> None:
     """A heading, and what there is below it; nothing for nothing."""
     known = {key: item for key, item in values.items() if item is not None}
     if not known:
@@ -159,35 +156,28 @@ def _relations(run: Run, found: list[StudyResults], standings: Standings) -> dic
     for role, parent in run.spec.needs.items():
         stands = f"  {standings.word(*known[parent])}" if parent in known else ""
         out[f"needs, as {role}"] = f"{parent}{stands}"
-    children = [run_id for run_id, (_, other) in known.items() if run.id in other.spec.needs.values()]
+    children = trace.children(run.id, {run_id: other for run_id, (_, other) in known.items()})
     if children:
         out["needed by"] = ", ".join(children)
     return out
 
 
 def _machine(run: Run) -> dict[str, Any]:
-    """What was written when it began, and what it cost."""
-    try:
-        there = run.folder.environment()
-    except (OSError, UserError):
+    """What it cost, and what it ran on."""
+    there = trace.machine(run)
+    if not there:
         return {}
-    try:
-        cost = run.folder.cost()
-        spent = f"{printing.duration(cost['train_seconds'])} for {printing.count(cost['steps'], 'step')}"
-    except (OSError, UserError, KeyError):
-        spent = None
-    packages = "  ".join(f"{name} {version}" for name, version in (there.get("packages") or {}).items())
-    commit = f", commit {there['commit']}" if there.get("commit") else ""
-    return {
-        "training": spent,
-        "host": run.state.host or None,
-        "job": run.state.job or None,
-        "device": f"{there.get('device')}  {there.get('gpu') or there.get('cpu')}",
-        "cores, threads": f"{there.get('cores')}, {there.get('threads')}",
-        "kdbench": f"{there.get('kdbench')}{commit}",
-        "python": f"{there.get('python')}  {there.get('platform')}",
-        "packages": packages,
-    }
+    cost = trace.cost(run)
+    spent = None
+    if {"train_seconds", "steps"} <= cost.keys():
+        spent = f"{printing.duration(cost['train_seconds'])} for {printing.count(int(cost['steps']), 'step')}"
+    passes = [
+        f"{name.removeprefix('passes ')} {rows / cost['rows']:.2g}"
+        for name, rows in cost.items()
+        if name.startswith("passes ")
+    ]
+    peak = f"{cost['peak_memory'] / 1e6:,.0f} MB at its highest" if "peak_memory" in cost else None
+    return {"training": spent, "passes a row": ", ".join(passes) or None, "memory": peak, **there}
 
 
 def _files(run: Run) -> dict[str, str]:
@@ -211,18 +201,18 @@ def _size(number: int) -> str:
     return f"{number} GB"
 
 
-def _again(run: Run, known: list[Sweep], console: Console) -> None:
-    """The stored commands that ask for this run; done runs are skipped, so they also go on with it."""
-    asked = [sweep for sweep in known if run.id in {cell.run for cell in sweep.cells}]
-    needing = [sweep for sweep in known if run.id in sweep.runs]
+def _again(run: Run, study: StudyResults | None, known: list[Sweep], console: Console) -> None:
+    """The command for this run alone, and the stored ones; done runs are skipped, so they also go on with it."""
+    if study:
+        console.print()
+        printing.line(console, "Make it again", "bold")
+        printing.line(console, f"  {shlex.join(again.for_run(run, study))}")
+    commands, asked = again.stored(run.id, known)
     console.print()
-    if asked:
-        printing.line(console, "Made by", "bold")
-    elif needing:
-        printing.line(console, "Made because other runs need it, by", "bold")
-    else:
+    if not commands:
         printing.line(console, "No stored command asks for this run.")
-    for command in dict.fromkeys(shlex.join(sweep.command) for sweep in asked or needing):
-        printing.line(console, f"  {command}")
-    if asked or needing:
-        printing.note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")
+        return
+    printing.line(console, "Made by" if asked else "Made because other runs need it, by", "bold")
+    for words in commands:
+        printing.line(console, f"  {shlex.join(words)}")
+    printing.note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")

@@ -6,7 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -15,13 +14,8 @@ from rich.text import Text
 
 from kdbench.tables import Entry, Sheet
 from kdbench.views import printing
+from kdbench.views.latex import latex
 
-LATEX_SPECIAL = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-                 "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
-                 "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-                 "±": r"$\pm$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "°": r"$^{\circ}$", "–": "--",
-                 "×": r"$\times$",
-                 "α": r"$\alpha$", "β": r"$\beta$", "η": r"$\eta$", "λ": r"$\lambda$", "τ": r"$\tau$"}  # fmt: skip
 MARKDOWN_SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
 
 
@@ -55,8 +49,8 @@ def _rich(sheet: Sheet, write: Callable[[Entry], str]) -> RichTable:
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     word = max((len(word) for row in sheet.rows for word in row[0].text.split()), default=1)
     table.add_column(Text(sheet.head[0]), min_width=word)  # labels may wrap, between words
-    for name in sheet.head[1:]:
-        table.add_column(Text(name), justify="right", no_wrap=True)
+    for i, name in enumerate(sheet.head[1:], start=1):
+        table.add_column(Text(name), justify="left" if sheet.is_text(i) else "right", no_wrap=True)
     signed = [max(len(entry.sign) for entry in column) for column in zip(*sheet.rows, strict=True)]
     for i, row in enumerate(sheet.rows):
         texts = [_aligned(write(entry), width - len(entry.sign)) for entry, width in zip(row, signed, strict=True)]
@@ -80,7 +74,7 @@ def markdown(sheet: Sheet) -> str:
         return f"**{_plain(item.text)}**" if item.best else _plain(item.text)
 
     head = line(_plain(name.replace("\n", " ")) for name in sheet.head)
-    rule = line(["---"] + ["---:"] * (len(sheet.head) - 1))
+    rule = line("---" if not i or sheet.is_text(i) else "---:" for i in range(len(sheet.head)))
     rows = [line(map(entry, row)) for row in sheet.rows]
     notes = [f"- {_plain(note)}" for note in sheet.notes]
     return "\n".join([f"**{_plain(sheet.title)}**", "", head, rule, *rows, "", *notes]) + "\n"
@@ -89,47 +83,6 @@ def markdown(sheet: Sheet) -> str:
 def _plain(text: str) -> str:
     """Text that Markdown shows as it is."""
     return MARKDOWN_SPECIAL.sub(r"\\\1", text)
-
-
-def latex(sheet: Sheet) -> str:
-    """A booktabs table, notes below (`\\usepackage{booktabs}`; nothing else is needed)."""
-    lines = [
-        r"\begin{table}[t]", r"\centering\small", r"\setlength{\tabcolsep}{4pt}", rf"\caption{{{tex(sheet.title)}}}",
-        rf"\begin{{tabular}}{{@{{}}l{'r' * (len(sheet.head) - 1)}@{{}}}}", r"\toprule",
-    ]  # fmt: skip
-    names = [name.split("\n") for name in sheet.head]
-    for depth in range(max(map(len, names))):
-        lines.append(_tex_row([name[depth] if depth < len(name) else "" for name in names], tex))
-    lines.append(r"\midrule")
-    for i, row in enumerate(sheet.rows):
-        if i in sheet.rules:
-            lines.append(r"\midrule")
-        lines.append(_tex_row(row, _tex_entry))
-        if any(entry.spreads for entry in row):  # below the numbers: beside them, six tasks are wider than a page
-            lines.append(_tex_row(row, _tex_spread))
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    if sheet.notes:
-        notes = [rf"{tex(note)}\par" for note in sheet.notes]
-        lines += [r"\par\medskip", r"\begin{minipage}{\linewidth}\footnotesize", *notes, r"\end{minipage}"]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-def _tex_row(cells: Sequence[Any], write: Callable[[Any], str]) -> str:
-    text = " & ".join(write(cell) for cell in cells)
-    return ("{}" if text.startswith(("[", "*")) else "") + text + r" \\"  # else the row before takes it
-
-
-def _tex_entry(entry: Entry) -> str:
-    return rf"\textbf{{{tex(entry.short)}}}" if entry.best else tex(entry.short)
-
-
-def _tex_spread(entry: Entry) -> str:
-    return rf"{{\scriptsize {tex(entry.below)}}}" if entry.below else ""
-
-
-def tex(text: str) -> str:
-    """Text with LaTeX's special characters made harmless."""
-    return re.sub("|".join(map(re.escape, LATEX_SPECIAL)), lambda m: LATEX_SPECIAL[m[0]], text)
 
 
 def as_csv(sheets: Sequence[Sheet]) -> str:

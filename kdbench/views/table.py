@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.config import presets
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FORMATS = ("terminal", "markdown", "latex", "csv")
+ENDINGS = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
 ALL = "all"
 
 
@@ -40,12 +42,10 @@ def show_table(
     check_format(form)
     tables = [kind() for kind in _every(preset)] if number == ALL else [TABLES.get(_name(number))()]
     every = studies(store) if any(table.needs_results for table in tables) else []
-    known = {*presets(), *(study.preset for study in every)}
-    if preset is not None and preset not in known:
-        raise unknown("preset", preset, known)
+    check_preset(preset, every)
     found = {table: _sheets(table, every, preset, published) for table in tables}
     sheets = [sheet for some in found.values() for sheet in some]
-    lacking = [_lacking(table, store, every, preset) for table, some in found.items() if not some]
+    lacking = [nothing(table, store, every, preset) for table, some in found.items() if not some]
     if not sheets or (lacking and number != ALL):
         raise UserError(lacking[0])
     render(sheets, form, console)
@@ -64,20 +64,52 @@ def show_tested(
     said, sheets = answers(store), list[Sheet]()
     for name in TABLES.all() if number == ALL else [_name(number)]:
         table = TABLES.get(name)()
-        found = [sheet for study in studies(store, preset) if (sheet := table.tested(study, said))]
+        every = studies(store, preset or table.preset or None)
+        found = [sheet for study in every if (sheet := table.tested(study, said))]
         sheets += _with_paper(table, found, published)
     if not sheets:
-        raise UserError(
-            f"No scores of a test server for table {number} are in {store.root}; hand its rows in with "
-            "kdbench glue export ROW and store the answers with kdbench glue import FILE --row ROW"
-        )
+        raise UserError(_untested(number, store))
     render(sheets, form, console)
+
+
+def _untested(number: str, store: Store) -> str:
+    able = [name.removeprefix("table") for name, kind in TABLES.all().items() if kind.tested is not Table.tested]
+    asked = number if number == ALL else _name(number).removeprefix("table")
+    if asked not in (ALL, *able):
+        return f"Table {asked} has no rows that a test server can score; --test is for table {' and '.join(able)}."
+    which = "" if asked == ALL else f" for table {asked}"
+    return (
+        f"No scores of a test server{which} are in {store.root}; hand rows in with kdbench glue export ROW and store "
+        "the answers with kdbench glue import FILE --row ROW"
+    )
 
 
 def check_format(form: str) -> None:
     """Raises UserError: there is no such format."""
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
+
+
+def format_of(form: str | None, out: str | None) -> str:
+    """The format: as said, else by the file's ending, else for the terminal.
+
+    Raises:
+        UserError: there is no such format or ending.
+    """
+    if form is not None:
+        check_format(form)
+        return form
+    ending = Path(out).suffix.lower() if out else ""
+    if ending and ending not in ENDINGS:
+        raise UserError(f"--out {out}: {ending} is no format; end in {', '.join(ENDINGS)}, or give --format.")
+    return ENDINGS[ending] if ending else FORMATS[0]
+
+
+def check_preset(preset: str | None, every: Iterable[StudyResults]) -> None:
+    """Raises UserError: there is no such preset, neither in kdbench nor in the results."""
+    known = {*presets(), *(study.preset for study in every)}
+    if preset is not None and preset not in known:
+        raise unknown("preset", preset, known)
 
 
 def _every(preset: str | None) -> list[type[Table]]:
@@ -106,7 +138,7 @@ def _with_paper(table: Table, sheets: list[Sheet], published: bool) -> list[Shee
     return [beside(sheet, paper) for sheet in sheets] if published and paper is not None else sheets
 
 
-def _lacking(table: Table, store: Store, every: Sequence[StudyResults], preset: str | None) -> str:
+def nothing(table: Table, store: Store, every: Sequence[StudyResults], preset: str | None) -> str:
     """Why there is nothing to show, and what makes it."""
     wanted = preset or table.preset
     of = f" of preset {wanted}" if wanted else ""

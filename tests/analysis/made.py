@@ -19,7 +19,8 @@ STUDY = {"student": "s-net", "teacher": "t-net", "source": "hub", "glue_dir": ""
          "selection": "train:0.1"}  # fmt: skip
 TITLES = {"finetune": ("Fine-tuning", 0), "kd": ("KD", 1), "dml": ("DML", 7), "lgtm": ("LGTM", 11),
           "lgtm_released": ("LGTM (released code)", 11)}  # fmt: skip
-MORE_TITLES = {"dist": ("DIST", 4), "meta_distill": ("Meta Distill", 10),
+MORE_TITLES = {"pkd": ("PKD", 2), "skd": ("SKD", 3), "dist": ("DIST", 4), "takd": ("TAKD", 5), "rco": ("RCO", 6),
+               "prokt": ("ProKT", 8), "pesf_kd": ("PESF-KD", 9), "meta_distill": ("Meta Distill", 10),
                "lgtm_no_fda": ("LGTM w/o FDA (as printed)", 11),
                "lgtm_printed": ("LGTM (as printed)", 11)}  # fmt: skip
 COST = {

@@ -12,8 +12,9 @@ from analysis.audit import PublishedTables
 from analysis.consistency import NAMED, Formula, Row
 from analysis.published import PublishedTable, published
 from kdbench.tables import Sheet
-from kdbench.views.sheet import as_csv, latex
-from tests.analysis.test_render import check_latex
+from kdbench.views.latex import latex
+from kdbench.views.sheet import as_csv
+from tests.analysis.typeset import check_latex
 
 
 def sheets() -> dict[str, Sheet]:
@@ -32,14 +33,14 @@ def changed(name: str, old: str, new: str) -> Sequence[Row]:
 
 
 def test_every_average_of_table_1_is_the_named_formula() -> None:
-    found = lines(sheets()["Table 1: printed averages"])
+    found = lines(sheets()["Printed averages of Table 1"])
     assert len(found) == 12
     assert {row[-1] for row in found} == {NAMED.name}
     assert found[-1][1:4] == ["83.4", "83.36", "+0.04"]
 
 
 def test_the_students_of_table_4_follow_another_formula_than_its_teacher() -> None:
-    sheet = sheets()["Table 4: printed averages"]
+    sheet = sheets()["Printed averages of Table 4"]
     found = {row[0]: row[1:] for row in lines(sheet)}
     assert found["BERT-Base"][-1] == NAMED.name
     assert {values[-1] for title, values in found.items() if title != "BERT-Base"} == {"only MRPC Acc."}
@@ -52,7 +53,7 @@ def test_one_teacher_has_two_averages() -> None:
     sheet = sheets()["Rows that are printed in several tables"]
     assert lines(sheet)[0] == ["BERT-Base", "1, 2, 4", "84.2, 85.4, 84.2"]
     assert len(sheet.notes) == 1
-    teacher = next(row for row in sheets()["Table 2: printed averages"].records if row["row"] == "teacher")
+    teacher = next(row for row in sheets()["Printed averages of Table 2"].records if row["row"] == "teacher")
     # accuracies alone, whatever is taken of MNLI
     assert teacher["reproduced_by"].split(" | ")[0] == "only MRPC Acc., QQP Acc."
     assert all("MRPC Acc." in name and "QQP Acc." in name for name in teacher["reproduced_by"].split(" | "))

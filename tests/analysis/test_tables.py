@@ -20,7 +20,7 @@ from kdbench.tables import TABLES, Sheet
 from kdbench.views.beside import beside
 from kdbench.views.table import show_table
 from tests.analysis.made import COST, STUDY, Made, spec, teacher
-from tests.analysis.test_render import check_latex
+from tests.analysis.typeset import check_latex, tables
 
 USUAL = {"kd_loss": "kl", "teacher_ce": 0.6, "influence": "jvp"}
 
@@ -256,8 +256,8 @@ def test_an_average_of_other_tasks_or_formulas_is_not_taken_for_the_papers(whole
 @pytest.mark.parametrize("number", ["1", "2", "3", "4", "6", "7"])
 def test_published_in_every_format(whole: Store, number: str) -> None:
     text = shown(number, whole, "latex", paper=True)
-    for part in text.split(r"\end{table}")[:-1]:
-        check_latex(part + r"\end{table}")
+    for table in tables(text):
+        check_latex(table)
     assert "difference" in text
     lines = [line for line in shown(number, whole, "markdown", paper=True).splitlines() if line.startswith("|")]
     assert any("published" in line for line in lines)
@@ -277,4 +277,4 @@ def test_all_tables_and_what_is_lacking(tmp_path: Path) -> None:
     ]
     latex = io.StringIO()
     show_table("all", made.store, "bert-6l", "latex", Console(file=latex))
-    assert latex.getvalue().count(r"\begin{table}") == 5  # and what it cost
+    assert latex.getvalue().count(r"\begin{table*}") == 5  # and what it cost

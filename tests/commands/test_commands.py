@@ -12,8 +12,9 @@ import pytest
 
 from kdbench.cli import main
 from tests.analysis.made import Made, full, spec, states
+from tests.kdbench.bench import refusal
 
-COMMANDS = ("audit", "list", "run", "show", "status", "table")
+COMMANDS = ("audit", "list", "report", "run", "show", "status", "table")
 
 
 def call(folder: Path, *arguments: str, code: int = 0) -> str:
@@ -154,9 +155,7 @@ def test_list_tasks_and_presets(tmp_path: Path) -> None:
     assert all(name in text for name in ("bert-4l", "bert-6l", "minilm", "tiny-4x64 teaches tiny-2x64"))
 
 
-@pytest.mark.parametrize(
-    ("form", "start"), [("markdown", "**Table 1"), ("latex", "\\begin{table}"), ("csv", "preset,")]
-)
+@pytest.mark.parametrize(("form", "start"), [("markdown", "**Table 1"), ("latex", "% Table 1"), ("csv", "preset,")])
 def test_table_to_a_file(
     folder: Path, form: str, start: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -290,3 +289,18 @@ def test_a_damaged_sweep_is_one_sentence(tmp_path: Path) -> None:
     made.ask(spec("kd", "rte", 9))
     (made.store.sweeps_folder / "one.json").write_text("{")
     assert "is damaged" in call(tmp_path, "status", code=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("t.tex", "% Table 5"), ("t.md", "**Table 5"), ("t.csv", "row,"), ("t", "Table 5")]
+)
+def test_a_table_has_the_format_of_its_file(
+    name: str, start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call_here(["table", "5", "--out", str(tmp_path / name)], monkeypatch) == 0
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(start)
+
+
+def test_an_ending_that_is_no_format(tmp_path: Path) -> None:
+    assert ".pdf is no format; end in .txt, .md, .tex, .csv" in refusal("table", "5", "--out", str(tmp_path / "t.pdf"))
+    assert not (tmp_path / "t.pdf").exists()

@@ -20,7 +20,7 @@ from kdbench.store import Store
 from kdbench.task import DataLocation, Task, TaskData
 from kdbench.views import compare as view
 from kdbench.views.table import show_table
-from tests.analysis.made import Made, spec, teacher
+from tests.analysis.made import STUDY, Made, spec, teacher
 from tests.commands.test_commands import call_here
 
 ROWS = 400
@@ -201,9 +201,9 @@ def test_a_lost_file_is_named_and_the_table_is_printed_all_the_same(tmp_path: Pa
     assert "Not compared with the best, for want of predictions or of a common seed: " in text
 
 
-def table(folder: Path, form: str = "terminal") -> str:
+def table(folder: Path, form: str = "terminal", number: str = "1") -> str:
     out = io.StringIO()
-    show_table("1", Store(folder / "results"), None, form, Console(file=out, width=110, highlight=False))
+    show_table(number, Store(folder / "results"), None, form, Console(file=out, width=110, highlight=False))
     return out.getvalue()
 
 
@@ -240,6 +240,31 @@ def test_a_mark_agrees_with_compare(folder: Path) -> None:
     ]
     assert marked
     assert float(records(folder, "kd", "dml", only="rte")["rte"]["p"]) > 0.05
+
+
+def skilled(made: Made, row: str, skill: float, seed: int, **varies: str) -> None:
+    """A row of Table 3 or 6 on MRPC, two seeds."""
+    options = {"influence": varies["influence"]} if "influence" in varies else {}
+    for i in (0, 1):
+        wanted = spec("lgtm", "mrpc", i, options=options, feedback=made.study["feedback"])
+        predict(made, made.ask(wanted, row, varies=varies), skill, seed + i)
+
+
+def test_tables_3_and_6_have_marks_too(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path / "results"))
+    skilled(made, "lgtm_no_fda", 0.60, 10, influence="weighted")
+    skilled(made, "lgtm_printed", 0.61, 20, influence="fda")
+    skilled(made, "lgtm_printed", -0.5, 30, influence="jvp")
+    skilled(made, "lgtm", 0.60, 40)
+    made.write("10 %")
+    made = Made(made.store, study={**STUDY, "feedback": "train:0.05"})
+    skilled(made, "lgtm", 0.61, 50)
+    made.write("5 %", "2026-01-02T00:00:00+0000")
+    for number, marks in (("3", 1), ("6", 2)):  # Table 6 has an average too, and both count
+        rows, _, notes = table(tmp_path, number=number).partition("  Development sets")
+        assert rows.count("°") == marks
+        assert "exact" not in rows or "°" not in next(x for x in rows.splitlines() if "exact" in x)
+        assert "° Not separable from the best of its column" in notes
 
 
 class Plain(Task):

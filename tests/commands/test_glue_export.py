@@ -193,7 +193,7 @@ def test_table_1_of_the_servers_scores(folder: Path) -> None:
     records = call("table", "1", "--test", "--format", "csv")
     assert f"mnli,test_mismatched,accuracy,0,83.0,{TODAY},mnli-finetune-s0-" in records
     assert call("table", "1") != call("table", "1", "--test")
-    assert "No scores of a test server for table 2" in refusal("table", "2", "--test")
+    assert "Table 2 has no rows that a test server can score; --test is for" in refusal("table", "2", "--test")
 
 
 @pytest.mark.parametrize("kind", REFUSED)

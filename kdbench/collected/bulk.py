@@ -1,0 +1,96 @@
+"""What is large: curves and predictions, compressed. The same content gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Classes = NDArray[np.integer]
+
+PRESET = 6  # of xz
+INDEX = "index"  # one key only: safetensors keeps several in no order
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a run predicted on a report split, as classes; both arrays are [items]."""
+
+    run: str
+    split: str
+    classes: Classes
+    labels: Classes
+
+
+def write_series(file: Path, series: Iterable[tuple[str, list[str]]]) -> None:
+    """Of each run a line {run, rows}, then its rows as they stand in its series.jsonl."""
+    with lzma.open(file, "wt", preset=PRESET, encoding="utf-8", newline="\n") as out:
+        for run, rows in series:
+            out.write(json.dumps({"run": run, "rows": len(rows)}) + "\n")
+            out.writelines(rows)
+
+
+def read_series(file: Path) -> Iterator[tuple[str, list[str]]]:
+    """The runs and their rows; raises KeyError, ValueError, EOFError or LZMAError where there is none."""
+    with lzma.open(file, "rt", encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            head = json.loads(line)
+            rows = list(islice(lines, head["rows"]))
+            if len(rows) != head["rows"]:
+                raise EOFError
+            yield head["run"], rows
+
+
+def write_predictions(file: Path, answers: Iterable[Answers]) -> None:
+    """Runs that answered the same items are columns of one matrix [items, runs], which packs well."""
+    import numpy as np
+    from safetensors.numpy import save
+
+    groups: dict[tuple[str, bytes], list[Answers]] = {}
+    for one in answers:
+        groups.setdefault((one.split, one.labels.astype(np.int64).tobytes()), []).append(one)
+    index, tensors = [], {}
+    for i, group in enumerate(groups.values()):
+        index.append({"split": group[0].split, "runs": [one.run for one in group]})
+        tensors[f"{i}/labels"] = _small(group[0].labels)
+        tensors[f"{i}/classes"] = _small(np.stack([one.classes for one in group], axis=1))
+    file.write_bytes(lzma.compress(save(tensors, {INDEX: json.dumps(index)}), preset=PRESET))
+
+
+def _small(values: Classes) -> Classes:
+    """In the smallest type that holds them."""
+    import numpy as np
+
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    packed: Classes = np.ascontiguousarray(
+        values.astype(np.promote_types(np.min_scalar_type(low), np.min_scalar_type(high)))
+    )
+    return packed
+
+
+def read_predictions(file: Path) -> Mapping[str, list[Answers]]:
+    """By run; raises KeyError, ValueError, EOFError or LZMAError where there is none."""
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    raw = lzma.decompress(file.read_bytes())
+    try:
+        tensors = load(raw)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+    size = int.from_bytes(raw[:8], "little")
+    found: dict[str, list[Answers]] = {}
+    for i, group in enumerate(json.loads(json.loads(raw[8 : 8 + size])["__metadata__"][INDEX])):
+        labels, classes = (tensors[f"{i}/{kind}"].astype(np.int64) for kind in ("labels", "classes"))
+        for run, column in zip(group["runs"], classes.T, strict=True):
+            found.setdefault(run, []).append(Answers(run, group["split"], np.ascontiguousarray(column), labels))
+    return found

@@ -1,0 +1,8 @@
+"use strict";
+// Before anything is drawn: the scheme that the reader chose last time.
+(() => {
+  try {
+    const chosen = localStorage.getItem("kdbench-scheme");
+    if (chosen === "light" || chosen === "dark") document.documentElement.dataset.scheme = chosen;
+  } catch { /* storage may be forbidden; the system's scheme is used */ }
+})();

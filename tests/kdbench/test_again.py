@@ -1,0 +1,80 @@
+"""The command that makes a cell again plans the very runs of the cell, whatever was asked for at first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from kdbench import again, config, trace
+from kdbench.commands import run
+from kdbench.config import assemble, parse_sets
+from kdbench.plan import Plan, make
+from kdbench.results import StudyResults, studies
+from kdbench.store import Store
+from kdbench.sweeps import order, remember
+
+ASKED: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "rates": {"sets": ["student_lr=1e-3,5e-4", "teacher_lr=2e-4", "epochs=2"]},
+    "options": {"sets": ["temperature=2.0,4.0", "lgtm.update_order=student", "takd.assistants=tiny-3x64"]},
+    "other networks": {"sets": ["student=tiny-2x32", "teacher=tiny-3x32", "train_rows=96", "split_seed=3"]},
+    "splits": {"feedback": "validation", "selection": "train:0.2"},
+    "two stages": {"sets": ["lgtm.teacher_start=finetuned"], "seeds": "1,3"},
+}
+METHODS = "finetune,kd,takd,rco,dml,meta_distill,lgtm,lgtm_released"
+
+
+def planned(words: list[str], folder: Path) -> Plan:
+    """What `kdbench run` would plan."""
+    params = dict(run.command.make_context("run", words[2:]).params)
+    sets = parse_sets(params.pop("sets"))
+    given = {key: value for key, value in params.items() if value is not None and key in config._engine_keys()}
+    return make(assemble({**sets, **given}, folder))
+
+
+def remembered(folder: Path, sets: tuple[str, ...] | list[str] = (), **given: Any) -> StudyResults:
+    """The study of a sweep that was asked for, and not begun."""
+    merged = assemble({"methods": METHODS, "tasks": "mrpc,rte", "seeds": "0,1", **parse_sets(sets), **given}, folder)
+    store = Store(folder / "results")
+    remember(*order(merged, make(merged), store, Console()))
+    return studies(store)[-1]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_command_of_a_cell_plans_its_runs_and_no_other_cell(name: str, tmp_path: Path) -> None:
+    study = remembered(tmp_path, **ASKED[name])
+    for row in trace.rows(study):
+        traced = trace.trace(study, None, row, "mrpc")
+        for point in {cell.point for cell in traced.asked}:
+            cells = [cell for cell in traced.asked if cell.point == point]
+            plan = planned(again.command(cells, study), tmp_path / "elsewhere")
+            assert {cell.run.id for cell in cells} <= plan.runs.keys()
+            if row != "teacher":
+                assert [cell.run for cell in plan.cells] == [cell.run.id for cell in cells]
+
+
+def test_the_command_of_every_run_plans_it(tmp_path: Path) -> None:
+    study = remembered(tmp_path, **ASKED["options"])
+    for one in study.runs.values():
+        assert one.id in planned(again.for_run(one, study), tmp_path / "elsewhere").runs
+
+
+def test_the_command_says_only_what_is_not_usual(tmp_path: Path) -> None:
+    study = remembered(tmp_path, **ASKED["rates"])
+    traced = trace.trace(study, None, "lgtm", "rte")
+    assert " ".join(again.command(traced.wanted, study)) == (
+        "kdbench run --methods lgtm --tasks rte --seeds 0,1 --preset tiny --set student_lr=0.001 "
+        "--set teacher_lr=0.0002 --set epochs=2"
+    )
+
+
+def test_without_the_usual_values_every_option_is_said(tmp_path: Path) -> None:
+    """As of results that an earlier version left."""
+    study = remembered(tmp_path, **ASKED["options"])
+    study.titles = {row: title.model_copy(update={"usual": {}}) for row, title in study.titles.items()}
+    traced = trace.trace(study, None, "lgtm_released", "rte")
+    plan = planned(again.command(traced.wanted, study), tmp_path / "elsewhere")
+    assert {cell.run.id for cell in traced.wanted} == {cell.run for cell in plan.cells}
