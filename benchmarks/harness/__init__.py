@@ -1,0 +1,1 @@
+"""What the harness costs around the training: each file measures one thing."""
