@@ -57,7 +57,8 @@ def order(work: Work, how: How, steps: int) -> list[list[int]]:
     batches = stream(work, steps)
     if how.padding == "bucketed":
         return [batches.at(step).index.tolist() for step in range(steps)]
-    return batches.rows.reshape(steps, BATCH).tolist()  # type: ignore[no-any-return]
+    rows: list[list[int]] = batches.rows.reshape(steps, BATCH).tolist()
+    return rows
 
 
 def loader(work: Work, how: How, collate: Callable[[Sequence[Example]], Any]) -> DataLoader[Any]:
@@ -69,5 +70,5 @@ def loader(work: Work, how: How, collate: Callable[[Sequence[Example]], Any]) ->
 def padded(batch: Batch) -> Batch:
     """The batch with every row at 128 tokens."""
     more = (0, MAX_LENGTH - batch.input_ids.shape[1])
-    keys = ("input_ids", "attention_mask", "token_type_ids")
-    return replace(batch, **{key: functional.pad(getattr(batch, key), more) for key in keys})
+    wide = {key: functional.pad(value, more) for key, value in batch.inputs.items()}
+    return replace(batch, **wide)  # type: ignore[arg-type]  # none of the keys is `role`

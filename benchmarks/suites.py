@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Any
 
-from benchmarks.work import How
+from benchmarks.work import How, Work
 from kdbench.errors import UserError
 
 FIXED = How("fixed", "fp32")  # every batch padded to 128 tokens
@@ -158,6 +158,11 @@ RUNNER = Suite(
 
 SUITES: Mapping[str, Suite] = MappingProxyType({"kd": KD, "lgtm": LGTM, "meta": META, "runner": RUNNER})
 CONTESTANTS = {c.name: c for suite in SUITES.values() for c in suite.contestants}
+
+
+def shared(suite: Suite, work: Work) -> Work:
+    """The work of a suite whose steps take longer than others'."""
+    return replace(work, steps=max(1, round(work.steps * suite.share)))
 
 
 def check_packages(suite: Suite) -> None:

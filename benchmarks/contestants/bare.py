@@ -55,7 +55,7 @@ def train(student: nn.Module, ask: Teacher, batches: list[Batch], how: How, watc
         with torch.no_grad():
             t = ask(batch)
         loss = objective(batch.labels, t, student(**batch.inputs).logits)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()

@@ -13,7 +13,7 @@ from benchmarks.stopwatch import Stopwatch
 from benchmarks.work import How, Timing, Work, network
 from kdbench.data.batches import Batch
 
-Optimizers = tuple[torch.optim.Optimizer, torch.optim.Optimizer]
+Optimizers = tuple[torch.optim.AdamW, torch.optim.AdamW]
 
 
 class Bilevel:

@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.batches import padded
 from benchmarks.work import BATCH, RATE, TASK, How, Work, network, training_rows
-from kdbench.data.batches import Batch
 from kdbench.config import assemble
+from kdbench.data.batches import Batch
 from kdbench.plan import make
 from kdbench.settings import Execution, Recording
 from kdbench.spec import RunSpec
@@ -83,10 +83,10 @@ def one_step(setup: Setup, step: int) -> None:
 
 def both_streams(work: Work, how: How) -> tuple[list[Batch], list[Batch]]:
     """Training and feedback batches of warm-up and steps, as `prepared` methods with feedback have them."""
-    with planned(work, replace(how, precision="fp32"), "lgtm", {}, feedback=True) as (spec, store):
-        with prepared(spec, store, work) as setup:
-            batches = [setup.train.at(step) for step in epoch_last(work)]
-            feedback = [setup.lab.feedback() for _ in batches]
+    plain = replace(how, precision="fp32")
+    with planned(work, plain, "lgtm", {}, feedback=True) as made, prepared(*made, work) as setup:
+        batches = [setup.train.at(step) for step in epoch_last(work)]
+        feedback = [setup.lab.feedback() for _ in batches]
     if how.padding == "fixed":
         return [padded(batch) for batch in batches], [padded(batch) for batch in feedback]
     return batches, feedback

@@ -1,9 +1,9 @@
 """torchdistill's DistillationBox with its KDLoss, fed as in its GLUE example.
 
-Two patches. It imports torchvision for image models and data sets, which have no part in this; builds of torchvision fit
-one build of torch only, and one that does not fit breaks transformers too, so that empty modules stand in for it. And no
-`accelerator` is handed over, as the example does: the box asks it for `state.use_fp16`, which current versions of
-accelerate do not have.
+Two patches. It imports torchvision for image models and data sets, which have no part in this; a build of torchvision
+fits one build of torch only, and one that does not fit breaks transformers too, so that empty modules stand in for it.
+And no `accelerator` is handed over, as the example does: the box asks it for `state.use_fp16`, which current versions
+of accelerate do not have.
 """
 
 from __future__ import annotations
@@ -36,18 +36,17 @@ def without_torchvision() -> Iterator[None]:
         for module in modules.values():
             setattr(module, name, object)
     modules["torchvision"].models = modules["torchvision.models"]  # type: ignore[attr-defined]
-    before = {name: sys.modules.pop(name, None) for name in modules}
+    real = {name: sys.modules.pop(name) for name in modules if name in sys.modules}
     sys.modules.update(modules)
     try:
         yield
     finally:
-        for name, module in before.items():
+        for name in modules:
             del sys.modules[name]
-            if module is not None:
-                sys.modules[name] = module
+        sys.modules.update(real)
 
 
-logging.disable(logging.INFO)
+logging.getLogger("torchdistill").setLevel(logging.WARNING)
 with without_torchvision():
     from torchdistill.core.distillation import get_distillation_box
 
