@@ -66,7 +66,7 @@ def _circumstances(stored: Mapping[str, Any]) -> str:
         f"warm up, each contestant in a process of its own: the median, and the range in brackets. "
         f"{machine['cpu']}, {work['threads']} threads; torch {machine['packages']['torch']}, transformers "
         f"{machine['packages']['transformers']}; commit {machine['commit']}; load of the machine before a measurement "
-        f"at most {load:.1f}."
+        f"at most {load:.1f}, of which the measurement before it is {work['threads']}."
     )
 
 

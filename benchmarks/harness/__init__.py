@@ -19,10 +19,10 @@ def play(rounds: int, runs: int = many.RUNS, *, whole_sweep: bool = False) -> It
     """
     heavy = ", ".join(startup.imported()) or "neither torch nor transformers"
     yield _timed(f"`kdbench --help`, importing {heavy}", startup.measure, rounds)
-    yield _timed(f"`kdbench run --dry-run` of {runs} runs", lambda folder: many.measure_plan(folder, runs), rounds)
     with TemporaryDirectory() as made:
-        stored = many.store(Path(made), runs)
-        yield _timed(f"`kdbench table 1` of {stored} finished runs", lambda _: many.measure_table(Path(made)), rounds)
+        count = many.store(Path(made), runs)
+        yield _timed(f"`kdbench run --dry-run` of {count} runs", lambda folder: many.measure_plan(folder, runs), rounds)
+        yield _timed(f"`kdbench table 1` of {count} finished runs", lambda _: many.measure_table(Path(made)), rounds)
     if whole_sweep:
         yield _timed("`kdbench run --methods all --tasks glue`, from nothing to the table", sweep.measure, 1)
 
