@@ -87,7 +87,16 @@ def _table(table: Table, stored: Mapping[str, Any], unit: str) -> list[str]:
             f"A teacher that is asked once for all rows is spread over the {EPOCHS} epochs of a training; counted in "
             f"full, it is as if there were only one. An epoch is reckoned from the step."
         )
-    return [*lines, "", *notes, ""]
+    if table.overhead and all(name in by_name for name in table.overhead):
+        notes.append(_overhead(*(by_name[name] for name in table.overhead)))
+    return [*lines, "", " ".join(notes), ""]
+
+
+def _overhead(bare: Mapping[int, Measured], run: Mapping[int, Measured]) -> str:
+    """A sentence; the teacher's pass, which both make, left out."""
+    both = bare.keys() & run.keys()
+    more = spread([100 * (run[r]["seconds"] / bare[r]["seconds"] - 1) for r in sorted(both)])
+    return f"The runner adds {more.middle:+.1f} % ({more.least:+.1f} to {more.most:+.1f}) to the loop by hand."
 
 
 def _row(name: str, found: Mapping[int, Measured], baseline: Mapping[int, Measured], rows: int, once: bool) -> str:

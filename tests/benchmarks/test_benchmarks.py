@@ -82,6 +82,7 @@ def test_the_table(tmp_path: Path) -> None:
     bare, own = (line.split("|")[1:-1] for line in text.splitlines() if line.startswith(("|a loop", "|kdbench")))
     assert bare[3:] == ["1.200 (1.100-2.100)", "1.700 (1.600-2.600)", "24", "1.00 (1.00-1.00)", "2"]
     assert own[3:] == ["0.550 (0.400-1.050)", "0.550 (0.400-1.050)", "11", "2.00 (2.00-3.00)", "2"]
+    assert "The runner adds -47.5 % (-63.6 to -45.0) to" in text
     assert "made sentence pairs" in text
     assert "3 interleaved rounds of 3 steps" in text
 
