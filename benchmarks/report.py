@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.suites import CONTESTANTS, PRODUCTS, SUITES, Table
+from benchmarks.suites import CONTESTANTS, PATCHES, PRODUCTS, SUITES, Table
 from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH
 from kdbench.files import read_json, write_text
 
@@ -87,6 +87,9 @@ def _table(table: Table, stored: Mapping[str, Any], unit: str) -> list[str]:
             f"A teacher that is asked once for all rows is spread over the {EPOCHS} epochs of a training; counted in "
             f"full, it is as if there were only one. An epoch is reckoned from the step."
         )
+    packages = dict.fromkeys(CONTESTANTS[name].package for name in rows)
+    if patches := [PATCHES[package] for package in packages if package in PATCHES]:
+        notes.append(f"Patched: {'; '.join(patches)}.")
     if table.overhead and all(name in by_name for name in table.overhead):
         notes.append(_overhead(*(by_name[name] for name in table.overhead)))
     return [*lines, "", " ".join(notes), ""]

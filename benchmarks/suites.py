@@ -15,6 +15,10 @@ FIXED = How("fixed", "fp32")  # every batch padded to 128 tokens
 WRITTEN = How("dynamic", "fp32")  # as most users would have it
 EQUAL = How("bucketed", "fp32-fast", "eager", fused=True)  # what kdbench has
 OVERHEAD = ("bare", "kdbench-fp32-fast")
+PATCHES = {  # what a package needed to run under current versions; the reasons are in its contestant's file
+    "textbrewer": "TextBrewer is given plain dictionaries for batches",
+    "torchdistill": "torchdistill is given empty modules for torchvision, and no accelerator",
+}
 PRODUCTS = {"fp32": "plain float32", "fp32-fast": "fast float32", "bf16": "bfloat16"}
 
 

@@ -84,7 +84,18 @@ def test_the_table(tmp_path: Path) -> None:
     assert own[3:] == ["0.550 (0.400-1.050)", "0.550 (0.400-1.050)", "11", "2.00 (2.00-3.00)", "2"]
     assert "The runner adds -47.5 % (-63.6 to -45.0) to" in text
     assert "made sentence pairs" in text
+    assert "Patched" not in text
     assert "3 interleaved rounds of 3 steps" in text
+
+
+def test_the_table_tells_what_was_patched(tmp_path: Path) -> None:
+    found = {"steps": 1, "once": 0.0, "peak": 1, "load": 0.0, "seconds": 1.0, "round": 0}
+    machine = {"cpu": "one", "commit": "abc", "packages": {"torch": "2", "transformers": "5"}}
+    both = [{"contestant": name, **found} for name in ("trainer", "torchdistill")]
+    write_json(tmp_path / "kd.json", {"work": WORK.as_json(), "rows": 1, "environment": machine, "measured": both})
+    text = report.write(tmp_path).read_text()
+    assert "Patched: torchdistill is given" in text
+    assert "TextBrewer is given" not in text
 
 
 @pytest.mark.parametrize(
