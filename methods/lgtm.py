@@ -212,7 +212,8 @@ class LGTM(Online):
             plus, minus = (soft_cross_entropy_each(t, s) for s in displaced(self.student, v, eps, batch))
             return (plus - minus) / (2 * eps)
         losses = soft_cross_entropy_each(t, self.student.logits(batch))
-        each = [gradient(loss, self.student.named_params(), keep_graph=True) for loss in losses]
+        # one after the other, so that the gradients of one sample are in memory at a time
+        each = (gradient(loss, self.student.named_params(), keep_graph=True) for loss in losses)
         return torch.stack([torch.stack([(g[n] * v[n]).sum() for n in v]).sum() for g in each])
 
     def _teacher_step(self, batch: Batch, s: Tensor, t: Tensor) -> dict[str, Tensor]:

@@ -100,7 +100,7 @@ def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[Any]
     """The precision that the spec names, for the duration of the block."""
     if threads:
         torch.set_num_threads(threads)
-    before = torch.get_float32_matmul_precision()
+    before = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
     torch.set_float32_matmul_precision("medium" if spec.training.precision == "fp32-fast" else "highest")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time and finds no error of ours
@@ -110,4 +110,5 @@ def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[Any]
         with half if spec.training.precision == "bf16" else nullcontext():
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(before[0])
+        torch.use_deterministic_algorithms(before[1], warn_only=True)

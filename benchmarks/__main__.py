@@ -1,0 +1,78 @@
+"""`python -m benchmarks`: measure, keep the figures, write the tables."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks import harness, report, rounds, suites
+from benchmarks.harness import many
+from benchmarks.work import Work, check, training_rows
+from kdbench.environment import environment
+from kdbench.errors import UserError
+from kdbench.files import write_json
+
+STEPS = 38  # a third of an epoch of MRPC
+WARMUP = 4
+PARTS = (*suites.SUITES, "harness")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("what", type=click.Choice([*PARTS, "all", "report"]))
+@click.option("--glue-dir", metavar="DIR", default="", help="Read MRPC from a folder in the classic GLUE layout.")
+@click.option("--rounds", "number", metavar="N", default=5, type=click.IntRange(1), help="Interleaved rounds.")
+@click.option("--steps", metavar="N", default=STEPS, help="Timed steps; LGTM and Meta Distill make a third of them.")
+@click.option("--warmup", metavar="N", default=WARMUP, type=click.IntRange(1), help="Steps before them.")
+@click.option("--threads", metavar="N", default=os.cpu_count(), type=click.IntRange(1), help="CPU threads.")
+@click.option("--teacher", default=Work.teacher, help="As kdbench names networks.")
+@click.option("--student", default=Work.student, help="As kdbench names networks.")
+@click.option("--runs", metavar="N", default=many.RUNS, type=click.IntRange(1), help="Of the plan, of the table.")
+@click.option("--sweep", is_flag=True, help="Also the tiny sweep of all methods, which takes minutes.")
+@click.option("--out", metavar="DIR", default="build/benchmark", type=Path, help="Where figures and tables go.")
+def command(what: str, number: int, runs: int, sweep: bool, out: Path, **given: Any) -> None:
+    """Measure kd, lgtm, meta, the runner, the harness, or all; write speed.md from whatever DIR has."""
+    wanted = {"all": tuple(p for p in PARTS if p != "runner"), "report": ()}.get(what, (what,))
+    given["glue_dir"] = str(Path(given["glue_dir"]).expanduser().resolve()) if given["glue_dir"] else ""
+    work = Work(seed=0, **given)
+    chosen = {name: suites.SUITES[name] for name in wanted if name != "harness"}
+    for suite in chosen.values():
+        suites.check_packages(suite)
+        check(suites.shared(suite, work))
+    for name, suite in chosen.items():
+        _play(suite, suites.shared(suite, work), number, out / f"{name}.json")
+    if "harness" in wanted:
+        measured: list[dict[str, Any]] = []
+        for found in _told(harness.play(number, runs, whole_sweep=sweep)):
+            measured.append(found)
+            write_json(out / "harness.json", {"environment": environment("cpu"), "measured": measured})
+    click.echo(report.write(out))
+
+
+def _play(suite: suites.Suite, work: Work, number: int, file: Path) -> None:
+    """Measure a suite; what there is of it is kept after every measurement."""
+    measured = []
+    for found in _told(rounds.play(suite, work, number)):
+        measured.append(found)
+        stored = {"work": work.as_json(), "rows": training_rows(work), "environment": environment("cpu")}
+        write_json(file, {**stored, "measured": measured})
+
+
+def _told(found: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Each with a line for who waits."""
+    for one in found:
+        click.echo(", ".join(f"{key} {value}" for key, value in one.items()), err=True)
+        yield one
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(command(standalone_mode=False) or 0)
+    except (UserError, click.ClickException) as error:
+        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        print(f"benchmarks: {text}", file=sys.stderr)
+        sys.exit(2)

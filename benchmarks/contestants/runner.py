@@ -1,0 +1,49 @@
+"""kdbench as it is used: a run is executed, and its own account read (`step_seconds` in cost.json).
+
+That is everything but evaluation and saving: batches, seeds, steps, checks, log, series, state file. KD asks its
+teacher once for all rows; this pass is in the account of the run, and told apart.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks.contestants.planned import NOTHING, execution, one_step, planned, prepared
+from benchmarks.work import How, Timing, Work
+from kdbench.training.evaluate import all_logits
+from kdbench.training.runner import execute
+
+
+def measure(work: Work, how: How) -> Timing:
+    with planned(work, how, "kd", {}) as (spec, store):
+        with prepared(spec, store, work) as setup:
+            for step in range(work.warmup):
+                one_step(setup, step)
+        del setup
+        gc.collect()
+        with teacher_passes() as once:
+            execute(spec, store, execution(work), NOTHING)
+        cost = store.run(spec.id).cost()
+    if cost["steps"] != work.steps or len(once) != 1:
+        raise RuntimeError(f"{cost['steps']} steps and {len(once)} passes of the teacher, not {work.steps} and 1")
+    return Timing(cost["step_seconds"] - once[0], work.steps, once[0])
+
+
+@contextmanager
+def teacher_passes() -> Iterator[list[float]]:
+    """Seconds of every pass that a frozen network makes within the block to be looked up afterwards."""
+    seconds: list[float] = []
+
+    def timed(*args: Any) -> Any:
+        start = time.perf_counter()
+        found = all_logits(*args)
+        seconds.append(time.perf_counter() - start)
+        return found
+
+    with patch("kdbench.training.frozen.all_logits", timed):
+        yield seconds

