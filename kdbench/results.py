@@ -9,11 +9,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from kdbench.config import Invocation
 from kdbench.errors import UserError
 from kdbench.plan import Cell
 from kdbench.plugins import TASKS
@@ -109,7 +111,8 @@ class CellResult:
 class StudyResults:
     """All cells of one preset on the same models, data and splits, from however many sweeps.
 
-    `study` holds the fields of `config.Study`, and `split_seed` and `train_rows`, which also divide the data.
+    `study` holds the fields of `config.Study`, and `split_seed` and `train_rows`, which also divide the data. `root` is
+    the results folder, or where one would be made.
     """
 
     preset: str
@@ -120,6 +123,7 @@ class StudyResults:
     data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
     cells: list[CellResult] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
+    root: Path = Path(Invocation().results)
 
     @property
     def tasks(self) -> list[str]:
@@ -210,6 +214,8 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
         if preset in (None, sweep.preset):
             runs = {run_id: known.setdefault(run_id, _read(store, run_id, spec)) for run_id, spec in sweep.runs.items()}
             _add(sweep, runs, found)
+    for study in found if not store.is_collected else []:
+        study.root = store.root
     return found
 
 
