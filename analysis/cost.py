@@ -37,7 +37,8 @@ class Cost(Table):
     def build(self, study: StudyResults) -> Sheet | None:
         lines = [pick(study, row) for row in ([TEACHER] if study.teachers else []) + study.rows]
         lines = [line for line in lines if any(line.asked.values())]
-        tasks = [TASKS.get(name) for name in study.tasks if any(line.shown.get(name) for line in lines)]
+        done = [name for name in study.tasks if any(line.shown.get(name) for line in lines)]
+        tasks = [TASKS.get(name) for name in done or study.tasks if any(line.asked.get(name) for line in lines)]
         if not tasks:
             return None
         found = [_costs(line, tasks, study) for line in lines]

@@ -8,7 +8,7 @@ from typing import Any
 
 from kdbench.config import Config, Invocation, Study, presets, read_toml
 from kdbench.requests import Exhibit
-from kdbench.results import TEACHER, CellResult, Run, StudyResults, Sweep
+from kdbench.results import TEACHER, CellResult, Run, StudyResults, Sweep, newest
 from kdbench.settings import Training
 
 STUDY_FLAGS = ("glue_dir", "feedback", "selection")  # options of `kdbench run`; the other fields are keys of --set
@@ -58,14 +58,20 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
         cell for cell in study.cells
         if rows & {"all", cell.cell.row} and any(set(varies) <= own for varies in cell.varied)
     ] or study.cells  # fmt: skip
+    cells = [cell for row in dict.fromkeys(c.cell.row for c in cells) for cell in newest(_of(row, cells))]
     seeds = sorted({cell.cell.seed for cell in cells})
     return ["--seeds", ",".join(map(str, seeds)), *_places(study, own), *_shared(cells, study, own)]
+
+
+def _of(row: str, cells: Iterable[CellResult]) -> Iterable[CellResult]:
+    return (cell for cell in cells if cell.cell.row == row)
 
 
 def _shared(cells: Iterable[CellResult], study: StudyResults, own: Collection[str]) -> list[str]:
     """The hyperparameters that are not the usual ones: once where all rows that have a key agree, else by row.
 
-    An option that one method alone has here is said of it, for others might have one of that name.
+    An option that one method alone has here is said of it, for others might have one of that name. What was usual
+    when an earlier version left the results is not known of options; then they are left out.
     """
     known: dict[str, dict[str, list[Any]]] = {}  # key -> row -> values
     changed: set[tuple[str, str]] = set()
@@ -79,7 +85,7 @@ def _shared(cells: Iterable[CellResult], study: StudyResults, own: Collection[st
                 values = known.setdefault(key, {}).setdefault(cell.cell.row, [])
                 values += [item] * (item not in values)
     for key, by_row in known.items():
-        changed |= {(row, key) for row, some in by_row.items() if _texts(some) != _texts(usual[row].get(key, []))}
+        changed |= {(row, key) for row, some in by_row.items() if _texts(some) != _texts(usual[row].get(key, some))}
     words: list[str] = []
     for key, by_row in known.items():
         here = [row for row in by_row if {(row, key), (owners[row], key)} & changed]
