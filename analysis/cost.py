@@ -11,7 +11,7 @@ from analysis.budgets import SIGN, trials
 from analysis.scores import NONE, heading
 from kdbench.plugins import TASKS
 from kdbench.requests import Request
-from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, pick
+from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, closure, pick
 from kdbench.tables import Entry, Sheet, Table
 from kdbench.task import Task
 from kdbench.views import notes
@@ -37,7 +37,8 @@ class Cost(Table):
     def build(self, study: StudyResults) -> Sheet | None:
         lines = [pick(study, row) for row in ([TEACHER] if study.teachers else []) + study.rows]
         lines = [line for line in lines if any(line.asked.values())]
-        tasks = [TASKS.get(name) for name in study.tasks if any(line.shown.get(name) for line in lines)]
+        done = [name for name in study.tasks if any(line.shown.get(name) for line in lines)]
+        tasks = [TASKS.get(name) for name in done or study.tasks if any(line.asked.get(name) for line in lines)]
         if not tasks:
             return None
         found = [_costs(line, tasks, study) for line in lines]
@@ -62,7 +63,7 @@ def _costs(line: Line, tasks: Sequence[type[Task]], study: StudyResults) -> Cost
     costs = [[cell.run.folder.cost() for cell in some] for some in cells]
     flat = [cost for some in costs for cost in some]
     asked = {c.run.id: c.run for task in tasks for c in line.asked[task.name] if c.run.result is not None}
-    needed = [_needed([c.run for c in some], study.runs) for some in cells]
+    needed = [_needed([c.run.id for c in some], study.runs) for some in cells]
     peak = max((cost.get("peak_memory") or 0 for cost in flat), default=0)
     return tried | _passes(flat) | ({"memory": (peak / 1e6,)} if peak else {}) | {
         "steps": (sum(fmean(cost["steps"] for cost in some) for some in costs),),
@@ -85,13 +86,10 @@ def _passes(costs: Sequence[Mapping[str, Any]]) -> Costs:
     return {who: tuple(sum(k.get(kind, 0) for k in some) / rows for kind in KINDS) for who, some in through.items()}
 
 
-def _needed(runs: Iterable[Run], known: Mapping[str, Run]) -> dict[str, Run]:
+def _needed(runs: Sequence[str], known: Mapping[str, Run]) -> dict[str, Run]:
     """What the runs need, and what that needs, each once."""
-    out: dict[str, Run] = {}
-    for run in runs:
-        parents = {need: known[need] for need in run.spec.needs.values() if need in known}
-        out |= parents | _needed(parents.values(), known)
-    return out
+    found = {run_id: run for name in runs for run_id, run in closure(name, known).items()}
+    return {run_id: run for run_id, run in found.items() if run_id not in runs}
 
 
 def _seconds(runs: Mapping[str, Run]) -> float:

@@ -235,7 +235,7 @@ def score_notes(
         *(note for study, own in by_study.values() for note in notes.grid(study, own)),
         *(note for study, _ in by_study.values() for note in notes.evidence(study)),
         *holes,
-        *([notes.remedy(table.name, rows[-1].study, [task.name for task in tasks])] if holes else []),
+        *([notes.remedy(table, rows[-1].study, [task.name for task in tasks])] if holes else []),
     ]
     return list(dict.fromkeys(found))
 

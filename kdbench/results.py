@@ -6,14 +6,16 @@ Everything here is read from the results folder. No method is imported, and so t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from kdbench.config import Invocation
 from kdbench.errors import UserError
 from kdbench.plan import Cell
 from kdbench.plugins import TASKS
@@ -75,12 +77,13 @@ class CellResult:
     """A cell and its run.
 
     `settings` are all hyperparameters, those of the runs that this one needs as `ROLE's KEY`; what tells grid points
-    apart.
+    apart. `varied` are the purposes for which it was asked for: what each table or figure varies on purpose.
     """
 
     cell: Cell
     run: Run
     settings: Mapping[str, Any]
+    varied: Sequence[Mapping[str, Any]] = field(default=({},), kw_only=True)
 
     def score(self, metric: str, split: str, checkpoint: str = "best") -> float:
         """A metric on a report split, in per cent."""
@@ -93,9 +96,10 @@ class CellResult:
         return float(self.run.result["best"]["selection"][metric])
 
     def has(self, values: Mapping[str, Any]) -> bool:
-        """Whether it was trained with these values, and varied on purpose in nothing else."""
+        """Whether it was trained with these values, and asked for with nothing else varied on purpose."""
         here = {"feedback": self.run.spec.feedback, **self.settings}
-        return set(self.cell.varies) <= set(values) and all(here.get(key) == value for key, value in values.items())
+        fits = any(set(varies) <= set(values) for varies in self.varied)
+        return fits and all(here.get(key) == value for key, value in values.items())
 
     @cached_property
     def point(self) -> str:
@@ -107,7 +111,8 @@ class CellResult:
 class StudyResults:
     """All cells of one preset on the same models, data and splits, from however many sweeps.
 
-    `study` holds the fields of `config.Study`, and `split_seed` and `train_rows`, which also divide the data.
+    `study` holds the fields of `config.Study`, and `split_seed` and `train_rows`, which also divide the data. `root` is
+    the results folder, or where one would be made.
     """
 
     preset: str
@@ -118,6 +123,7 @@ class StudyResults:
     data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
     cells: list[CellResult] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
+    root: Path = Path(Invocation().results)
 
     @property
     def tasks(self) -> list[str]:
@@ -208,6 +214,8 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
         if preset in (None, sweep.preset):
             runs = {run_id: known.setdefault(run_id, _read(store, run_id, spec)) for run_id, spec in sweep.runs.items()}
             _add(sweep, runs, found)
+    for study in found if not store.is_collected else []:
+        study.root = store.root
     return found
 
 
@@ -230,14 +238,13 @@ def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
         found[:] = [other for other in found if other is not study] + [study]
         study.titles |= sweep.rows
         study.data |= data
-        places = {(c.cell.row, c.run.id): i for i, c in enumerate(study.cells)}
+        known = {(c.cell.row, c.run.id): c for c in study.cells}
         for cell in cells:
-            study.runs |= _closure(cell.run, runs)
-            found_at = places.get((cell.row, cell.run))
-            if found_at is None:
-                study.cells.append(CellResult(cell, runs[cell.run], settings(cell.run, runs)))
-            elif not cell.varies:  # asked for as a variation before, and now for itself
-                study.cells[found_at] = CellResult(cell, runs[cell.run], settings(cell.run, runs))
+            study.runs |= closure(cell.run, runs)
+            place = (cell.row, cell.run)
+            before = known[place].varied if place in known else ()
+            known[place] = CellResult(cell, runs[cell.run], settings(cell.run, runs), varied=(*before, cell.varies))
+        study.cells = list(known.values())
 
 
 def _new(sweep: Sweep, spec: RunSpec) -> StudyResults:
@@ -284,11 +291,11 @@ def _alike(one: StudyResults, other: StudyResults, free: str) -> bool:
     return one.preset == other.preset and one.models == other.models and next(fields) == next(fields) and same_data
 
 
-def _closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:
+def closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:
     """A run and all that it needs."""
     out = {run_id: runs[run_id]}
     for parent in runs[run_id].spec.needs.values():
-        out |= _closure(parent, runs) if parent in runs else {}
+        out |= closure(parent, runs) if parent in runs else {}
     return out
 
 

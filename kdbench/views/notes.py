@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kdbench.config import Config, Study, presets, read_toml
+from kdbench import again
 from kdbench.data.splits import held_out_share
 from kdbench.plugins import TASKS
+from kdbench.requests import Exhibit
 from kdbench.results import TEACHER, CellResult, Line, StudyResults, task_title
 from kdbench.settings import Training
 from kdbench.views.printing import count, value, word
@@ -144,16 +145,9 @@ def holes(study: StudyResults, lines: Sequence[Line]) -> list[str]:
     return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
 
 
-def remedy(name: str, study: StudyResults, tasks: Sequence[str]) -> str:
-    """The command that trains what a table or figure lacks; it knows of grids and the like what the files say."""
-    usual = Config(files=[read_toml(presets()[study.preset])]).group(Study) if study.preset in presets() else Study()
-    seeds = sorted({cell.cell.seed for cell in study.cells})
-    words = ["kdbench", "run", "--for", name, "--preset", study.preset, "--tasks", ",".join(tasks)]
-    words += ["--seeds", ",".join(map(str, seeds))]
-    for key in ("glue_dir", "selection"):
-        if study.study[key] != getattr(usual, key):
-            words += [f"--{key.replace('_', '-')}", str(study.study[key])]
-    return f"To train what is missing: {shlex.join(words)}"
+def remedy(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:
+    """The command that trains what a table or figure lacks, as what is there was trained."""
+    return f"To train what is missing: {shlex.join(again.for_exhibits([exhibit], study.root, study, tasks=tasks))}"
 
 
 def _unfinished(study: StudyResults, line: Line) -> str:

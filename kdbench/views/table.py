@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdbench import again
 from kdbench.config import presets
 from kdbench.errors import UserError, unknown
 from kdbench.results import StudyResults, studies
@@ -142,18 +143,21 @@ def nothing(table: Table, store: Store, every: Sequence[StudyResults], preset: s
     """Why there is nothing to show, and what makes it."""
     wanted = preset or table.preset
     of = f" of preset {wanted}" if wanted else ""
-    if not any(wanted in ("", study.preset) for study in every):
+    known = [study for study in every if wanted in ("", study.preset)]
+    if not known:
         problem = f"There are no results{of} in {store.root}"
     else:
         problem = f"No run{of} in {store.root} belongs to {_title(table)}"
-    return f"{problem}; give another folder with --results DIR, or run: {command(table, preset)}"
+    last = known[-1] if known else None
+    command = again.for_exhibits([table], store.root, last, preset=preset, tasks=_tasks(table, last))
+    return f"{problem}; give another folder with --results DIR, or run: {shlex.join(command)}"
 
 
 def _title(table: Table) -> str:
     return table.title.partition(":")[0]
 
 
-def command(table: Table, preset: str | None = None) -> str:
-    """What trains the runs of a table."""
-    asked = ["--preset", preset] if preset else []
-    return shlex.join(["kdbench", "run", "--for", table.name, *asked])
+def _tasks(table: Table, study: StudyResults | None) -> list[str]:
+    """Of the study's tasks those that the table is about; none where it is about others."""
+    own = {name.strip() for request in table.requests for name in request.settings.get("tasks", "").split(",")} - {""}
+    return [task for task in study.tasks if not own or task in own] if study else []

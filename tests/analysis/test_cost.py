@@ -48,6 +48,14 @@ def test_what_the_runs_do_not_tell_is_not_guessed(tmp_path: Path) -> None:
     assert any("Not finished: DML" in note for note in found.notes)
 
 
+def test_before_anything_is_done_it_says_what_is_missing(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    made.state(made.ask(spec("kd", "mrpc", 0)), "failed", kind="non-finite")
+    found = sheet("cost", made.write())
+    assert set(rows(found)["KD"]) == {"–"}
+    assert any("Not finished: KD: MRPC 1 of 1 run (1 failed: non-finite)" in note for note in found.notes)
+
+
 @pytest.mark.parametrize("name", ["cost", "table1"])
 def test_a_larger_budget_is_marked(tmp_path: Path, name: str) -> None:
     found = sheet(name, full(tmp_path))  # LGTM has a grid of two learning rates, the others one setting

@@ -203,7 +203,9 @@ def test_all_without_any_run_is_one_sentence(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     made = Made(Store(tmp_path / "results"))
     made.ask(lgtm("mrpc", 0))
-    with pytest.raises(UserError, match="run: kdbench run --for all --preset bert-6l") as caught:
+    with pytest.raises(
+        UserError, match=r"run --for figure2,.*,figure6 --preset bert-6l --seeds 0 .*--results"
+    ) as caught:
         draw("all", made.write())
     assert "\n" not in str(caught.value)
     assert not Path("figures").exists()

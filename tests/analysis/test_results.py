@@ -79,6 +79,24 @@ def test_sweeps_of_one_study_are_joined_and_a_cell_counts_once(tmp_path: Path) -
     assert sorted(c.cell.seed for c in study.cells) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_run_that_two_tables_vary_is_in_both(tmp_path: Path, together: bool) -> None:
+    """Each table's variation, in one sweep or in two, and once the run is also asked for itself."""
+    made = Made(Store(tmp_path))
+    purposes: list[dict[str, object]] = [{"teacher_ce": 0.6}, {"feedback": "train:0.1"}]
+    run = spec("lgtm", "rte", 0, options={"teacher_ce": 0.6}, feedback="train:0.1")
+    for i, varies in enumerate(purposes):
+        made = made if together else Made(made.store)
+        made.ask(run, varies=varies)
+        made.write("one" if together else str(i), f"2026-01-0{i + 1}T00:00:00+0000")
+    (study,) = studies(made.store)
+    assert [len(pick(study, "lgtm", varies).asked["rte"]) for varies in (*purposes, {})] == [1, 1, 0]
+    plain = Made(made.store)
+    plain.ask(run)
+    (study,) = studies(plain.write("plain", "2026-01-03T00:00:00+0000"))
+    assert [len(pick(study, "lgtm", varies).asked["rte"]) for varies in (*purposes, {})] == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("preset", "study", "changes"),
     [

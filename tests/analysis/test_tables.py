@@ -95,7 +95,10 @@ def test_a_study_of_varied_runs_alone_has_no_table_1(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     add(made, "lgtm", "rte", 0.9, kd_loss="dist")
     assert TABLES.get("table1")().sheets(studies(made.write())) == []
-    with pytest.raises(UserError, match=r"No run in .* belongs to Table 1; .* run: kdbench run --for table1$"):
+    with pytest.raises(
+        UserError,
+        match=r"No run in .* belongs to Table 1; .* run: kdbench run --for table1 --preset bert-6l --tasks rte ",
+    ):
         show_table("1", made.store, None, "terminal", Console(file=io.StringIO()))
 
 
@@ -194,7 +197,8 @@ def test_table_6_is_one_sheet_of_several_studies(whole: Store) -> None:
     }
     assert note(found, "To train what is missing") == (
         "To train what is missing: kdbench run --for table6 --preset bert-6l --tasks mrpc,mnli --seeds 0 "
-        "--selection train:0.1"
+        "--set student=s-net --set teacher=t-net --selection train:0.1 --set student_lr=5e-05 --set eval_every=0 "
+        f"--results {whole.root}"
     )
 
 
@@ -272,8 +276,9 @@ def test_all_tables_and_what_is_lacking(tmp_path: Path) -> None:
     out = io.StringIO()
     lacking = show_table("all", made.write(), "bert-6l", "terminal", Console(file=out, width=100))
     assert re.findall(r"^Table (\d)", out.getvalue(), re.MULTILINE) == ["1", "5", "6", "7"]
-    assert [text.partition("run: ")[2] for text in lacking] == [
-        f"kdbench run --for table{number} --preset bert-6l" for number in (2, 3)
+    assert [text.partition("run: ")[2].partition(" --set")[0] for text in lacking] == [
+        "kdbench run --for table2 --preset bert-6l --tasks rte --seeds 0",
+        "kdbench run --for table3 --preset bert-6l --seeds 0",  # which is about another task
     ]
     latex = io.StringIO()
     show_table("all", made.store, "bert-6l", "latex", Console(file=latex))
