@@ -7,8 +7,9 @@ from statistics import fmean
 from typing import Any
 
 from analysis import machines
-from analysis.budgets import SIGN, trials
+from analysis.budgets import SIGN
 from analysis.scores import NONE, heading
+from kdbench.comparison import trials
 from kdbench.plugins import TASKS
 from kdbench.requests import Request
 from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, closure, pick

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kdbench.comparison import METHOD, Comparison, compare
+from kdbench.comparison import METHOD, Comparison, compare, trials
 from kdbench.config import presets
 from kdbench.errors import UserError, unknown
 from kdbench.plan import select_tasks
 from kdbench.plugins import TASKS
-from kdbench.results import TEACHER, StudyResults, pick, studies, task_title
+from kdbench.results import TEACHER, Line, StudyResults, pick, studies, task_title
 from kdbench.statistics import ALPHA, MOST_SEEDS, POWER, Difference, average, holm, seeds_needed
 from kdbench.store import Store
 from kdbench.tables import Entry, Sheet
+from kdbench.views import notes
 from kdbench.views.printing import count
 from kdbench.views.sheet import render
 from kdbench.views.table import FORMATS
@@ -79,25 +80,48 @@ def _rows(study: StudyResults) -> list[str]:
 
 def _sheet(pair: Pair, wanted: set[str] | None) -> Sheet | None:
     """None where no task has a seed that both rows have done."""
-    first, second = (pick(pair.study, name).shown for name in pair.names)
     tasks = [task for task in pair.study.tasks if wanted is None or task in wanted]
+    lines = [_narrowed(pick(pair.study, name), tasks) for name in pair.names]
+    first, second = (line.shown for line in lines)
     shared = {t: {c.cell.seed for c in first[t]} & {c.cell.seed for c in second[t]} for t in tasks}
     found = {t: compare(TASKS.get(t)(), first[t], second[t]) for t in tasks if shared[t]}
     if not found:
         return None
     corrected = dict(zip(found, holm([one.difference.p for one in found.values()]), strict=True))
     setting = f"{pair.study.study['teacher']} teaches {pair.study.study['student']}"
-    sheet = Sheet(
-        f"{pair.titles[0]} and {pair.titles[1]}, preset {pair.study.preset}: {setting}", ["", *pair.titles, *HEAD]
-    )
+    titles = [line.title + (notes.DAGGER if line.feedback_from("validation") else "") for line in lines]
+    sheet = Sheet(f"{' and '.join(titles)}, preset {pair.study.preset}: {setting}", ["", *titles, *HEAD])
     for task, one in found.items():
         _add(sheet, pair, task, one, corrected[task])
     if len(found) > 1:
         _add(sheet, pair, "average", _mean(list(found.values())), None)
         sheet.rules = {len(found)}
     lacking = [task_title(task) for task in tasks if not shared[task]]
-    sheet.notes += _notes(found, corrected, lacking)
+    sheet.notes += _notes(found, corrected, lacking) + _cautions(pair.study, lines)
     return sheet
+
+
+def _narrowed(line: Line, tasks: Sequence[str]) -> Line:
+    asked, shown = ({task: cells[task] for task in tasks} for cells in (line.asked, line.shown))
+    return replace(line, asked=asked, shown=shown)
+
+
+def _cautions(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+    """What a table says of its rows, of these two."""
+    said: dict[str, list[str]] = {}
+    for task in lines[0].asked if TEACHER not in (line.row for line in lines) else ():
+        tried = [trials(line, task) for line in lines]
+        if min(tried) not in (0, max(tried)):
+            words = ", ".join(f"{line.title} {count(n, 'setting')}" for line, n in zip(lines, tried, strict=True))
+            said.setdefault(words, []).append(task_title(task))
+    budgets = "; ".join(f"{words} ({', '.join(names)})" for words, names in said.items())
+    return [
+        *notes.protocol(study, lines),
+        *notes.training(lines),
+        *notes.grid(study, lines),
+        *([f"Picked among unequal numbers of settings: {budgets}."] if budgets else []),
+        *notes.evidence(study),
+    ]
 
 
 def _mean(found: Sequence[Comparison]) -> Comparison:

@@ -126,6 +126,24 @@ def test_the_same_results_give_the_same_numbers_and_exchanging_rows_the_opposite
         assert here["first_mean"] == there["second_mean"]
 
 
+def test_it_warns_as_the_table_does(tmp_path: Path) -> None:
+    """Of feedback and selection on the reported split, of made data, and of a row that had more settings."""
+    both = {"feedback": "validation", "selection": "validation", "source": "generated"}
+    made = Made(Store(tmp_path / "results"), study={**STUDY, **both})
+    for seed in (0, 1):
+        predict(made, made.ask(spec("kd", "rte", seed)), 0.5, seed)
+        for lr in (1e-4, 3e-5):
+            predict(made, made.ask(spec("lgtm", "rte", seed, student_lr=lr, feedback="validation")), 0.6, 5 + seed)
+    made.write()
+    text = " ".join(told(tmp_path, "lgtm", "kd").split())
+    assert text.startswith("LGTM† and KD, preset bert-6l")
+    assert "† Learned from feedback on the reported split." in text
+    assert "so the numbers are optimistic." in text
+    assert "Made data: these numbers say nothing about the methods." in text
+    assert "Picked among unequal numbers of settings: LGTM 2 settings, KD 1 setting (RTE)." in text
+    assert "LGTM: student_lr=" in text
+
+
 def test_the_other_formats_and_some_tasks(folder: Path) -> None:
     assert "| RTE |" in told(folder, "kd", "dml", form="markdown")
     assert r"95 \% interval" in told(folder, "kd", "dml", form="latex")
