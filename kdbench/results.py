@@ -25,6 +25,8 @@ from kdbench.store import RunFolder, State, Store
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
 
+DAMAGED = "damaged"  # the kind of a run that is done and whose result cannot be read
+
 
 class Row(BaseModel):
     """How tables name and order a method or a variant, and its hyperparameters where only the preset is said."""
@@ -222,8 +224,8 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
 def _read(store: Store, run_id: str, spec: RunSpec) -> Run:
     folder = store.run(run_id)
     state = folder.state()
-    if state.status == "done" and not (folder.path / "result.json").exists():
-        state = State()  # as the engine sees it: to be trained again
+    if state.status == "done" and not folder.has_result():  # as the engine sees it: to be trained again
+        state = State(kind=DAMAGED if (folder.path / "result.json").exists() else "")
     return Run(spec, folder, state)
 
 

@@ -11,7 +11,7 @@ from kdbench import again
 from kdbench.data.splits import held_out_share
 from kdbench.plugins import TASKS
 from kdbench.requests import Exhibit
-from kdbench.results import TEACHER, CellResult, Line, StudyResults, task_title
+from kdbench.results import DAMAGED, TEACHER, CellResult, Line, StudyResults, task_title
 from kdbench.settings import Training
 from kdbench.views.printing import count, value, word
 
@@ -164,4 +164,6 @@ def _why(study: StudyResults, cell: CellResult) -> str:
     state = cell.run.state
     if state.status == "failed":
         return f"failed: {state.kind}" if state.kind else "failed"
+    if state.kind == DAMAGED:
+        return "damaged, to be trained again"
     return "held back" if study.blocker(cell.run) else word(state.status)
