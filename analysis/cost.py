@@ -152,6 +152,7 @@ def _notes(study: StudyResults, lines: Sequence[Line], tasks: Sequence[type[Task
         f"Memory: {_memory_words(cells)}.",
         machines.note(cell.run for cell in cells),
         f"cost.json is lost or damaged: {', '.join(lost)}." if lost else "",
+        *notes.gone(study),
         *notes.holes(study, lines),
     ]
     return [note for note in found if note]

@@ -129,8 +129,13 @@ class StudyResults:
 
     @property
     def tasks(self) -> list[str]:
-        """In the order of the tables."""
-        return sorted({c.cell.task for c in self.cells}, key=task_order)
+        """Those whose plugins are there, in the order of the tables."""
+        return sorted({c.cell.task for c in self.cells} & TASKS.all().keys(), key=task_order)
+
+    @property
+    def gone(self) -> list[str]:
+        """Tasks that no installed plugin knows any more, or whose plugin does not load; nothing shows their scores."""
+        return sorted({c.cell.task for c in self.cells} - TASKS.all().keys())
 
     @property
     def rows(self) -> list[str]:

@@ -53,7 +53,14 @@ def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
         notes.append(f"At most {study.study['train_rows']} rows of train are used.")
     if study.study["split_seed"]:
         notes.append(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}.")
-    return notes
+    return notes + gone(study)
+
+
+def gone(study: StudyResults) -> list[str]:
+    """Which tasks cannot be shown."""
+    if not study.gone:
+        return []
+    return [f"Left out, for no installed task has the name or it does not load: {', '.join(study.gone)}."]
 
 
 def _first_of(study: StudyResults, protocol: str) -> str:

@@ -298,3 +298,10 @@ def test_of_all_tables_one_that_cannot_be_made_costs_no_other(tmp_path: Path, mo
     assert "Table 7: A file is damaged." in lacking
     with pytest.raises(UserError, match="A file is damaged"):
         show_table("7", made.store, "bert-6l", "terminal", Console(file=out, width=100))
+
+
+def test_rows_that_nobody_asked_for_are_called_as_in_the_paper(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path), "bert-4l")
+    add(made, "kd", "rte", 0.6)
+    titles = [row[0].text for row in sheet("table4", made.write()).rows]
+    assert {"KD", "PKD", "ProKT", "Meta Distill", "LGTM"} <= set(titles)
