@@ -113,8 +113,7 @@ class CellResult:
 class StudyResults:
     """All cells of one preset on the same models, data and splits, from however many sweeps.
 
-    `study` holds the fields of `config.Study`, and `split_seed` and `train_rows`, which also divide the data. `root` is
-    the results folder, or where one would be made.
+    `study` holds the fields of `config.Study`, and `split_seed` and `train_rows`, which also divide the data.
     """
 
     preset: str
@@ -125,7 +124,7 @@ class StudyResults:
     data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
     cells: list[CellResult] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
-    root: Path = Path(Invocation().results)
+    root: Path = Path(Invocation().results)  # the results folder, or where one would be made
 
     @property
     def tasks(self) -> list[str]:
@@ -191,8 +190,7 @@ def task_order(name: str) -> tuple[int, str]:
 
 
 def task_title(name: str) -> str:
-    task = TASKS.all().get(name)
-    return task.title if task else name
+    return TASKS.get(name).title if name in TASKS.all() else name
 
 
 def sweeps(store: Store) -> list[Sweep]:
@@ -241,7 +239,8 @@ def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
         groups.setdefault(_key(sweep, runs[cell.run].spec), []).append(cell)
     for key, cells in groups.items():
         data = {cell.task: runs[cell.run].spec.data.fingerprint for cell in cells}
-        study = _home(key, data, found) or _new(sweep, runs[cells[0].run].spec)
+        own = _study(sweep, runs[cells[0].run].spec)
+        study = _home(key, data, found) or StudyResults(sweep.preset, own, sweep.models, key)
         found[:] = [other for other in found if other is not study] + [study]
         study.titles |= sweep.rows
         study.data |= data
@@ -252,10 +251,6 @@ def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
             before = known[place].varied if place in known else ()
             known[place] = CellResult(cell, runs[cell.run], settings(cell.run, runs), varied=(*before, cell.varies))
         study.cells = list(known.values())
-
-
-def _new(sweep: Sweep, spec: RunSpec) -> StudyResults:
-    return StudyResults(sweep.preset, _study(sweep, spec), sweep.models, _key(sweep, spec))
 
 
 def _study(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:
