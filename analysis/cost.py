@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isnan, nan
 from statistics import fmean
 from typing import Any
 
@@ -59,19 +60,21 @@ def _costs(line: Line, tasks: Sequence[type[Task]], study: StudyResults) -> Cost
     """The numbers of a row; of one without a finished run on some task only how many settings were tried."""
     cells = [line.shown.get(task.name, []) for task in tasks]
     tried: Costs = {"trials": (max(trials(line, task.name) for task in tasks),)}
-    if not all(cells):
-        return tried
     costs = [[cell.run.folder.cost() for cell in some] for some in cells]
     flat = [cost for some in costs for cost in some]
+    if not all(cells) or not all(flat):
+        return tried
     asked = {c.run.id: c.run for task in tasks for c in line.asked[task.name] if c.run.result is not None}
     needed = [_needed([c.run.id for c in some], study.runs) for some in cells]
     peak = max((cost.get("peak_memory") or 0 for cost in flat), default=0)
-    return tried | _passes(flat) | ({"memory": (peak / 1e6,)} if peak else {}) | {
+    found = {
+        **tried, **_passes(flat), "memory": (peak / 1e6,),
         "steps": (sum(fmean(cost["steps"] for cost in some) for some in costs),),
         "time": (sum(fmean(cost["train_seconds"] for cost in some) for some in costs),),
         "whole": (_seconds(asked),),
         "needs": (sum(_seconds(runs) / len(some) for runs, some in zip(needed, cells, strict=True)),),
     }  # fmt: skip
+    return {key: numbers for key, numbers in found.items() if not any(map(isnan, numbers))}
 
 
 def _passes(costs: Sequence[Mapping[str, Any]]) -> Costs:
@@ -94,7 +97,8 @@ def _needed(runs: Sequence[str], known: Mapping[str, Run]) -> dict[str, Run]:
 
 
 def _seconds(runs: Mapping[str, Run]) -> float:
-    return sum(float(run.folder.cost()["train_seconds"]) for run in runs.values() if run.result is not None)
+    """nan where one of them does not tell."""
+    return sum(float(run.folder.cost().get("train_seconds", nan)) for run in runs.values() if run.result is not None)
 
 
 def _unit(found: Iterable[Costs]) -> str:
@@ -136,6 +140,7 @@ def _mark_trials(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]
 def _notes(study: StudyResults, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
     cells = [cell for line in lines for some in line.shown.values() for cell in some]
     others = sorted({name for cell in cells for name in cell.run.folder.cost().get("passes", {})} - {STUDENT})
+    lost = sorted({cell.run.id for cell in cells if not cell.run.folder.cost()})
     names = ", ".join(task.title for task in tasks)
     seeds = notes.seeds(lines, spread="mean over seeds")
     found = [
@@ -147,6 +152,8 @@ def _notes(study: StudyResults, lines: Sequence[Line], tasks: Sequence[type[Task
         "seed and setting; Needs: the trainings that it builds on, which rows share.",
         f"Memory: {_memory_words(cells)}.",
         machines.note(cell.run for cell in cells),
+        f"cost.json is lost or damaged: {', '.join(lost)}." if lost else "",
+        *notes.gone(study),
         *notes.holes(study, lines),
     ]
     return [note for note in found if note]

@@ -122,7 +122,13 @@ def mark(sheet: Sheet, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[T
 
 def find(asked: Asked, study: StudyResults) -> Shown:
     """The runs of a row in a study."""
-    return Shown(asked.key, pick(study, asked.row, asked.values, asked.title), study)
+    title = asked.title or (None if asked.row in study.titles else _papers_titles().get(asked.row))
+    return Shown(asked.key, pick(study, asked.row, asked.values, title), study)
+
+
+def _papers_titles() -> dict[str, str]:
+    """What the paper calls its rows; for those that nobody has asked for yet."""
+    return {row.row: row.title for table in published().values() for row in table.rows if row.row != TEACHER}
 
 
 def heading(name: str, study: StudyResults) -> str:

@@ -25,6 +25,8 @@ from kdbench.store import RunFolder, State, Store
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
 
+DAMAGED = "damaged"  # the kind of a run that is done and whose result cannot be read
+
 
 class Row(BaseModel):
     """How tables name and order a method or a variant, and its hyperparameters where only the preset is said."""
@@ -111,8 +113,7 @@ class CellResult:
 class StudyResults:
     """All cells of one preset on the same models, data and splits, from however many sweeps.
 
-    `study` holds the fields of `config.Study`, and `split_seed` and `train_rows`, which also divide the data. `root` is
-    the results folder, or where one would be made.
+    `study` holds the fields of `config.Study`, and `split_seed` and `train_rows`, which also divide the data.
     """
 
     preset: str
@@ -123,12 +124,17 @@ class StudyResults:
     data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
     cells: list[CellResult] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
-    root: Path = Path(Invocation().results)
+    root: Path = Path(Invocation().results)  # the results folder, or where one would be made
 
     @property
     def tasks(self) -> list[str]:
-        """In the order of the tables."""
-        return sorted({c.cell.task for c in self.cells}, key=task_order)
+        """Those whose plugins are there, in the order of the tables."""
+        return sorted({c.cell.task for c in self.cells} & TASKS.all().keys(), key=task_order)
+
+    @property
+    def gone(self) -> list[str]:
+        """Tasks that no installed plugin knows any more, or whose plugin does not load; nothing shows their scores."""
+        return sorted({c.cell.task for c in self.cells} - TASKS.all().keys())
 
     @property
     def rows(self) -> list[str]:
@@ -184,8 +190,7 @@ def task_order(name: str) -> tuple[int, str]:
 
 
 def task_title(name: str) -> str:
-    task = TASKS.all().get(name)
-    return task.title if task else name
+    return TASKS.get(name).title if name in TASKS.all() else name
 
 
 def sweeps(store: Store) -> list[Sweep]:
@@ -222,8 +227,8 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
 def _read(store: Store, run_id: str, spec: RunSpec) -> Run:
     folder = store.run(run_id)
     state = folder.state()
-    if state.status == "done" and not (folder.path / "result.json").exists():
-        state = State()  # as the engine sees it: to be trained again
+    if state.status == "done" and not folder.has_result():  # as the engine sees it: to be trained again
+        state = State(kind=DAMAGED if (folder.path / "result.json").exists() else "")
     return Run(spec, folder, state)
 
 
@@ -234,7 +239,8 @@ def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
         groups.setdefault(_key(sweep, runs[cell.run].spec), []).append(cell)
     for key, cells in groups.items():
         data = {cell.task: runs[cell.run].spec.data.fingerprint for cell in cells}
-        study = _home(key, data, found) or _new(sweep, runs[cells[0].run].spec)
+        own = _study(sweep, runs[cells[0].run].spec)
+        study = _home(key, data, found) or StudyResults(sweep.preset, own, sweep.models, key)
         found[:] = [other for other in found if other is not study] + [study]
         study.titles |= sweep.rows
         study.data |= data
@@ -245,10 +251,6 @@ def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
             before = known[place].varied if place in known else ()
             known[place] = CellResult(cell, runs[cell.run], settings(cell.run, runs), varied=(*before, cell.varies))
         study.cells = list(known.values())
-
-
-def _new(sweep: Sweep, spec: RunSpec) -> StudyResults:
-    return StudyResults(sweep.preset, _study(sweep, spec), sweep.models, _key(sweep, spec))
 
 
 def _study(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:

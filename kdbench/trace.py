@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdbench.errors import UserError
 from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, pick
 from kdbench.tables import TABLES, Entry, Sheet
@@ -124,9 +123,8 @@ def facts(run: Run) -> Facts:
 
 def machine(run: Run) -> dict[str, Any]:
     """What it ran on, as written down when it began."""
-    try:
-        there = run.folder.environment()
-    except (OSError, UserError):
+    there = run.folder.environment()
+    if not there:
         return {}
     packages = "  ".join(f"{name} {version}" for name, version in (there.get("packages") or {}).items())
     commit = f", commit {there['commit']}" if there.get("commit") else ""
@@ -143,11 +141,7 @@ def machine(run: Run) -> dict[str, Any]:
 
 def cost(run: Run) -> dict[str, float]:
     """Every number of cost.json; one in a group is called `group name`. Empty where there is none."""
-    try:
-        stored = run.folder.cost()
-    except (OSError, UserError):
-        return {}
-    return dict(_numbers(stored, "")) if isinstance(stored, dict) else {}
+    return dict(_numbers(run.folder.cost(), ""))
 
 
 def whole_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:

@@ -83,7 +83,7 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
     figure = _figure(number)()
     path = Path(wish.out).expanduser() if wish.out else None
     form = wish.form_of(path)
-    pictures, sentence = drawable(figure, _studies(store, wish, [figure]), wish)
+    pictures, sentence, others = drawable(figure, _studies(store, wish, [figure]), wish)
     printed = form == "csv" and path is None
     if sentence and (printed or not pictures):
         raise UserError(sentence)
@@ -91,7 +91,7 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
         console.file.write(as_csv(pictures))
         return
     _write(pictures, path or Path(f"{figure.name}.{form}"), form, wish, console)
-    _not_drawn([sentence], console)
+    _not_drawn([sentence, others], console)
 
 
 def _show_all(store: Store, wish: Wish, console: Console) -> None:
@@ -103,15 +103,15 @@ def _show_all(store: Store, wish: Wish, console: Console) -> None:
     kinds = [kind() for kind in FIGURES.all().values()]
     found = _studies(store, wish, kinds)
     built = {figure.name: drawable(figure, found, wish) for figure in kinds}
-    if not any(pictures for pictures, _ in built.values()):
+    if not any(pictures for pictures, *_ in built.values()):
         raise UserError(
             f"No figure has all its runs in {store.root}; run: {_command(kinds, found[-1].root, found[-1], wish)}, "
             f"or see what each lacks with kdbench figure {'|'.join(map(_number, built))}."
         )
-    for name, (pictures, _) in built.items():
+    for name, (pictures, *_) in built.items():
         if pictures:
             _write(pictures, folder / f"{name}.{form}", form, wish, console)
-    _not_drawn([sentence for _, sentence in built.values()], console)
+    _not_drawn([sentence for _, *sentences in built.values() for sentence in sentences], console)
 
 
 def _not_drawn(sentences: Iterable[str], console: Console) -> None:
@@ -156,15 +156,32 @@ def _command(figures: Sequence[Figure], root: Path, study: StudyResults | None, 
     return shlex.join(again.for_exhibits(figures, root, study, preset=wish.preset, tasks=named))
 
 
-def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[Picture], str]:
-    """What can be drawn, and a sentence about the tasks of which nothing can; "" where there is no such task."""
+def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[Picture], str, str]:
+    """What can be drawn; a sentence about the tasks of which nothing can, and one about the studies that lack a task.
+
+    A sentence is "" where there is nothing to say.
+    """
     from kdbench.plan import select_tasks
 
     tasks = select_tasks(wish.tasks) if wish.tasks else [figure.task]
     built = {task: [build(figure, study, task) for study in found] for task in tasks}
     lacking = {task: str(some[-1]) for task, some in built.items() if all(isinstance(one, Lacking) for one in some)}
     pictures = [one for study in zip(*built.values(), strict=True) for one in study if isinstance(one, Picture)]
-    return pictures, _sentence(figure, found, lacking, wish) if lacking else ""
+    others = [
+        f"{_place(found[i])}: {one}"
+        for task, some in built.items() if task not in lacking
+        for i, one in enumerate(some) if isinstance(one, Lacking)
+    ]  # fmt: skip
+    sentence = _sentence(figure, found, lacking, wish) if lacking else ""
+    more = (
+        f"Figure {_number(figure.name)} of {'; of '.join(others)}: there are no such finished runs." if others else ""
+    )
+    return pictures, sentence, more
+
+
+def _place(study: StudyResults) -> str:
+    """Which study it is."""
+    return f"preset {study.preset} with feedback {study.study['feedback']}, selection {study.study['selection']}"
 
 
 def build(figure: Figure, study: StudyResults, task: str) -> Picture | Lacking:

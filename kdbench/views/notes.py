@@ -11,7 +11,7 @@ from kdbench import again
 from kdbench.data.splits import held_out_share
 from kdbench.plugins import TASKS
 from kdbench.requests import Exhibit
-from kdbench.results import TEACHER, CellResult, Line, StudyResults, task_title
+from kdbench.results import DAMAGED, TEACHER, CellResult, Line, StudyResults, task_title
 from kdbench.settings import Training
 from kdbench.views.printing import count, value, word
 
@@ -53,7 +53,14 @@ def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
         notes.append(f"At most {study.study['train_rows']} rows of train are used.")
     if study.study["split_seed"]:
         notes.append(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}.")
-    return notes
+    return notes + gone(study)
+
+
+def gone(study: StudyResults) -> list[str]:
+    """Which tasks cannot be shown."""
+    if not study.gone:
+        return []
+    return [f"Left out, for no installed task has the name or it does not load: {', '.join(study.gone)}."]
 
 
 def _first_of(study: StudyResults, protocol: str) -> str:
@@ -164,4 +171,6 @@ def _why(study: StudyResults, cell: CellResult) -> str:
     state = cell.run.state
     if state.status == "failed":
         return f"failed: {state.kind}" if state.kind else "failed"
+    if state.kind == DAMAGED:
+        return "damaged, to be trained again"
     return "held back" if study.blocker(cell.run) else word(state.status)

@@ -44,9 +44,16 @@ def show_table(
     tables = [kind() for kind in _every(preset)] if number == ALL else [TABLES.get(_name(number))()]
     every = studies(store) if any(table.needs_results for table in tables) else []
     check_preset(preset, every)
-    found = {table: _sheets(table, every, preset, published) for table in tables}
-    sheets = [sheet for some in found.values() for sheet in some]
-    lacking = [nothing(table, store, every, preset) for table, some in found.items() if not some]
+    sheets, lacking = list[Sheet](), list[str]()
+    for table in tables:
+        try:
+            found = _sheets(table, every, preset, published)
+            lacking += [] if found else [nothing(table, store, every, preset)]
+            sheets += found
+        except UserError as error:  # of all tables the others are shown
+            if number != ALL:
+                raise
+            lacking.append(f"{_title(table)}: {error}")
     if not sheets or (lacking and number != ALL):
         raise UserError(lacking[0])
     render(sheets, form, console)

@@ -9,6 +9,8 @@ import pytest
 from kdbench.errors import UserError
 from kdbench.results import chosen, pick, studies
 from kdbench.store import Store
+from kdbench.tables import TABLES
+from kdbench.views import notes
 from tests.analysis.made import STUDY, Made, spec, states, teacher
 
 
@@ -146,6 +148,31 @@ def test_a_run_that_says_done_without_a_result_is_waiting(tmp_path: Path) -> Non
     run = made.done(made.ask(spec("kd", "rte", 0)), 0.5)
     (made.store.run(run).path / "result.json").unlink()
     assert studies(made.write())[0].runs[run].state.status == "pending"
+
+
+@pytest.mark.parametrize("text", ["{}", '{"best": {', "[]", '{"best": {"step": 1}, "last": 2}'])
+def test_a_damaged_result_is_a_run_to_be_trained_again(tmp_path: Path, text: str) -> None:
+    made = Made(Store(tmp_path))
+    run, other = (made.done(made.ask(spec(name, "rte", 0)), 0.5) for name in ("kd", "dml"))
+    (made.store.run(run).path / "result.json").write_text(text)
+    (study,) = studies(made.write())
+    assert (study.runs[run].result, study.runs[run].state.status) == (None, "pending")
+    assert not made.store.run(run).is_done()
+    assert made.store.run(other).is_done()
+    assert notes.holes(study, [pick(study, "kd")]) == [
+        "Not finished: KD: RTE 1 of 1 run (1 damaged, to be trained again)."
+    ]
+
+
+@pytest.mark.parametrize("name", ["table1", "table7", "cost"])
+def test_a_task_without_a_plugin_is_left_out_and_named(tmp_path: Path, name: str) -> None:
+    made = Made(Store(tmp_path))
+    made.done(made.ask(spec("lgtm", "rte", 0, options={"teacher_ce": 0.6})), 0.5)
+    made.ask(spec("lgtm", "foo", 0))
+    (study,) = studies(made.write())
+    assert (study.tasks, study.gone) == (["rte"], ["foo"])
+    (found,) = TABLES.get(name)().sheets([study])
+    assert any(note.startswith("Left out") and note.endswith("load: foo.") for note in found.notes)
 
 
 def test_a_sweep_that_is_none_is_one_sentence(tmp_path: Path) -> None:

@@ -283,3 +283,25 @@ def test_all_tables_and_what_is_lacking(tmp_path: Path) -> None:
     latex = io.StringIO()
     show_table("all", made.store, "bert-6l", "latex", Console(file=latex))
     assert latex.getvalue().count(r"\begin{table*}") == 5  # and what it cost
+
+
+def test_of_all_tables_one_that_cannot_be_made_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(self: object, studies: object) -> list[Sheet]:
+        raise UserError("A file is damaged.")
+
+    made = Made(Store(tmp_path))
+    add(made, "lgtm", "rte", 0.6)
+    monkeypatch.setattr(TABLES.get("table7"), "sheets", damaged)
+    out = io.StringIO()
+    lacking = show_table("all", made.write(), "bert-6l", "terminal", Console(file=out, width=100))
+    assert "Table 1" in out.getvalue()
+    assert "Table 7: A file is damaged." in lacking
+    with pytest.raises(UserError, match="A file is damaged"):
+        show_table("7", made.store, "bert-6l", "terminal", Console(file=out, width=100))
+
+
+def test_rows_that_nobody_asked_for_are_called_as_in_the_paper(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path), "bert-4l")
+    add(made, "kd", "rte", 0.6)
+    titles = [row[0].text for row in sheet("table4", made.write()).rows]
+    assert {"KD", "PKD", "ProKT", "Meta Distill", "LGTM"} <= set(titles)
