@@ -144,6 +144,13 @@ def test_it_warns_as_the_table_does(tmp_path: Path) -> None:
     assert "LGTM: student_lr=" in text
 
 
+def test_seeds_needed_fit_the_verdict(folder: Path) -> None:
+    """On several tasks p is corrected, and so is the number of seeds; a task alone needs fewer."""
+    several, alone = records(folder, "kd", "dml"), records(folder, "kd", "dml", only="rte")
+    assert "(on a task at 5 % / 3, as p is corrected)" in " ".join(told(folder, "kd", "dml").split())
+    assert int(several["rte"]["seeds_needed"]) > int(alone["rte"]["seeds_needed"])
+
+
 def test_the_other_formats_and_some_tasks(folder: Path) -> None:
     assert "| RTE |" in told(folder, "kd", "dml", form="markdown")
     assert r"95 \% interval" in told(folder, "kd", "dml", form="latex")
