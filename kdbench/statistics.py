@@ -193,8 +193,8 @@ def holm(p: Sequence[float]) -> list[float]:
 def seeds_needed(found: Difference, level: float = ALPHA) -> int | None:
     """With how many seeds a difference as large as this one would be seen in 80 of 100 studies, on the same items.
 
-    Two-sided at `level`, by the noncentral t distribution. None where the items are too few for it, however many seeds, or
-    where more than `MOST_SEEDS` are needed. A rough number: the variance between a few seeds is not known well.
+    Two-sided at `level`, by the noncentral t distribution. None where the items are too few for it, however many seeds,
+    or where more than `MOST_SEEDS` are needed. A rough number: the variance between a few seeds is not known well.
 
     Raises:
         ValueError: there is one seed, which tells nothing about the variance between seeds.
