@@ -106,7 +106,7 @@ class ScoreTable(Table):
 
     def published(self) -> Published:
         table = published()[self.name]
-        return Published(table.cells, " ".join([table.note, *departures(table)]))
+        return Published(table.cells, " ".join([table.note, *departures(table)]), table.preset)
 
 
 def mark(sheet: Sheet, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]]) -> list[str]:
