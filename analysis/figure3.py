@@ -40,13 +40,13 @@ class Figure3(Figure):
     requests = (Request(influence.METHOD, settings={"tasks": TASK}),)
 
     def build(self, study: StudyResults, task: str) -> Picture:
-        shown = influence.line(study, task)
+        shown, left_out = influence.line(study, task)
         found = influence.followed(shown, task)[0]
         pair = choose(found)
         panels = [_influence(study, found, choice, first=choice is pair[0]) for choice in pair]
         panels += [_predictions(found, choice, task, first=choice is pair[0]) for choice in pair]
         first = f"{task_title(task)}: {shown.title}, seed {found.cell.cell.seed}. {_words(found, pair, task)}"
-        told = curves.remarks(study, [shown], first, band=False)
+        told = curves.remarks(study, [shown], first, band=False) + left_out
         about = curves.about(study, task)
         return Picture(self.title, panels, 2, 2, told, notes.evidence(study), about, share=True)
 

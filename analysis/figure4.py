@@ -23,7 +23,7 @@ class Figure4(Figure):
     requests = (Request(influence.METHOD, settings={"tasks": TASK}),)
 
     def build(self, study: StudyResults, task: str) -> Picture:
-        shown = influence.line(study, task)
+        shown, left_out = influence.line(study, task)
         found = influence.followed(shown, task)
         one = found[0]
         look = looks.of_row(study, shown.row)
@@ -38,7 +38,7 @@ class Figure4(Figure):
             f"{task_title(task)}: {study.title(shown.row)}, {len(one.rows)} fixed samples of train, seed "
             f"{one.cell.cell.seed}; thick: mean of max(w, 0) and of min(w, 0) over the samples of each seed."
         )
-        told = curves.remarks(study, [shown], first)
+        told = curves.remarks(study, [shown], first) + left_out
         return Picture(self.title, [panel], 1, 1, told, notes.evidence(study), curves.about(study, task))
 
 

@@ -27,6 +27,7 @@ class PublishedTable(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     caption: str
+    preset: str = ""  # the one with these networks; "" where the table is of none
     columns: tuple[str, ...]
     rows: tuple[PublishedRow, ...]
     lacks: str = ""

@@ -52,7 +52,7 @@ class Table3(Table):
         f1 = {(row, "mrpc"): f"{text}/–" for (row, column), text in table.cells.items() if column == "f1"}
         ratios = {(row, RATIO): f"{value / minutes[BASE.key]:.1f}" for row, value in minutes.items()}
         whole = " and ".join(f"{value:g}" for value in minutes.values())
-        return Published(f1 | ratios, f"{table.note} The paper's times are {whole} minutes a training.")
+        return Published(f1 | ratios, f"{table.note} The paper's times are {whole} minutes a training.", table.preset)
 
 
 def _cells(shown: Shown) -> list[CellResult]:

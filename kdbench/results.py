@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kdbench.config import Invocation
 from kdbench.errors import UserError
 from kdbench.plan import Cell
 from kdbench.plugins import TASKS
 from kdbench.predictions import Predictions, read_predictions
-from kdbench.spec import RUN_NAME, ModelRef, RunSpec
+from kdbench.spec import ModelRef, Name, RunSpec
 from kdbench.store import RunFolder, State, Store
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
@@ -43,12 +43,12 @@ class Sweep(BaseModel):
 
     created: str
     command: list[str]
-    preset: str
+    preset: Name
     study: dict[str, Any]
     models: dict[str, str]  # role (student, teacher) -> fingerprint
-    rows: dict[str, Row]
+    rows: dict[Name, Row]
     cells: list[Cell]
-    runs: dict[Annotated[str, StringConstraints(pattern=RUN_NAME)], RunSpec]  # those of the cells, and what they need
+    runs: dict[Name, RunSpec]  # those of the cells, and what they need
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from kdbench.errors import UserError, unknown
 from kdbench.files import read_json, write_json
 from kdbench.plugins import TASKS
 from kdbench.server import Server, ServerFile
+from kdbench.spec import Name
 from kdbench.store import Store
 from kdbench.submission import owners, wanted
 
@@ -49,10 +50,10 @@ class Submission(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     server: str
-    row: str
-    preset: str
+    row: Name
+    preset: Name
     seed: int
-    exported: datetime.datetime  # UTC
+    exported: AwareDatetime  # UTC
     zip: str  # sha256
     parts: dict[str, Part]  # by file name; other files were filled
     scored: datetime.date | None = None  # the server's date

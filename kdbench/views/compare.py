@@ -92,7 +92,7 @@ def _sheet(pair: Pair, wanted: set[str] | None) -> Sheet | None:
     titles = [line.title + (notes.DAGGER if line.feedback_from("validation") else "") for line in lines]
     sheet = Sheet(f"{' and '.join(titles)}, preset {pair.study.preset}: {setting}", ["", *titles, *HEAD])
     for task, one in found.items():
-        _add(sheet, pair, task, one, corrected[task])
+        _add(sheet, pair, task, one, corrected[task], ALPHA / len(found))
     if len(found) > 1:
         _add(sheet, pair, "average", _mean(list(found.values())), None)
         sheet.rules = {len(found)}
@@ -131,12 +131,14 @@ def _mean(found: Sequence[Comparison]) -> Comparison:
     return Comparison(tuple(sorted(seeds)), first, second, average([one.difference for one in found]))
 
 
-def _add(sheet: Sheet, pair: Pair, task: str, one: Comparison, corrected: float | None) -> None:
-    """A row, its record and its sentence."""
+def _add(
+    sheet: Sheet, pair: Pair, task: str, one: Comparison, corrected: float | None, level: float = ALPHA
+) -> None:  # fmt: skip
+    """A row, its record and its sentence; `level` is that of the seeds needed."""
     d, title = one.difference, "Average" if corrected is None else task_title(task)
     low, high = d.interval()
     judged = d.p if corrected is None else corrected
-    more = seeds_needed(d) if d.seeds > 1 else None
+    more = seeds_needed(d, level) if d.seeds > 1 else None
     cells = [
         f"{one.first:.1f}", f"{one.second:.1f}", f"{d.value:+.1f}", f"{low:+.1f} to {high:+.1f}", _p(d.p),
         "–" if corrected is None else _p(corrected), str(d.seeds), str(more or "–"),
@@ -162,7 +164,7 @@ def _conclusion(titles: tuple[str, str], d: Difference, p: float, more: int | No
     if d.variance == 0:
         return "the same predictions"
     if d.p < ALPHA:
-        return f"not separable with {seeds}, once corrected for the number of tasks"
+        seeds += ", once corrected for the number of tasks"
     if d.seeds == 1 or d.value == 0:
         return f"not separable with {seeds}"
     if more is None:
@@ -181,7 +183,8 @@ def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: S
         said.append("One seed: only items are resampled, so nothing is said about other seeds.")
     else:
         aim = f"{100 * POWER:g} % power at {100 * ALPHA:g} %"
-        said.append(f"Seeds needed: for {aim}, a rough guess from these seeds; – where items are too few.")
+        parted = f" (on a task at {100 * ALPHA:g} % / {len(found)}, as p is corrected)" if len(found) > 1 else ""
+        said.append(f"Seeds needed: for {aim}{parted}, a rough guess from these seeds; – where items are too few.")
     if lacking:
         said.append(f"No seed in common: {', '.join(lacking)}.")
     return said

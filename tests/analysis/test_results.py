@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,22 @@ def test_a_task_without_a_plugin_is_left_out_and_named(tmp_path: Path, name: str
     assert (study.tasks, study.gone) == (["rte"], ["foo"])
     (found,) = TABLES.get(name)().sheets([study])
     assert any(note.startswith("Left out") and note.endswith("load: foo.") for note in found.notes)
+
+
+@pytest.mark.parametrize("place", ["preset", "row", "cell"])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, place: str) -> None:
+    """Names of rows and presets become names of files."""
+    made = Made(Store(tmp_path), preset="../up" if place == "preset" else "tiny")
+    made.ask(spec("kd", "rte", 0))
+    (file,) = made.write().sweeps_folder.glob("*.json")
+    raw = json.loads(file.read_text(encoding="utf-8"))
+    if place == "row":
+        raw["rows"]["../up"] = raw["rows"]["kd"]
+    if place == "cell":
+        raw["cells"][0]["row"] = "../up"
+    file.write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(UserError, match="no sweep of this version"):
+        studies(Store(tmp_path))
 
 
 def test_a_sweep_that_is_none_is_one_sentence(tmp_path: Path) -> None:

@@ -257,6 +257,15 @@ def test_an_average_of_other_tasks_or_formulas_is_not_taken_for_the_papers(whole
     assert "averages of KD, PKD, DIST, SKD, ProKT, Meta Distill, LGTM (kdbench audit)" in text
 
 
+def test_the_papers_numbers_of_other_networks_are_called_so(whole: Store) -> None:
+    """Table 1 is of six layers, Table 4 of four; `whole` has both presets."""
+    words = "The paper's networks here are those of bert-6l; the differences to bert-4l are of other networks"
+    six, four = shown("1", whole, "terminal", paper=True).split("Table 1, preset bert-4l")
+    assert words in " ".join(four.split())
+    assert "The paper's networks here" not in six
+    assert "The paper's networks here" not in shown("4", whole, "terminal", paper=True)
+
+
 @pytest.mark.parametrize("number", ["1", "2", "3", "4", "6", "7"])
 def test_published_in_every_format(whole: Store, number: str) -> None:
     text = shown(number, whole, "latex", paper=True)

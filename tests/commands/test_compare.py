@@ -144,6 +144,13 @@ def test_it_warns_as_the_table_does(tmp_path: Path) -> None:
     assert "LGTM: student_lr=" in text
 
 
+def test_seeds_needed_fit_the_verdict(folder: Path) -> None:
+    """On several tasks p is corrected, and so is the number of seeds; a task alone needs fewer."""
+    several, alone = records(folder, "kd", "dml"), records(folder, "kd", "dml", only="rte")
+    assert "(on a task at 5 % / 3, as p is corrected)" in " ".join(told(folder, "kd", "dml").split())
+    assert int(several["rte"]["seeds_needed"]) > int(alone["rte"]["seeds_needed"])
+
+
 def test_the_other_formats_and_some_tasks(folder: Path) -> None:
     assert "| RTE |" in told(folder, "kd", "dml", form="markdown")
     assert r"95 \% interval" in told(folder, "kd", "dml", form="latex")
@@ -238,6 +245,7 @@ def test_marks_in_the_table(folder: Path) -> None:
     assert "°" not in table(folder, "latex")
     assert table(folder, "latex").count(r"$^{\circ}$") == 5  # one is in the note
     assert table(folder) == text
+    assert "in common" not in text
 
 
 def test_the_best_has_no_mark_however_many_they_are(tmp_path: Path) -> None:
@@ -258,6 +266,19 @@ def test_a_mark_agrees_with_compare(folder: Path) -> None:
     ]
     assert marked
     assert float(records(folder, "kd", "dml", only="rte")["rte"]["p"]) > 0.05
+
+
+def test_marks_from_fewer_seeds_than_the_means(tmp_path: Path) -> None:
+    """On the seeds that both have LGTM is far better; KD has the better mean by a seed that LGTM has not."""
+    made = Made(Store(tmp_path / "results"))
+    for row, skills in (("kd", {0: 0.0, 1: 0.0, 3: 9.0}), ("lgtm", {0: 0.6, 1: 0.6, 2: -0.6})):
+        for seed, skill in skills.items():
+            predict(made, made.ask(spec(row, "rte", seed)), skill, seed + len(row))
+    made.write()
+    text = table(tmp_path)
+    assert "°" in next(line for line in text.splitlines() if line.startswith("LGTM"))
+    assert float(records(tmp_path, "lgtm", "kd")["rte"]["p"]) < 0.05
+    assert "° is from the seeds in common with the best, fewer than the means have: LGTM on RTE." in text
 
 
 def skilled(made: Made, row: str, skill: float, seed: int, **varies: str) -> None:

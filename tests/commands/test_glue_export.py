@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from kdbench.cli import app
-from kdbench.files import write_json
+from kdbench.files import read_json, write_json
 from kdbench.plugins import TASKS
 from kdbench.predictions import read_predictions
 from kdbench.results import studies
@@ -194,6 +194,30 @@ def test_table_1_of_the_servers_scores(folder: Path) -> None:
     assert f"mnli,test_mismatched,accuracy,0,83.0,{TODAY},mnli-finetune-s0-" in records
     assert call("table", "1") != call("table", "1", "--test")
     assert "Table 2 has no rows that a test server can score; --test is for" in refusal("table", "2", "--test")
+
+
+@pytest.mark.parametrize(
+    "change", [{"exported": "2026-01-01T00:00:00"}, {"row": "../up"}, {"preset": "../up"}, {"seed": "one"}]
+)
+def test_a_record_that_is_none_is_refused(folder: Path, change: dict[str, str]) -> None:
+    call("glue", "export", "finetune", "--out", "out.zip")
+    (file,) = (folder / "results" / "submissions").glob("*.json")
+    write_json(file, read_json(file) | change)
+    for command in (["table", "1", "--test"], ["glue", "import", "scores.toml", "--row", "finetune"]):
+        assert "is no export of this version; delete it and export again" in refusal(*command)
+
+
+def test_scores_without_a_metric_are_no_scores(folder: Path) -> None:
+    call("glue", "export", "finetune", "--out", "out.zip")
+    (folder / "scores.toml").write_text(GOOD, encoding="utf-8")
+    call("glue", "import", "scores.toml", "--row", "finetune")
+    (file,) = (folder / "results" / "submissions").glob("*.json")
+    record = read_json(file)
+    record["parts"]["MNLI-mm.tsv"]["scores"] = {"f1": 80.0}
+    write_json(file, record)
+    said = call("table", "1", "--test")
+    assert "66.4" in said
+    assert "MNLI" not in said
 
 
 @pytest.mark.parametrize("kind", REFUSED)
