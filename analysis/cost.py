@@ -139,18 +139,16 @@ def _mark_trials(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]
 
 def _notes(study: StudyResults, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
     cells = [cell for line in lines for some in line.shown.values() for cell in some]
-    others = sorted({name for cell in cells for name in cell.run.folder.cost().get("passes", {})} - {STUDENT})
+    others = sorted({name for cell in cells for name in cell.run.folder.cost().get("passes", {})})
     lost = sorted({cell.run.id for cell in cells if not cell.run.folder.cost()})
     names = ", ".join(task.title for task in tasks)
     seeds = notes.seeds(lines, spread="mean over seeds")
     found = [
         f"Steps and times are of {names} together; {seeds}.",
-        "fwd, jvp, bwd: forward, forward-mode and backward passes over rows of the method's steps / rows trained on; "
-        f"jvp gives value and directional derivative. Teacher: all other networks ({', '.join(others) or 'none'}). "
-        "A frozen teacher's logits are computed once.",
+        *(_passes_words(others) if others else []),
         "Settings tried: grid points. Time: one training with the settings shown, evaluation included; All: every "
         "seed and setting; Needs: the trainings that it builds on, which rows share.",
-        f"Memory: {_memory_words(cells)}.",
+        *(_memory_words(cells) if any(cell.run.folder.cost().get("peak_memory") for cell in cells) else []),
         machines.note(cell.run for cell in cells),
         f"cost.json is lost or damaged: {', '.join(lost)}." if lost else "",
         *notes.gone(study),
@@ -159,11 +157,19 @@ def _notes(study: StudyResults, lines: Sequence[Line], tasks: Sequence[type[Task
     return [note for note in found if note]
 
 
-def _memory_words(cells: Iterable[CellResult]) -> str:
-    gpu = any(cell.run.folder.environment().get("gpu") for cell in cells)
-    if gpu:
-        return "the most that torch had on the GPU"
-    return "the most that the process had resident, libraries and what earlier runs left included"
+def _passes_words(networks: Sequence[str]) -> list[str]:
+    others = ", ".join(name for name in networks if name != STUDENT) or "none"
+    return [
+        "fwd, jvp, bwd: forward, forward-mode and backward passes over rows of the method's steps / rows trained on; "
+        f"jvp gives value and directional derivative. Teacher: all other networks ({others}). "
+        "A frozen teacher's logits are computed once."
+    ]
+
+
+def _memory_words(cells: Iterable[CellResult]) -> list[str]:
+    if any(cell.run.folder.environment().get("gpu") for cell in cells):
+        return ["Memory: the most that torch had on the GPU."]
+    return ["Memory: the most that the process had resident, libraries and what earlier runs left included."]
 
 
 def _records(line: Line, task: str) -> list[dict[str, Any]]:

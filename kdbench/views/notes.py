@@ -46,7 +46,9 @@ def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
         notes[0] += " The split that selects is the one that is reported, so the numbers are optimistic."
     learners = [line.title for line in lines if line.feedback_from(feedback)]
     if learners and feedback == "validation":
-        alone = any(not line.feedback_from(feedback) and line.row != TEACHER and any(line.shown.values()) for line in lines)
+        alone = any(
+            not line.feedback_from(feedback) and line.row != TEACHER and any(line.shown.values()) for line in lines
+        )
         apart = " Not compared with the other rows." if alone else ""
         notes.append(f"{DAGGER} Learned from feedback on the reported split{_first_of(study, feedback)}.{apart}")
     elif learners:

@@ -314,3 +314,20 @@ def test_rows_that_nobody_asked_for_are_called_as_in_the_paper(tmp_path: Path) -
     add(made, "kd", "rte", 0.6)
     titles = [row[0].text for row in sheet("table4", made.write()).rows]
     assert {"KD", "PKD", "ProKT", "Meta Distill", "LGTM"} <= set(titles)
+
+
+def test_a_row_that_learned_from_what_is_reported_does_not_compete(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path), study={**STUDY, "feedback": "validation"})
+    for row, score in (("kd", 0.6), ("dml", 0.5), ("lgtm", 0.9)):
+        add(made, row, "rte", score)
+    found = sheet("table1", made.write())
+    assert {row[0].text: row[1].best for row in found.rows} == {"KD": True, "DML": False, "LGTM†": False}
+    assert note(found, "†").endswith("Not compared with the other rows.")
+
+
+def test_rows_that_all_learned_from_what_is_reported_compete(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path), study={**STUDY, "feedback": "validation"})
+    add(made, "lgtm", "rte", 0.9)
+    found = sheet("table1", made.write())
+    assert [row[1].best for row in found.rows] == [True]
+    assert note(found, "†").endswith("split.")
