@@ -125,10 +125,10 @@ def _cautions(study: StudyResults, lines: Sequence[Line]) -> list[str]:
 
 
 def _mean(found: Sequence[Comparison]) -> Comparison:
-    """Over tasks. The seeds are those that every task has."""
-    seeds = set(found[0].seeds).intersection(*(one.seeds for one in found))
+    """Over tasks. The seeds are those of every task; none where tasks have different ones."""
+    seeds = found[0].seeds if len({one.seeds for one in found}) == 1 else ()
     first, second = (sum(values) / len(found) for values in zip(*((o.first, o.second) for o in found), strict=True))
-    return Comparison(tuple(sorted(seeds)), first, second, average([one.difference for one in found]))
+    return Comparison(seeds, first, second, average([one.difference for one in found]))
 
 
 def _add(
@@ -140,7 +140,7 @@ def _add(
     judged = d.p if corrected is None else corrected
     more = seeds_needed(d, level) if d.seeds > 1 else None
     cells = [
-        f"{one.first:.1f}", f"{one.second:.1f}", f"{d.value:+.1f}", f"{low:+.1f} to {high:+.1f}", _p(d.p),
+        f"{one.first:.1f}", f"{one.second:.1f}", _signed(d.value), f"{_signed(low)} to {_signed(high)}", _p(d.p),
         "–" if corrected is None else _p(corrected), str(d.seeds), str(more or "–"),
     ]  # fmt: skip
     sheet.rows.append([Entry((title,)), *(Entry((text,)) for text in cells)])
@@ -151,6 +151,10 @@ def _add(
         "high": high, "p": d.p, "p_holm": "" if corrected is None else corrected,
         "seeds": " ".join(map(str, one.seeds)), "seeds_needed": more or "",
     })  # fmt: skip
+
+
+def _signed(number: float) -> str:
+    return f"{round(number, 1) + 0.0:+.1f}"  # no -0.0
 
 
 def _p(p: float) -> str:
@@ -186,5 +190,8 @@ def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: S
         parted = f" (on a task at {100 * ALPHA:g} % / {len(found)}, as p is corrected)" if len(found) > 1 else ""
         said.append(f"Seeds needed: for {aim}{parted}, a rough guess from these seeds; – where items are too few.")
     if lacking:
-        said.append(f"No seed in common: {', '.join(lacking)}.")
+        over = f"; the average is over the other {len(found)} tasks" if len(found) > 1 else ""
+        said.append(f"No seed in common: {', '.join(lacking)}{over}.")
+    if len({one.seeds for one in found.values()}) > 1:
+        said.append("Average: tasks have different seeds, and it has the fewest of a task.")
     return said

@@ -69,6 +69,7 @@ def show_tested(
         UserError: no such table or format, or no scores.
     """
     check_format(form)
+    check_preset(preset, studies(store))
     said, sheets = answers(store), list[Sheet]()
     for name in TABLES.all() if number == ALL else [_name(number)]:
         table = TABLES.get(name)()

@@ -102,6 +102,7 @@ def test_what_is_told(folder: Path) -> None:
 def test_numbers_are_those_of_the_table(folder: Path) -> None:
     """Means from predictions are the means of result.json; the average is that of the task means."""
     found, made = records(folder, "kd", "lgtm"), loaded(folder)
+    assert found["average"]["seeds"] == "0 1 2"
     for name in ("rte", "mrpc", "mnli"):
         task, cells = TASKS.get(name), pick(made, "kd").shown[name]
         mean = np.mean([c.score(m, s) for c in cells for s in task.report_splits for m in task.metrics])
@@ -149,6 +150,32 @@ def test_seeds_needed_fit_the_verdict(folder: Path) -> None:
     several, alone = records(folder, "kd", "dml"), records(folder, "kd", "dml", only="rte")
     assert "(on a task at 5 % / 3, as p is corrected)" in " ".join(told(folder, "kd", "dml").split())
     assert int(several["rte"]["seeds_needed"]) > int(alone["rte"]["seeds_needed"])
+
+
+def test_no_difference_has_no_minus(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path / "results"))
+    for row in ("kd", "dml"):
+        for seed in (0, 1):
+            predict(made, made.ask(spec(row, "rte", seed)), 0.5, seed)
+    made.write()
+    for pair in (("kd", "dml"), ("dml", "kd")):
+        text = told(tmp_path, *pair)
+        assert "+0.0 to +0.0" in text
+        assert "-0.0" not in text
+
+
+def test_an_average_says_of_what(tmp_path: Path) -> None:
+    """MRPC has other seeds than RTE, and LGTM nothing on MNLI."""
+    made = Made(Store(tmp_path / "results"))
+    for task, seeds in (("mrpc", (2, 3, 4)), ("rte", (0, 1)), ("mnli", (0,))):
+        for seed in seeds:
+            for row in ("kd", "lgtm") if task != "mnli" else ("kd",):
+                predict(made, made.ask(spec(row, task, seed)), 0.5, 10 * seed + len(row))
+    made.write()
+    text = told(tmp_path, "kd", "lgtm")
+    assert "No seed in common: MNLI; the average is over the other 2 tasks." in text
+    assert "Average: tasks have different seeds, and it has the fewest of a task." in text
+    assert records(tmp_path, "kd", "lgtm")["average"]["seeds"] == ""
 
 
 def test_the_other_formats_and_some_tasks(folder: Path) -> None:
