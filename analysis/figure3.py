@@ -8,6 +8,7 @@ from statistics import fmean
 
 from analysis import curves, influence
 from analysis.influence import Followed
+from analysis.published import METHOD
 from kdbench.figures import Figure, Panel, Picture
 from kdbench.plugins import TASKS
 from kdbench.requests import Request
@@ -37,7 +38,7 @@ class Figure3(Figure):
 
     title = "Figure 3: distillation influence and predictions of two samples over training"
     task = TASK
-    requests = (Request(influence.METHOD, settings={"tasks": TASK}),)
+    requests = (Request(METHOD, settings={"tasks": TASK}),)
 
     def build(self, study: StudyResults, task: str) -> Picture:
         shown, left_out = influence.line(study, task)

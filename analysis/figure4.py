@@ -6,6 +6,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from analysis import curves, influence
+from analysis.published import METHOD
 from kdbench.figures import Curve, Figure, Look, Panel, Picture
 from kdbench.requests import Request
 from kdbench.results import CellResult, Line, StudyResults, task_title
@@ -20,7 +21,7 @@ class Figure4(Figure):
 
     title = "Figure 4: distillation influence of single samples over training"
     task = TASK
-    requests = (Request(influence.METHOD, settings={"tasks": TASK}),)
+    requests = (Request(METHOD, settings={"tasks": TASK}),)
 
     def build(self, study: StudyResults, task: str) -> Picture:
         shown, left_out = influence.line(study, task)

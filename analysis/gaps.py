@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from analysis import curves
+from analysis.published import METHOD
 from kdbench.figures import Figure, Panel, Picture
 from kdbench.results import StudyResults, task_title
 from kdbench.views import looks, notes
-
-METHOD = "lgtm"
 
 
 class GapFigure(Figure):

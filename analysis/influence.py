@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis import curves
+from analysis.published import METHOD
 from kdbench.figures import Curve, Look
 from kdbench.results import CellResult, Line, StudyResults
 from kdbench.training import series
 
-METHOD = "lgtm"
 KEYS = ("influence", "teacher_p", "student_p", "teacher_predicts", "student_predicts")
 
 

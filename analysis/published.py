@@ -8,6 +8,8 @@ from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+METHOD = "lgtm"  # the paper's own
+
 
 class PublishedRow(BaseModel):
     """A printed row; `row` is its key, `group` the rows that it competes with."""

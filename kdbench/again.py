@@ -8,7 +8,7 @@ from typing import Any
 
 from kdbench.config import Config, Invocation, Study, presets, read_toml
 from kdbench.requests import Exhibit
-from kdbench.results import TEACHER, CellResult, Run, StudyResults, Sweep, newest
+from kdbench.results import TEACHER, CellResult, Run, StudyResults, Sweep, closure, newest
 from kdbench.settings import Training
 
 STUDY_FLAGS = ("glue_dir", "feedback", "selection")  # options of `kdbench run`; the other fields are keys of --set
@@ -104,7 +104,7 @@ def needing(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
     """The cells of one row and grid point that need the runs, directly or not; those of most of them."""
     found: dict[tuple[str, str, str], list[tuple[CellResult, set[str]]]] = {}
     for cell in study.cells:
-        if here := _ancestors(cell.run.id, study.runs) & set(runs):
+        if here := (closure(cell.run.id, study.runs).keys() - {cell.run.id}) & set(runs):
             found.setdefault((cell.cell.row, cell.cell.task, cell.point), []).append((cell, here))
     best = max(found.values(), key=lambda some: len(set[str]().union(*(here for _, here in some))))
     return [cell for cell, _ in best]
@@ -122,12 +122,6 @@ def stored(run: str, sweeps: Iterable[Sweep]) -> tuple[list[list[str]], bool]:
     asked = [sweep.command for sweep in sweeps if run in {cell.run for cell in sweep.cells}]
     found = asked or [sweep.command for sweep in sweeps if run in sweep.runs]
     return [words for i, words in enumerate(found) if words not in found[:i]], bool(asked)
-
-
-def _ancestors(run: str, runs: Mapping[str, Run]) -> set[str]:
-    """All that a run needs."""
-    parents = set(runs[run].spec.needs.values()) & runs.keys()
-    return parents.union(*(_ancestors(parent, runs) for parent in parents))
 
 
 def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:

@@ -24,7 +24,7 @@ from kdbench.spec import ModelRef, Name, RunSpec
 from kdbench.store import RunFolder, State, Store
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
-
+LOOSE = ("glue_dir", "student", "teacher")  # names, which may differ: fingerprints are in `models` and `data`
 DAMAGED = "damaged"  # the kind of a run that is done and whose result cannot be read
 
 
@@ -264,7 +264,7 @@ def _study(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:
 
 def _key(sweep: Sweep, spec: RunSpec) -> str:
     """Equal for cells that may be compared, as far as one cell can tell; see also `_home`."""
-    fields = {k: v for k, v in _study(sweep, spec).items() if k not in ("glue_dir", "student", "teacher")}
+    fields = {k: v for k, v in _study(sweep, spec).items() if k not in LOOSE}
     return json.dumps([sweep.preset, fields, sweep.models], sort_keys=True)
 
 
@@ -286,7 +286,7 @@ def families(found: Iterable[StudyResults], free: str) -> list[list[StudyResults
 
 
 def _alike(one: StudyResults, other: StudyResults, free: str) -> bool:
-    loose = (free, "glue_dir", "student", "teacher")  # names of networks; their fingerprints are in `models`
+    loose = (free, *LOOSE)
     fields = ({k: v for k, v in study.study.items() if k not in loose} for study in (one, other))
     shared = one.data.keys() & other.data.keys()
     same_data = all(one.data[task] == other.data[task] for task in shared)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdbench.plugins import TASKS
-from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, pick
+from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, closure, pick
 from kdbench.tables import TABLES, Entry, Sheet
 
 TABLE = "table1"  # the one whose cells are traced
@@ -146,16 +146,9 @@ def cost(run: Run) -> dict[str, float]:
 
 def whole_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:
     """The cost of a run and of all that it needs, each once; of peaks the highest. Only what all of them counted."""
-    each = [cost(one) for one in _with_needs(run, runs).values()]
+    each = [cost(one) for one in closure(run.id, {**runs, run.id: run}).values()]
     keys = [key for key in each[0] if all(key in one for one in each)]
     return {key: (max if key.startswith("peak") else sum)(one[key] for one in each) for key in keys}
-
-
-def _with_needs(run: Run, runs: Mapping[str, Run]) -> dict[str, Run]:
-    found = {run.id: run}
-    for need in run.spec.needs.values():
-        found |= _with_needs(runs[need], runs) if need in runs else {}
-    return found
 
 
 def _numbers(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, float]]:

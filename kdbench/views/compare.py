@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kdbench.comparison import METHOD, Comparison, compare, trials
-from kdbench.config import presets
+from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.plan import select_tasks
 from kdbench.plugins import TASKS
@@ -45,10 +45,9 @@ def show(
     """
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
-    found = studies(store, preset)
-    known = {*presets(), *(study.preset for study in studies(store))}
-    if preset is not None and preset not in known:
-        raise unknown("preset", preset, known)
+    every = studies(store)
+    check_preset(preset, (study.preset for study in every))
+    found = [study for study in every if preset in (None, study.preset)]
     pairs = _pairs(rows, found, store)
     wanted = set(select_tasks(tasks)) if tasks else None
     sheets = [sheet for pair in pairs if (sheet := _sheet(pair, wanted))]

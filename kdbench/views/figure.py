@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench import again
-from kdbench.config import presets
+from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.figures import FIGURES, Figure, Lacking, Picture
 from kdbench.files import write_text
@@ -140,9 +140,7 @@ def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> list[StudyRe
     found = studies(store, wish.preset)
     if found:
         return found
-    known = {*presets(), *(study.preset for study in studies(store))}
-    if wish.preset is not None and wish.preset not in known:
-        raise unknown("preset", wish.preset, known)
+    check_preset(wish.preset, (study.preset for study in studies(store)))
     which = f" of preset {wish.preset}" if wish.preset else ""
     raise UserError(
         f"There are no results{which} in {store.root}; give another folder with --results DIR, or run: "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import again
-from kdbench.config import presets
+from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.results import StudyResults, studies
 from kdbench.store import Store
@@ -43,7 +43,7 @@ def show_table(
     check_format(form)
     tables = [kind() for kind in _every(preset)] if number == ALL else [TABLES.get(_name(number))()]
     every = studies(store) if any(table.needs_results for table in tables) else []
-    check_preset(preset, every)
+    check_preset(preset, (study.preset for study in every))
     sheets, lacking = list[Sheet](), list[str]()
     for table in tables:
         try:
@@ -69,7 +69,7 @@ def show_tested(
         UserError: no such table or format, or no scores.
     """
     check_format(form)
-    check_preset(preset, studies(store))
+    check_preset(preset, (study.preset for study in studies(store)))
     said, sheets = answers(store), list[Sheet]()
     for name in TABLES.all() if number == ALL else [_name(number)]:
         table = TABLES.get(name)()
@@ -112,13 +112,6 @@ def format_of(form: str | None, out: str | None) -> str:
     if ending and ending not in ENDINGS:
         raise UserError(f"--out {out}: {ending} is no format; end in {', '.join(ENDINGS)}, or give --format.")
     return ENDINGS[ending] if ending else FORMATS[0]
-
-
-def check_preset(preset: str | None, every: Iterable[StudyResults]) -> None:
-    """Raises UserError: there is no such preset, neither in kdbench nor in the results."""
-    known = {*presets(), *(study.preset for study in every)}
-    if preset is not None and preset not in known:
-        raise unknown("preset", preset, known)
 
 
 def _every(preset: str | None) -> list[type[Table]]:
