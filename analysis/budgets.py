@@ -1,10 +1,11 @@
-"""How many settings were tried for a cell, and the mark on those for which more were tried than for others."""
+"""The mark on cells for which more settings were tried than for others of the column."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from kdbench.comparison import trials
 from kdbench.results import TEACHER, Line
 from kdbench.tables import Sheet
 from kdbench.task import Task
@@ -12,11 +13,6 @@ from kdbench.views import notes
 from kdbench.views.printing import count
 
 SIGN = "‡"
-
-
-def trials(line: Line, task: str) -> int:
-    """Grid points with a finished run."""
-    return len({cell.point for cell in line.asked.get(task, ()) if cell.run.result is not None})
 
 
 def mark(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:

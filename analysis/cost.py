@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isnan, nan
 from statistics import fmean
 from typing import Any
 
 from analysis import machines
-from analysis.budgets import SIGN, trials
+from analysis.budgets import SIGN
 from analysis.scores import NONE, heading
+from kdbench.comparison import trials
 from kdbench.plugins import TASKS
 from kdbench.requests import Request
-from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, pick
+from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, closure, pick
 from kdbench.tables import Entry, Sheet, Table
 from kdbench.task import Task
 from kdbench.views import notes
@@ -37,7 +39,8 @@ class Cost(Table):
     def build(self, study: StudyResults) -> Sheet | None:
         lines = [pick(study, row) for row in ([TEACHER] if study.teachers else []) + study.rows]
         lines = [line for line in lines if any(line.asked.values())]
-        tasks = [TASKS.get(name) for name in study.tasks if any(line.shown.get(name) for line in lines)]
+        done = [name for name in study.tasks if any(line.shown.get(name) for line in lines)]
+        tasks = [TASKS.get(name) for name in done or study.tasks if any(line.asked.get(name) for line in lines)]
         if not tasks:
             return None
         found = [_costs(line, tasks, study) for line in lines]
@@ -57,19 +60,21 @@ def _costs(line: Line, tasks: Sequence[type[Task]], study: StudyResults) -> Cost
     """The numbers of a row; of one without a finished run on some task only how many settings were tried."""
     cells = [line.shown.get(task.name, []) for task in tasks]
     tried: Costs = {"trials": (max(trials(line, task.name) for task in tasks),)}
-    if not all(cells):
-        return tried
     costs = [[cell.run.folder.cost() for cell in some] for some in cells]
     flat = [cost for some in costs for cost in some]
+    if not all(cells) or not all(flat):
+        return tried
     asked = {c.run.id: c.run for task in tasks for c in line.asked[task.name] if c.run.result is not None}
-    needed = [_needed([c.run for c in some], study.runs) for some in cells]
+    needed = [_needed([c.run.id for c in some], study.runs) for some in cells]
     peak = max((cost.get("peak_memory") or 0 for cost in flat), default=0)
-    return tried | _passes(flat) | ({"memory": (peak / 1e6,)} if peak else {}) | {
+    found = {
+        **tried, **_passes(flat), "memory": (peak / 1e6,),
         "steps": (sum(fmean(cost["steps"] for cost in some) for some in costs),),
         "time": (sum(fmean(cost["train_seconds"] for cost in some) for some in costs),),
         "whole": (_seconds(asked),),
         "needs": (sum(_seconds(runs) / len(some) for runs, some in zip(needed, cells, strict=True)),),
     }  # fmt: skip
+    return {key: numbers for key, numbers in found.items() if not any(map(isnan, numbers))}
 
 
 def _passes(costs: Sequence[Mapping[str, Any]]) -> Costs:
@@ -85,17 +90,15 @@ def _passes(costs: Sequence[Mapping[str, Any]]) -> Costs:
     return {who: tuple(sum(k.get(kind, 0) for k in some) / rows for kind in KINDS) for who, some in through.items()}
 
 
-def _needed(runs: Iterable[Run], known: Mapping[str, Run]) -> dict[str, Run]:
+def _needed(runs: Sequence[str], known: Mapping[str, Run]) -> dict[str, Run]:
     """What the runs need, and what that needs, each once."""
-    out: dict[str, Run] = {}
-    for run in runs:
-        parents = {need: known[need] for need in run.spec.needs.values() if need in known}
-        out |= parents | _needed(parents.values(), known)
-    return out
+    found = {run_id: run for name in runs for run_id, run in closure(name, known).items()}
+    return {run_id: run for run_id, run in found.items() if run_id not in runs}
 
 
 def _seconds(runs: Mapping[str, Run]) -> float:
-    return sum(float(run.folder.cost()["train_seconds"]) for run in runs.values() if run.result is not None)
+    """nan where one of them does not tell."""
+    return sum(float(run.folder.cost().get("train_seconds", nan)) for run in runs.values() if run.result is not None)
 
 
 def _unit(found: Iterable[Costs]) -> str:
@@ -136,28 +139,37 @@ def _mark_trials(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]
 
 def _notes(study: StudyResults, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
     cells = [cell for line in lines for some in line.shown.values() for cell in some]
-    others = sorted({name for cell in cells for name in cell.run.folder.cost().get("passes", {})} - {STUDENT})
+    others = sorted({name for cell in cells for name in cell.run.folder.cost().get("passes", {})})
+    lost = sorted({cell.run.id for cell in cells if not cell.run.folder.cost()})
     names = ", ".join(task.title for task in tasks)
     seeds = notes.seeds(lines, spread="mean over seeds")
     found = [
         f"Steps and times are of {names} together; {seeds}.",
-        "fwd, jvp, bwd: forward, forward-mode and backward passes over rows of the method's steps / rows trained on; "
-        f"jvp gives value and directional derivative. Teacher: all other networks ({', '.join(others) or 'none'}). "
-        "A frozen teacher's logits are computed once.",
+        *(_passes_words(others) if others else []),
         "Settings tried: grid points. Time: one training with the settings shown, evaluation included; All: every "
         "seed and setting; Needs: the trainings that it builds on, which rows share.",
-        f"Memory: {_memory_words(cells)}.",
+        *(_memory_words(cells) if any(cell.run.folder.cost().get("peak_memory") for cell in cells) else []),
         machines.note(cell.run for cell in cells),
+        f"cost.json is lost or damaged: {', '.join(lost)}." if lost else "",
+        *notes.gone(study),
         *notes.holes(study, lines),
     ]
     return [note for note in found if note]
 
 
-def _memory_words(cells: Iterable[CellResult]) -> str:
-    gpu = any(cell.run.folder.environment().get("gpu") for cell in cells)
-    if gpu:
-        return "the most that torch had on the GPU"
-    return "the most that the process had resident, libraries and what earlier runs left included"
+def _passes_words(networks: Sequence[str]) -> list[str]:
+    others = ", ".join(name for name in networks if name != STUDENT) or "none"
+    return [
+        "fwd, jvp, bwd: forward, forward-mode and backward passes over rows of the method's steps / rows trained on; "
+        f"jvp gives value and directional derivative. Teacher: all other networks ({others}). "
+        "A frozen teacher's logits are computed once."
+    ]
+
+
+def _memory_words(cells: Iterable[CellResult]) -> list[str]:
+    if any(cell.run.folder.environment().get("gpu") for cell in cells):
+        return ["Memory: the most that torch had on the GPU."]
+    return ["Memory: the most that the process had resident, libraries and what earlier runs left included."]
 
 
 def _records(line: Line, task: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kdbench.figures import Curve, Lacking, Look
@@ -95,6 +96,27 @@ def recorded(split: str, key: str) -> Reader:
         return {r["step"]: (r["epoch"], r["value"]) for r in found if (r["split"], r["key"]) == (split, key)}
 
     return read
+
+
+def with_series(found: Sequence[Line], task: str, reads: Mapping[str, Reader]) -> tuple[list[Line], list[str]]:
+    """The lines without the seeds that wrote down nothing of what is drawn, and the note about these.
+
+    Args:
+        reads: by what a sentence calls it.
+
+    Raises:
+        Lacking: a line has no seed with all of it.
+    """
+    kept, lost, empty = list[Line](), list[str](), list[str]()
+    for line in found:
+        whole = [cell for cell in line.shown[task] if all(read(cell) for read in reads.values())]
+        lost += [cell.run.id for cell in line.shown[task] if cell not in whole]
+        empty += [] if whole else [line.title]
+        kept.append(replace(line, shown={task: whole}))
+    remedy = f"no {' or '.join(reads)} in the series of {', '.join(lost)}: delete the folders of these runs first"
+    if empty:
+        raise Lacking(f"{' and '.join(empty)} on {task_title(task)} with whole series ({remedy})")
+    return kept, [f"Left out: {remedy}, to train them again."] if lost else []
 
 
 def curve(

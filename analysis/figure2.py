@@ -24,19 +24,22 @@ class Figure2(Figure):
         kind = TASKS.get(task)
         metric = "accuracy" if "accuracy" in kind.metrics else kind.metrics[0]
         split = kind.report_splits[0]
-        shown = curves.lines(study, task, METHODS)
-        panels = [
-            _panel(study, shown, task, split, "loss", "Student's\nloss (nats)", 1.0),
-            _panel(study, shown, task, split, metric, f"Student's\n{metric} (%)", 100.0),
-            _panel(study, shown, task, split, f"teacher_{metric}", f"Teacher's\n{metric} (%)", 100.0),
-        ]
+        drawn = (
+            ("loss", "Student's\nloss (nats)", 1.0),
+            (metric, f"Student's\n{metric} (%)", 100.0),
+            (f"teacher_{metric}", f"Teacher's\n{metric} (%)", 100.0),
+        )
+        reads = {key: curves.recorded(split, key) for key, _, _ in drawn}
+        shown, left_out = curves.with_series(curves.lines(study, task, METHODS), task, reads)
+        panels = [_panel(study, shown, task, reads[key], label, factor) for key, label, factor in drawn]
         first = f"{task_title(task)}, {split.replace('_', ' ')}: what student and teacher score at each evaluation."
-        told = curves.remarks(study, shown, first)
+        told = curves.remarks(study, shown, first) + left_out
         about = curves.about(study, task)
         return Picture(self.title, panels, 3, 1, told, notes.evidence(study), about)
 
 
-def _panel(study: StudyResults, shown: list[Line], task: str, split: str, key: str, label: str, factor: float) -> Panel:
-    read = curves.recorded(split, key)
+def _panel(
+    study: StudyResults, shown: list[Line], task: str, read: curves.Reader, label: str, factor: float
+) -> Panel:  # fmt: skip
     drawn = [curves.curve(line, task, looks.of_row(study, line.row), read, factor=factor) for line in shown]
     return Panel(label, drawn)

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from analysis import curves, influence
 from analysis.influence import Followed
+from analysis.published import METHOD
 from kdbench.figures import Figure, Panel, Picture
 from kdbench.plugins import TASKS
 from kdbench.requests import Request
@@ -37,16 +38,16 @@ class Figure3(Figure):
 
     title = "Figure 3: distillation influence and predictions of two samples over training"
     task = TASK
-    requests = (Request(influence.METHOD, settings={"tasks": TASK}),)
+    requests = (Request(METHOD, settings={"tasks": TASK}),)
 
     def build(self, study: StudyResults, task: str) -> Picture:
-        shown = influence.line(study, task)
+        shown, left_out = influence.line(study, task)
         found = influence.followed(shown, task)[0]
         pair = choose(found)
         panels = [_influence(study, found, choice, first=choice is pair[0]) for choice in pair]
         panels += [_predictions(found, choice, task, first=choice is pair[0]) for choice in pair]
         first = f"{task_title(task)}: {shown.title}, seed {found.cell.cell.seed}. {_words(found, pair, task)}"
-        told = curves.remarks(study, [shown], first, band=False)
+        told = curves.remarks(study, [shown], first, band=False) + left_out
         about = curves.about(study, task)
         return Picture(self.title, panels, 2, 2, told, notes.evidence(study), about, share=True)
 

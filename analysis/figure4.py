@@ -6,6 +6,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from analysis import curves, influence
+from analysis.published import METHOD
 from kdbench.figures import Curve, Figure, Look, Panel, Picture
 from kdbench.requests import Request
 from kdbench.results import CellResult, Line, StudyResults, task_title
@@ -20,10 +21,10 @@ class Figure4(Figure):
 
     title = "Figure 4: distillation influence of single samples over training"
     task = TASK
-    requests = (Request(influence.METHOD, settings={"tasks": TASK}),)
+    requests = (Request(METHOD, settings={"tasks": TASK}),)
 
     def build(self, study: StudyResults, task: str) -> Picture:
-        shown = influence.line(study, task)
+        shown, left_out = influence.line(study, task)
         found = influence.followed(shown, task)
         one = found[0]
         look = looks.of_row(study, shown.row)
@@ -38,7 +39,7 @@ class Figure4(Figure):
             f"{task_title(task)}: {study.title(shown.row)}, {len(one.rows)} fixed samples of train, seed "
             f"{one.cell.cell.seed}; thick: mean of max(w, 0) and of min(w, 0) over the samples of each seed."
         )
-        told = curves.remarks(study, [shown], first)
+        told = curves.remarks(study, [shown], first) + left_out
         return Picture(self.title, [panel], 1, 1, told, notes.evidence(study), curves.about(study, task))
 
 

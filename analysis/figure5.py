@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.gaps import METHOD, GapFigure
+from analysis.gaps import GapFigure
+from analysis.published import METHOD
 from kdbench.requests import Request
 
 TASK = "sst2"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.gaps import METHOD, GapFigure
+from analysis.gaps import GapFigure
+from analysis.published import METHOD
 from kdbench.requests import Request
 
 TASK = "mnli"

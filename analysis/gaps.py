@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from analysis import curves
+from analysis.published import METHOD
 from kdbench.figures import Figure, Panel, Picture
 from kdbench.results import StudyResults, task_title
 from kdbench.views import looks, notes
-
-METHOD = "lgtm"
 
 
 class GapFigure(Figure):
@@ -24,8 +23,9 @@ class GapFigure(Figure):
     settings: ClassVar[Mapping[str, Mapping[str, Any]]]
 
     def build(self, study: StudyResults, task: str) -> Picture:
-        shown = curves.varied(study, task, METHOD, self.settings)
         read = curves.recorded("probe", "entropy_gap")
+        every = curves.varied(study, task, METHOD, self.settings)
+        shown, left_out = curves.with_series(every, task, {"entropy gap": read})
         drawn = [
             curves.curve(line, task, look, read, label=label)
             for label, line, look in zip(
@@ -34,5 +34,5 @@ class GapFigure(Figure):
         ]
         first = f"{task_title(task)}, rows of train: mean H(student) - H(teacher); above 0 the teacher is surer."
         panel = Panel("Entropy gap (nats)", drawn, rule=0.0)
-        told = curves.remarks(study, shown, first, equal=True)
+        told = curves.remarks(study, shown, first, equal=True) + left_out
         return Picture(self.title, [panel], 1, 1, told, notes.evidence(study), curves.about(study, task))

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis import curves
-from kdbench.figures import Curve, Lacking, Look
-from kdbench.results import CellResult, Line, StudyResults, task_title
+from analysis.published import METHOD
+from kdbench.figures import Curve, Look
+from kdbench.results import CellResult, Line, StudyResults
 from kdbench.training import series
 
-METHOD = "lgtm"
 KEYS = ("influence", "teacher_p", "student_p", "teacher_predicts", "student_predicts")
 
 
@@ -38,42 +38,39 @@ class Followed:
         return Curve(label, look, self.steps, self.epochs, values, about)
 
 
-def line(study: StudyResults, task: str) -> Line:
-    """The runs of the method.
+def line(study: StudyResults, task: str) -> tuple[Line, list[str]]:
+    """The runs of the method that followed samples, and the note about those that did not.
 
     Raises:
-        Lacking: none is done.
+        Lacking: none did, or none is done.
     """
-    return curves.lines(study, task, [METHOD])[0]
+    (shown,), told = curves.with_series(curves.lines(study, task, [METHOD]), task, {"influence": _points})
+    return shown, told
 
 
 def followed(shown: Line, task: str) -> list[Followed]:
-    """What each seed wrote down.
+    """What each seed wrote down."""
+    return [one for cell in shown.shown[task] if (one := read(cell))]
 
-    Raises:
-        Lacking: nothing.
-    """
-    found = [one for cell in shown.shown[task] if (one := read(cell))]
-    if not found:
-        raise Lacking(f"{shown.title} on {task_title(task)} with influence_samples and influence_points above 0")
-    return found
+
+def _points(cell: CellResult) -> curves.Rows:
+    """By step the epoch and, by key, one number a sample; steps that lack a key are left out."""
+    points: dict[int, tuple[float, dict[str, list[float]]]] = {}
+    for row in series.read(cell.run.folder.series):
+        if row["split"] == "influence":
+            _, values = points.setdefault(row["step"], (float(row["epoch"]), {}))
+            values[row["key"]] = [curves.number(v) for v in row["value"]]
+    return {step: point for step, point in sorted(points.items()) if {"sample", "label", *KEYS} <= point[1].keys()}
 
 
 def read(cell: CellResult) -> Followed | None:
     """The samples of a run; None where it followed none."""
-    points: dict[int, dict[str, list[float]]] = {}
-    epochs: dict[int, float] = {}
-    for row in series.read(cell.run.folder.series):
-        if row["split"] == "influence":
-            points.setdefault(row["step"], {})[row["key"]] = [curves.number(v) for v in row["value"]]
-            epochs[row["step"]] = float(row["epoch"])
-    steps = [step for step in sorted(points) if {"sample", "label", *KEYS} <= points[step].keys()]
-    if not steps:
+    points = _points(cell)
+    if not points:
         return None
-    first = points[steps[0]]
-    values = {key: [points[step][key] for step in steps] for key in KEYS}
-    rows, labels = (tuple(map(int, first[key])) for key in ("sample", "label"))
-    return Followed(cell, rows, labels, tuple(steps), tuple(epochs[step] for step in steps), values)
+    epochs, values = zip(*points.values(), strict=True)
+    rows, labels = (tuple(map(int, values[0][key])) for key in ("sample", "label"))
+    return Followed(cell, rows, labels, tuple(points), epochs, {key: [v[key] for v in values] for key in KEYS})
 
 
 def middle(points: Sequence[float]) -> Sequence[float]:

@@ -18,6 +18,8 @@ def note(runs: Iterable[Run]) -> str:
 
 
 def _place(environment: Mapping[str, Any]) -> str:
+    if not environment:
+        return "one that is not known"
     device = environment.get("gpu") or f"{environment['cpu']}, {count(environment['threads'], 'thread')}"
     size = environment.get("micro_batch")
     return f"{device}{f', {size} rows in memory at once' if size else ''}"

@@ -8,6 +8,8 @@ from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+METHOD = "lgtm"  # the paper's own
+
 
 class PublishedRow(BaseModel):
     """A printed row; `row` is its key, `group` the rows that it competes with."""
@@ -27,6 +29,7 @@ class PublishedTable(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     caption: str
+    preset: str = ""  # the one with these networks; "" where the table is of none
     columns: tuple[str, ...]
     rows: tuple[PublishedRow, ...]
     lacks: str = ""

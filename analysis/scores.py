@@ -106,7 +106,7 @@ class ScoreTable(Table):
 
     def published(self) -> Published:
         table = published()[self.name]
-        return Published(table.cells, " ".join([table.note, *departures(table)]))
+        return Published(table.cells, " ".join([table.note, *departures(table)]), table.preset)
 
 
 def mark(sheet: Sheet, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]]) -> list[str]:
@@ -122,7 +122,13 @@ def mark(sheet: Sheet, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[T
 
 def find(asked: Asked, study: StudyResults) -> Shown:
     """The runs of a row in a study."""
-    return Shown(asked.key, pick(study, asked.row, asked.values, asked.title), study)
+    title = asked.title or (None if asked.row in study.titles else _papers_titles().get(asked.row))
+    return Shown(asked.key, pick(study, asked.row, asked.values, title), study)
+
+
+def _papers_titles() -> dict[str, str]:
+    """What the paper calls its rows; for those that nobody has asked for yet."""
+    return {row.row: row.title for table in published().values() for row in table.rows if row.row != TEACHER}
 
 
 def heading(name: str, study: StudyResults) -> str:
@@ -159,7 +165,7 @@ def score_sheet(
         sheet.rules |= {len(sheet.rows)} - {0}
         scores = [[score(task, shown.line.shown.get(task.name, [])) for task in tasks] for shown in group]
         labels = [shown.line.title + _mark(shown.line) for shown in group]
-        sheet.rows += _entries(labels, scores, averaged, compete=group[0].key != TEACHER)
+        sheet.rows += _entries(labels, scores, averaged, separable.competing([shown.line for shown in group]))
     sheet.records = [record for shown in rows for record in records(shown)]
     return sheet
 
@@ -193,16 +199,19 @@ def _average(scores: Sequence[Score | None]) -> float | None:
 
 
 def _entries(
-    labels: Sequence[str], scores: Sequence[Sequence[Score | None]], averaged: bool, compete: bool
+    labels: Sequence[str], scores: Sequence[Sequence[Score | None]], averaged: bool, compete: Sequence[bool]
 ) -> list[list[Entry]]:
     """The printed rows of a group."""
     means = [[s.mean if s else None for s in row] + ([_average(row)] if averaged else []) for row in scores]
     # as printed: a difference that nobody can see is no difference
     printed = [[None if mean is None else float(f"{mean:.1f}") for mean in row] for row in means]
-    tops = [max((m for m in column if m is not None), default=None) for column in zip(*printed, strict=True)]
+    rivals = [row for row, competes in zip(printed, compete, strict=True) if competes]
+    rivals = [row for row, competes in zip(printed, compete, strict=True) if competes]
+    columns = [[mean for mean in column if mean is not None] for column in zip(*rivals, strict=True)]
+    tops = [max(column, default=None) for column in columns or [[]] * len(printed[0])]
     rows = []
     for i, (label, row) in enumerate(zip(labels, scores, strict=True)):
-        best = [compete and mean is not None and mean == top for mean, top in zip(printed[i], tops, strict=True)]
+        best = [compete[i] and mean is not None and mean == top for mean, top in zip(printed[i], tops, strict=True)]
         cells = [score.entry(mark) if score else NONE for score, mark in zip(row, best, strict=False)]
         cells += [_single(means[i][-1], best[-1])] if averaged else []
         rows.append([Entry((label,)), *cells])
@@ -235,7 +244,7 @@ def score_notes(
         *(note for study, own in by_study.values() for note in notes.grid(study, own)),
         *(note for study, _ in by_study.values() for note in notes.evidence(study)),
         *holes,
-        *([notes.remedy(table.name, rows[-1].study, [task.name for task in tasks])] if holes else []),
+        *([notes.remedy(table, rows[-1].study, [task.name for task in tasks])] if holes else []),
     ]
     return list(dict.fromkeys(found))
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from kdbench.comparison import METHOD, Comparison, compare
 from kdbench.errors import UserError
-from kdbench.results import Line
+from kdbench.results import TEACHER, Line, task_title
 from kdbench.statistics import ALPHA, Difference, average, holm
 from kdbench.tables import Entry, Sheet
 from kdbench.task import Task
@@ -54,6 +54,24 @@ class Comparisons:
     def seeds(self) -> set[int]:
         return {found.difference.seeds for found in self._known.values() if found}
 
+    @property
+    def fewer(self) -> dict[str, list[str]]:
+        """By row, the tasks on which a comparison with a best row had fewer seeds than the means of the two."""
+        out: dict[str, list[str]] = {}
+        for (*pair, task), found in self._known.items():
+            row, title = self._lines[pair[1]].title, task_title(task)
+            shown = {len(self._lines[i].shown.get(task, ())) for i in pair}
+            if found and shown != {found.difference.seeds} and title not in out.get(row, ()):
+                out.setdefault(row, []).append(title)
+        return out
+
+
+def competing(lines: Sequence[Line]) -> list[bool]:
+    """Which rows are compared: not the teacher, and none that learned from the reported split unless all did."""
+    own = [line.row != TEACHER for line in lines]
+    clean = [competes and not line.feedback_from("validation") for line, competes in zip(lines, own, strict=True)]
+    return clean if any(clean) else own
+
 
 def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Task]]) -> list[str]:
     """Add the signs to a sheet whose rows are those of the groups, one after the other.
@@ -64,38 +82,45 @@ def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Ta
     Returns:
         The notes that explain them.
     """
-    start, seeds, untested = 0, set[int](), dict[str, list[str]]()
+    start, seeds = 0, set[int]()
+    untested, fewer = dict[str, list[str]](), dict[str, list[str]]()
     for lines in groups:
         rows = range(start, start + len(lines))
-        comparisons = Comparisons(lines, tasks)
+        comparisons, rivals = Comparisons(lines, tasks), competing(lines)
         for column in range(len(sheet.head) - 1):
             entries = [sheet.rows[row][column + 1] for row in rows]
-            signed, missing = _column(entries, column, comparisons)
+            signed, missing = _column(entries, column, comparisons, rivals)
             for row, entry in zip(rows, signed, strict=True):
                 sheet.rows[row][column + 1] = entry
             for i in missing if column < len(tasks) else ():
                 untested.setdefault(lines[i].title, []).append(tasks[column].title)
         seeds |= comparisons.seeds
+        fewer |= comparisons.fewer
         start += len(lines)
-    return _notes(seeds, untested)
+    return _notes(seeds, untested, fewer)
 
 
-def _column(entries: Sequence[Entry], column: int, comparisons: Comparisons) -> tuple[list[Entry], list[int]]:
+def _column(
+    entries: Sequence[Entry], column: int, comparisons: Comparisons, rivals: Sequence[bool]
+) -> tuple[list[Entry], list[int]]:
     """The entries with their signs, and the places of those that could not be compared."""
-    signed, others = list(entries), [i for i, entry in enumerate(entries) if entry.numbers]
+    signed, others = list(entries), [i for i, entry in enumerate(entries) if entry.numbers and rivals[i]]
     if not any(entry.best for entry in entries) or len(others) < 2:
         return signed, []
     best = max(others, key=lambda i: sum(entries[i].numbers))
     others.remove(best)
     found = {i: comparisons.column(best, i, column) for i in others}
-    tested = {i: difference.p for i, difference in found.items() if difference}
+    # on the seeds that both have the other may be the better one; then nothing says that it is worse
+    tested = {i: difference.p if difference.value > 0 else 1.0 for i, difference in found.items() if difference}
     for i, p in zip(tested, holm(list(tested.values())), strict=True):
         if p >= ALPHA and not entries[i].best:
             signed[i] = replace(entries[i], sign=SIGN)
     return signed, [i for i in others if i not in tested]
 
 
-def _notes(seeds: set[int], untested: Mapping[str, Sequence[str]]) -> list[str]:
+def _notes(
+    seeds: set[int], untested: Mapping[str, Sequence[str]], fewer: Mapping[str, Sequence[str]]
+) -> list[str]:  # fmt: skip
     notes = []
     if seeds:
         level = f"{100 * ALPHA:g} %"
@@ -103,10 +128,16 @@ def _notes(seeds: set[int], untested: Mapping[str, Sequence[str]]) -> list[str]:
             f"{SIGN} Not separable from the best of its column ({level}, Holm-corrected over the column's rows)."
         )
         notes.append(METHOD + (" Where there is one seed, only items count." if 1 in seeds else ""))
+    if fewer:
+        notes.append(f"{SIGN} is from the seeds in common with the best, fewer than the means have: {_alike(fewer)}.")
     if untested:
-        alike: dict[str, list[str]] = {}
-        for title, names in untested.items():
-            alike.setdefault(", ".join(names), []).append(title)
-        rows = "; ".join(f"{', '.join(titles)} on {names}" for names, titles in alike.items())
-        notes.append(f"Not compared with the best, for want of predictions or of a common seed: {rows}.")
+        notes.append(f"Not compared with the best, for want of predictions or of a common seed: {_alike(untested)}.")
     return notes
+
+
+def _alike(found: Mapping[str, Sequence[str]]) -> str:
+    """Rows with their tasks; those with the same tasks together."""
+    alike: dict[str, list[str]] = {}
+    for title, names in found.items():
+        alike.setdefault(", ".join(names), []).append(title)
+    return "; ".join(f"{', '.join(titles)} on {names}" for names, titles in alike.items())

@@ -52,7 +52,7 @@ class Table3(Table):
         f1 = {(row, "mrpc"): f"{text}/–" for (row, column), text in table.cells.items() if column == "f1"}
         ratios = {(row, RATIO): f"{value / minutes[BASE.key]:.1f}" for row, value in minutes.items()}
         whole = " and ".join(f"{value:g}" for value in minutes.values())
-        return Published(f1 | ratios, f"{table.note} The paper's times are {whole} minutes a training.")
+        return Published(f1 | ratios, f"{table.note} The paper's times are {whole} minutes a training.", table.preset)
 
 
 def _cells(shown: Shown) -> list[CellResult]:
@@ -62,7 +62,7 @@ def _cells(shown: Shown) -> list[CellResult]:
 def step_seconds(shown: Shown) -> float | None:
     """Seconds of the steps over their number, of all runs of the row together; None where the runs do not tell."""
     costs = [cell.run.folder.cost() for cell in _cells(shown)]
-    steps = sum(int(cost["steps"]) for cost in costs)
+    steps = sum(int(cost.get("steps", 0)) for cost in costs)
     if not steps or any("step_seconds" not in cost for cost in costs):
         return None
     return sum(float(cost["step_seconds"]) for cost in costs) / steps

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.published import PublishedTable, published
+from analysis.published import METHOD, PublishedTable, published
 from kdbench.config import Config, Point, presets, read_toml
 from kdbench.plugins import METHODS
 from kdbench.results import StudyResults
 from kdbench.tables import Entry, Sheet, Table
 from kdbench.views.printing import value
 
-KD, METHOD = "kd", "lgtm"
+KD = "kd"
 Points = Mapping[str, list[Point]]  # by method
 Read = Callable[[Points], set[Any]]
 

@@ -43,7 +43,7 @@ class Table6(Table):
         """The table's rows and, as what they are compared with, the method's row of Table 1."""
         main, table = published()["table1"].cells, published()[self.name]
         reference = {(REFERENCE.key, column): text for (row, column), text in main.items() if row == REFERENCE.row}
-        return Published(reference | table.cells, f"{table.note} {REFERENCE.title}: from Table 1.")
+        return Published(reference | table.cells, f"{table.note} {REFERENCE.title}: from Table 1.", table.preset)
 
 
 def _shown(asked: Asked, family: Sequence[StudyResults]) -> Shown:

@@ -67,8 +67,8 @@ def _tested(shown: Shown, answers: Mapping[str, Answer]) -> Shown:
 
 
 def _whole(run: Run, answers: Mapping[str, Answer]) -> bool:
-    wanted = {file.split for file in TASKS.get(run.spec.task).server_files}
-    return run.id in answers and wanted <= answers[run.id].scores.keys()
+    kind, scores = TASKS.get(run.spec.task), answers[run.id].scores if run.id in answers else {}
+    return all(set(kind.metrics) <= scores.get(file.split, {}).keys() for file in kind.server_files)
 
 
 def _notes(lines: Sequence[Line], study: StudyResults, tasks: Sequence[str]) -> list[str]:

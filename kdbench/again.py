@@ -1,12 +1,14 @@
-"""The command that makes a run, or a cell of a table, again: short, and without a look at any method."""
+"""The command that makes a run, a cell, or what a table lacks: short, and without a look at any method."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from kdbench.config import Config, Study, presets, read_toml
-from kdbench.results import TEACHER, CellResult, Run, StudyResults, Sweep
+from kdbench.config import Config, Invocation, Study, presets, read_toml
+from kdbench.requests import Exhibit
+from kdbench.results import TEACHER, CellResult, Run, StudyResults, Sweep, closure, newest
 from kdbench.settings import Training
 
 STUDY_FLAGS = ("glue_dir", "feedback", "selection")  # options of `kdbench run`; the other fields are keys of --set
@@ -30,11 +32,79 @@ def command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
     return words
 
 
+def for_exhibits(
+    exhibits: Sequence[Exhibit], root: Path, study: StudyResults | None, *, preset: str | None = None,
+    tasks: Sequence[str] = (),
+) -> list[str]:  # fmt: skip
+    """`kdbench run --for ...`: the runs of tables and figures, trained as those of a study are.
+
+    Args:
+        root: the results folder.
+        study: None where there is nothing yet; then `preset` alone, if any, says how they are trained.
+    """
+    preset = study.preset if study else preset
+    asked = {"--for": ",".join(one.name for one in exhibits), "--preset": preset, "--tasks": ",".join(tasks)}
+    words = ["kdbench", "run", *(part for key, value in asked.items() if value for part in (key, value))]
+    words += _as_in(study, exhibits) if study else []
+    return words + ([] if root == Path(Invocation().results) else ["--results", str(root)])
+
+
+def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
+    """Seeds, places and settings of the exhibits' cells, but for what they vary themselves."""
+    requests = [request for one in exhibits for request in one.requests]
+    own = {key for request in requests for key in request.varies}
+    rows = {name.strip() for request in requests for name in request.methods.split(",")}
+    cells = [
+        cell for cell in study.cells
+        if rows & {"all", cell.cell.row} and any(set(varies) <= own for varies in cell.varied)
+    ] or study.cells  # fmt: skip
+    cells = [cell for row in dict.fromkeys(c.cell.row for c in cells) for cell in newest(_of(row, cells))]
+    seeds = sorted({cell.cell.seed for cell in cells})
+    return ["--seeds", ",".join(map(str, seeds)), *_places(study, own), *_shared(cells, study, own)]
+
+
+def _of(row: str, cells: Iterable[CellResult]) -> Iterable[CellResult]:
+    return (cell for cell in cells if cell.cell.row == row)
+
+
+def _shared(cells: Iterable[CellResult], study: StudyResults, own: Collection[str]) -> list[str]:
+    """The hyperparameters that are not the usual ones: once where all rows that have a key agree, else by row.
+
+    An option that one method alone has here is said of it, for others might have one of that name. What was usual
+    when an earlier version left the results is not known of options; then they are left out.
+    """
+    known: dict[str, dict[str, list[Any]]] = {}  # key -> row -> values
+    changed: set[tuple[str, str]] = set()
+    one = {cell.cell.row: cell for cell in cells}
+    owners = {row: cell.run.spec.method for row, cell in one.items()}
+    usual = {row: _usual(cell, study) for row, cell in one.items()}
+    for cell in cells:
+        purposely = {*own, *set.intersection(*map(set, cell.varied))}
+        for key, item in _settings(cell, study.runs).items():
+            if key not in purposely and item not in (None, ""):
+                values = known.setdefault(key, {}).setdefault(cell.cell.row, [])
+                values += [item] * (item not in values)
+    for key, by_row in known.items():
+        changed |= {(row, key) for row, some in by_row.items() if _texts(some) != _texts(usual[row].get(key, some))}
+    words: list[str] = []
+    for key, by_row in known.items():
+        here = [row for row in by_row if {(row, key), (owners[row], key)} & changed]
+        shared = key in Training.model_fields or len({owners[row] for row in by_row}) > 1
+        alike = shared and len(set(map(_texts, by_row.values()))) == 1
+        pairs = {key: by_row[here[0]]} if here and alike else {f"{row}.{key}": by_row[row] for row in here}
+        words += [part for name, some in pairs.items() for part in ("--set", f"{name}={','.join(map(_typed, some))}")]
+    return words
+
+
+def _texts(items: Any) -> frozenset[str]:
+    return frozenset(map(_typed, items if isinstance(items, list) else [items]))
+
+
 def needing(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
     """The cells of one row and grid point that need the runs, directly or not; those of most of them."""
     found: dict[tuple[str, str, str], list[tuple[CellResult, set[str]]]] = {}
     for cell in study.cells:
-        if here := _ancestors(cell.run.id, study.runs) & set(runs):
+        if here := (closure(cell.run.id, study.runs).keys() - {cell.run.id}) & set(runs):
             found.setdefault((cell.cell.row, cell.cell.task, cell.point), []).append((cell, here))
     best = max(found.values(), key=lambda some: len(set[str]().union(*(here for _, here in some))))
     return [cell for cell, _ in best]
@@ -54,20 +124,14 @@ def stored(run: str, sweeps: Iterable[Sweep]) -> tuple[list[list[str]], bool]:
     return [words for i, words in enumerate(found) if words not in found[:i]], bool(asked)
 
 
-def _ancestors(run: str, runs: Mapping[str, Run]) -> set[str]:
-    """All that a run needs."""
-    parents = set(runs[run].spec.needs.values()) & runs.keys()
-    return parents.union(*(_ancestors(parent, runs) for parent in parents))
-
-
-def _places(study: StudyResults) -> list[str]:
-    """What is compared on what, as far as the preset does not say it."""
+def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:
+    """What is compared on what, as far as neither the preset nor who asks (`own`) says it."""
     known = Config(files=[read_toml(presets()[study.preset])]) if study.preset in presets() else Config()
     usual: Study = known.group(Study)
     words: list[str] = []
     for key in Study.model_fields:
         item = study.study.get(key)
-        if item in (None, "", getattr(usual, key)) or (key == "source" and study.study["glue_dir"]):
+        if key in own or item in (None, "", getattr(usual, key)) or (key == "source" and study.study["glue_dir"]):
             continue
         words += [f"--{key.replace('_', '-')}", str(item)] if key in STUDY_FLAGS else ["--set", f"{key}={item}"]
     return words
@@ -90,11 +154,10 @@ def _teacher_rate(run: Run, runs: Mapping[str, Run]) -> float | None:
 
 def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
     """What the row has where only the preset is said."""
-    if known := study.titles[cell.cell.row].usual:
-        return known
     layer = read_toml(presets()[study.preset]) if study.preset in presets() else {}
     sections = [layer.get(name, {}) for name in (cell.run.spec.method, cell.cell.row)]
-    return {**Training().model_dump(mode="json"), **layer, **sections[0], **sections[1]}
+    known = study.titles[cell.cell.row].usual
+    return {**Training().model_dump(mode="json"), **layer, **sections[0], **sections[1], **known}
 
 
 def _typed(item: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from kdbench import statistics
 from kdbench.errors import UserError
 from kdbench.predictions import Predictions
-from kdbench.results import CellResult
+from kdbench.results import CellResult, Line
 from kdbench.statistics import Classes, Difference, Floats
 from kdbench.task import Task
 
@@ -54,6 +54,11 @@ def compare(task: Task, first: Sequence[CellResult], second: Sequence[CellResult
     values, resampled = (np.mean(np.stack(some), axis=0) for some in zip(*parts, strict=True))
     means = [float(np.mean([_score(task, cell) for cell in cells])) for cells in sides][::sign]
     return Comparison(tuple(seeds), means[0], means[1], statistics.difference(100 * sign * values, 100 * resampled))
+
+
+def trials(line: Line, task: str) -> int:
+    """How many settings a row was picked among: grid points with a finished run."""
+    return len({cell.point for cell in line.asked.get(task, ()) if cell.run.result is not None})
 
 
 def _seed(cell: CellResult) -> int:

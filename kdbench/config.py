@@ -214,6 +214,13 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
+def check_preset(preset: str | None, stored: Iterable[str]) -> None:
+    """Raises UserError: there is no such preset, neither in kdbench nor among those of stored results."""
+    known = {*presets(), *stored}
+    if preset is not None and preset not in known:
+        raise unknown("preset", preset, known)
+
+
 def read_toml(path: Path) -> Layer:
     """A settings file.
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from kdbench.plan import Plan
     from kdbench.settings import Execution, Recording
 
+STOPPED = 130  # the exit code when somebody asked to stop
+
 
 class NoSettings(Options):
     """For executors without settings of their own."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.config import presets
+from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, Run, StudyResults, pick, studies, task_order
@@ -43,9 +43,7 @@ def choose(
         UserError: no such preset or row, nothing of it is done, or all of it was trained on made data.
     """
     everything = studies(store)
-    known = {*presets(), *(study.preset for study in everything)}
-    if preset is not None and preset not in known:
-        raise unknown("preset", preset, known)
+    check_preset(preset, (study.preset for study in everything))
     found = [study for study in everything if preset in (None, study.preset)]
     rows = {TEACHER, *(name for study in found for name in study.rows)}
     if found and row not in rows:

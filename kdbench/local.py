@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
-from kdbench.executor import Executor, Order
+from kdbench.errors import UserError
+from kdbench.executor import STOPPED, Executor, Order
 from kdbench.schedule import Outcome
 from kdbench.settings import Execution
 from kdbench.store import Store
@@ -77,14 +78,17 @@ def executions(order: Order) -> list[Execution]:
 
 
 def _close(order: Order, outcome: Outcome) -> int:
-    """The last lines: what happened, the tables, and what to do next."""
+    """The last lines: the tables, what happened, and what to do next."""
     from kdbench.views.table import show_table
 
     if outcome.stopped:
         order.console.print("Stopped; nothing is lost. The same command goes on where it stopped.")
-        return 130
+        return STOPPED
     for number in order.tables:
-        show_table(number, order.store, order.plan.preset, "terminal", order.console)
+        try:
+            show_table(number, order.store, order.plan.preset, "terminal", order.console)
+        except UserError as error:  # what was trained is to be told in any case
+            order.console.print(str(error), markup=False, highlight=False, soft_wrap=True)
     report(outcome, order.console)
     return 1 if outcome.failed or outcome.blocked else 0
 

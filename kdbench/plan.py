@@ -17,7 +17,7 @@ from kdbench.data.splits import held_out_share
 from kdbench.errors import UserError, unknown
 from kdbench.method import Method
 from kdbench.plugins import METHODS, TASKS
-from kdbench.spec import DataRef, ModelRef, RunSpec
+from kdbench.spec import DataRef, ModelRef, Name, RunSpec
 from kdbench.task import DataLocation
 
 
@@ -28,7 +28,7 @@ class Cell:
     `varies` is what one table or figure changes on purpose; the others leave the cell out.
     """
 
-    row: str
+    row: Name
     task: str
     seed: int
     choice: Mapping[str, Any]

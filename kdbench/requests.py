@@ -14,6 +14,8 @@ from kdbench.plan import Plan, make
 from kdbench.registry import Registry
 from kdbench.settings import Recording
 
+ALL = "all"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -57,10 +59,10 @@ def named(names: str, registries: Iterable[Registry[Any]]) -> dict[str, Sequence
     """
     known: dict[str, Registry[Any]] = {name: registry for registry in registries for name in registry.all()}
     asking = {name: registry.get(name).requests for name, registry in known.items() if registry.get(name).requests}
-    wanted = asking if names == "all" else dict.fromkeys(part.strip() for part in names.split(","))
+    wanted = asking if names == ALL else dict.fromkeys(part.strip() for part in names.split(","))
     for name in wanted:
         if name not in known:
-            raise unknown("table or figure", name, [*asking, "all"])
+            raise unknown("table or figure", name, [*asking, ALL])
         if name not in asking:
             raise UserError(f"{name} needs no runs; those that do are {', '.join(asking)}.")
     return {name: asking[name] for name in wanted}

@@ -6,22 +6,26 @@ Everything here is read from the results folder. No method is imported, and so t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kdbench.config import Invocation
 from kdbench.errors import UserError
 from kdbench.plan import Cell
 from kdbench.plugins import TASKS
 from kdbench.predictions import Predictions, read_predictions
-from kdbench.spec import RUN_NAME, ModelRef, RunSpec
+from kdbench.spec import ModelRef, Name, RunSpec
 from kdbench.store import RunFolder, State, Store
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
+LOOSE = ("glue_dir", "student", "teacher")  # names, which may differ: fingerprints are in `models` and `data`
+DAMAGED = "damaged"  # the kind of a run that is done and whose result cannot be read
 
 
 class Row(BaseModel):
@@ -39,12 +43,12 @@ class Sweep(BaseModel):
 
     created: str
     command: list[str]
-    preset: str
+    preset: Name
     study: dict[str, Any]
     models: dict[str, str]  # role (student, teacher) -> fingerprint
-    rows: dict[str, Row]
+    rows: dict[Name, Row]
     cells: list[Cell]
-    runs: dict[Annotated[str, StringConstraints(pattern=RUN_NAME)], RunSpec]  # those of the cells, and what they need
+    runs: dict[Name, RunSpec]  # those of the cells, and what they need
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,13 @@ class CellResult:
     """A cell and its run.
 
     `settings` are all hyperparameters, those of the runs that this one needs as `ROLE's KEY`; what tells grid points
-    apart.
+    apart. `varied` are the purposes for which it was asked for: what each table or figure varies on purpose.
     """
 
     cell: Cell
     run: Run
     settings: Mapping[str, Any]
+    varied: Sequence[Mapping[str, Any]] = field(default=({},), kw_only=True)
 
     def score(self, metric: str, split: str, checkpoint: str = "best") -> float:
         """A metric on a report split, in per cent."""
@@ -93,9 +98,10 @@ class CellResult:
         return float(self.run.result["best"]["selection"][metric])
 
     def has(self, values: Mapping[str, Any]) -> bool:
-        """Whether it was trained with these values, and varied on purpose in nothing else."""
+        """Whether it was trained with these values, and asked for with nothing else varied on purpose."""
         here = {"feedback": self.run.spec.feedback, **self.settings}
-        return set(self.cell.varies) <= set(values) and all(here.get(key) == value for key, value in values.items())
+        fits = any(set(varies) <= set(values) for varies in self.varied)
+        return fits and all(here.get(key) == value for key, value in values.items())
 
     @cached_property
     def point(self) -> str:
@@ -118,11 +124,17 @@ class StudyResults:
     data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
     cells: list[CellResult] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
+    root: Path = Path(Invocation().results)  # the results folder, or where one would be made
 
     @property
     def tasks(self) -> list[str]:
-        """In the order of the tables."""
-        return sorted({c.cell.task for c in self.cells}, key=task_order)
+        """Those whose plugins are there, in the order of the tables."""
+        return sorted({c.cell.task for c in self.cells} & TASKS.all().keys(), key=task_order)
+
+    @property
+    def gone(self) -> list[str]:
+        """Tasks that no installed plugin knows any more, or whose plugin does not load; nothing shows their scores."""
+        return sorted({c.cell.task for c in self.cells} - TASKS.all().keys())
 
     @property
     def rows(self) -> list[str]:
@@ -178,8 +190,7 @@ def task_order(name: str) -> tuple[int, str]:
 
 
 def task_title(name: str) -> str:
-    task = TASKS.all().get(name)
-    return task.title if task else name
+    return TASKS.get(name).title if name in TASKS.all() else name
 
 
 def sweeps(store: Store) -> list[Sweep]:
@@ -208,14 +219,16 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
         if preset in (None, sweep.preset):
             runs = {run_id: known.setdefault(run_id, _read(store, run_id, spec)) for run_id, spec in sweep.runs.items()}
             _add(sweep, runs, found)
+    for study in found if not store.is_collected else []:
+        study.root = store.root
     return found
 
 
 def _read(store: Store, run_id: str, spec: RunSpec) -> Run:
     folder = store.run(run_id)
     state = folder.state()
-    if state.status == "done" and not (folder.path / "result.json").exists():
-        state = State()  # as the engine sees it: to be trained again
+    if state.status == "done" and not folder.has_result():  # as the engine sees it: to be trained again
+        state = State(kind=DAMAGED if (folder.path / "result.json").exists() else "")
     return Run(spec, folder, state)
 
 
@@ -226,22 +239,18 @@ def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
         groups.setdefault(_key(sweep, runs[cell.run].spec), []).append(cell)
     for key, cells in groups.items():
         data = {cell.task: runs[cell.run].spec.data.fingerprint for cell in cells}
-        study = _home(key, data, found) or _new(sweep, runs[cells[0].run].spec)
+        own = _study(sweep, runs[cells[0].run].spec)
+        study = _home(key, data, found) or StudyResults(sweep.preset, own, sweep.models, key)
         found[:] = [other for other in found if other is not study] + [study]
         study.titles |= sweep.rows
         study.data |= data
-        places = {(c.cell.row, c.run.id): i for i, c in enumerate(study.cells)}
+        known = {(c.cell.row, c.run.id): c for c in study.cells}
         for cell in cells:
-            study.runs |= _closure(cell.run, runs)
-            found_at = places.get((cell.row, cell.run))
-            if found_at is None:
-                study.cells.append(CellResult(cell, runs[cell.run], settings(cell.run, runs)))
-            elif not cell.varies:  # asked for as a variation before, and now for itself
-                study.cells[found_at] = CellResult(cell, runs[cell.run], settings(cell.run, runs))
-
-
-def _new(sweep: Sweep, spec: RunSpec) -> StudyResults:
-    return StudyResults(sweep.preset, _study(sweep, spec), sweep.models, _key(sweep, spec))
+            study.runs |= closure(cell.run, runs)
+            place = (cell.row, cell.run)
+            before = known[place].varied if place in known else ()
+            known[place] = CellResult(cell, runs[cell.run], settings(cell.run, runs), varied=(*before, cell.varies))
+        study.cells = list(known.values())
 
 
 def _study(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:
@@ -255,7 +264,7 @@ def _study(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:
 
 def _key(sweep: Sweep, spec: RunSpec) -> str:
     """Equal for cells that may be compared, as far as one cell can tell; see also `_home`."""
-    fields = {k: v for k, v in _study(sweep, spec).items() if k not in ("glue_dir", "student", "teacher")}
+    fields = {k: v for k, v in _study(sweep, spec).items() if k not in LOOSE}
     return json.dumps([sweep.preset, fields, sweep.models], sort_keys=True)
 
 
@@ -277,18 +286,18 @@ def families(found: Iterable[StudyResults], free: str) -> list[list[StudyResults
 
 
 def _alike(one: StudyResults, other: StudyResults, free: str) -> bool:
-    loose = (free, "glue_dir", "student", "teacher")  # names of networks; their fingerprints are in `models`
+    loose = (free, *LOOSE)
     fields = ({k: v for k, v in study.study.items() if k not in loose} for study in (one, other))
     shared = one.data.keys() & other.data.keys()
     same_data = all(one.data[task] == other.data[task] for task in shared)
     return one.preset == other.preset and one.models == other.models and next(fields) == next(fields) and same_data
 
 
-def _closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:
+def closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:
     """A run and all that it needs."""
     out = {run_id: runs[run_id]}
     for parent in runs[run_id].spec.needs.values():
-        out |= _closure(parent, runs) if parent in runs else {}
+        out |= closure(parent, runs) if parent in runs else {}
     return out
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from kdbench.settings import Training
 from kdbench.task import DataLocation, Source
 
 IDENTITY_VERSION = 1
-RUN_NAME = r"^\w[\w.-]*$"  # a folder's: nothing that leads elsewhere
+RUN_NAME = r"^\w[\w.-]*$"  # of a folder or file: nothing that leads elsewhere
+Name = Annotated[str, StringConstraints(pattern=RUN_NAME)]
 
 
 class ModelRef(BaseModel):

@@ -52,6 +52,7 @@ class Difference:
             about it.
         shared: variance that no number of seeds averages away, because all are measured on the same items.
         degrees: of freedom of the variance of `value`; infinite where only items count.
+        free: degrees of freedom that every seed after the first gives `between`: one a task, about.
     """
 
     value: float
@@ -59,6 +60,7 @@ class Difference:
     between: float
     shared: float
     degrees: float
+    free: float = 1.0
 
     @property
     def variance(self) -> float:
@@ -102,10 +104,14 @@ def average(parts: Sequence[Difference]) -> Difference:
     """
     count, seeds = len(parts), min(part.seeds for part in parts)
     variances = [part.variance / count**2 for part in parts]
-    between = sum(part.between / part.seeds for part in parts) * seeds / count**2
+    trained = [part for part in parts if part.between]
+    own = [part.between / part.seeds / count**2 for part in trained]
+    between = sum(own) * seeds
+    free = _satterthwaite(own, [part.free * (part.seeds - 1) for part in trained]) if seeds > 1 else math.inf
     degrees = _satterthwaite(variances, [part.degrees for part in parts])
     shared = max(0.0, sum(variances) - between / seeds)
-    return Difference(sum(part.value for part in parts) / count, seeds, between, shared, degrees)
+    value = sum(part.value for part in parts) / count
+    return Difference(value, seeds, between, shared, degrees, 1.0 if math.isinf(free) else free / (seeds - 1))
 
 
 def _satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
@@ -184,11 +190,11 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in out]
 
 
-def seeds_needed(found: Difference) -> int | None:
+def seeds_needed(found: Difference, level: float = ALPHA) -> int | None:
     """With how many seeds a difference as large as this one would be seen in 80 of 100 studies, on the same items.
 
-    Two-sided at 5 %, by the noncentral t distribution. None where the items are too few for it, however many seeds, or
-    where more than `MOST_SEEDS` are needed. A rough number: the variance between a few seeds is not known well.
+    Two-sided at `level`, by the noncentral t distribution. None where the items are too few for it, however many seeds,
+    or where more than `MOST_SEEDS` are needed. A rough number: the variance between a few seeds is not known well.
 
     Raises:
         ValueError: there is one seed, which tells nothing about the variance between seeds.
@@ -198,15 +204,16 @@ def seeds_needed(found: Difference) -> int | None:
     if found.value == 0:
         return None
     seeds = np.arange(2, MOST_SEEDS + 1)
-    enough = np.flatnonzero(_power(abs(found.value), found.between, found.shared, seeds) >= POWER)
+    enough = np.flatnonzero(_power(found, seeds, level) >= POWER)
     return int(seeds[enough[0]]) if len(enough) else None
 
 
-def _power(value: float, between: float, shared: float, seeds: NDArray[Any]) -> Floats:
+def _power(found: Difference, seeds: NDArray[Any], level: float) -> Floats:
     """The chance that the difference is seen, by number of seeds."""
-    part = between / seeds
-    variance = np.maximum(shared + part, np.finfo(float).tiny)
-    degrees = np.minimum(variance**2 / np.maximum(part**2 / (seeds - 1), np.finfo(float).tiny), 1e6)
-    limit, shift = special.stdtrit(degrees, 1 - ALPHA / 2), np.minimum(value / np.sqrt(variance), 30.0)
+    part = found.between / seeds
+    variance = np.maximum(found.shared + part, np.finfo(float).tiny)
+    spread = np.maximum(part**2 / (found.free * (seeds - 1)), np.finfo(float).tiny)
+    degrees = np.minimum(variance**2 / spread, 1e6)
+    limit, shift = special.stdtrit(degrees, 1 - level / 2), np.minimum(abs(found.value) / np.sqrt(variance), 30.0)
     power: Floats = 1 - special.nctdtr(degrees, shift, limit)  # the other tail adds nothing where it matters
     return power

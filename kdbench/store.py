@@ -22,6 +22,7 @@ from kdbench.spec import RunSpec
 
 FORMAT = 1
 JOB = "KDBENCH_JOB"  # the environment variable in which an executor says which job of a queue this process is
+CHECKPOINT = {"step", "selection", "report"}  # what result.json says of each
 Status = Literal["pending", "running", "interrupted", "failed", "done"]
 
 
@@ -105,7 +106,7 @@ class RunFolder:
         """Whether the result is there, and the snapshots that somebody needs."""
         return (
             self.state().status == "done"
-            and (self.path / "result.json").exists()
+            and self.has_result()
             and all(self.snapshot(share).is_dir() for share in snapshots)
         )
 
@@ -113,17 +114,30 @@ class RunFolder:
         """Where the student at `share` of the training is kept."""
         return self.path / "snapshots" / f"{share:.4f}"
 
+    def has_result(self) -> bool:
+        """Whether result.json is there and whole."""
+        found = self._read("result.json")
+        return all(isinstance(part := found.get(name), dict) and part.keys() >= CHECKPOINT for name in ("best", "last"))
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """What a file holds; nothing where it is lost or damaged."""
+        try:
+            found = read_json(self.path / name)
+        except (OSError, UserError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def result(self) -> dict[str, Any]:
         value: dict[str, Any] = read_json(self.path / "result.json")
         return value
 
     def cost(self) -> dict[str, Any]:
-        value: dict[str, Any] = read_json(self.path / "cost.json")
-        return value
+        """Empty where it is lost or damaged."""
+        return self._read("cost.json")
 
     def environment(self) -> dict[str, Any]:
-        value: dict[str, Any] = read_json(self.path / "environment.json")
-        return value
+        """Empty where it is lost or damaged."""
+        return self._read("environment.json")
 
     def lock(self) -> RunLock:
         """Held by the process that trains the run."""

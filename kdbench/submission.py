@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kdbench.errors import UserError
+from kdbench.errors import UserError, unknown
 from kdbench.files import replacing
 from kdbench.plugins import TASKS
 from kdbench.server import Server, ServerFile
@@ -46,12 +46,16 @@ def write(path: Path, server: Server, predictions: Mapping[str, Sequence[str]]) 
         predictions: by file name; files that are left out are filled with the most frequent class.
 
     Raises:
-        UserError: the zip would not be what the server takes, or `path` is a folder.
+        UserError: the zip would not be what the server takes, a name is none of its files, or `path` is a folder.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; name the zip to write, such as {path / 'submission.zip'}.")
     texts = {}
-    for name, file in wanted(server).items():
+    files = wanted(server)
+    for name in predictions:
+        if name not in files:
+            raise unknown("file", name, files)
+    for name, file in files.items():
         texts[name] = _text(predictions[name] if name in predictions else [file.filler] * file.rows)
         check_text(texts[name], file, f"{path}, {name}")
     with replacing(path) as temporary:
@@ -82,7 +86,7 @@ def check(path: Path, server: Server, called: str = "") -> None:
             _check_names([info.filename for info in archive.infolist()], files, server, called)
             for name, file in files.items():
                 check_text(_read(archive, archive.getinfo(name), file, f"{called}, {name}"), file, f"{called}, {name}")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
         raise UserError(f"{called} is no zip that can be read ({error}); export it again.") from None
 
 
@@ -108,6 +112,8 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: ServerFile, cal
     """The text of a member that is not larger than it can be."""
     if info.flag_bits & 1:
         raise UserError(f"{called}: encrypted; zip it without a password.")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UserError(f"{called}: compressed in a way that not every zip program reads; zip it with 'deflate'.")
     if info.file_size > ROW_BYTES * (file.rows + 1):
         raise UserError(f"{called}: {info.file_size:,} bytes are too many for {file.rows:,} rows; export it again.")
     try:

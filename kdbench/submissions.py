@@ -5,21 +5,21 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import math
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from kdbench.errors import UserError, unknown
 from kdbench.files import read_json, write_json
 from kdbench.plugins import TASKS
 from kdbench.server import Server, ServerFile
+from kdbench.spec import Name
 from kdbench.store import Store
-from kdbench.submission import owners, wanted
+from kdbench.submission import NUMBER, owners, wanted
 
 Scores = dict[str, dict[str, float]]  # test split -> metric -> per cent
 
@@ -49,10 +49,10 @@ class Submission(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     server: str
-    row: str
-    preset: str
+    row: Name
+    preset: Name
     seed: int
-    exported: datetime.datetime  # UTC
+    exported: AwareDatetime  # UTC
     zip: str  # sha256
     parts: dict[str, Part]  # by file name; other files were filled
     scored: datetime.date | None = None  # the server's date
@@ -102,8 +102,10 @@ def answers(store: Store) -> dict[str, Answer]:
     return found
 
 
-def take_in(store: Store, server: Server, file: Path, row: str, preset: str | None, seed: int | None) -> Submission:
-    """Store the scores that a file holds, with the last export of a row.
+def take_in(
+    store: Store, server: Server, file: Path, row: str, preset: str | None, seed: int | None
+) -> tuple[Submission, Submission]:
+    """Store the scores that a file holds, with the last export of a row; returns its record, and the one before.
 
     Raises:
         UserError: nothing of the row was exported, several exports could be meant, or the file is malformed.
@@ -115,9 +117,9 @@ def take_in(store: Store, server: Server, file: Path, row: str, preset: str | No
         lacking = ", ".join(wanted(server)[name].name for name in missing)
         raise UserError(f"{file} has no scores of {lacking}, which '{row}' answered: add them as the page prints them.")
     parts = {name: part.model_copy(update={"scores": values[name]}) for name, part in submission.parts.items()}
-    submission = submission.model_copy(update={"parts": parts, "scored": date})
-    _save(store, submission)
-    return submission
+    scored = submission.model_copy(update={"parts": parts, "scored": date})
+    _save(store, scored)
+    return scored, submission
 
 
 def _exported(store: Store, server: Server, row: str, preset: str | None, seed: int | None) -> Submission:
@@ -171,6 +173,8 @@ def _toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"There is no file {file}; kdbench glue import -h shows what it has to hold.") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}); name the file with the scores.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is no TOML ({error}); kdbench glue import -h shows what it has to hold.") from None
 
@@ -191,8 +195,5 @@ def _scores(file: Path, item: ServerFile, task: str, value: object) -> dict[str,
 
 def _per_cent(text: str) -> float | None:
     """None where it is none; up to 1 it is a fraction, and no server's score."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and 1 < number <= 100 else None
+    number = float(text) if NUMBER.fullmatch(text.strip()) else 0.0
+    return number if 1 < number <= 100 else None

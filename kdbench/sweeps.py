@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdbench.config import Config, Invocation, Study, owner, usual
 from kdbench.errors import UserError
-from kdbench.executor import Executor, Order
+from kdbench.executor import STOPPED, Executor, Order
 from kdbench.files import read_json
 from kdbench.plan import Cell, Plan, model_ref
 from kdbench.plugins import EXECUTORS
@@ -23,8 +23,6 @@ from kdbench.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-STOPPED = 130  # the exit code when somebody asked to stop
 
 
 class CarriedOut(BaseModel):
@@ -118,11 +116,25 @@ def retry(store: Store, runs: set[str], console: Console) -> int:
         if here := left & set(record["runs"]):
             left -= here
             todo.append(_again(store, record, here, console))
-    for executor, order in todo:
+    check(todo)
+    return carry_out(todo)
+
+
+def check(orders: Iterable[tuple[Executor, Order]]) -> None:
+    """Print what is to be known before anything begins.
+
+    Raises:
+        UserError: one of them cannot work.
+    """
+    for executor, order in orders:
         for remark in executor.check(order):
-            console.print(remark, highlight=False)
+            order.console.print(remark, highlight=False)
+
+
+def carry_out(orders: Iterable[tuple[Executor, Order]]) -> int:
+    """One after the other, until somebody asks to stop; returns the worst exit code."""
     worst = 0
-    for executor, order in todo:
+    for executor, order in orders:
         code = executor.carry_out(order)
         if code == STOPPED:
             return code

@@ -48,10 +48,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Published:
-    """The paper's numbers as printed, by the keys of the sheets; `note` is the sentence that says what they are."""
+    """The paper's numbers as printed, by the keys of the sheets; `note` is the sentence that says what they are.
+
+    `preset` is the one with the paper's networks.
+    """
 
     cells: Mapping[Place, str]
     note: str
+    preset: str
 
 
 @dataclass

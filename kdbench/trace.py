@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdbench.errors import UserError
 from kdbench.plugins import TASKS
-from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, pick
+from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, closure, pick
 from kdbench.tables import TABLES, Entry, Sheet
 
 TABLE = "table1"  # the one whose cells are traced
@@ -124,9 +123,8 @@ def facts(run: Run) -> Facts:
 
 def machine(run: Run) -> dict[str, Any]:
     """What it ran on, as written down when it began."""
-    try:
-        there = run.folder.environment()
-    except (OSError, UserError):
+    there = run.folder.environment()
+    if not there:
         return {}
     packages = "  ".join(f"{name} {version}" for name, version in (there.get("packages") or {}).items())
     commit = f", commit {there['commit']}" if there.get("commit") else ""
@@ -143,25 +141,14 @@ def machine(run: Run) -> dict[str, Any]:
 
 def cost(run: Run) -> dict[str, float]:
     """Every number of cost.json; one in a group is called `group name`. Empty where there is none."""
-    try:
-        stored = run.folder.cost()
-    except (OSError, UserError):
-        return {}
-    return dict(_numbers(stored, "")) if isinstance(stored, dict) else {}
+    return dict(_numbers(run.folder.cost(), ""))
 
 
 def whole_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:
     """The cost of a run and of all that it needs, each once; of peaks the highest. Only what all of them counted."""
-    each = [cost(one) for one in _with_needs(run, runs).values()]
+    each = [cost(one) for one in closure(run.id, {**runs, run.id: run}).values()]
     keys = [key for key in each[0] if all(key in one for one in each)]
     return {key: (max if key.startswith("peak") else sum)(one[key] for one in each) for key in keys}
-
-
-def _with_needs(run: Run, runs: Mapping[str, Run]) -> dict[str, Run]:
-    found = {run.id: run}
-    for need in run.spec.needs.values():
-        found |= _with_needs(runs[need], runs) if need in runs else {}
-    return found
 
 
 def _numbers(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, float]]:

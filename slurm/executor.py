@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kdbench.errors import UserError
-from kdbench.executor import Executor, Job, Order
+from kdbench.executor import STOPPED, Executor, Job, Order
 from kdbench.store import Store
 from kdbench.views import printing
 from kdbench.views.printing import count
@@ -125,7 +125,7 @@ class Slurm(Executor):
             return 0
         if not self._agreed(order, jobs, made):
             order.console.print("Not submitted.")
-            return 130
+            return STOPPED
         self._submit(order, made, live)
         order.console.print(
             f"Submitted {count(jobs, 'job')} in {count(len(made), 'array')} for "

@@ -11,6 +11,6 @@ SERVER = Server(
         ServerFile("CoLA", 1063, _BINARY, filler="1"),
         ServerFile("STS-B", 1379, (), filler="2.500", limits=(0.0, 5.0)),
         ServerFile("WNLI", 146, _BINARY, filler="0"),
-        ServerFile("AX", 1104, ("entailment", "neutral", "contradiction"), filler="entailment"),
+        ServerFile("AX", 1104, ("entailment", "neutral", "contradiction"), filler="contradiction"),  # as MNLI
     ),
 )

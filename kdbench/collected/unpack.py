@@ -10,14 +10,13 @@ from contextlib import ExitStack
 from functools import cache
 from lzma import LZMAError
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from kdbench.collected import bulk, form
-from kdbench.spec import RUN_NAME
+from kdbench.spec import Name
 
-Name = Annotated[str, StringConstraints(pattern=RUN_NAME)]  # of a folder or file: nothing that leads elsewhere
 RUN_FILES = ("spec", "state", "environment", "result", "cost")
 
 _open = ExitStack()

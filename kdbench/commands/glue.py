@@ -86,5 +86,5 @@ def import_(file: str, row: str, preset: str | None, seed: int | None, results: 
     from kdbench.views.submission import tell_scores
 
     store = printing.open_store(results, raw=True)
-    found = submissions.take_in(store, server_of(SERVER), Path(file).expanduser(), row, preset, seed)
-    tell_scores(found, printing.make_console())
+    found, before = submissions.take_in(store, server_of(SERVER), Path(file).expanduser(), row, preset, seed)
+    tell_scores(found, before, printing.make_console())

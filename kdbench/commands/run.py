@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from kdbench.config import Config
     from kdbench.executor import Executor, Order
     from kdbench.plan import Plan
-
-STOPPED = 130  # the exit code after Ctrl-C
+    from kdbench.requests import Request
 
 
 @click.command(short_help="Train methods on tasks, going on where an earlier run stopped.")
@@ -48,61 +48,68 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, offline: b
     """
     if offline:
         _go_offline()
+    from kdbench import sweeps
+
     orders = _orders(wanted, sets, given)
     if dry_run:
         for executor, order in orders:
             _dry_run(executor, order)
         return 0
+    sweeps.check(orders)
     for executor, order in orders:
-        for remark in executor.check(order):
-            order.console.print(remark, highlight=False)
-    return _carry_out(orders)
+        order.store.begin()
+        sweeps.remember(executor, order)
+    return sweeps.carry_out(orders)
 
 
 def _orders(wanted: str | None, sets: tuple[str, ...], given: dict[str, Any]) -> list[tuple[Executor, Order]]:
-    """What is to be carried out, one after the other. Tables are shown after the last."""
+    """What is to be carried out, one after the other."""
     from kdbench import config, sweeps
     from kdbench.store import Store
 
     # options of the command line are keys like any other, stronger than --set of the same key
     layer = {**config.parse_sets(sets), **{k: v for k, v in given.items() if v is not None}}
-    plans, tables = _plans(wanted, layer)
+    plans = _plans(wanted, layer)
     results = plans[0][1].group(config.Invocation).results
     store, console = Store(Path(results).expanduser(), create=False), _console()
     store.check_raw()
-    shown = [()] * (len(plans) - 1) + [tables]
-    return [sweeps.order(c, plan, store, console, show) for (plan, c), show in zip(plans, shown, strict=True)]
+    return [sweeps.order(merged, plan, store, console, tables) for plan, merged, tables in plans]
 
 
-def _plans(wanted: str | None, layer: dict[str, Any]) -> tuple[list[tuple[Plan, Config]], tuple[str, ...]]:
-    """The plans, each with its settings, and the tables to show."""
+def _plans(wanted: str | None, layer: dict[str, Any]) -> list[tuple[Plan, Config, tuple[str, ...]]]:
+    """The plans, each with its settings and the tables to show: those of a preset after the last plan of it."""
     from kdbench import config, plan, requests
 
     if wanted is None:
         merged = config.assemble(layer, Path.cwd())
-        return [(plan.make(merged), merged)], ("1",)
+        return [(plan.make(merged), merged, ("1",))]
     from kdbench.figures import FIGURES
     from kdbench.tables import TABLES
 
     found = requests.named(wanted, (TABLES, FIGURES))
-    each = [request for some in found.values() for request in some]
-    tables = tuple(name for name in found if name in TABLES.all())
-    return requests.plans(requests.configs(each, layer, Path.cwd())), tables
+    if wanted == requests.ALL:
+        found = _of_preset(found, config.assemble(layer, Path.cwd()).group(config.Invocation).preset)
+    each = {name: requests.configs(some, layer, Path.cwd()) for name, some in found.items()}
+    tables: dict[str, dict[str, None]] = {}  # by preset
+    for name in filter(TABLES.all().__contains__, each):
+        for _, merged in each[name]:
+            tables.setdefault(merged.group(config.Invocation).preset, {})[name] = None
+    made = requests.plans(requests.configs([r for some in found.values() for r in some], layer, Path.cwd()))
+    last = {plan.preset: i for i, (plan, _) in enumerate(made)}
+    return [
+        (plan, merged, tuple(tables.get(plan.preset, ())) if i == last[plan.preset] else ())
+        for i, (plan, merged) in enumerate(made)
+    ]
 
 
-def _carry_out(orders: list[tuple[Executor, Order]]) -> int:
-    from kdbench import sweeps
-
-    for executor, order in orders:
-        order.store.begin()
-        sweeps.remember(executor, order)
-    worst = 0
-    for executor, order in orders:
-        code = executor.carry_out(order)
-        if code == STOPPED:
-            return code
-        worst = max(worst, code)
-    return worst
+def _of_preset(found: Mapping[str, Sequence[Request]], preset: str) -> dict[str, Sequence[Request]]:
+    """Without the tables that are about another preset, of which it tells."""
+    kept = {name: some for name, some in found.items() if {r.settings.get("preset", preset) for r in some} == {preset}}
+    for name in found.keys() - kept.keys():
+        click.echo(
+            f"{name} is about another preset than {preset} and left out; ask for it with --for {name}.", err=True
+        )
+    return kept
 
 
 def _go_offline() -> None:

@@ -17,7 +17,9 @@ def beside(sheet: Sheet, paper: Published) -> Sheet:
 
     Records become one a printed number: published, ours (unrounded, the mean over seeds), and the difference.
     """
-    out = replace(sheet, rows=[], rules=set(), notes=[*sheet.notes, paper.note], records=[], row_keys=[])
+    out = replace(
+        sheet, rows=[], rules=set(), notes=[*sheet.notes, paper.note, *_other(sheet, paper)], records=[], row_keys=[]
+    )
     before = 0
     for i, (key, row) in enumerate(zip(sheet.row_keys, sheet.rows, strict=True)):
         printed = [paper.cells.get((key, name), "") for name in sheet.column_keys]
@@ -29,6 +31,14 @@ def beside(sheet: Sheet, paper: Published) -> Sheet:
         out.row_keys += [key] * len(lines)
         out.records += _records(sheet, key, row, printed)
     return out
+
+
+def _other(sheet: Sheet, paper: Published) -> list[str]:
+    """A warning where the differences are of other networks too; those that are shown are in the records."""
+    if others := sorted({str(record["preset"]) for record in sheet.records} - {paper.preset}):
+        return [f"The paper's networks here are those of {paper.preset}; the differences to {', '.join(others)} are "
+                "of other networks or data too."]  # fmt: skip
+    return []
 
 
 def _below(row: Sequence[Entry], printed: Sequence[str]) -> list[list[Entry]]:

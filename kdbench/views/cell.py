@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench import again, trace
+from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.plugins import TASKS
 from kdbench.results import CellResult, StudyResults, studies, sweeps
@@ -19,7 +20,6 @@ from kdbench.trace import Traced
 from kdbench.views import printing
 from kdbench.views.run import group
 from kdbench.views.standing import Standings
-from kdbench.views.table import check_preset
 
 
 def show(row: str, task: str, store: Store, preset: str | None, console: Console) -> None:
@@ -29,7 +29,7 @@ def show(row: str, task: str, store: Store, preset: str | None, console: Console
         UserError: no such row, task or preset, or no study has the cell.
     """
     every = studies(store)
-    check_preset(preset, every)
+    check_preset(preset, (study.preset for study in every))
     found = [study for study in every if preset in (None, study.preset)]
     if not found:
         of = f" of preset {preset}" if preset else ""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kdbench.comparison import METHOD, Comparison, compare
-from kdbench.config import presets
+from kdbench.comparison import METHOD, Comparison, compare, trials
+from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.plan import select_tasks
 from kdbench.plugins import TASKS
-from kdbench.results import TEACHER, StudyResults, pick, studies, task_title
+from kdbench.results import TEACHER, Line, StudyResults, pick, studies, task_title
 from kdbench.statistics import ALPHA, MOST_SEEDS, POWER, Difference, average, holm, seeds_needed
 from kdbench.store import Store
 from kdbench.tables import Entry, Sheet
+from kdbench.views import notes
 from kdbench.views.printing import count
 from kdbench.views.sheet import render
 from kdbench.views.table import FORMATS
@@ -44,10 +45,9 @@ def show(
     """
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
-    found = studies(store, preset)
-    known = {*presets(), *(study.preset for study in studies(store))}
-    if preset is not None and preset not in known:
-        raise unknown("preset", preset, known)
+    every = studies(store)
+    check_preset(preset, (study.preset for study in every))
+    found = [study for study in every if preset in (None, study.preset)]
     pairs = _pairs(rows, found, store)
     wanted = set(select_tasks(tasks)) if tasks else None
     sheets = [sheet for pair in pairs if (sheet := _sheet(pair, wanted))]
@@ -79,42 +79,67 @@ def _rows(study: StudyResults) -> list[str]:
 
 def _sheet(pair: Pair, wanted: set[str] | None) -> Sheet | None:
     """None where no task has a seed that both rows have done."""
-    first, second = (pick(pair.study, name).shown for name in pair.names)
     tasks = [task for task in pair.study.tasks if wanted is None or task in wanted]
+    lines = [_narrowed(pick(pair.study, name), tasks) for name in pair.names]
+    first, second = (line.shown for line in lines)
     shared = {t: {c.cell.seed for c in first[t]} & {c.cell.seed for c in second[t]} for t in tasks}
     found = {t: compare(TASKS.get(t)(), first[t], second[t]) for t in tasks if shared[t]}
     if not found:
         return None
     corrected = dict(zip(found, holm([one.difference.p for one in found.values()]), strict=True))
     setting = f"{pair.study.study['teacher']} teaches {pair.study.study['student']}"
-    sheet = Sheet(
-        f"{pair.titles[0]} and {pair.titles[1]}, preset {pair.study.preset}: {setting}", ["", *pair.titles, *HEAD]
-    )
+    titles = [line.title + (notes.DAGGER if line.feedback_from("validation") else "") for line in lines]
+    sheet = Sheet(f"{' and '.join(titles)}, preset {pair.study.preset}: {setting}", ["", *titles, *HEAD])
     for task, one in found.items():
-        _add(sheet, pair, task, one, corrected[task])
+        _add(sheet, pair, task, one, corrected[task], ALPHA / len(found))
     if len(found) > 1:
         _add(sheet, pair, "average", _mean(list(found.values())), None)
         sheet.rules = {len(found)}
     lacking = [task_title(task) for task in tasks if not shared[task]]
-    sheet.notes += _notes(found, corrected, lacking)
+    sheet.notes += _notes(found, corrected, lacking) + _cautions(pair.study, lines)
     return sheet
 
 
+def _narrowed(line: Line, tasks: Sequence[str]) -> Line:
+    asked, shown = ({task: cells[task] for task in tasks} for cells in (line.asked, line.shown))
+    return replace(line, asked=asked, shown=shown)
+
+
+def _cautions(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+    """What a table says of its rows, of these two."""
+    said: dict[str, list[str]] = {}
+    for task in lines[0].asked if TEACHER not in (line.row for line in lines) else ():
+        tried = [trials(line, task) for line in lines]
+        if min(tried) not in (0, max(tried)):
+            words = ", ".join(f"{line.title} {count(n, 'setting')}" for line, n in zip(lines, tried, strict=True))
+            said.setdefault(words, []).append(task_title(task))
+    budgets = "; ".join(f"{words} ({', '.join(names)})" for words, names in said.items())
+    return [
+        *notes.protocol(study, lines),
+        *notes.training(lines),
+        *notes.grid(study, lines),
+        *([f"Picked among unequal numbers of settings: {budgets}."] if budgets else []),
+        *notes.evidence(study),
+    ]
+
+
 def _mean(found: Sequence[Comparison]) -> Comparison:
-    """Over tasks. The seeds are those that every task has."""
-    seeds = set(found[0].seeds).intersection(*(one.seeds for one in found))
+    """Over tasks. The seeds are those of every task; none where tasks have different ones."""
+    seeds = found[0].seeds if len({one.seeds for one in found}) == 1 else ()
     first, second = (sum(values) / len(found) for values in zip(*((o.first, o.second) for o in found), strict=True))
-    return Comparison(tuple(sorted(seeds)), first, second, average([one.difference for one in found]))
+    return Comparison(seeds, first, second, average([one.difference for one in found]))
 
 
-def _add(sheet: Sheet, pair: Pair, task: str, one: Comparison, corrected: float | None) -> None:
-    """A row, its record and its sentence."""
+def _add(
+    sheet: Sheet, pair: Pair, task: str, one: Comparison, corrected: float | None, level: float = ALPHA
+) -> None:  # fmt: skip
+    """A row, its record and its sentence; `level` is that of the seeds needed."""
     d, title = one.difference, "Average" if corrected is None else task_title(task)
     low, high = d.interval()
     judged = d.p if corrected is None else corrected
-    more = seeds_needed(d) if d.seeds > 1 else None
+    more = seeds_needed(d, level) if d.seeds > 1 else None
     cells = [
-        f"{one.first:.1f}", f"{one.second:.1f}", f"{d.value:+.1f}", f"{low:+.1f} to {high:+.1f}", _p(d.p),
+        f"{one.first:.1f}", f"{one.second:.1f}", _signed(d.value), f"{_signed(low)} to {_signed(high)}", _p(d.p),
         "–" if corrected is None else _p(corrected), str(d.seeds), str(more or "–"),
     ]  # fmt: skip
     sheet.rows.append([Entry((title,)), *(Entry((text,)) for text in cells)])
@@ -125,6 +150,10 @@ def _add(sheet: Sheet, pair: Pair, task: str, one: Comparison, corrected: float 
         "high": high, "p": d.p, "p_holm": "" if corrected is None else corrected,
         "seeds": " ".join(map(str, one.seeds)), "seeds_needed": more or "",
     })  # fmt: skip
+
+
+def _signed(number: float) -> str:
+    return f"{round(number, 1) + 0.0:+.1f}"  # no -0.0
 
 
 def _p(p: float) -> str:
@@ -138,7 +167,7 @@ def _conclusion(titles: tuple[str, str], d: Difference, p: float, more: int | No
     if d.variance == 0:
         return "the same predictions"
     if d.p < ALPHA:
-        return f"not separable with {seeds}, once corrected for the number of tasks"
+        seeds += ", once corrected for the number of tasks"
     if d.seeds == 1 or d.value == 0:
         return f"not separable with {seeds}"
     if more is None:
@@ -157,7 +186,11 @@ def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: S
         said.append("One seed: only items are resampled, so nothing is said about other seeds.")
     else:
         aim = f"{100 * POWER:g} % power at {100 * ALPHA:g} %"
-        said.append(f"Seeds needed: for {aim}, a rough guess from these seeds; – where items are too few.")
+        parted = f" (on a task at {100 * ALPHA:g} % / {len(found)}, as p is corrected)" if len(found) > 1 else ""
+        said.append(f"Seeds needed: for {aim}{parted}, a rough guess from these seeds; – where items are too few.")
     if lacking:
-        said.append(f"No seed in common: {', '.join(lacking)}.")
+        over = f"; the average is over the other {len(found)} tasks" if len(found) > 1 else ""
+        said.append(f"No seed in common: {', '.join(lacking)}{over}.")
+    if len({one.seeds for one in found.values()}) > 1:
+        said.append("Average: tasks have different seeds, and it has the fewest of a task.")
     return said

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdbench.config import presets
+from kdbench import again
+from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.figures import FIGURES, Figure, Lacking, Picture
 from kdbench.files import write_text
@@ -82,7 +83,7 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
     figure = _figure(number)()
     path = Path(wish.out).expanduser() if wish.out else None
     form = wish.form_of(path)
-    pictures, sentence = drawable(figure, _studies(store, wish, figure.name), wish)
+    pictures, sentence, others = drawable(figure, _studies(store, wish, [figure]), wish)
     printed = form == "csv" and path is None
     if sentence and (printed or not pictures):
         raise UserError(sentence)
@@ -90,7 +91,7 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
         console.file.write(as_csv(pictures))
         return
     _write(pictures, path or Path(f"{figure.name}.{form}"), form, wish, console)
-    _not_drawn([sentence], console)
+    _not_drawn([sentence, others], console)
 
 
 def _show_all(store: Store, wish: Wish, console: Console) -> None:
@@ -99,18 +100,18 @@ def _show_all(store: Store, wish: Wish, console: Console) -> None:
         raise UserError(
             f"With '{ALL}', --out names a folder, and {wish.out} looks like a file; --format sets the form."
         )
-    kinds = FIGURES.all()
-    found = _studies(store, wish, "all")
-    built = {name: drawable(kind(), found, wish) for name, kind in kinds.items()}
-    if not any(pictures for pictures, _ in built.values()):
+    kinds = [kind() for kind in FIGURES.all().values()]
+    found = _studies(store, wish, kinds)
+    built = {figure.name: drawable(figure, found, wish) for figure in kinds}
+    if not any(pictures for pictures, *_ in built.values()):
         raise UserError(
-            f"No figure has all its runs in {store.root}; run: {_command(found[-1].preset, 'all', wish.tasks)}, "
-            f"or see what each lacks with kdbench figure {'|'.join(_number(name) for name in kinds)}."
+            f"No figure has all its runs in {store.root}; run: {_command(kinds, found[-1].root, found[-1], wish)}, "
+            f"or see what each lacks with kdbench figure {'|'.join(map(_number, built))}."
         )
-    for name, (pictures, _) in built.items():
+    for name, (pictures, *_) in built.items():
         if pictures:
             _write(pictures, folder / f"{name}.{form}", form, wish, console)
-    _not_drawn([sentence for _, sentence in built.values()], console)
+    _not_drawn([sentence for _, *sentences in built.values() for sentence in sentences], console)
 
 
 def _not_drawn(sentences: Iterable[str], console: Console) -> None:
@@ -130,7 +131,7 @@ def _figure(number: str) -> type[Figure]:
     return FIGURES.get(name)
 
 
-def _studies(store: Store, wish: Wish, what: str) -> list[StudyResults]:
+def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> list[StudyResults]:
     """The studies of the results folder.
 
     Raises:
@@ -139,31 +140,46 @@ def _studies(store: Store, wish: Wish, what: str) -> list[StudyResults]:
     found = studies(store, wish.preset)
     if found:
         return found
-    known = {*presets(), *(study.preset for study in studies(store))}
-    if wish.preset is not None and wish.preset not in known:
-        raise unknown("preset", wish.preset, known)
+    check_preset(wish.preset, (study.preset for study in studies(store)))
     which = f" of preset {wish.preset}" if wish.preset else ""
     raise UserError(
         f"There are no results{which} in {store.root}; give another folder with --results DIR, or run: "
-        f"{_command(wish.preset, what, wish.tasks)}"
+        f"{_command(wanted, store.root, None, wish)}"
     )
 
 
-def _command(preset: str | None, what: str, tasks: str | None) -> str:
+def _command(figures: Sequence[Figure], root: Path, study: StudyResults | None, wish: Wish, tasks: str = "") -> str:
     """The command that trains what is missing."""
-    asked = {"--for": what, "--preset": preset, "--tasks": tasks}
-    return shlex.join(["kdbench", "run", *(part for key, value in asked.items() if value for part in (key, value))])
+    named = list(filter(None, (tasks or wish.tasks or "").split(",")))
+    return shlex.join(again.for_exhibits(figures, root, study, preset=wish.preset, tasks=named))
 
 
-def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[Picture], str]:
-    """What can be drawn, and a sentence about the tasks of which nothing can; "" where there is no such task."""
+def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[Picture], str, str]:
+    """What can be drawn; a sentence about the tasks of which nothing can, and one about the studies that lack a task.
+
+    A sentence is "" where there is nothing to say.
+    """
     from kdbench.plan import select_tasks
 
     tasks = select_tasks(wish.tasks) if wish.tasks else [figure.task]
     built = {task: [build(figure, study, task) for study in found] for task in tasks}
     lacking = {task: str(some[-1]) for task, some in built.items() if all(isinstance(one, Lacking) for one in some)}
     pictures = [one for study in zip(*built.values(), strict=True) for one in study if isinstance(one, Picture)]
-    return pictures, _sentence(figure, found, lacking, wish) if lacking else ""
+    others = [
+        f"{_place(found[i])}: {one}"
+        for task, some in built.items() if task not in lacking
+        for i, one in enumerate(some) if isinstance(one, Lacking)
+    ]  # fmt: skip
+    sentence = _sentence(figure, found, lacking, wish) if lacking else ""
+    more = (
+        f"Figure {_number(figure.name)} of {'; of '.join(others)}: there are no such finished runs." if others else ""
+    )
+    return pictures, sentence, more
+
+
+def _place(study: StudyResults) -> str:
+    """Which study it is."""
+    return f"preset {study.preset} with feedback {study.study['feedback']}, selection {study.study['selection']}"
 
 
 def build(figure: Figure, study: StudyResults, task: str) -> Picture | Lacking:
@@ -175,7 +191,7 @@ def build(figure: Figure, study: StudyResults, task: str) -> Picture | Lacking:
 
 def _sentence(figure: Figure, found: Sequence[StudyResults], lacking: Mapping[str, str], wish: Wish) -> str:
     """What is missing in the study that was asked for last, and what trains it; or which task has it all."""
-    command = _command(found[-1].preset, figure.name, ",".join(lacking) if wish.tasks else None)
+    command = _command([figure], found[-1].root, found[-1], wish, ",".join(lacking) if wish.tasks else "")
     others = dict.fromkeys(task for study in found for task in study.tasks if not wish.tasks)
     there = [task for task in others if any(isinstance(build(figure, study, task), Picture) for study in found)]
     instead = f", or draw another task with --tasks ({', '.join(there)})" if there else ""

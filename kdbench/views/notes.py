@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kdbench.config import Config, Study, presets, read_toml
+from kdbench import again
 from kdbench.data.splits import held_out_share
 from kdbench.plugins import TASKS
-from kdbench.results import TEACHER, CellResult, Line, StudyResults, task_title
+from kdbench.requests import Exhibit
+from kdbench.results import DAMAGED, TEACHER, CellResult, Line, StudyResults, task_title
 from kdbench.settings import Training
 from kdbench.views.printing import count, value, word
 
@@ -45,14 +46,25 @@ def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
         notes[0] += " The split that selects is the one that is reported, so the numbers are optimistic."
     learners = [line.title for line in lines if line.feedback_from(feedback)]
     if learners and feedback == "validation":
-        notes.append(f"{DAGGER} Learned from feedback on the reported split{_first_of(study, feedback)}.")
+        alone = any(
+            not line.feedback_from(feedback) and line.row != TEACHER and any(line.shown.values()) for line in lines
+        )
+        apart = " Not compared with the other rows." if alone else ""
+        notes.append(f"{DAGGER} Learned from feedback on the reported split{_first_of(study, feedback)}.{apart}")
     elif learners:
         notes.append(f"Feedback ({', '.join(learners)}) from {split_words(feedback)}.")
     if study.study["train_rows"]:
         notes.append(f"At most {study.study['train_rows']} rows of train are used.")
     if study.study["split_seed"]:
         notes.append(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}.")
-    return notes
+    return notes + gone(study)
+
+
+def gone(study: StudyResults) -> list[str]:
+    """Which tasks cannot be shown."""
+    if not study.gone:
+        return []
+    return [f"Left out, for no installed task has the name or it does not load: {', '.join(study.gone)}."]
 
 
 def _first_of(study: StudyResults, protocol: str) -> str:
@@ -144,16 +156,9 @@ def holes(study: StudyResults, lines: Sequence[Line]) -> list[str]:
     return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
 
 
-def remedy(name: str, study: StudyResults, tasks: Sequence[str]) -> str:
-    """The command that trains what a table or figure lacks; it knows of grids and the like what the files say."""
-    usual = Config(files=[read_toml(presets()[study.preset])]).group(Study) if study.preset in presets() else Study()
-    seeds = sorted({cell.cell.seed for cell in study.cells})
-    words = ["kdbench", "run", "--for", name, "--preset", study.preset, "--tasks", ",".join(tasks)]
-    words += ["--seeds", ",".join(map(str, seeds))]
-    for key in ("glue_dir", "selection"):
-        if study.study[key] != getattr(usual, key):
-            words += [f"--{key.replace('_', '-')}", str(study.study[key])]
-    return f"To train what is missing: {shlex.join(words)}"
+def remedy(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:
+    """The command that trains what a table or figure lacks, as what is there was trained."""
+    return f"To train what is missing: {shlex.join(again.for_exhibits([exhibit], study.root, study, tasks=tasks))}"
 
 
 def _unfinished(study: StudyResults, line: Line) -> str:
@@ -170,4 +175,6 @@ def _why(study: StudyResults, cell: CellResult) -> str:
     state = cell.run.state
     if state.status == "failed":
         return f"failed: {state.kind}" if state.kind else "failed"
+    if state.kind == DAMAGED:
+        return "damaged, to be trained again"
     return "held back" if study.blocker(cell.run) else word(state.status)

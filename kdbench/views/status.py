@@ -76,7 +76,7 @@ def _matrix(study: StudyResults, words: dict[str, str]) -> Table:
     """Rows by tasks; first the runs that are there only because others need them."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("")
-    tasks = study.tasks
+    tasks = study.tasks + study.gone
     for task in tasks:
         table.add_column(task_title(task), no_wrap=True)
     needed = _needed(study)

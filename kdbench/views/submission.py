@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kdbench import export, submission
-from kdbench.results import Run
+from kdbench.results import pick
 from kdbench.server import Server
 from kdbench.store import Store
 from kdbench.submissions import Part, Submission, remember
@@ -34,7 +35,9 @@ def write(
     remember(store, _record(choice, server, out))
     _tell(choice, server, console)
     printing.line(console, f"Wrote {out}, {len(submission.wanted(server))} files, all checked.")
-    printing.line(console, f"Hand it in at {server.page}; then: kdbench glue import FILE --row {choice.row}")
+    command = ["kdbench", "glue", "import", "FILE", "--row", choice.row, "--preset", choice.study.preset]
+    command += ["--seed", str(choice.seed), "--results", str(store.root)]
+    printing.line(console, f"Hand it in at {server.page}; then: {shlex.join(command)}")
 
 
 def _record(choice: export.Choice, server: Server, out: Path) -> Submission:
@@ -60,7 +63,7 @@ def _tell(choice: export.Choice, server: Server, console: Console) -> None:
     for name in ("File", "Rows", "Predicted by"):
         table.add_column(name, justify="right" if name == "Rows" else "left")
     for name, file in submission.wanted(server).items():
-        table.add_row(name, f"{file.rows:,}", _source(owners.get(name), file.filler, choice.runs))
+        table.add_row(name, f"{file.rows:,}", _source(owners.get(name), file.filler, choice))
     printing.print_table(console, table)
     filled = [file.name for name, file in submission.wanted(server).items() if owners.get(name) not in choice.runs]
     printing.line(
@@ -70,16 +73,29 @@ def _tell(choice: export.Choice, server: Server, console: Console) -> None:
     )
 
 
-def _source(task: str | None, filler: str, runs: Mapping[str, Run]) -> str:
-    if task is not None and task in runs:
-        return runs[task].id
-    return f"nobody, {filler} everywhere: {'left out, or no run is done' if task else 'no task of kdbench'}"
+def _source(task: str | None, filler: str, choice: export.Choice) -> str:
+    if task is not None and task in choice.runs:
+        return choice.runs[task].id
+    return f"nobody, {filler} everywhere: {_why(task, choice) if task else 'no task of kdbench'}"
 
 
-def tell_scores(found: Submission, console: Console) -> None:
-    """What was taken in, and for which runs."""
+def _why(task: str, choice: export.Choice) -> str:
+    """Why a task of kdbench is filled."""
+    seeds = [cell.cell.seed for cell in pick(choice.study, choice.row).shown.get(task, ())]
+    if choice.seed in seeds:
+        return "left out"
+    return f"done with seed {', '.join(map(str, seeds))} only" if seeds else "no run is done"
+
+
+def _values(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{metric} {number:g}" for metric, number in scores.items())
+
+
+def tell_scores(found: Submission, before: Submission, console: Console) -> None:
+    """What was taken in, for which runs, and what it replaces."""
     for name, part in found.parts.items():
-        values = ", ".join(f"{metric} {number:g}" for metric, number in part.scores.items())
-        printing.line(console, f"{name.removesuffix('.tsv')}: {values} ({part.run})")
+        old = before.parts[name].scores
+        replaced = f"; replaces {_values(old)} of {before.scored}" if old not in ({}, part.scores) else ""
+        printing.line(console, f"{name.removesuffix('.tsv')}: {_values(part.scores)} ({part.run}){replaced}")
     kept = printing.count(len(found.parts), "file")
     printing.line(console, f"Stored the scores of {kept} for {found.row}, seed {found.seed}, of {found.scored}.")

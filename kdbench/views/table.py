@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.config import presets
+from kdbench import again
+from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.results import StudyResults, studies
 from kdbench.store import Store
@@ -42,10 +43,17 @@ def show_table(
     check_format(form)
     tables = [kind() for kind in _every(preset)] if number == ALL else [TABLES.get(_name(number))()]
     every = studies(store) if any(table.needs_results for table in tables) else []
-    check_preset(preset, every)
-    found = {table: _sheets(table, every, preset, published) for table in tables}
-    sheets = [sheet for some in found.values() for sheet in some]
-    lacking = [nothing(table, store, every, preset) for table, some in found.items() if not some]
+    check_preset(preset, (study.preset for study in every))
+    sheets, lacking = list[Sheet](), list[str]()
+    for table in tables:
+        try:
+            found = _sheets(table, every, preset, published)
+            lacking += [] if found else [nothing(table, store, every, preset)]
+            sheets += found
+        except UserError as error:  # of all tables the others are shown
+            if number != ALL:
+                raise
+            lacking.append(f"{_title(table)}: {error}")
     if not sheets or (lacking and number != ALL):
         raise UserError(lacking[0])
     render(sheets, form, console)
@@ -61,6 +69,7 @@ def show_tested(
         UserError: no such table or format, or no scores.
     """
     check_format(form)
+    check_preset(preset, (study.preset for study in studies(store)))
     said, sheets = answers(store), list[Sheet]()
     for name in TABLES.all() if number == ALL else [_name(number)]:
         table = TABLES.get(name)()
@@ -105,13 +114,6 @@ def format_of(form: str | None, out: str | None) -> str:
     return ENDINGS[ending] if ending else FORMATS[0]
 
 
-def check_preset(preset: str | None, every: Iterable[StudyResults]) -> None:
-    """Raises UserError: there is no such preset, neither in kdbench nor in the results."""
-    known = {*presets(), *(study.preset for study in every)}
-    if preset is not None and preset not in known:
-        raise unknown("preset", preset, known)
-
-
 def _every(preset: str | None) -> list[type[Table]]:
     """All tables, but for those that are about another preset; those of the paper first."""
     ordered = sorted(TABLES.all().items(), key=lambda item: (not item[0].startswith("table"), item[0]))
@@ -142,18 +144,21 @@ def nothing(table: Table, store: Store, every: Sequence[StudyResults], preset: s
     """Why there is nothing to show, and what makes it."""
     wanted = preset or table.preset
     of = f" of preset {wanted}" if wanted else ""
-    if not any(wanted in ("", study.preset) for study in every):
+    known = [study for study in every if wanted in ("", study.preset)]
+    if not known:
         problem = f"There are no results{of} in {store.root}"
     else:
         problem = f"No run{of} in {store.root} belongs to {_title(table)}"
-    return f"{problem}; give another folder with --results DIR, or run: {command(table, preset)}"
+    last = known[-1] if known else None
+    command = again.for_exhibits([table], store.root, last, preset=preset, tasks=_tasks(table, last))
+    return f"{problem}; give another folder with --results DIR, or run: {shlex.join(command)}"
 
 
 def _title(table: Table) -> str:
     return table.title.partition(":")[0]
 
 
-def command(table: Table, preset: str | None = None) -> str:
-    """What trains the runs of a table."""
-    asked = ["--preset", preset] if preset else []
-    return shlex.join(["kdbench", "run", "--for", table.name, *asked])
+def _tasks(table: Table, study: StudyResults | None) -> list[str]:
+    """Of the study's tasks those that the table is about; none where it is about others."""
+    own = {name.strip() for request in table.requests for name in request.settings.get("tasks", "").split(",")} - {""}
+    return [task for task in study.tasks if not own or task in own] if study else []

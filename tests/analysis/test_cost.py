@@ -48,6 +48,26 @@ def test_what_the_runs_do_not_tell_is_not_guessed(tmp_path: Path) -> None:
     assert any("Not finished: DML" in note for note in found.notes)
 
 
+def test_before_anything_is_done_it_says_what_is_missing(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    made.state(made.ask(spec("kd", "mrpc", 0)), "failed", kind="non-finite")
+    found = sheet("cost", made.write())
+    assert set(rows(found)["KD"]) == {"–"}
+    assert any("Not finished: KD: MRPC 1 of 1 run (1 failed: non-finite)" in note for note in found.notes)
+
+
+def test_what_is_lost_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    kept, lost = (made.done(made.ask(spec(name, "mrpc", 0)), 0.8) for name in ("kd", "dml"))
+    (made.store.run(lost).path / "cost.json").unlink()
+    (made.store.run(lost).path / "environment.json").write_text("{")
+    found = sheet("cost", made.write())
+    assert rows(found)["KD"][0] == "10"
+    assert rows(found)["DML"] == ["–", "–", "–", "1", "–", "–", "–", "–"]
+    assert f"cost.json is lost or damaged: {lost}." in found.notes
+    assert kept not in str(found.notes)
+
+
 @pytest.mark.parametrize("name", ["cost", "table1"])
 def test_a_larger_budget_is_marked(tmp_path: Path, name: str) -> None:
     found = sheet(name, full(tmp_path))  # LGTM has a grid of two learning rates, the others one setting

@@ -17,7 +17,7 @@ from kdbench.store import Store
 from kdbench.views import looks
 from kdbench.views.figure import Wish, show_figure, suffixes
 from tests.analysis.drawn import everything, finish, influences, lgtm, picture, samples
-from tests.analysis.made import STUDY, Made
+from tests.analysis.made import STUDY, Made, spec
 
 
 def draw(number: str, store: Store, **wish: str) -> str:
@@ -203,7 +203,9 @@ def test_all_without_any_run_is_one_sentence(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     made = Made(Store(tmp_path / "results"))
     made.ask(lgtm("mrpc", 0))
-    with pytest.raises(UserError, match="run: kdbench run --for all --preset bert-6l") as caught:
+    with pytest.raises(
+        UserError, match=r"run --for figure2,.*,figure6 --preset bert-6l --seeds 0 .*--results"
+    ) as caught:
         draw("all", made.write())
     assert "\n" not in str(caught.value)
     assert not Path("figures").exists()
@@ -213,7 +215,7 @@ def test_of_several_tasks_those_without_runs_are_named(store: Store) -> None:
     text = draw("6", store, tasks="mnli,rte", form="svg")
     assert "Wrote figure6.svg" in text
     assert "Not drawn: Figure 6 needs finished runs of LGTM: Teacher first" in text
-    assert text.endswith("on RTE; run: kdbench run --for figure6 --preset bert-6l --tasks rte.\n")
+    assert "on RTE; run: kdbench run --for figure6 --preset bert-6l --tasks rte --seeds " in text
     with pytest.raises(UserError, match="on RTE"):
         draw("6", store, tasks="mnli,rte", form="csv")
 
@@ -231,3 +233,16 @@ def test_only_tasks_that_can_be_drawn_are_offered(tmp_path: Path, monkeypatch: p
 def test_matplotlib_is_not_loaded_before_it_is_needed(module: str) -> None:
     code = f"import sys, {module}; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("number", ["3", "all"])
+def test_of_several_studies_those_without_the_runs_are_named(number: str, store: Store) -> None:
+    """Also beside the points as CSV, which are those of the others."""
+    before = draw("3", store, form="csv")
+    other = Made(store, study={**STUDY, "feedback": "validation"})
+    other.ask(spec("lgtm", "mrpc", 0, feedback="validation"))
+    other.write("other", "2027-01-01T00:00:00+0000")
+    text = draw(number, store)
+    assert "Wrote " in text
+    assert "Not drawn: Figure 3 of preset bert-6l with feedback validation, selection train:0.1: " in text
+    assert draw("3", store, form="csv") == before

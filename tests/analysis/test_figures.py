@@ -64,7 +64,7 @@ def test_what_another_figure_varies_is_not_the_method(tmp_path: Path) -> None:
 
 
 def test_figure_3_chooses_by_its_rule(tmp_path: Path) -> None:
-    shown = line(studies(everything(tmp_path))[-1], "mrpc")
+    shown, _ = line(studies(everything(tmp_path))[-1], "mrpc")
     found = followed(shown, "mrpc")[0]
     low, high = choose(found)
     # by the whole training it would be samples 4 and 1, and without predictions the right one would be sample 0
@@ -76,7 +76,7 @@ def test_figure_3_takes_any_sample_where_none_fits(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     split = [[(w, 0.2, 0.9)] * 4 for w in (0.1, -0.3, 0.2)]  # the networks never agree
     finish(made, lgtm("rte", 0), influences([1, 1, 1], split))
-    low, high = choose(followed(line(studies(made.write())[-1], "rte"), "rte")[0])
+    low, high = choose(followed(line(studies(made.write())[-1], "rte")[0], "rte")[0])
     assert (low.sample, low.candidates, high.sample, high.candidates) == (1, 0, 2, 0)
 
 
@@ -148,8 +148,24 @@ def test_a_figure_without_its_runs_says_which(tmp_path: Path) -> None:
         picture(6, store, "mnli")
     with pytest.raises(Lacking, match=r"^meta_distill on MNLI$"):
         picture(2, store, "mnli")
-    with pytest.raises(Lacking, match="influence_samples"):
+    with pytest.raises(Lacking, match=r"no influence in the series of mnli-lgtm-s0-\w+: delete the folders"):
         picture(4, store, "mnli")
+
+
+def test_seeds_without_a_series_are_left_out_and_named(tmp_path: Path) -> None:
+    """A run that followed no samples, or whose series is lost, does not keep the others from being drawn."""
+    store = everything(tmp_path, seeds=(0, 1, 2))
+    lost = {c.cell.task: c.run for c in studies(store)[-1].of("lgtm", "mrpc") + studies(store)[-1].of("lgtm", "mnli")
+            if c.cell.seed == 2 and c.has({})}  # fmt: skip
+    for run in lost.values():
+        run.folder.series.write_text("", encoding="utf-8")
+    for number, task in ((2, "mnli"), (3, "mrpc"), (4, "mrpc"), (6, "mnli")):
+        found = picture(number, store, task)
+        (said,) = (note for note in found.notes if note.startswith("Left out: "))
+        assert f"in the series of {lost[task].id}: delete the folders of these runs first" in said
+    assert set(curves(picture(4, store, "mrpc"))["Positive part"].values) == {0, 1}
+    lost["mrpc"].folder.series.unlink()
+    assert set(curves(picture(4, store, "mrpc"))["Positive part"].values) == {0, 1}
 
 
 def test_steps_that_not_all_seeds_have_are_left_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from kdbench.errors import UserError
 from kdbench.results import chosen, pick, studies
 from kdbench.store import Store
+from kdbench.tables import TABLES
+from kdbench.views import notes
 from tests.analysis.made import STUDY, Made, spec, states, teacher
 
 
@@ -79,6 +82,24 @@ def test_sweeps_of_one_study_are_joined_and_a_cell_counts_once(tmp_path: Path) -
     assert sorted(c.cell.seed for c in study.cells) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_run_that_two_tables_vary_is_in_both(tmp_path: Path, together: bool) -> None:
+    """Each table's variation, in one sweep or in two, and once the run is also asked for itself."""
+    made = Made(Store(tmp_path))
+    purposes: list[dict[str, object]] = [{"teacher_ce": 0.6}, {"feedback": "train:0.1"}]
+    run = spec("lgtm", "rte", 0, options={"teacher_ce": 0.6}, feedback="train:0.1")
+    for i, varies in enumerate(purposes):
+        made = made if together else Made(made.store)
+        made.ask(run, varies=varies)
+        made.write("one" if together else str(i), f"2026-01-0{i + 1}T00:00:00+0000")
+    (study,) = studies(made.store)
+    assert [len(pick(study, "lgtm", varies).asked["rte"]) for varies in (*purposes, {})] == [1, 1, 0]
+    plain = Made(made.store)
+    plain.ask(run)
+    (study,) = studies(plain.write("plain", "2026-01-03T00:00:00+0000"))
+    assert [len(pick(study, "lgtm", varies).asked["rte"]) for varies in (*purposes, {})] == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("preset", "study", "changes"),
     [
@@ -128,6 +149,47 @@ def test_a_run_that_says_done_without_a_result_is_waiting(tmp_path: Path) -> Non
     run = made.done(made.ask(spec("kd", "rte", 0)), 0.5)
     (made.store.run(run).path / "result.json").unlink()
     assert studies(made.write())[0].runs[run].state.status == "pending"
+
+
+@pytest.mark.parametrize("text", ["{}", '{"best": {', "[]", '{"best": {"step": 1}, "last": 2}'])
+def test_a_damaged_result_is_a_run_to_be_trained_again(tmp_path: Path, text: str) -> None:
+    made = Made(Store(tmp_path))
+    run, other = (made.done(made.ask(spec(name, "rte", 0)), 0.5) for name in ("kd", "dml"))
+    (made.store.run(run).path / "result.json").write_text(text)
+    (study,) = studies(made.write())
+    assert (study.runs[run].result, study.runs[run].state.status) == (None, "pending")
+    assert not made.store.run(run).is_done()
+    assert made.store.run(other).is_done()
+    assert notes.holes(study, [pick(study, "kd")]) == [
+        "Not finished: KD: RTE 1 of 1 run (1 damaged, to be trained again)."
+    ]
+
+
+@pytest.mark.parametrize("name", ["table1", "table7", "cost"])
+def test_a_task_without_a_plugin_is_left_out_and_named(tmp_path: Path, name: str) -> None:
+    made = Made(Store(tmp_path))
+    made.done(made.ask(spec("lgtm", "rte", 0, options={"teacher_ce": 0.6})), 0.5)
+    made.ask(spec("lgtm", "foo", 0))
+    (study,) = studies(made.write())
+    assert (study.tasks, study.gone) == (["rte"], ["foo"])
+    (found,) = TABLES.get(name)().sheets([study])
+    assert any(note.startswith("Left out") and note.endswith("load: foo.") for note in found.notes)
+
+
+@pytest.mark.parametrize("place", ["preset", "row", "cell"])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, place: str) -> None:
+    """Names of rows and presets become names of files."""
+    made = Made(Store(tmp_path), preset="../up" if place == "preset" else "tiny")
+    made.ask(spec("kd", "rte", 0))
+    (file,) = made.write().sweeps_folder.glob("*.json")
+    raw = json.loads(file.read_text(encoding="utf-8"))
+    if place == "row":
+        raw["rows"]["../up"] = raw["rows"]["kd"]
+    if place == "cell":
+        raw["cells"][0]["row"] = "../up"
+    file.write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(UserError, match="no sweep of this version"):
+        studies(Store(tmp_path))
 
 
 def test_a_sweep_that_is_none_is_one_sentence(tmp_path: Path) -> None:

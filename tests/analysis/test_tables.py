@@ -95,7 +95,10 @@ def test_a_study_of_varied_runs_alone_has_no_table_1(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     add(made, "lgtm", "rte", 0.9, kd_loss="dist")
     assert TABLES.get("table1")().sheets(studies(made.write())) == []
-    with pytest.raises(UserError, match=r"No run in .* belongs to Table 1; .* run: kdbench run --for table1$"):
+    with pytest.raises(
+        UserError,
+        match=r"No run in .* belongs to Table 1; .* run: kdbench run --for table1 --preset bert-6l --tasks rte ",
+    ):
         show_table("1", made.store, None, "terminal", Console(file=io.StringIO()))
 
 
@@ -194,7 +197,8 @@ def test_table_6_is_one_sheet_of_several_studies(whole: Store) -> None:
     }
     assert note(found, "To train what is missing") == (
         "To train what is missing: kdbench run --for table6 --preset bert-6l --tasks mrpc,mnli --seeds 0 "
-        "--selection train:0.1"
+        "--set student=s-net --set teacher=t-net --selection train:0.1 --set student_lr=5e-05 --set eval_every=0 "
+        f"--results {whole.root}"
     )
 
 
@@ -253,6 +257,15 @@ def test_an_average_of_other_tasks_or_formulas_is_not_taken_for_the_papers(whole
     assert "averages of KD, PKD, DIST, SKD, ProKT, Meta Distill, LGTM (kdbench audit)" in text
 
 
+def test_the_papers_numbers_of_other_networks_are_called_so(whole: Store) -> None:
+    """Table 1 is of six layers, Table 4 of four; `whole` has both presets."""
+    words = "The paper's networks here are those of bert-6l; the differences to bert-4l are of other networks"
+    six, four = shown("1", whole, "terminal", paper=True).split("Table 1, preset bert-4l")
+    assert words in " ".join(four.split())
+    assert "The paper's networks here" not in six
+    assert "The paper's networks here" not in shown("4", whole, "terminal", paper=True)
+
+
 @pytest.mark.parametrize("number", ["1", "2", "3", "4", "6", "7"])
 def test_published_in_every_format(whole: Store, number: str) -> None:
     text = shown(number, whole, "latex", paper=True)
@@ -272,9 +285,49 @@ def test_all_tables_and_what_is_lacking(tmp_path: Path) -> None:
     out = io.StringIO()
     lacking = show_table("all", made.write(), "bert-6l", "terminal", Console(file=out, width=100))
     assert re.findall(r"^Table (\d)", out.getvalue(), re.MULTILINE) == ["1", "5", "6", "7"]
-    assert [text.partition("run: ")[2] for text in lacking] == [
-        f"kdbench run --for table{number} --preset bert-6l" for number in (2, 3)
+    assert [text.partition("run: ")[2].partition(" --set")[0] for text in lacking] == [
+        "kdbench run --for table2 --preset bert-6l --tasks rte --seeds 0",
+        "kdbench run --for table3 --preset bert-6l --seeds 0",  # which is about another task
     ]
     latex = io.StringIO()
     show_table("all", made.store, "bert-6l", "latex", Console(file=latex))
     assert latex.getvalue().count(r"\begin{table*}") == 5  # and what it cost
+
+
+def test_of_all_tables_one_that_cannot_be_made_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(self: object, studies: object) -> list[Sheet]:
+        raise UserError("A file is damaged.")
+
+    made = Made(Store(tmp_path))
+    add(made, "lgtm", "rte", 0.6)
+    monkeypatch.setattr(TABLES.get("table7"), "sheets", damaged)
+    out = io.StringIO()
+    lacking = show_table("all", made.write(), "bert-6l", "terminal", Console(file=out, width=100))
+    assert "Table 1" in out.getvalue()
+    assert "Table 7: A file is damaged." in lacking
+    with pytest.raises(UserError, match="A file is damaged"):
+        show_table("7", made.store, "bert-6l", "terminal", Console(file=out, width=100))
+
+
+def test_rows_that_nobody_asked_for_are_called_as_in_the_paper(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path), "bert-4l")
+    add(made, "kd", "rte", 0.6)
+    titles = [row[0].text for row in sheet("table4", made.write()).rows]
+    assert {"KD", "PKD", "ProKT", "Meta Distill", "LGTM"} <= set(titles)
+
+
+def test_a_row_that_learned_from_what_is_reported_does_not_compete(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path), study={**STUDY, "feedback": "validation"})
+    for row, score in (("kd", 0.6), ("dml", 0.5), ("lgtm", 0.9)):
+        add(made, row, "rte", score)
+    found = sheet("table1", made.write())
+    assert {row[0].text: row[1].best for row in found.rows} == {"KD": True, "DML": False, "LGTM†": False}
+    assert note(found, "†").endswith("Not compared with the other rows.")
+
+
+def test_rows_that_all_learned_from_what_is_reported_compete(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path), study={**STUDY, "feedback": "validation"})
+    add(made, "lgtm", "rte", 0.9)
+    found = sheet("table1", made.write())
+    assert [row[1].best for row in found.rows] == [True]
+    assert note(found, "†").endswith("split.")

@@ -175,9 +175,14 @@ def test_all_tables_and_on_stderr_what_is_lacking(
     out, lacking = capsys.readouterr()
     assert [number for number in "1234567" if f"**Table {number}" in out] == ["1", "5", "6"]
     assert "published | 86.7/81.4 | 64.7 |" in out
-    assert [text.partition("run: ")[2] for text in lacking.splitlines()] == [
-f"kdbench run --for table{number}" for number in (2, 3, 4, 7)
-    ]  # fmt: skip
+    commands = [text.partition("run: ")[2].partition(" --set")[0] for text in lacking.splitlines()]
+    of, seeds, every = "--preset bert-6l --tasks", "--seeds 0,1", "mrpc,rte,sst2,mnli,qnli,qqp"
+    assert commands == [
+        f"kdbench run --for table2 {of} {every} {seeds}",
+        f"kdbench run --for table3 {of} mrpc {seeds}",
+        "kdbench run --for table4",  # of another preset, of which there is nothing
+        f"kdbench run --for table7 {of} mrpc,rte,sst2,mnli {seeds}",
+    ]
 
 
 def test_audit_needs_no_results(tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ def test_what_is_told(folder: Path) -> None:
 def test_numbers_are_those_of_the_table(folder: Path) -> None:
     """Means from predictions are the means of result.json; the average is that of the task means."""
     found, made = records(folder, "kd", "lgtm"), loaded(folder)
+    assert found["average"]["seeds"] == "0 1 2"
     for name in ("rte", "mrpc", "mnli"):
         task, cells = TASKS.get(name), pick(made, "kd").shown[name]
         mean = np.mean([c.score(m, s) for c in cells for s in task.report_splits for m in task.metrics])
@@ -124,6 +125,57 @@ def test_the_same_results_give_the_same_numbers_and_exchanging_rows_the_opposite
         assert (float(here["low"]), float(here["high"])) == (-float(there["high"]), -float(there["low"]))
         assert here["p"] == there["p"]
         assert here["first_mean"] == there["second_mean"]
+
+
+def test_it_warns_as_the_table_does(tmp_path: Path) -> None:
+    """Of feedback and selection on the reported split, of made data, and of a row that had more settings."""
+    both = {"feedback": "validation", "selection": "validation", "source": "generated"}
+    made = Made(Store(tmp_path / "results"), study={**STUDY, **both})
+    for seed in (0, 1):
+        predict(made, made.ask(spec("kd", "rte", seed)), 0.5, seed)
+        for lr in (1e-4, 3e-5):
+            predict(made, made.ask(spec("lgtm", "rte", seed, student_lr=lr, feedback="validation")), 0.6, 5 + seed)
+    made.write()
+    text = " ".join(told(tmp_path, "lgtm", "kd").split())
+    assert text.startswith("LGTM† and KD, preset bert-6l")
+    assert "† Learned from feedback on the reported split." in text
+    assert "so the numbers are optimistic." in text
+    assert "Made data: these numbers say nothing about the methods." in text
+    assert "Picked among unequal numbers of settings: LGTM 2 settings, KD 1 setting (RTE)." in text
+    assert "LGTM: student_lr=" in text
+
+
+def test_seeds_needed_fit_the_verdict(folder: Path) -> None:
+    """On several tasks p is corrected, and so is the number of seeds; a task alone needs fewer."""
+    several, alone = records(folder, "kd", "dml"), records(folder, "kd", "dml", only="rte")
+    assert "(on a task at 5 % / 3, as p is corrected)" in " ".join(told(folder, "kd", "dml").split())
+    assert int(several["rte"]["seeds_needed"]) > int(alone["rte"]["seeds_needed"])
+
+
+def test_no_difference_has_no_minus(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path / "results"))
+    for row in ("kd", "dml"):
+        for seed in (0, 1):
+            predict(made, made.ask(spec(row, "rte", seed)), 0.5, seed)
+    made.write()
+    for pair in (("kd", "dml"), ("dml", "kd")):
+        text = told(tmp_path, *pair)
+        assert "+0.0 to +0.0" in text
+        assert "-0.0" not in text
+
+
+def test_an_average_says_of_what(tmp_path: Path) -> None:
+    """MRPC has other seeds than RTE, and LGTM nothing on MNLI."""
+    made = Made(Store(tmp_path / "results"))
+    for task, seeds in (("mrpc", (2, 3, 4)), ("rte", (0, 1)), ("mnli", (0,))):
+        for seed in seeds:
+            for row in ("kd", "lgtm") if task != "mnli" else ("kd",):
+                predict(made, made.ask(spec(row, task, seed)), 0.5, 10 * seed + len(row))
+    made.write()
+    text = told(tmp_path, "kd", "lgtm")
+    assert "No seed in common: MNLI; the average is over the other 2 tasks." in text
+    assert "Average: tasks have different seeds, and it has the fewest of a task." in text
+    assert records(tmp_path, "kd", "lgtm")["average"]["seeds"] == ""
 
 
 def test_the_other_formats_and_some_tasks(folder: Path) -> None:
@@ -220,6 +272,7 @@ def test_marks_in_the_table(folder: Path) -> None:
     assert "°" not in table(folder, "latex")
     assert table(folder, "latex").count(r"$^{\circ}$") == 5  # one is in the note
     assert table(folder) == text
+    assert "in common" not in text
 
 
 def test_the_best_has_no_mark_however_many_they_are(tmp_path: Path) -> None:
@@ -240,6 +293,19 @@ def test_a_mark_agrees_with_compare(folder: Path) -> None:
     ]
     assert marked
     assert float(records(folder, "kd", "dml", only="rte")["rte"]["p"]) > 0.05
+
+
+def test_marks_from_fewer_seeds_than_the_means(tmp_path: Path) -> None:
+    """On the seeds that both have LGTM is far better; KD has the better mean by a seed that LGTM has not."""
+    made = Made(Store(tmp_path / "results"))
+    for row, skills in (("kd", {0: 0.0, 1: 0.0, 3: 9.0}), ("lgtm", {0: 0.6, 1: 0.6, 2: -0.6})):
+        for seed, skill in skills.items():
+            predict(made, made.ask(spec(row, "rte", seed)), skill, seed + len(row))
+    made.write()
+    text = table(tmp_path)
+    assert "°" in next(line for line in text.splitlines() if line.startswith("LGTM"))
+    assert float(records(tmp_path, "lgtm", "kd")["rte"]["p"]) < 0.05
+    assert "° is from the seeds in common with the best, fewer than the means have: LGTM on RTE." in text
 
 
 def skilled(made: Made, row: str, skill: float, seed: int, **varies: str) -> None:

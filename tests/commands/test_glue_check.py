@@ -123,6 +123,19 @@ def test_a_locked_zip(tmp_path: Path) -> None:
     assert "MRPC.tsv: encrypted; zip it without a password" in complaint(path)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_another_compression_whole_or_damaged(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "some.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in sound().items():
+            archive.writestr(name, content)
+    assert "MRPC.tsv: compressed in a way that not every zip program reads" in complaint(path)
+    whole = bytearray(path.read_bytes())
+    whole[60:90] = bytes(byte ^ 255 for byte in whole[60:90])
+    path.write_bytes(whole)
+    assert "MRPC.tsv: compressed in a way" in complaint(path)
+
+
 def test_nothing_is_written_over_a_good_zip_by_a_bad_one(tmp_path: Path) -> None:
     path = tmp_path / "some.zip"
     write(path, SERVER, {})
@@ -131,6 +144,8 @@ def test_nothing_is_written_over_a_good_zip_by_a_bad_one(tmp_path: Path) -> None
         write(path, SERVER, {"RTE.tsv": ["entailment", "maybe"] * 12})
     with pytest.raises(UserError, match=r"RTE\.tsv: 0 rows, but the test split has 24"):
         write(path, SERVER, {"RTE.tsv": []})
+    with pytest.raises(UserError, match=r"Unknown file 'RTE\.tvs'. Did you mean 'RTE\.tsv'"):
+        write(path, SERVER, {"RTE.tvs": ["entailment"] * 24})
     with pytest.raises(UserError, match="is a folder"):
         write(tmp_path, SERVER, {})
     assert path.read_bytes() == before

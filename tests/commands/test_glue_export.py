@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from kdbench.cli import app
-from kdbench.files import write_json
+from kdbench.files import read_json, write_json
 from kdbench.plugins import TASKS
 from kdbench.predictions import read_predictions
 from kdbench.results import studies
@@ -37,6 +37,7 @@ REFUSED = {
     "one is missing": (GOOD.replace("MNLI-mm", "QNLI"), "has no scores of MNLI-mm, which 'finetune' answered"),
     "a fraction": (GOOD.replace("66.4", "0.664"), "RTE = 0.664 is not what the server prints: accuracy in per cent"),
     "above 100": (GOOD.replace("66.4", "664"), "each above 1 and at most 100"),
+    "an underscore": (GOOD.replace("66.4", '"6_6.4"'), "RTE = '6_6.4' is not what the server prints"),
     "nan": (GOOD.replace("66.4", "nan"), "RTE = nan is not what the server prints"),
     "true": (GOOD.replace("66.4", "true"), "RTE = True is not what the server prints"),
     "two for one": (GOOD.replace("66.4", '"66.4/66.4"'), "RTE = '66.4/66.4' is not what the server prints"),
@@ -110,7 +111,19 @@ def test_equal_predictions_give_equal_bytes_and_one_record(folder: Path) -> None
 def test_tasks_that_are_left_out_are_filled(folder: Path) -> None:
     said = call("glue", "export", "finetune", "--out", "out.zip", "--task", "mnli")
     assert set(unpack(folder / "out.zip")["RTE.tsv"]) == {"entailment"}
-    assert "nobody, entailment everywhere: left out, or no run is done" in said
+    assert "nobody, entailment everywhere: left out" in said
+    assert "nobody, 0 everywhere: no run is done" in said
+
+
+def test_a_task_that_another_seed_has_done_is_said_to_be(folder: Path) -> None:
+    (sweep,) = (folder / "results" / "sweeps").glob("*.json")
+    record = read_json(sweep)
+    for cell in record["cells"]:
+        cell["seed"] += cell["task"] == "mnli"  # as if MNLI were done with seed 1 only
+    write_json(sweep, record)
+    said = " ".join(call("glue", "export", "finetune", "--out", "out.zip").split())
+    assert "contradiction everywhere: done with seed 1 only" in said
+    assert "kdbench glue import FILE --row finetune --preset tiny --seed 0 --results results" in said
 
 
 def test_nothing_that_trains_sees_a_test_file(folder: Path) -> None:
@@ -177,7 +190,9 @@ def test_the_server_scores_come_back_to_their_runs(folder: Path) -> None:
     (record,) = submissions(store)
     assert (record.row, record.preset, record.seed, record.scored) == ("finetune", "tiny", 0, TODAY)
     (folder / "scores.toml").write_text(GOOD.replace("66.4", "70.5"), encoding="utf-8")
-    call("glue", "import", "scores.toml", "--row", "finetune", "--seed", "0", "--preset", "tiny")
+    said = call("glue", "import", "scores.toml", "--row", "finetune", "--seed", "0", "--preset", "tiny")
+    assert f"RTE: accuracy 70.5 ({runs['rte']}); replaces accuracy 66.4 of {TODAY}" in " ".join(said.split())
+    assert said.count("replaces") == 1
     assert server_scores(store)[runs["rte"]] == {"test": {"accuracy": 70.5}}
 
 
@@ -193,7 +208,32 @@ def test_table_1_of_the_servers_scores(folder: Path) -> None:
     records = call("table", "1", "--test", "--format", "csv")
     assert f"mnli,test_mismatched,accuracy,0,83.0,{TODAY},mnli-finetune-s0-" in records
     assert call("table", "1") != call("table", "1", "--test")
+    assert "Unknown preset 'tin'. Did you mean 'tiny'?" in refusal("table", "1", "--test", "--preset", "tin")
     assert "Table 2 has no rows that a test server can score; --test is for" in refusal("table", "2", "--test")
+
+
+@pytest.mark.parametrize(
+    "change", [{"exported": "2026-01-01T00:00:00"}, {"row": "../up"}, {"preset": "../up"}, {"seed": "one"}]
+)
+def test_a_record_that_is_none_is_refused(folder: Path, change: dict[str, str]) -> None:
+    call("glue", "export", "finetune", "--out", "out.zip")
+    (file,) = (folder / "results" / "submissions").glob("*.json")
+    write_json(file, read_json(file) | change)
+    for command in (["table", "1", "--test"], ["glue", "import", "scores.toml", "--row", "finetune"]):
+        assert "is no export of this version; delete it and export again" in refusal(*command)
+
+
+def test_scores_without_a_metric_are_no_scores(folder: Path) -> None:
+    call("glue", "export", "finetune", "--out", "out.zip")
+    (folder / "scores.toml").write_text(GOOD, encoding="utf-8")
+    call("glue", "import", "scores.toml", "--row", "finetune")
+    (file,) = (folder / "results" / "submissions").glob("*.json")
+    record = read_json(file)
+    record["parts"]["MNLI-mm.tsv"]["scores"] = {"f1": 80.0}
+    write_json(file, record)
+    said = call("table", "1", "--test")
+    assert "66.4" in said
+    assert "MNLI" not in said
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -209,6 +249,7 @@ def test_scores_of_what_was_not_exported_or_could_be_several(folder: Path) -> No
     (folder / "scores.toml").write_text(GOOD, encoding="utf-8")
     assert "(exported: nothing)" in refusal("glue", "import", "scores.toml", "--row", "finetune")
     call("glue", "export", "finetune", "--out", "out.zip")
+    assert "files cannot be read (Is a directory)" in refusal("glue", "import", "files", "--row", "finetune")
     assert "(exported: finetune (tiny, seed 0))" in refusal("glue", "import", "scores.toml", "--row", "kd")
     (record,) = submissions(Store(folder / "results"))
     other = record.model_copy(update={"seed": 1})
@@ -224,6 +265,7 @@ def test_scores_of_what_was_not_exported_or_could_be_several(folder: Path) -> No
 def test_the_official_numbers_of_rows_and_the_words_that_fill(tmp_path: Path) -> None:
     files = wanted(SERVER)
     assert {name: file.rows for name, file in files.items()} == {f"{n}.tsv": rows for n, rows in OFFICIAL.items()}
+    assert {files[f"{name}.tsv"].filler for name in ("MNLI-m", "MNLI-mm", "AX")} == {"contradiction"}
     write(tmp_path / "some.zip", SERVER, {})
     check(tmp_path / "some.zip", SERVER)
     filled = unpack(tmp_path / "some.zip")

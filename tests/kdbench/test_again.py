@@ -12,9 +12,11 @@ from kdbench import again, config, trace
 from kdbench.commands import run
 from kdbench.config import assemble, parse_sets
 from kdbench.plan import Plan, make
+from kdbench.requests import configs, named, plans
 from kdbench.results import StudyResults, studies
 from kdbench.store import Store
 from kdbench.sweeps import order, remember
+from kdbench.tables import TABLES
 
 ASKED: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -78,3 +80,51 @@ def test_without_the_usual_values_every_option_is_said(tmp_path: Path) -> None:
     traced = trace.trace(study, None, "lgtm_released", "rte")
     plan = planned(again.command(traced.wanted, study), tmp_path / "elsewhere")
     assert {cell.run.id for cell in traced.wanted} == {cell.run for cell in plan.cells}
+
+
+HABITS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "other networks and rows": {"sets": ["student=tiny-2x32", "teacher=tiny-3x32", "train_rows=96", "split_seed=3"]},
+    "a grid and epochs": {"sets": ["student_lr=1e-3,5e-4", "epochs=2", "lgtm.student_ce=0.5", "kd.temperature=3"]},
+    "of one method": {"sets": ["lgtm.epochs=3", "lgtm.teacher_lr=1e-4"]},
+    "splits": {"feedback": "validation", "selection": "train:0.2", "seeds": "1,3"},
+    "another preset": {"preset": "bert-4l", "source": "generated", "student": "tiny-2x32", "teacher": "tiny-3x32"},
+}
+
+
+def missing(name: str, layer: dict[str, Any], folder: Path) -> Plan:
+    """What `kdbench run --for` would plan for a study of one feedback."""
+    made = plans(configs(named(name, (TABLES,))[name], {"tasks": "mrpc,rte", "seeds": "0,1", **layer}, folder))
+    return made[-1][0]
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "table7"])
+@pytest.mark.parametrize("habit", HABITS)
+def test_the_command_for_a_table_plans_what_it_lacks(habit: str, name: str, tmp_path: Path) -> None:
+    """The same runs as if the table had been asked for with the study's own settings."""
+    asked = dict(HABITS[habit])
+    layer = {**parse_sets(asked.pop("sets", [])), **asked}
+    merged = assemble({"methods": "kd,lgtm", "tasks": "mrpc,rte", "seeds": "0,1", **layer}, tmp_path)
+    store = Store(tmp_path / "results")
+    remember(*order(merged, make(merged), store, Console()))
+    study = studies(store)[-1]
+    words = again.for_exhibits([TABLES.get(name)()], store.root, study, tasks=["mrpc", "rte"])
+    params = dict(run.command.make_context("run", words[2:]).params)
+    assert params.pop("results") == str(store.root)
+    sets = parse_sets(params.pop("sets"))
+    given = {key: value for key, value in params.items() if value is not None and key in config._engine_keys()}
+    twice = [
+        missing(name, given, folder) for given, folder in (({**sets, **given}, tmp_path / "else"), (layer, tmp_path))
+    ]
+    assert twice[0].runs.keys() == twice[1].runs.keys()
+
+
+def test_the_command_for_a_table_leaves_to_it_what_it_varies(tmp_path: Path) -> None:
+    study = remembered(tmp_path, feedback="validation", sets=["lgtm.teacher_ce=0.3"])
+    feedback, alpha = (
+        again.for_exhibits([TABLES.get(name)()], Path("results"), study) for name in ("table6", "table7")
+    )
+    assert "--feedback" not in feedback
+    assert "lgtm.teacher_ce=0.3" not in alpha
+    assert "--results" not in alpha
+    assert alpha[alpha.index("--feedback") + 1] == "validation"

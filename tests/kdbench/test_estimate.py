@@ -44,7 +44,8 @@ def finish(at: Store, spec: RunSpec, step_seconds: float, steps: int = 10) -> No
     """A run that is done, with a cost of our choice, and nothing else in its folder."""
     folder = at.run(spec.id)
     folder.begin(spec, {})
-    write_json(folder.path / "result.json", {})
+    checkpoint = {"step": steps, "selection": {}, "report": {}}
+    write_json(folder.path / "result.json", {"best": checkpoint, "last": checkpoint})
     charge(folder, step_seconds, steps)
     folder.set_state("done")
 

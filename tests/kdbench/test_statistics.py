@@ -226,3 +226,30 @@ def test_equal_predictions_are_no_difference() -> None:
     labels, first, _ = world(np.random.default_rng(7), 3, (0.1, 0.5, 0.5))
     d = judge(np.random.default_rng(0), labels, first, first)
     assert (d.value, d.variance, d.p, d.interval()) == (0.0, 0.0, 1.0, (0.0, 0.0))
+
+
+def test_the_seeds_that_an_average_needs_are_those_that_do() -> None:
+    """By simulation of six tasks with sd 1 between seeds, judged as a table judges them."""
+    parts = [statistics.difference(np.array([-1.0, 0.0, 1.0]) + 0.55, np.zeros((9, 3)))] * 6
+    found = statistics.average(parts)
+    assert found.free == pytest.approx(6)
+    needed = statistics.seeds_needed(found)
+    assert needed == 5  # 7, were there one degree of freedom a seed
+    rng, seen = np.random.default_rng(0), {needed: 0, needed - 1: 0}
+    for seeds in seen:
+        for _ in range(1000):
+            drawn = rng.normal(0.55, 1.0, (6, seeds))
+            judged = [statistics.difference(values, np.zeros((9, seeds))) for values in drawn]
+            seen[seeds] += statistics.average(judged).p < statistics.ALPHA
+    assert seen[needed - 1] < 780
+    assert seen[needed] > 780
+
+
+def test_seeds_needed_are_for_the_level_that_judges() -> None:
+    """A difference that is significant alone, and not among six: more seeds than there are."""
+    d = Difference(1.0, 4, 0.36, 0.0, 3)
+    assert d.p < statistics.ALPHA < 6 * d.p
+    alone, among = statistics.seeds_needed(d), statistics.seeds_needed(d, statistics.ALPHA / 6)
+    assert alone is not None
+    assert among is not None
+    assert among > max(alone, d.seeds)

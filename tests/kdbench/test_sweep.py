@@ -5,10 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from kdbench.cli import app
+from kdbench.commands.run import _plans
+from kdbench.config import Study
+from kdbench.executor import Order
+from kdbench.local import _close
+from kdbench.plan import Plan
 from kdbench.plugins import METHODS
+from kdbench.schedule import Outcome
+from kdbench.settings import Execution, Recording
 from kdbench.store import Store
+from tests.analysis.made import states
 from tests.kdbench.bench import SMALL
 
 ARGS = ["run", "--tasks", "rte", "--device", "cpu", *(part for pair in SMALL for part in ("--set", pair))]
@@ -99,3 +108,40 @@ def test_a_retry_shows_the_tables_that_were_asked_for(
     assert "4 trained" in said
     assert "Table 7" in said
     assert "Table 1" not in said
+
+
+TINY = {"student": "tiny-2x32", "teacher": "tiny-3x32", "source": "generated", "tasks": "rte",
+        "takd": {"assistants": "tiny-2x64"}}  # fmt: skip
+
+
+def test_a_table_is_shown_with_the_preset_that_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = {plan.preset: tables for plan, _, tables in _plans("table4,table1", dict(TINY))}
+    assert shown == {"bert-4l": ("table4",), "tiny": ("table1",)}
+    both = [(plan.preset, tables) for plan, _, tables in _plans("table6,table7", dict(TINY))]
+    assert both == [("tiny", ()), ("tiny", ()), ("tiny", ("table6", "table7"))]
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("preset", "left_out"), [("tiny", True), ("bert-4l", False)])
+def test_all_is_all_of_one_preset(
+    preset: str, left_out: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = _plans("all", {**TINY, "preset": preset})
+    assert {plan.preset for plan, _, _ in found} == {preset}
+    assert ("table4" in found[-1][2]) is not left_out
+    assert ("table4 is about another preset than tiny" in capsys.readouterr().err) is left_out
+
+
+def test_what_failed_is_told_whatever_the_tables_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, _ = states(tmp_path / "results")
+    plan = Plan("bert-6l", Study())
+    order = Order(plan, "one", store, Execution(), Recording(), (), 1, Console(width=100), ("table7", "table1"))
+    assert _close(order, Outcome(failed={"rte-kd-s0-1": "non-finite"})) == 1
+    said = capsys.readouterr().out
+    assert "belongs to Table 7" in said
+    assert "Table 1, preset bert-6l" in said
+    assert "1 failed" in said

@@ -21,6 +21,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 import kdbench
+from kdbench.config import check_preset
 from kdbench.errors import UserError
 from kdbench.files import write_text
 from kdbench.results import StudyResults, studies, sweeps
@@ -32,7 +33,7 @@ from kdbench.views.report.board import Board, board
 from kdbench.views.report.charts import Chart, costs, curves, spread
 from kdbench.views.report.runs import RunPage, pages
 from kdbench.views.standing import STATES, Standings
-from kdbench.views.table import check_preset, nothing
+from kdbench.views.table import nothing
 
 HERE = Path(__file__).parent
 
@@ -57,7 +58,7 @@ def write(store: Store, preset: str | None, out: Path) -> tuple[int, int]:
         UserError: no such preset, or no results.
     """
     every = studies(store)
-    check_preset(preset, every)
+    check_preset(preset, (study.preset for study in every))
     found = [study for study in every if preset in (None, study.preset)]
     if not found:
         raise UserError(nothing(TABLES.get(TABLE)(), store, every, preset))

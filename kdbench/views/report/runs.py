@@ -116,7 +116,7 @@ def _name(run: Run, study: StudyResults) -> str:
 
 
 def _score(run: Run, study: StudyResults) -> str:
-    if run.result is None:
+    if run.result is None or run.spec.task in study.gone:
         return ""
     cell = next((c for c in [*study.cells, *study.teachers] if c.run.id == run.id), None)
     if cell is None:  # such as an assistant

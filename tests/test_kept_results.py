@@ -1,0 +1,20 @@
+"""The studies that this repository keeps can be read by the code beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdbench.cli import app
+
+KEPT = sorted(file.parent for file in (Path(__file__).parent.parent / "results").glob("*/study.json"))
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+def test_tables_and_figures_of_a_kept_study(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not app(["table", "all", "--results", str(folder)], standalone_mode=False)
+    assert "Table 1" in capsys.readouterr().out
+    drawn = ["figure", "all", "--format", "svg", "--results", str(folder), "--out", str(tmp_path)]
+    assert not app(drawn, standalone_mode=False)
+    assert list(tmp_path.glob("*.svg"))
