@@ -11,16 +11,17 @@ from pydantic.fields import FieldInfo
 from kdbench.errors import UserError, unknown
 
 
-def option(default: Any, doc: str, *, source: str = "", **bounds: Any) -> Any:
+def option(default: Any, doc: str, *, source: str = "", later: bool = False, **bounds: Any) -> Any:
     """A field of `Options`.
 
     Args:
         default: the value when nothing is set.
         doc: one line for the reader of `kdbench show` and the docs.
         source: where the default comes from (paper, equation, table, or code).
+        later: it came when there were results already; with the default, a run is the one that it was without it.
         bounds: pydantic's constraints (`ge`, `gt`, `le`, `lt`).
     """
-    return Field(default, description=doc, json_schema_extra={"source": source}, **bounds)
+    return Field(default, description=doc, json_schema_extra={"source": source, "later": later}, **bounds)
 
 
 class Options(BaseModel):
@@ -31,6 +32,11 @@ class Options(BaseModel):
     @classmethod
     def keys(cls) -> list[str]:
         return list(cls.model_fields)
+
+    def identity(self) -> dict[str, Any]:
+        """The values, without those that came later and have their default."""
+        values = self.model_dump(mode="json")
+        return {key: value for key, value in values.items() if value != _later(type(self).model_fields[key])}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -46,6 +52,12 @@ class Options(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise UserError(_explain(cls, error, where)) from None
+
+
+def _later(field: FieldInfo) -> Any:
+    """The default of a setting that came later; of another what no setting can be."""
+    extra = field.json_schema_extra
+    return field.default if isinstance(extra, dict) and extra.get("later") else ...
 
 
 def _explain(cls: type[Options], error: ValidationError, where: str) -> str:

@@ -71,6 +71,7 @@ class RunSpec(BaseModel):
     def identity(self) -> dict[str, Any]:
         """Exactly what can change the result: no paths, no names for the same thing, nothing about recording."""
         value = self.model_dump(mode="json", exclude={"snapshots"})
+        value["training"] = self.training.identity()
         value["data"] = self.data.fingerprint
         value["student"] = self.student.fingerprint
         value["teacher"] = self.teacher.fingerprint if self.teacher else None
