@@ -14,6 +14,7 @@ from kdbench.errors import UserError
 FIXED = How("fixed", "fp32")  # every batch padded to 128 tokens
 WRITTEN = How("dynamic", "fp32")  # as most users would have it
 EQUAL = How("bucketed", "fp32-fast", "eager", fused=True)  # what kdbench has
+PLAIN = replace(EQUAL, precision="fp32")
 OVERHEAD = ("bare", "kdbench-fp32-fast")
 PATCHES = {  # what a package needed to run under current versions; the reasons are in its contestant's file
     "textbrewer": "TextBrewer is given plain dictionaries for batches",
@@ -70,9 +71,12 @@ def _method(name: str, title: str, method: str, how: How = EQUAL, **options: Any
     return Contestant(name, f"kdbench, {title}", _at("method"), how, {"method": method, **options})
 
 
-def _own(precision: Any) -> Contestant:
-    how = How("bucketed", precision, "eager", fused=True)
-    return Contestant(f"kdbench-{precision}", f"kdbench, `{precision}`", _at("runner"), how)
+def _own(precision: Any, dropout: Any = "packed") -> Contestant:
+    how = How("bucketed", precision, "eager", fused=True, dropout=dropout)
+    name, title = f"kdbench-{precision}", f"kdbench, `{precision}`"
+    if dropout == "packed":
+        name, title = f"{name}-packed", f"{title}, packed dropout"
+    return Contestant(name, title, _at("runner"), how)
 
 
 def _peer(name: str, title: str, module: str, how: How, package: str, **options: Any) -> Contestant:
@@ -88,7 +92,9 @@ KD = Suite(
         _peer("textbrewer", "TextBrewer", "textbrewer", WRITTEN, "textbrewer"),
         _peer("textbrewer-cache", "TextBrewer, logits cached", "textbrewer", WRITTEN, "textbrewer", cache=True),
         _peer("torchdistill", "torchdistill", "torchdistill", WRITTEN, "torchdistill"),
+        _own("fp32", "torch"),
         _own("fp32"),
+        _own("fp32-fast", "torch"),
         _own("fp32-fast"),
         _own("bf16"),
         _peer("trainer-equal", "Hugging Face Trainer", "trainer", EQUAL, "accelerate"),
@@ -102,7 +108,7 @@ KD = Suite(
         Table(
             "As most users would have it",
             ("trainer-fixed", "trainer", "textbrewer", "textbrewer-cache", "torchdistill", "kdbench-fp32",
-             "kdbench-fp32-fast", "kdbench-bf16"),
+             "kdbench-fp32-packed", "kdbench-fp32-fast-packed", "kdbench-bf16-packed"),
             "trainer",
         ),
         Table(
@@ -126,11 +132,14 @@ LGTM = Suite(
         _method("weighted-jvp", "`influence=weighted`, weights by `jvp`", "lgtm", influence="weighted"),
         _method("weighted-loop", "`influence=weighted`, weights by per-sample gradients", "lgtm",
                 influence="weighted", weights_via="loop"),
-        _method("jvp-fp32", "`influence=jvp` (exact)", "lgtm", How("bucketed", "fp32", "eager", fused=True)),
-        _method("jvp-bf16", "`influence=jvp` (exact)", "lgtm", How("bucketed", "bf16", "eager", fused=True)),
+        _method("jvp-fp32", "`influence=jvp` (exact)", "lgtm", PLAIN),
+        _method("fda-fp32", "`influence=fda`", "lgtm", PLAIN, influence="fda"),
+        _method("jvp-packed", "`influence=jvp` (exact), packed dropout", "lgtm", replace(EQUAL, dropout="packed")),
+        _method("jvp-bf16", "`influence=jvp` (exact), packed dropout", "lgtm",
+                replace(EQUAL, precision="bf16", dropout="packed")),
     ),
     (
-        Table("As released", ("released", "jvp-fp32", "jvp", "fda", "jvp-bf16"), "released"),
+        Table("As released", ("released", "jvp-fp32", "fda-fp32", "jvp-packed", "jvp-bf16"), "released"),
         Table(
             "Same batches, kernels and optimiser on both sides",
             ("released-equal", "jvp", "fda", "weighted-jvp", "weighted-loop"),
@@ -148,8 +157,7 @@ META = Suite(
                    How("fixed", "fp32", "eager")),
         Contestant("second-order-equal", "second-order differentiation", _at("second_order"), EQUAL),
         _method("meta", "one forward-mode pass (exact)", "meta_distill"),
-        _method("meta-fp32", "one forward-mode pass (exact)", "meta_distill",
-                How("bucketed", "fp32", "eager", fused=True)),
+        _method("meta-fp32", "one forward-mode pass (exact)", "meta_distill", PLAIN),
     ),
     (
         Table("As one would write it", ("second-order", "meta-fp32", "meta"), "second-order"),

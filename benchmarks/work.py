@@ -34,12 +34,14 @@ class How:
         precision: as kdbench names it.
         attention: the kernel.
         fused: AdamW in one kernel; else whatever is the contestant's own default.
+        dropout: as kdbench names it; only kdbench has another than torch's.
     """
 
     padding: Padding
     precision: Precision
     attention: Literal["eager", "sdpa"] = "sdpa"
     fused: bool = False
+    dropout: Literal["torch", "packed"] = "torch"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,10 @@ class Training(Options):
     train_rows: int = option(0, "train on this many rows only (drawn once per task); 0 is all", ge=0)
     split_seed: int = option(0, "which rows of train are held out for feedback and selection", ge=0)
     precision: Literal["fp32", "fp32-fast", "bf16"] = option(
-        "fp32", "fp32: plain float32; fp32-fast: torch's 'medium' float32 product; bf16: autocast"
+        "fp32", "fp32: plain float32; fp32-fast: the fast float32 product, on a CPU if as exact; bf16: autocast"
+    )
+    dropout: Literal["torch", "packed"] = option(
+        "torch", "how masks are drawn on the CPU: an element at a time, or packed, four with one draw", later=True
     )
     attention: Literal["eager", "sdpa"] = option(
         "eager", "attention kernel; sdpa may draw other dropout masks in forward-mode derivatives than in training"

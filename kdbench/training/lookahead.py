@@ -19,6 +19,7 @@ from kdbench.data.batches import Batch
 from kdbench.hidden import View
 from kdbench.losses import Objective
 from kdbench.training.learner import BETAS, Learner
+from kdbench.training.products import exactly
 
 Params = Mapping[str, Tensor]
 
@@ -111,22 +112,11 @@ def displaced(learner: Learner, direction: Params, epsilon: Tensor, batch: Batch
     Both passes draw the same dropout masks and run in full float32: their difference is small against either.
     """
     device = batch.labels.device
-    with torch.no_grad(), _full_precision(device):
+    with torch.no_grad(), exactly(device):
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             plus = learner.logits_at({n: p + epsilon * direction[n] for n, p in learner.named_params().items()}, batch)
         minus = learner.logits_at({n: p - epsilon * direction[n] for n, p in learner.named_params().items()}, batch)
     return plus, minus
-
-
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def derivative_along(objective: Objective, teacher: Tensor, z: Tensor, dz: Tensor) -> Tensor:

@@ -21,7 +21,10 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
+from kdbench.training.dropout import scaled_mask, torchs_mask
+
 Network = Callable[..., Any]
+Draw = Callable[[Sequence[int], float, Tensor], Tensor]
 Surroundings = Callable[[], AbstractContextManager[None]]
 
 
@@ -86,7 +89,9 @@ class _WholeMasks(TorchFunctionMode):
             func = self._attention
         return func(*args, **(kwargs or {}))
 
-    def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    def _dropout(
+        self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, draw: Draw = scaled_mask
+    ) -> Tensor:
         """`functional.dropout`, with the whole batch's draws; what has no rows is the same in every piece."""
         if not training or not 0 < p < 1 or input.shape[:1] != (self.count,):
             return functional.dropout(input, p, training, inplace)
@@ -94,7 +99,7 @@ class _WholeMasks(TorchFunctionMode):
         if input.is_cuda:  # where dropout draws in a kernel of its own, and does not round the factor to the type
             kept = functional.dropout(input.new_ones(shape), p)[rows] != 0
             return input * kept * (1 / (1 - p))
-        return input * (input.new_empty(shape).bernoulli_(1 - p)[rows] / (1 - p))
+        return input * draw(shape, p, input)[rows]
 
     def _attention(
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
@@ -111,7 +116,7 @@ class _WholeMasks(TorchFunctionMode):
             return attend(query, key, value, attn_mask, 0.0, is_causal, **more)
         one = torch.eye(value.shape[-2], dtype=value.dtype, device=value.device)
         shares = attend(query, key, one.expand(*value.shape[:-1], -1), attn_mask, 0.0, is_causal, **more)
-        return self._dropout(shares, dropout_p) @ value
+        return self._dropout(shares, dropout_p, draw=torchs_mask) @ value
 
 
 def _generators(device: torch.device) -> list[torch.Generator]:

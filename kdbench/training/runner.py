@@ -27,6 +27,7 @@ from kdbench.store import RunFolder, Status, Store
 from kdbench.training import checkpoint
 from kdbench.training.evaluator import Evaluator
 from kdbench.training.lab import seed_everything
+from kdbench.training.products import recorded
 from kdbench.training.series import Mark, Series
 from kdbench.training.setup import Setup, choose_device, numerics, prepare
 
@@ -69,7 +70,7 @@ def _train(
         spec = spec.model_copy(update={"snapshots": folder.snapshots_with(spec.snapshots)})
         if folder.is_done(spec.snapshots):  # somebody else was quicker
             return
-        folder.begin(spec, environment(str(device)))
+        folder.begin(spec, environment(str(device)) | recorded(device))
         execution = _as_before(folder, execution)
         while True:
             try:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +19,7 @@ from kdbench.settings import Execution, Recording
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.store import Store
 from kdbench.task import Task, TaskData
-from kdbench.training import workbench
+from kdbench.training import dropout, products, workbench
 from kdbench.training.lab import Lab, Sources, seed_everything
 
 
@@ -96,19 +95,21 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, num_labels: int) -> So
 
 
 @contextmanager
-def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[Any]:
-    """The precision that the spec names, for the duration of the block."""
+def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[None]:
+    """The precision and the dropout that the spec names, for the duration of the block."""
     if threads:
         torch.set_num_threads(threads)
-    before = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
-    torch.set_float32_matmul_precision("medium" if spec.training.precision == "fp32-fast" else "highest")
+    training = spec.training
+    before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time and finds no error of ours
-    try:
-        # no cache: autocast would go on using the weights as they were before the optimiser's step
-        half = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
-        with half if spec.training.precision == "bf16" else nullcontext():
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=True)
+    with ExitStack() as settings:
+        settings.callback(torch.use_deterministic_algorithms, before, warn_only=True)
+        fast = training.precision == "fp32-fast"
+        settings.enter_context(products.setting_of(products.choose(device) if fast else products.PLAIN))
+        if training.precision == "bf16":
+            # no cache: autocast would go on using the weights as they were before the optimiser's step
+            settings.enter_context(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
+        if training.dropout == "packed":
+            settings.enter_context(dropout.packed())
+        yield
