@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from benchmarks import harness, report, rounds, suites
+from benchmarks import effects, harness, report, rounds, suites
 from benchmarks.harness import many
 from benchmarks.work import Work, check, training_rows
 from kdbench.environment import environment
@@ -23,7 +23,7 @@ PARTS = (*suites.SUITES, "harness")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.argument("what", type=click.Choice([*PARTS, "all", "report"]))
+@click.argument("what", type=click.Choice([*PARTS, "all", "effects", "report"]))
 @click.option("--glue-dir", metavar="DIR", default="", help="Read MRPC from a folder in the classic GLUE layout.")
 @click.option("--rounds", "number", metavar="N", default=5, type=click.IntRange(1), help="Interleaved rounds.")
 @click.option("--steps", metavar="N", default=STEPS, help="Timed steps; LGTM and Meta Distill make a third of them.")
@@ -35,8 +35,11 @@ PARTS = (*suites.SUITES, "harness")
 @click.option("--sweep", is_flag=True, help="Also the tiny sweep of all methods, which takes minutes.")
 @click.option("--out", metavar="DIR", default="build/benchmark", type=Path, help="Where figures and tables go.")
 def command(what: str, number: int, runs: int, sweep: bool, out: Path, **given: Any) -> None:
-    """Measure kd, lgtm, meta, the runner, the harness, or all; write speed.md from whatever DIR has."""
-    wanted = {"all": tuple(p for p in PARTS if p != "runner"), "report": ()}.get(what, (what,))
+    """Measure kd, lgtm, meta, the runner, the harness, or all of these; write speed.md from whatever DIR has.
+
+    The effects are those of the faster settings on results, over as many seeds as there are rounds.
+    """
+    wanted = {"all": tuple(p for p in PARTS if p != "runner"), "report": (), "effects": ()}.get(what, (what,))
     given["glue_dir"] = str(Path(given["glue_dir"]).expanduser().resolve()) if given["glue_dir"] else ""
     work = Work(seed=0, **given)
     chosen = {name: suites.SUITES[name] for name in wanted if name != "harness"}
@@ -44,7 +47,10 @@ def command(what: str, number: int, runs: int, sweep: bool, out: Path, **given: 
         suites.check_packages(suite)
         check(suites.shared(suite, work))
     for name, suite in chosen.items():
-        _play(suite, suites.shared(suite, work), number, out / f"{name}.json")
+        its = suites.shared(suite, work)
+        _keep(rounds.play(suite, its, number), its, out / f"{name}.json")
+    if what == "effects":
+        _keep(effects.play(work, number, (out / "effects").resolve()), work, out / "effects.json")
     if "harness" in wanted:
         measured: list[dict[str, Any]] = []
         for found in _told(harness.play(number, runs, whole_sweep=sweep)):
@@ -53,11 +59,11 @@ def command(what: str, number: int, runs: int, sweep: bool, out: Path, **given: 
     click.echo(report.write(out))
 
 
-def _play(suite: suites.Suite, work: Work, number: int, file: Path) -> None:
-    """Measure a suite; what there is of it is kept after every measurement."""
+def _keep(found: Iterable[dict[str, Any]], work: Work, file: Path) -> None:
+    """Store what is measured, after every measurement."""
     measured = []
-    for found in _told(rounds.play(suite, work, number)):
-        measured.append(found)
+    for one in _told(found):
+        measured.append(one)
         stored = {"work": work.as_json(), "rows": training_rows(work), "environment": environment("cpu")}
         write_json(file, {**stored, "measured": measured})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import effects
 from benchmarks.suites import CONTESTANTS, PATCHES, PRODUCTS, SUITES, Table
 from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH
 from kdbench.files import read_json, write_text
@@ -40,8 +41,9 @@ def per_step(found: Measured, *, whole: bool = False) -> float:
 def write(folder: Path) -> Path:
     """speed.md, of all suites that were measured into the folder."""
     parts = [_suite(folder / f"{name}.json", name) for name in SUITES if (folder / f"{name}.json").exists()]
-    harness = folder / "harness.json"
-    parts += [_harness(read_json(harness))] if harness.exists() else []
+    for name, section in (("harness", _harness), ("effects", _effects)):
+        file = folder / f"{name}.json"
+        parts += [section(read_json(file))] if file.exists() else []
     write_text(folder / "speed.md", "\n".join(["# Speed", "", *parts]))
     return folder / "speed.md"
 
@@ -121,3 +123,14 @@ def _harness(stored: Mapping[str, Any]) -> str:
         seconds = spread(found["seconds"]).text(2)
         lines.append(f"| {found['title']} | {seconds} s | {len(found['seconds'])} |")
     return "\n".join([*lines, ""])
+
+
+def _effects(stored: Mapping[str, Any]) -> str:
+    title = "## What the faster settings do to results"
+    about = (
+        f"`{stored['work']['student']}` fine-tuned on {effects.ROWS} rows of MRPC for {effects.EPOCHS} epochs, at the "
+        f"end of the training, on the validation set. Differences from the first row, seed by seed: their mean, and its "
+        f"interval of {effects.SURE:.0%} by Student's t. An interval that holds 0 is no proof that there is no effect: "
+        f"it says how large one could be."
+    )
+    return "\n".join([title, "", about, "", *effects.table(stored["measured"]), ""])

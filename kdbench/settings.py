@@ -29,6 +29,9 @@ class Training(Options):
     precision: Literal["fp32", "fp32-fast", "bf16"] = option(
         "fp32", "fp32: plain float32; fp32-fast: the fast float32 product, on a CPU if as exact; bf16: autocast"
     )
+    bucket: int = option(
+        50, "batches that are sorted by length together, then shuffled, for little padding; 1 is none", later=True, ge=1
+    )
     dropout: Literal["torch", "packed"] = option(
         "torch", "how masks are drawn on the CPU: an element at a time, or packed, four with one draw", later=True
     )

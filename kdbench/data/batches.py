@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdbench.data.tokens import Tokens
-
-CHUNK = 50  # batches that are sorted by length together: padding falls from about 50 % to under 5 %
+from kdbench.settings import Training
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,15 @@ class Stream:
         tokens: the split.
         rows: which of its rows take part [n].
         name: the role of its batches (`train`, `feedback`); tells streams with the same seed apart.
+        bucket: how many batches a chunk has; 1 leaves the rows in random order.
     """
 
     def __init__(
-        self, tokens: Tokens, rows: NDArray[np.int64], batch_size: int, seed: int, name: str, device: torch.device
-    ) -> None:
+        self, tokens: Tokens, rows: NDArray[np.int64], batch_size: int, seed: int, name: str, device: torch.device,
+        bucket: int = Training().bucket,
+    ) -> None:  # fmt: skip
         self.tokens, self.rows, self.batch_size, self.device = tokens, rows, batch_size, device
+        self._chunk = bucket * batch_size
         self.name = name
         self._entropy = [seed, zlib.crc32(name.encode())]
         self._epoch = -1
@@ -98,7 +100,7 @@ class Stream:
         generator = np.random.default_rng([*self._entropy, epoch])
         rows = generator.permutation(self.rows)
         lengths = self.tokens.lengths
-        chunks = [rows[i : i + CHUNK * self.batch_size] for i in range(0, len(rows), CHUNK * self.batch_size)]
+        chunks = [rows[i : i + self._chunk] for i in range(0, len(rows), self._chunk)]
         ordered = np.concatenate([chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in chunks])
         cuts = [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
         return [cuts[i] for i in generator.permutation(len(cuts))]

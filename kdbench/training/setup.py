@@ -75,7 +75,8 @@ def _needed(roles: Roles) -> set[str]:
 
 
 def _stream(spec: RunSpec, tokens: dict[str, Tokens], part: Part, name: str, device: torch.device) -> Stream:
-    return Stream(tokens[part.split].only(part.rows), part.rows, spec.training.batch_size, spec.seed, name, device)
+    kept, training = tokens[part.split].only(part.rows), spec.training
+    return Stream(kept, part.rows, training.batch_size, spec.seed, name, device, training.bucket)
 
 
 def _sources(spec: RunSpec, store: Store, data: TaskData, num_labels: int) -> Sources:

@@ -54,9 +54,23 @@ def test_streams_differ_by_seed_epoch_and_name() -> None:
     assert Stream(tokens, rows, 8, 0, "train", CPU).at(25).index.tolist() != first
 
 
-def test_bucketing_leaves_little_padding() -> None:
+def padding(bucket: int) -> float:
+    """The share of an epoch's tokens."""
     lengths = np.random.default_rng(0).integers(5, 100, 3200).tolist()
-    stream = Stream(split(lengths), np.arange(3200), 32, 0, "train", CPU)
+    stream = Stream(split(lengths), np.arange(3200), 32, 0, "train", CPU, bucket)
     batches = [stream.at(step) for step in range(stream.batches_per_epoch)]
-    padding = 1 - sum(int(b.attention_mask.sum()) for b in batches) / sum(b.attention_mask.numel() for b in batches)
-    assert padding < 0.05
+    return 1 - sum(int(b.attention_mask.sum()) for b in batches) / sum(b.attention_mask.numel() for b in batches)
+
+
+def test_bucketing_leaves_little_padding() -> None:
+    assert padding(50) < 0.05 < 0.4 < padding(1)
+
+
+def test_without_buckets_rows_come_as_they_were_drawn() -> None:
+    """Lengths of neighbours in a batch have nothing to do with each other, and every row comes once."""
+    lengths = np.random.default_rng(0).integers(5, 100, 3200)
+    stream = Stream(split(lengths.tolist()), np.arange(3200), 32, 0, "train", CPU, bucket=1)
+    batches = [lengths[stream.at(step).index.numpy()] for step in range(100)]
+    between = np.var([batch.mean() for batch in batches])
+    assert between < 3 * lengths.var() / 32  # of means of 32 independent rows; with buckets it is nearly all of it
+    assert sorted(np.concatenate(batches)) == sorted(lengths)
