@@ -61,8 +61,7 @@ def table(measured: Sequence[Mapping[str, Any]]) -> list[str]:
         by_title.setdefault(found["setting"], {})[found["seed"]] = found
     plain = by_title[next(iter(SETTINGS))]
     lines = ["| | seeds | accuracy, % | difference | loss | difference |", "|---|---|---|---|---|---|"]
-    for title in SETTINGS:
-        runs = by_title.get(title, {})
+    for title, runs in by_title.items():
         cells = [title, str(len(runs))]
         for key, scale, digits in (("accuracy", 100, 1), ("loss", 1, 3)):
             values = {seed: scale * run[key] for seed, run in runs.items()}

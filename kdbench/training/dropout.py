@@ -59,7 +59,7 @@ def _packed_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
 def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """In place of `nn.functional.dropout`."""
     if has_torch_function_unary(input):
-        return handle_torch_function(_dropout, (input,), input, p=p, training=training, inplace=inplace)  # type: ignore[no-any-return]
+        return handle_torch_function(_dropout, (input,), input, p=p, training=training, inplace=inplace)
     if not training or inplace or not 0 < p < 1 or input.device.type != "cpu":
         return _torchs(input, p, training, inplace)
     return input * _packed_mask(input.shape, p, input)
