@@ -10,13 +10,13 @@ from typing import Any
 
 from scipy.stats import t
 
-from benchmarks.work import BATCH, TASK, Work
+from benchmarks.work import BATCH, Work
 from kdbench.config import assemble
 from kdbench.plan import make
 from kdbench.settings import Execution, Recording
 from kdbench.store import Store
 
-ROWS, EPOCHS, RATE = 1200, 3, 1e-4
+TASK, ROWS, EPOCHS, RATE = "sst2", 3200, 2, 1e-4
 SURE = 0.95
 PLAIN = {"precision": "fp32", "dropout": "torch", "bucket": 1}
 SETTINGS: Mapping[str, Mapping[str, Any]] = {

@@ -128,7 +128,7 @@ def _harness(stored: Mapping[str, Any]) -> str:
 def _effects(stored: Mapping[str, Any]) -> str:
     title = "## What the faster settings do to results"
     about = (
-        f"`{stored['work']['student']}` fine-tuned on {effects.ROWS} rows of MRPC for {effects.EPOCHS} epochs, at the "
+        f"`{stored['work']['student']}` fine-tuned on {effects.ROWS} rows of SST-2 for {effects.EPOCHS} epochs, at the "
         f"end of the training, on the validation set. Differences from the first row, seed by seed: their mean and its "
         f"interval of {effects.SURE:.0%} by Student's t. An interval that holds 0 is no proof that there is no effect: "
         f"it says how large one could be."

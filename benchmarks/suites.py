@@ -10,11 +10,13 @@ from typing import Any
 
 from benchmarks.work import How, Work
 from kdbench.errors import UserError
+from kdbench.plugins import METHODS
 
 FIXED = How("fixed", "fp32")  # every batch padded to 128 tokens
 WRITTEN = How("dynamic", "fp32")  # as most users would have it
 EQUAL = How("bucketed", "fp32-fast", "eager", fused=True)  # what kdbench has
 PLAIN = replace(EQUAL, precision="fp32")
+FASTEST = replace(EQUAL, precision="bf16", dropout="packed")
 OVERHEAD = ("bare", "kdbench-fp32-fast")
 PATCHES = {  # what a package needed to run under current versions; the reasons are in its contestant's file
     "textbrewer": "TextBrewer is given plain dictionaries for batches",
@@ -135,8 +137,7 @@ LGTM = Suite(
         _method("jvp-fp32", "`influence=jvp` (exact)", "lgtm", PLAIN),
         _method("fda-fp32", "`influence=fda`", "lgtm", PLAIN, influence="fda"),
         _method("jvp-packed", "`influence=jvp` (exact), packed dropout", "lgtm", replace(EQUAL, dropout="packed")),
-        _method("jvp-bf16", "`influence=jvp` (exact), packed dropout", "lgtm",
-                replace(EQUAL, precision="bf16", dropout="packed")),
+        _method("jvp-bf16", "`influence=jvp` (exact), packed dropout", "lgtm", FASTEST),
     ),
     (
         Table("As released", ("released", "jvp-fp32", "fda-fp32", "jvp-packed", "jvp-bf16"), "released"),
@@ -167,6 +168,18 @@ META = Suite(
     share=1 / 3,
 )  # fmt: skip
 
+METHODS_IN_ORDER = sorted(METHODS.all(), key=lambda name: METHODS.get(name).position)
+EVERY = Suite(
+    "The methods beside one another",
+    "a step",
+    tuple(
+        Contestant(f"method-{name}", METHODS.get(name).title, _at("runner"), FASTEST, {"method": name})
+        for name in METHODS_IN_ORDER
+    ),
+    (Table("All in bfloat16 with packed dropout", tuple(f"method-{name}" for name in METHODS_IN_ORDER), "method-kd"),),
+    share=1 / 3,
+)
+
 RUNNER = Suite(
     "The runner",
     "a student's step",
@@ -174,7 +187,9 @@ RUNNER = Suite(
     (Table("Against a loop by hand that does the same", OVERHEAD, "bare", OVERHEAD),),
 )
 
-SUITES: Mapping[str, Suite] = MappingProxyType({"kd": KD, "lgtm": LGTM, "meta": META, "runner": RUNNER})
+SUITES: Mapping[str, Suite] = MappingProxyType(
+    {"kd": KD, "lgtm": LGTM, "meta": META, "methods": EVERY, "runner": RUNNER}
+)
 CONTESTANTS = {c.name: c for suite in SUITES.values() for c in suite.contestants}
 
 

@@ -48,8 +48,10 @@ def planned(
         plan = make(assemble(layer, Path(folder)))
         (cell,) = plan.cells
         spec, store = plan.runs[cell.run], Store(Path(folder) / "results")
-        for parent in spec.needs.values():
-            network(work.teacher, work, "eager").save_pretrained(store.run(parent).model)
+        for parent in map(plan.runs.__getitem__, spec.needs.values()):
+            run, module = store.run(parent.id), network(parent.student.name, work, "eager")
+            for place in (run.model, *map(run.snapshot, parent.snapshots)):
+                module.save_pretrained(place)
         yield spec, store
 
 

@@ -32,7 +32,7 @@ def gradient(loss: Tensor, params: Params, *, keep_graph: bool = False) -> dict[
 
 def sgd_step(params: Params, grad: Params, lr: float) -> dict[str, Tensor]:
     """theta' = theta - lr * grad, as leaves of their own (LGTM Eq. 2, Alg. 1 line 4)."""
-    return {name: (p.detach() - lr * grad[name]).requires_grad_() for name, p in params.items()}
+    return {name: torch.sub(p.detach(), grad[name], alpha=lr).requires_grad_() for name, p in params.items()}
 
 
 def adam_step(learner: Learner, grad: Params) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -64,7 +64,7 @@ def adam_step(learner: Learner, grad: Params) -> tuple[dict[str, Tensor], dict[s
 
 def norm(direction: Params) -> Tensor:
     """The Euclidean norm of all tensors together."""
-    return torch.stack([v.square().sum() for v in direction.values()]).sum().sqrt()
+    return torch.stack([torch.linalg.vector_norm(v) for v in direction.values()]).norm()
 
 
 def forward_derivative(
