@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from benchmarks import effects, harness, report, rounds, suites
+from benchmarks import effects, harness, products, report, rounds, suites
 from benchmarks.harness import many
 from benchmarks.work import Work, check, training_rows
 from kdbench.environment import environment
@@ -19,7 +19,7 @@ from kdbench.files import write_json
 
 STEPS = 38  # a third of an epoch of MRPC
 WARMUP = 4
-PARTS = (*suites.SUITES, "harness")
+PARTS = ("products", *suites.SUITES, "harness")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -35,17 +35,19 @@ PARTS = (*suites.SUITES, "harness")
 @click.option("--sweep", is_flag=True, help="Also the tiny sweep of all methods, which takes minutes.")
 @click.option("--out", metavar="DIR", default="build/benchmark", type=Path, help="Where figures and tables go.")
 def command(what: str, number: int, runs: int, sweep: bool, out: Path, **given: Any) -> None:
-    """Measure kd, lgtm, meta, the runner, the harness, or all of these; write speed.md from whatever DIR has.
+    """Measure a part or all of them; write speed.md from whatever DIR has. README.md says what each part is.
 
     The effects are those of the faster settings on results, over as many seeds as there are rounds.
     """
     wanted = {"all": tuple(p for p in PARTS if p != "runner"), "report": (), "effects": ()}.get(what, (what,))
     given["glue_dir"] = str(Path(given["glue_dir"]).expanduser().resolve()) if given["glue_dir"] else ""
     work = Work(seed=0, **given)
-    chosen = {name: suites.SUITES[name] for name in wanted if name != "harness"}
+    chosen = {name: suites.SUITES[name] for name in wanted if name in suites.SUITES}
     for suite in chosen.values():
         suites.check_packages(suite)
         check(suites.shared(suite, work))
+    if "products" in wanted:
+        _keep(products.play(work, number), work, out / "products.json")
     for name, suite in chosen.items():
         its = suites.shared(suite, work)
         _keep(rounds.play(suite, its, number), its, out / f"{name}.json")

@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import effects
-from benchmarks.suites import CONTESTANTS, PATCHES, PRODUCTS, SUITES, Table
-from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH
+from benchmarks import effects, products
+from benchmarks.suites import CONTESTANTS, PATCHES, SUITES, Table
+from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, PRODUCTS
 from kdbench.files import read_json, write_text
 
 PADDING = {"fixed": "to 128", "dynamic": "to the longest of the batch", "bucketed": "rows of like length together"}
@@ -41,7 +41,7 @@ def per_step(found: Measured, *, whole: bool = False) -> float:
 def write(folder: Path) -> Path:
     """speed.md, of all suites that were measured into the folder."""
     parts = [_suite(folder / f"{name}.json", name) for name in SUITES if (folder / f"{name}.json").exists()]
-    for name, section in (("harness", _harness), ("effects", _effects)):
+    for name, section in (("products", _products), ("harness", _harness), ("effects", _effects)):
         file = folder / f"{name}.json"
         parts += [section(read_json(file))] if file.exists() else []
     write_text(folder / "speed.md", "\n".join(["# Speed", "", *parts]))
@@ -134,3 +134,11 @@ def _effects(stored: Mapping[str, Any]) -> str:
         f"it says how large one could be."
     )
     return "\n".join([title, "", about, "", *effects.table(stored["measured"]), ""])
+
+
+def _products(stored: Mapping[str, Any]) -> str:
+    about = (
+        f"[{products.ROWS}, {products.NARROW}] times [{products.NARROW}, {products.WIDE}], "
+        f"{stored['work']['threads']} threads. The error is a share of the largest element."
+    )
+    return "\n".join(["## The matrix product alone", "", about, "", *products.table(stored["measured"]), ""])

@@ -22,7 +22,6 @@ PATCHES = {  # what a package needed to run under current versions; the reasons 
     "textbrewer": "TextBrewer is given plain dictionaries for batches",
     "torchdistill": "torchdistill is given empty modules for torchvision, and no accelerator",
 }
-PRODUCTS = {"fp32": "plain float32", "fp32-fast": "fast float32", "bf16": "bfloat16"}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ EPOCHS = 6  # of a whole training: over these a pass of the teacher that is made
 
 Padding = Literal["fixed", "dynamic", "bucketed"]
 Precision = Literal["fp32", "fp32-fast", "bf16"]
+PRODUCTS: Mapping[Precision, str] = {"fp32": "plain float32", "fp32-fast": "fast float32", "bf16": "bfloat16"}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """kdbench as it is used: a run is executed, and its own account read (`step_seconds` in cost.json).
 
-That is everything but evaluation and saving: batches, seeds, steps, checks, log, series, state file. A frozen teacher is
-asked once for all rows; such passes are in the account of the run, and told apart.
+That is everything but evaluation and saving: batches, seeds, steps, checks, log, series, state file. What a frozen
+teacher is asked once for all rows is in the account of the run, and told apart.
 """
 
 from __future__ import annotations

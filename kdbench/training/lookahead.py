@@ -64,7 +64,8 @@ def adam_step(learner: Learner, grad: Params) -> tuple[dict[str, Tensor], dict[s
 
 def norm(direction: Params) -> Tensor:
     """The Euclidean norm of all tensors together."""
-    return torch.stack([torch.linalg.vector_norm(v) for v in direction.values()]).norm()
+    length: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in direction.values()]))
+    return length
 
 
 def forward_derivative(

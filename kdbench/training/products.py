@@ -39,13 +39,13 @@ def exactly(device: torch.device) -> Iterator[None]:
         yield
 
 
-def error(setting: str, device: torch.device) -> float:
+def error(setting: str, device: torch.device, dtype: torch.dtype = torch.float32) -> float:
     """The largest error of a product of random matrices under a setting, as a share of its largest element."""
     drawn = torch.Generator().manual_seed(0)
     a, b = (torch.randn(shape, generator=drawn) for shape in ((ROWS, INNER), (INNER, ROWS)))
     exact = a.double() @ b.double()
     with setting_of(setting), torch.autocast(device.type, enabled=False):
-        found = (a.to(device) @ b.to(device)).cpu()
+        found = (a.to(device, dtype) @ b.to(device, dtype)).cpu()
     return float((found - exact).abs().max() / exact.abs().max())
 
 
