@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from benchmarks import effects, harness, products, report, rounds, suites
+from benchmarks import bill, effects, harness, products, report, rounds, study, suites
 from benchmarks.harness import many
 from benchmarks.work import Work, check, training_rows
 from kdbench.environment import environment
@@ -19,7 +19,7 @@ from kdbench.files import write_json
 
 STEPS = 38  # a third of an epoch of MRPC
 WARMUP = 4
-PARTS = ("products", *suites.SUITES, "harness")
+PARTS = ("products", *suites.SUITES, "study", "harness")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -51,6 +51,8 @@ def command(what: str, number: int, runs: int, sweep: bool, out: Path, **given: 
     for name, suite in chosen.items():
         its = suites.shared(suite, work)
         _keep(rounds.play(suite, its, number), its, out / f"{name}.json")
+    if "study" in wanted:
+        _keep(iter([study.measure(work)]), work, out / "study.json")
     if what == "effects":
         _keep(effects.play(work, number, (out / "effects").resolve()), work, out / "effects.json")
     if "harness" in wanted:
@@ -59,6 +61,8 @@ def command(what: str, number: int, runs: int, sweep: bool, out: Path, **given: 
             measured.append(found)
             write_json(out / "harness.json", {"environment": environment("cpu"), "measured": measured})
     click.echo(report.write(out))
+    if (out / "study.json").exists():
+        click.echo(bill.write(out))
 
 
 def _keep(found: Iterable[dict[str, Any]], work: Work, file: Path) -> None:

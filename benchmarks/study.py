@@ -1,0 +1,171 @@
+"""What a full study costs, by arithmetic: floating-point operations of every run of the plan.
+
+The plan is kdbench's own for all methods and tasks. What a method does in a step is counted on runs of tiny networks,
+as it does not depend on their size. Rows are those of the published training sets, lengths those of the files at hand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, Work
+from kdbench import models
+from kdbench.config import assemble
+from kdbench.data.splits import held_out_share
+from kdbench.plan import Plan, make
+from kdbench.plugins import METHODS, TASKS
+from kdbench.settings import Execution, Recording
+from kdbench.spec import RunSpec
+from kdbench.store import Store
+from kdbench.task import DataLocation, Examples
+
+RATES, SEEDS = (1e-4, 5e-5, 3e-5), "0-4"  # LGTM, Table 5; the paper does not say how many seeds
+LAYERS = {"student": 6, "assistant": 8, "teacher": 12}  # BERT's, as preset bert-6l has them
+NETWORKS = {"student": "tiny-2x32", "assistant": "tiny-3x32", "teacher": "tiny-4x32"}  # that stand in for them
+HIDDEN, WIDE = 768, 3072
+EVAL_EVERY = 1000  # steps; preset bert-6l
+PRODUCTS = {"forward": 1, "tangent": 3, "backward": 2}  # matrix products for each of a forward pass
+SAMPLE = 4000  # rows that lengths are measured on
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Of one training row: through which network, in which way, how often.
+
+    Attributes:
+        epoch: in every epoch.
+        once: in a whole training.
+    """
+
+    epoch: Mapping[str, Mapping[str, float]]
+    once: Mapping[str, Mapping[str, float]]
+
+
+def measure(work: Work) -> dict[str, Any]:
+    """Passes of every method, and the mean length of every task's inputs (its own, and padded in batches)."""
+    return {
+        "passes": {name: asdict(_passes(name)) for name in METHODS.all()},
+        "lengths": {task: _length(task, work) for task in TASKS.all()},
+    }
+
+
+def _passes(method: str) -> Passes:
+    one, two = (_counted(method, epochs) for epochs in (1, 2))
+    epoch = {net: {kind: two[net][kind] - one[net][kind] for kind in kinds} for net, kinds in one.items()}
+    once = {net: {kind: 2 * one[net][kind] - two[net][kind] for kind in kinds} for net, kinds in one.items()}
+    return Passes(epoch, once)
+
+
+def _counted(method: str, epochs: int) -> dict[str, Counter[str]]:
+    """Passes in a training of so many epochs, a training row."""
+    from kdbench.training.runner import execute
+
+    with TemporaryDirectory() as folder:
+        layer = _layer(methods=method, tasks="mrpc", epochs=epochs, train_rows=96, seeds="0")
+        plan, store = make(assemble(layer, Path(folder))), Store(Path(folder))
+        for spec in plan.runs.values():
+            execute(spec, store, Execution(device="cpu", threads=1), Recording(probe_size=0, influence_samples=0))
+        (cell,) = plan.cells
+        cost = store.run(cell.run).cost()
+    rows = cost["rows"] / epochs
+    return {net: Counter({k: n / rows for k, n in kinds.items()}) for net, kinds in cost["passes"].items()}
+
+
+def _layer(**given: Any) -> dict[str, Any]:
+    """Settings of preset bert-6l that matter here, on networks that stand in for its own."""
+    return {
+        "preset": "tiny", "student": NETWORKS["student"], "teacher": NETWORKS["teacher"], "selection": "validation",
+        "epochs": EPOCHS, **given,
+    }  # fmt: skip
+
+
+def _length(task: str, work: Work) -> float:
+    """Mean tokens of an input."""
+    from kdbench.data.tokens import tokenise
+
+    location = DataLocation("glue-dir", Path(work.glue_dir)) if work.glue_dir else DataLocation("generated")
+    data = TASKS.get(task)().load(location)
+    tokenizer = models.tokenizer(models.resolve(work.student), tuple(data.vocabulary))
+    return float(np.mean(tokenise(tokenizer, _head(data.splits["train"]), MAX_LENGTH).lengths))
+
+
+def _head(split: Examples) -> Examples:
+    second = None if split.text_b is None else split.text_b[:SAMPLE]
+    return Examples(split.text_a[:SAMPLE], second, split.labels[:SAMPLE])
+
+
+def whole() -> Plan:
+    """All methods on all tasks, three learning rates, five seeds."""
+    return make(assemble(_layer(methods="all", tasks="glue", seeds=SEEDS, student_lr=list(RATES)), Path("/")))
+
+
+class Account:
+    """Floating-point operations of a plan's runs.
+
+    Args:
+        measured: what `measure` gave.
+    """
+
+    def __init__(self, plan: Plan, measured: Mapping[str, Any]) -> None:
+        self.plan = plan
+        self._passes = {name: Passes(**value) for name, value in measured["passes"].items()}
+        self.lengths = measured["lengths"]
+        self._layers = {NETWORKS[role]: layers for role, layers in LAYERS.items()}
+
+    def run(self, spec: RunSpec, *, looked_up: bool = True) -> float:
+        """Of one training with its evaluations, without the runs that it needs.
+
+        Args:
+            looked_up: what a frozen network says is made once; else in every epoch.
+        """
+        passes = self._passes[spec.method]
+        rows = _training_rows(spec)
+        total = sum(self._of(spec, passes.epoch, rows * EPOCHS).values())
+        total += sum(self._of(spec, passes.once, rows * (1 if looked_up else EPOCHS)).values())
+        return total + self._evaluation(spec)
+
+    def _of(self, spec: RunSpec, passes: Mapping[str, Mapping[str, float]], rows: float) -> dict[str, float]:
+        return {
+            net: rows * sum(PRODUCTS[kind] * n for kind, n in kinds.items()) * self._forward(spec, net)
+            for net, kinds in passes.items()
+        }
+
+    def _forward(self, spec: RunSpec, network: str) -> float:
+        """Of one row through a network."""
+        if network in spec.needs:
+            name = self.plan.runs[spec.needs[network]].student.name
+        else:
+            name = spec.teacher.name if network == "teacher" and spec.teacher else spec.student.name
+        length = self.lengths[spec.task]
+        weights = 4 * HIDDEN**2 + 2 * HIDDEN * WIDE
+        return float(self._layers[name] * 2 * length * (weights + 2 * HIDDEN * length))
+
+    def _evaluation(self, spec: RunSpec) -> float:
+        """The student's, and that of a teacher that is trained along."""
+        task = TASKS.get(spec.task)
+        times = max(EPOCHS, _training_rows(spec) * EPOCHS // BATCH // EVAL_EVERY)
+        rows = times * sum(task.official_rows[split] for split in task.report_splits)
+        networks = ["student", *(["teacher"] if spec.teacher and not spec.needs else [])]
+        return sum(rows * self._forward(spec, network) for network in networks)
+
+    def alone(self, run_id: str) -> float:
+        """Of a run that shares nothing: with all that it needs, and frozen networks asked in every step."""
+        spec = self.plan.runs[run_id]
+        return self.run(spec, looked_up=False) + sum(self.alone(need) for need in spec.needs.values())
+
+    def chain(self, run_id: str) -> float:
+        """Of a run and the longest chain of those that it needs."""
+        needs = self.plan.runs[run_id].needs.values()
+        return self.run(self.plan.runs[run_id]) + max(map(self.chain, needs), default=0.0)
+
+
+def _training_rows(spec: RunSpec) -> float:
+    rows = TASKS.get(spec.task).official_rows["train"]
+    return rows * (1 - (held_out_share(spec.feedback, "feedback") if spec.feedback else 0.0))
