@@ -72,6 +72,10 @@ def _method(name: str, title: str, method: str, how: How = EQUAL, **options: Any
     return Contestant(name, f"kdbench, {title}", _at("method"), how, {"method": method, **options})
 
 
+def _influence(name: str, title: str, **options: Any) -> Contestant:
+    return Contestant(f"influence-{name}", title, _at("influence"), EQUAL, options)
+
+
 def _own(precision: Any, dropout: Any = "packed") -> Contestant:
     how = How("bucketed", precision, "eager", fused=True, dropout=dropout)
     name, title = f"kdbench-{precision}", f"kdbench, `{precision}`"
@@ -130,20 +134,28 @@ LGTM = Suite(
         Contestant("released-equal", "the released algorithm", _at("lgtm_released"), EQUAL),
         _method("jvp", "`influence=jvp` (exact)", "lgtm"),
         _method("fda", "`influence=fda`", "lgtm", influence="fda"),
-        _method("weighted-jvp", "`influence=weighted`, weights by `jvp`", "lgtm", influence="weighted"),
-        _method("weighted-loop", "`influence=weighted`, weights by per-sample gradients", "lgtm",
+        _method("weighted-loop", "`influence=weighted`, per-sample gradients", "lgtm",
                 influence="weighted", weights_via="loop"),
         _method("jvp-fp32", "`influence=jvp` (exact)", "lgtm", PLAIN),
         _method("fda-fp32", "`influence=fda`", "lgtm", PLAIN, influence="fda"),
         _method("jvp-packed", "`influence=jvp` (exact), packed dropout", "lgtm", replace(EQUAL, dropout="packed")),
+        _influence("jvp", "forward mode (exact)"),
+        _influence("fda", "finite difference", influence="fda"),
+        _influence("rows", "per-sample gradients, a pass over each sample", rows=True),
+        _influence("loop", "per-sample gradients, one pass over the batch", influence="weighted", weights_via="loop"),
         _method("jvp-bf16", "`influence=jvp` (exact), packed dropout", "lgtm", FASTEST),
     ),
     (
         Table("As released", ("released", "jvp-fp32", "fda-fp32", "jvp-packed", "jvp-bf16"), "released"),
         Table(
             "Same batches, kernels and optimiser on both sides",
-            ("released-equal", "jvp", "fda", "weighted-jvp", "weighted-loop"),
+            ("released-equal", "jvp", "fda", "weighted-loop"),
             "released-equal",
+        ),
+        Table(
+            "The influence alone: direction and logits are there",
+            ("influence-rows", "influence-loop", "influence-fda", "influence-jvp"),
+            "influence-rows",
         ),
     ),
     share=1 / 3,

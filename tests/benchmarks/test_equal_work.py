@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from benchmarks.batches import padded
 from benchmarks.contestants import bare
+from benchmarks.contestants.influence import by_rows
 from benchmarks.contestants.lgtm_released import TEACHER_KD, Released
 from benchmarks.contestants.second_order import PILOT_RATE, SecondOrder
 from benchmarks.suites import EQUAL
 from kdbench.data.batches import Batch
 from kdbench.settings import Training
 from kdbench.training.learner import Learner
-from kdbench.training.lookahead import gradient
+from kdbench.training.lookahead import forward_derivative, gradient, sample_weights
 from methods.kd import KD, KDOptions
 from methods.lgtm import RELEASED
 from tests.benchmarks.small import apart, batches, flat, networks
@@ -144,3 +145,16 @@ def test_padding_changes_nothing() -> None:
     wide = padded(batch)
     assert wide.input_ids.shape == (len(batch), 128)
     assert torch.allclose(student(**wide.inputs).logits, student(**batch.inputs).logits, atol=1e-5)
+
+
+def test_the_weights_of_a_row_at_a_time_are_those_of_one_forward_mode_pass() -> None:
+    """In float64, on rows with padding, which the passes over single rows leave out."""
+    student, teacher = networks(torch.float64)
+    batch = padded(batches()[0])
+    made = Learner(student, lr=1e-3, length=9, training=Training(), device=torch.device("cpu"))
+    t = teacher(**batch.inputs).logits.detach()
+    torch.manual_seed(0)
+    v = {name: torch.randn_like(p) for name, p in made.named_params().items()}
+    with made.mode(False):
+        exact = sample_weights(t, *forward_derivative(made, v, batch))
+    torch.testing.assert_close(by_rows(made, batch, t, v), exact)
