@@ -20,7 +20,7 @@ from kdbench.settings import Execution, Recording
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.store import Store
 from kdbench.task import Task, TaskData
-from kdbench.training import workbench
+from kdbench.training import masks, workbench
 from kdbench.training.lab import Lab, Sources, seed_everything
 
 
@@ -59,6 +59,8 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     roles = assign(spec, {name: len(split) for name, split in data.splits.items()}, task.report_splits)
     tokens = {name: workbench.tokens(store.cache, spec, name) for name in data.splits if name in _needed(roles)}
     device = choose_device(execution.device)
+    if device.type != "cpu":
+        masks.always_made()
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     lab = Lab(
