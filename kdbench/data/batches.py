@@ -58,8 +58,11 @@ def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role:
     mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
     arrays = (ids, mask, types, tokens.labels[rows], rows)
     if device.type == "cpu":
-        return Batch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays), role)
-    return Batch(*in_one_copy(arrays, device), role)
+        made = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+    else:
+        made = in_one_copy(arrays, device)
+    inputs, attention, kinds, labels, index = made
+    return Batch(inputs, attention, kinds, labels, index, role)
 
 
 def in_one_copy(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> list[Tensor]:
@@ -71,7 +74,7 @@ def in_one_copy(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> li
     sizes = [array.size for array in arrays]
     host = torch.empty(sum(sizes), dtype=torch.int64, pin_memory=device.type == "cuda")
     np.concatenate([array.ravel() for array in arrays], out=host.numpy())
-    parts = host.to(device, non_blocking=True).split(sizes)
+    parts = torch.split(host.to(device, non_blocking=True), sizes)
     return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
 

@@ -20,7 +20,7 @@ from kdbench.settings import Execution, Recording
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.store import Store
 from kdbench.task import Task, TaskData
-from kdbench.training import masks, workbench
+from kdbench.training import compiling, masks, workbench
 from kdbench.training.lab import Lab, Sources, seed_everything
 
 
@@ -109,7 +109,7 @@ def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[Any]
     try:
         # no cache: autocast would go on using the weights as they were before the optimiser's step
         half = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
-        with half if spec.training.precision == "bf16" else nullcontext():
+        with half if spec.training.precision == "bf16" else nullcontext(), compiling.in_force(spec.training.compile):
             yield
     finally:
         torch.set_float32_matmul_precision(before[0])
