@@ -224,7 +224,8 @@ class _Scale:
         """Keys that runs share which are alike, the closest first: also by data; by options; by method; by networks."""
         needed = sorted(ref.fingerprint for ref in self.needed(spec))
         networks = spec.student.fingerprint, spec.teacher and spec.teacher.fingerprint, *needed
-        how = json.dumps([spec.options, spec.training.precision, spec.training.attention], sort_keys=True)
+        asked = spec.training
+        how = json.dumps([spec.options, asked.precision, asked.attention, asked.compile, asked.dropout], sort_keys=True)
         closest = spec.method, networks, how, spec.task, spec.data.fingerprint
         return closest, closest[:3], closest[:2], frozenset(networks) - {None}
 

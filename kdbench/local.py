@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 
@@ -35,12 +35,11 @@ class Local(Executor):
         from kdbench.views.boards import board_for
 
         shares = executions(order)
-        with board_for(order.plan, order.console) as board:
+        with board_for(order.plan, order.console) as board, stop_flag() as should_stop:
             if len(shares) > 1:
-                outcome = pool.run_pool(order.plan, order.store, shares, order.recording, board)
+                outcome = pool.run_pool(order.plan, order.store, shares, order.recording, board, should_stop)
             else:
-                with stop_flag() as should_stop:
-                    outcome = run_all(order.plan, order.store, shares[0], order.recording, board, should_stop)
+                outcome = run_all(order.plan, order.store, shares[0], order.recording, board, should_stop)
         return _close(order, outcome)
 
     @classmethod
@@ -69,10 +68,17 @@ def _stop(host: str, process: int) -> list[str]:
 
 
 def executions(order: Order) -> list[Execution]:
-    """The settings of each of the runs that go on at once: the listed devices in turn, an equal part of the cores."""
-    common, devices = order.execution, order.devices
+    """The settings of each of the runs that go on at once on this machine."""
+    return shares(order.execution, order.devices, os.cpu_count() or 1)
+
+
+def shares(common: Execution, devices: Sequence[str], cores: int) -> list[Execution]:
+    """The settings of each of `jobs` runs at once: the listed devices in turn, an equal part of the cores.
+
+    A device may be listed, or come in turn, several times: then so many runs share it.
+    """
     jobs = max(common.jobs, len(devices))
-    threads = common.threads or (max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else 0)
+    threads = common.threads or (max(1, cores // jobs) if jobs > 1 else 0)
     names = [devices[i % len(devices)] if devices else common.device for i in range(jobs)]
     return [common.model_copy(update={"device": name, "threads": threads}) for name in names]
 

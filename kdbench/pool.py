@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -16,13 +16,14 @@ from filelock import Timeout
 
 from kdbench.plan import Plan
 from kdbench.schedule import Board, Outcome, Schedule
-from kdbench.serial import attempt, stop_flag
+from kdbench.serial import attempt
 from kdbench.settings import Execution, Recording
 from kdbench.spec import RunSpec
 from kdbench.store import Store
 
 TELL_SECONDS = 0.2  # between two messages about one run's steps
 LOOK_SECONDS = 0.5  # between two looks at whether somebody asked to stop
+TO_THE_GROUP = (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)  # Ctrl-C, a queue's warning: the parent passes it on
 RETRIES = 2  # of a run whose process was killed
 
 
@@ -36,20 +37,25 @@ class Worker:
     run_id: str | None = None
 
 
-def run_pool(plan: Plan, store: Store, executions: Sequence[Execution], recording: Recording, board: Board) -> Outcome:
+def run_pool(
+    plan: Plan, store: Store, executions: Sequence[Execution], recording: Recording, board: Board,
+    should_stop: Callable[[], bool] = lambda: False, settled: dict[str, str] | None = None,
+) -> Outcome:  # fmt: skip
     """Train what is not done, as many runs at once as there are `executions`, each after the runs that it needs.
 
     A process that is killed costs its run nothing but time: the run goes on in another one, twice at most.
+
+    Args:
+        settled: see `Schedule`.
     """
-    schedule = Schedule(plan, store, board)
-    with stop_flag() as should_stop:
-        pool = _Pool(plan, store, recording, board, schedule)
-        try:
-            pool.open(executions)
-            while pool.hand_out(stopping=should_stop()):
-                pool.listen()
-        finally:
-            pool.close()
+    schedule = Schedule(plan, store, board, settled)
+    pool = _Pool(plan, store, recording, board, schedule)
+    try:
+        pool.open(executions)
+        while pool.hand_out(stopping=should_stop()):
+            pool.listen()
+    finally:
+        pool.close()
     return schedule.outcome
 
 
@@ -182,7 +188,8 @@ class _Teller:
 
 def work(pipe: Connection, root: str, execution: dict[str, Any], recording: dict[str, Any]) -> None:
     """The life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on
+    for number in TO_THE_GROUP:
+        signal.signal(number, signal.SIG_IGN)
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     store, teller = Store(Path(root)), _Teller(pipe, asked)

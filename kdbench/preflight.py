@@ -23,6 +23,8 @@ def check(plan: Plan, executions: Sequence[Execution]) -> list[str]:
     """
     for name in dict.fromkeys(execution.device for execution in executions):
         _check_device(name)
+        if any(spec.training.compile for spec in plan.runs.values()):
+            _check_compiler(name)
     short: dict[str, None] = {}
     for spec in plan.runs.values():
         data = workbench.data(spec.task, spec.data)
@@ -99,6 +101,19 @@ def check_device_name(name: str) -> None:
         raise UserError(f"--device {name} is not valid; give auto, cpu, cuda or cuda:N.") from None
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {name} is not supported; give auto, cpu, cuda or cuda:N.")
+
+
+def _check_compiler(name: str) -> None:
+    from kdbench.training import compiling
+    from kdbench.training.setup import choose_device
+
+    device = choose_device(name).type
+    if problem := compiling.problem(device):
+        needs = "a C++ compiler such as g++" if device == "cpu" else "Triton"
+        raise UserError(
+            f"compile=true: torch.compile does not work on {device} ({problem}); it needs {needs}, "
+            f"or give --set compile=false."
+        )
 
 
 def _check_device(name: str) -> None:

@@ -38,6 +38,11 @@ class Training(Options):
     attention: Literal["eager", "sdpa"] = option(
         "eager", "attention kernel; sdpa may draw other dropout masks in forward-mode derivatives than in training"
     )
+    compile: bool = option(
+        False,
+        "torch.compile for the networks' passes in a step; not for derivatives of derivatives, look-aheads, evaluation",
+        later=True,
+    )
 
 
 class Recording(Options):

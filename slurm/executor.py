@@ -73,8 +73,8 @@ class Slurm(Executor):
             if run not in live and not order.store.run(run).is_done(spec.snapshots)
         ]  # fmt: skip
         return arrays(
-            plan.runs, chosen, longest=self._longest(known), runs_per_job=order.runs_per_job,
-            together=self.options.max_parallel > 0,
+            plan.runs, chosen, longest=self._longest(known),
+            runs_per_job=max(order.runs_per_job, self.options.side_by_side), together=self.options.max_parallel > 0,
         )  # fmt: skip
 
     def _longest(self, known: Queue) -> int:

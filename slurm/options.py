@@ -35,7 +35,10 @@ class SlurmOptions(Options):
     constraint: Text = option("", "features that a node must have")
     time: Text = option("", "limit of a job, such as 4:00:00, 90m or 2-00:00; what takes longer goes on in the next")
     memory: Text = option("", "memory of a job, such as 16G")
-    gpus: int = option(0, "GPUs of a job; a run uses one", ge=0)
+    gpus: int = option(0, "GPUs of a job; a run uses one, and several may share it (side_by_side)", ge=0)
+    side_by_side: int = option(
+        1, "runs that a job trains at the same time, each in a process with its share of GPUs and cores", ge=1, le=64
+    )
     cpus: int = option(0, "cores of a job; 0 leaves it to the cluster", ge=0)
     setup: Lines = option([], "shell lines before Python starts, such as module load cuda; a failing one ends the job")
     extra: dict[str, Any] = option({}, "any other parameter of sbatch, such as {nodelist = 'n1', exclusive = true}")

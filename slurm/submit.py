@@ -73,7 +73,7 @@ def submit(order: Order, options: SlurmOptions, ledger: Ledger, array: Array, af
     executor = submitit.SlurmExecutor(ledger.folder(record), python=python(options))
     with outside_of_jobs():
         executor.update_parameters(**parameters(options, array, record.name, after))
-        calls = worker.calls(order, array.tasks)
+        calls = worker.calls(order, array.tasks, options.side_by_side)
         try:
             jobs = executor.map_array(worker.train, *zip(*calls, strict=True))
         except FailedJobError as error:

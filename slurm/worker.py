@@ -15,8 +15,9 @@ from rich.console import Console
 
 from kdbench import sweeps
 from kdbench.executor import Order
-from kdbench.local import report
+from kdbench.local import report, shares
 from kdbench.plan import Plan
+from kdbench.pool import run_pool
 from kdbench.schedule import Outcome
 from kdbench.serial import run_all
 from kdbench.settings import Execution, Recording
@@ -38,15 +39,16 @@ class Unfinished(Exception):
     """Some runs of this job failed; makes the queue call the job FAILED."""
 
 
-def calls(order: Order, tasks: tuple[Task, ...]) -> list[Call]:
+def calls(order: Order, tasks: tuple[Task, ...], at_once: int) -> list[Call]:
     """The arguments of `train` for each job of an array: plain values, so that nothing is pickled by content."""
-    execution, recording = order.execution.model_dump(mode="json"), order.recording.model_dump(mode="json")
+    execution = order.execution.model_dump(mode="json") | {"jobs": at_once}
+    recording = order.recording.model_dump(mode="json")
     root = str(order.store.root.resolve())
     return [(root, order.sweep, list(task), execution, recording) for task in tasks]
 
 
 def train(root: str, sweep: str, runs: list[str], execution: dict[str, Any], recording: dict[str, Any]) -> str:
-    """Train some runs of a sweep, one after the other; whatever they need and nobody has trained, first.
+    """Train some runs of a sweep, `jobs` at once; whatever they need and nobody has trained, first.
 
     Returns:
         what became of them, in one line.
@@ -60,8 +62,12 @@ def train(root: str, sweep: str, runs: list[str], execution: dict[str, Any], rec
     console = Console(width=200, highlight=False)
     with listening() as heard, _Counting(len(plan.runs), console) as board:
         settled = given_up(plan, store, runs, queue.ask())
-        settings = _settings(execution), Recording.model_validate(recording)
-        outcome = run_all(plan, store, *settings, board, lambda: bool(heard), settled)
+        own, asked = _shares(execution, len(plan.runs)), lambda: bool(heard)
+        how = Recording.model_validate(recording)
+        if len(own) > 1:
+            outcome = run_pool(plan, store, own, how, board, asked, settled)
+        else:
+            outcome = run_all(plan, store, own[0], how, board, asked, settled)
         if outcome.stopped:
             _leave(job, heard, board.steps)
     report(outcome, console)
@@ -73,11 +79,17 @@ def _job() -> str:
     return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
 
 
-def _settings(execution: dict[str, Any]) -> Execution:
-    """With as many threads as the job has cores, unless the user said how many."""
-    cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 0))
-    made = Execution.model_validate(execution)
-    return made if made.threads or not cores else made.model_copy(update={"threads": cores})
+def _shares(execution: dict[str, Any], runs: int) -> list[Execution]:
+    """For each run at once: the job's GPUs in turn, and its cores as threads unless the user said how many."""
+    made, cores = Execution.model_validate(execution), int(os.environ.get("SLURM_CPUS_PER_TASK", 0))
+    if made.jobs == 1 or runs == 1:
+        change = {"jobs": 1, "threads": made.threads or cores}
+        return [made.model_copy(update=change)]
+    import torch
+
+    made = made.model_copy(update={"jobs": min(made.jobs, runs)})
+    gpus = min(made.jobs, torch.cuda.device_count()) if made.device == "auto" else 0
+    return shares(made, [f"cuda:{i}" for i in range(gpus)], cores or len(os.sched_getaffinity(0)))
 
 
 def _summary(outcome: Outcome, runs: list[str]) -> str:

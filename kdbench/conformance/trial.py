@@ -30,7 +30,8 @@ SETTINGS: Layer = {
     "preset": "tiny", "student": "tiny-2x32", "teacher": "tiny-3x32", "train_rows": "80", "batch_size": "8",
     "epochs": "2", "eval_every": "4",
 }  # fmt: skip
-PLAIN: Layer = {"max_grad_norm": "0", "precision": "fp32"}  # stronger than what the user sets: gradients are compared
+# stronger than what the user sets: gradients are compared
+PLAIN: Layer = {"max_grad_norm": "0", "precision": "fp32", "compile": "false"}
 
 
 def task_with(classes: int) -> str:

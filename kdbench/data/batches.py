@@ -56,10 +56,25 @@ def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role:
         types[i, : lengths[i]] = tokens.types[span]
     mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
     arrays = (ids, mask, types, tokens.labels[rows], rows)
-    inputs, attention, kinds, labels, index = (
-        torch.from_numpy(np.ascontiguousarray(a)).to(device, non_blocking=True) for a in arrays
-    )
+    if device.type == "cpu":
+        made = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+    else:
+        made = in_one_copy(arrays, device)
+    inputs, attention, kinds, labels, index = made
     return Batch(inputs, attention, kinds, labels, index, role)
+
+
+def in_one_copy(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> list[Tensor]:
+    """The arrays on a device, by one copy that nobody waits for.
+
+    For a GPU they are put into pinned memory first, which torch does not give out again before the copy is over. So the
+    host makes the next batch while the GPU works on this one.
+    """
+    sizes = [array.size for array in arrays]
+    host = torch.empty(sum(sizes), dtype=torch.int64, pin_memory=device.type == "cuda")
+    np.concatenate([array.ravel() for array in arrays], out=host.numpy())
+    parts = torch.split(host.to(device, non_blocking=True), sizes)
+    return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
 
 class Stream:

@@ -15,6 +15,7 @@ from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.hidden import View
 from kdbench.training import shelf
+from kdbench.training.compiling import compiled
 from kdbench.training.evaluate import in_batches, over_rows
 from kdbench.training.learner import full
 from kdbench.training.meter import Meter
@@ -22,7 +23,8 @@ from kdbench.training.pieces import in_pieces
 
 MOST_BYTES = 512 * 2**20  # of a table; a larger one is computed batch by batch
 
-Reading = Callable[[Mapping[str, Tensor], int], Tensor]  # inputs [B, L], rows at a time -> [B, D]
+Network = Callable[..., Any]
+Reading = Callable[[Network, Mapping[str, Tensor], int], Tensor]  # inputs [B, L], rows at a time -> [B, D]
 
 
 class Frozen:
@@ -35,14 +37,17 @@ class Frozen:
     Args:
         name: the role, and the state in that role, under which its passes are counted.
         folder: where tables are kept; None keeps none.
+        compile: whether passes in a step are compiled; tables are made without, so that all runs share them.
     """
 
     def __init__(
         self, module: nn.Module, tokens: Tokens, part: Part, device: torch.device, micro_batch: int = 0,
         name: tuple[str, str] = ("", ""), meter: Meter | None = None, folder: Path | None = None,
+        *, compile: bool = False,
     ) -> None:  # fmt: skip
         self._name, self._meter, self._folder = name, meter, folder
         self.module = module.to(device).eval().requires_grad_(False)
+        self._network: Network = compiled(self.module) if compile else self.module
         self._tokens, self._part, self._device = tokens, part, device
         self._tables: dict[str, Tensor | None] = {}
         self._micro_batch = micro_batch
@@ -65,18 +70,24 @@ class Frozen:
     @torch.no_grad()
     def outputs(self, batch: Batch, **more: Any) -> Any:
         """The network's full output on any batch, computed; `output_hidden_states=True` adds the hidden states."""
-        out = in_pieces(partial(self.module, **more), batch.inputs, self._micro_batch)
+        out = in_pieces(partial(self._in_step(batch), **more), batch.inputs, self._micro_batch)
         self._passed(out.logits)
         return out
 
-    def _view(self, view: View, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
-        return view(in_pieces(partial(self.module, **view.asks), inputs, rows))
+    def _in_step(self, batch: Batch) -> Network:
+        """What a batch goes through in a step: a pass in pieces is never compiled."""
+        return self.module if 0 < self._micro_batch < len(batch) else self._network
 
-    def _head_and_view(self, view: View, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
+    @staticmethod
+    def _view(view: View, network: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
+        return view(in_pieces(partial(network, **view.asks), inputs, rows))
+
+    def _head_and_view(self, view: View, _: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
+        """Never compiled: it listens to what passes between two layers."""
         read: list[Tensor] = []
         hook = self.module.get_submodule("classifier").register_forward_pre_hook(lambda _, given: read.append(given[0]))
         try:
-            seen = self._view(view, inputs, rows)
+            seen = self._view(view, self.module, inputs, rows)
         finally:
             hook.remove()
         return torch.cat([full(torch.cat(read)), seen], dim=1)
@@ -89,7 +100,7 @@ class Frozen:
             table = self._tables[what]
             if table is not None:
                 return table[batch.index]
-        out = read(batch.inputs, self._micro_batch)
+        out = read(self._in_step(batch), batch.inputs, self._micro_batch)
         self._passed(out)
         return out
 
@@ -98,7 +109,7 @@ class Frozen:
         rows = self._part.rows
 
         def whole(inputs: Mapping[str, Tensor]) -> Tensor:
-            return read(inputs, 0)
+            return read(self.module, inputs, 0)
 
         some = next(in_batches(self._tokens, rows))
         sample = whole(collate(self._tokens, some, self._device).inputs)

@@ -107,7 +107,7 @@ class Lab:
         name = role, "best" if snapshot is None else f"{snapshot:.4f}"
         made = Frozen(
             self.trained(role, snapshot), self._tokens, self._train, self.device, self._micro_batch, name, self.meter,
-            self._outputs,
+            self._outputs, compile=self.spec.training.compile,
         )  # fmt: skip
         self.frozen_networks[role] = made
         return made

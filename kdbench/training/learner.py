@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from kdbench.data.batches import Batch
 from kdbench.settings import Training
+from kdbench.training.compiling import compiled
 from kdbench.training.meter import Meter
 from kdbench.training.pieces import in_pieces
 
@@ -42,6 +43,7 @@ class Learner:
         self.name, self._meter = name, meter
         self.module = module.to(device)
         self.module.train()
+        self._network = compiled(self.module) if training.compile else self.module
         self._all_modules = list(self.module.modules())
         self.lr = lr
         self.length = length
@@ -63,7 +65,7 @@ class Learner:
 
     def outputs(self, batch: Batch, **more: Any) -> Any:
         """The network's full output; `output_hidden_states=True` adds the hidden states."""
-        return self._pass(partial(self.module, **more), batch)
+        return self._pass(partial(self.module if self._is_divided(batch) else self._network, **more), batch)
 
     def logits_at(self, params: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Class logits [B, C] with other parameters in place of the network's own, which stay untouched."""
@@ -72,6 +74,9 @@ class Learner:
     def outputs_at(self, params: Mapping[str, Tensor], batch: Batch, **more: Any) -> Any:
         """The full output with other parameters in place of the network's own."""
         return self._pass(lambda **inputs: functional_call(self.module, dict(params), (), {**inputs, **more}), batch)
+
+    def _is_divided(self, batch: Batch) -> bool:
+        return 0 < self._micro_batch < len(batch)
 
     def _pass(self, network: Callable[..., Any], batch: Batch) -> Any:
         """The network's output on a batch, in pieces if so asked; a piece is made again in its mode of now."""

@@ -47,7 +47,7 @@ def adam_step(learner: Learner, grad: Params) -> tuple[dict[str, Tensor], dict[s
     t = learner.updates + 1
     eps = learner.adam_eps
     scale = learner.current_lr * math.sqrt(1 - beta2**t) / (1 - beta1**t)
-    clip = min(1.0, learner.max_grad_norm / (float(norm(grad)) + 1e-6)) if learner.max_grad_norm else 1.0
+    clip = _clipping(learner.max_grad_norm, grad)
     for (name, p), raw in zip(learner.named_params().items(), grad.values(), strict=True):
         g = clip * raw
         state = learner.optimizer.state.get(p, {})
@@ -60,6 +60,11 @@ def adam_step(learner: Learner, grad: Params) -> tuple[dict[str, Tensor], dict[s
         steady = g / q.sqrt().clamp_min(torch.finfo(q.dtype).tiny)
         slope[name] = clip * scale * ((1 - beta1) / root - (1 - beta2) * steady * m / root.square())
     return ahead, slope
+
+
+def _clipping(most: float, grad: Params) -> float | Tensor:
+    """The factor that brings the norm down to `most`; left on the device, so that nobody waits for it."""
+    return (most / (norm(grad).double() + 1e-6)).clamp_max(1.0) if most else 1.0
 
 
 def norm(direction: Params) -> Tensor:

@@ -191,10 +191,11 @@ class _Run:
         for key, values in self.lab.records:
             self.series.add(done, "influence", {key: values})
         self.lab.records.clear()
-        with self.lab.aside():
-            if due:
-                self._evaluate(done)
-            self._snapshots(done)
+        if due or self._snapshots_at(done):
+            with self.lab.aside():  # waits for a GPU, so it is not entered at every step
+                if due:
+                    self._evaluate(done)
+                self._snapshots(done)
         self.watcher.stepped(self.spec.id, done, self.loss, self.score)
         self._tell()
         self._checkpoint_if_due()
@@ -254,10 +255,13 @@ class _Run:
         passed = [share for share in self.spec.snapshots if 0 < step >= round(share * self.setup.total_steps)]
         return any(not self.folder.snapshot(share).is_dir() for share in passed)
 
+    def _snapshots_at(self, step: int) -> list[float]:
+        """The shares of the training that are over with this step, and are to be kept."""
+        return [share for share in self.spec.snapshots if step == round(share * self.setup.total_steps)]
+
     def _snapshots(self, step: int) -> None:
-        for share in self.spec.snapshots:
-            if step == round(share * self.setup.total_steps):
-                self._save_model(self.folder.snapshot(share))
+        for share in self._snapshots_at(step):
+            self._save_model(self.folder.snapshot(share))
 
     def _save_model(self, path: Path) -> None:
         self.lock.check()

@@ -19,7 +19,7 @@ from kdbench.settings import Execution, Recording
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.store import Store
 from kdbench.task import Task, TaskData
-from kdbench.training import dropout, products, workbench
+from kdbench.training import compiling, dropout, masks, products, workbench
 from kdbench.training.lab import Lab, Sources, seed_everything
 
 
@@ -58,6 +58,8 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     roles = assign(spec, {name: len(split) for name, split in data.splits.items()}, task.report_splits)
     tokens = {name: workbench.tokens(store.cache, spec, name) for name in data.splits if name in _needed(roles)}
     device = choose_device(execution.device)
+    if device.type != "cpu":
+        masks.always_made()
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     lab = Lab(
@@ -113,4 +115,5 @@ def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[None
             settings.enter_context(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
         if training.dropout == "packed":
             settings.enter_context(dropout.packed())
+        settings.enter_context(compiling.in_force(training.compile))
         yield

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from kdbench.data.batches import Stream, collate
+from kdbench.data.batches import Stream, collate, in_one_copy
 from kdbench.data.tokens import Tokens
 
 CPU = torch.device("cpu")
@@ -35,6 +39,40 @@ def test_padding_hides_nothing(lengths: list[int]) -> None:
     for row, length in enumerate(lengths):
         assert batch.attention_mask[row].sum() == length
         assert batch.input_ids[row, :length].tolist() == [row + 5] * length
+
+
+def test_a_batch_is_one_copy_that_nobody_waits_for() -> None:
+    copies = []
+
+    class Copies(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.ops.aten._to_copy.default:
+                copies.append(kwargs["non_blocking"])
+            return func(*args, **(kwargs or {}))
+
+    with Copies():
+        batch = collate(split([3, 5, 2]), np.arange(3), torch.device("meta"))
+    assert copies == [True]
+    assert [tuple(t.shape) for t in batch.inputs.values()] == [(3, 5)] * 3
+    assert batch.labels.shape == batch.index.shape == (3,)
+    arrays = [np.arange(6).reshape(2, 3), np.array([7]), np.arange(4)[::-1]]
+    for array, tensor in zip(arrays, in_one_copy(arrays, CPU), strict=True):
+        assert np.array_equal(tensor.numpy(), array)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, and its memory is really pinned")
+def test_what_a_gpu_gets_is_asked_for_in_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, empty = [], torch.empty
+
+    def noting(*args: Any, pin_memory: bool, **more: Any) -> torch.Tensor:
+        asked.append(pin_memory)
+        return empty(*args, **more)
+
+    monkeypatch.setattr(torch, "empty", noting)
+    in_one_copy([np.arange(2)], CPU)
+    with pytest.raises((AssertionError, RuntimeError)):  # from torch: the copy finds no GPU
+        collate(split([3, 5]), np.arange(2), torch.device("cuda"))
+    assert asked == [False, True]
 
 
 def test_any_step_can_be_asked_for_first() -> None:

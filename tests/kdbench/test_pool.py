@@ -127,6 +127,30 @@ def test_ctrl_c_stops_all_of_them_and_the_same_command_goes_on(tmp_path: Path) -
     assert all(run.checkpoint.exists() for run in store.runs())
 
 
+class Warned(Notes):
+    """Sends what a queue sends before its limit to a process that trains."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store, self.warned = store, False
+
+    def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
+        super().stepped(run_id, step, loss, score)
+        if not self.warned:
+            self.warned = True
+            os.kill(self.store.run(run_id).state().pid, signal.SIGUSR2)
+
+
+def test_workers_leave_a_queues_warning_to_their_parent(tmp_path: Path) -> None:
+    """It is sent to all processes of a job; by itself it would end them."""
+    made = plan(tmp_path, "epochs=6", methods="finetune", tasks="rte,mnli")
+    store = Store(tmp_path / "r")
+    notes = Warned(store)
+    assert sorted(at_once(made, store, notes).trained) == sorted(made.runs)
+    assert notes.warned
+    assert "paused" not in [kind for kind, *_ in notes.said]
+
+
 def executions(folder: Path, *sets: str, **given: str) -> list[Execution]:
     config = assemble({**parse_sets([*sets, "methods=kd", "tasks=rte"]), **given}, folder)
     return local.executions(order(config, make(config), Store(folder, create=False), Console())[1])
@@ -140,6 +164,15 @@ def test_every_job_has_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     two = executions(tmp_path, "threads=0", "jobs=3", devices="cuda:0,cuda:1")
     assert [e.device for e in two] == ["cuda:0", "cuda:1", "cuda:0"]
     assert len(executions(tmp_path, "jobs=1", devices="cuda:0,cuda:1")) == 2
+
+
+def test_several_runs_share_a_gpu(tmp_path: Path) -> None:
+    for given in ({"sets": ("jobs=4",), "device": "cuda:0"}, {"sets": ("jobs=4",), "devices": "cuda:0"},
+                  {"sets": ("jobs=1",), "devices": "cuda:0,cuda:0,cuda:0,cuda:0"}):  # fmt: skip
+        sets = given.pop("sets")
+        assert [e.device for e in executions(tmp_path, *sets, **given)] == ["cuda:0"] * 4
+    mixed = executions(tmp_path, "jobs=4", devices="cuda:0,cuda:0,cuda:1")
+    assert [e.device for e in mixed] == ["cuda:0", "cuda:0", "cuda:1", "cuda:0"]
 
 
 def test_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,23 @@ def test_the_time_limit_is_no_end(cluster: Cluster, tmp_path: Path) -> None:
     sweep.is_as_undisturbed()
 
 
+def test_runs_side_by_side_share_a_job_and_its_end(cluster: Cluster, tmp_path: Path) -> None:
+    """They train at the same time; the warning that the queue sends to all processes is a checkpoint for each."""
+    sweep = Sweep(tmp_path, *LONG, "slurm.side_by_side=2", methods="finetune", tasks="rte", seeds="0-1")
+    assert "Submitted 1 job in 1 array for 2 runs" in sweep.submit()
+    for run in sweep.plan.runs:
+        sweep.trains(run, step=20)
+    assert [sweep.state(run).status for run in sweep.plan.runs] == ["running"] * 2
+    (job,) = {sweep.job(run) for run in sweep.plan.runs}
+    subprocess.run(["scancel", "--signal=USR2", job], check=True)
+    for run in sweep.plan.runs:
+        until(lambda run=run: "stopped, with a checkpoint" in sweep.log(run), "it notices")
+    sweep.ends()
+    assert all(sweep.log(run).count("going on at step") == 1 for run in sweep.plan.runs)
+    assert all(sweep.log(run).count("starting") == 1 for run in sweep.plan.runs)
+    sweep.is_as_undisturbed()
+
+
 def test_a_requeued_job_goes_on(cluster: Cluster, long_run: Sweep) -> None:
     run = long_run.only_run()
     cluster.scontrol("requeue", long_run.job(run))
