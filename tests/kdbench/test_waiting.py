@@ -121,7 +121,7 @@ def what_meta_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no autocast to be switched off, and is not in the list of devices for the fused optimiser."""
     adam = sys.modules[torch.optim.Adam.__module__]
     monkeypatch.setattr(adam, "_device_dtype_check_for_fused", lambda *_, **__: None)
-    monkeypatch.setattr(lookahead, "_full_precision", lambda device: nullcontext())
+    monkeypatch.setattr(lookahead, "exactly", lambda device: nullcontext())
 
 
 @pytest.mark.parametrize("form", [*FORMS, *OPTIONS], ids=" ".join)
