@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.config import Config, Invocation, Study, presets, read_toml
+from kdbench.lines import newest
 from kdbench.requests import Exhibit
-from kdbench.results import TEACHER, CellResult, Run, StudyResults, Sweep, closure, newest
+from kdbench.results import TEACHER, CellResult, Run, StudyResults, Sweep, closure
 from kdbench.settings import Training
 
 STUDY_FLAGS = ("glue_dir", "feedback", "selection")  # options of `kdbench run`; the other fields are keys of --set

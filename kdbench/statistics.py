@@ -148,28 +148,29 @@ def resample(
     truth, predicted = patterns[0], patterns[1:]
     # whole numbers, which float32 adds up without rounding in half the time
     kind = np.float32 if counts.sum() < 2**24 else np.float64
-    true = (truth == np.arange(classes)[:, None]).astype(kind)
-    claimed = (predicted[:, None] == np.arange(1, classes)[:, None]).astype(kind)
-    cells = true[:, None] * claimed[:, None]
+    claimed = (predicted[:, None] == np.arange(1, classes)[:, None]).astype(kind)  # [2 S, C - 1, U]
     blocks = []
-    for weights in (counts[None, :], *_draws(counts, rng, _AT_ONCE // (cells.size // len(counts)))):
-        blocks.append(_differences(metric, _matrices(true, cells, weights.T.astype(kind))))
+    for weights in (counts[None, :], *_draws(counts, rng, _AT_ONCE // (len(claimed) * classes**2))):
+        blocks.append(_differences(metric, _matrices(truth, claimed, weights.T.astype(kind), classes)))
     found = np.concatenate(blocks)
     return found[0], found[1:]
 
 
-def _matrices(true: Floats, cells: Floats, weights: Floats) -> Floats:
+def _matrices(truth: Classes, claimed: Floats, weights: Floats, classes: int) -> Floats:
     """Confusion matrices [R, 2 S, C, C] of resampled counts [U, R]; R lies together in memory.
 
     Args:
-        true: 1 where a pattern is of a class [C, U].
-        cells: 1 where it stands in the matrices [2 S, C, C - 1, U]; the first column is what the others leave.
+        truth: of the patterns [U].
+        claimed: 1 where a class is predicted [2 S, C - 1, U]; the first class is predicted where no other is.
     """
-    found = np.empty((*cells.shape[:2], len(true), weights.shape[1]))
-    found[:, :, 1:] = (cells.reshape(-1, len(weights)) @ weights).reshape(*cells.shape[:3], -1)
-    np.subtract(true @ weights, found[:, :, 1], out=found[:, :, 0])
-    for column in range(2, len(true)):
-        found[:, :, 0] -= found[:, :, column]
+    found = np.empty((len(claimed), classes, classes, weights.shape[1]))
+    flat = claimed.reshape(-1, len(truth))
+    for true in range(classes):
+        here = truth == true
+        found[:, true, 1:] = (flat[:, here] @ weights[here]).reshape(len(claimed), classes - 1, -1)
+        found[:, true, 0] = weights[here].sum(0)
+        for other in range(1, classes):
+            found[:, true, 0] -= found[:, true, other]
     return np.moveaxis(found, -1, 0)
 
 
