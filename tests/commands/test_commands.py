@@ -252,7 +252,7 @@ QUICK = {
     "audit": ["audit"],
     "cancel": ["cancel"],
     "collect": ["collect kept --out kept"],
-    "compare": [f"compare kd lgtm --results {KEPT}"],
+    "compare": [f"compare dist lgtm --results {KEPT}"],
     "figure": [f"figure all --out drawn --results {KEPT}", f"figure 4 --format csv --results {KEPT}"],
     "glue": ["glue --help", "glue export --help"],
     "list": ["list methods", "list tasks", "list presets", "list runs"],
