@@ -113,7 +113,7 @@ def needing(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
 
 def for_run(run: Run, study: StudyResults) -> list[str]:
     """The command for one run: that of its cell, or of one that needs it."""
-    own = [cell for cell in study.cells if cell.run.id == run.id]
+    own = study.by_run.get(run.id, [])
     return command(own[:1] or needing(study, [run.id])[:1], study)
 
 

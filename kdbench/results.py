@@ -153,6 +153,14 @@ class StudyResults:
         cells = self.teachers if row == TEACHER and row not in self.titles else self.cells
         return [c for c in cells if c.cell.row == row and c.cell.task == task]
 
+    @cached_property
+    def by_run(self) -> dict[str, list[CellResult]]:
+        """The cells that each run was asked for in."""
+        found: dict[str, list[CellResult]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.run.id, []).append(cell)
+        return found
+
     def title(self, row: str) -> str:
         """How tables name a row."""
         return self.titles[row].title if row in self.titles else row.capitalize()
