@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kdbench.comparison import trials
-from kdbench.results import TEACHER, Line
+from kdbench.lines import Line
+from kdbench.results import TEACHER
 from kdbench.tables import Sheet
 from kdbench.task import Task
 from kdbench.views import notes

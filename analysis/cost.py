@@ -11,9 +11,10 @@ from analysis import machines
 from analysis.budgets import SIGN
 from analysis.scores import NONE, heading
 from kdbench.comparison import trials
+from kdbench.lines import Line, pick
 from kdbench.plugins import TASKS
 from kdbench.requests import Request
-from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, closure, pick
+from kdbench.results import TEACHER, CellResult, Run, StudyResults, closure
 from kdbench.tables import Entry, Sheet, Table
 from kdbench.task import Task
 from kdbench.views import notes
@@ -60,7 +61,7 @@ def _costs(line: Line, tasks: Sequence[type[Task]], study: StudyResults) -> Cost
     """The numbers of a row; of one without a finished run on some task only how many settings were tried."""
     cells = [line.shown.get(task.name, []) for task in tasks]
     tried: Costs = {"trials": (max(trials(line, task.name) for task in tasks),)}
-    costs = [[cell.run.folder.cost() for cell in some] for some in cells]
+    costs = [[cell.run.cost for cell in some] for some in cells]
     flat = [cost for some in costs for cost in some]
     if not all(cells) or not all(flat):
         return tried
@@ -98,7 +99,7 @@ def _needed(runs: Sequence[str], known: Mapping[str, Run]) -> dict[str, Run]:
 
 def _seconds(runs: Mapping[str, Run]) -> float:
     """nan where one of them does not tell."""
-    return sum(float(run.folder.cost().get("train_seconds", nan)) for run in runs.values() if run.result is not None)
+    return sum(float(run.cost.get("train_seconds", nan)) for run in runs.values() if run.result is not None)
 
 
 def _unit(found: Iterable[Costs]) -> str:
@@ -139,8 +140,8 @@ def _mark_trials(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]
 
 def _notes(study: StudyResults, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
     cells = [cell for line in lines for some in line.shown.values() for cell in some]
-    others = sorted({name for cell in cells for name in cell.run.folder.cost().get("passes", {})})
-    lost = sorted({cell.run.id for cell in cells if not cell.run.folder.cost()})
+    others = sorted({name for cell in cells for name in cell.run.cost.get("passes", {})})
+    lost = sorted({cell.run.id for cell in cells if not cell.run.cost})
     names = ", ".join(task.title for task in tasks)
     seeds = notes.seeds(lines, spread="mean over seeds")
     found = [
@@ -148,7 +149,7 @@ def _notes(study: StudyResults, lines: Sequence[Line], tasks: Sequence[type[Task
         *(_passes_words(others) if others else []),
         "Settings tried: grid points. Time: one training with the settings shown, evaluation included; All: every "
         "seed and setting; Needs: the trainings that it builds on, which rows share.",
-        *(_memory_words(cells) if any(cell.run.folder.cost().get("peak_memory") for cell in cells) else []),
+        *(_memory_words(cells) if any(cell.run.cost.get("peak_memory") for cell in cells) else []),
         machines.note(cell.run for cell in cells),
         f"cost.json is lost or damaged: {', '.join(lost)}." if lost else "",
         *notes.gone(study),
@@ -167,21 +168,21 @@ def _passes_words(networks: Sequence[str]) -> list[str]:
 
 
 def _memory_words(cells: Iterable[CellResult]) -> list[str]:
-    if any(cell.run.folder.environment().get("gpu") for cell in cells):
+    if any(cell.run.environment.get("gpu") for cell in cells):
         return ["Memory: the most that torch had on the GPU."]
     return ["Memory: the most that the process had resident, libraries and what earlier runs left included."]
 
 
 def _records(line: Line, task: str) -> list[dict[str, Any]]:
     """What each run of a cell took; `shown` tells those of the grid point that tables show."""
-    shown = {cell.run.id for cell in line.shown.get(task, ())}
+    shown, tried = {cell.run.id for cell in line.shown.get(task, ())}, trials(line, task)
     out = []
     for cell in line.asked.get(task, ()):
         if cell.run.result is not None:
-            cost = cell.run.folder.cost()
+            cost = dict(cell.run.cost)
             passes = {
                 f"{name}_{kind}": n for name, kinds in cost.pop("passes", {}).items() for kind, n in kinds.items()
             }
             head = {"row": line.row, "title": line.title, "task": task, "seed": cell.cell.seed, "run": cell.run.id}
-            out.append(head | {"shown": cell.run.id in shown, "trials": trials(line, task)} | cost | passes)
+            out.append(head | {"shown": cell.run.id in shown, "trials": tried} | cost | passes)
     return out

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from kdbench.figures import Curve, Lacking, Look
+from kdbench.lines import Line, chosen, newest
 from kdbench.plugins import TASKS
-from kdbench.results import CellResult, Line, StudyResults, chosen, newest, task_title
+from kdbench.results import CellResult, StudyResults, task_title
 from kdbench.training import series
 from kdbench.views import notes
 

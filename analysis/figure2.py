@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from analysis import curves
 from kdbench.figures import Figure, Panel, Picture
+from kdbench.lines import Line
 from kdbench.plugins import TASKS
 from kdbench.requests import Request
-from kdbench.results import Line, StudyResults, task_title
+from kdbench.results import StudyResults, task_title
 from kdbench.views import looks, notes
 
 METHODS = ("meta_distill", "lgtm")

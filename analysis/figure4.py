@@ -8,8 +8,9 @@ from statistics import fmean
 from analysis import curves, influence
 from analysis.published import METHOD
 from kdbench.figures import Curve, Figure, Look, Panel, Picture
+from kdbench.lines import Line
 from kdbench.requests import Request
-from kdbench.results import CellResult, Line, StudyResults, task_title
+from kdbench.results import CellResult, StudyResults, task_title
 from kdbench.views import looks, notes
 
 TASK = "mrpc"

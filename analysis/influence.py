@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from analysis import curves
 from analysis.published import METHOD
 from kdbench.figures import Curve, Look
-from kdbench.results import CellResult, Line, StudyResults
+from kdbench.lines import Line
+from kdbench.results import CellResult, StudyResults
 from kdbench.training import series
 
 KEYS = ("influence", "teacher_p", "student_p", "teacher_predicts", "student_predicts")

@@ -11,7 +11,7 @@ from kdbench.views.printing import count
 
 def note(runs: Iterable[Run]) -> str:
     """On what the times were measured, or that they cannot be compared; "" without runs."""
-    places = sorted({_place(run.folder.environment()) for run in runs})
+    places = sorted({_place(run.environment) for run in runs})
     if len(places) > 1:
         return f"The times cannot be compared: they are of different machines ({'; '.join(places)})."
     return f"Measured on: {places[0]}." if places else ""

@@ -13,10 +13,11 @@ from analysis import budgets, separable
 from analysis.cells import AVERAGE, part_names
 from analysis.consistency import departures
 from analysis.published import published
+from kdbench.lines import Line, pick
 from kdbench.plan import select_tasks
 from kdbench.plugins import TASKS
 from kdbench.requests import Request
-from kdbench.results import TEACHER, CellResult, Line, StudyResults, pick
+from kdbench.results import TEACHER, CellResult, StudyResults
 from kdbench.tables import Entry, Published, Sheet, Table
 from kdbench.task import Task
 from kdbench.views import notes

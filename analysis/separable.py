@@ -8,12 +8,15 @@ columns, as in subset selection (Gupta 1965). That a row without a mark is worse
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from kdbench.comparison import METHOD, Comparison, compare
 from kdbench.errors import UserError
-from kdbench.results import TEACHER, Line, task_title
+from kdbench.lines import Line
+from kdbench.results import TEACHER, task_title
 from kdbench.statistics import ALPHA, Difference, average, holm
 from kdbench.tables import Entry, Sheet
 from kdbench.task import Task
@@ -109,7 +112,8 @@ def _column(
         return signed, []
     best = max(others, key=lambda i: sum(entries[i].numbers))
     others.remove(best)
-    found = {i: comparisons.column(best, i, column) for i in others}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy lets go of the interpreter while it draws and counts
+        found = dict(zip(others, pool.map(lambda i: comparisons.column(best, i, column), others), strict=True))
     # on the seeds that both have the other may be the better one; then nothing says that it is worse
     tested = {i: difference.p if difference.value > 0 else 1.0 for i, difference in found.items() if difference}
     for i, p in zip(tested, holm(list(tested.values())), strict=True):

@@ -61,7 +61,7 @@ def _cells(shown: Shown) -> list[CellResult]:
 
 def step_seconds(shown: Shown) -> float | None:
     """Seconds of the steps over their number, of all runs of the row together; None where the runs do not tell."""
-    costs = [cell.run.folder.cost() for cell in _cells(shown)]
+    costs = [cell.run.cost for cell in _cells(shown)]
     steps = sum(int(cost.get("steps", 0)) for cost in costs)
     if not steps or any("step_seconds" not in cost for cost in costs):
         return None
@@ -81,7 +81,7 @@ def _time_entries(seconds: float | None, base: float | None) -> list[Entry]:
 
 def _cost(shown: Shown, run: str) -> dict[str, Any]:
     (cell,) = [cell for cell in _cells(shown) if cell.run.id == run]
-    cost = cell.run.folder.cost()
+    cost = cell.run.cost
     return {key: cost[key] for key in ("step_seconds", "train_seconds", "steps") if key in cost}
 
 

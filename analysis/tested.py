@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.scores import Asked, Shown, find, formula, heading, score_sheet
+from kdbench.lines import Line, pick
 from kdbench.plugins import TASKS
-from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, pick, task_order, task_title
+from kdbench.results import TEACHER, CellResult, Run, StudyResults, task_order, task_title
 from kdbench.submissions import Answer
 from kdbench.tables import Sheet
 from kdbench.views import notes

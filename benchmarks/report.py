@@ -118,10 +118,11 @@ def _row(name: str, found: Mapping[int, Measured], baseline: Mapping[int, Measur
 
 
 def _harness(stored: Mapping[str, Any]) -> str:
-    lines = ["## Around the training", "", "| | | rounds |", "|---|---|---|"]
+    lines = ["## Around the training", "", "| | seconds | goal | of processors | peak MB | rounds |", f"|{'---|' * 6}"]
     for found in stored["measured"]:
-        seconds = spread(found["seconds"]).text(2)
-        lines.append(f"| {found['title']} | {seconds} s | {len(found['seconds'])} |")
+        seconds, cpu = (spread(found[key]).text(2) for key in ("seconds", "cpu"))
+        goal, peak = "" if found["goal"] is None else f"{found['goal']:g}", f"{found['peak'] / 1e6:.0f}"
+        lines.append(" | ".join([f"| {found['title']}", seconds, goal, cpu, peak, f"{len(found['seconds'])} |"]))
     return "\n".join([*lines, ""])
 
 

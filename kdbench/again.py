@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.config import Config, Invocation, Study, presets, read_toml
+from kdbench.lines import newest
 from kdbench.requests import Exhibit
-from kdbench.results import TEACHER, CellResult, Run, StudyResults, Sweep, closure, newest
+from kdbench.results import TEACHER, CellResult, Run, StudyResults, Sweep, closure
 from kdbench.settings import Training
 
 STUDY_FLAGS = ("glue_dir", "feedback", "selection")  # options of `kdbench run`; the other fields are keys of --set
@@ -112,7 +113,7 @@ def needing(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
 
 def for_run(run: Run, study: StudyResults) -> list[str]:
     """The command for one run: that of its cell, or of one that needs it."""
-    own = [cell for cell in study.cells if cell.run.id == run.id]
+    own = study.by_run.get(run.id, [])
     return command(own[:1] or needing(study, [run.id])[:1], study)
 
 

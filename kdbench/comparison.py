@@ -10,8 +10,9 @@ import numpy as np
 
 from kdbench import statistics
 from kdbench.errors import UserError
+from kdbench.lines import Line
 from kdbench.predictions import Predictions
-from kdbench.results import CellResult, Line
+from kdbench.results import CellResult
 from kdbench.statistics import Classes, Difference, Floats
 from kdbench.task import Task
 
@@ -52,7 +53,7 @@ def compare(task: Task, first: Sequence[CellResult], second: Sequence[CellResult
     sign, sides = (-1, sides[::-1]) if _ids(sides[0]) > _ids(sides[1]) else (1, sides)
     parts = [_split(task, split, sides) for split in task.report_splits]
     values, resampled = (np.mean(np.stack(some), axis=0) for some in zip(*parts, strict=True))
-    means = [float(np.mean([_score(task, cell) for cell in cells])) for cells in sides][::sign]
+    means = [float(np.mean(_scores(task, cells))) for cells in sides][::sign]
     return Comparison(tuple(seeds), means[0], means[1], statistics.difference(100 * sign * values, 100 * resampled))
 
 
@@ -73,8 +74,11 @@ def _ids(cells: Sequence[CellResult]) -> list[str]:
     return [c.run.id for c in cells]
 
 
-def _score(task: Task, cell: CellResult) -> float:
-    return float(np.mean([cell.score(metric, split) for split in task.report_splits for metric in task.metrics]))
+def _scores(task: Task, cells: Sequence[CellResult]) -> Floats:
+    """The mean over splits and metrics, by cell."""
+    numbers = [(metric, split) for split in task.report_splits for metric in task.metrics]
+    means: Floats = np.mean([[cell.score(*number) for number in numbers] for cell in cells], axis=1)
+    return means
 
 
 def _split(task: Task, split: str, sides: Sequence[Sequence[CellResult]]) -> tuple[Floats, Floats]:
@@ -104,7 +108,8 @@ def _same_items(split: str, cells: Sequence[CellResult]) -> Classes:
     labels = _predictions(reference, split).labels
     for cell in cells:
         data = cell.run.spec.data.fingerprint
-        if data != reference.run.spec.data.fingerprint or not np.array_equal(_predictions(cell, split).labels, labels):
+        own = _predictions(cell, split).labels
+        if data != reference.run.spec.data.fingerprint or not (own is labels or np.array_equal(own, labels)):
             raise UserError(
                 f"{reference.run.id} and {cell.run.id} were scored on different data ({split}), so they cannot be "
                 "compared item by item; run both on the same data."

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
+from kdbench.lines import pick
 from kdbench.plugins import TASKS
-from kdbench.results import TEACHER, Run, StudyResults, pick, studies, task_order
+from kdbench.results import TEACHER, Run, StudyResults, studies, task_order
 from kdbench.server import Server, ServerFile
 from kdbench.store import Store
 from kdbench.task import DataLocation, Examples, Task

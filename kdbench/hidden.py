@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
-
+from kdbench.late import torch
 from kdbench.losses import patience
 from kdbench.models import Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LayerMap = Literal["skip", "last"]
 

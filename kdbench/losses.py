@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from kdbench.late import functional, torch
 
-Objective = Callable[[Tensor, Tensor], Tensor]  # (teacher's side, student's side) -> mean loss
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Objective = Callable[["Tensor", "Tensor"], "Tensor"]  # (teacher's side, student's side) -> mean loss
 Reduction = Literal["batchmean", "elementmean"]
 
 

@@ -19,6 +19,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,7 @@ def _hash_folder(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+@lru_cache(maxsize=64)
 def halfway(teacher: str, student: str) -> str:
     """The name of a network as deep as the mean of both (rounded up): the teacher's kind, its lowest layers."""
     depth = math.ceil(sum(shape(resolve(name), ()).layers for name in (teacher, student)) / 2)

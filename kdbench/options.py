@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -35,8 +36,8 @@ class Options(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The values, without those that came later and have their default."""
-        values = self.model_dump(mode="json")
-        return {key: value for key, value in values.items() if value != _later(type(self).model_fields[key])}
+        values, later = self.model_dump(mode="json"), _later(type(self))
+        return {key: value for key, value in values.items() if key not in later or value != later[key]}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -54,10 +55,13 @@ class Options(BaseModel):
             raise UserError(_explain(cls, error, where)) from None
 
 
-def _later(field: FieldInfo) -> Any:
-    """The default of a setting that came later; of another what no setting can be."""
-    extra = field.json_schema_extra
-    return field.default if isinstance(extra, dict) and extra.get("later") else ...
+@cache
+def _later(cls: type[Options]) -> dict[str, Any]:
+    """The settings that came later, with their defaults."""
+    extras = {key: field.json_schema_extra for key, field in cls.model_fields.items()}
+    return {
+        k: cls.model_fields[k].default for k, extra in extras.items() if isinstance(extra, dict) and extra.get("later")
+    }
 
 
 def _explain(cls: type[Options], error: ValidationError, where: str) -> str:

@@ -79,23 +79,24 @@ class Plan:
         options = method.options_type.parse(spec.options, f"method '{spec.method}'").model_dump(mode="json")
         spec = spec.model_copy(update={"method_version": method.version, "options": options})
         needs = {role: self.add(need) for role, need in sorted(method.needs(spec).items())}
-        final = _only_what_is_used(spec, method).model_copy(update={"needs": needs})
+        final = spec.model_copy(update={**_unused(spec, method), "needs": needs})
         self.runs[final.id] = _with_snapshots(final, self.runs.get(final.id))
         return final.id
 
 
 def _with_snapshots(spec: RunSpec, known: RunSpec | None) -> RunSpec:
     """The run with the snapshots of the equal run that is planned already."""
-    if known is None:
-        return spec
+    if known is None or set(known.snapshots) >= set(spec.snapshots):
+        return known or spec
     return known.model_copy(update={"snapshots": tuple(sorted({*known.snapshots, *spec.snapshots}))})
 
 
-def _only_what_is_used(spec: RunSpec, method: type[Method]) -> RunSpec:
+def _unused(spec: RunSpec, method: type[Method]) -> dict[str, Any]:
+    """None for every field that the method does not use."""
     changes: dict[str, Any] = {field: None for field in ("teacher", "feedback") if field not in method.uses}
     if "teacher_lr" not in method.uses:
         changes["training"] = spec.training.model_copy(update={"teacher_lr": None})
-    return spec.model_copy(update=changes)
+    return changes
 
 
 def parse_seeds(value: str | int | list[int]) -> list[int]:
@@ -185,13 +186,9 @@ def _specs(
     location = DataLocation(study.source, Path(study.glue_dir).expanduser() if study.glue_dir else None)
     _, variant = method.variants.get(row, ("", {}))
     for point in config.points(row, method, variant):
-        for seed in seeds:
-            yield (
-                RunSpec(
-                    method=method.name, method_version=method.version, task=task, seed=seed,
-                    data=data_ref(task, location), student=model_ref(study.student), teacher=model_ref(study.teacher),
-                    selection=study.selection, feedback=study.feedback, training=point.training,
-                    options=point.options.model_dump(mode="json"),
-                ),
-                point.choice,
-            )  # fmt: skip
+        spec = RunSpec(
+            method=method.name, method_version=method.version, task=task, seed=0, data=data_ref(task, location),
+            student=model_ref(study.student), teacher=model_ref(study.teacher), selection=study.selection,
+            feedback=study.feedback, training=point.training, options=point.options.model_dump(mode="json"),
+        )  # fmt: skip
+        yield from ((spec.model_copy(update={"seed": seed}), point.choice) for seed in seeds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,12 @@ class Predictions:
 
     classes: NDArray[np.int64]  # predicted [n]
     labels: NDArray[np.int64]  # true [n]
+
+
+@lru_cache(maxsize=64)
+def _shared(labels: bytes) -> NDArray[np.int64]:
+    """One array for all runs that were scored on the same items."""
+    return np.frombuffer(labels, np.int64)
 
 
 def read_predictions(folder: RunFolder) -> dict[str, Predictions]:
@@ -38,7 +45,7 @@ def read_predictions(folder: RunFolder) -> dict[str, Predictions]:
                     values = file.get_tensor(name)
                     part = found.setdefault(split, {})
                     part["classes" if kind == "logits" else kind] = values.argmax(1) if kind == "logits" else values
-        return {split: Predictions(parts["classes"], parts["labels"]) for split, parts in found.items()}
+        return {split: Predictions(p["classes"], _shared(p["labels"].tobytes())) for split, p in found.items()}
     except (OSError, SafetensorError, KeyError, ValueError):
         raise UserError(
             f"{folder.id} has no readable {folder.predictions.name}; delete the folder {folder.path} and repeat the "

@@ -11,6 +11,8 @@ from kdbench.settings import Execution
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.training import workbench
 
+PLAIN = ("auto", "cpu")  # nothing to look at, which would take the import of torch
+
 
 def check(plan: Plan, executions: Sequence[Execution]) -> list[str]:
     """Look at the device, fetch models and data that the user asked for, and see that networks fit each other.
@@ -93,10 +95,12 @@ def check_device_name(name: str) -> None:
     Raises:
         UserError: it is not.
     """
+    if name in PLAIN:
+        return
     import torch
 
     try:
-        device = torch.device(name if name != "auto" else "cpu")
+        device = torch.device(name)
     except RuntimeError:
         raise UserError(f"--device {name} is not valid; give auto, cpu, cuda or cuda:N.") from None
     if device.type not in ("cpu", "cuda"):
@@ -117,10 +121,12 @@ def _check_compiler(name: str) -> None:
 
 
 def _check_device(name: str) -> None:
+    check_device_name(name)
+    if name in PLAIN:
+        return
     import torch
 
-    check_device_name(name)
-    device = torch.device(name if name != "auto" else "cpu")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"--device {name}: this machine has {torch.cuda.device_count()} GPUs; give --device cpu or auto."

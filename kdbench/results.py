@@ -5,12 +5,13 @@ Everything here is read from the results folder. No method is imported, and so t
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -58,15 +59,21 @@ class Run:
     spec: RunSpec
     folder: RunFolder
     state: State
+    result: dict[str, Any] | None  # of a run that is done
 
     @property
     def id(self) -> str:
         return self.folder.id
 
     @cached_property
-    def result(self) -> dict[str, Any] | None:
-        """None until the run is done."""
-        return self.folder.result() if self.state.status == "done" else None
+    def cost(self) -> Mapping[str, Any]:
+        """Empty where it is lost or damaged."""
+        return self.folder.cost()
+
+    @cached_property
+    def environment(self) -> Mapping[str, Any]:
+        """Empty where it is lost or damaged."""
+        return self.folder.environment()
 
     @cached_property
     def predictions(self) -> dict[str, Predictions]:
@@ -146,6 +153,14 @@ class StudyResults:
         cells = self.teachers if row == TEACHER and row not in self.titles else self.cells
         return [c for c in cells if c.cell.row == row and c.cell.task == task]
 
+    @cached_property
+    def by_run(self) -> dict[str, list[CellResult]]:
+        """The cells that each run was asked for in."""
+        found: dict[str, list[CellResult]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.run.id, []).append(cell)
+        return found
+
     def title(self, row: str) -> str:
         """How tables name a row."""
         return self.titles[row].title if row in self.titles else row.capitalize()
@@ -207,6 +222,19 @@ def sweeps(store: Store) -> list[Sweep]:
         ) from None
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Thousands of runs are no garbage, and to look through them again and again takes as long as to read them."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+@_uncollected()
 def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
     """The studies in a results folder, the last asked for last.
 
@@ -217,19 +245,21 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
     known: dict[str, Run] = {}
     for sweep in sweeps(store):
         if preset in (None, sweep.preset):
-            runs = {run_id: known.setdefault(run_id, _read(store, run_id, spec)) for run_id, spec in sweep.runs.items()}
-            _add(sweep, runs, found)
+            new = {run_id: spec for run_id, spec in sweep.runs.items() if run_id not in known}
+            known |= {run_id: read(store.run(run_id), spec) for run_id, spec in new.items()}
+            _add(sweep, {run_id: known[run_id] for run_id in sweep.runs}, found)
     for study in found if not store.is_collected else []:
         study.root = store.root
     return found
 
 
-def _read(store: Store, run_id: str, spec: RunSpec) -> Run:
-    folder = store.run(run_id)
+def read(folder: RunFolder, spec: RunSpec) -> Run:
+    """How a run stands, and what it gave."""
     state = folder.state()
-    if state.status == "done" and not folder.has_result():  # as the engine sees it: to be trained again
+    result = folder.result() if state.status == "done" else None
+    if state.status == "done" and result is None:  # as the engine sees it: to be trained again
         state = State(kind=DAMAGED if (folder.path / "result.json").exists() else "")
-    return Run(spec, folder, state)
+    return Run(spec, folder, state, result)
 
 
 def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
@@ -299,52 +329,3 @@ def closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:
     for parent in runs[run_id].spec.needs.values():
         out |= closure(parent, runs) if parent in runs else {}
     return out
-
-
-def newest(cells: Iterable[CellResult]) -> list[CellResult]:
-    """Without the cells that an older version of the method was asked for."""
-    cells = list(cells)
-    version = max((c.run.spec.method_version for c in cells), default=0)
-    return [c for c in cells if c.run.spec.method_version == version]
-
-
-def chosen(cells: Iterable[CellResult], metric: str) -> list[CellResult]:
-    """The finished cells of the grid point that a table shows, one a seed, by seed.
-
-    It is the one with the most finished seeds and, among those, the best mean on the selection split.
-    """
-    points: dict[str, dict[int, CellResult]] = {}
-    for cell in newest(cells):
-        if cell.run.result is not None:
-            points.setdefault(cell.point, {})[cell.cell.seed] = cell
-    if not points:
-        return []
-    best = max(points.values(), key=lambda p: (len(p), sum(c.selection(metric) for c in p.values()) / len(p)))
-    return [best[seed] for seed in sorted(best)]
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row of a table: by task, what was asked for and what is shown of it, one cell a seed."""
-
-    row: str
-    title: str
-    asked: Mapping[str, list[CellResult]]
-    shown: Mapping[str, list[CellResult]]
-
-    def feedback_from(self, split: str) -> bool:
-        return any(c.run.spec.feedback == split for cells in self.asked.values() for c in cells)
-
-
-def pick(
-    study: StudyResults, row: str, values: Mapping[str, Any] = MappingProxyType({}), title: str | None = None
-) -> Line:
-    """The row with the grid point of each task.
-
-    Args:
-        values: only cells that have these settings; what other tables and figures vary is left out.
-        title: of the row, where it is not the method's.
-    """
-    asked = {task: newest(c for c in study.of(row, task) if c.has(values)) for task in study.tasks}
-    shown = {task: chosen(cells, TASKS.get(task).metrics[0]) for task, cells in asked.items()}
-    return Line(row, title or study.title(row), asked, shown)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -15,6 +17,8 @@ from kdbench.task import DataLocation, Source
 IDENTITY_VERSION = 1
 RUN_NAME = r"^\w[\w.-]*$"  # of a folder or file: nothing that leads elsewhere
 Name = Annotated[str, StringConstraints(pattern=RUN_NAME)]
+OTHERWISE = {"snapshots", "training", "data", "student", "teacher"}  # identified in their own way, or not at all
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 class ModelRef(BaseModel):
@@ -70,19 +74,24 @@ class RunSpec(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Exactly what can change the result: no paths, no names for the same thing, nothing about recording."""
-        value = self.model_dump(mode="json", exclude={"snapshots"})
+        value = self.model_dump(mode="json", exclude=OTHERWISE)
         value["training"] = self.training.identity()
         value["data"] = self.data.fingerprint
         value["student"] = self.student.fingerprint
         value["teacher"] = self.teacher.fingerprint if self.teacher else None
         return value | {"identity_version": IDENTITY_VERSION}
 
-    @property
+    @cached_property
     def id(self) -> str:
         """A readable name whose last part is the hash of `identity()`."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(_canonical(self.identity()).encode()).hexdigest()[:12]
         return f"{self.task}-{self.method}-s{self.seed}-{digest}"
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """See pydantic; the copy works out its own id."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("id", None)
+        return copied
 
     def derive(self, **changes: Any) -> RunSpec:
         """A copy for a run that this one needs: changed fields, no needs of its own yet."""

@@ -38,7 +38,7 @@ RESAMPLES = 1000  # the standard error of a standard error is then 2.2 % of it
 ALPHA = 0.05
 POWER = 0.80
 MOST_SEEDS = 1000  # more are not looked for
-_AT_ONCE = 4_000_000  # numbers of a block of resamples in memory
+_AT_ONCE = 300_000  # numbers of a block of resamples, which the processor's cache holds
 
 
 @dataclass(frozen=True)
@@ -146,13 +146,32 @@ def resample(
     """
     patterns, counts = _patterns(np.vstack([labels, first, second]), classes)
     truth, predicted = patterns[0], patterns[1:]
-    cells = np.eye(classes**2)[truth * classes + predicted]  # [2 S, U, C²]: where a pattern stands in the matrices
-    by_pattern = cells.transpose(1, 0, 2).reshape(len(counts), -1)
-    blocks = [_differences(metric, counts[None, :] @ by_pattern, classes)]
-    for weights in _draws(counts, rng):
-        blocks.append(_differences(metric, weights @ by_pattern, classes))
+    # whole numbers, which float32 adds up without rounding in half the time
+    kind = np.float32 if counts.sum() < 2**24 else np.float64
+    claimed = (predicted[:, None] == np.arange(1, classes)[:, None]).astype(kind)  # [2 S, C - 1, U]
+    blocks = []
+    for weights in (counts[None, :], *_draws(counts, rng, _AT_ONCE // (len(claimed) * classes**2))):
+        blocks.append(_differences(metric, _matrices(truth, claimed, weights.T.astype(kind), classes)))
     found = np.concatenate(blocks)
     return found[0], found[1:]
+
+
+def _matrices(truth: Classes, claimed: Floats, weights: Floats, classes: int) -> Floats:
+    """Confusion matrices [R, 2 S, C, C] of resampled counts [U, R]; R lies together in memory.
+
+    Args:
+        truth: of the patterns [U].
+        claimed: 1 where a class is predicted [2 S, C - 1, U]; the first class is predicted where no other is.
+    """
+    found = np.empty((len(claimed), classes, classes, weights.shape[1]))
+    flat = claimed.reshape(-1, len(truth))
+    for true in range(classes):
+        here = truth == true
+        found[:, true, 1:] = (flat[:, here] @ weights[here]).reshape(len(claimed), classes - 1, -1)
+        found[:, true, 0] = weights[here].sum(0)
+        for other in range(1, classes):
+            found[:, true, 0] -= found[:, true, other]
+    return np.moveaxis(found, -1, 0)
 
 
 def _patterns(columns: Classes, classes: int) -> tuple[Classes, Floats]:
@@ -167,18 +186,18 @@ def _patterns(columns: Classes, classes: int) -> tuple[Classes, Floats]:
     return columns[:, where], counts.astype(np.float64)
 
 
-def _draws(counts: Floats, rng: np.random.Generator) -> Iterator[Floats]:
-    """Resampled counts of the patterns [some, U], in blocks that fit into memory."""
-    items, block = int(counts.sum()), max(1, _AT_ONCE // len(counts))
+def _draws(counts: Floats, rng: np.random.Generator, most: int) -> Iterator[Floats]:
+    """Resampled counts of the patterns [some, U], in blocks of `most` at most that fit into memory."""
+    items, block = int(counts.sum()), max(1, min(most, _AT_ONCE // len(counts)))
     for start in range(0, RESAMPLES, block):
         some = min(block, RESAMPLES - start)
         yield rng.multinomial(items, counts / items, size=some).astype(np.float64)
 
 
-def _differences(metric: Metric, flat: Floats, classes: int) -> Floats:
-    """First minus second [R, S] from the counts of both [R, 2 S C²]."""
-    scores = metric(flat.reshape(len(flat), 2, -1, classes, classes))
-    return scores[:, 0] - scores[:, 1]
+def _differences(metric: Metric, matrices: Floats) -> Floats:
+    """First minus second [R, S] from the matrices of both [R, 2 S, C, C]."""
+    scores = metric(matrices.reshape(len(matrices), 2, -1, *matrices.shape[2:]))
+    return np.ascontiguousarray(scores[:, 0] - scores[:, 1])
 
 
 def holm(p: Sequence[float]) -> list[float]:

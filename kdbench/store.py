@@ -57,12 +57,30 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.id = path.name
-        self.series = path / "series.jsonl"
-        self.checkpoint = path / "checkpoint.safetensors"
-        self.best = path / "best.safetensors"
-        self.log = path / "log.txt"
-        self.model = path / "model"
-        self.predictions = path / "predictions.safetensors"
+
+    @property
+    def series(self) -> Path:
+        return self.path / "series.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.safetensors"
 
     @cached_property
     def spec(self) -> RunSpec:
@@ -90,8 +108,8 @@ class RunFolder:
     def state(self) -> State:
         """The stored state; a run that says it is running but that nobody holds is interrupted."""
         try:
-            state = State.model_validate(read_json(self.path / "state.json"))
-        except (OSError, ValidationError, UserError):
+            state = State.model_validate_json((self.path / "state.json").read_bytes())
+        except (OSError, ValidationError):
             return State()
         if state.status == "running" and not self.lock().is_held():
             state.status = "interrupted"
@@ -116,8 +134,7 @@ class RunFolder:
 
     def has_result(self) -> bool:
         """Whether result.json is there and whole."""
-        found = self._read("result.json")
-        return all(isinstance(part := found.get(name), dict) and part.keys() >= CHECKPOINT for name in ("best", "last"))
+        return self.result() is not None
 
     def _read(self, name: str) -> dict[str, Any]:
         """What a file holds; nothing where it is lost or damaged."""
@@ -127,9 +144,11 @@ class RunFolder:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def result(self) -> dict[str, Any]:
-        value: dict[str, Any] = read_json(self.path / "result.json")
-        return value
+    def result(self) -> dict[str, Any] | None:
+        """None where it is lost or damaged."""
+        found = self._read("result.json")
+        parts = (found.get(name) for name in ("best", "last"))
+        return found if all(isinstance(part, dict) and part.keys() >= CHECKPOINT for part in parts) else None
 
     def cost(self) -> dict[str, Any]:
         """Empty where it is lost or damaged."""

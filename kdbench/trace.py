@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kdbench.lines import Line, pick
 from kdbench.plugins import TASKS
-from kdbench.results import TEACHER, CellResult, Line, Run, StudyResults, closure, pick
+from kdbench.results import TEACHER, CellResult, Run, StudyResults, closure
 from kdbench.tables import TABLES, Entry, Sheet
 
 TABLE = "table1"  # the one whose cells are traced
@@ -123,7 +124,7 @@ def facts(run: Run) -> Facts:
 
 def machine(run: Run) -> dict[str, Any]:
     """What it ran on, as written down when it began."""
-    there = run.folder.environment()
+    there = run.environment
     if not there:
         return {}
     packages = "  ".join(f"{name} {version}" for name, version in (there.get("packages") or {}).items())
@@ -141,7 +142,7 @@ def machine(run: Run) -> dict[str, Any]:
 
 def cost(run: Run) -> dict[str, float]:
     """Every number of cost.json; one in a group is called `group name`. Empty where there is none."""
-    return dict(_numbers(run.folder.cost(), ""))
+    return dict(_numbers(run.cost, ""))
 
 
 def whole_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:

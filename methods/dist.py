@@ -10,14 +10,16 @@ of zeros) a gradient of the size 1 / epsilon; ours goes with the variances (`eps
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
-
-from kdbench.data.batches import Batch
 from kdbench.losses import cross_entropy, dist
 from kdbench.method import Distillation
 from kdbench.options import Options, option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdbench.data.batches import Batch
 
 
 class DISTOptions(Options):

@@ -10,14 +10,16 @@ we follow the original. A network that is only the other's target is in eval mod
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
-
-from kdbench.data.batches import Batch
 from kdbench.losses import cross_entropy, kl
 from kdbench.method import Online, OnlineOptions
 from kdbench.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdbench.data.batches import Batch
 
 
 class DMLOptions(OnlineOptions):

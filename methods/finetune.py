@@ -7,11 +7,15 @@ Paper and code: as everybody does it; AdamW, learning rate and schedule are sett
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from kdbench.data.batches import Batch
 from kdbench.losses import cross_entropy
 from kdbench.method import Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdbench.data.batches import Batch
 
 
 class Finetune(Method):

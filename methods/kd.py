@@ -9,14 +9,16 @@ LGTM's Table 5. Two other objectives (Table 2) take the place of KL on request.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
-
-from kdbench.data.batches import Batch
 from kdbench.losses import OBJECTIVES, Reduction, cross_entropy, kl
 from kdbench.method import Distillation
 from kdbench.options import Options, option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdbench.data.batches import Batch
 
 
 class KDOptions(Options):

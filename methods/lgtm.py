@@ -20,27 +20,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import BeforeValidator, StringConstraints
-from torch import Tensor
 
-from kdbench.data.batches import Batch
+from kdbench.late import lookahead, torch
 from kdbench.losses import OBJECTIVES, Objective, cross_entropy, kl, soft_cross_entropy, soft_cross_entropy_each
 from kdbench.method import Online, OnlineOptions
 from kdbench.options import option
-from kdbench.training.lookahead import (
-    Params,
-    adam_step,
-    derivative_along,
-    displaced,
-    forward_derivative,
-    gradient,
-    norm,
-    sample_weights,
-    sgd_step,
-)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdbench.data.batches import Batch
+    from kdbench.training.lookahead import Params
 
 Mode = Literal["train", "eval"]
 Coefficient = float | Annotated[str, StringConstraints(pattern=r"^(teacher_lr|student_lr|match_aux:\d+(\.\d+)?)$")]
@@ -169,14 +162,14 @@ class LGTM(Online):
     def direction(self, batch: Batch, feedback: Batch, s: Tensor, t: Tensor) -> dict[str, Tensor]:
         """v = grad L_ce(y^e, S(x^e; theta')) at the look-ahead theta' (Alg. 1 lines 4 and 5)."""
         o, student = self.options, self.student
-        grad = gradient(self._student_loss(batch, t.detach(), s), student.named_params(), keep_graph=True)
+        grad = lookahead.gradient(self._student_loss(batch, t.detach(), s), student.named_params(), keep_graph=True)
         slope: Params = {}
         if o.lookahead == "adam":
-            ahead, slope = adam_step(student, grad)
+            ahead, slope = lookahead.adam_step(student, grad)
         else:
-            ahead = sgd_step(student.named_params(), grad, student.current_lr)
+            ahead = lookahead.sgd_step(student.named_params(), grad, student.current_lr)
         with student.mode(o.mode_val == "train"):
-            v = gradient(cross_entropy(feedback.labels, student.logits_at(ahead, feedback)), ahead)
+            v = lookahead.gradient(cross_entropy(feedback.labels, student.logits_at(ahead, feedback)), ahead)
         return {name: slope[name] * v[name] for name in v} if o.precondition and slope else v
 
     def influence(self, batch: Batch, t: Tensor, v: Params) -> Tensor:
@@ -189,9 +182,11 @@ class LGTM(Online):
                 return (weights * soft_cross_entropy_each(t, s)).mean()
             if o.influence == "fda":  # Eq. 10
                 eps = self._epsilon(v)
-                plus, minus = displaced(self.student, v, eps, batch)
+                plus, minus = lookahead.displaced(self.student, v, eps, batch)
                 return (self._influence_loss(t, plus) - self._influence_loss(t, minus)) / (2 * eps)
-            return derivative_along(self._influence_loss, t, *forward_derivative(self.student, v, batch))
+            return lookahead.derivative_along(
+                self._influence_loss, t, *lookahead.forward_derivative(self.student, v, batch)
+            )
 
     def _influence_loss(self, t: Tensor, s: Tensor) -> Tensor:
         if self.options.influence_loss == "kd_loss":
@@ -199,21 +194,21 @@ class LGTM(Online):
         return soft_cross_entropy(t, s) if self.options.influence_loss == "ce_ts" else kl(s, t)
 
     def _epsilon(self, v: Params) -> Tensor:
-        length = norm(v)
+        length = lookahead.norm(v)
         relative = self.options.fda_eps / length.clamp_min(torch.finfo(length.dtype).tiny)
         return relative if self.options.fda_eps_mode == "rel" else torch.full_like(length, self.options.fda_eps)
 
     def _weights(self, batch: Batch, t: Tensor, v: Params) -> Tensor:
         """w_i of Eq. 8 [B], in one of three ways that agree."""
         if self.options.weights_via == "jvp":
-            return sample_weights(t, *forward_derivative(self.student, v, batch))
+            return lookahead.sample_weights(t, *lookahead.forward_derivative(self.student, v, batch))
         if self.options.weights_via == "fda":
             eps = self._epsilon(v)
-            plus, minus = (soft_cross_entropy_each(t, s) for s in displaced(self.student, v, eps, batch))
+            plus, minus = (soft_cross_entropy_each(t, s) for s in lookahead.displaced(self.student, v, eps, batch))
             return (plus - minus) / (2 * eps)
         losses = soft_cross_entropy_each(t, self.student.logits(batch))
         # one after the other, so that the gradients of one sample are in memory at a time
-        each = (gradient(loss, self.student.named_params(), keep_graph=True) for loss in losses)
+        each = (lookahead.gradient(loss, self.student.named_params(), keep_graph=True) for loss in losses)
         return torch.stack([torch.stack([(g[n] * v[n]).sum() for n in v]).sum() for g in each])
 
     def _teacher_step(self, batch: Batch, s: Tensor, t: Tensor) -> dict[str, Tensor]:
@@ -232,7 +227,7 @@ class LGTM(Online):
         if self.lab.probe_is_due and self.lab.probe is not None:
             with self.lab.aside():
                 self._record(self.lab.probe, v, ratio)
-        return {"teacher_aux": aux, "influence": term, "v_norm": norm(v)}
+        return {"teacher_aux": aux, "influence": term, "v_norm": lookahead.norm(v)}
 
     def _coefficient(self, aux: Tensor, term: Tensor) -> tuple[float | Tensor, Tensor]:
         """The signed factor of the influence term, and the ratio of gradient norms |influence| / |aux| where known."""
@@ -241,7 +236,7 @@ class LGTM(Online):
         if matched or self.lab.probe_is_due:
             params = self.teacher.named_params()
             with nullcontext() if matched else self.lab.aside():
-                lengths = [norm(gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
+                lengths = [lookahead.norm(lookahead.gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
             ratio = lengths[0] / lengths[1].clamp_min(1e-30)
         sign = o.influence_sign * o.influence_scale
         if isinstance(o.influence_coef, float):
@@ -262,14 +257,14 @@ class LGTM(Online):
     def _record(self, probe: Batch, v: Params, ratio: Tensor) -> None:
         """The influence of the probe samples, between the two updates (Figures 3 and 4)."""
         with self.student.mode(False):
-            z, dz = forward_derivative(self.student, v, probe)
+            z, dz = lookahead.forward_derivative(self.student, v, probe)
         t = self.teacher.target(probe)
         rows = probe.labels[:, None]
         self.lab.record(
             {
                 "sample": probe.index,
                 "label": probe.labels,
-                "influence": sample_weights(t, z, dz),
+                "influence": lookahead.sample_weights(t, z, dz),
                 "teacher_p": t.softmax(1).gather(1, rows),
                 "student_p": z.softmax(1).gather(1, rows),
                 "teacher_predicts": t.argmax(1),

@@ -13,20 +13,21 @@ the paper; weights and temperature are LGTM's. The code clips the student alone;
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor, nn
-
-from kdbench.data.batches import Batch
 from kdbench.hidden import LayerMap, View, mismatch, views
+from kdbench.late import learner, nn, torch
 from kdbench.losses import cross_entropy, kl, probability_mse
 from kdbench.method import Method, finetuned
 from kdbench.models import Shape
 from kdbench.options import Options, option
 from kdbench.spec import RunSpec
-from kdbench.training.lab import Lab
-from kdbench.training.learner import step_together
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdbench.data.batches import Batch
+    from kdbench.training.lab import Lab
 
 
 class PESFOptions(Options):
@@ -48,21 +49,24 @@ class PESFOptions(Options):
     adapter_mode: Literal["eval", "train"] = option("eval", "the adapter's dropout while it learns", source="code")
 
 
-class Adapter(nn.Module):
+def adapter(size: int, hidden: int, classes: int, dropout: float) -> nn.Module:
     """What is added to the teacher's logits: [B, H] -> [B, C]."""
 
-    def __init__(self, size: int, hidden: int, classes: int, dropout: float) -> None:
-        super().__init__()
-        self.direct = nn.Linear(size, classes)  # W0
-        self.narrow, self.wide = nn.Linear(size, hidden), nn.Linear(hidden, classes)  # W1, W2
-        self.dropout = nn.Dropout(dropout)
-        for layer in (self.direct, self.narrow, self.wide):
-            nn.init.normal_(layer.weight, std=0.02)
-            nn.init.zeros_(layer.bias)
+    class Adapter(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.direct = nn.Linear(size, classes)  # W0
+            self.narrow, self.wide = nn.Linear(size, hidden), nn.Linear(hidden, classes)  # W1, W2
+            self.dropout = nn.Dropout(dropout)
+            for layer in (self.direct, self.narrow, self.wide):
+                nn.init.normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
 
-    def forward(self, h: Tensor) -> Tensor:
-        out: Tensor = self.direct(h) + self.dropout(self.wide(self.narrow(h).relu()))
-        return out
+        def forward(self, h: Tensor) -> Tensor:
+            out: Tensor = self.direct(h) + self.dropout(self.wide(self.narrow(h).relu()))
+            return out
+
+    return Adapter()
 
 
 RELEASED = {
@@ -102,8 +106,8 @@ class PESFKD(Method):
         else:
             self.frozen = lab.frozen("teacher")
             config = self.frozen.module.config
-            adapter = Adapter(config.hidden_size, o.adapter_hidden, lab.num_labels, o.adapter_dropout)
-            self.teacher = lab.learner("adapter", adapter, lr=rate)
+            module = adapter(config.hidden_size, o.adapter_hidden, lab.num_labels, o.adapter_dropout)
+            self.teacher = lab.learner("adapter", module, lr=rate)
         self.teacher_view, self.student_view = View(), View()
         if o.beta:
             self.teacher_view, self.student_view = views(o.layers, config, self.student.module.config)
@@ -111,7 +115,7 @@ class PESFKD(Method):
     def step(self, batch: Batch) -> dict[str, Tensor]:
         t, s = self._teacher(batch), self.student_view(self.student.outputs(batch, **self.student_view.asks))
         loss, teacher_ce = self.objective(batch.labels, t, s)
-        step_together(loss, self.student, self.teacher)
+        learner.step_together(loss, self.student, self.teacher)
         return {"loss": loss, "teacher_loss": teacher_ce}
 
     def _teacher(self, batch: Batch) -> Tensor:

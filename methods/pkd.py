@@ -13,19 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from torch import Tensor, nn
-
-from kdbench.data.batches import Batch
 from kdbench.hidden import LayerMap, mismatch, views
+from kdbench.late import learner, nn
 from kdbench.losses import patience
 from kdbench.models import Shape
 from kdbench.options import option
 from kdbench.spec import RunSpec
-from kdbench.training.lab import Lab
-from kdbench.training.learner import step_together
 from methods.kd import KD, KDOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdbench.data.batches import Batch
+    from kdbench.training.lab import Lab
 
 
 class PKDOptions(KDOptions):
@@ -73,7 +75,7 @@ class PKD(KD):
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         loss = self.loss(batch)
-        step_together(loss, *self.learners)
+        learner.step_together(loss, *self.learners)
         return {"loss": loss}
 
     def loss(self, batch: Batch) -> Tensor:

@@ -13,15 +13,18 @@ LGTM with its influence off, weight for weight.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from kdbench.data.batches import Batch
+from kdbench.late import torch
 from kdbench.losses import cross_entropy, kl
 from kdbench.method import Online, OnlineOptions
 from kdbench.options import option
-from kdbench.training.lab import Lab
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdbench.data.batches import Batch
+    from kdbench.training.lab import Lab
 
 
 class ProKTOptions(OnlineOptions):

@@ -10,14 +10,18 @@ training; a reading in stages starts it anew at every anchor (`restart_schedule`
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from kdbench.data.batches import Batch
 from kdbench.method import finetuned
 from kdbench.options import option
 from kdbench.spec import RunSpec
-from kdbench.training.lab import Lab
 from methods.kd import KD, KDOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdbench.data.batches import Batch
+    from kdbench.training.lab import Lab
 
 
 class RCOOptions(KDOptions):

@@ -13,18 +13,21 @@ nothing about this one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
-from torch import Tensor
-from torch.nn import functional
 
-from kdbench.data.batches import Batch
+from kdbench.late import functional
 from kdbench.losses import cross_entropy, kl
 from kdbench.method import Distillation
 from kdbench.models import Shape
 from kdbench.options import Options, option
 from kdbench.spec import RunSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kdbench.data.batches import Batch
 
 LAYERNORM_EPS = 1e-7  # of the authors' code
 

@@ -10,12 +10,16 @@ Weights and temperature are LGTM's, the same at every hop.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kdbench.models import halfway
 from kdbench.options import option
 from kdbench.plan import model_ref
 from kdbench.spec import RunSpec
-from kdbench.training.lab import Lab
 from methods.kd import KD, KDOptions
+
+if TYPE_CHECKING:
+    from kdbench.training.lab import Lab
 
 
 class TAKDOptions(KDOptions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,6 +16,9 @@ from tasks.glue_server import SERVER
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+_made = lru_cache(maxsize=8)(generate)  # asked for by the fingerprint and by the training
 
 
 class GlueTask(Task):
@@ -43,7 +47,7 @@ class GlueTask(Task):
     def load(self, location: DataLocation) -> TaskData:
         """See `Task.load`; made data come with their vocabulary."""
         if location.source == "generated":
-            return generate(self.title, self.recipe, self.report_splits)
+            return _made(self.title, self.recipe, self.report_splits)
         names = ("train", *self.report_splits)
         if location.source == "hub":
             return TaskData(hub.read(self.hub_config, names, self.hub_columns, len(self.labels)))

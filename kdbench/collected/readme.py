@@ -63,7 +63,7 @@ def _machines(runs: Iterable[Run]) -> Iterator[str]:
     """Kinds of machines and versions, each with its number of runs."""
     kinds: Counter[str] = Counter()
     for run in runs:
-        there = run.folder.environment() if (run.folder.path / "environment.json").exists() else None
+        there = run.environment if (run.folder.path / "environment.json").exists() else None
         if there:
             kinds[_machine(there)] += 1
     if kinds:

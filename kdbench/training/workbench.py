@@ -13,7 +13,7 @@ from kdbench.spec import DataRef, ModelRef, RunSpec
 from kdbench.task import Task, TaskData
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def data(task: str, ref: DataRef) -> TaskData:
     """The task's examples."""
     return TASKS.get(task)().load(ref.location)

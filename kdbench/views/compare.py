@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from kdbench.comparison import METHOD, Comparison, compare, trials
 from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
+from kdbench.lines import Line, pick
 from kdbench.plan import select_tasks
 from kdbench.plugins import TASKS
-from kdbench.results import TEACHER, Line, StudyResults, pick, studies, task_title
+from kdbench.results import TEACHER, StudyResults, studies, task_title
 from kdbench.statistics import ALPHA, MOST_SEEDS, POWER, Difference, average, holm, seeds_needed
 from kdbench.store import Store
 from kdbench.tables import Entry, Sheet

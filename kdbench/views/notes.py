@@ -9,9 +9,10 @@ from typing import Any
 
 from kdbench import again
 from kdbench.data.splits import held_out_share
+from kdbench.lines import Line
 from kdbench.plugins import TASKS
 from kdbench.requests import Exhibit
-from kdbench.results import DAMAGED, TEACHER, CellResult, Line, StudyResults, task_title
+from kdbench.results import DAMAGED, TEACHER, CellResult, StudyResults, task_title
 from kdbench.settings import Training
 from kdbench.views.printing import count, value, word
 
@@ -110,8 +111,9 @@ def _varied(groups: Iterable[Sequence[CellResult]]) -> list[str]:
     """The keys that the grid points of a task differ in; what only some have follows from another."""
     keys: dict[str, None] = {}
     for cells in groups:
-        names = dict.fromkeys(key for c in cells for key in c.settings)
-        keys |= {k: None for k in names if len({str(c.settings[k]) for c in cells if k in c.settings}) > 1}
+        points = [c.settings for c in {c.point: c for c in cells}.values()]
+        names = dict.fromkeys(key for settings in points for key in settings)
+        keys |= {k: None for k in names if len({str(settings[k]) for settings in points if k in settings}) > 1}
     return list(keys)
 
 

@@ -17,7 +17,8 @@ FEW = 8
 
 def show(plan: Plan, store: Store, console: Console) -> None:
     """The settings, the graph of runs as a tree from what is needed to what needs it, and the counts."""
-    done = {run for run, spec in plan.runs.items() if store.run(run).is_done(spec.snapshots)}
+    begun = (run for run in store.runs() if run.id in plan.runs)
+    done = {run.id for run in begun if run.is_done(plan.runs[run.id].snapshots)}
     _settings(plan, console)
     if len(plan.runs) <= MANY:
         console.print(_tree(plan, done))

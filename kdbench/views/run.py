@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench import again, trace
-from kdbench.results import Run, StudyResults, Sweep, studies, sweeps, task_title
+from kdbench.results import Run, StudyResults, Sweep, read, studies, sweeps, task_title
 from kdbench.store import Store
 from kdbench.views import printing
 from kdbench.views.standing import Standings
@@ -40,7 +40,7 @@ def find(store: Store, text: str, *, methods: bool = False) -> Run:
 
         raise unknown_name(text, sorted({*asked, *begun})[:12])
     folder = store.find(text)
-    return asked.get(folder.id) or Run(folder.spec, folder, folder.state())
+    return asked.get(folder.id) or read(folder, folder.spec)
 
 
 def with_children(run_ids: Iterable[str], known: Mapping[str, Run]) -> list[str]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kdbench import export, submission
-from kdbench.results import pick
+from kdbench.lines import pick
 from kdbench.server import Server
 from kdbench.store import Store
 from kdbench.submissions import Part, Submission, remember

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import UserError
-from kdbench.results import chosen, pick, studies
+from kdbench.lines import chosen, pick
+from kdbench.results import studies
 from kdbench.store import Store
 from kdbench.tables import TABLES
 from kdbench.views import notes

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import report
+from benchmarks import harness, report
 from benchmarks.__main__ import command
 from benchmarks.batches import order
 from benchmarks.harness import many
@@ -114,8 +114,11 @@ def test_bad_input_is_refused_before_anything_is_measured(args: list[str], words
     assert not list(tmp_path.iterdir())
 
 
-def test_stored_runs_make_a_table(tmp_path: Path) -> None:
+def test_stored_runs_can_be_looked_at(tmp_path: Path) -> None:
     assert many.store(tmp_path, runs=1) == 84
     (study,) = studies(Store(tmp_path / "results"))
     assert not [cell for cell in study.cells if cell.run.state.status != "done"]
-    assert many.measure_table(tmp_path) > 0
+    for part in harness.looking(84):
+        took = harness.measure(part, 1, tmp_path)
+        assert took["cpu"][0] > 0
+        assert took["peak"] > 10e6

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from kdbench.cli import main
+from kdbench.cli import app, main
 from tests.analysis.made import Made, full, spec, states
 from tests.kdbench.bench import refusal
 
@@ -242,16 +244,40 @@ LIGHT = """
 import sys
 from kdbench.cli import app
 app(sys.argv[1:], standalone_mode=False)
-heavy = {"torch", "transformers", "datasets", "pandas", "matplotlib"} & set(sys.modules)
+heavy = {"torch", "transformers", "datasets", "evaluate", "pandas", "seaborn", "submitit"} & set(sys.modules)
 assert not heavy, heavy
 """
+KEPT = Path(__file__).parents[2] / "results" / "minilm-mrpc"  # with predictions and curves
+QUICK = {
+    "audit": ["audit"],
+    "cancel": ["cancel"],
+    "collect": ["collect kept --out kept"],
+    "compare": [f"compare dist lgtm --results {KEPT}"],
+    "figure": [f"figure all --out drawn --results {KEPT}", f"figure 4 --format csv --results {KEPT}"],
+    "glue": ["glue --help", "glue export --help"],
+    "list": ["list methods", "list tasks", "list presets", "list runs"],
+    "logs": ["logs rte-kd-s0"],
+    "new-method": ["new-method quick --folder ."],
+    "report": ["report"],
+    "retry": ["retry"],
+    "run": ["run --dry-run", "run --for all --dry-run"],
+    "show": ["show rte-kd-s0", "show kd", "show kd rte"],
+    "status": ["status"],
+    "table": ["table all", "table 5", "table cost", "table 1 --published", f"table all --results {KEPT}"],
+}  # by command, as it is called where nothing is trained
+SLOW = {"check-method"}  # trains
 
 
-@pytest.mark.parametrize(
-    "arguments", ["status", "table 1", "audit", "list runs", "list presets", "list tasks", "show rte-kd-s0"]
-)
-def test_nothing_heavy_is_imported_to_look_at_results(folder: Path, arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-c", LIGHT, *arguments.split()], cwd=folder, capture_output=True, text=True)
+def test_every_command_is_quick_or_trains() -> None:
+    assert sorted([*QUICK, *SLOW]) == app.list_commands(click.Context(app))
+
+
+@pytest.mark.parametrize("arguments", [call for calls in QUICK.values() for call in calls])
+def test_nothing_heavy_is_imported_where_nothing_is_trained(folder: Path, tmp_path: Path, arguments: str) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, *arguments.split()], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 

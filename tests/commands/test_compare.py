@@ -14,8 +14,9 @@ from safetensors.numpy import save_file
 
 from kdbench.comparison import compare
 from kdbench.errors import UserError
+from kdbench.lines import pick
 from kdbench.plugins import TASKS
-from kdbench.results import StudyResults, pick, studies
+from kdbench.results import StudyResults, studies
 from kdbench.store import Store
 from kdbench.task import DataLocation, Task, TaskData
 from kdbench.views import compare as view

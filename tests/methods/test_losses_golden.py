@@ -23,7 +23,7 @@ from methods.dml import DML, DMLOptions
 from methods.kd import KD, KDOptions
 from methods.lgtm import LGTM, LGTMOptions
 from methods.meta_distill import MetaDistill, MetaDistillOptions
-from methods.pesf_kd import PESFKD, Adapter, PESFOptions
+from methods.pesf_kd import PESFKD, PESFOptions, adapter
 from methods.prokt import ProKT, ProKTOptions
 from methods.skd import SKD, SKDOptions
 from methods.takd import TAKD, TAKDOptions
@@ -211,12 +211,12 @@ def test_original_losses_with_hidden_states(entry: dict[str, Any]) -> None:
 def test_original_adapter() -> None:
     (entry,) = [e for e in GOLDEN["entries"] if e["input"].startswith("adapter")]
     case, o = GOLDEN["inputs"][entry["input"]], entry["settings"]
-    adapter = Adapter(o["input_size"], o["hidden"], o["out"], 0.1).eval()
+    module = adapter(o["input_size"], o["hidden"], o["out"], 0.1).eval()
     names = {"adapter.0": "narrow", "adapter.2": "wide", "l1.0": "direct"}
     weights = {k: tensor(v, case["dtype"], grad=False) for k, v in case["weights"].items()}
     renamed = {names[k.rpartition(".")[0]] + "." + k.rpartition(".")[2]: v for k, v in weights.items()}
-    adapter.to(getattr(torch, case["dtype"])).load_state_dict(renamed)
-    change = adapter(tensor(case["pooled"], case["dtype"]))
+    module.to(getattr(torch, case["dtype"])).load_state_dict(renamed)
+    change = module(tensor(case["pooled"], case["dtype"]))
     compare(change, entry["outputs"]["delta_logits"], 2e-5 if case["dtype"] == "float32" else 1e-9, "change")
 
 

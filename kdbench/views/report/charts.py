@@ -9,8 +9,9 @@ from typing import Any
 
 from kdbench import trace
 from kdbench.figures import Curve, Look, Panel
+from kdbench.lines import Line, pick
 from kdbench.plugins import TASKS
-from kdbench.results import TEACHER, Line, Run, StudyResults, pick, task_title
+from kdbench.results import TEACHER, Run, StudyResults, task_title
 from kdbench.tables import Sheet
 from kdbench.training import series
 from kdbench.views import looks

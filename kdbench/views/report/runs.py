@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from kdbench import again, trace
@@ -66,6 +67,15 @@ class All:
         """The one that was asked for last."""
         return next((study for study in reversed(self.studies) if run in study.runs), None)
 
+    @cached_property
+    def children(self) -> dict[str, list[str]]:
+        """The runs that need each run, as `trace.children` says it of one."""
+        found: dict[str, list[str]] = {}
+        for run_id, run in self.runs.items():
+            for parent in dict.fromkeys(run.spec.needs.values()):
+                found.setdefault(parent, []).append(run_id)
+        return found
+
     def link(self, run: str, role: str = "") -> Link:
         known = run in self.runs
         return Link(run, role, self.standings.word(self.study(run), self.runs[run]) if known else "")
@@ -89,7 +99,7 @@ def _page(run: Run, every: All) -> RunPage:
     study = every.study(run.id)
     assert study is not None
     spec, result = run.spec, run.result
-    own = [cell for cell in study.cells if cell.run.id == run.id]
+    own = study.by_run.get(run.id, [])
     head, scores = score_rows(result) if result is not None else ((), ())
     commands, asked = again.stored(run.id, every.sweeps)
     cost = trace.cost(run)
@@ -101,7 +111,7 @@ def _page(run: Run, every: All) -> RunPage:
         _score(run, study), printing.duration(cost["train_seconds"]) if "train_seconds" in cost else "", not own,
         error_tail(run)[1] if run.state.status == "failed" else (), head, scores, _facts(run, own, cost),
         [every.link(parent, role) for role, parent in spec.needs.items()],
-        [every.link(child) for child in trace.children(run.id, every.runs)],
+        [every.link(child) for child in every.children.get(run.id, ())],
         shlex.join(again.for_run(run, study)), [shlex.join(words) for words in commands], asked,
     )  # fmt: skip
 
@@ -118,7 +128,7 @@ def _name(run: Run, study: StudyResults) -> str:
 def _score(run: Run, study: StudyResults) -> str:
     if run.result is None or run.spec.task in study.gone:
         return ""
-    cell = next((c for c in [*study.cells, *study.teachers] if c.run.id == run.id), None)
+    cell = next((c for c in [*study.by_run.get(run.id, ()), *study.teachers] if c.run.id == run.id), None)
     if cell is None:  # such as an assistant
         kind = TASKS.get(run.spec.task)
         report = run.result["best"]["report"]
