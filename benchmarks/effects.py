@@ -47,7 +47,9 @@ def play(work: Work, seeds: int, folder: Path) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
             (spec,) = make(assemble(layer, folder)).runs.values()
             execute(spec, store, Execution(device="cpu", threads=work.threads), Recording(probe_size=0))
-            cost, scores = store.run(spec.id).cost(), store.run(spec.id).result()["last"]["report"]["validation"]
+            cost, result = store.run(spec.id).cost(), store.run(spec.id).result()
+            assert result is not None, "it was trained just now"
+            scores = result["last"]["report"]["validation"]
             yield {
                 "setting": title, "seed": seed, "accuracy": scores["accuracy"], "loss": scores["loss"],
                 "step": cost["step_seconds"] / cost["steps"],
