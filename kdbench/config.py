@@ -46,7 +46,7 @@ class Invocation(Options):
     results: str = option("results", "the results folder")
     executor: str = option("local", "where runs are trained: local, or a cluster's queue such as slurm")
     devices: str | list[str] = option("", "devices to share out among the jobs, such as cuda:0,cuda:1")
-    runs_per_job: int = option(1, "runs that one job of a queue carries, one after the other", ge=1)
+    runs_per_job: int = option(1, "runs that one job of a queue carries", ge=1)
 
 
 GROUPS: tuple[type[Options], ...] = (Study, Training, Recording, Execution, Invocation)

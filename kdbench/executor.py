@@ -30,7 +30,7 @@ class Order:
     Attributes:
         sweep: the name under which the plan is remembered in the results folder.
         devices: the devices that were listed, if any.
-        runs_per_job: how many runs a job of a queue carries, one after the other.
+        runs_per_job: how many runs a job of a queue carries.
         tables: which are shown when all is done.
     """
 

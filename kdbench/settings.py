@@ -40,7 +40,7 @@ class Training(Options):
     )
     compile: bool = option(
         False,
-        "torch.compile for the networks' passes in a step; not for derivatives of derivatives, look-aheads, evaluation",
+        "torch.compile for a step's passes; look-aheads, forward-mode and second derivatives, evaluation stay without",
         later=True,
     )
 

@@ -85,11 +85,9 @@ def _shares(execution: dict[str, Any], runs: int) -> list[Execution]:
     if made.jobs == 1 or runs == 1:
         change = {"jobs": 1, "threads": made.threads or cores}
         return [made.model_copy(update=change)]
-    import torch
-
     made = made.model_copy(update={"jobs": min(made.jobs, runs)})
-    gpus = min(made.jobs, torch.cuda.device_count()) if made.device == "auto" else 0
-    return shares(made, [f"cuda:{i}" for i in range(gpus)], cores or len(os.sched_getaffinity(0)))
+    gpus = int(os.environ.get("SLURM_GPUS_ON_NODE", 0)) if made.device == "auto" else 0
+    return shares(made, [f"cuda:{i}" for i in range(min(gpus, made.jobs))], cores or len(os.sched_getaffinity(0)))
 
 
 def _summary(outcome: Outcome, runs: list[str]) -> str:

@@ -128,6 +128,17 @@ def by_length(tokens: Tokens, rows: NDArray[np.int64], batch_size: int) -> Itera
         yield ordered[start : start + batch_size]
 
 
+def by_tokens(tokens: Tokens, rows: NDArray[np.int64], most: int) -> Iterator[NDArray[np.int64]]:
+    """Rows in batches of like length that have `most` tokens, padding included, or are a single row."""
+    ordered = rows[np.argsort(tokens.lengths[rows], kind="stable")]
+    lengths = tokens.lengths[ordered]
+    start = 0
+    for end in range(1, len(ordered) + 1):
+        if end == len(ordered) or (end + 1 - start) * lengths[end] > most:
+            yield ordered[start:end]
+            start = end
+
+
 def first_rows(rows: NDArray[np.int64], count: int, seed: Sequence[int]) -> NDArray[np.int64]:
     """`count` of `rows`, drawn once, sorted: a fixed probe."""
     drawn = np.random.default_rng(list(seed)).permutation(rows)[:count]

@@ -10,17 +10,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdbench.data.batches import by_length, collate
+from kdbench.data.batches import by_length, by_tokens, collate
 from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.task import Task
 
-EVAL_BATCH = 64
+EVAL_BATCH = 64  # rows, on the CPU
+EVAL_TOKENS = 16384  # on a GPU, padding included: as much work for it, and as much memory, whatever the texts' length
 
 
-def in_batches(tokens: Tokens, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def in_batches(tokens: Tokens, rows: NDArray[np.int64], device: torch.device) -> Iterator[NDArray[np.int64]]:
     """Rows as `over_rows` takes them, of like length together."""
-    return by_length(tokens, rows, EVAL_BATCH)
+    if device.type == "cpu":
+        return by_length(tokens, rows, EVAL_BATCH)
+    return by_tokens(tokens, rows, EVAL_TOKENS)
+
+
+def batching(device: torch.device) -> tuple[str, ...]:
+    """What `in_batches` does other than on the CPU: it decides about last bits."""
+    return () if device.type == "cpu" else (f"batches of {EVAL_TOKENS} tokens",)
 
 
 @torch.no_grad()
@@ -32,7 +40,7 @@ def over_rows(
     Args:
         read: of a batch's inputs [B, L] makes [B, D].
     """
-    batches = list(in_batches(tokens, rows))
+    batches = list(in_batches(tokens, rows, device))
     assert batches, "no rows to evaluate"
     values = torch.cat([read(collate(tokens, some, device).inputs) for some in batches])
     places = np.empty(len(tokens), np.int64)

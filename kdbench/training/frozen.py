@@ -16,7 +16,7 @@ from kdbench.data.tokens import Tokens
 from kdbench.hidden import View
 from kdbench.training import shelf
 from kdbench.training.compiling import compiled
-from kdbench.training.evaluate import in_batches, over_rows
+from kdbench.training.evaluate import batching, in_batches, over_rows
 from kdbench.training.learner import full
 from kdbench.training.meter import Meter
 from kdbench.training.pieces import in_pieces
@@ -111,7 +111,7 @@ class Frozen:
         def whole(inputs: Mapping[str, Tensor]) -> Tensor:
             return read(self.module, inputs, 0)
 
-        some = next(in_batches(self._tokens, rows))
+        some = next(in_batches(self._tokens, rows, self._device))
         sample = whole(collate(self._tokens, some, self._device).inputs)
         if len(rows) * sample[0].nbytes > MOST_BYTES:
             return None
@@ -134,7 +134,8 @@ class Frozen:
     def _key(self, what: str) -> tuple[str, ...]:
         config: Any = self.module.config
         texts = shelf.texts(self._tokens, self._part.rows)
-        return shelf.weights(self.module), texts, what, str(config._attn_implementation), shelf.kernels(self._device)
+        how = str(config._attn_implementation), shelf.kernels(self._device), *batching(self._device)
+        return shelf.weights(self.module), texts, what, *how
 
     def _passed(self, out: Tensor) -> None:
         if self._meter:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kdbench.data.batches import Stream, collate, in_one_copy
+from kdbench.data.batches import Stream, by_tokens, collate, in_one_copy
 from kdbench.data.tokens import Tokens
 
 CPU = torch.device("cpu")
@@ -73,6 +73,18 @@ def test_what_a_gpu_gets_is_asked_for_in_pinned_memory(monkeypatch: pytest.Monke
     with pytest.raises((AssertionError, RuntimeError)):  # from torch: the copy finds no GPU
         collate(split([3, 5]), np.arange(2), torch.device("cuda"))
     assert asked == [False, True]
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=120), st.integers(1, 200))
+def test_batches_by_tokens_are_full_and_not_too_full(lengths: list[int], most: int) -> None:
+    tokens, rows = split(lengths), np.arange(len(lengths))
+    batches = list(by_tokens(tokens, rows, most))
+    assert sorted(np.concatenate(batches).tolist()) == rows.tolist()
+    for batch, after in zip(batches, [*batches[1:], None], strict=True):
+        longest = tokens.lengths[batch].max()
+        assert len(batch) == 1 or len(batch) * longest <= most
+        if after is not None:  # no room for one more
+            assert (len(batch) + 1) * tokens.lengths[after].min() > most
 
 
 def test_any_step_can_be_asked_for_first() -> None:

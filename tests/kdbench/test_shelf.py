@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,15 @@ def test_what_would_be_too_large_is_computed_batch_by_batch(
     assert torch.equal(teacher(tmp_path).logits(batch()), teacher(None).logits(batch("feedback")))
     assert passes == []
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pass_in_batches_by_tokens_says_the_same_but_for_the_last_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, under a key of its own; on the CPU the key is what it was."""
+    of_64 = teacher(None).logits(batch())
+    monkeypatch.setattr(evaluate, "EVAL_TOKENS", 100)
+    by_tokens = partial(evaluate.in_batches, device=torch.device("cuda"))
+    monkeypatch.setattr(evaluate, "in_batches", lambda tokens, rows, device: by_tokens(tokens, rows))
+    assert len(list(evaluate.in_batches(tokens(), ROWS, CPU))) > len(ROWS) // 64 + 1
+    torch.testing.assert_close(teacher(None).logits(batch()), of_64, atol=1e-6, rtol=1e-5)
+    assert evaluate.batching(CPU) == ()
+    assert evaluate.batching(torch.device("cuda")) == ("batches of 100 tokens",)

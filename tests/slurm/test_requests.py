@@ -15,7 +15,7 @@ from kdbench.config import assemble, parse_sets
 from kdbench.errors import UserError
 from kdbench.plan import Plan, make
 from kdbench.store import Store
-from slurm import submit
+from slurm import submit, worker
 from slurm.arrays import Array, arrays
 from slurm.ledger import Ledger
 from slurm.options import SlurmOptions, minutes
@@ -133,6 +133,20 @@ def test_settings_of_somebody_elses_sweep_are_not_used(tmp_path: Path, monkeypat
 def test_a_limit_must_leave_time_to_train() -> None:
     assert "leaves nothing before the checkpoint" in SlurmOptions(time="2m").too_short()
     assert SlurmOptions(time="10m").too_short() == ""
+
+
+@pytest.mark.parametrize(
+    ("gpus", "runs", "expected"),
+    [("", 4, [("auto", 2)] * 4), ("1", 4, [("cuda:0", 2)] * 4), ("2", 3, [("cuda:0", 2), ("cuda:1", 2), ("cuda:0", 2)]),
+     ("4", 2, [("cuda:0", 4), ("cuda:1", 4)]), ("1", 1, [("auto", 8)])],
+)  # fmt: skip
+def test_runs_of_a_job_share_its_gpus_and_cores(
+    gpus: str, runs: int, expected: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "8")
+    monkeypatch.setenv("SLURM_GPUS_ON_NODE", gpus or "0")
+    shares = worker._shares({"jobs": 4}, runs)
+    assert [(share.device, share.threads) for share in shares] == expected
 
 
 def script(**options: object) -> list[str]:

@@ -139,7 +139,8 @@ def test_the_time_limit_is_no_end(cluster: Cluster, tmp_path: Path) -> None:
 
 def test_runs_side_by_side_share_a_job_and_its_end(cluster: Cluster, tmp_path: Path) -> None:
     """They train at the same time; the warning that the queue sends to all processes is a checkpoint for each."""
-    sweep = Sweep(tmp_path, *LONG, "slurm.side_by_side=2", methods="finetune", tasks="rte", seeds="0-1")
+    asked = (*LONG, "slurm.side_by_side=2", "slurm.memory=2000M")
+    sweep = Sweep(tmp_path, *asked, methods="finetune", tasks="rte", seeds="0-1")
     assert "Submitted 1 job in 1 array for 2 runs" in sweep.submit()
     for run in sweep.plan.runs:
         sweep.trains(run, step=20)
