@@ -27,7 +27,7 @@ def compiled(module: nn.Module) -> Callable[..., Any]:
 
 @contextmanager
 def in_force(wanted: bool) -> Iterator[None]:
-    """Within the block a run may compile its networks; what other runs of the process have compiled is forgotten."""
+    """Within the block a run may compile its networks; after it, what was compiled is forgotten."""
     if not wanted:
         yield
         return
@@ -35,8 +35,8 @@ def in_force(wanted: bool) -> Iterator[None]:
     import torch._functorch.config
     import torch.fx.experimental._config as shapes
 
-    torch._dynamo.reset()
     with ExitStack() as changes:
+        changes.callback(torch._dynamo.reset)  # else it would count for the next run's networks
         # else what does not fit into torch's usual number of forms would silently not be compiled
         changes.enter_context(torch._dynamo.config.patch(recompile_limit=MOST, fail_on_recompile_limit_hit=True))
         # a pass may be differentiated twice, one after the other (a look-ahead and a step)
