@@ -7,6 +7,7 @@ teacher is asked once for all rows is in the account of the run, and told apart.
 from __future__ import annotations
 
 import gc
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ def measure(work: Work, how: How, method: str = "kd") -> Timing:
                 one_step(setup, step)
         del setup
         gc.collect()
+        shutil.rmtree(store.cache / "outputs", ignore_errors=True)  # what the warm-up has left to be looked up
         with teacher_passes() as once:
             execute(spec, store, execution(work), NOTHING)
         cost = store.run(spec.id).cost()
