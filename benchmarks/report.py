@@ -44,7 +44,7 @@ def write(folder: Path) -> Path:
     for name, section in (("products", _products), ("harness", _harness), ("effects", _effects)):
         file = folder / f"{name}.json"
         parts += [section(read_json(file))] if file.exists() else []
-    write_text(folder / "speed.md", "\n".join(["# Speed", "", *parts]))
+    write_text(folder / "speed.md", "\n".join(["# Benchmark", "", *parts]))
     return folder / "speed.md"
 
 
