@@ -68,7 +68,7 @@ def _counted(method: str, epochs: int) -> dict[str, Counter[str]]:
     from kdbench.training.runner import execute
 
     with TemporaryDirectory() as folder:
-        layer = _layer(methods=method, tasks="mrpc", epochs=epochs, train_rows=96, seeds="0")
+        layer = _layer(methods=method, tasks="mrpc", epochs=epochs, train_rows=320, seeds="0")
         plan, store = make(assemble(layer, Path(folder))), Store(Path(folder))
         for spec in plan.runs.values():
             execute(spec, store, Execution(device="cpu", threads=1), Recording(probe_size=0, influence_samples=0))

@@ -45,7 +45,7 @@ def scaled_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
 
 def torchs_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
     """`scaled_mask` as torch itself draws it."""
-    return like.new_empty(shape).bernoulli_(1 - p) / (1 - p)
+    return like.new_empty(shape).bernoulli_(1 - p).div_(1 - p)
 
 
 def _packed_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:

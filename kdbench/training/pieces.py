@@ -99,7 +99,7 @@ class _WholeMasks(TorchFunctionMode):
         if input.is_cuda:  # where dropout draws in a kernel of its own, and does not round the factor to the type
             kept = functional.dropout(input.new_ones(shape), p)[rows] != 0
             return input * kept * (1 / (1 - p))
-        return input * draw(shape, p, input)[rows]
+        return input * draw(shape, p, input)[rows].clone()  # else the whole batch's would be kept for the backward pass
 
     def _attention(
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
