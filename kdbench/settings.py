@@ -38,6 +38,9 @@ class Training(Options):
     attention: Literal["eager", "sdpa"] = option(
         "eager", "attention kernel; sdpa may draw other dropout masks in forward-mode derivatives than in training"
     )
+    last_layer: Literal["whole", "first"] = option(
+        "whole", "of a BERT's last layer: all tokens, or the first alone, which is all that is read of it", later=True
+    )
     compile: bool = option(
         False,
         "torch.compile for a step's passes; look-aheads, forward-mode and second derivatives, evaluation stay without",

@@ -19,7 +19,7 @@ from kdbench.settings import Execution, Recording
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.store import Store
 from kdbench.task import Task, TaskData
-from kdbench.training import compiling, dropout, masks, products, workbench
+from kdbench.training import compiling, dropout, first_token, masks, products, workbench
 from kdbench.training.lab import Lab, Sources, seed_everything
 
 
@@ -84,15 +84,18 @@ def _stream(spec: RunSpec, tokens: dict[str, Tokens], part: Part, name: str, dev
 def _sources(spec: RunSpec, store: Store, data: TaskData, num_labels: int) -> Sources:
     attention = spec.training.attention
 
-    def fresh(ref: ModelRef) -> nn.Module:
-        module: nn.Module = models.build(ref, num_labels, attention, tuple(data.vocabulary))
+    def ready(module: nn.Module) -> nn.Module:
+        if spec.training.last_layer == "first":
+            first_token.install(module)
         return module
+
+    def fresh(ref: ModelRef) -> nn.Module:
+        return ready(models.build(ref, num_labels, attention, tuple(data.vocabulary)))
 
     def trained(run_id: str, snapshot: float | None) -> nn.Module:
         run = store.run(run_id)
         folder = run.model if snapshot is None else run.snapshot(snapshot)
-        module: nn.Module = models.load(folder, attention=attention)
-        return module
+        return ready(models.load(folder, attention=attention))
 
     return Sources(fresh, trained)
 
