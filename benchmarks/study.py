@@ -144,8 +144,10 @@ class Account:
         else:
             name = spec.teacher.name if network == "teacher" and spec.teacher else spec.student.name
         length = self.lengths[spec.task]
-        weights = 4 * HIDDEN**2 + 2 * HIDDEN * WIDE
-        return float(self._layers[name] * 2 * length * (weights + 2 * HIDDEN * length))
+        weights, kept = 4 * HIDDEN**2 + 2 * HIDDEN * WIDE, 2 * HIDDEN**2  # of a layer; of those, for keys and values
+        whole = 2 * length * (weights + 2 * HIDDEN * length)
+        last = 2 * length * kept + 2 * (weights - kept + 2 * HIDDEN * length)  # last_layer=first
+        return float((self._layers[name] - 1) * whole + last)
 
     def _evaluation(self, spec: RunSpec) -> float:
         """The student's, and that of a teacher that is trained along."""

@@ -37,6 +37,7 @@ class How:
         attention: the kernel.
         fused: AdamW in one kernel; else whatever is the contestant's own default.
         dropout: as kdbench names it; only kdbench has another than torch's.
+        last_layer: likewise.
     """
 
     padding: Padding
@@ -44,6 +45,7 @@ class How:
     attention: Literal["eager", "sdpa"] = "sdpa"
     fused: bool = False
     dropout: Literal["torch", "packed"] = "torch"
+    last_layer: Literal["whole", "first"] = "whole"
 
 
 @dataclass(frozen=True)

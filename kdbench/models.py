@@ -38,7 +38,7 @@ class Shape:
     """What one must know of a network to tell whether it fits another, and its task.
 
     `vocabulary` is a hash of its tokens, `tokenizer` of all that decides how text becomes tokens, `positions` the
-    longest input.
+    longest input, `kind` the architecture as Hugging Face names it.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Shape:
     positions: int
     vocabulary: str
     tokenizer: str
+    kind: str = "bert"
 
 
 def resolve(name: str) -> ModelRef:
@@ -193,7 +194,8 @@ def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
     positions = int(config.get("max_position_embeddings", 512))
     files = [folder / n for n in ("vocab.txt", "tokenizer.json", "tokenizer_config.json") if (folder / n).is_file()]
     how = _hash([file.read_text(encoding="utf-8") for file in files])
-    return Shape(ref.name, len(layers) or total, int(config.get("hidden_size", 0)), positions, _words(folder), how)
+    width, kind = int(config.get("hidden_size", 0)), str(config.get("model_type", "bert"))
+    return Shape(ref.name, len(layers) or total, width, positions, _words(folder), how, kind)
 
 
 def _words(folder: Path) -> str:

@@ -78,6 +78,10 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
                 f"max_length={spec.training.max_length} is more than {known.name} can read; "
                 f"give --set max_length={known.positions} or less."
             )
+        if spec.training.last_layer == "first" and known.kind != "bert":
+            raise UserError(
+                f"last_layer=first is for BERTs, not for {known.name} ({known.kind}); give last_layer=whole."
+            )
     for role, other in others.items():
         if other.vocabulary != student.vocabulary:
             raise UserError(

@@ -43,7 +43,7 @@ def planned(
             "student": work.student, "teacher": work.teacher, "student_lr": RATE, "teacher_lr": RATE,
             "epochs": 1, "train_rows": rows, "batch_size": BATCH, "split_seed": work.seed, "warmup": 0.0,
             "selection": "validation", "feedback": f"train:{FEEDBACK}", "precision": how.precision,
-            "attention": how.attention, "dropout": how.dropout, method: dict(options),
+            "attention": how.attention, "dropout": how.dropout, "last_layer": how.last_layer, method: dict(options),
         }  # fmt: skip
         plan = make(assemble(layer, Path(folder)))
         (cell,) = plan.cells

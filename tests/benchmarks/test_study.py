@@ -34,10 +34,12 @@ def test_a_run_by_hand(measured: dict[str, Any]) -> None:
     spec = next(spec for spec in account.plan.runs.values() if spec.method == "kd" and spec.task == "rte")
     weights = 768 * (4 * 768 + 2 * 3072)
     layer = 2 * 100 * weights + 4 * 100 * 100 * 768
-    student = 6 * layer * (6 * 2490 * 3 + 6 * 277)
-    assert account.run(spec) == pytest.approx(student + 12 * layer * 2490)
-    teacher = 12 * layer * (6 * 2490 * 3 + 6 * 277)
-    assert account.alone(spec.id) == pytest.approx(student + 12 * layer * 6 * 2490 + teacher)
+    last = 2 * 100 * 2 * 768**2 + 2 * (weights - 2 * 768**2) + 4 * 100 * 768  # keys and values; the rest for one token
+    small, large = 5 * layer + last, 11 * layer + last
+    student = small * (6 * 2490 * 3 + 6 * 277)
+    assert account.run(spec) == pytest.approx(student + large * 2490)
+    teacher = large * (6 * 2490 * 3 + 6 * 277)
+    assert account.alone(spec.id) == pytest.approx(student + large * 6 * 2490 + teacher)
     assert account.chain(spec.id) == pytest.approx(account.run(spec) + teacher)
 
 

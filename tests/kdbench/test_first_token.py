@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from kdbench.training.first_token import install
 from kdbench.training.learner import Learner
 from kdbench.training.lookahead import forward_derivative, gradient
 from kdbench.training.runner import execute
-from tests.kdbench.bench import CPU, FEW, plan, the_run, train
+from tests.kdbench.bench import CPU, FEW, plan, refusal, the_run, train
+from tests.kdbench.test_bad_input import save_bert
 from tests.kdbench.test_pieces import CLOSE, CLOSE_32, a_batch, assert_close, derivatives, learner
 
 
@@ -108,3 +110,27 @@ def test_the_saved_student_gives_the_stored_predictions_in_plain_code(tmp_path: 
 def test_it_is_part_of_a_runs_identity(tmp_path: Path) -> None:
     ids = {the_run(plan(tmp_path, *sets, methods="kd")).id for sets in ([], ["last_layer=whole"], ["last_layer=first"])}
     assert len(ids) == 2
+
+
+def test_another_architecture_is_refused_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = save_bert(tmp_path / "student")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "electra"}))
+    asked = [
+        "run",
+        "--methods",
+        "finetune",
+        "--tasks",
+        "rte",
+        "--set",
+        f"student={folder}",
+        "--set",
+        "last_layer=first",
+    ]
+    said = refusal(*asked)
+    assert "last_layer=first is for BERTs" in said
+    assert "electra" in said
+    assert not (tmp_path / "results" / "runs").exists()

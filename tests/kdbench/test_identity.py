@@ -20,7 +20,7 @@ def run_id(folder: Path, *sets: str, **given: str) -> str:
         "student_lr=2e-3", "teacher_lr=2e-3", "epochs=3", "batch_size=8", "max_length=32", "seeds=1",
         "lgtm.student_ce=0.5", "lgtm.influence=fda", "student=tiny-1x64", "teacher=tiny-4x32", "precision=bf16",
         "feedback=validation", "selection=validation", "train_rows=90", "split_seed=1", "warmup=0.2", "adam_eps=1e-8",
-        "bucket=1", "dropout=packed",
+        "bucket=1", "dropout=packed", "last_layer=first", "compile=true",
     ],
 )  # fmt: skip
 def test_what_can_change_a_result_changes_the_id(tmp_path: Path, change: str) -> None:
@@ -32,7 +32,7 @@ def test_what_cannot_does_not(tmp_path: Path, change: str) -> None:
     assert run_id(tmp_path, change) == run_id(tmp_path)
 
 
-@pytest.mark.parametrize("said", ["bucket=50", "dropout=torch"])
+@pytest.mark.parametrize("said", ["bucket=50", "dropout=torch", "last_layer=whole", "compile=false"])
 def test_what_came_later_leaves_the_ids_of_before(tmp_path: Path, said: str) -> None:
     """Of results that were there before the setting was."""
     spec = the_run(plan(tmp_path, said, methods="lgtm"))
