@@ -88,7 +88,8 @@ def _methods(account: study.Account) -> list[str]:
         f"Preset `bert-6l`, by arithmetic: all methods on all tasks with {len(study.RATES)} learning rates and "
         f"{len(parse_seeds(study.SEEDS))} seeds, {EPOCHS} epochs. Operations are those of the matrix products: two for "
         f"every weight and token, and those of attention; a backward pass has twice those of a forward pass, a "
-        f"forward-mode pass three times; of the last layer only keys and values are of all tokens. Rows are those of the published training sets; mean tokens of a row, without "
+        f"forward-mode pass three times; of the last layer only keys and values are made of all tokens. Rows are those "
+        f"of the published training sets; mean tokens of a row, without "
         f"padding: {lengths}. Passes of each network a row are counted on runs of kdbench; evaluations are in."
     )
     return ["## Operations", "", about, "", *_table(["", "runs", "PFLOP, longest run", "EFLOP, all", "× KD"], rows)]
