@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import study
+from benchmarks.suites import ALL
 from benchmarks.work import BATCH, EPOCHS
 from kdbench.files import read_json, write_text
 from kdbench.plan import parse_seeds
@@ -57,7 +58,7 @@ def _measured(stored: Mapping[str, Any], account: study.Account) -> list[str]:
         rows.append([METHODS.get(name).title, f"{BATCH / median(steps.values()):.0f}", f"{median(beside):.2f}"])
     work = stored["work"]
     about = (
-        f"`{work['teacher']}` teaches `{work['student']}` on MRPC, batches of {BATCH}, bfloat16, packed dropout, on "
+        f"`{work['teacher']}` teaches `{work['student']}` on MRPC, batches of {BATCH}, bfloat16, {ALL}, on "
         f"{stored['environment']['cpu']} with {work['threads']} threads; medians of "
         f"{1 + max(found['round'] for found in stored['measured'])} rounds of {work['steps']} steps. Training steps "
         f"alone: without evaluation and without the runs that a method needs. What a frozen teacher is asked once is "

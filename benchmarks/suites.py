@@ -15,8 +15,10 @@ from kdbench.plugins import METHODS
 FIXED = How("fixed", "fp32")  # every batch padded to 128 tokens
 WRITTEN = How("dynamic", "fp32")  # as most users would have it
 EQUAL = How("bucketed", "fp32-fast", "eager", fused=True)  # what kdbench has
-PLAIN = replace(EQUAL, precision="fp32")
-FASTEST = replace(EQUAL, precision="bf16", dropout="packed")
+PLAIN = replace(EQUAL, precision="fp32", last_layer="first")
+FASTEST = replace(EQUAL, precision="bf16", dropout="packed", last_layer="first")
+SETTINGS = {"packed": "packed dropout", "first": "last layer for the first token"}
+ALL = ", ".join(SETTINGS.values())
 OVERHEAD = ("bare", "kdbench-fp32-fast")
 PATCHES = {  # what a package needed to run under current versions; the reasons are in its contestant's file
     "textbrewer": "TextBrewer is given plain dictionaries for batches",
@@ -76,12 +78,18 @@ def _influence(name: str, title: str, **options: Any) -> Contestant:
     return Contestant(f"influence-{name}", title, _at("influence"), EQUAL, options)
 
 
-def _own(precision: Any, dropout: Any = "packed") -> Contestant:
-    how = How("bucketed", precision, "eager", fused=True, dropout=dropout)
-    name, title = f"kdbench-{precision}", f"kdbench, `{precision}`"
-    if dropout == "packed":
-        name, title = f"{name}-packed", f"{title}, packed dropout"
-    return Contestant(name, title, _at("runner"), how)
+def _own(precision: Any, *settings: str) -> Contestant:
+    """A run of kdbench.
+
+    Args:
+        settings: of `packed` (dropout) and `first` (token alone in the last layer).
+    """
+    how = How(
+        "bucketed", precision, "eager", fused=True, dropout="packed" if "packed" in settings else "torch",
+        last_layer="first" if "first" in settings else "whole",
+    )  # fmt: skip
+    title = ", ".join([f"kdbench, `{precision}`", *(SETTINGS[setting] for setting in settings)])
+    return Contestant("-".join(["kdbench", precision, *settings]), title, _at("runner"), how)
 
 
 def _peer(name: str, title: str, module: str, how: How, package: str, **options: Any) -> Contestant:
@@ -97,11 +105,12 @@ KD = Suite(
         _peer("textbrewer", "TextBrewer", "textbrewer", WRITTEN, "textbrewer"),
         _peer("textbrewer-cache", "TextBrewer, logits cached", "textbrewer", WRITTEN, "textbrewer", cache=True),
         _peer("torchdistill", "torchdistill", "torchdistill", WRITTEN, "torchdistill"),
-        _own("fp32", "torch"),
         _own("fp32"),
-        _own("fp32-fast", "torch"),
+        _own("fp32", "first"),
+        _own("fp32", "first", "packed"),
         _own("fp32-fast"),
-        _own("bf16"),
+        _own("fp32-fast", "first", "packed"),
+        _own("bf16", "first", "packed"),
         _peer("trainer-equal", "Hugging Face Trainer", "trainer", EQUAL, "accelerate"),
         _peer("textbrewer-equal", "TextBrewer", "textbrewer", EQUAL, "textbrewer"),
         _peer("textbrewer-cache-equal", "TextBrewer, logits cached", "textbrewer", EQUAL, "textbrewer", cache=True),
@@ -113,7 +122,8 @@ KD = Suite(
         Table(
             "As most users would have it",
             ("trainer-fixed", "trainer", "textbrewer", "textbrewer-cache", "torchdistill", "kdbench-fp32",
-             "kdbench-fp32-packed", "kdbench-fp32-fast-packed", "kdbench-bf16-packed"),
+             "kdbench-fp32-first", "kdbench-fp32-first-packed", "kdbench-fp32-fast-first-packed",
+             "kdbench-bf16-first-packed"),
             "trainer",
         ),
         Table(
@@ -136,14 +146,14 @@ LGTM = Suite(
         _method("fda", "`influence=fda`", "lgtm", influence="fda"),
         _method("weighted-loop", "`influence=weighted`, per-sample gradients", "lgtm",
                 influence="weighted", weights_via="loop"),
-        _method("jvp-fp32", "`influence=jvp` (exact)", "lgtm", PLAIN),
-        _method("fda-fp32", "`influence=fda`", "lgtm", PLAIN, influence="fda"),
-        _method("jvp-packed", "`influence=jvp` (exact), packed dropout", "lgtm", replace(EQUAL, dropout="packed")),
+        _method("jvp-fp32", f"`influence=jvp` (exact), {SETTINGS['first']}", "lgtm", PLAIN),
+        _method("fda-fp32", f"`influence=fda`, {SETTINGS['first']}", "lgtm", PLAIN, influence="fda"),
+        _method("jvp-packed", f"`influence=jvp` (exact), {ALL}", "lgtm", replace(FASTEST, precision="fp32-fast")),
         _influence("jvp", "forward mode (exact)"),
         _influence("fda", "finite difference", influence="fda"),
         _influence("rows", "per-sample gradients, a pass over each sample", rows=True),
         _influence("loop", "per-sample gradients, one pass over the batch", influence="weighted", weights_via="loop"),
-        _method("jvp-bf16", "`influence=jvp` (exact), packed dropout", "lgtm", FASTEST),
+        _method("jvp-bf16", f"`influence=jvp` (exact), {ALL}", "lgtm", FASTEST),
     ),
     (
         Table("As released", ("released", "jvp-fp32", "fda-fp32", "jvp-packed", "jvp-bf16"), "released"),
@@ -169,7 +179,7 @@ META = Suite(
                    How("fixed", "fp32", "eager")),
         Contestant("second-order-equal", "second-order differentiation", _at("second_order"), EQUAL),
         _method("meta", "one forward-mode pass (exact)", "meta_distill"),
-        _method("meta-fp32", "one forward-mode pass (exact)", "meta_distill", PLAIN),
+        _method("meta-fp32", f"one forward-mode pass (exact), {SETTINGS['first']}", "meta_distill", PLAIN),
     ),
     (
         Table("As one would write it", ("second-order", "meta-fp32", "meta"), "second-order"),
@@ -187,7 +197,7 @@ EVERY = Suite(
         Contestant(f"method-{name}", METHODS.get(name).title, _at("runner"), FASTEST, {"method": name})
         for name in METHODS_IN_ORDER
     ),
-    (Table("All in bfloat16 with packed dropout", tuple(f"method-{name}" for name in METHODS_IN_ORDER), "method-kd"),),
+    (Table(f"All in bfloat16, {ALL}", tuple(f"method-{name}" for name in METHODS_IN_ORDER), "method-kd"),),
     share=1 / 3,
 )
 
