@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from threadpoolctl import threadpool_limits
+
 from kdbench.comparison import METHOD, Comparison, compare
 from kdbench.errors import UserError
 from kdbench.lines import Line
@@ -112,7 +114,8 @@ def _column(
         return signed, []
     best = max(others, key=lambda i: sum(entries[i].numbers))
     others.remove(best)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy lets go of the interpreter while it draws and counts
+    # numpy lets go of the interpreter while it draws and counts; threads of its products would only wait for each other
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(others, pool.map(lambda i: comparisons.column(best, i, column), others), strict=True))
     # on the seeds that both have the other may be the better one; then nothing says that it is worse
     tested = {i: difference.p if difference.value > 0 else 1.0 for i, difference in found.items() if difference}

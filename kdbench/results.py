@@ -230,6 +230,7 @@ def _uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()  # nor shall a later collection look through them; they hold no cycles and so are freed all the same
         if before:
             gc.enable()
 
@@ -265,8 +266,12 @@ def read(folder: RunFolder, spec: RunSpec) -> Run:
 def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
     """Put each cell of a sweep into the study that it belongs to."""
     groups: dict[str, list[Cell]] = {}
+    keys: dict[tuple[object, ...], str] = {}  # of a sweep's cells, most have the same
     for cell in sweep.cells:
-        groups.setdefault(_key(sweep, runs[cell.run].spec), []).append(cell)
+        training = runs[cell.run].spec.training
+        apart = (training.split_seed, training.train_rows)
+        keys[apart] = keys.get(apart) or _key(sweep, runs[cell.run].spec)
+        groups.setdefault(keys[apart], []).append(cell)
     for key, cells in groups.items():
         data = {cell.task: runs[cell.run].spec.data.fingerprint for cell in cells}
         own = _study(sweep, runs[cells[0].run].spec)

@@ -198,7 +198,7 @@ def test_table_6_is_one_sheet_of_several_studies(whole: Store) -> None:
     assert note(found, "To train what is missing") == (
         "To train what is missing: kdbench run --for table6 --preset bert-6l --tasks mrpc,mnli --seeds 0 "
         "--set student=s-net --set teacher=t-net --selection train:0.1 --set student_lr=5e-05 --set eval_every=0 "
-        f"--results {whole.root}"
+        f"--set last_layer=whole --results {whole.root}"
     )
 
 
