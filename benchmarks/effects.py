@@ -18,14 +18,17 @@ from kdbench.store import Store
 
 TASK, ROWS, EPOCHS, RATE = "sst2", 3200, 2, 1e-4
 SURE = 0.95
-PLAIN = {"precision": "fp32", "dropout": "torch", "bucket": 1}
+PLAIN = {"precision": "fp32", "dropout": "torch", "bucket": 1, "last_layer": "whole"}
+FASTEST = {"precision": "bf16", "dropout": "packed", "bucket": 50, "last_layer": "first"}
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "plain float32, torch's dropout, rows in random order": {},
+    "plain float32, torch's dropout, rows in random order, the whole last layer": {},
     "rows of like length together": {"bucket": 50},
     "packed dropout": {"dropout": "packed"},
+    "last layer for the first token": {"last_layer": "first"},
     "fast float32": {"precision": "fp32-fast"},
     "bfloat16": {"precision": "bf16"},
-    "like lengths, packed dropout, bfloat16": {"bucket": 50, "dropout": "packed", "precision": "bf16"},
+    "like lengths, first token, bfloat16": {**FASTEST, "dropout": "torch"},
+    "the same and packed dropout": FASTEST,
 }
 
 
