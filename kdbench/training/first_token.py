@@ -23,6 +23,12 @@ def install(module: nn.Module) -> None:
     layer.forward = partial(_forward, layer)
 
 
+def is_installed(module: nn.Module) -> bool:
+    """Whether `module` computes so."""
+    own = (vars(part).get("forward") for part in module.modules())
+    return any(isinstance(forward, partial) and forward.func is _forward for forward in own)
+
+
 def _forward(layer: Any, hidden: Tensor, mask: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
     """In place of `BertLayer.forward`.
 

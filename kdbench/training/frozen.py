@@ -14,7 +14,7 @@ from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.hidden import View
-from kdbench.training import shelf
+from kdbench.training import first_token, shelf
 from kdbench.training.compiling import compiled
 from kdbench.training.evaluate import batching, in_batches, over_rows
 from kdbench.training.learner import full
@@ -134,7 +134,8 @@ class Frozen:
     def _key(self, what: str) -> tuple[str, ...]:
         config: Any = self.module.config
         texts = shelf.texts(self._tokens, self._part.rows)
-        how = str(config._attn_implementation), shelf.kernels(self._device), *batching(self._device)
+        layer = ("last layer: first token",) if first_token.is_installed(self.module) else ()
+        how = (str(config._attn_implementation), *layer, shelf.kernels(self._device), *batching(self._device))
         return shelf.weights(self.module), texts, what, *how
 
     def _passed(self, out: Tensor) -> None:

@@ -16,7 +16,7 @@ from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.hidden import View
-from kdbench.training import evaluate, frozen
+from kdbench.training import evaluate, first_token, frozen
 from kdbench.training.frozen import Frozen
 
 CPU = torch.device("cpu")
@@ -30,9 +30,11 @@ def tokens() -> Tokens:
     return Tokens(ids, np.zeros_like(ids, np.int8), starts, rng.integers(0, 2, 150))
 
 
-def teacher(folder: Path | None, seed: int = 0, some: Tokens | None = None) -> Frozen:
+def teacher(folder: Path | None, seed: int = 0, some: Tokens | None = None, *, first: bool = False) -> Frozen:
     torch.manual_seed(seed)
     module = models.build(models.resolve("tiny-3x32"), 2, "eager", tuple(f"w{i}" for i in range(40)))
+    if first:
+        first_token.install(module)
     return Frozen(module, some or tokens(), Part("train", ROWS), CPU, folder=folder)
 
 
@@ -75,7 +77,7 @@ def test_one_pass_serves_everybody_with_the_same_teacher(tmp_path: Path, passes:
     assert torch.equal(first, teacher(None).logits(batch()))  # as without a folder, to the bit
 
 
-def test_another_teacher_other_texts_other_kernels_are_another_table(
+def test_another_teacher_other_texts_other_kernels_another_last_layer_are_another_table(
     tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher(tmp_path).logits(batch())
@@ -86,7 +88,9 @@ def test_another_teacher_other_texts_other_kernels_are_another_table(
     with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
         teacher(tmp_path).logits(batch())
     teacher(tmp_path).seen(batch(), View((1,)))
-    assert len(passes) == 5
+    for _ in range(2):
+        teacher(tmp_path, first=True).logits(batch())
+    assert len(passes) == 6
 
 
 def test_a_table_that_is_damaged_or_of_another_teacher_is_made_again(tmp_path: Path, passes: list[int]) -> None:
