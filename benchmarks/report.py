@@ -101,7 +101,11 @@ def _overhead(bare: Mapping[int, Measured], run: Mapping[int, Measured]) -> str:
     """A sentence; the teacher's pass, which both make, left out."""
     both = bare.keys() & run.keys()
     more = spread([100 * (run[r]["seconds"] / bare[r]["seconds"] - 1) for r in sorted(both)])
-    return f"The runner adds {more.middle:+.1f} % ({more.least:+.1f} to {more.most:+.1f}) to the loop by hand."
+    told = f"The runner adds {more.middle:+.1f} % ({more.least:+.1f} to {more.most:+.1f}) to the loop by hand"
+    around = [100 * (1 - found["inside"] / found["seconds"]) for found in run.values() if found.get("inside")]
+    if not around:
+        return f"{told}."
+    return f"{told}, from process to process; within one, {median(around):.1f} % of its time is outside of KD's steps."
 
 
 def _row(name: str, found: Mapping[int, Measured], baseline: Mapping[int, Measured], rows: int, once: bool) -> str:

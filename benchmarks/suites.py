@@ -148,6 +148,7 @@ LGTM = Suite(
                 influence="weighted", weights_via="loop"),
         _method("jvp-fp32", f"`influence=jvp` (exact), {SETTINGS['first']}", "lgtm", PLAIN),
         _method("fda-fp32", f"`influence=fda`, {SETTINGS['first']}", "lgtm", PLAIN, influence="fda"),
+        _method("jvp-fp32-packed", f"`influence=jvp` (exact), {ALL}", "lgtm", replace(FASTEST, precision="fp32")),
         _method("jvp-packed", f"`influence=jvp` (exact), {ALL}", "lgtm", replace(FASTEST, precision="fp32-fast")),
         _influence("jvp", "forward mode (exact)"),
         _influence("fda", "finite difference", influence="fda"),
@@ -156,7 +157,7 @@ LGTM = Suite(
         _method("jvp-bf16", f"`influence=jvp` (exact), {ALL}", "lgtm", FASTEST),
     ),
     (
-        Table("As released", ("released", "jvp-fp32", "fda-fp32", "jvp-packed", "jvp-bf16"), "released"),
+        Table("As released", ("released", "jvp-fp32", "fda-fp32", "jvp-fp32-packed", "jvp-packed", "jvp-bf16"), "released"),
         Table(
             "Same batches, kernels and optimiser on both sides",
             ("released-equal", "jvp", "fda", "weighted-loop"),

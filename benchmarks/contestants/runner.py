@@ -1,7 +1,7 @@
 """kdbench as it is used: a run is executed, and its own account read (`step_seconds` in cost.json).
 
 That is everything but evaluation and saving: batches, seeds, steps, checks, log, series, state file. What a frozen
-teacher is asked once for all rows is in the account of the run, and told apart.
+teacher is asked once for all rows is in the account of the run, and told apart (a method asks in its first step).
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ def measure(work: Work, how: How, method: str = "kd") -> Timing:
         del setup
         gc.collect()
         shutil.rmtree(store.cache / "outputs", ignore_errors=True)  # what the warm-up has left to be looked up
-        with teacher_passes() as once:
+        with seconds_of(Frozen, "_table") as once, seconds_of(METHODS.get(method), "step") as inside:
             execute(spec, store, execution(work), NOTHING)
         cost = store.run(spec.id).cost()
     if cost["steps"] != work.steps:
         raise RuntimeError(f"{cost['steps']} steps, not {work.steps}")
-    return Timing(cost["step_seconds"] - sum(once), work.steps, sum(once))
+    return Timing(cost["step_seconds"] - sum(once), work.steps, sum(once), sum(inside) - sum(once))
 
 
 @contextmanager
-def teacher_passes() -> Iterator[list[float]]:
-    """Seconds of every table that a frozen network makes within the block, to be looked up afterwards."""
+def seconds_of(owner: type, name: str) -> Iterator[list[float]]:
+    """Seconds of every call of a class's method within the block."""
     seconds: list[float] = []
-    made = Frozen._table
+    made = getattr(owner, name)
 
     def timed(*args: Any) -> Any:
         start = time.perf_counter()
@@ -50,5 +50,5 @@ def teacher_passes() -> Iterator[list[float]]:
         seconds.append(time.perf_counter() - start)
         return found
 
-    with patch.object(Frozen, "_table", timed):
+    with patch.object(owner, name, timed):
         yield seconds
