@@ -157,7 +157,11 @@ LGTM = Suite(
         _method("jvp-bf16", f"`influence=jvp` (exact), {ALL}", "lgtm", FASTEST),
     ),
     (
-        Table("As released", ("released", "jvp-fp32", "fda-fp32", "jvp-fp32-packed", "jvp-packed", "jvp-bf16"), "released"),
+        Table(
+            "As released",
+            ("released", "jvp-fp32", "fda-fp32", "jvp-fp32-packed", "jvp-packed", "jvp-bf16"),
+            "released",
+        ),
         Table(
             "Same batches, kernels and optimiser on both sides",
             ("released-equal", "jvp", "fda", "weighted-loop"),
