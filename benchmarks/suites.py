@@ -144,6 +144,7 @@ LGTM = Suite(
         Contestant("released-equal", "the released algorithm", _at("lgtm_released"), EQUAL),
         _method("jvp", "`influence=jvp` (exact)", "lgtm"),
         _method("fda", "`influence=fda`", "lgtm", influence="fda"),
+        _method("jvp-first", f"`influence=jvp` (exact), {SETTINGS['first']}", "lgtm", replace(EQUAL, last_layer="first")),
         _method("weighted-loop", "`influence=weighted`, per-sample gradients", "lgtm",
                 influence="weighted", weights_via="loop"),
         _method("jvp-fp32", f"`influence=jvp` (exact), {SETTINGS['first']}", "lgtm", PLAIN),
@@ -164,7 +165,7 @@ LGTM = Suite(
         ),
         Table(
             "Same batches, kernels and optimiser on both sides",
-            ("released-equal", "jvp", "fda", "weighted-loop"),
+            ("released-equal", "jvp", "fda", "weighted-loop", "jvp-first"),
             "released-equal",
         ),
         Table(
