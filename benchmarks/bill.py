@@ -56,12 +56,12 @@ def _measured(stored: Mapping[str, Any], account: study.Account) -> list[str]:
         steps = by_name[name]
         beside = [seconds / by_name["kd"][number] for number, seconds in steps.items()]
         rows.append([METHODS.get(name).title, f"{BATCH / median(steps.values()):.0f}", f"{median(beside):.2f}"])
-    work = stored["work"]
+    work, rounds = stored["work"], 1 + max(found["round"] for found in stored["measured"])
     about = (
         f"`{work['teacher']}` teaches `{work['student']}` on MRPC, batches of {BATCH}, bfloat16, {ALL}, on "
         f"{stored['environment']['cpu']} with {work['threads']} threads; medians of "
-        f"{1 + max(found['round'] for found in stored['measured'])} rounds of {work['steps']} steps. Training steps "
-        f"alone: without evaluation and without the runs that a method needs. What a frozen teacher is asked once is "
+        f"{rounds} round{'s' * (rounds > 1)} of {work['steps']} steps. Training steps alone: "
+        f"without evaluation and without the runs that a method needs. What a frozen teacher is asked once is "
         f"spread over {EPOCHS} epochs."
     )
     return ["## Measured", "", about, "", *_table(["", "samples/s", "time, × KD"], rows)]

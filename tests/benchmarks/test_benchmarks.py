@@ -15,7 +15,7 @@ from benchmarks.__main__ import command
 from benchmarks.batches import order
 from benchmarks.harness import many
 from benchmarks.stopwatch import Stopwatch
-from benchmarks.suites import CONTESTANTS, SUITES, Contestant
+from benchmarks.suites import CONTESTANTS, OVERHEAD, SUITES, Contestant
 from benchmarks.work import BATCH, How, tokens
 from kdbench.errors import UserError
 from kdbench.files import write_json
@@ -32,6 +32,8 @@ def test_a_contestant_makes_its_steps(contestant: Contestant, monkeypatch: pytes
     timing = import_module(contestant.module).measure(WORK, contestant.how, **contestant.options)
     assert timing.steps == WORK.steps
     assert timing.seconds > 0
+    own_run = contestant.name.startswith(("kdbench", "method-"))
+    assert 0 < timing.inside < timing.seconds if own_run else timing.inside == 0
     if not contestant.name.startswith("method-"):
         cached = contestant.name.startswith(("kdbench", "textbrewer-cache")) or contestant.name == "bare"
         assert (timing.once > 0) == cached
@@ -87,6 +89,14 @@ def test_the_table(tmp_path: Path) -> None:
     assert "made sentence pairs" in text
     assert "Patched" not in text
     assert "3 interleaved rounds of 3 steps" in text
+
+
+def test_the_table_tells_what_is_spent_around_the_steps(tmp_path: Path) -> None:
+    found = {"steps": 1, "once": 0.0, "peak": 1, "load": 0.0, "seconds": 10.0, "round": 0}
+    machine = {"cpu": "one", "commit": "abc", "packages": {"torch": "2", "transformers": "5"}}
+    both = [{"contestant": name, **found, "inside": 9.97} for name in OVERHEAD]
+    write_json(tmp_path / "kd.json", {"work": WORK.as_json(), "rows": 1, "environment": machine, "measured": both})
+    assert "within one, 0.3 % of its time is outside of KD's steps" in report.write(tmp_path).read_text()
 
 
 def test_the_table_tells_what_was_patched(tmp_path: Path) -> None:
