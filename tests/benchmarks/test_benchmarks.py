@@ -95,7 +95,8 @@ def test_the_table_tells_what_is_spent_around_the_steps(tmp_path: Path) -> None:
     found = {"steps": 1, "once": 0.0, "peak": 1, "load": 0.0, "seconds": 10.0, "round": 0}
     machine = {"cpu": "one", "commit": "abc", "packages": {"torch": "2", "transformers": "5"}}
     both = [{"contestant": name, **found, "inside": 9.97} for name in OVERHEAD]
-    write_json(tmp_path / "kd.json", {"work": WORK.as_json(), "rows": 1, "environment": machine, "measured": both})
+    stored = {"work": WORK.as_json(), "rows": 1, "environment": machine, "measured": both}
+    write_json(tmp_path / "runner.json", stored)
     assert "within one, 0.3 % of its time is outside of KD's steps" in report.write(tmp_path).read_text()
 
 
