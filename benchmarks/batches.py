@@ -44,9 +44,9 @@ def collator(work: Work, how: How) -> Callable[[Sequence[Example]], Mapping[str,
     from transformers import DataCollatorWithPadding
 
     from benchmarks.work import data
-    from kdbench import models
+    from kdbench.models import build, reference
 
-    tokenizer = models.tokenizer(models.resolve(work.student), tuple(data(work.location).vocabulary))
+    tokenizer = build.tokenizer(reference.resolve(work.student), tuple(data(work.location).vocabulary))
     if how.padding == "fixed":
         return DataCollatorWithPadding(tokenizer, padding="max_length", max_length=MAX_LENGTH)  # type: ignore[no-any-return]
     return DataCollatorWithPadding(tokenizer)  # type: ignore[no-any-return]

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, Work
-from kdbench import models
 from kdbench.config import assemble
 from kdbench.data.splits import held_out_share
+from kdbench.models import build, reference
 from kdbench.plan import Plan, make
 from kdbench.plugins import METHODS, TASKS
 from kdbench.settings import Execution, Recording
@@ -92,7 +92,7 @@ def _length(task: str, work: Work) -> float:
 
     location = DataLocation("glue-dir", Path(work.glue_dir)) if work.glue_dir else DataLocation("generated")
     data = TASKS.get(task)().load(location)
-    tokenizer = models.tokenizer(models.resolve(work.student), tuple(data.vocabulary))
+    tokenizer = build.tokenizer(reference.resolve(work.student), tuple(data.vocabulary))
     return float(np.mean(tokenise(tokenizer, _head(data.splits["train"]), MAX_LENGTH).lengths))
 
 

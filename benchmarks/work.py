@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdbench import models
 from kdbench.errors import UserError
+from kdbench.models import build, reference
 from kdbench.plugins import TASKS
 from kdbench.task import DataLocation, TaskData
 
@@ -119,7 +119,7 @@ def check(work: Work) -> None:
     """
     rows = training_rows(work)
     for name in (work.teacher, work.student):
-        models.resolve(name)
+        reference.resolve(name)
     most = rows * 9 // 10 // BATCH
     if not 1 <= work.steps <= most:
         raise UserError(f"--steps {work.steps} is not valid; {rows} rows allow 1 to {most} steps of {BATCH}.")
@@ -131,7 +131,7 @@ def tokens(work: Work) -> Tokens:
     from kdbench.data.tokens import tokenise
 
     found = data(work.location)
-    tokenizer = models.tokenizer(models.resolve(work.student), tuple(found.vocabulary))
+    tokenizer = build.tokenizer(reference.resolve(work.student), tuple(found.vocabulary))
     return tokenise(tokenizer, found.splits["train"], MAX_LENGTH)
 
 
@@ -141,4 +141,4 @@ def network(name: str, work: Work, attention: str) -> Any:
     from kdbench.training.lab import seed_everything
 
     seed_everything(work.seed, name)
-    return models.build(models.resolve(name), 2, attention, tuple(data(work.location).vocabulary))
+    return build.build(reference.resolve(name), 2, attention, tuple(data(work.location).vocabulary))

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import models
 from kdbench.data.splits import assign
 from kdbench.errors import UserError
+from kdbench.models import reference
 from kdbench.plan import Plan
 from kdbench.spec import DataRef, ModelRef, RunSpec
 from kdbench.store import RunFolder, Store
@@ -117,11 +117,11 @@ def _facts(task: str, ref: DataRef) -> _Facts:
     kind = workbench.task(task)
     rows = {"train": 0} | dict.fromkeys(kind.report_splits, 1)  # of these any number will do: it changes no step
     if ref.source == "hub":
-        return _Facts(rows | dict(kind.official_rows), np.empty(0), len(models.tiny_tokens(())))
+        return _Facts(rows | dict(kind.official_rows), np.empty(0), len(reference.tiny_tokens(())))
     data = workbench.data(task, ref)
     rows |= {name: len(split) for name, split in data.splits.items()}
     lengths = _lengths(data.splits["train"], 1.0 if data.vocabulary else PIECES) if rows["train"] else np.empty(0)
-    return _Facts(rows, lengths, len(models.tiny_tokens(data.vocabulary)))
+    return _Facts(rows, lengths, len(reference.tiny_tokens(data.vocabulary)))
 
 
 def _lengths(examples: Examples, pieces: float) -> NDArray[np.float64]:
@@ -157,10 +157,10 @@ MINIATURE = re.compile(r"L-(\d+)_H-(\d+)")  # in Google's names of small BERTs
 
 def _size(ref: ModelRef, words: int) -> _Size:
     """From the name or the files of a network; BERT-base's where these are not on this machine."""
-    base, kept = models.split_name(ref.name)
-    if tiny := models.TINY.fullmatch(base):
+    base, kept = reference.split_name(ref.name)
+    if tiny := reference.TINY.fullmatch(base):
         hidden = int(tiny["hidden"])
-        return _Size(int(tiny["layers"]), hidden, 2 * hidden, words + models.TINY_POSITIONS)
+        return _Size(int(tiny["layers"]), hidden, 2 * hidden, words + reference.TINY_POSITIONS)
     size = _from_files(base)
     if size is None and (small := MINIATURE.search(base)):
         hidden = int(small[2])
@@ -174,7 +174,7 @@ def _from_files(base: str) -> _Size | None:
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        folder, (name, _, revision) = models.local_folder(base), base.partition("@")
+        folder, (name, _, revision) = reference.local_folder(base), base.partition("@")
         path = folder / "config.json" if folder else try_to_load_from_cache(name, "config.json", None, revision or None)
         values = json.loads(Path(str(path)).read_text(encoding="utf-8"))
         rows = values["vocab_size"] + values["max_position_embeddings"]

@@ -132,10 +132,10 @@ def _examples(task: Task, file: ServerFile, location: DataLocation) -> Examples:
 
 
 def _student(run: Run, device: torch.device) -> nn.Module:
-    from kdbench import models
+    from kdbench.models import build
 
     try:
-        student: nn.Module = models.load(run.folder.model, attention=run.spec.training.attention)
+        student: nn.Module = build.load(run.folder.model, attention=run.spec.training.attention)
     except Exception as error:  # absent, cut short, of another library: for the user they all mean the same
         raise UserError(
             f"The student in {run.folder.model} cannot be loaded ({type(error).__name__}); delete the folder "
@@ -147,11 +147,11 @@ def _student(run: Run, device: torch.device) -> nn.Module:
 def _words(run: Run, student: nn.Module, examples: Examples, file: ServerFile, device: torch.device) -> list[str]:
     import numpy as np
 
-    from kdbench import models
     from kdbench.data.tokens import tokenise
+    from kdbench.models import build
     from kdbench.training.evaluate import all_logits
 
-    tokens = tokenise(models.tokenizer(run.spec.student), examples, run.spec.training.max_length)
+    tokens = tokenise(build.tokenizer(run.spec.student), examples, run.spec.training.max_length)
     logits = all_logits(student, tokens, np.arange(len(tokens)), device)
     if logits.shape[1] != len(file.words) or not bool(logits.isfinite().all()):
         raise UserError(f"The student in {run.folder.model} gives no usable answers; delete {run.folder.path}.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kdbench.late import torch
 from kdbench.losses import patience
-from kdbench.models import Shape
+from kdbench.models.reference import Shape
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kdbench.data.batches import Batch
-    from kdbench.models import Shape
+    from kdbench.models.reference import Shape
     from kdbench.spec import ModelRef, RunSpec
     from kdbench.training.lab import Lab
 

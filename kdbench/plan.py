@@ -11,11 +11,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from kdbench import models
 from kdbench.config import Config, Invocation, Study, owner
 from kdbench.data.splits import held_out_share
 from kdbench.errors import UserError, unknown
 from kdbench.method import Method
+from kdbench.models import reference
 from kdbench.plugins import METHODS, TASKS
 from kdbench.spec import DataRef, ModelRef, Name, RunSpec
 from kdbench.task import DataLocation
@@ -154,7 +154,7 @@ def data_ref(task: str, location: DataLocation) -> DataRef:
 
 @lru_cache(maxsize=64)
 def model_ref(name: str) -> ModelRef:
-    return models.resolve(name)
+    return reference.resolve(name)
 
 
 def make(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) -> Plan:

@@ -21,7 +21,7 @@ from kdbench.hidden import LayerMap, View, mismatch, views
 from kdbench.late import lookahead
 from kdbench.losses import cross_entropy, kl, logit_mse, probability_mse
 from kdbench.method import Method, finetuned
-from kdbench.models import Shape
+from kdbench.models.reference import Shape
 from kdbench.options import Options, option
 from kdbench.spec import RunSpec
 

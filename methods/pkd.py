@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kdbench.hidden import LayerMap, mismatch, views
 from kdbench.late import learner, nn
 from kdbench.losses import patience
-from kdbench.models import Shape
+from kdbench.models.reference import Shape
 from kdbench.options import option
 from kdbench.spec import RunSpec
 from methods.kd import KD, KDOptions

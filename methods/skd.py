@@ -20,7 +20,7 @@ from pydantic import Field
 from kdbench.late import functional
 from kdbench.losses import cross_entropy, kl
 from kdbench.method import Distillation
-from kdbench.models import Shape
+from kdbench.models.reference import Shape
 from kdbench.options import Options, option
 from kdbench.spec import RunSpec
 

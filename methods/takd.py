@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench.models import halfway
+from kdbench.models.reference import halfway
 from kdbench.options import option
 from kdbench.plan import model_ref
 from kdbench.spec import RunSpec

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdbench import models
 from kdbench.data.batches import Batch
 from kdbench.environment import environment
 from kdbench.errors import RunFailure, Stopped, UserError
 from kdbench.files import replacing, write_json, write_text
 from kdbench.lock import RunLock, Superseded
+from kdbench.models import build
 from kdbench.progress import Silent, Watcher
 from kdbench.settings import Execution, Recording
 from kdbench.spec import RunSpec
@@ -265,10 +265,10 @@ class _Run:
 
     def _save_model(self, path: Path) -> None:
         self.lock.check()
-        models.quiet()
+        build.quiet()
         with replacing(path) as temporary:
             self.lab.learners["student"].module.save_pretrained(temporary)  # type: ignore[operator]
-            models.tokenizer(self.spec.student, tuple(self.setup.data.vocabulary)).save_pretrained(temporary)
+            build.tokenizer(self.spec.student, tuple(self.setup.data.vocabulary)).save_pretrained(temporary)
 
     def _spent(self) -> float:
         """Seconds of training so far, over all processes."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kdbench import models
 from kdbench.data.batches import Stream
 from kdbench.data.splits import Part, Roles, assign
 from kdbench.data.tokens import Tokens
 from kdbench.method import Method
+from kdbench.models import build
 from kdbench.plugins import METHODS
 from kdbench.settings import Execution, Recording
 from kdbench.spec import ModelRef, RunSpec
@@ -90,12 +90,12 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, num_labels: int) -> So
         return module
 
     def fresh(ref: ModelRef) -> nn.Module:
-        return ready(models.build(ref, num_labels, attention, tuple(data.vocabulary)))
+        return ready(build.build(ref, num_labels, attention, tuple(data.vocabulary)))
 
     def trained(run_id: str, snapshot: float | None) -> nn.Module:
         run = store.run(run_id)
         folder = run.model if snapshot is None else run.snapshot(snapshot)
-        return ready(models.load(folder, attention=attention))
+        return ready(build.load(folder, attention=attention))
 
     return Sources(fresh, trained)
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from kdbench import models
 from kdbench.data.tokens import Tokens, cached, tokenise
+from kdbench.models import build, reference
 from kdbench.plugins import TASKS
 from kdbench.spec import DataRef, ModelRef, RunSpec
 from kdbench.task import Task, TaskData
@@ -24,8 +24,8 @@ def task(name: str) -> Task:
 
 
 @lru_cache(maxsize=64)
-def shape(ref: ModelRef, vocabulary: Sequence[str]) -> models.Shape:
-    return models.shape(ref, vocabulary)
+def shape(ref: ModelRef, vocabulary: Sequence[str]) -> reference.Shape:
+    return reference.shape(ref, vocabulary)
 
 
 def tokens(cache: Path, spec: RunSpec, split: str) -> Tokens:
@@ -41,5 +41,5 @@ def _tokens(cache: Path, task: str, ref: DataRef, student: ModelRef, max_length:
     return cached(
         cache / "tokens",
         key,
-        lambda: tokenise(models.tokenizer(student, vocabulary), examples.splits[split], max_length),
+        lambda: tokenise(build.tokenizer(student, vocabulary), examples.splits[split], max_length),
     )

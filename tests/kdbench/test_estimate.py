@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from kdbench import estimate as estimating
-from kdbench import models, store
+from kdbench import store
 from kdbench.errors import Stopped
 from kdbench.estimate import Estimate, estimate, lines
 from kdbench.files import write_json
+from kdbench.models import reference
 from kdbench.plan import Plan
 from kdbench.plugins import TASKS
 from kdbench.spec import RunSpec
@@ -217,7 +218,7 @@ def test_data_and_models_on_the_hub_are_estimated_without_a_network(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(socket.socket, "connect", _no_network)
-    monkeypatch.setattr(models, "_fetch", _no_network)
+    monkeypatch.setattr(reference, "_fetch", _no_network)
     monkeypatch.setattr("tasks.hub.read", _no_network)
     sets = (*HUB, "train_rows=0", "batch_size=32", "epochs=6", "max_length=128", "eval_every=0")
     plan = bench.plan(tmp_path, *sets, methods="kd", selection="validation")
@@ -237,7 +238,7 @@ def test_data_and_models_on_the_hub_are_estimated_without_a_network(
 
 def test_a_hub_model_that_is_here_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(models, "_fetch", _no_network)
+    monkeypatch.setattr(reference, "_fetch", _no_network)
     here = tmp_path / "hub" / "models--some--wide"
     config = {"num_hidden_layers": 3, "hidden_size": 1024, "intermediate_size": 4096}
     write_json(here / "snapshots" / "abc" / "config.json", config | {"vocab_size": 1, "max_position_embeddings": 1})

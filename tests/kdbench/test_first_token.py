@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdbench.data.batches import Batch
 from kdbench.hidden import View
-from kdbench.models import load
+from kdbench.models.build import load
 from kdbench.plugins import METHODS
 from kdbench.store import Store
 from kdbench.training.first_token import install

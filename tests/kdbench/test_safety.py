@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import kdbench
-from kdbench import models
 from kdbench.cli import app
+from kdbench.models import build, reference
 from tests.kdbench.bench import SMALL, plan, refusal
 
 ROOT = Path(kdbench.__file__).parents[1]
@@ -51,7 +51,7 @@ class Trap:
 
 def model_folder(folder: Path) -> Path:
     torch.manual_seed(0)
-    models.build(models.resolve("tiny-2x32"), 2, "eager", ("a", "b")).save_pretrained(folder)
+    build.build(reference.resolve("tiny-2x32"), 2, "eager", ("a", "b")).save_pretrained(folder)
     return folder
 
 
@@ -62,7 +62,7 @@ def test_weights_that_hold_code_are_refused_and_not_run(tmp_path: Path) -> None:
         pickle.dump({"weight": Trap(mark)}, file)
     for classes in (2, None):
         with pytest.raises((OSError, pickle.UnpicklingError, RuntimeError, ValueError)):
-            models.load(folder, attention="eager", num_labels=classes)
+            build.load(folder, attention="eager", num_labels=classes)
     assert not mark.exists()
 
 
@@ -72,7 +72,7 @@ def test_code_beside_a_model_is_not_run(tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"] = {"AutoModelForSequenceClassification": "evil.Evil", "AutoConfig": "evil.Evil"}
     (folder / "config.json").write_text(json.dumps(config))
-    assert models.load(folder, attention="eager") is not None
+    assert build.load(folder, attention="eager") is not None
     assert not mark.exists()
 
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdbench import models
 from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.hidden import View
+from kdbench.models import build, reference
 from kdbench.training import evaluate, first_token, frozen
 from kdbench.training.frozen import Frozen
 
@@ -32,7 +32,7 @@ def tokens() -> Tokens:
 
 def teacher(folder: Path | None, seed: int = 0, some: Tokens | None = None, *, first: bool = False) -> Frozen:
     torch.manual_seed(seed)
-    module = models.build(models.resolve("tiny-3x32"), 2, "eager", tuple(f"w{i}" for i in range(40)))
+    module = build.build(reference.resolve("tiny-3x32"), 2, "eager", tuple(f"w{i}" for i in range(40)))
     if first:
         first_token.install(module)
     return Frozen(module, some or tokens(), Part("train", ROWS), CPU, folder=folder)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kdbench.data.batches import Batch
 from kdbench.losses import cross_entropy, kl
 from kdbench.method import Distillation, Method, finetuned
-from kdbench.models import Shape
+from kdbench.models.reference import Shape
 from kdbench.plan import model_ref
 from kdbench.spec import RunSpec
 from kdbench.training.lab import Lab

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from kdbench import models, preflight
+from kdbench import preflight
 from kdbench.errors import UserError
+from kdbench.models import build, reference
 from kdbench.plan import Plan
 from kdbench.spec import RunSpec
 from kdbench.store import Store
@@ -92,12 +93,12 @@ def test_an_assistant_distilled_alike_is_the_kd_run_that_a_user_would_ask_for(tm
 
 def test_halfway_of_a_network_of_the_folder_kind_is_its_lowest_layers(tmp_path: Path) -> None:
     for layers in (2, 6):
-        module = models.build(models.resolve(f"tiny-{layers}x32"), 2, "eager", ())
+        module = build.build(reference.resolve(f"tiny-{layers}x32"), 2, "eager", ())
         module.save_pretrained(tmp_path / str(layers))
-        models.tokenizer(models.resolve("tiny-2x32"), ()).save_pretrained(tmp_path / str(layers))
+        build.tokenizer(reference.resolve("tiny-2x32"), ()).save_pretrained(tmp_path / str(layers))
     teacher, student = (str(tmp_path / str(layers)) for layers in (6, 2))
-    assert models.halfway(teacher, student) == f"{teacher}:0+1+2+3"
-    assert models.halfway(f"{teacher}:1+2+5", f"{student}:0") == f"{teacher}:1+2"
+    assert reference.halfway(teacher, student) == f"{teacher}:0+1+2+3"
+    assert reference.halfway(f"{teacher}:1+2+5", f"{student}:0") == f"{teacher}:1+2"
 
 
 def test_rco_follows_the_teachers_route_and_ends_at_the_teacher(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Networks to start from: named by the user, fingerprinted, described, built.
+"""Name, fingerprint and describe the networks that runs start from.
 
 A name is one of
     tiny-LxH                 a BERT of L layers and hidden size H, built from a configuration, random weights
@@ -78,13 +78,13 @@ def _check_tiny(name: str) -> None:
     match = TINY.fullmatch(name)
     assert match is not None
     hidden = int(match["hidden"])
-    if not int(match["layers"]) or not hidden or hidden % _heads(hidden):
+    if not int(match["layers"]) or not hidden or hidden % heads(hidden):
         raise UserError(
             f"Model '{name}' needs at least one layer and a hidden size that is a multiple of 32 (or below 64)."
         )
 
 
-def _heads(hidden: int) -> int:
+def heads(hidden: int) -> int:
     return max(1, hidden // 32)
 
 
@@ -214,96 +214,8 @@ def _hash(texts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(texts).strip("\n").encode()).hexdigest()
 
 
-def build(ref: ModelRef, num_labels: int, attention: str, vocabulary: Sequence[str] = ()) -> Any:
-    """A `BertForSequenceClassification` (or what the model's own configuration says), weights loaded or drawn.
-
-    What is drawn (a tiny model, a new classifier) comes from torch's global generator: seed it first.
-    """
-    from transformers import AutoModelForSequenceClassification
-
-    base, layers = split_name(ref.name)
-    if tiny := TINY.fullmatch(base):
-        config = _tiny_config(int(tiny["layers"]), int(tiny["hidden"]), len(tiny_tokens(vocabulary)), num_labels)
-        return AutoModelForSequenceClassification.from_config(config, attn_implementation=attention)
-    folder = available(ref)
-    if layers:
-        return _build_layers(folder, num_labels, layers, attention)
-    return load(folder, num_labels=num_labels, attention=attention)
-
-
-def load(folder: Path | None, *, attention: str, num_labels: int | None = None) -> Any:
-    """A model in Hugging Face format, without the library's loading report."""
-    import transformers
-
-    quiet()
-    # a start with another number of classes keeps everything but the classifier, which is drawn anew
-    fresh = num_labels is not None
-    config = _config(folder, **({"num_labels": num_labels} if fresh else {}))
-    return transformers.AutoModelForSequenceClassification.from_pretrained(
-        folder, config=config, attn_implementation=attention, dtype="float32", ignore_mismatched_sizes=fresh,
-        # nothing that is loaded may bring code along; what we wrote ourselves is always safetensors
-        trust_remote_code=False, weights_only=True, use_safetensors=None if fresh else True,
-    )  # fmt: skip
-
-
-def _config(folder: Path | None, **changes: Any) -> Any:
-    """The model's configuration; early BERT exports do not say that they are BERTs."""
-    from transformers import CONFIG_MAPPING
-
-    assert folder is not None
-    kind = json.loads((folder / "config.json").read_text()).get("model_type", "bert")
-    return CONFIG_MAPPING[kind].from_pretrained(folder, **changes)
-
-
-def quiet() -> None:
-    """Keep the library's reports and bars out of ours."""
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-
-
-def _build_layers(folder: Path | None, num_labels: int, layers: Sequence[int], attention: str) -> Any:
-    """The model with some of its encoder layers, in order; classifier and pooler as they were (or as drawn)."""
-    from torch import nn
-
-    model = load(folder, num_labels=num_labels, attention=attention)
-    encoder = model.base_model.encoder
-    encoder.layer = nn.ModuleList([encoder.layer[i] for i in layers])
-    model.config.num_hidden_layers = len(layers)
-    return model
-
-
-def _tiny_config(layers: int, hidden: int, vocabulary: int, num_labels: int) -> Any:
-    from transformers import BertConfig
-
-    return BertConfig(
-        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=_heads(hidden),
-        intermediate_size=2 * hidden, max_position_embeddings=TINY_POSITIONS, num_labels=num_labels,
-        initializer_range=0.02 * math.sqrt(768 / hidden),  # the gain of BERT's 0.02 at its width of 768
-    )  # fmt: skip
-
-
 def tiny_tokens(vocabulary: Sequence[str]) -> list[str]:
     """The token list of tiny models: the data's own words, and characters so that any text can be read."""
     characters = [chr(c) for c in range(33, 127) if not chr(c).isupper()]
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters)]
     return pieces + sorted(set(vocabulary) - set(pieces))
-
-
-def tokenizer(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Any:
-    """The model's fast tokenizer."""
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
-    base, _ = split_name(ref.name)
-    if not TINY.fullmatch(base):
-        folder = available(ref)
-        return AutoTokenizer.from_pretrained(folder, config=_config(folder), use_fast=True, trust_remote_code=False)
-    from tokenizers.implementations import BertWordPieceTokenizer
-
-    words = BertWordPieceTokenizer({w: i for i, w in enumerate(tiny_tokens(vocabulary))}, lowercase=True)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=words._tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
-        sep_token="[SEP]", mask_token="[MASK]", model_max_length=TINY_POSITIONS,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )  # fmt: skip

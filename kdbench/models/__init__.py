@@ -1,0 +1,1 @@
+"""Networks to start from: named, described, built."""
