@@ -134,7 +134,7 @@ def _papers_titles() -> dict[str, str]:
 
 def heading(name: str, study: StudyResults) -> str:
     number = name.removeprefix("table")
-    return f"Table {number}, preset {study.preset}: {study.study['teacher']} teaches {study.study['student']}"
+    return f"Table {number}, preset {study.preset}: {study.pairing}"
 
 
 def asked_tasks(table: Table, rows: Sequence[Shown]) -> list[type[Task]]:

@@ -20,7 +20,7 @@ from kdbench.errors import UserError
 from kdbench.lines import Line
 from kdbench.results import TEACHER, task_title
 from kdbench.statistics import ALPHA, Difference, average, holm
-from kdbench.tables import Entry, Sheet
+from kdbench.tables import Detail, Entry, Sheet
 from kdbench.task import Task
 
 SIGN = "°"
@@ -128,13 +128,13 @@ def _column(
 def _notes(
     seeds: set[int], untested: Mapping[str, Sequence[str]], fewer: Mapping[str, Sequence[str]]
 ) -> list[str]:  # fmt: skip
-    notes = []
+    notes: list[str] = []
     if seeds:
         level = f"{100 * ALPHA:g} %"
         notes.append(
             f"{SIGN} Not separable from the best of its column ({level}, Holm-corrected over the column's rows)."
         )
-        notes.append(METHOD + (" Where there is one seed, only items count." if 1 in seeds else ""))
+        notes.append(Detail(METHOD + (" Where there is one seed, only items count." if 1 in seeds else "")))
     if fewer:
         notes.append(f"{SIGN} is from the seeds in common with the best, fewer than the means have: {_alike(fewer)}.")
     if untested:

@@ -11,7 +11,7 @@ from kdbench.lines import Line, pick
 from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, CellResult, Run, StudyResults, task_order, task_title
 from kdbench.submissions import Answer
-from kdbench.tables import Sheet
+from kdbench.tables import Detail, Sheet
 from kdbench.views import notes
 
 
@@ -76,9 +76,9 @@ def _notes(lines: Sequence[Line], study: StudyResults, tasks: Sequence[str]) -> 
     days = sorted({c.answer.date for line in lines for c in _cells(line)})
     when = f"of {days[0]}" if len(days) == 1 else f"of {days[0]} to {days[-1]}"
     said = [f"Test sets, in per cent, as the server's answers {when} give them; {notes.seeds(lines)}."]
-    said += [f"Checkpoints selected on {_words(study.study['selection'])}."]
+    said += [Detail(f"Checkpoints selected on {_words(study.study['selection'])}.")]
     if learners := [line.title for line in lines if any(c.run.spec.feedback for c in _cells(line))]:
-        said += [f"Feedback ({', '.join(learners)}) from {_words(study.study['feedback'])}."]
+        said += [Detail(f"Feedback ({', '.join(learners)}) from {_words(study.study['feedback'])}.")]
     lacking = [f"{line.title} on {task_title(task)}" for line in lines for task in tasks if task not in line.shown]
     said += [f"No scores of the server: {', '.join(lacking)}."] if lacking else []
     return said + notes.training(lines)

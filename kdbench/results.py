@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kdbench.config import Invocation
 from kdbench.errors import UserError
+from kdbench.models.display import display_name
 from kdbench.plan import Cell
 from kdbench.plugins import TASKS
 from kdbench.predictions import Predictions, read_predictions
@@ -160,6 +161,12 @@ class StudyResults:
         for cell in self.cells:
             found.setdefault(cell.run.id, []).append(cell)
         return found
+
+    @property
+    def pairing(self) -> str:
+        """Name both networks: `MiniLM-L6 teaches MiniLM (layers 1, 3, 5)`."""
+        names = {role: ModelRef(name=self.study[role], fingerprint=known) for role, known in self.models.items()}
+        return f"{display_name(names[TEACHER])} teaches {display_name(names['student'])}"
 
     def title(self, row: str) -> str:
         """How tables name a row."""

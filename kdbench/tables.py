@@ -14,6 +14,12 @@ from kdbench.submissions import Answer
 Place = tuple[str, str]  # the keys of a row and of a column
 
 
+class Detail(str):
+    """A note that short notes leave out. Every other note is needed to read the numbers, or warns of them."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Entry:
     """A printed cell: numbers (or a label), each perhaps with a spread, joined by slashes.
@@ -64,7 +70,8 @@ class Sheet:
 
     `head` names the columns, a line break in a name is one in the head; every row starts with its label. A row of
     `rules` is preceded by a line. `records` hold the numbers of the table unrounded, each in one record, for CSV.
-    `row_keys` and `column_keys` (of all columns but the first) say which published number belongs where.
+    Short notes leave out each `Detail`. `row_keys` and `column_keys` (of all columns but the first) say which published
+    number belongs where.
     """
 
     title: str

@@ -36,7 +36,7 @@ def text(name: str, store: Store) -> str:
 
 def _study(study: StudyResults) -> Iterator[str]:
     setup = study.study
-    yield f"## Preset {study.preset}: {setup['teacher']} teaches {setup['student']}"
+    yield f"## Preset {study.preset}: {study.pairing}"
     counts = Counter(run.state.status for run in study.runs.values())
     others = "".join(f", {number} {status}" for status, number in sorted(counts.items()) if status != "done")
     rows = {

@@ -67,7 +67,7 @@ def _cell(traced: Traced, store: Store, standings: Standings, console: Console) 
     head = Text.assemble((f"{traced.line.title} on {traced.heads[0]}{number}", "bold"), f"  {words}" if number else "")
     printing.line(console, head)
     setup = study.study
-    where = f"Table 1, preset {study.preset}: {setup['teacher']} teaches {setup['student']}"
+    where = f"Table 1, preset {study.preset}: {study.pairing}"
     data = setup["glue_dir"] or setup["source"]
     printing.note(console, f"{where}; data {data}, feedback {setup['feedback']}, selection {setup['selection']}")
     titles = {

@@ -88,9 +88,8 @@ def _sheet(pair: Pair, wanted: set[str] | None) -> Sheet | None:
     if not found:
         return None
     corrected = dict(zip(found, holm([one.difference.p for one in found.values()]), strict=True))
-    setting = f"{pair.study.study['teacher']} teaches {pair.study.study['student']}"
     titles = [line.title + (notes.DAGGER if line.feedback_from("validation") else "") for line in lines]
-    sheet = Sheet(f"{' and '.join(titles)}, preset {pair.study.preset}: {setting}", ["", *titles, *HEAD])
+    sheet = Sheet(f"{' and '.join(titles)}, preset {pair.study.preset}: {pair.study.pairing}", ["", *titles, *HEAD])
     for task, one in found.items():
         _add(sheet, pair, task, one, corrected[task], ALPHA / len(found))
     if len(found) > 1:

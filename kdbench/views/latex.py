@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from kdbench.tables import Entry, Sheet
+from kdbench.views.presentation import PLAIN, Presentation
 
 GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "η": "eta", "θ": "theta",
          "κ": "kappa", "λ": "lambda", "μ": "mu", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "varphi",
@@ -27,17 +29,20 @@ RULE = r"\midrule"
 T = TypeVar("T")
 
 
-def latex(sheet: Sheet) -> str:
+def latex(sheet: Sheet, presentation: Presentation = PLAIN) -> str:
     """A table at most as wide as the page, its notes below; what is too high for a page goes on in a table of its own.
 
-    A comment says what the document needs.
+    Comments say what the document needs, and the notes that the table leaves out.
     """
-    parts = _parts(sheet)
-    needs = [
+    parts, (kept, left_out) = _parts(sheet), presentation.divide(sheet.notes)
+    comments = [
         rf"% {' '.join(sheet.title.split())}. The document needs \usepackage{{booktabs,graphicx}}.",
         "% table* spans both columns where there are two; for one of them write table in both places.",
+        *(f"% Note: {' '.join(note.split())}" for note in left_out),
     ]
-    return "\n".join([*needs, *(line for i in range(len(parts)) for line in _float(sheet, parts, i))]) + "\n"
+    sheet = replace(sheet, notes=kept)
+    floats = [line for i in range(len(parts)) for line in _float(sheet, parts, i, presentation)]
+    return "\n".join([*comments, *floats]) + "\n"
 
 
 def _parts(sheet: Sheet) -> list[list[str]]:
@@ -60,11 +65,14 @@ def _blocks(sheet: Sheet) -> list[list[str]]:
     return blocks
 
 
-def _float(sheet: Sheet, parts: Sequence[list[str]], i: int) -> list[str]:
-    caption = tex(_caption(sheet.title)) + (" (continued)" if i else "")
+def _float(sheet: Sheet, parts: Sequence[list[str]], i: int, presentation: Presentation) -> list[str]:
+    text = tex(_caption(sheet.title)) if presentation.caption is None else presentation.caption.strip()
+    caption = rf"\caption{{{text}{' (continued)' if i else ''}}}"
+    if presentation.label and not i:  # after the caption, which counts
+        caption += rf"\label{{{presentation.label}}}"
     return [
         r"\begin{table*}[t]", r"\centering\small", r"\setlength{\tabcolsep}{4pt}",
-        *([r"\addtocounter{table}{-1}"] if i else []), rf"\caption{{{caption}}}", r"\medskip", SHRUNK,
+        *([r"\addtocounter{table}{-1}"] if i else []), caption, r"\medskip", SHRUNK,
         rf"\begin{{tabular}}{{@{{}}{_columns(sheet)}@{{}}}}", r"\toprule", *_head(sheet), RULE, *parts[i],
         r"\bottomrule", r"\end{tabular}}", *(_notes(sheet.notes) if i + 1 == len(parts) else []), r"\end{table*}",
     ]  # fmt: skip

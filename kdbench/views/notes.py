@@ -14,6 +14,7 @@ from kdbench.plugins import TASKS
 from kdbench.requests import Exhibit
 from kdbench.results import DAMAGED, TEACHER, CellResult, StudyResults, task_title
 from kdbench.settings import Training
+from kdbench.tables import Detail
 from kdbench.views.printing import count, value, word
 
 DAGGER = "†"
@@ -42,8 +43,8 @@ def split_words(protocol: str) -> str:
 def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
     """What selected, what gave feedback, and what is to be thought of it."""
     selection, feedback = study.study["selection"], study.study["feedback"]
-    notes = [f"Checkpoints selected on {split_words(selection)}{_first_of(study, selection)}."]
-    if selection == "validation":
+    notes: list[str] = [Detail(f"Checkpoints selected on {split_words(selection)}{_first_of(study, selection)}.")]
+    if selection == "validation":  # a warning, and so no detail
         notes[0] += " The split that selects is the one that is reported, so the numbers are optimistic."
     learners = [line.title for line in lines if line.feedback_from(feedback)]
     if learners and feedback == "validation":
@@ -53,11 +54,11 @@ def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
         apart = " Not compared with the other rows." if alone else ""
         notes.append(f"{DAGGER} Learned from feedback on the reported split{_first_of(study, feedback)}.{apart}")
     elif learners:
-        notes.append(f"Feedback ({', '.join(learners)}) from {split_words(feedback)}.")
+        notes.append(Detail(f"Feedback ({', '.join(learners)}) from {split_words(feedback)}."))
     if study.study["train_rows"]:
         notes.append(f"At most {study.study['train_rows']} rows of train are used.")
     if study.study["split_seed"]:
-        notes.append(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}.")
+        notes.append(Detail(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}."))
     return notes + gone(study)
 
 
@@ -91,7 +92,7 @@ def training(lines: Sequence[Line]) -> list[str]:
         key: set[Any]().union(*(_values(line, key) for line in lines)) for key in ("epochs", "batch_size", "max_length")
     }
     same = [f"{key}={min(values)}" for key, values in known.items() if len(values) == 1]
-    notes = [f"All runs shown: {', '.join(same)}."] if same else []
+    notes: list[str] = [Detail(f"All runs shown: {', '.join(same)}.")] if same else []
     shown = [line for line in lines if line.row != TEACHER and any(line.shown.values())]
     for key in Training.model_fields:
         sets = [_values(line, key) for line in shown]
@@ -119,11 +120,12 @@ def _varied(groups: Iterable[Sequence[CellResult]]) -> list[str]:
 
 def grid(study: StudyResults, lines: Sequence[Line]) -> list[str]:
     """Which grid points are shown, where there was a choice."""
-    notes = [f"{line.title}: {text}." for line in lines if (text := _points(line))]
+    notes = [Detail(f"{line.title}: {text}.") for line in lines if (text := _points(line))]
     if not notes:
         return []
     where = split_words(study.study["selection"])
-    return [f"Grid points have the most finished seeds, then the best mean first metric on {where}.", *notes]
+    rule = Detail(f"Grid points have the most finished seeds, then the best mean first metric on {where}.")
+    return [rule, *notes]
 
 
 def _points(line: Line) -> str:
@@ -160,7 +162,8 @@ def holes(study: StudyResults, lines: Sequence[Line]) -> list[str]:
 
 def remedy(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:
     """The command that trains what a table or figure lacks, as what is there was trained."""
-    return f"To train what is missing: {shlex.join(again.for_exhibits([exhibit], study.root, study, tasks=tasks))}"
+    command = shlex.join(again.for_exhibits([exhibit], study.root, study, tasks=tasks))
+    return Detail(f"To train what is missing: {command}")
 
 
 def _unfinished(study: StudyResults, line: Line) -> str:

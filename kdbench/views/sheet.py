@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from rich import box
 from rich.console import Console
@@ -15,20 +16,32 @@ from rich.text import Text
 from kdbench.tables import Entry, Sheet
 from kdbench.views import printing
 from kdbench.views.latex import latex
+from kdbench.views.presentation import PLAIN, Presentation
 
 MARKDOWN_SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
 
 
-def render(sheets: Sequence[Sheet], form: str, console: Console) -> None:
-    """Print sheets in one of `tables.FORMATS`; as CSV they become one table."""
-    if form == "terminal":
-        for i, sheet in enumerate(sheets):
-            if i:
-                console.print()
-            _terminal(sheet, console)
+def render(sheets: Sequence[Sheet], form: str, console: Console, presentation: Presentation = PLAIN) -> None:
+    """Print sheets in one of `table.FORMATS`; as CSV they become one table.
+
+    Raises:
+        UserError: one caption for several tables.
+    """
+    each = [presentation.numbered(i, len(sheets)) for i in range(1, len(sheets) + 1)]
+    if form == "latex":
+        console.file.write("\n".join(map(latex, sheets, each)))
         return
-    write = {"markdown": markdown, "latex": latex}.get(form)
-    console.file.write("\n".join(map(write, sheets)) if write else as_csv(sheets))
+    if form == "csv":
+        console.file.write(as_csv(sheets))
+        return
+    shown = [replace(sheet, notes=presentation.divide(sheet.notes)[0]) for sheet in sheets]
+    if form == "markdown":
+        console.file.write("\n".join(map(markdown, shown)))
+        return
+    for i, sheet in enumerate(shown):
+        if i:
+            console.print()
+        _terminal(sheet, console)
 
 
 def _terminal(sheet: Sheet, console: Console) -> None:

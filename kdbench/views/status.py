@@ -51,7 +51,7 @@ def _study(study: StudyResults, standings: Standings, console: Console) -> None:
     jobs = standings.jobs
     words = {run_id: standings.word(study, run) for run_id, run in study.runs.items()}
     setup = study.study
-    printing.line(console, f"Preset {study.preset}: {setup['teacher']} teaches {setup['student']}", "bold")
+    printing.line(console, f"Preset {study.preset}: {study.pairing}", "bold")
     data = setup["glue_dir"] or setup["source"]
     printing.note(console, f"data {data}, feedback {setup['feedback']}, selection {setup['selection']}{_drawn(study)}")
     printing.print_table(console, _matrix(study, words))

@@ -15,6 +15,7 @@ from kdbench.store import Store
 from kdbench.submissions import answers
 from kdbench.tables import TABLES, Sheet, Table
 from kdbench.views.beside import beside
+from kdbench.views.presentation import PLAIN, Presentation
 from kdbench.views.sheet import render
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ ALL = "all"
 
 
 def show_table(
-    number: str, store: Store, preset: str | None, form: str, console: Console, *, published: bool = False
-) -> list[str]:
+    number: str, store: Store, preset: str | None, form: str, console: Console, *, published: bool = False,
+    presentation: Presentation = PLAIN,
+) -> list[str]:  # fmt: skip
     """Print a table for every study in the results folder (of one preset, if given).
 
     Args:
@@ -41,6 +43,7 @@ def show_table(
         UserError: no such table, format or preset, or nothing to show.
     """
     check_format(form)
+    presentation.check(form)
     tables = [kind() for kind in _every(preset)] if number == ALL else [TABLES.get(_name(number))()]
     every = studies(store) if any(table.needs_results for table in tables) else []
     check_preset(preset, (study.preset for study in every))
@@ -56,19 +59,21 @@ def show_table(
             lacking.append(f"{_title(table)}: {error}")
     if not sheets or (lacking and number != ALL):
         raise UserError(lacking[0])
-    render(sheets, form, console)
+    render(sheets, form, console, presentation)
     return lacking
 
 
 def show_tested(
-    number: str, store: Store, preset: str | None, form: str, console: Console, *, published: bool = False
-) -> None:
+    number: str, store: Store, preset: str | None, form: str, console: Console, *, published: bool = False,
+    presentation: Presentation = PLAIN,
+) -> None:  # fmt: skip
     """Print a table as a test server scored its rows, for every study of which it has scored something.
 
     Raises:
         UserError: no such table or format, or no scores.
     """
     check_format(form)
+    presentation.check(form)
     check_preset(preset, (study.preset for study in studies(store)))
     said, sheets = answers(store), list[Sheet]()
     for name in TABLES.all() if number == ALL else [_name(number)]:
@@ -78,7 +83,7 @@ def show_tested(
         sheets += _with_paper(table, found, published)
     if not sheets:
         raise UserError(_untested(number, store))
-    render(sheets, form, console)
+    render(sheets, form, console, presentation)
 
 
 def _untested(number: str, store: Store) -> str:

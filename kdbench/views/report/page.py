@@ -76,9 +76,8 @@ def _study(number: int, study: StudyResults, store: Store, standings: Standings)
     pictures, lacking = drawn.figures(f"paper-{number}", study)
     if not printed:
         lacking = [nothing(TABLES.get(TABLE)(), store, [study], study.preset), *lacking]
-    setup = study.study
     return StudyPage(
-        number, f"{setup['teacher']} teaches {setup['student']}", _facts(study),
+        number, study.pairing, _facts(study),
         board(number, study, printed, standings) if printed else None,
         [one for one in own if one], pictures, lacking,
     )  # fmt: skip
