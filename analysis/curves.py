@@ -99,6 +99,16 @@ def recorded(split: str, key: str) -> Reader:
     return read
 
 
+def after_start(split: str, key: str) -> Reader:
+    """Like `recorded`, without step 0: what an untrained network scores says nothing and would set the scale."""
+    whole = recorded(split, key)
+
+    def read(cell: CellResult) -> Rows:
+        return {step: row for step, row in whole(cell).items() if step}
+
+    return read
+
+
 def with_series(found: Sequence[Line], task: str, reads: Mapping[str, Reader]) -> tuple[list[Line], list[str]]:
     """The lines without the seeds that wrote down nothing of what is drawn, and the note about these.
 
@@ -150,21 +160,27 @@ def about(study: StudyResults, task: str) -> dict[str, Any]:
 
 
 def remarks(
-    study: StudyResults, shown: Sequence[Line], first: str, *, band: bool = True, equal: bool = False
+    study: StudyResults, shown: Sequence[Line], first: str = "", *, band: bool = True, equal: bool = False
 ) -> list[str]:
     """The notes of a picture: what it shows, then what the notes of a table would say of these lines.
 
     Args:
+        first: what it shows; "" where that is said elsewhere.
         band: the picture shows means over seeds.
         equal: the lines come from `varied`.
     """
-    counts = {len(cells) for line in shown for cells in line.shown.values()}
-    seeds = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
-    several = f"Lines: mean over {seeds} seeds; bands: one sample standard deviation to each side."
-    spread = [several if max(counts) > 1 else "One seed a line."] if band else []
+    spread = band_notes(shown) if band else []
     points = notes.grid(study, shown)
     if equal and points:
         points = ["All lines at the same other settings: those with the most lines and seeds, then the best mean first "
                   "metric on the selection split.", *points[1:]]  # fmt: skip
     told = [*notes.protocol(study, shown), *notes.training(shown), *points]
-    return [first, *spread, *told, *notes.holes(study, shown)]
+    return [*([first] if first else []), *spread, *told, *notes.holes(study, shown)]
+
+
+def band_notes(shown: Sequence[Line]) -> list[str]:
+    """What lines and bands are."""
+    counts = {len(cells) for line in shown for cells in line.shown.values() if cells}
+    seeds = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
+    several = f"Lines: mean over {seeds} seeds; bands: one sample standard deviation to each side."
+    return [several if max(counts) > 1 else "One seed a line."]

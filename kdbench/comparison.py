@@ -13,7 +13,7 @@ from kdbench.errors import UserError
 from kdbench.lines import Line
 from kdbench.predictions import Predictions
 from kdbench.results import CellResult
-from kdbench.statistics import Classes, Difference, Floats
+from kdbench.statistics import Classes, Difference, Floats, Metric
 from kdbench.task import Task
 
 METHOD = (
@@ -57,6 +57,27 @@ def compare(task: Task, first: Sequence[CellResult], second: Sequence[CellResult
     return Comparison(tuple(seeds), means[0], means[1], statistics.difference(100 * sign * values, 100 * resampled))
 
 
+def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
+    """The mean score of a row over its seeds, in per cent, with the error that `statistics.difference` counts.
+
+    As tables have it, a score is the mean over seeds, splits and metrics. Errors of two rows are not independent, for
+    both have the same items: whether the rows differ is for `compare` to say.
+
+    Raises:
+        UserError: a run kept no predictions, or was scored on other items than the others.
+    """
+    parts = []
+    for split in task.report_splits:
+        labels = _same_items(split, cells)
+        predicted = np.stack([_predictions(cell, split).classes for cell in cells])
+        scores = statistics.resample_scores(
+            _metric(task), labels, predicted, len(task.labels), _generator([split, *_ids(cells)])
+        )
+        parts.append(scores)
+    found = 100 * np.mean(np.stack(parts), axis=0)
+    return statistics.difference(found[0], found[1:])
+
+
 def trials(line: Line, task: str) -> int:
     """How many settings a row was picked among: grid points with a finished run."""
     return len({cell.point for cell in line.asked.get(task, ()) if cell.run.result is not None})
@@ -85,14 +106,23 @@ def _split(task: Task, split: str, sides: Sequence[Sequence[CellResult]]) -> tup
     """See `statistics.resample`; a value is the mean of the task's metrics, as a fraction."""
     labels = _same_items(split, [cell for cells in sides for cell in cells])
     predicted = [np.stack([_predictions(cell, split).classes for cell in cells]) for cells in sides]
-    name = "|".join([split, *(run for cells in sides for run in _ids(cells))])
-    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]))
+    rng = _generator([split, *(run for cells in sides for run in _ids(cells))])
+    return statistics.resample(_metric(task), labels, predicted[0], predicted[1], len(task.labels), rng)
+
+
+def _generator(names: Sequence[str]) -> np.random.Generator:
+    """Random numbers that depend on names only."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256("|".join(names).encode()).digest()[:8]))
+
+
+def _metric(task: Task) -> Metric:
+    """The mean of the task's metrics, from counts."""
 
     def metric(counts: Floats) -> Floats:
         mean: Floats = np.mean(list(task.score_counts(counts).values()), axis=0)
         return mean
 
-    return statistics.resample(metric, labels, predicted[0], predicted[1], len(task.labels), rng)
+    return metric
 
 
 def _predictions(cell: CellResult, split: str) -> Predictions:

@@ -53,19 +53,52 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds with its interval, a row of a panel. `about` goes into CSV."""
+
+    label: str
+    look: Look
+    seeds: Mapping[int, float]
+    mean: float
+    interval: tuple[float, float] | None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def records(self) -> Iterator[dict[str, Any]]:
+        low, high = self.interval or ("", "")
+        for seed, value in self.seeds.items():
+            yield {"seed": seed, "value": value, "mean": self.mean, "low": low, "high": high}
+
+
+@dataclass(frozen=True)
 class Panel:
-    """Axes with curves. `rule` is a horizontal line to measure by; `limits` are those of the vertical axis."""
+    """Axes with curves, or with estimates below each other.
+
+    Attributes:
+        rule: a horizontal line to measure by.
+        limits: those of the vertical axis; of estimates, of the horizontal one.
+        by_step: curves run over steps instead of epochs.
+        estimates: rows from the top; where there are some, `y_label` is the label of the horizontal axis.
+    """
 
     y_label: str
-    curves: Sequence[Curve]
+    curves: Sequence[Curve] = ()
     title: str = ""
     rule: float | None = None
     limits: tuple[float, float] | None = None
+    by_step: bool = False
+    estimates: Sequence[Estimate] = ()
+
+    @property
+    def x_label(self) -> str:
+        if self.estimates:
+            return self.y_label
+        return "Step" if self.by_step else "Epoch"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, ready to be drawn: panels row by row.
+    """A figure, ready to be drawn: panels row by row, the last row perhaps not full.
 
     `columns` holds at page width, `narrow` at the width of a column. `printed` are the notes that stand in the figure
     itself; the others are for its caption. With `share`, panels beside each other have one vertical scale.
@@ -82,12 +115,15 @@ class Picture:
 
     @property
     def records(self) -> Iterator[dict[str, Any]]:
-        """Every value of every curve, one in a record, with the mean and the spread that are drawn."""
+        """Every value that is drawn, one in a record, with the mean and the spread or interval that are drawn."""
         for panel in self.panels:
             place = {"panel": " ".join(f"{panel.title} {panel.y_label}".split())}
             for curve in panel.curves:
                 for record in _points(curve):
                     yield {**self.about, **place, "curve": curve.label, **curve.about, **record}
+            for row in panel.estimates:
+                for record in row.records:
+                    yield {**self.about, **place, "curve": row.label, **row.about, **record}
 
 
 def _points(curve: Curve) -> Iterator[dict[str, Any]]:
@@ -109,7 +145,7 @@ class Lacking(Exception):
 class Figure(Exhibit):
     """A figure of the paper. Subclass it in a file `analysis/figureN.py`."""
 
-    task: ClassVar[str]  # the one that the paper draws
+    task: ClassVar[str]  # the one that the paper draws; "" is every task of a study, see `TaskFigure`
 
     @abstractmethod
     def build(self, study: StudyResults, task: str) -> Picture:
@@ -118,6 +154,24 @@ class Figure(Exhibit):
         Raises:
             Lacking: a run that it shows is not done, or wrote down nothing to draw.
         """
+
+
+class TaskFigure(Figure):
+    """A figure that any study has, a panel for each of its tasks. Subclass it in a file `analysis/figure_NAME.py`."""
+
+    title = ""  # a base, not a figure
+    task = ""
+
+    @abstractmethod
+    def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> Picture:
+        """The picture of those tasks that have something to show.
+
+        Raises:
+            Lacking: none has.
+        """
+
+    def build(self, study: StudyResults, task: str) -> Picture:
+        return self.build_panels(study, [task])
 
 
 FIGURES: Registry[Figure] = Registry("figure", "kdbench.figures", Figure)  # type: ignore[type-abstract]

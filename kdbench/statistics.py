@@ -144,24 +144,38 @@ def resample(
         second: of the second, seed by seed.
         classes: how many there are.
     """
-    patterns, counts = _patterns(np.vstack([labels, first, second]), classes)
-    truth, predicted = patterns[0], patterns[1:]
-    # whole numbers, which float32 adds up without rounding in half the time
-    kind = np.float32 if counts.sum() < 2**24 else np.float64
-    claimed = (predicted[:, None] == np.arange(1, classes)[:, None]).astype(kind)  # [2 S, C - 1, U]
-    blocks = []
-    for weights in (counts[None, :], *_draws(counts, rng, _AT_ONCE // (len(claimed) * classes**2))):
-        blocks.append(_differences(metric, _matrices(truth, claimed, weights.T.astype(kind), classes)))
-    found = np.concatenate(blocks)
+    scores = resample_scores(metric, labels, np.vstack([first, second]), classes, rng)
+    found = np.ascontiguousarray(scores[:, : len(first)] - scores[:, len(first) :])
     return found[0], found[1:]
 
 
+def resample_scores(
+    metric: Metric, labels: Classes, predicted: Classes, classes: int, rng: np.random.Generator
+) -> Floats:  # fmt: skip
+    """The scores of several trainings [1 + RESAMPLES, K]: on the items as they are, then on resampled items.
+
+    In each row all have the same items.
+
+    Args:
+        predicted: classes [K, n].
+    """
+    patterns, counts = _patterns(np.vstack([labels, predicted]), classes)
+    truth, predicted = patterns[0], patterns[1:]
+    # whole numbers, which float32 adds up without rounding in half the time
+    kind = np.float32 if counts.sum() < 2**24 else np.float64
+    claimed = (predicted[:, None] == np.arange(1, classes)[:, None]).astype(kind)  # [K, C - 1, U]
+    blocks = []
+    for weights in (counts[None, :], *_draws(counts, rng, _AT_ONCE // (len(claimed) * classes**2))):
+        blocks.append(metric(_matrices(truth, claimed, weights.T.astype(kind), classes)))
+    return np.concatenate(blocks)
+
+
 def _matrices(truth: Classes, claimed: Floats, weights: Floats, classes: int) -> Floats:
-    """Confusion matrices [R, 2 S, C, C] of resampled counts [U, R]; R lies together in memory.
+    """Confusion matrices [R, K, C, C] of resampled counts [U, R]; R lies together in memory.
 
     Args:
         truth: of the patterns [U].
-        claimed: 1 where a class is predicted [2 S, C - 1, U]; the first class is predicted where no other is.
+        claimed: 1 where a class is predicted [K, C - 1, U]; the first class is predicted where no other is.
     """
     found = np.empty((len(claimed), classes, classes, weights.shape[1]))
     flat = claimed.reshape(-1, len(truth))
@@ -175,7 +189,7 @@ def _matrices(truth: Classes, claimed: Floats, weights: Floats, classes: int) ->
 
 
 def _patterns(columns: Classes, classes: int) -> tuple[Classes, Floats]:
-    """The distinct items [1 + 2 S, U] and how many there are of each [U]."""
+    """The distinct items [1 + K, U] and how many there are of each [U]."""
     code, bound = columns[0], classes
     for column in columns[1:]:
         if bound > 2**62 // classes:  # numbered anew, so that no code overflows
@@ -192,12 +206,6 @@ def _draws(counts: Floats, rng: np.random.Generator, most: int) -> Iterator[Floa
     for start in range(0, RESAMPLES, block):
         some = min(block, RESAMPLES - start)
         yield rng.multinomial(items, counts / items, size=some).astype(np.float64)
-
-
-def _differences(metric: Metric, matrices: Floats) -> Floats:
-    """First minus second [R, S] from the matrices of both [R, 2 S, C, C]."""
-    scores = metric(matrices.reshape(len(matrices), 2, -1, *matrices.shape[2:]))
-    return np.ascontiguousarray(scores[:, 0] - scores[:, 1])
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Figures of the paper: found by number, built for every study and task that has the runs, written to files."""
+"""Figures: found by number or name, built for every study and task that has the runs, written to files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench import again
 from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
-from kdbench.figures import FIGURES, Figure, Lacking, Picture
+from kdbench.figures import FIGURES, Figure, Lacking, Picture, TaskFigure
 from kdbench.files import write_text
 from kdbench.results import StudyResults, studies, task_title
 from kdbench.store import Store
@@ -90,7 +90,7 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
     if printed:
         console.file.write(as_csv(pictures))
         return
-    _write(pictures, path or Path(f"{figure.name}.{form}"), form, wish, console)
+    _write(pictures, path or Path(f"{_stem(figure.name)}.{form}"), form, wish, console)
     _not_drawn([sentence, others], console)
 
 
@@ -104,13 +104,14 @@ def _show_all(store: Store, wish: Wish, console: Console) -> None:
     found = _studies(store, wish, kinds)
     built = {figure.name: drawable(figure, found, wish) for figure in kinds}
     if not any(pictures for pictures, *_ in built.values()):
+        own = [kind for kind in kinds if not isinstance(kind, TaskFigure)]
         raise UserError(
-            f"No figure has all its runs in {store.root}; run: {_command(kinds, found[-1].root, found[-1], wish)}, "
+            f"No figure has all its runs in {store.root}; run: {_command(own, found[-1].root, found[-1], wish)}, "
             f"or see what each lacks with kdbench figure {'|'.join(map(_number, built))}."
         )
     for name, (pictures, *_) in built.items():
         if pictures:
-            _write(pictures, folder / f"{name}.{form}", form, wish, console)
+            _write(pictures, folder / f"{_stem(name)}.{form}", form, wish, console)
     _not_drawn([sentence for _, *sentences in built.values() for sentence in sentences], console)
 
 
@@ -120,13 +121,20 @@ def _not_drawn(sentences: Iterable[str], console: Console) -> None:
 
 
 def _number(name: str) -> str:
-    return name.removeprefix("figure")
+    """`2` of figure2, `curves` of figure_curves."""
+    return name.removeprefix("figure").removeprefix("_")
+
+
+def _stem(name: str) -> str:
+    """The usual name of its file: figure2, curves."""
+    return name if _number(name).isdigit() else _number(name)
 
 
 def _figure(number: str) -> type[Figure]:
     known = FIGURES.all()
-    name = f"figure{_number(number.lower())}"
-    if name not in known and name not in FIGURES.broken:
+    by_number = {_number(name): name for name in [*known, *FIGURES.broken]}
+    name = by_number.get(_number(number.lower()))
+    if name is None:
         raise unknown("figure", number, [*map(_number, known), ALL])
     return FIGURES.get(name)
 
@@ -161,6 +169,8 @@ def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple
     """
     from kdbench.plan import select_tasks
 
+    if isinstance(figure, TaskFigure):
+        return _with_panels(figure, found, select_tasks(wish.tasks) if wish.tasks else [], wish)
     tasks = select_tasks(wish.tasks) if wish.tasks else [figure.task]
     built = {task: [build(figure, study, task) for study in found] for task in tasks}
     lacking = {task: str(some[-1]) for task, some in built.items() if all(isinstance(one, Lacking) for one in some)}
@@ -175,6 +185,27 @@ def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple
         f"Figure {_number(figure.name)} of {'; of '.join(others)}: there are no such finished runs." if others else ""
     )
     return pictures, sentence, more
+
+
+def _with_panels(
+    figure: TaskFigure, found: Sequence[StudyResults], asked: Sequence[str], wish: Wish
+) -> tuple[list[Picture], str, str]:
+    """Like `drawable`: a picture a study, with a panel for each task of it that was asked for (or for all)."""
+    pictures, lacking = list[Picture](), list[str]()
+    for study in found:
+        tasks = [task for task in study.tasks if task in asked or not asked]
+        try:
+            pictures.append(figure.build_panels(study, tasks))
+        except Lacking as missing:
+            lacking.append(f"{_place(study)}: {missing}")
+    shown = {task for one in pictures for task in one.about["task"].split(",")}
+    absent = [task for task in asked if task not in shown]
+    name = f"Figure {_number(figure.name)}"
+    if not pictures or absent:
+        command = _command([figure], found[-1].root, found[-1], wish, ",".join(absent))
+        on = f" on {', '.join(map(task_title, absent))}" if absent else ""
+        return pictures, f"{name} needs finished runs{on}; run: {command}.", ""
+    return pictures, "", f"{name} of {'; of '.join(lacking)}: there are no such finished runs." if lacking else ""
 
 
 def _place(study: StudyResults) -> str:
@@ -218,7 +249,7 @@ def _write(pictures: Sequence[Picture], path: Path, form: str, wish: Wish, conso
 
 
 def _source(about: Mapping[str, Any]) -> str:
-    return f"preset {about['preset']}, {task_title(about['task'])}"
+    return f"preset {about['preset']}, {', '.join(map(task_title, about['task'].split(',')))}"
 
 
 def suffixes(abouts: Sequence[Mapping[str, Any]]) -> list[str]:

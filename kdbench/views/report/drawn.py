@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from kdbench.figures import FIGURES, Panel, Picture
+from kdbench.figures import FIGURES, Panel, Picture, TaskFigure
 from kdbench.results import StudyResults, task_title
 from kdbench.views.figure import Wish, build, drawable
 from kdbench.views.report.charts import Chart, chart, panel
@@ -19,6 +19,8 @@ def figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[str]]:
     lacking: list[str] = []
     for name, kind in FIGURES.all().items():
         figure = kind()
+        if isinstance(figure, TaskFigure):  # of scores and curves the page has charts of its own
+            continue
         built = {task: build(figure, study, task) for task in study.tasks}
         drawn = {task: picture for task, picture in built.items() if isinstance(picture, Picture)}
         views = {task: _view(picture) for task, picture in drawn.items()}

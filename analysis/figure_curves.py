@@ -1,0 +1,56 @@
+"""Figure curves: the score on the selection split over training, of every row of Table 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from analysis import curves, task_panels
+from analysis.cells import SHORT
+from kdbench.figures import Curve, Lacking, Panel, Picture, TaskFigure
+from kdbench.lines import Line
+from kdbench.plugins import TASKS
+from kdbench.requests import Request
+from kdbench.results import CellResult, StudyResults, task_title
+
+
+class FigureCurves(TaskFigure):
+    """Mean over seeds, and a band of one standard deviation."""
+
+    title = "Figure curves: selection score over training"
+    requests = (Request("all"),)
+
+    def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> Picture:
+        shown, panels, lost = task_panels.shown_rows(study, tasks), dict[str, Panel](), list[str]()
+        for task in tasks:
+            metric = TASKS.get(task).metrics[0]
+            drawn = list[Curve]()
+            for line in shown:
+                kept = _with_scores(line, task, metric)
+                lost += [cell.run.id for cell in line.shown[task] if cell not in kept.shown[task]]
+                if kept.shown[task]:
+                    look, read = task_panels.row_look(study, line.row), curves.after_start("selection", metric)
+                    one = curves.curve(kept, task, look, read, factor=100.0, metric=metric)
+                    drawn.append(replace(one, about={"task": task, **one.about}))
+            if drawn:
+                title = f"{task_title(task)}, {SHORT.get(metric, metric)}"
+                panels[task] = Panel("Selection score (%)", drawn, title, by_step=True)
+        if not panels:
+            raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} with scores in its series")
+        return task_panels.picture(self.title, study, panels, shown, _first(shown, lost))
+
+
+def _with_scores(line: Line, task: str, metric: str) -> Line:
+    """The row with the seeds whose series has scores."""
+    read = curves.after_start("selection", metric)
+    kept: list[CellResult] = [cell for cell in line.shown[task] if read(cell)]
+    return Line(line.row, line.title, line.asked, {task: kept})
+
+
+def _first(shown: Sequence[Line], lost: Sequence[str]) -> list[str]:
+    start = "The first metric of a task on the split that selects checkpoints, at each evaluation after step 0."
+    return [
+        start,
+        *curves.band_notes(shown),
+        *([f"Left out, for their series have no scores: {', '.join(lost)}."] if lost else []),
+    ]

@@ -1,0 +1,88 @@
+"""Figure scores: what every row of Table 1 scores, with 95 % intervals."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from analysis import task_panels
+from analysis.cells import part_names
+from kdbench import trace
+from kdbench.comparison import mean_score
+from kdbench.errors import UserError
+from kdbench.figures import Estimate, Lacking, Panel, Picture, TaskFigure
+from kdbench.lines import Line
+from kdbench.plugins import TASKS
+from kdbench.requests import Request
+from kdbench.results import StudyResults, task_title
+from kdbench.statistics import RESAMPLES
+
+WHAT = "Marks: mean over seeds, of the numbers of a cell of Table 1; white dots: the seeds."
+INTERVALS = (
+    f"Bars: 95 % intervals; the error counts both items, by bootstrap ({RESAMPLES:,} resamples), and seeds, by their "
+    "sample variance with Student's t. Rows share their items, so bars that overlap may still be separable: Table 1 "
+    "and kdbench compare pair the rows."
+)
+
+
+class FigureScores(TaskFigure):
+    """A row a method, a panel a task."""
+
+    title = "Figure scores: scores with intervals"
+    requests = (Request("all"),)
+
+    def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> Picture:
+        shown, panels = task_panels.shown_rows(study, tasks), dict[str, Panel]()
+        for task in tasks:
+            rows = [_row(study, line, task) for line in shown if line.shown[task]]
+            if rows:
+                kind = TASKS.get(task)
+                title = f"{kind.title}, {'/'.join(part_names(kind))}"
+                panels[task] = Panel("Score (%)", title=title, estimates=rows, limits=_limits(rows))
+        if not panels:
+            raise Lacking(f"any row on {' or '.join(map(task_title, tasks))}")
+        return task_panels.picture(self.title, study, panels, shown, [WHAT, *_interval_notes(panels, shown)])
+
+
+def _row(study: StudyResults, line: Line, task: str) -> Estimate:
+    cells = line.shown[task]
+    seeds = {cell.cell.seed: statistics.fmean(trace.scores(cell)) for cell in cells}
+    try:
+        low, high = mean_score(TASKS.get(task)(), cells).interval()
+        interval = max(low, 0.0), min(high, 100.0)
+    except UserError:  # no predictions were kept; a note says so
+        interval = None
+    about = {"task": task, "row": line.row, "runs": " ".join(cell.run.id for cell in cells)}
+    look = task_panels.row_look(study, line.row)
+    return Estimate(line.title, look, seeds, statistics.fmean(seeds.values()), interval, about)
+
+
+def _limits(rows: Sequence[Estimate]) -> tuple[float, float]:
+    """Where all seeds lie, with room for the bars: no more than that range again to each side, and three points.
+
+    The few degrees of freedom of two or three seeds make bars that would leave nothing else to be seen.
+    """
+    values = [value for row in rows for value in row.seeds.values()]
+    low, high = min(values), max(values)
+    room = high - low + 3
+    ends = [end for row in rows for end in row.interval or ()]
+    return max(min([low - 1, *ends]), low - room), min(max([high + 1, *ends]), high + room)
+
+
+def _runs_on(panel: Panel) -> bool:
+    low, high = panel.limits or (0.0, 100.0)
+    return any(row.interval and (row.interval[0] < low or row.interval[1] > high) for row in panel.estimates)
+
+
+def _interval_notes(panels: dict[str, Panel], shown: Sequence[Line]) -> list[str]:
+    bare = [
+        f"{row.label} on {task_title(task)}"
+        for task, panel in panels.items() for row in panel.estimates if row.interval is None
+    ]  # fmt: skip
+    whole = sum(len(panel.estimates) for panel in panels.values()) > len(bare)
+    single = any(len(cells) == 1 for line in shown for cells in line.shown.values())
+    return [
+        *([INTERVALS + (" Where there is one seed, only items count." if single else "")] if whole else []),
+        *(["A bar that reaches the edge of its panel goes on."] if any(map(_runs_on, panels.values())) else []),
+        *([f"No interval, for want of predictions: {'; '.join(bare)}."] if bare else []),
+    ]

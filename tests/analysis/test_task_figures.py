@@ -1,0 +1,161 @@
+"""Figures that any study has: curves and scores, a panel a task."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.figure_curves import FigureCurves
+from analysis.figure_scores import FigureScores
+from kdbench.comparison import mean_score
+from kdbench.errors import UserError
+from kdbench.figures import Estimate, Lacking, Panel, Picture, TaskFigure
+from kdbench.plugins import TASKS
+from kdbench.results import StudyResults, studies
+from kdbench.store import Store
+from kdbench.views import looks
+from tests.analysis.drawn import finish, lgtm
+from tests.analysis.made import Made, full, spec, teacher
+from tests.analysis.test_figure_files import boxes, draw
+from tests.commands.test_compare import study as compared
+
+
+def trained(root: Path, seeds: tuple[int, ...] = (0, 1)) -> Store:
+    """KD with a teacher and LGTM on RTE and SST-2, which learn a percent a step from `base`."""
+    made = Made(Store(root))
+    for task in ("rte", "sst2"):
+        for seed in seeds:
+            rows = [
+                (step, "selection", {"accuracy": base, "loss": 9.0 if not step else 0.5})
+                for step, base in ((0, 0.01), (10, 0.6 + seed / 50), (20, 0.7 + seed / 50))
+            ]
+            parent = made.need(teacher(task, seed))
+            made.done(parent, 0.9)
+            finish(made, spec("kd", task, seed, needs={"teacher": parent}), rows)
+            finish(made, lgtm(task, seed), rows[: 3 - seed])
+    return made.write()
+
+
+def only(store: Store) -> StudyResults:
+    return studies(store)[-1]
+
+
+def test_curves_start_after_step_0_and_have_mean_and_spread(tmp_path: Path) -> None:
+    study = only(trained(tmp_path))
+    found = FigureCurves().build_panels(study, ["rte", "sst2"])
+    assert [panel.title for panel in found.panels] == ["RTE, Acc.", "SST-2, Acc."]
+    kd, lgtm_ = found.panels[0].curves
+    assert (kd.label, kd.steps, kd.mean) == ("KD", (10, 20), pytest.approx([61.0, 71.0]))
+    assert kd.spread == pytest.approx([np.sqrt(2)] * 2)
+    assert lgtm_.steps == (10,)  # those that both seeds have
+    assert kd.look == looks.of_row(study, "kd")
+    assert "Lines: mean over 2 seeds; bands: one sample standard deviation to each side." in found.notes
+    (lost,) = (note for note in found.notes if note.startswith("Left out"))  # the teachers wrote down nothing
+    assert lost.count("finetune") == 4
+
+
+def test_scores_are_those_of_table_1(tmp_path: Path) -> None:
+    study = only(full(tmp_path, seeds=(0, 1)))
+    found = FigureScores().build_panels(study, study.tasks)
+    assert [panel.title.partition(",")[0] for panel in found.panels] == [TASKS.get(t).title for t in study.tasks]
+    rows = {row.label: row for row in found.panels[0].estimates}
+    assert list(rows) == ["Teacher", "Fine-tuning", "KD", "DML", "LGTM", "LGTM (released code)"]
+    assert rows["KD"].seeds == pytest.approx({0: 72.0, 1: 72.0 + 100 / 331})
+    assert rows["KD"].mean == pytest.approx(72.0 + 50 / 331)
+    assert rows["KD"].interval is None
+    assert any(note.startswith("No interval, for want of predictions: Teacher on MRPC; ") for note in found.notes)
+
+
+def test_intervals_count_items_and_seeds(tmp_path: Path) -> None:
+    study = only(compared(tmp_path).store)
+    task = study.tasks[0]
+    found = FigureScores().build(study, task)
+    row = next(row for row in found.panels[0].estimates if row.label == "KD")
+    cells = [cell for cell in study.of("kd", task) if cell.run.result is not None]
+    assert row.interval is not None
+    low, high = row.interval
+    assert 0 <= low < row.mean < high <= 100
+    assert row.interval == pytest.approx(np.clip(mean_score(TASKS.get(task)(), cells).interval(), 0, 100))
+    assert any("both items, by bootstrap" in note for note in found.notes)
+
+
+def test_of_one_seed_the_error_is_that_of_its_items() -> None:
+    """A quarter of 400 items wrong: the binomial standard error is 2.17 points."""
+    from kdbench.statistics import difference, resample_scores
+
+    labels = np.zeros(400, dtype=np.int64)
+    predicted = labels.copy()
+    predicted[:100] = 1
+    scores = resample_scores(
+        lambda counts: counts[..., 0, 0] / counts.sum((-1, -2)), labels, predicted[None], 2, np.random.default_rng(0)
+    )
+    found = difference(100 * scores[0], 100 * scores[1:])
+    assert found.value == 75
+    assert np.sqrt(found.variance) == pytest.approx(100 * np.sqrt(0.75 * 0.25 / 400), rel=0.06)
+
+
+@pytest.mark.parametrize("kind", [FigureCurves, FigureScores])
+def test_a_study_without_finished_runs_lacks_them(kind: type[TaskFigure], tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    made.ask(spec("kd", "rte", 0))
+    with pytest.raises(Lacking, match="any row on RTE"):
+        kind().build(only(made.write()), "rte")
+
+
+@pytest.mark.parametrize("form", ["pdf", "svg", "png", "csv"])
+@pytest.mark.parametrize("name", ["curves", "scores"])
+def test_files_are_the_same_every_time(name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = trained(tmp_path / "results")
+    draw(name, store, out=f"a.{form}")
+    draw(name, store, out=f"b.{form}")
+    assert Path(f"a.{form}").read_bytes() == Path(f"b.{form}").read_bytes()
+    assert draw(name, store).startswith(f"Wrote {name}.pdf: Figure {name}: ")
+
+
+def test_csv_holds_what_is_drawn(tmp_path: Path) -> None:
+    store = compared(tmp_path).store
+    study = only(store)
+    rows = list(csv.DictReader(draw("scores", store, form="csv").splitlines()))
+    panels = zip(study.tasks, FigureScores().build_panels(study, study.tasks).panels, strict=True)
+    expected = [
+        (task, row.label, seed, value, row.mean, *(row.interval or ()))
+        for task, panel in panels for row in panel.estimates for seed, value in row.seeds.items()
+    ]  # fmt: skip
+    found = [
+        (r["task"], r["curve"], int(r["seed"]), *(float(r[k]) for k in ("value", "mean", "low", "high"))) for r in rows
+    ]
+    assert found == expected
+
+
+def test_tasks_are_chosen_and_those_without_runs_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = trained(tmp_path / "results")
+    text = draw("scores", store, tasks="rte,mrpc", form="svg")
+    assert "preset bert-6l, RTE." in text
+    assert "Not drawn: Figure scores needs finished runs on MRPC; run: kdbench run --for figure_scores" in text
+    with pytest.raises(UserError, match="needs finished runs on QNLI"):
+        draw("curves", store, tasks="qnli")
+
+
+def many(count: int, panels: int) -> Picture:
+    """Long labels in many panels."""
+    rows = [
+        Estimate(f"LGTM (as released, {i})", looks.TEACHER, {0: 50.0 + i, 1: 51.0}, 50.0 + i, (40.0, 100.0))
+        for i in range(count)
+    ]
+    return Picture("t", [Panel("Score (%)", title="MNLI, m/mm", estimates=rows, limits=(39.0, 101.0))] * panels, 3, 2)
+
+
+@pytest.mark.parametrize("width", [2.5, 3.3, 6.8])
+@pytest.mark.parametrize("panels", [1, 2, 5, 6])
+def test_nothing_is_cut_off(panels: int, width: float) -> None:
+    boxes(many(13, panels), width)
+
+
+@pytest.mark.parametrize("width", [2.5, 3.3, 6.8])
+def test_no_curve_is_cut_off(width: float, tmp_path: Path) -> None:
+    boxes(FigureCurves().build_panels(only(trained(tmp_path)), ["rte", "sst2"]), width)
