@@ -18,9 +18,11 @@ import kdbench
 from kdbench.results import studies
 from kdbench.store import Store
 from kdbench.trace import sheet
-from tests.analysis.drawn import everything
-from tests.analysis.made import Made, full, spec, states
+from kdbench.views.report.information import by_information
+from tests.analysis.drawn import everything, finish, gaps
+from tests.analysis.made import Made, full, spec, states, teacher
 from tests.commands.test_commands import LIGHT, call, call_here
+from tests.commands.test_compare import predict
 
 HOSTILE = "</script><img src=x onerror=\"document.title='taken'\"><b>&amp;'"
 
@@ -104,7 +106,7 @@ def test_the_page_needs_nothing_else(page: str) -> None:
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="(.*?)"', page)
     assert "connect-src 'none'" in unescape(policy)
     assert "default-src 'none'" in unescape(policy)
-    scripts = re.findall(r"<script(?: type=\"text/plain\" id=\"plotly\")?>(.*?)</script>", page, re.S)
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.S)
     hashes = {f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts}
     assert len(scripts) == 4
     assert hashes == set(re.findall(r"'sha256-.*?'", unescape(policy)))
@@ -156,6 +158,44 @@ def test_cost_counts_what_a_run_needs(tmp_path: Path) -> None:
     kd = {k: [p["x"] for p in v if p["label"] == "KD"] for k, v in views.items()}  # type: ignore[attr-defined]
     assert kd["mrpc|train_seconds|own"] == [65]
     assert kd["mrpc|train_seconds|all"] == [130]
+
+
+def test_the_page_is_small(page: str, tmp_path: Path) -> None:
+    """The drawing is the page's own; what grows is the runs, by less than 9 kB each."""
+    runs = page.count('<details class="run"')
+    assert runs > 80
+    assert len(page.encode()) < 150_000 + 9_000 * runs
+    assert "plotly" not in page.lower()
+
+
+def test_scores_and_losses_begin_after_step_0(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path / "results"))
+    rows = [(step, "selection", {"loss": 9.0 if not step else 0.5, "accuracy": 0.1 * (step > 0)}) for step in (0, 10)]
+    finish(made, spec("kd", "rte", 0), [*rows, *gaps(0.0, 0.1)])
+    made.write()
+    views = data(report(tmp_path))["curves-0"]["views"]
+    found = {key: view["panels"][0]["curves"][0]["y"] for key, view in views.items()}  # type: ignore[attr-defined]
+    assert found == {"rte|score": [10.0], "rte|loss": [0.5], "rte|gap": [0.0, 0.1]}
+
+
+def test_the_most_informative_task_comes_first(tmp_path: Path) -> None:
+    """On MRPC two rows are alike, on RTE all three pairs lie apart; the teacher does not compete."""
+    made = Made(Store(tmp_path / "results"))
+    skills = {"mrpc": {"finetune": 0.0, "kd": 0.0, "dml": 3.0}, "rte": {"finetune": -0.6, "kd": 0.2, "dml": 1.2}}
+    for task, rows in skills.items():
+        parent = predict(made, made.need(teacher(task, 0)), 3.0, 9)
+        for i, (row, skill) in enumerate(rows.items()):
+            predict(made, made.ask(spec(row, task, 0, needs={"teacher": parent} if row == "kd" else {})), skill, i)
+    study = studies(made.write())[-1]
+    assert study.tasks == ["mrpc", "rte"]
+    order, ((name, said),) = by_information(study)
+    assert (order, name) == (["rte", "mrpc"], "Shown first")
+    assert said == "RTE: 3 of 3 pairs of methods are further apart than their error"
+    page = report(tmp_path)
+    assert said in page
+    charts = data(page)
+    for name in ("spread-0", "cost-0"):
+        assert list(charts[name]["choices"]["Task"])[:2] == ["rte", "mrpc"]  # type: ignore[index]
 
 
 def test_the_same_results_give_the_same_file(folder: Path, page: str) -> None:

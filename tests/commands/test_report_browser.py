@@ -73,12 +73,11 @@ class Visit:
         found: list[str] = self.page.locator("details.run:not([hidden])").evaluate_all("all => all.map((x) => x.id)")
         return found
 
-    def draw_all(self) -> int:
-        """Scroll to every chart; how many plots there are."""
+    def drawn(self) -> int:
+        """How many plots there are, without any scrolling; each figure has some."""
         for figure in self.page.locator("figure[data-chart]").all():
-            figure.scroll_into_view_if_needed()
-            figure.locator(".plot .main-svg").first.wait_for()
-        return int(self.page.locator(".plot .main-svg:first-child").count())
+            assert figure.locator(".plot .drawing").count() > 0
+        return int(self.page.locator(".plot .drawing").count())
 
     def overflow(self) -> int:
         return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
@@ -153,11 +152,13 @@ def test_the_scheme_is_toggled_and_remembered(browser: Any, scores: Path) -> Non
         return str(visit.page.evaluate("getComputedStyle(document.body).backgroundColor"))
 
     dark = background()
-    visit.page.locator("#spread-0").scroll_into_view_if_needed()
-    visit.page.locator("#spread-0 .main-svg").first.wait_for()
+    mark = visit.page.locator("#spread-0 .series").first  # the teacher's
+    shown = "node => getComputedStyle(node).color"
+    before = mark.evaluate(shown)
     visit.page.click("#scheme")
     light = background()
     assert light != dark
+    assert (before, mark.evaluate(shown)) == ("rgb(230, 230, 230)", "rgb(0, 0, 0)")
     visit.page.reload()
     assert background() == light
     assert visit.page.get_attribute("#scheme", "aria-label") == "Switch to the dark scheme"
@@ -168,7 +169,7 @@ def test_the_scheme_is_toggled_and_remembered(browser: Any, scores: Path) -> Non
 def test_all_is_drawn_and_nothing_is_wider_than_the_page(browser: Any, series: Path, width: int) -> None:
     visit = Visit(browser, series, width)
     # scores: curves and cost; figures 2 (three panels), 3 (four), 4, 5, 6
-    assert visit.draw_all() >= 10
+    assert visit.drawn() >= 10
     assert visit.overflow() <= 0
     for run in visit.page.locator("details.run").all()[:3]:
         run.locator("summary").click()
@@ -180,14 +181,14 @@ def test_all_is_drawn_and_nothing_is_wider_than_the_page(browser: Any, series: P
 def test_charts_follow_their_choices_and_legend(browser: Any, series: Path) -> None:
     visit = Visit(browser, series)
     figure = visit.page.locator("figure[data-chart=paper-0-figure2]")
-    figure.scroll_into_view_if_needed()
-    figure.locator(".plot .main-svg").first.wait_for()
-    lines = figure.locator(".plot").first.locator(".scatterlayer .js-line")
-    before = lines.count()
+    lines = figure.locator(".plot").first.locator(".series .line")
+    assert lines.count() == 2
     button = figure.locator(".legend button").first
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
-    assert 0 < lines.count() < before
+    assert lines.count() == 1
+    figure.locator(".legend button").nth(1).dblclick()
+    assert [b.get_attribute("aria-pressed") for b in figure.locator(".legend button").all()] == ["false", "true"]
     notes = figure.locator(".more")
     notes.locator("summary").click()
     assert "MNLI" in notes.locator("li").first.text_content()
@@ -198,9 +199,79 @@ def test_hostile_text_stays_text(browser: Any, tmp_path: Path) -> None:
     hostile(tmp_path / "results")
     report(tmp_path)
     visit = Visit(browser, tmp_path / "page.html", 390)
-    visit.draw_all()
+    visit.drawn()
     visit.page.locator("table.board td a").first.click()
     assert visit.page.locator("img").count() == 0
     assert visit.page.title() != "taken"
+    assert visit.overflow() <= 0
+    assert visit.complaints == []
+
+
+def test_points_have_labels_that_do_not_touch(browser: Any, scores: Path) -> None:
+    for width in (1280, 390):
+        visit = Visit(browser, scores, width)
+        boxes = visit.page.locator("#cost-0 .label text").evaluate_all(
+            "all => all.map((x) => { const r = x.getBoundingClientRect(); return [r.x, r.y, r.right, r.bottom]; })"
+        )
+        texts = visit.page.locator("#cost-0 .label text").all_text_contents()
+        assert texts == ["Fine-tuning", "KD", "DML", "LGTM", "LGTM (released code)"]
+        room = visit.page.locator("#cost-0 .drawing").evaluate("x => x.getBoundingClientRect().right")
+        assert max(box[2] for box in boxes) <= room
+        for i, (left, top, right, bottom) in enumerate(boxes):
+            for x, y, r, b in boxes[:i]:
+                assert min(right, r) - max(left, x) < 2 or min(bottom, b) - max(top, y) < 3
+
+
+def test_a_point_says_what_it_is(browser: Any, scores: Path) -> None:
+    visit = Visit(browser, scores)
+    visit.page.locator("#spread-0 .point").first.hover()
+    assert visit.page.locator("#spread-0 .tip").inner_text().startswith("Teacher\nseed 0: ")
+    visit.page.mouse.move(2, 2)
+    assert visit.page.locator("#spread-0 .tip").is_hidden()
+    assert visit.complaints == []
+
+
+def test_on_a_narrow_screen_the_sections_are_a_menu_and_tables_scroll_in_their_box(browser: Any, scores: Path) -> None:
+    visit = Visit(browser, scores, 390)
+    menu, link = visit.page.locator("#menu"), visit.page.locator("#sections a[href='#runs']")
+    assert link.is_hidden()
+    menu.click()
+    assert menu.get_attribute("aria-expanded") == "true"
+    visit.page.keyboard.press("Escape")
+    assert link.is_hidden()
+    menu.click()
+    link.click()
+    assert link.is_hidden()
+    assert visit.page.evaluate("document.getElementById('runs').getBoundingClientRect().top") < 450
+    box = visit.page.locator(".wide").first
+    assert box.evaluate("x => x.scrollWidth > x.clientWidth && x.clientWidth <= innerWidth")
+    box.evaluate("x => x.scrollTo(999, 0)")
+    first = visit.page.locator("table.board tbody th").first
+    assert first.evaluate("x => x.getBoundingClientRect().left") >= 0  # the names stay in sight
+    assert visit.overflow() <= 0
+    assert Visit(browser, scores, 1280).page.locator("#menu").is_hidden()
+
+
+def test_all_is_there_in_print_and_in_a_picture_of_the_whole_page(browser: Any, series: Path) -> None:
+    visit = Visit(browser, series)
+    assert len(visit.page.screenshot(full_page=True)) > 50_000
+    widths = "all => all.map((x) => x.viewBox.baseVal.width)"
+    visit.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    visit.page.emulate_media(media="print")
+    drawings = visit.page.locator(".drawing")
+    assert drawings.count() >= 10
+    assert max(drawings.evaluate_all(widths)) == 680
+    assert visit.page.locator(".choices select").first.is_visible()  # which task it is
+    assert visit.page.locator(".top").is_hidden()
+    visit.page.emulate_media(media="screen")
+    visit.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert max(drawings.evaluate_all(widths)) > 680
+    assert visit.complaints == []
+
+
+def test_a_resized_window_draws_anew(browser: Any, series: Path) -> None:
+    visit = Visit(browser, series)
+    visit.page.set_viewport_size({"width": 390, "height": 900})
+    visit.page.wait_for_function("document.querySelector('.drawing').viewBox.baseVal.width < 390")
     assert visit.overflow() <= 0
     assert visit.complaints == []

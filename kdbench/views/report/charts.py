@@ -18,7 +18,7 @@ from kdbench.views import looks
 from kdbench.views.report.runs import COSTS
 
 POINTS = 60  # of a curve of training losses, at most
-DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+DASHES = {"-": "none", "--": "7 4", "-.": "7 3 2 3", ":": "2 3"}  # as SVG has them
 SYMBOLS = {"o": "circle", "^": "triangle-up", "v": "triangle-down", "D": "diamond", "P": "cross", "s": "square"}
 AVERAGE = "average"
 Chart = dict[str, Any]
@@ -38,8 +38,8 @@ def chart(name: str, kind: str, title: str, about: str, choices: Choices, views:
 
 
 def style(label: str, look: Look) -> dict[str, Any]:
-    """A look in the words of the drawing library."""
-    dash = DASHES[look.dash] if isinstance(look.dash, str) else ",".join(f"{2 * part:g}px" for part in look.dash[1])
+    """A look in the words of the page."""
+    dash = DASHES[look.dash] if isinstance(look.dash, str) else " ".join(f"{2 * part:g}" for part in look.dash[1])
     found = {"label": label, "color": look.color, "dash": dash, "symbol": SYMBOLS[look.marker]}
     return {**found, "dark": looks.ON_DARK.get(look.color, look.color), "thin": look.thin}
 
@@ -59,8 +59,12 @@ def panel(drawn: Panel) -> dict[str, Any]:
     return {"y": label, "title": drawn.title, "rule": drawn.rule, "limits": drawn.limits, "curves": curves}
 
 
-def spread(name: str, study: StudyResults, sheet: Sheet) -> Chart | None:
-    """Every seed a point, by task: the mean over the numbers of its cell, as in the average of the table."""
+def spread(name: str, study: StudyResults, sheet: Sheet, order: Sequence[str]) -> Chart | None:
+    """Every seed a point, by task: the mean over the numbers of its cell, as in the average of the table.
+
+    Args:
+        order: of the tasks.
+    """
     values: dict[str, dict[str, dict[int, list[float]]]] = {}  # task -> row -> seed -> numbers
     for record in sheet.records:
         row = values.setdefault(record["task"], {}).setdefault(record["row"], {})
@@ -69,7 +73,7 @@ def spread(name: str, study: StudyResults, sheet: Sheet) -> Chart | None:
         task: {row: {seed: statistics.fmean(v) for seed, v in seeds.items()} for row, seeds in by_row.items()}
         for task, by_row in values.items()
     }
-    tasks = {task: task_title(task) for task in study.tasks if task in means}
+    tasks = {task: task_title(task) for task in order if task in means}
     views = {task: [_strip(study, row, seeds) for row, seeds in means[task].items()] for task in tasks}
     if len(tasks) > 1:
         whole = _whole([means[task] for task in tasks])
@@ -99,11 +103,17 @@ def _look(study: StudyResults, row: str) -> Look:
     return looks.of_row(study, row) if row in study.titles else looks.TEACHER
 
 
-def curves(name: str, study: StudyResults) -> Chart | None:
-    """What selected checkpoints and what was minimised, over epochs, of the runs that the table shows."""
+def curves(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
+    """What selected checkpoints and what was minimised, over epochs, of the runs that the table shows.
+
+    Scores and losses begin after step 0, where an untrained network's would set the scale.
+
+    Args:
+        order: of the tasks.
+    """
     shown = [pick(study, row) for row in trace.rows(study)]
     views: dict[str, Any] = {}
-    for task in study.tasks:
+    for task in order:
         metric = TASKS.get(task).metrics[0]
         wanted = {"score": ("selection", metric, 100.0, f"{metric.capitalize()} on the selection split (%)"),
                   "loss": ("selection", "loss", 1.0, "Loss on the selection split (nats)"),
@@ -118,11 +128,12 @@ def curves(name: str, study: StudyResults) -> Chart | None:
         views |= {
             f"{task}|{key}": {"panels": [panel(Panel(wanted[key][3], drawn))]} for key, drawn in found.items() if drawn
         }
-    tasks = {task: task_title(task) for task in study.tasks if any(key.startswith(f"{task}|") for key in views)}
+    tasks = {task: task_title(task) for task in order if any(key.startswith(f"{task}|") for key in views)}
     shows = {"score": "Selection score", "loss": "Selection loss", "train": "Training loss", "gap": "Entropy gap"}
     about = (
         "The runs of the table: mean over seeds, with a band of one standard deviation where four lines or fewer are "
-        "shown. Methods minimise different training losses, which are not to be compared."
+        "shown. Scores and losses start after step 0. Methods minimise different training losses, which are not to be "
+        "compared."
     )
     return chart(name, "panels", "Learning curves", about, {"Task": tasks, "Shown": shows}, views)
 
@@ -134,7 +145,8 @@ def _series(run: Run) -> dict[tuple[str, str], Points]:
     """By split and key."""
     found: dict[tuple[str, str], Points] = {}
     for row in series.read(run.folder.series, ("selection", "train", "probe")):
-        if isinstance(row["value"], int | float) and isinstance(row.get("epoch"), int | float):
+        untrained = row["split"] == "selection" and not row["step"]
+        if not untrained and isinstance(row["value"], int | float) and isinstance(row.get("epoch"), int | float):
             found.setdefault((row["split"], row["key"]), {})[row["step"]] = (row["epoch"], row["value"])
     return found
 
@@ -155,16 +167,20 @@ def _curve(study: StudyResults, line: Line, by_seed: Mapping[int, Points], facto
     return Curve(line.title, _look(study, line.row), tuple(part[-1] for part in bins), epochs, values)
 
 
-def costs(name: str, study: StudyResults) -> Chart | None:
-    """Score against what it cost, for everything that runs have counted."""
+def costs(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
+    """Score against what it cost, for everything that runs have counted.
+
+    Args:
+        order: of the tasks.
+    """
     shown = [pick(study, row) for row in trace.rows(study) if row != TEACHER]
     views: dict[str, list[dict[str, Any]]] = {}
-    for task in study.tasks:
+    for task in order:
         for line in shown:
             for key, point in _points(study, line, task).items():
                 views.setdefault(f"{task}|{key}", []).append({**style(line.title, _look(study, line.row)), **point})
     kinds = dict.fromkeys(key.split("|")[1] for key in views)
-    tasks = {task: task_title(task) for task in study.tasks if any(key.startswith(f"{task}|") for key in views)}
+    tasks = {task: task_title(task) for task in order if any(key.startswith(f"{task}|") for key in views)}
     words = {kind: _sentence(kind) for kind in kinds}
     counted = {"all": "With the runs it needs", "own": "The run alone"}
     about = "Means over seeds, bars of one standard deviation of the score. Time depends on the machine and its load."

@@ -21,6 +21,21 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", announce);
   label();
 
+  // --- the menu of a narrow screen
+  const menu = document.getElementById("menu"), sections = document.getElementById("sections");
+  const open = (wanted) => {
+    menu.setAttribute("aria-expanded", String(wanted));
+    sections.classList.toggle("open", wanted);
+  };
+  menu.addEventListener("click", () => open(menu.getAttribute("aria-expanded") !== "true"));
+  sections.addEventListener("click", (event) => { if (event.target.matches("a")) open(false); });
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || menu.getAttribute("aria-expanded") !== "true") return;
+    open(false);
+    menu.focus();
+  });
+  addEventListener("pointerdown", (event) => { if (!event.target.closest(".top")) open(false); });
+
   // --- sorting: the rows of each group among themselves; what has no number comes last
   const value = (row, column) => {
     const cell = row.cells[column];

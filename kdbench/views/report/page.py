@@ -12,13 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import jinja2
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 import kdbench
 from kdbench.config import check_preset
@@ -31,6 +29,7 @@ from kdbench.trace import TABLE, sheet
 from kdbench.views.report import drawn
 from kdbench.views.report.board import Board, board
 from kdbench.views.report.charts import Chart, costs, curves, spread
+from kdbench.views.report.information import by_information
 from kdbench.views.report.runs import RunPage, pages
 from kdbench.views.standing import STATES, Standings
 from kdbench.views.table import nothing
@@ -71,13 +70,14 @@ def write(store: Store, preset: str | None, out: Path) -> tuple[int, int]:
 
 def _study(number: int, study: StudyResults, store: Store, standings: Standings) -> StudyPage:
     printed = sheet(study)
-    own = [spread(f"spread-{number}", study, printed)] if printed else []
-    own += [curves(f"curves-{number}", study), costs(f"cost-{number}", study)]
+    order, telling = by_information(study)
+    own = [spread(f"spread-{number}", study, printed, order)] if printed else []
+    own += [curves(f"curves-{number}", study, order), costs(f"cost-{number}", study, order)]
     pictures, lacking = drawn.figures(f"paper-{number}", study)
     if not printed:
         lacking = [nothing(TABLES.get(TABLE)(), store, [study], study.preset), *lacking]
     return StudyPage(
-        number, study.pairing, _facts(study),
+        number, study.pairing, [*_facts(study), *telling],
         board(number, study, printed, standings) if printed else None,
         [one for one in own if one], pictures, lacking,
     )  # fmt: skip
@@ -104,7 +104,7 @@ def _render(store: Store, shown: Sequence[StudyPage], runs: Sequence[RunPage]) -
         lstrip_blocks=True,
     )  # fmt: skip
     # marked as safe are files of the project alone
-    scripts = {name: _script(f"{name}.js") for name in ("theme", "page", "charts")} | {"plotly": plotly()}
+    scripts = {name: _script(f"{name}.js") for name in ("theme", "page", "draw", "charts")}
     counts = Counter(run.state for run in runs)
     return environment.get_template("page.html").render(
         version=kdbench.__version__, folder=str(store.root), studies=shown, runs=runs, policy=policy(scripts.values()),
@@ -130,15 +130,6 @@ def _newest(store: Store, runs: Sequence[RunPage]) -> str:
 
 def _script(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
-
-
-@cache
-def plotly() -> str:
-    """The drawing library, as it can stand in a page."""
-    text: str = get_plotlyjs()
-    assert "</script" not in text.lower()
-    assert "<!--" not in text
-    return text.replace("\r\n", "\n").replace("\r", "\n")  # as browsers read it, for the hash
 
 
 def policy(scripts: Iterable[str]) -> str:
