@@ -9,8 +9,9 @@ from typing import Any
 from kdbench.config import Config, Invocation, Study, presets, read_toml
 from kdbench.lines import newest
 from kdbench.requests import Exhibit
-from kdbench.results import TEACHER, CellResult, Run, StudyResults, Sweep, closure
+from kdbench.results import TEACHER, CellResult, Run, StudyResults, closure
 from kdbench.settings import Training
+from kdbench.sweep_files import Sweep
 
 STUDY_FLAGS = ("glue_dir", "feedback", "selection")  # options of `kdbench run`; the other fields are keys of --set
 

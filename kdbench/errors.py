@@ -10,6 +10,10 @@ class UserError(Exception):
     """Bad input. The message is one sentence that names the valid choices and the way out; exit code 2."""
 
 
+class NotPermitted(UserError):
+    """A file or folder that belongs to somebody else and is not shared."""
+
+
 class RunFailure(Exception):
     """A run that cannot go on, although the others can.
 

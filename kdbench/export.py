@@ -135,10 +135,12 @@ def _student(run: Run, device: torch.device) -> nn.Module:
     from kdbench.models import build
 
     try:
+        if problem := run.folder.damage(run.folder.model):
+            raise ValueError(problem)
         student: nn.Module = build.load(run.folder.model, attention=run.spec.training.attention)
     except Exception as error:  # absent, cut short, of another library: for the user they all mean the same
         raise UserError(
-            f"The student in {run.folder.model} cannot be loaded ({type(error).__name__}); delete the folder "
+            f"The student in {run.folder.model} cannot be loaded ({type(error).__name__}: {error}); delete the folder "
             f"{run.folder.path} and repeat the command that made it (kdbench show {run.id})."
         ) from None
     return student.to(device)

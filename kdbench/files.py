@@ -25,7 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary, aside = (path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp") for _ in range(2))
     try:
         yield temporary
-        _flush(temporary)
+        _finish(temporary)
         if path.is_dir():
             if not temporary.is_dir():  # a mistyped name must never cost a folder
                 raise folder_instead(path)
@@ -47,15 +47,23 @@ def folder_instead(path: Path) -> UserError:
     return UserError(f"{path} is a folder; give the name of a file.")
 
 
+LEFTOVERS = (".*.tmp", ".tmp??????")  # of `replacing`, and of safetensors, which writes beside the file first
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete what a killed process was writing; only for who holds the folder's lock."""
-    for path in folder.glob(".*.tmp"):
+    for path in (path for pattern in LEFTOVERS for path in folder.glob(pattern)):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _flush(path: Path) -> None:
-    """Make the bytes durable before the rename makes them visible."""
+UMASK = os.umask(0o077)
+os.umask(UMASK)  # the only way to ask is to set it
+
+
+def _finish(path: Path) -> None:
+    """Make the bytes durable, and the files as readable as the umask says, before the rename makes them visible."""
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        file.chmod(0o666 & ~UMASK)  # safetensors makes its files private
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
 

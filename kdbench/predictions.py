@@ -38,6 +38,8 @@ def read_predictions(folder: RunFolder) -> dict[str, Predictions]:
 
     found: dict[str, dict[str, NDArray[np.int64]]] = {}
     try:
+        if folder.damage(folder.predictions):
+            raise ValueError("not what was written")
         with safe_open(folder.predictions, framework="numpy") as file:
             for name in file.keys():  # noqa: SIM118  # it is no dictionary
                 checkpoint, split, kind = name.split("/")

@@ -12,45 +12,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Any, cast
 
 from kdbench.config import Invocation
-from kdbench.errors import UserError
+from kdbench.errors import NotPermitted
 from kdbench.models.display import display_name
 from kdbench.plan import Cell
 from kdbench.plugins import TASKS
 from kdbench.predictions import Predictions, read_predictions
-from kdbench.spec import ModelRef, Name, RunSpec
+from kdbench.records import Result
+from kdbench.spec import ModelRef, RunSpec
 from kdbench.store import RunFolder, State, Store
+from kdbench.sweep_files import Row, Sweep, sweeps
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
 LOOSE = ("glue_dir", "student", "teacher")  # names, which may differ: fingerprints are in `models` and `data`
 DAMAGED = "damaged"  # the kind of a run that is done and whose result cannot be read
-
-
-class Row(BaseModel):
-    """How tables name and order a method or a variant, and its hyperparameters where only the preset is said."""
-
-    title: str
-    position: int
-    usual: dict[str, Any] = {}
-
-
-class Sweep(BaseModel):
-    """One invocation of `kdbench run`: what was asked for, and the graph of runs that this meant."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    created: str
-    command: list[str]
-    preset: Name
-    study: dict[str, Any]
-    models: dict[str, str]  # role (student, teacher) -> fingerprint
-    rows: dict[Name, Row]
-    cells: list[Cell]
-    runs: dict[Name, RunSpec]  # those of the cells, and what they need
 
 
 @dataclass(frozen=True)
@@ -215,20 +192,6 @@ def task_title(name: str) -> str:
     return TASKS.get(name).title if name in TASKS.all() else name
 
 
-def sweeps(store: Store) -> list[Sweep]:
-    """What was asked for, oldest first.
-
-    Raises:
-        UserError: a sweep was written by another version.
-    """
-    try:
-        return [Sweep.model_validate(raw) for raw in store.sweeps()]
-    except (ValidationError, KeyError, TypeError):
-        raise UserError(
-            f"{store.sweeps_folder} holds a file that is no sweep of this version; delete it and repeat the command."
-        ) from None
-
-
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """Thousands of runs are no garbage, and to look through them again and again takes as long as to read them."""
@@ -264,10 +227,23 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
 def read(folder: RunFolder, spec: RunSpec) -> Run:
     """How a run stands, and what it gave."""
     state = folder.state()
-    result = folder.result() if state.status == "done" else None
-    if state.status == "done" and result is None:  # as the engine sees it: to be trained again
-        state = State(kind=DAMAGED if (folder.path / "result.json").exists() else "")
-    return Run(spec, folder, state, result)
+    try:
+        result = folder.result() if state.status == "done" else None
+    except NotPermitted as error:
+        return Run(spec, folder, State(status="failed", kind="permission", message=str(error)), None)
+    if state.status == "done" and (result is None or _lacks_scores(result, spec)):
+        # as the engine sees it: to be trained again
+        return Run(spec, folder, State(kind=DAMAGED if (folder.path / "result.json").exists() else ""), None)
+    return Run(spec, folder, state, cast(dict[str, Any] | None, result))
+
+
+def _lacks_scores(result: Result, spec: RunSpec) -> bool:
+    """Whether a metric of the task is missing that tables will ask for."""
+    task = TASKS.all().get(spec.task)
+    if task is None:
+        return False
+    each = [result["best"]["selection"], *(result["best"]["report"].get(split, {}) for split in task.report_splits)]
+    return any(metric not in scores for metric in task.metrics for scores in each)
 
 
 def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
@@ -337,7 +313,10 @@ def _alike(one: StudyResults, other: StudyResults, free: str) -> bool:
 
 def closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:
     """A run and all that it needs."""
-    out = {run_id: runs[run_id]}
-    for parent in runs[run_id].spec.needs.values():
-        out |= closure(parent, runs) if parent in runs else {}
+    out: dict[str, Run] = {}
+    left = [run_id]
+    while left:
+        if (name := left.pop()) in runs and name not in out:
+            out[name] = runs[name]
+            left += reversed(runs[name].spec.needs.values())
     return out

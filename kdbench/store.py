@@ -6,23 +6,26 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from kdbench.checksums import CHECKSUMS, find_damage, write_checksums
 from kdbench.collected.form import is_collected
 from kdbench.collected.unpack import unpack
-from kdbench.errors import UserError, unknown
-from kdbench.files import read_json, remove_leftovers, write_json
+from kdbench.errors import NotPermitted, RunFailure, UserError, unknown
+from kdbench.files import remove_leftovers, write_json
 from kdbench.lock import RunLock
+from kdbench.records import Cost, Environment, Result, not_permitted, read_record, warn_once
 from kdbench.spec import RunSpec
 
 FORMAT = 1
 JOB = "KDBENCH_JOB"  # the environment variable in which an executor says which job of a queue this process is
-CHECKPOINT = {"step", "selection", "report"}  # what result.json says of each
+LEFT_BEHIND = ("result.json", "cost.json", "predictions.safetensors", "series.jsonl", "model", "snapshots")
+T = TypeVar("T")
 Status = Literal["pending", "running", "interrupted", "failed", "done"]
 
 
@@ -87,17 +90,21 @@ class RunFolder:
         """The spec as stored.
 
         Raises:
+            NotPermitted: it may not be read.
             UserError: it is damaged.
         """
         try:
-            return RunSpec.model_validate(read_json(self.path / "spec.json"))
-        except (ValidationError, OSError):
+            return read_record(self.path / "spec.json", RunSpec)
+        except NotPermitted:
+            raise
+        except (UserError, OSError):
             raise UserError(f"{self.path}/spec.json is not a run of this version; delete the folder.") from None
 
     def begin(self, spec: RunSpec, environment: dict[str, Any]) -> None:
         write_json(self.path / "spec.json", spec.model_dump(mode="json"))
         write_json(self.path / "environment.json", environment)
-        (self.path / "error.txt").unlink(missing_ok=True)  # of an earlier try
+        for name in ("error.txt", CHECKSUMS):  # of an earlier try
+            (self.path / name).unlink(missing_ok=True)
         remove_leftovers(self.path)
 
     def snapshots_with(self, wanted: tuple[float, ...]) -> tuple[float, ...]:
@@ -106,10 +113,15 @@ class RunFolder:
         return tuple(sorted({*before, *wanted}))
 
     def state(self) -> State:
-        """The stored state; a run that says it is running but that nobody holds is interrupted."""
+        """The stored state; a run that says it is running but that nobody holds is interrupted.
+
+        A state that may not be read is a failure of kind "permission", one that is damaged or absent is pending.
+        """
         try:
-            state = State.model_validate_json((self.path / "state.json").read_bytes())
-        except (OSError, ValidationError):
+            state = read_record(self.path / "state.json", State)
+        except NotPermitted as error:
+            return State(status="failed", kind="permission", message=str(error))
+        except (OSError, UserError):
             return State()
         if state.status == "running" and not self.lock().is_held():
             state.status = "interrupted"
@@ -121,12 +133,41 @@ class RunFolder:
         write_json(self.path / "state.json", state.model_dump(mode="json"))
 
     def is_done(self, snapshots: tuple[float, ...] = ()) -> bool:
-        """Whether the result is there, and the snapshots that somebody needs."""
-        return (
-            self.state().status == "done"
-            and self.has_result()
-            and all(self.snapshot(share).is_dir() for share in snapshots)
-        )
+        """Whether all that the run leaves is there, no shorter than it was, and the snapshots that somebody needs."""
+        return self.state().status == "done" and not self.missing(snapshots)
+
+    def missing(self, snapshots: tuple[float, ...] = ()) -> str:
+        """Say what a run that says it is done lacks; "" where nothing is missing. Reads names and sizes only."""
+        if not self.has_result():
+            return "result.json is missing or damaged"
+        if not (self.model / "config.json").is_file():
+            return "model/ is missing"
+        if lost := [share for share in snapshots if not self.snapshot(share).is_dir()]:
+            return f"the snapshot at {lost[0]:.0%} of the training is missing"
+        return find_damage(self.path, sizes_only=True)
+
+    def write_checksums(self) -> None:
+        """Remember what is left behind; called last, when all of it is written."""
+        write_checksums(self.path, LEFT_BEHIND)
+
+    def damage(self, part: Path | None = None) -> str:
+        """Say which file of the run, or of one file or folder in it, is not what was written; "" where none is."""
+        return find_damage(self.path, "" if part is None else part.relative_to(self.path).as_posix())
+
+    def mark_damaged(self, problem: str) -> None:
+        """Make a run that is done one that failed, so that the same command trains it again."""
+        with suppress(OSError):  # of somebody else: its owner has to
+            self.set_state("failed", kind="damaged", message=f"{problem}.")
+
+    def check_access(self) -> None:
+        """Look whether a process may read what is there, before it writes anything.
+
+        Raises:
+            RunFailure: a file belongs to somebody else and is not shared.
+        """
+        for path in (self.path, *(self.path.iterdir() if os.access(self.path, os.R_OK) else ())):
+            if path.exists() and not os.access(path, os.R_OK):
+                raise RunFailure("permission", str(not_permitted(path)))
 
     def snapshot(self, share: float) -> Path:
         """Where the student at `share` of the training is kept."""
@@ -136,27 +177,34 @@ class RunFolder:
         """Whether result.json is there and whole."""
         return self.result() is not None
 
-    def _read(self, name: str) -> dict[str, Any]:
-        """What a file holds; nothing where it is lost or damaged."""
+    def _read(self, name: str, kind: type[T]) -> T | None:
+        """What a file holds; None where it is lost or damaged.
+
+        Raises:
+            NotPermitted: it may not be read.
+        """
         try:
-            found = read_json(self.path / name)
+            return read_record(self.path / name, kind)
+        except NotPermitted:
+            raise
         except (OSError, UserError):
-            return {}
-        return found if isinstance(found, dict) else {}
+            return None
 
-    def result(self) -> dict[str, Any] | None:
-        """None where it is lost or damaged."""
-        found = self._read("result.json")
-        parts = (found.get(name) for name in ("best", "last"))
-        return found if all(isinstance(part, dict) and part.keys() >= CHECKPOINT for part in parts) else None
+    def result(self) -> Result | None:
+        """The scores; None where they are lost or damaged.
 
-    def cost(self) -> dict[str, Any]:
+        Raises:
+            NotPermitted: they may not be read.
+        """
+        return None if find_damage(self.path, "result.json") else self._read("result.json", Result)
+
+    def cost(self) -> Cost:
         """Empty where it is lost or damaged."""
-        return self._read("cost.json")
+        return self._read("cost.json", Cost) or {}
 
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> Environment:
         """Empty where it is lost or damaged."""
-        return self._read("environment.json")
+        return self._read("environment.json", Environment) or {}
 
     def lock(self) -> RunLock:
         """Held by the process that trains the run."""
@@ -181,14 +229,6 @@ class RunFolder:
             file.write(f"{when} {socket.gethostname()} {os.getpid()}: {text}\n")
 
 
-def _moment(text: str) -> float:
-    """A stored time as one that can be compared across time zones; 0 for anything else."""
-    try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z").timestamp()
-    except ValueError:
-        return 0.0
-
-
 class Store:
     """A results folder, or a collected study, which is read like one.
 
@@ -209,15 +249,24 @@ class Store:
         self.runs_folder, self.sweeps_folder, self.cache = files / "runs", files / "sweeps", files / "cache"
         self.submissions_folder = files / "submissions"
         if marker.exists():
-            found = read_json(marker)
-            version = found.get("format") if isinstance(found, dict) else None
-            if version != FORMAT:
-                raise UserError(
-                    f"The results folder {root} has format {version}, this kdbench reads format {FORMAT}; "
-                    f"give another folder with --results DIR."
-                )
+            self._check_format(marker)
         elif create:
             self.begin()
+
+    def _check_format(self, marker: Path) -> None:
+        """Refuse another version; a damaged marker costs nothing but a warning, for the runs are whole without it."""
+        try:
+            version = read_record(marker, dict[str, Any]).get("format")
+        except NotPermitted:
+            raise
+        except UserError as error:
+            warn_once(str(error))
+            return
+        if version != FORMAT:
+            raise UserError(
+                f"The results folder {self.root} has format {version}, this kdbench reads format {FORMAT}; "
+                f"give another folder with --results DIR."
+            )
 
     def check_raw(self) -> None:
         """Raises UserError: it is a collected study."""
@@ -263,10 +312,20 @@ class Store:
             )
         raise unknown("run", text, names[:12])
 
-    def sweeps(self) -> list[dict[str, Any]]:
-        """What was asked for, oldest first."""
-        files = sorted(self.sweeps_folder.glob("*.json")) if self.sweeps_folder.is_dir() else []
-        return sorted((read_json(file) for file in files), key=lambda sweep: _moment(str(sweep["created"])))
+    def sweeps(self, kind: type[T]) -> list[T]:
+        """What was asked for, in no order; a damaged file is named on standard error and left out."""
+        return self.read_all(self.sweeps_folder, kind)
+
+    @staticmethod
+    def read_all(folder: Path, kind: type[T]) -> list[T]:
+        """Every JSON file in a folder, by name; a damaged one is named on standard error and left out."""
+        found: list[T] = []
+        for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+            try:
+                found.append(read_record(file, kind))
+            except (UserError, OSError) as error:
+                warn_once(f"Left out: {error}")
+        return found
 
     def add_sweep(self, sweep_id: str, sweep: dict[str, Any]) -> None:
         """Remember what was asked for; asking again for the same replaces it."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from kdbench.errors import UserError, unknown
-from kdbench.files import read_json, write_json
+from kdbench.files import write_json
 from kdbench.plugins import TASKS
 from kdbench.server import Server, ServerFile
 from kdbench.spec import Name
@@ -74,20 +74,8 @@ def _save(store: Store, submission: Submission) -> None:
 
 
 def submissions(store: Store) -> list[Submission]:
-    """All that was exported, oldest first.
-
-    Raises:
-        UserError: a record is damaged.
-    """
-    found = [_read(file) for file in sorted(store.submissions_folder.glob("*.json"))]
-    return sorted(found, key=lambda submission: submission.exported)
-
-
-def _read(file: Path) -> Submission:
-    try:
-        return Submission.model_validate(read_json(file))
-    except ValidationError:
-        raise UserError(f"{file} is no export of this version; delete it and export again.") from None
+    """All that was exported, oldest first; a damaged record is named on standard error and left out."""
+    return sorted(store.read_all(store.submissions_folder, Submission), key=lambda submission: submission.exported)
 
 
 def answers(store: Store) -> dict[str, Answer]:

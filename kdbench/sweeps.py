@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kdbench.config import Config, Invocation, Study, owner, usual
 from kdbench.errors import UserError
 from kdbench.executor import STOPPED, Executor, Order
-from kdbench.files import read_json
-from kdbench.plan import Cell, Plan, model_ref
+from kdbench.plan import Plan, model_ref
 from kdbench.plugins import EXECUTORS
+from kdbench.records import read_record
 from kdbench.settings import Execution, Recording
-from kdbench.spec import RunSpec
+from kdbench.spec import Name
 from kdbench.store import Store
+from kdbench.sweep_files import Sweep
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +38,13 @@ class CarriedOut(BaseModel):
     devices: list[str]
     runs_per_job: int = Field(ge=1)
     tables: list[str] = ["1"]
+
+
+class StoredSweep(Sweep):
+    """A sweep with what it takes to go on with it."""
+
+    id: Name
+    carried_out: Any = None
 
 
 def order(
@@ -96,13 +104,11 @@ def remember(executor: Executor, order: Order) -> None:
 
 def stored_plan(store: Store, sweep: str) -> Plan:
     """The plan that was remembered under a name."""
-    return _plan(read_json(store.sweeps_folder / f"{sweep}.json"))
+    return _plan(read_record(store.sweeps_folder / f"{sweep}.json", Sweep))
 
 
-def _plan(record: Mapping[str, Any]) -> Plan:
-    runs = {run: RunSpec.model_validate(spec) for run, spec in record["runs"].items()}
-    cells = [Cell(**cell) for cell in record["cells"]]
-    return Plan(record["preset"], Study.model_validate(record["study"]), runs, cells)
+def _plan(sweep: Sweep) -> Plan:
+    return Plan(sweep.preset, Study.model_validate(sweep.study), dict(sweep.runs), list(sweep.cells))
 
 
 def retry(store: Store, runs: set[str], console: Console) -> int:
@@ -112,8 +118,8 @@ def retry(store: Store, runs: set[str], console: Console) -> int:
         UserError: what a sweep needs is not there any more.
     """
     left, todo = set(runs), []
-    for record in reversed(store.sweeps()):
-        if here := left & set(record["runs"]):
+    for record in sorted(store.sweeps(StoredSweep), key=lambda sweep: sweep.moment, reverse=True):
+        if here := left & record.runs.keys():
             left -= here
             todo.append(_again(store, record, here, console))
     check(todo)
@@ -142,11 +148,11 @@ def carry_out(orders: Iterable[tuple[Executor, Order]]) -> int:
     return worst
 
 
-def _again(store: Store, record: Mapping[str, Any], runs: Iterable[str], console: Console) -> tuple[Executor, Order]:
+def _again(store: Store, record: StoredSweep, runs: Iterable[str], console: Console) -> tuple[Executor, Order]:
     """The executor and the order of a remembered sweep, for some of its runs and what they need."""
-    file = store.sweeps_folder / f"{record.get('id')}.json"
+    file = store.sweeps_folder / f"{record.id}.json"
     try:
-        how = CarriedOut.model_validate(record.get("carried_out"))
+        how = CarriedOut.model_validate(record.carried_out)
         owner = file.stat().st_uid
     except (ValidationError, OSError):
         raise UserError("The sweep does not say how it was run; repeat its kdbench run command.") from None
@@ -154,7 +160,7 @@ def _again(store: Store, record: Mapping[str, Any], runs: Iterable[str], console
         raise UserError(f"{file} was written by another user; repeat its kdbench run command yourself.")
     kind = EXECUTORS.get(how.executor)
     made = Order(
-        _plan(record).only(runs), record["id"], store, Execution.parse(how.execution, "the stored sweep"),
+        _plan(record).only(runs), record.id, store, Execution.parse(how.execution, "the stored sweep"),
         Recording.parse(how.recording, "the stored sweep"), tuple(how.devices), how.runs_per_job, console,
         tuple(how.tables),
     )  # fmt: skip

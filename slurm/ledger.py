@@ -8,10 +8,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from kdbench.errors import UserError
-from kdbench.files import read_json, write_json
+from kdbench.files import write_json
 from kdbench.store import Store
 from slurm.arrays import Task
 from slurm.queue import Queue
@@ -60,14 +59,8 @@ class Ledger:
         return record
 
     def records(self) -> Iterator[Record]:
-        """Oldest first; what is damaged is passed over."""
-        found = []
-        for path in self._root.glob("*.json"):
-            try:
-                found.append(Record.model_validate(read_json(path)))
-            except (ValidationError, UserError, OSError):
-                continue
-        yield from sorted(found, key=lambda record: record.created)
+        """Oldest first; what is damaged is named on standard error and left out."""
+        yield from sorted(Store.read_all(self._root, Record), key=lambda record: record.created)
 
     def jobs(self, queue: Queue) -> dict[str, str]:
         """Run -> id of the job that was last submitted for it.

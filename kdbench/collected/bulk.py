@@ -40,13 +40,38 @@ def write_series(file: Path, series: Iterable[tuple[str, list[str]]]) -> None:
 
 def read_series(file: Path) -> Iterator[tuple[str, list[str]]]:
     """The runs and their rows; raises KeyError, ValueError, EOFError or LZMAError where there is none."""
-    with lzma.open(file, "rt", encoding="utf-8", newline="\n") as lines:
-        for line in lines:
-            head = json.loads(line)
-            rows = list(islice(lines, head["rows"]))
-            if len(rows) != head["rows"]:
-                raise EOFError
-            yield head["run"], rows
+    lines = _unpacked_lines(file)
+    for line in lines:
+        head = json.loads(line)
+        rows = list(islice(lines, head["rows"]))
+        if len(rows) != head["rows"]:
+            raise EOFError
+        yield head["run"], rows
+
+
+def _most_bytes(file: Path) -> int:
+    """How long a file may be unpacked: far more than studies need, and far less than fills a machine's memory."""
+    return max(64 * 2**20, 200 * file.stat().st_size)
+
+
+def _unpacked_lines(file: Path) -> Iterator[str]:
+    """The lines of a compressed file; raises ValueError when it unpacks to more than `_most_bytes`."""
+    left = _most_bytes(file)
+    with lzma.open(file, "rb") as packed:
+        while line := packed.readline(left + 1):
+            left -= len(line)
+            if left < 0:
+                raise ValueError(f"{file} unpacks to more than {_most_bytes(file):,} bytes")
+            yield line.decode()
+
+
+def _unpacked(file: Path) -> bytes:
+    """The content of a compressed file; raises ValueError when it unpacks to more than `_most_bytes`."""
+    decompressor = lzma.LZMADecompressor()
+    content = decompressor.decompress(file.read_bytes(), _most_bytes(file))
+    if not decompressor.eof:
+        raise ValueError(f"{file} is cut off, or unpacks to more than {_most_bytes(file):,} bytes")
+    return content
 
 
 def write_predictions(file: Path, answers: Iterable[Answers]) -> None:
@@ -82,7 +107,7 @@ def read_predictions(file: Path) -> Mapping[str, list[Answers]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    raw = lzma.decompress(file.read_bytes())
+    raw = _unpacked(file)
     try:
         tensors = load(raw)
     except SafetensorError as error:

@@ -83,7 +83,7 @@ def lines(values: Iterable[Any]) -> str:
 def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise damaged(file.parent, file.name) from None
 
 

@@ -12,12 +12,12 @@ from kdbench.collected.bulk import Answers
 from kdbench.collected.neutral import DIR, Neutral
 from kdbench.collected.unpack import StoredRun
 from kdbench.errors import UserError, unknown
-from kdbench.files import read_json
 from kdbench.plugins import EXECUTORS
-from kdbench.results import Sweep
+from kdbench.records import read_record
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.store import RunFolder, State, Store
 from kdbench.submissions import Submission, submissions
+from kdbench.sweep_files import Sweep
 from kdbench.training import series
 
 PRIVATE = {"host": "", "pid": 0, "job": ""}  # of a state
@@ -37,7 +37,7 @@ class Found:
         if not (self.folder.path / "spec.json").exists():
             return None
         state = self.folder.state()
-        if state.status == "done" and not (self.folder.path / "result.json").exists():
+        if state.status == "done" and not self.folder.has_result():
             return State()  # as the engine sees it
         return state.model_copy(update={"status": "interrupted"}) if state.status == "running" else state
 
@@ -47,8 +47,7 @@ class Found:
 
     def part(self, name: str) -> dict[str, Any] | None:
         path = self.folder.path / f"{name}.json"
-        value: dict[str, Any] | None = read_json(path) if self.state is not None and path.exists() else None
-        return value
+        return read_record(path, dict[str, Any]) if self.state is not None and path.exists() else None
 
     @cached_property
     def answers(self) -> list[Answers]:
@@ -125,12 +124,8 @@ def gather(stores: Sequence[Store], preset: str | None) -> Gathered:
 
 def _sweeps(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
     for file in sorted(store.sweeps_folder.glob("*.json")):
-        raw = read_json(file)
-        try:
-            Sweep.model_validate(raw)
-        except ValueError:
-            raise UserError(f"{file} is no sweep of this version; delete it and repeat the command.") from None
-        yield file.stem, raw
+        read_record(file, Sweep)
+        yield file.stem, read_record(file, dict[str, Any])
 
 
 def _places(stores: Iterable[Store]) -> str:

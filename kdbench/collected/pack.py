@@ -60,7 +60,7 @@ def _name(target: Path) -> object:
     """Of the study that lies there, whole or not."""
     try:
         found = json.loads((target / form.MARKER).read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found.get("name") if isinstance(found, dict) else None
 

@@ -19,6 +19,10 @@ from kdbench.spec import Name
 
 RUN_FILES = ("spec", "state", "environment", "result", "cost")
 
+MADE_BY_HAND = (
+    ValueError, LookupError, TypeError, EOFError, LZMAError, RecursionError, OverflowError, MemoryError,
+)  # fmt: skip
+
 _open = ExitStack()
 atexit.register(_open.close)
 
@@ -69,7 +73,7 @@ def _unpack(where: Path, root: Path, digests: tuple[tuple[str, str], ...]) -> Pa
     for name, step in steps.items():
         try:
             step(root / name)
-        except (ValueError, LookupError, TypeError, EOFError, LZMAError):  # its checksum fits, but it was made by hand
+        except MADE_BY_HAND:  # its checksum fits
             raise form.damaged(root, name) from None
     return target
 

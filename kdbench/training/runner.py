@@ -45,12 +45,13 @@ def execute(
     A failure is left in the run's folder.
 
     Raises:
-        RunFailure: the run cannot go on.
+        RunFailure: the run cannot go on, or its folder belongs to somebody else.
         Stopped: `should_stop` said so; the run is checkpointed.
         Timeout: another process holds the run.
         Superseded: another process has taken it over.
     """
     folder = store.run(spec.id)
+    folder.check_access()
     with folder.lock().held(should_stop) as lock:
         try:
             _train(spec, store, execution, recording, watcher or Silent(), should_stop, lock)
@@ -70,6 +71,8 @@ def _train(
         spec = spec.model_copy(update={"snapshots": folder.snapshots_with(spec.snapshots)})
         if folder.is_done(spec.snapshots):  # somebody else was quicker
             return
+        if folder.state().status == "done":
+            folder.note(f"trained again: {folder.missing(spec.snapshots)}")
         folder.begin(spec, environment(str(device)) | recorded(device))
         execution = _as_before(folder, execution)
         while True:
@@ -330,6 +333,7 @@ class _Run:
         self.lock.check()
         write_json(self.folder.path / "result.json", result)
         write_json(self.folder.path / "cost.json", {**self._cost(trained), "train_seconds": round(self._spent(), 2)})
+        self.folder.write_checksums()
         self._set_state("done")
         self.folder.note(f"done after {self._spent():.1f} s of training")
         for file in (self.folder.checkpoint, self.folder.best):

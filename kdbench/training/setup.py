@@ -12,6 +12,7 @@ from torch import nn
 from kdbench.data.batches import Stream
 from kdbench.data.splits import Part, Roles, assign
 from kdbench.data.tokens import Tokens
+from kdbench.errors import RunFailure
 from kdbench.method import Method
 from kdbench.models import build
 from kdbench.plugins import METHODS
@@ -95,6 +96,9 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, num_labels: int) -> So
     def trained(run_id: str, snapshot: float | None) -> nn.Module:
         run = store.run(run_id)
         folder = run.model if snapshot is None else run.snapshot(snapshot)
+        if problem := run.damage(folder):
+            run.mark_damaged(problem)
+            raise RunFailure("damaged", f"{problem} in {run.path}; the same command trains that run again.")
         return ready(build.load(folder, attention=attention))
 
     return Sources(fresh, trained)

@@ -14,8 +14,9 @@ from kdbench import again, trace
 from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.plugins import TASKS
-from kdbench.results import CellResult, StudyResults, studies, sweeps
+from kdbench.results import CellResult, StudyResults, studies
 from kdbench.store import Store
+from kdbench.sweep_files import sweeps
 from kdbench.trace import Traced
 from kdbench.views import printing
 from kdbench.views.run import group

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench import again, trace
-from kdbench.results import Run, StudyResults, Sweep, read, studies, sweeps, task_title
+from kdbench.results import Run, StudyResults, read, studies, task_title
 from kdbench.store import Store
+from kdbench.sweep_files import Sweep, sweeps
 from kdbench.views import printing
 from kdbench.views.standing import Standings
 from kdbench.views.status import progress

@@ -92,6 +92,7 @@ class Made:
         self.state(run_id, "done", step=10, total=10, loss=0.25, score=100 * selection)
         write_json(self.store.run(run_id).path / "result.json", result(self.runs[run_id].task, report, selection, last))
         write_json(self.store.run(run_id).path / "cost.json", COST)
+        write_json(self.store.run(run_id).model / "config.json", {})
         return run_id
 
     def state(self, run_id: str, status: Any, **values: Any) -> str:

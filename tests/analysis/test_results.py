@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.errors import UserError
 from kdbench.lines import chosen, pick
 from kdbench.results import studies
 from kdbench.store import Store
@@ -178,7 +177,7 @@ def test_a_task_without_a_plugin_is_left_out_and_named(tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("place", ["preset", "row", "cell"])
-def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, place: str) -> None:
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture) -> None:
     """Names of rows and presets become names of files."""
     made = Made(Store(tmp_path), preset="../up" if place == "preset" else "tiny")
     made.ask(spec("kd", "rte", 0))
@@ -189,12 +188,15 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, place: str) -> N
     if place == "cell":
         raw["cells"][0]["row"] = "../up"
     file.write_text(json.dumps(raw), encoding="utf-8")
-    with pytest.raises(UserError, match="no sweep of this version"):
-        studies(Store(tmp_path))
+    assert studies(Store(tmp_path)) == []
+    assert f"Left out: {file} is damaged ({'rows.../up' if place == 'row' else ''}" in caplog.text
 
 
-def test_a_sweep_that_is_none_is_one_sentence(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_a_damaged_sweep_costs_that_sweep(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = Made(Store(tmp_path))
+    made.done(made.ask(spec("kd", "rte", 0)), 0.5)
+    store = made.write()
     store.add_sweep("odd", {"created": "2026", "cells": [{"row": 1}]})
-    with pytest.raises(UserError, match="no sweep of this version"):
-        studies(store)
+    (study,) = studies(store)
+    assert study.rows == ["kd"]
+    assert f"Left out: {store.sweeps_folder / 'odd.json'} is damaged (command: Field required)" in caplog.text

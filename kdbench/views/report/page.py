@@ -22,8 +22,9 @@ import kdbench
 from kdbench.config import check_preset
 from kdbench.errors import UserError
 from kdbench.files import write_text
-from kdbench.results import StudyResults, studies, sweeps
+from kdbench.results import StudyResults, studies
 from kdbench.store import Store
+from kdbench.sweep_files import sweeps
 from kdbench.tables import TABLES
 from kdbench.trace import TABLE, sheet
 from kdbench.views.report import drawn

@@ -10,8 +10,9 @@ from typing import Any
 
 from kdbench import again, trace
 from kdbench.plugins import TASKS
-from kdbench.results import TEACHER, CellResult, Run, StudyResults, Sweep, task_order, task_title
+from kdbench.results import TEACHER, CellResult, Run, StudyResults, task_order, task_title
 from kdbench.store import Store
+from kdbench.sweep_files import Sweep
 from kdbench.views import printing
 from kdbench.views.run import error_tail, score_rows
 from kdbench.views.standing import Standings
