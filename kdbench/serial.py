@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from types import FrameType
 from filelock import Timeout
 
 from kdbench.errors import Stopped
+from kdbench.executor import STOPPED
 from kdbench.lock import Superseded
 from kdbench.plan import Plan
 from kdbench.progress import Watcher
@@ -18,6 +21,8 @@ from kdbench.schedule import LOOK_SECONDS, Board, Outcome, Schedule, Verdict
 from kdbench.settings import Execution, Recording
 from kdbench.spec import RunSpec
 from kdbench.store import Store
+
+SHOW_CURSOR = b"\x1b[?25h\n"  # progress bars hide it
 
 
 def run_all(
@@ -48,7 +53,8 @@ def attempt(
     from kdbench.training.runner import as_failure, execute
 
     try:
-        execute(spec, store, execution, recording, watcher, should_stop)
+        if not execute(spec, store, execution, recording, watcher, should_stop):
+            return ("elsewhere",)
     except Stopped:
         return ("interrupted",)
     except (Timeout, Superseded):
@@ -66,8 +72,10 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        if len(asked) > 1:
-            raise KeyboardInterrupt
+        if len(asked) > 1:  # an exception could be raised anywhere, also where Python can only print and ignore it
+            if sys.stderr.isatty():
+                os.write(2, SHOW_CURSOR)
+            os._exit(STOPPED)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -134,7 +134,10 @@ class RunFolder:
 
     def is_done(self, snapshots: tuple[float, ...] = ()) -> bool:
         """Whether all that the run leaves is there, no shorter than it was, and the snapshots that somebody needs."""
-        return self.state().status == "done" and not self.missing(snapshots)
+        try:
+            return self.state().status == "done" and not self.missing(snapshots)
+        except NotPermitted:  # `check_access` says so, before anything is written
+            return False
 
     def missing(self, snapshots: tuple[float, ...] = ()) -> str:
         """Say what a run that says it is done lacks; "" where nothing is missing. Reads names and sizes only."""

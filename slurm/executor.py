@@ -126,7 +126,16 @@ class Slurm(Executor):
         if not self._agreed(order, jobs, made):
             order.console.print("Not submitted.")
             return STOPPED
-        self._submit(order, made, live)
+        ledger = Ledger(order.store)
+        with ledger.submitting():
+            # while we asked or waited, another command may have submitted the same runs
+            known = _reached()
+            live, made = self._live(order.store, known), self._arrays(order, known)
+            jobs = sum(len(array.tasks) for array in made)
+            self._submit(order, made, live)
+        if not made:
+            order.console.print("Nothing to submit any more: another command has submitted it. See: kdbench status")
+            return 0
         order.console.print(
             f"Submitted {count(jobs, 'job')} in {count(len(made), 'array')} for "
             f"{count(sum(len(a.runs) for a in made), 'run')}. You may log out.\n"

@@ -6,14 +6,19 @@ import stat
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
+from kdbench.errors import UserError
 from kdbench.files import write_json
 from kdbench.store import Store
 from slurm.arrays import Task
 from slurm.queue import Queue
+
+WAIT = 600.0  # seconds for another command that submits
 
 
 class Record(BaseModel):
@@ -45,11 +50,31 @@ class Ledger:
         """Where Submitit keeps the array's files; nobody else may write there, because they are code to it."""
         return self._root / record.name
 
+    @contextmanager
+    def submitting(self) -> Iterator[None]:
+        """Within the block no other command submits runs of this results folder.
+
+        Raises:
+            UserError: another one has been at it for too long.
+        """
+        self._make_root()
+        try:
+            with FileLock(self._root / "submit.lock", timeout=WAIT):
+                yield
+        except Timeout:
+            raise UserError(
+                f"Another command has been submitting runs of {self._root.parent} for {WAIT:.0f} s; "
+                "wait for it, or stop it, and repeat this one."
+            ) from None
+
+    def _make_root(self) -> None:
+        if not self._root.exists():
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._root.chmod(self._root.stat().st_mode | stat.S_ISVTX)  # nobody puts a folder in another's place
+
     def open(self, sweep: str, tasks: tuple[Task, ...]) -> Record:
         record = Record(name=f"{sweep}-{uuid.uuid4().hex[:12]}", sweep=sweep, created=time.time(), tasks=tasks)
-        if not self._root.exists():
-            self._root.mkdir(parents=True)
-            self._root.chmod(self._root.stat().st_mode | stat.S_ISVTX)  # nobody puts a folder in another's place
+        self._make_root()
         self.folder(record).mkdir(mode=0o700)
         return self.write(record)
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Show what is done, running, failed and waiting.")
 @click.option("--watch", is_flag=True, help="Show it anew every few seconds, until everything is settled.")
-@click.option("--every", default=5.0, show_default=True, metavar="SECONDS", help="How often --watch looks.")
+@click.option("--every", default=5.0, show_default=True, metavar="SECONDS", type=click.FloatRange(min=0.5),
+              help="How often --watch looks.")  # fmt: skip
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 def command(watch: bool, every: float, results: str | None) -> None:
     """Show how the runs of a results folder stand, for every study in it.
@@ -24,7 +25,7 @@ def command(watch: bool, every: float, results: str | None) -> None:
 
     store = printing.open_store(results)
     if watch:
-        _watch(store, max(0.5, every))
+        _watch(store, every)
     else:
         status.show(store, printing.make_console())
 

@@ -39,10 +39,13 @@ CHECK_SECONDS = 0.5  # between two looks at the lease, beside those before somet
 def execute(
     spec: RunSpec, store: Store, execution: Execution, recording: Recording,
     watcher: Watcher | None = None, should_stop: Callable[[], bool] = lambda: False,
-) -> None:  # fmt: skip
+) -> bool:  # fmt: skip
     """Train one run to its end, going on from its checkpoint if it has one. Every executor calls this.
 
     A failure is left in the run's folder.
+
+    Returns:
+        whether it was trained here; False where another process had just done it.
 
     Raises:
         RunFailure: the run cannot go on, or its folder belongs to somebody else.
@@ -54,7 +57,7 @@ def execute(
     folder.check_access()
     with folder.lock().held(should_stop) as lock:
         try:
-            _train(spec, store, execution, recording, watcher or Silent(), should_stop, lock)
+            return _train(spec, store, execution, recording, watcher or Silent(), should_stop, lock)
         except (Stopped, Superseded):
             raise
         except Exception as error:
@@ -64,13 +67,13 @@ def execute(
 def _train(
     spec: RunSpec, store: Store, execution: Execution, recording: Recording, watcher: Watcher,
     should_stop: Callable[[], bool], lock: RunLock,
-) -> None:  # fmt: skip
+) -> bool:  # fmt: skip
     """The part of `execute` for who holds the run; with less in memory at once, as often as need be."""
     folder, device = store.run(spec.id), choose_device(execution.device)
     with numerics(spec, device, execution.threads):
         spec = spec.model_copy(update={"snapshots": folder.snapshots_with(spec.snapshots)})
         if folder.is_done(spec.snapshots):  # somebody else was quicker
-            return
+            return False
         if folder.state().status == "done":
             folder.note(f"trained again: {folder.missing(spec.snapshots)}")
         folder.begin(spec, environment(str(device)) | recorded(device))
@@ -78,7 +81,7 @@ def _train(
         while True:
             try:
                 _Run(folder, lock, store, spec, execution, recording, watcher, should_stop).train()
-                return
+                return True
             except (Stopped, Superseded) as end:
                 folder.note(str(end) or "stopped, with a checkpoint")
                 raise
