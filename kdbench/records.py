@@ -46,9 +46,9 @@ class Cost(TypedDict, total=False):
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
-    steps: Count
+    steps: Required[Count]
+    train_seconds: Required[Number]
     step_seconds: Number
-    train_seconds: Number
     rows: Count
     passes: dict[str, dict[str, Count]]
     peak_memory: Count | None

@@ -242,7 +242,9 @@ def _lacks_scores(result: Result, spec: RunSpec) -> bool:
     task = TASKS.all().get(spec.task)
     if task is None:
         return False
-    each = [result["best"]["selection"], *(result["best"]["report"].get(split, {}) for split in task.report_splits)]
+    both = (result["best"], result["last"])
+    each = [found["report"].get(split, {}) for found in both for split in task.report_splits]
+    each += [found["selection"] for found in both]
     return any(metric not in scores for metric in task.metrics for scores in each)
 
 

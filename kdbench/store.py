@@ -201,7 +201,7 @@ class RunFolder:
         """
         return None if find_damage(self.path, "result.json") else self._read("result.json", Result)
 
-    def cost(self) -> Cost:
+    def cost(self) -> Cost | dict[str, Any]:
         """Empty where it is lost or damaged."""
         return self._read("cost.json", Cost) or {}
 

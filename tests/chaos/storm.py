@@ -30,6 +30,12 @@ SETS = [*SMALL, *(f"{key}={value}" for key, value in FEW.model_dump().items()), 
         "jobs=2", "checkpoint_seconds=0.2"]  # fmt: skip
 FAKETIME = [Path(f"/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1") for machine in ("x86_64", "aarch64")]
 DISK = "48m"
+DROPPED = "-dac_override,-dac_read_search"  # what lets root read every file
+OBEDIENT = (
+    ["setpriv", f"--bounding-set={DROPPED}", f"--inh-caps={DROPPED}"]
+    if shutil.which("setpriv") and not os.geteuid()
+    else []
+)
 
 
 class Storm:
@@ -96,7 +102,7 @@ class Storm:
         library = next((path for path in FAKETIME if path.exists()), None)
         fake = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1"} if library else {}  # fmt: skip
-        command = [sys.executable, "-m", "kdbench", *self.args]
+        command = [*OBEDIENT, sys.executable, "-m", "kdbench", *self.args]
         with (self.root / "said.txt").open("w") as said:
             return subprocess.Popen(
                 command, cwd=self.disk, stdout=said, stderr=said, env={**os.environ, **fake}, start_new_session=True
@@ -146,6 +152,42 @@ class Storm:
 
     def _unfinished(self) -> Iterator[RunFolder]:
         return (run for run in self.store().runs() if not run.is_done())
+
+    def changed_models(self, process: subprocess.Popen[bytes]) -> bool:
+        """Four bytes of a finished network are others, and somebody still has to learn from it."""
+        self._kill_all(process)
+        store = self.store()
+        unfinished = {run.id for run in self._unfinished()} | {
+            run for run in self.plan.runs if not store.run(run).is_done()
+        }
+        needed = {parent for run in unfinished for parent in self.plan.runs[run].needs.values()}
+        files = [store.run(run).model / "model.safetensors" for run in sorted(needed) if store.run(run).is_done()]
+        for file in files[:1]:
+            with file.open("r+b") as handle:
+                handle.seek(-64, os.SEEK_END)
+                changed = bytes(255 - byte for byte in handle.read(4))
+                handle.seek(-64, os.SEEK_END)
+                handle.write(changed)
+        return bool(files)
+
+    def lost_permissions(self, process: subprocess.Popen[bytes]) -> bool:
+        """What a finished run left may not be read for a while."""
+        files = sorted(self.disk.glob("results/runs/*/result.json"))
+        if not files or not OBEDIENT:
+            return False
+        file = self.random.choice(files)
+        file.chmod(0o000)
+        self._kill_all(process)
+        self._start().wait()
+        file.chmod(0o644)
+        return True
+
+    def rivals(self, process: subprocess.Popen[bytes]) -> bool:
+        """The same command once more, at the same time, for a while."""
+        rival = self._start()
+        time.sleep(self.random.uniform(1.0, 8.0))
+        self._kill_all(rival)
+        return True
 
     def full_disks(self, process: subprocess.Popen[bytes]) -> bool:
         """Not a byte is free for a while."""
@@ -199,6 +241,8 @@ def storm(root: Path, methods: str, tasks: str, wanted: Counter[str], seed: int)
     made = Storm(root, methods, tasks, wanted, seed)
     if not can_fake_time():
         del wanted["clock_jumps"]
+    if not OBEDIENT:
+        del wanted["lost_permissions"]
     with small_disk(made.disk) as filled:
         if not filled:
             del wanted["full_disks"]
@@ -215,7 +259,9 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    others = dict.fromkeys(("cut_checkpoints", "damaged_series", "full_disks", "clock_jumps"), given.others)
+    kinds = ("cut_checkpoints", "damaged_series", "full_disks", "clock_jumps")
+    kinds += ("changed_models", "lost_permissions", "rivals")
+    others = dict.fromkeys(kinds, given.others)
     wanted = Counter({"kills": given.kills, **others})
     counts = storm(given.folder, given.methods, given.tasks, wanted, given.seed)
     print(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items()))

@@ -257,6 +257,16 @@ def test_what_waits_is_not_submitted_twice_and_can_be_cancelled(cluster: Cluster
     assert "None of them" in kdbench(tmp_path, "cancel")
 
 
+def test_two_commands_at_once_submit_each_run_once(cluster: Cluster, tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, *LONG, methods="kd,pkd,dist,finetune", tasks="rte")
+    command = [sys.executable, "-m", "kdbench", *sweep.args]
+    both = [subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE) for _ in range(2)]
+    said = [process.communicate(timeout=PATIENCE)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    carried = [run for record in Ledger(sweep.store).records() for task in record.tasks for run in task]
+    assert sorted(carried) == sorted(sweep.plan.runs), said
+
+
 def test_a_failed_run_fails_its_job_and_holds_back_only_what_needs_it(cluster: Cluster, tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, "kd.teacher_lr=1e38", methods="kd,dml", tasks="rte")
     sweep.submit()
