@@ -73,7 +73,7 @@ class _EncoderNames:
 
     def __init__(self, model: Any) -> None:
         self._prefix = f"{model.base_model_prefix}."
-        self._layers = getattr(model.config.get_text_config(), "num_hidden_layers", "no")
+        self._layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
         self._tensors = set(model.base_model.state_dict())
         self._buffers = {name for name, _ in model.base_model.named_buffers()}
         self._parts = {name for name, _ in model.base_model.named_children()}
@@ -108,7 +108,7 @@ class _EncoderNames:
                 f"the network without what it is wrapped in, with save_pretrained()."
             )
         return (
-            f"Correct config.json (it says {self._layers} layers), or save network and configuration together "
+            f"Correct config.json (num_hidden_layers={self._layers}), or save network and configuration together "
             f"with save_pretrained()."
         )
 
