@@ -18,7 +18,7 @@ TOKENIZERS = (
     ("spiece.model",), ("tokenizer.model",),
 )  # fmt: skip
 TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-AGAIN = "copy or fetch the model again"
+AGAIN = "copy, fetch or train the model again"
 
 
 def check_files(folder: Path) -> None:

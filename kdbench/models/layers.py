@@ -31,7 +31,7 @@ def keep_layers(model: Any, kept: Sequence[int], attention: str, name: str) -> A
     config.num_hidden_layers = len(kept)
     if types := getattr(config, "layer_types", None):
         config.layer_types = [types[i] for i in kept]
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         small = type(model)._from_config(config, attn_implementation=attention, dtype=model.dtype)
     weights = model.state_dict()
     moved = {

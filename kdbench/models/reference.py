@@ -171,10 +171,9 @@ def _fetch(name: str) -> Path:
     options: dict[str, Any] = {"allow_patterns": wanted, "revision": revision or None}
     try:
         folder = Path(snapshot_download(repository, local_files_only=True, **options))
-        if any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin")):
-            return folder
-        raise FileNotFoundError("only a part of it is here")
-    except Exception as missing:
+        check_files(folder)
+        return folder
+    except Exception as missing:  # all of it, or a part
         if os.environ.get("HF_HUB_OFFLINE"):
             raise _unreachable(name, missing) from None
     try:

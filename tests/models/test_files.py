@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import transformers
 from tokenizers import ByteLevelBPETokenizer
 
@@ -19,7 +20,7 @@ from kdbench.store import Store
 from kdbench.training.runner import as_failure
 from tests.kdbench import bench
 from tests.kdbench.bench import refusal
-from tests.models.made import config, save
+from tests.models.made import config, save, tensors
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 438\n"
 
@@ -86,6 +87,17 @@ def test_a_part_of_divided_weights_is_missed(tmp_path: Path) -> None:
     first.unlink()
     with pytest.raises(UserError, match=f"{first.name} is missing"):
         reference.shape(resolve(str(folder)))
+
+
+def test_old_weights_that_are_cut_short(tmp_path: Path) -> None:
+    """A pickle has no header that could be compared with its size; loading it finds out."""
+    folder = save(tmp_path / "m", config())
+    torch.save(tensors(folder), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    build.build(resolve(str(folder)), ("no", "yes"), "eager")
+    cut("pytorch_model.bin", 0.5)(folder)
+    with pytest.raises(UserError, match=r"cannot be loaded \(.*\); copy, fetch or train the model again"):
+        build.build(resolve(str(folder)), ("no", "yes"), "eager")
 
 
 def test_a_pointer_that_nobody_reads_does_not_matter(tmp_path: Path) -> None:
