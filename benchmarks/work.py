@@ -141,4 +141,6 @@ def network(name: str, work: Work, attention: str) -> Any:
     from kdbench.training.lab import seed_everything
 
     seed_everything(work.seed, name)
-    return build.build(reference.resolve(name), 2, attention, tuple(data(work.location).vocabulary))
+    return build.build(
+        reference.resolve(name), TASKS.get(TASK).labels, attention, tuple(data(work.location).vocabulary)
+    )

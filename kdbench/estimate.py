@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from kdbench.data.splits import assign
 from kdbench.errors import UserError
 from kdbench.models import reference
+from kdbench.models.configuration import read_dimensions
 from kdbench.plan import Plan
 from kdbench.spec import DataRef, ModelRef, RunSpec
 from kdbench.store import RunFolder, Store
@@ -170,16 +171,15 @@ def _size(ref: ModelRef, words: int) -> _Size:
 
 
 def _from_files(base: str) -> _Size | None:
-    """What config.json says, if it is on this machine; a hub model's is where the hub's library keeps it."""
+    """Read a network's sizes, if it is on this machine; a hub model's are where the hub's library keeps them."""
     from huggingface_hub import try_to_load_from_cache
 
     try:
         folder, (name, _, revision) = reference.local_folder(base), base.partition("@")
         path = folder / "config.json" if folder else try_to_load_from_cache(name, "config.json", None, revision or None)
-        values = json.loads(Path(str(path)).read_text(encoding="utf-8"))
-        rows = values["vocab_size"] + values["max_position_embeddings"]
-        return _Size(values["num_hidden_layers"], values["hidden_size"], values["intermediate_size"], rows)
-    except (UserError, OSError, ValueError, KeyError, TypeError):  # absent, or no BERT: an estimate can do without
+        sizes = read_dimensions(Path(str(path)).parent)
+        return _Size(sizes.layers, sizes.hidden, sizes.intermediate, sizes.vocabulary + (sizes.positions or 0))
+    except (UserError, OSError, ValueError):  # absent: an estimate can do without
         return None
 
 

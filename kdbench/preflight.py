@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kdbench.errors import UserError
+from kdbench.models import build, reference
 from kdbench.plan import Plan
 from kdbench.plugins import METHODS
 from kdbench.settings import Execution
@@ -35,7 +36,20 @@ def check(plan: Plan, executions: Sequence[Execution]) -> list[str]:
                 raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
         _check_fit(plan, spec, tuple(data.vocabulary))
         short |= dict.fromkeys(_subsets(spec))
+    _check_networks(plan)
     return list(short)
+
+
+def _check_networks(plan: Plan) -> None:
+    """Load every network that has files, and its tokenizer, so that what is wrong with them shows before training."""
+    given: dict[tuple[ModelRef, tuple[str, ...]], str] = {}  # network and labels -> attention
+    for spec in plan.runs.values():
+        labels = workbench.task(spec.task).labels
+        given |= {(ref, labels): spec.training.attention for ref in (spec.student, spec.teacher) if ref is not None}
+    for (ref, labels), attention in given.items():
+        if reference.available(ref) is not None:
+            build.build(ref, labels, attention)
+            build.tokenizer(ref)
 
 
 def _subsets(spec: RunSpec) -> list[str]:

@@ -2,55 +2,100 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kdbench.errors import UserError
+from kdbench.models import head
+from kdbench.models.configuration import first_line, load_config
+from kdbench.models.files import AGAIN
+from kdbench.models.layers import keep_layers
+from kdbench.models.loading_report import check_complete, check_report
 from kdbench.models.reference import TINY, TINY_POSITIONS, available, heads, split_name, tiny_tokens
+from kdbench.models.tokenizer_loading import load_tokenizer
 from kdbench.spec import ModelRef
 
+Log = Callable[[str], None]
 
-def build(ref: ModelRef, num_labels: int, attention: str, vocabulary: Sequence[str] = ()) -> Any:
-    """A `BertForSequenceClassification` (or what the model's own configuration says), weights loaded or drawn.
+
+def _log_nothing(text: str) -> None:
+    """Drop what a network's loading has to tell."""
+
+
+def build(
+    ref: ModelRef, labels: Sequence[str], attention: str, vocabulary: Sequence[str] = (), log: Log = _log_nothing
+) -> Any:
+    """Build a `BertForSequenceClassification` (or what the model's own configuration names), weights loaded or drawn.
 
     What is drawn (a tiny model, a new classifier) comes from torch's global generator: seed it first.
+
+    Args:
+        labels: the task's label words, in the order of its classes; the network is saved with them.
+        log: is told, in a sentence each, what of a loaded network is new or unused.
+
+    Raises:
+        UserError: the model's files are damaged, or do not fill the network.
     """
     from transformers import AutoModelForSequenceClassification
 
     base, layers = split_name(ref.name)
     if tiny := TINY.fullmatch(base):
-        config = _tiny_config(int(tiny["layers"]), int(tiny["hidden"]), len(tiny_tokens(vocabulary)), num_labels)
+        config = _tiny_config(int(tiny["layers"]), int(tiny["hidden"]), len(tiny_tokens(vocabulary)))
+        head.set_labels(config, labels)
         return AutoModelForSequenceClassification.from_config(config, attn_implementation=attention)
     folder = available(ref)
-    if layers:
-        return _build_layers(folder, num_labels, layers, attention)
-    return load(folder, num_labels=num_labels, attention=attention)
+    assert folder is not None
+    model = load(folder, attention=attention, labels=labels, log=lambda text: log(f"{ref.name}: {text}"))
+    return keep_layers(model, layers, attention, ref.name) if layers else model
 
 
-def load(folder: Path | None, *, attention: str, num_labels: int | None = None) -> Any:
-    """A model in Hugging Face format, without the library's loading report."""
+def load(folder: Path, *, attention: str, labels: Sequence[str] | None = None, log: Log = _log_nothing) -> Any:
+    """Load a model in Hugging Face format: one to start from, or one that kdbench saved.
+
+    Args:
+        labels: the task's, for a model to start from: its classifier is matched to them or drawn anew, and its pooler
+            may be new. Without, the folder must hold the whole network, as safetensors.
+        log: see `build`.
+
+    Raises:
+        UserError: the files are damaged, or do not fill the network.
+    """
+    quiet()
+    config = load_config(folder)
+    words = head.label_words(config)
+    if labels is None:
+        model, report = _from_pretrained(folder, config, attention, use_safetensors=True)
+        check_complete(report, str(folder))
+        return model
+    head.set_labels(config, labels)
+    model, report = _from_pretrained(folder, config, attention, ignore_mismatched_sizes=True)
+    parts = check_report(model, report, str(folder))
+    for text in (*parts.describe(), head.fit_head(model, parts.fresh, words, labels)):
+        if text:
+            log(text)
+    return model
+
+
+def _from_pretrained(folder: Path, config: Any, attention: str, **more: Any) -> tuple[Any, dict[str, Any]]:
+    """Load a network and the library's report on what was missing; nothing that is loaded may bring code along."""
     import transformers
 
-    quiet()
-    # a start with another number of classes keeps everything but the classifier, which is drawn anew
-    fresh = num_labels is not None
-    config = _config(folder, **({"num_labels": num_labels} if fresh else {}))
-    return transformers.AutoModelForSequenceClassification.from_pretrained(
-        folder, config=config, attn_implementation=attention, dtype="float32", ignore_mismatched_sizes=fresh,
-        # nothing that is loaded may bring code along; what we wrote ourselves is always safetensors
-        trust_remote_code=False, weights_only=True, use_safetensors=None if fresh else True,
-    )  # fmt: skip
-
-
-def _config(folder: Path | None, **changes: Any) -> Any:
-    """The model's configuration; early BERT exports do not say that they are BERTs."""
-    from transformers import CONFIG_MAPPING
-
-    assert folder is not None
-    kind = json.loads((folder / "config.json").read_text()).get("model_type", "bert")
-    return CONFIG_MAPPING[kind].from_pretrained(folder, **changes)
+    if type(config) not in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise UserError(f"The model in {folder} is a {config.model_type}, of which there is no text classifier.")
+    try:
+        loaded: tuple[Any, dict[str, Any]] = transformers.AutoModelForSequenceClassification.from_pretrained(
+            folder, config=config, attn_implementation=attention, dtype="float32", output_loading_info=True,
+            trust_remote_code=False, weights_only=True, **more,
+        )  # fmt: skip
+        return loaded
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file shows as anything, from OSError to UnpicklingError
+        if "can't allocate memory" in str(error):
+            raise
+        raise UserError(f"The model in {folder} cannot be loaded ({first_line(error)}); {AGAIN}.") from error
 
 
 def quiet() -> None:
@@ -61,35 +106,25 @@ def quiet() -> None:
     transformers.logging.disable_progress_bar()
 
 
-def _build_layers(folder: Path | None, num_labels: int, layers: Sequence[int], attention: str) -> Any:
-    """The model with some of its encoder layers, in order; classifier and pooler as they were (or as drawn)."""
-    from torch import nn
-
-    model = load(folder, num_labels=num_labels, attention=attention)
-    encoder = model.base_model.encoder
-    encoder.layer = nn.ModuleList([encoder.layer[i] for i in layers])
-    model.config.num_hidden_layers = len(layers)
-    return model
-
-
-def _tiny_config(layers: int, hidden: int, vocabulary: int, num_labels: int) -> Any:
+def _tiny_config(layers: int, hidden: int, vocabulary: int) -> Any:
     from transformers import BertConfig
 
     return BertConfig(
         vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads(hidden),
-        intermediate_size=2 * hidden, max_position_embeddings=TINY_POSITIONS, num_labels=num_labels,
+        intermediate_size=2 * hidden, max_position_embeddings=TINY_POSITIONS,
         initializer_range=0.02 * math.sqrt(768 / hidden),  # the gain of BERT's 0.02 at its width of 768
     )  # fmt: skip
 
 
 def tokenizer(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Any:
     """The model's fast tokenizer."""
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     base, _ = split_name(ref.name)
     if not TINY.fullmatch(base):
         folder = available(ref)
-        return AutoTokenizer.from_pretrained(folder, config=_config(folder), use_fast=True, trust_remote_code=False)
+        assert folder is not None
+        return load_tokenizer(folder)
     from tokenizers.implementations import BertWordPieceTokenizer
 
     words = BertWordPieceTokenizer({w: i for i, w in enumerate(tiny_tokens(vocabulary))}, lowercase=True)

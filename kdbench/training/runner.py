@@ -167,6 +167,9 @@ class _Run:
         total = self.setup.total_steps
         self.watcher.started(self.spec.id, self.progress.step, total)
         self.folder.note(f"{f'going on at step {self.first_step}' if self.first_step else 'starting'}, {total} steps")
+        if not self.first_step:
+            for text in self.setup.notes:
+                self.folder.note(text)
         self._tell(force=True)
         self._clock = time.perf_counter()
         if self.progress.step == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -37,6 +37,7 @@ class Setup:
     method: Method
     tokens: dict[str, Tokens]
     device: torch.device
+    notes: tuple[str, ...] = ()  # sentences about networks whose weights are not all those that were given
 
     @property
     def total_steps(self) -> int:
@@ -63,14 +64,15 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
         masks.always_made()
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
+    notes: list[str] = []
     lab = Lab(
-        spec, _sources(spec, store, data, len(task.labels)), train.tokens, roles.train, feedback,
+        spec, _sources(spec, store, data, task.labels, notes.append), train.tokens, roles.train, feedback,
         len(task.labels), spec.training.epochs * train.batches_per_epoch, device, execution.micro_batch, store.cache,
     )  # fmt: skip
     lab.set_probe(recording.influence_samples, recording.influence_points)
     seed_everything(spec.seed, "build")
     method = METHODS.get(spec.method)(spec, lab)
-    return Setup(spec, task, data, roles, train, lab, method, tokens, device)
+    return Setup(spec, task, data, roles, train, lab, method, tokens, device, tuple(notes))
 
 
 def _needed(roles: Roles) -> set[str]:
@@ -82,7 +84,7 @@ def _stream(spec: RunSpec, tokens: dict[str, Tokens], part: Part, name: str, dev
     return Stream(kept, part.rows, training.batch_size, spec.seed, name, device, training.bucket)
 
 
-def _sources(spec: RunSpec, store: Store, data: TaskData, num_labels: int) -> Sources:
+def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str], log: Callable[[str], None]) -> Sources:
     attention = spec.training.attention
 
     def ready(module: nn.Module) -> nn.Module:
@@ -91,7 +93,7 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, num_labels: int) -> So
         return module
 
     def fresh(ref: ModelRef) -> nn.Module:
-        return ready(build.build(ref, num_labels, attention, tuple(data.vocabulary)))
+        return ready(build.build(ref, labels, attention, tuple(data.vocabulary), log))
 
     def trained(run_id: str, snapshot: float | None) -> nn.Module:
         run = store.run(run_id)

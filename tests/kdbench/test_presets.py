@@ -92,7 +92,7 @@ def test_minilm_with_its_real_weights(tmp_path: Path) -> None:
 
     execute(spec, store, CPU, FEW)
     trained = build.load(store.run(spec.id).model, attention="eager")
-    whole = build.build(model_ref("minilm"), 2, "eager")
+    whole = build.build(model_ref("minilm"), ("no", "yes"), "eager")
     assert len(trained.bert.encoder.layer) == 3
     for ours, theirs in ((0, 1), (1, 3), (2, 5)):
         key = "attention.self.query.weight"

@@ -32,7 +32,7 @@ def tokens() -> Tokens:
 
 def teacher(folder: Path | None, seed: int = 0, some: Tokens | None = None, *, first: bool = False) -> Frozen:
     torch.manual_seed(seed)
-    module = build.build(reference.resolve("tiny-3x32"), 2, "eager", tuple(f"w{i}" for i in range(40)))
+    module = build.build(reference.resolve("tiny-3x32"), ("no", "yes"), "eager", tuple(f"w{i}" for i in range(40)))
     if first:
         first_token.install(module)
     return Frozen(module, some or tokens(), Part("train", ROWS), CPU, folder=folder)

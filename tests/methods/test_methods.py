@@ -93,7 +93,7 @@ def test_an_assistant_distilled_alike_is_the_kd_run_that_a_user_would_ask_for(tm
 
 def test_halfway_of_a_network_of_the_folder_kind_is_its_lowest_layers(tmp_path: Path) -> None:
     for layers in (2, 6):
-        module = build.build(reference.resolve(f"tiny-{layers}x32"), 2, "eager", ())
+        module = build.build(reference.resolve(f"tiny-{layers}x32"), ("no", "yes"), "eager", ())
         module.save_pretrained(tmp_path / str(layers))
         build.tokenizer(reference.resolve("tiny-2x32"), ()).save_pretrained(tmp_path / str(layers))
     teacher, student = (str(tmp_path / str(layers)) for layers in (6, 2))

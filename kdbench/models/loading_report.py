@@ -1,0 +1,121 @@
+"""Compare a network with the files that it was loaded from: every tensor that is not a classifier's must be theirs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from kdbench.errors import UserError
+
+NAMED = 3  # tensors that a sentence names
+POOLER = "pooler"  # a layer that plain encoders come without, and that some classifiers do not read
+
+
+class LoadedParts(NamedTuple):
+    """Names of tensors: `fresh` ones were drawn at random, `unused` ones lie in the files and are not needed."""
+
+    fresh: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def describe(self) -> list[str]:
+        """Say which tensors were drawn, and which were left, in a sentence each."""
+        sentences = [f"drawn anew: {', '.join(self.fresh)}"] if self.fresh else []
+        return sentences + ([f"not needed of its files: {_some(self.unused)}"] if self.unused else [])
+
+
+def check_report(model: Any, report: Mapping[str, Any], name: str) -> LoadedParts:
+    """See that the files filled the network, its classifier and pooler excepted, and held nothing else of an encoder.
+
+    Args:
+        model: a network with a classifier, just loaded.
+        report: what `from_pretrained(..., output_loading_info=True)` tells: `missing_keys`, `unexpected_keys`,
+            `mismatched_keys` (name, shape in the file, shape in the network).
+        name: what to call the model.
+
+    Raises:
+        UserError: a tensor of the encoder is not in the files, has another shape there, or would be dropped.
+    """
+    own = _EncoderNames(model)
+    missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+    shapes = {key: (tuple(theirs), tuple(ours)) for key, theirs, ours in report["mismatched_keys"]}
+    lost = [key for key in missing if own.is_inside(key) and not own.is_pooler(key)]
+    other = [
+        f"{key} is {_shape(theirs)} there and {_shape(ours)} in the network"
+        for key, (theirs, ours) in sorted(shapes.items())
+        if own.is_inside(key)
+    ]
+    dropped = [key for key in unexpected if own.belongs(key)]
+    if lost or other or dropped:
+        total = len(model.state_dict())
+        parts = {
+            f"{len(lost)} of the network's {total} tensors are missing": lost,
+            f"{len(other)} have another shape": other,
+            f"{len(dropped)} in the files have no place in the network": dropped,
+        }
+        wrong = "; ".join(f"{what} ({_some(names)})" for what, names in parts.items() if names)
+        raise UserError(f"The weights of '{name}' do not fit its config.json: {wrong}. {own.way_out(dropped)}")
+    return LoadedParts(tuple(sorted([*missing, *shapes])), tuple(unexpected))
+
+
+def check_complete(report: Mapping[str, Any], name: str) -> None:
+    """See that the files are exactly the network's, as they are where kdbench saved them.
+
+    Raises:
+        UserError: a tensor is missing, or there is one too many.
+    """
+    if strange := sorted([*report["missing_keys"], *report["unexpected_keys"]]):
+        raise UserError(f"The network in {name} is not whole ({_some(strange)}); delete the run and train it again.")
+
+
+class _EncoderNames:
+    """Tell which names are those of tensors of a network's encoder (its `base_model`), in whatever form."""
+
+    def __init__(self, model: Any) -> None:
+        self._prefix = f"{model.base_model_prefix}."
+        self._layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+        self._tensors = set(model.base_model.state_dict())
+        self._buffers = {name for name, _ in model.base_model.named_buffers()}
+        self._parts = {name for name, _ in model.base_model.named_children()}
+
+    def is_inside(self, key: str) -> bool:
+        """Whether one of the network's own tensors is the encoder's."""
+        return key.startswith(self._prefix)
+
+    def is_pooler(self, key: str) -> bool:
+        return key.removeprefix(self._prefix).startswith(f"{POOLER}.")
+
+    def belongs(self, key: str) -> bool:
+        """Whether a tensor of the files that found no place is an encoder's: a layer too many, or a foreign prefix."""
+        plain = key.removeprefix(self._prefix)
+        if self.is_pooler(key) or plain in self._buffers:
+            return False
+        inside = plain != key or plain.split(".")[0] in self._parts
+        return inside or self._foreign_prefix(key) != ""
+
+    def _foreign_prefix(self, key: str) -> str:
+        """What stands before the name of a tensor of the encoder, such as `module.`; "" where nothing does."""
+        places = [place + 1 for place, letter in enumerate(key) if letter == "."]
+        return next((key[:place] for place in places if key[place:] in self._tensors), "")
+
+    def way_out(self, dropped: Collection[str]) -> str:
+        """Say what to do about weights that do not fit."""
+        prefixes = Counter(self._foreign_prefix(key).removesuffix(self._prefix) for key in dropped)
+        prefix = max(prefixes, key=lambda prefix: prefixes[prefix], default="")
+        if prefix:
+            return (
+                f"Names begin with '{prefix}' instead of '{self._prefix}': correct model_type in config.json, or save "
+                f"the network without what it is wrapped in, with save_pretrained()."
+            )
+        return (
+            f"Correct config.json (num_hidden_layers={self._layers}), or save network and configuration together "
+            f"with save_pretrained()."
+        )
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join([*list(names)[:NAMED], *(["..."] if len(names) > NAMED else [])])
+
+
+def _shape(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes))

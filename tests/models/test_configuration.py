@@ -1,0 +1,59 @@
+"""Sizes of networks, read from config.json."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kdbench.errors import UserError
+from kdbench.estimate import estimate
+from kdbench.models.configuration import Dimensions, load_config, read_dimensions
+from kdbench.store import Store
+from tests.kdbench import bench
+from tests.models.made import ARCHITECTURES, config, save, set_config
+
+POSITIONS = {"modernbert": 8192, "gpt2": 1024, "xlnet": None}
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_sizes_are_found_whatever_an_architecture_calls_them(kind: str, tmp_path: Path) -> None:
+    config(kind).save_pretrained(tmp_path)
+    assert read_dimensions(tmp_path) == Dimensions(kind, 4, 32, 64, 45, POSITIONS.get(kind, 512))
+
+
+def test_an_estimate_knows_the_size_of_a_distilbert(tmp_path: Path) -> None:
+    folder = save(tmp_path / "m", config("distilbert"))
+    found = estimate(bench.plan(tmp_path, f"student={folder}", methods="finetune"), Store(tmp_path, create=False))
+    assert found.remarks == ()  # in which sizes that are guessed are named
+    assert found.disk == pytest.approx((folder / "model.safetensors").stat().st_size, rel=0.1)
+
+
+def test_the_sizes_of_a_bert_are_read_without_transformers(tmp_path: Path) -> None:
+    config().save_pretrained(tmp_path)
+    script = (
+        "import sys; from pathlib import Path; from kdbench.models.configuration import read_dimensions;"
+        f"read_dimensions(Path({str(tmp_path)!r})); print({{'torch', 'transformers'}} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
+    config().save_pretrained(tmp_path)
+    set_config(tmp_path, model_type="brt")
+    with pytest.raises(UserError, match=r"model_type 'brt', which transformers .* does not know. Did you mean 'bert'"):
+        load_config(tmp_path)
+    set_config(tmp_path, model_type=["bert"])
+    with pytest.raises(UserError, match="which is no name"):
+        read_dimensions(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("num_hidden_layers", "many"), ("hidden_size", None), ("hidden_size", 0)])
+def test_sizes_that_are_none(name: str, value: object, tmp_path: Path) -> None:
+    config().save_pretrained(tmp_path)
+    set_config(tmp_path, **{name: value})
+    with pytest.raises(UserError, match=f"config.json .*({name}|describe)"):
+        read_dimensions(tmp_path)
