@@ -70,8 +70,8 @@ def _others(plan: Plan, spec: RunSpec) -> dict[str, ModelRef]:
 
 
 def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
-    student = workbench.shape(spec.student, vocabulary)
-    others = {role: workbench.shape(ref, vocabulary) for role, ref in _others(plan, spec).items()}
+    student, refs = workbench.shape(spec.student, vocabulary), _others(plan, spec)
+    others = {role: workbench.shape(ref, vocabulary) for role, ref in refs.items()}
     for known in (student, *others.values()):
         if spec.training.max_length > known.positions:
             raise UserError(
@@ -82,11 +82,12 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
             raise UserError(
                 f"last_layer=first is for BERTs, not for {known.name} ({known.kind}); give last_layer=whole."
             )
-    for role, other in others.items():
-        if other.vocabulary != student.vocabulary:
+    for role, ref in refs.items():
+        if what := workbench.tokenizer_difference(spec.student, ref, vocabulary):
             raise UserError(
-                f"Method '{spec.method}' gives student and {role} the same tokens, but {student.name} and {other.name} "
-                f"have different vocabularies; choose two models with one tokenizer."
+                f"Method '{spec.method}' gives student and {role} the same tokens, but the tokenizers of "
+                f"{student.name} and {ref.name} differ ({what}); choose two models with one tokenizer, or, if one was "
+                f"saved with wrong tokenizer files, copy the other's into its folder."
             )
     classes = len(workbench.task(spec.task).labels)
     if problem := METHODS.get(spec.method).misfit(spec, student, others, classes):

