@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-# of Hugging Face's serialised tokenizer: what is set anew at every call, and what turns ids back into text
-IGNORED = ("version", "truncation", "padding", "decoder")
+# of Hugging Face's serialised tokenizer: what is set anew at every call, what turns ids back into text, and what has
+# several forms that do the same (BertProcessing, TemplateProcessing) and is told by what it does to the probes
+IGNORED = ("version", "truncation", "padding", "decoder", "post_processor")
 PARTS = {"model": "vocabulary", "pre_tokenizer": "splitting into words", "added_tokens": "special tokens"}
 PROBES = (("a",), ("a", "a"))
 
@@ -26,29 +27,17 @@ def difference(one: Any, other: Any) -> str:
 
 def _parts(tokenizer: Any) -> dict[str, Any]:
     """All that decides, by name, in the order in which differences are told."""
-    if hasattr(tokenizer, "backend_tokenizer"):
-        stored = json.loads(tokenizer.backend_tokenizer.to_str())
-        known = {part: value for part, value in stored.items() if part not in IGNORED}
-        known["model"] = _with_defaults(known["model"])
-        # forms of one post-processor differ in text (BertProcessing, TemplateProcessing); what they do does not
-        del known["post_processor"]
-        known = {part: known[part] for part in ("model", *known)}
-    else:  # one in plain Python has no parts that could be compared one by one
-        settings = {k: str(v) for k, v in tokenizer.init_kwargs.items() if k not in ("name_or_path", "vocab_file")}
-        known = {"model": tokenizer.get_vocab(), "settings": (type(tokenizer).__name__, settings)}
+    stored = json.loads(tokenizer.backend_tokenizer.to_str())
+    known = {part: stored[part] for part in ("model", *stored) if part not in IGNORED}
+    known["model"] = {key: value for key, value in stored["model"].items() if value not in (None, False, "")}
     coded = [tokenizer(*probe, return_token_type_ids=True) for probe in PROBES]
     return known | {
-        "special tokens": [(one["input_ids"], tokenizer.pad_token_id) for one in coded],
+        "special tokens": [one["input_ids"] for one in coded],
         "token types": [one["token_type_ids"] for one in coded],
-        "padding": (tokenizer.padding_side, tokenizer.pad_token_type_id),
+        "padding": (tokenizer.pad_token_id, tokenizer.padding_side, tokenizer.pad_token_type_id),
         "truncation": tokenizer.truncation_side,
-        "inputs": sorted(tokenizer.model_input_names),
+        "model_input_names": sorted(tokenizer.model_input_names),
     }
-
-
-def _with_defaults(model: dict[str, Any]) -> dict[str, Any]:
-    """A model without the entries that are as good as absent."""
-    return {key: value for key, value in model.items() if value not in (None, False, "")}
 
 
 def _of_normalisers(one: Any, other: Any) -> str:
