@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdbench.data.tokens import NAMES, Tokens
+from kdbench.data.tokens import InputFormat, Tokens
 from kdbench.settings import Training
 
 
@@ -22,8 +22,8 @@ from kdbench.settings import Training
 class Batch:
     """Padded examples. Shapes: input_ids, attention_mask, token_type_ids [B, longest]; labels, index [B].
 
-    `index` is the row in the split that the batch was drawn from, `role` what that split is to the method, `names`
-    which of the first three a network is given.
+    `index` is the row in the split that the batch was drawn from, `role` what that split is to the method, `format`
+    how it was padded and which of the first three a network is given.
     """
 
     input_ids: Tensor
@@ -32,12 +32,12 @@ class Batch:
     labels: Tensor
     index: Tensor
     role: str = "train"
-    names: tuple[str, ...] = NAMES
+    format: InputFormat = InputFormat()
 
     @property
     def inputs(self) -> dict[str, Tensor]:
         """What the network's forward takes."""
-        return {name: getattr(self, name) for name in self.names}
+        return {name: getattr(self, name) for name in self.format.names}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,7 +62,7 @@ def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role:
     else:
         made = in_one_copy(arrays, device)
     inputs, attention, kinds, labels, index = made
-    return Batch(inputs, attention, kinds, labels, index, role, padding.names)
+    return Batch(inputs, attention, kinds, labels, index, role, padding)
 
 
 def in_one_copy(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> list[Tensor]:
