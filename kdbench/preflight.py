@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kdbench.errors import UserError
+from kdbench.models import build, reference
 from kdbench.plan import Plan
 from kdbench.plugins import METHODS
 from kdbench.settings import Execution
@@ -35,7 +36,31 @@ def check(plan: Plan, executions: Sequence[Execution]) -> list[str]:
                 raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
         _check_fit(plan, spec, tuple(data.vocabulary))
         short |= dict.fromkeys(_subsets(spec))
+    _check_padding(plan)
     return list(short)
+
+
+def _check_padding(plan: Plan) -> None:
+    """See that networks which come from files can be fed in batches; one that is made here is a BERT.
+
+    Raises:
+        UserError: a tokenizer cannot pad, or padding changes what a network predicts.
+    """
+    pairs: dict[tuple[ModelRef, ModelRef], RunSpec] = {}  # a network and whose tokens it reads -> a run
+    for spec in plan.runs.values():
+        refs = [ref for ref in (spec.student, spec.teacher) if ref is not None]
+        pairs |= {(ref, spec.student): spec for ref in refs if not reference.TINY.fullmatch(ref.name)}
+    if not pairs:  # nothing to look at, which would take the import of torch
+        return
+    from kdbench.training.lab import undisturbed
+    from kdbench.training.padding_check import check_padding
+
+    for (ref, _), spec in pairs.items():
+        data, classes = workbench.data(spec.task, spec.data), len(workbench.task(spec.task).labels)
+        tokens = workbench.first_tokens(spec)
+        with undisturbed():
+            module = build.build(ref, classes, spec.training.attention, tuple(data.vocabulary))
+        check_padding(module, tokens, ref.name)
 
 
 def _subsets(spec: RunSpec) -> list[str]:

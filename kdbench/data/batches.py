@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdbench.data.tokens import InputFormat, Tokens
+from kdbench.data.tokens import BERT_FORMAT, InputFormat, Tokens
 from kdbench.settings import Training
 
 
@@ -32,7 +32,7 @@ class Batch:
     labels: Tensor
     index: Tensor
     role: str = "train"
-    format: InputFormat = InputFormat()
+    format: InputFormat = BERT_FORMAT
 
     @property
     def inputs(self) -> dict[str, Tensor]:

@@ -59,6 +59,9 @@ class InputFormat:
         return cls(int(tokenizer.pad_token_id), int(tokenizer.pad_token_type_id), tokenizer.padding_side, names)
 
 
+BERT_FORMAT = InputFormat()
+
+
 @dataclass(frozen=True)
 class Tokens:
     """A split as token ids. Row i is `ids[starts[i]:starts[i + 1]]`; ragged rows lie end to end.
@@ -70,7 +73,7 @@ class Tokens:
     types: NDArray[np.int8]
     starts: NDArray[np.int64]
     labels: NDArray[np.int64]
-    format: InputFormat = InputFormat()
+    format: InputFormat = BERT_FORMAT
 
     def __len__(self) -> int:
         return len(self.labels)
