@@ -13,6 +13,7 @@ from kdbench.lines import pick
 from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, Run, StudyResults, studies, task_order
 from kdbench.server import Server, ServerFile
+from kdbench.spec import ModelRef
 from kdbench.store import Store
 from kdbench.task import DataLocation, Examples, Task
 
@@ -153,7 +154,9 @@ def _words(run: Run, student: nn.Module, examples: Examples, file: ServerFile, d
     from kdbench.models import build
     from kdbench.training.evaluate import all_logits
 
-    tokens = tokenise(build.tokenizer(run.spec.student), examples, run.spec.training.max_length)
+    # the one that was saved with the student: what it started from may have gone or changed
+    tokenizer = build.tokenizer(ModelRef(name=str(run.folder.model.resolve()), fingerprint="saved"))
+    tokens = tokenise(tokenizer, examples, run.spec.training.max_length)
     logits = all_logits(student, tokens, np.arange(len(tokens)), device)
     if logits.shape[1] != len(file.words) or not bool(logits.isfinite().all()):
         raise UserError(f"The student in {run.folder.model} gives no usable answers; delete {run.folder.path}.")

@@ -36,20 +36,31 @@ def check(plan: Plan, executions: Sequence[Execution]) -> list[str]:
                 raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
         _check_fit(plan, spec, tuple(data.vocabulary))
         short |= dict.fromkeys(_subsets(spec))
-    _check_networks(plan)
+    _check_padding(plan)
     return list(short)
 
 
-def _check_networks(plan: Plan) -> None:
-    """Load every network that has files, and its tokenizer, so that what is wrong with them shows before training."""
-    given: dict[tuple[ModelRef, tuple[str, ...]], str] = {}  # network and labels -> attention
+def _check_padding(plan: Plan) -> None:
+    """See that networks which come from files can be fed in batches; one that is made here is a BERT.
+
+    Raises:
+        UserError: a tokenizer cannot pad, or padding changes what a network predicts.
+    """
+    pairs: dict[tuple[ModelRef, ModelRef], RunSpec] = {}  # a network and whose tokens it reads -> a run
     for spec in plan.runs.values():
-        labels = workbench.task(spec.task).labels
-        given |= {(ref, labels): spec.training.attention for ref in (spec.student, spec.teacher) if ref is not None}
-    for (ref, labels), attention in given.items():
-        if reference.available(ref) is not None:
-            build.build(ref, labels, attention)
-            build.tokenizer(ref)
+        refs = [ref for ref in (spec.student, spec.teacher) if ref is not None]
+        pairs |= {(ref, spec.student): spec for ref in refs if not reference.TINY.fullmatch(ref.name)}
+    if not pairs:  # nothing to look at, which would take the import of torch
+        return
+    from kdbench.training.lab import undisturbed
+    from kdbench.training.padding_check import check_padding
+
+    for (ref, _), spec in pairs.items():
+        data, labels = workbench.data(spec.task, spec.data), workbench.task(spec.task).labels
+        tokens = workbench.first_tokens(spec)
+        with undisturbed():
+            module = build.build(ref, labels, spec.training.attention, tuple(data.vocabulary))
+        check_padding(module, tokens, ref.name)
 
 
 def _subsets(spec: RunSpec) -> list[str]:
@@ -84,8 +95,8 @@ def _others(plan: Plan, spec: RunSpec) -> dict[str, ModelRef]:
 
 
 def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
-    student = workbench.shape(spec.student, vocabulary)
-    others = {role: workbench.shape(ref, vocabulary) for role, ref in _others(plan, spec).items()}
+    student, refs = workbench.shape(spec.student, vocabulary), _others(plan, spec)
+    others = {role: workbench.shape(ref, vocabulary) for role, ref in refs.items()}
     for known in (student, *others.values()):
         if spec.training.max_length > known.positions:
             raise UserError(
@@ -96,11 +107,12 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
             raise UserError(
                 f"last_layer=first is for BERTs, not for {known.name} ({known.kind}); give last_layer=whole."
             )
-    for role, other in others.items():
-        if other.vocabulary != student.vocabulary:
+    for role, ref in refs.items():
+        if what := workbench.tokenizer_difference(spec.student, ref, vocabulary):
             raise UserError(
-                f"Method '{spec.method}' gives student and {role} the same tokens, but {student.name} and {other.name} "
-                f"have different vocabularies; choose two models with one tokenizer."
+                f"Method '{spec.method}' gives student and {role} the same tokens, but the tokenizers of "
+                f"{student.name} and {ref.name} differ ({what}); choose two models with one tokenizer, or, if one was "
+                f"saved with wrong tokenizer files, copy the other's into its folder."
             )
     classes = len(workbench.task(spec.task).labels)
     if problem := METHODS.get(spec.method).misfit(spec, student, others, classes):

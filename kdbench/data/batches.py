@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdbench.data.tokens import Tokens
+from kdbench.data.tokens import BERT_FORMAT, InputFormat, Tokens
 from kdbench.settings import Training
 
 
@@ -22,7 +22,8 @@ from kdbench.settings import Training
 class Batch:
     """Padded examples. Shapes: input_ids, attention_mask, token_type_ids [B, longest]; labels, index [B].
 
-    `index` is the row in the split that the batch was drawn from, `role` what that split is to the method.
+    `index` is the row in the split that the batch was drawn from, `role` what that split is to the method, `format`
+    how it was padded and which of the first three a network is given.
     """
 
     input_ids: Tensor
@@ -31,37 +32,37 @@ class Batch:
     labels: Tensor
     index: Tensor
     role: str = "train"
+    format: InputFormat = BERT_FORMAT
 
     @property
     def inputs(self) -> dict[str, Tensor]:
         """What the network's forward takes."""
-        return {
-            "input_ids": self.input_ids,
-            "attention_mask": self.attention_mask,
-            "token_type_ids": self.token_type_ids,
-        }
+        return {name: getattr(self, name) for name in self.format.names}
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role: str = "train") -> Batch:
-    """Pad `rows` to the longest of them."""
-    lengths = tokens.lengths[rows]
-    ids = np.zeros((len(rows), int(lengths.max())), np.int64)
-    types = np.zeros_like(ids)
+    """Pad `rows` to the longest of them, as their tokenizer would."""
+    lengths, padding = tokens.lengths[rows], tokens.format
+    longest = int(lengths.max())
+    ids = np.full((len(rows), longest), padding.pad_id, np.int64)
+    types = np.full_like(ids, padding.pad_type)
+    first = longest - lengths if padding.side == "left" else np.zeros_like(lengths)
     for i, row in enumerate(rows):
-        span = slice(tokens.starts[row], tokens.starts[row + 1])
-        ids[i, : lengths[i]] = tokens.ids[span]
-        types[i, : lengths[i]] = tokens.types[span]
-    mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
+        span, place = slice(tokens.starts[row], tokens.starts[row + 1]), slice(first[i], first[i] + lengths[i])
+        ids[i, place] = tokens.ids[span]
+        types[i, place] = tokens.types[span]
+    places = np.arange(longest) - first[:, None]
+    mask = ((places >= 0) & (places < lengths[:, None])).astype(np.int64)
     arrays = (ids, mask, types, tokens.labels[rows], rows)
     if device.type == "cpu":
         made = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
     else:
         made = in_one_copy(arrays, device)
     inputs, attention, kinds, labels, index = made
-    return Batch(inputs, attention, kinds, labels, index, role)
+    return Batch(inputs, attention, kinds, labels, index, role, padding)
 
 
 def in_one_copy(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> list[Tensor]:

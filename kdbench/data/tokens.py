@@ -3,29 +3,77 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.errors import UserError
 from kdbench.files import replacing
 from kdbench.task import Examples
+
+NAMES = ("input_ids", "attention_mask", "token_type_ids")  # of a forward pass, as Hugging Face calls them
+
+
+@dataclass(frozen=True)
+class InputFormat:
+    """How rows become a padded batch, as the tokenizer does it; BERT's way by default.
+
+    Attributes:
+        pad_id: the token that fills a row up.
+        pad_type: its token type.
+        side: where it is put, `right` or `left`.
+        names: what the network's forward pass is given, some of `NAMES`.
+    """
+
+    pad_id: int = 0
+    pad_type: int = 0
+    side: str = "right"
+    names: tuple[str, ...] = NAMES
+
+    @classmethod
+    def of(cls, tokenizer: Any, name: str) -> InputFormat:
+        """Read the format off a tokenizer.
+
+        Args:
+            name: of the model, for messages.
+
+        Raises:
+            UserError: the tokenizer cannot pad, or the network needs what a batch does not hold.
+        """
+        if tokenizer.pad_token_id is None:
+            raise UserError(
+                f"The tokenizer of {name} has no padding token, so its rows cannot be put into batches; give "
+                f'"pad_token" in its tokenizer_config.json, and its id as "pad_token_id" in config.json.'
+            )
+        named = tuple(tokenizer.model_input_names)
+        if not {"input_ids", "attention_mask"} <= set(named) <= set(NAMES):
+            raise UserError(
+                f"The tokenizer of {name} gives {', '.join(named)}, where a batch has {', '.join(NAMES)} (the last may "
+                f'be missing); choose another model, or correct "model_input_names" in its tokenizer_config.json.'
+            )
+        names = tuple(known for known in NAMES if known in named)
+        return cls(int(tokenizer.pad_token_id), int(tokenizer.pad_token_type_id), tokenizer.padding_side, names)
+
+
+BERT_FORMAT = InputFormat()
 
 
 @dataclass(frozen=True)
 class Tokens:
     """A split as token ids. Row i is `ids[starts[i]:starts[i + 1]]`; ragged rows lie end to end.
 
-    Shapes: ids and types [total tokens], starts [rows + 1], labels [rows].
+    Shapes: ids and types [total tokens], starts [rows + 1], labels [rows]. `format` says how rows are padded.
     """
 
     ids: NDArray[np.int32]
     types: NDArray[np.int8]
     starts: NDArray[np.int64]
     labels: NDArray[np.int64]
+    format: InputFormat = BERT_FORMAT
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -35,8 +83,9 @@ class Tokens:
         kept = np.zeros(len(self), bool)
         kept[rows] = True
         blank = ~np.repeat(kept, self.lengths)
-        ids, types = np.where(blank, 0, self.ids), np.where(blank, 0, self.types)
-        return Tokens(ids, types, self.starts, np.where(kept, self.labels, -1))
+        ids = np.where(blank, self.format.pad_id, self.ids)
+        types = np.where(blank, self.format.pad_type, self.types)
+        return replace(self, ids=ids, types=types, labels=np.where(kept, self.labels, -1))
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -44,11 +93,25 @@ class Tokens:
         return np.diff(self.starts)
 
 
-def tokenise(tokenizer: Any, examples: Examples, max_length: int) -> Tokens:
-    """Encode a split; pairs become `[CLS] a [SEP] b [SEP]`, cut to `max_length` tokens, longest sentence first."""
+def tokenise(tokenizer: Any, examples: Examples, max_length: int, format: InputFormat | None = None) -> Tokens:
+    """Encode a split as the tokenizer does (a BERT's: `[CLS] a [SEP] b [SEP]`).
+
+    Rows are cut to `max_length` tokens, the longest sentence first.
+
+    Args:
+        format: how rows will be padded; the tokenizer's own way by default.
+
+    Raises:
+        UserError: a row has no tokens at all.
+    """
     second = None if examples.text_b is None else list(examples.text_b)
     coded = tokenizer(list(examples.text_a), second, truncation=True, max_length=max_length)
     rows: Sequence[Sequence[int]] = coded["input_ids"]
+    if empty := [number for number, row in enumerate(rows) if not row]:
+        raise UserError(
+            f"Row {empty[0]} is empty, and the tokenizer of {tokenizer.name_or_path} makes no token of it; take such "
+            f"rows out of the data ({len(empty):,} of {len(rows):,}), or choose a model with a classification token."
+        )
     types = coded.get("token_type_ids") or [[0] * len(row) for row in rows]
     starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     return Tokens(
@@ -56,18 +119,22 @@ def tokenise(tokenizer: Any, examples: Examples, max_length: int) -> Tokens:
         np.concatenate([np.asarray(t, np.int8) for t in types]),
         starts.astype(np.int64),
         np.asarray(examples.labels, np.int64),
+        format or InputFormat.of(tokenizer, tokenizer.name_or_path),
     )
 
 
-def cached(folder: Path, key: Sequence[str], make: Any) -> Tokens:
-    """The tokens stored under a hash of `key`, made and stored when absent or unreadable."""
+def cached(folder: Path, key: Sequence[str], format: InputFormat, make: Callable[[], Tokens]) -> Tokens:
+    """The tokens stored under a hash of `key`, made and stored when absent or unreadable.
+
+    How they are padded is not stored: it is a matter of batches, and files of before it was asked for stay valid.
+    """
     from safetensors.numpy import load_file, save_file
 
     path = folder / f"{hashlib.sha256('|'.join(key).encode()).hexdigest()[:24]}.safetensors"
     try:
-        return Tokens(**load_file(path))
+        return Tokens(**load_file(path), format=format)
     except Exception:  # absent, cut short or foreign: a cache is never a reason to fail
-        tokens: Tokens = make()
+        tokens = make()
     with replacing(path) as temporary:
-        save_file(vars(tokens), temporary)
+        save_file({name: value for name, value in vars(tokens).items() if name != "format"}, temporary)
     return tokens

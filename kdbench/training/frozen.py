@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
+from kdbench.errors import RunFailure
 from kdbench.hidden import View
 from kdbench.training import first_token, shelf
 from kdbench.training.compiling import compiled
@@ -58,10 +59,12 @@ class Frozen:
 
     def seen(self, batch: Batch, view: View) -> Tensor:
         """A view of the network [B, D]: looked up if it is a training batch and the table fits, else computed."""
+        _check_first_token(batch, view)
         return self._look_up(batch, f"view {view.layers}", partial(self._view, view))
 
     def head_inputs(self, batch: Batch, view: View) -> tuple[Tensor, Tensor]:
         """What the classifier reads [B, H], and the view of what the network makes of it; looked up or computed."""
+        _check_first_token(batch, view)
         both = self._look_up(batch, f"head and view {view.layers}", partial(self._head_and_view, view))
         config: Any = self.module.config
         width = config.num_labels + len(view.layers) * config.hidden_size
@@ -141,3 +144,16 @@ class Frozen:
     def _passed(self, out: Tensor) -> None:
         if self._meter:
             self._meter.passed(self._name[0], out)
+
+
+def _check_first_token(batch: Batch, view: View) -> None:
+    """See that the first token, whose states a view reads, is none of padding.
+
+    Raises:
+        RunFailure: it may be.
+    """
+    if view.layers and batch.format.side == "left":
+        raise RunFailure(
+            "setting", "this method compares states of the first token, which is padding where a tokenizer pads on the "
+            "left; choose other networks, or a method that compares logits."
+        )  # fmt: skip

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kdbench.data.tokens import Tokens
+from kdbench.data.tokens import BERT_FORMAT, Tokens
 from kdbench.environment import environment
 from kdbench.files import replacing
 
@@ -79,7 +79,9 @@ def weights(module: nn.Module) -> str:
 def texts(tokens: Tokens, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
     """A hash of what a network gets to see of the rows, and of which they are."""
     arrays = (tokens.ids, tokens.types, tokens.starts, rows)
-    return _digest(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+    known = _digest(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+    # BERT's way has no name, so that tables of before there were others stay valid
+    return known if tokens.format == BERT_FORMAT else f"{known} {tokens.format}"
 
 
 def kernels(device: torch.device) -> str:

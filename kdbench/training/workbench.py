@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from kdbench.data.tokens import Tokens, cached, tokenise
-from kdbench.models import build, reference
+from kdbench.data.tokens import InputFormat, Tokens, cached, tokenise
+from kdbench.models import build, compare_tokenizers, reference
 from kdbench.plugins import TASKS
 from kdbench.spec import DataRef, ModelRef, RunSpec
-from kdbench.task import Task, TaskData
+from kdbench.task import Examples, Task, TaskData
 
 
 @lru_cache(maxsize=8)
@@ -28,8 +28,37 @@ def shape(ref: ModelRef, vocabulary: Sequence[str]) -> reference.Shape:
     return reference.shape(ref, vocabulary)
 
 
+@lru_cache(maxsize=64)
+def input_format(ref: ModelRef, vocabulary: Sequence[str]) -> InputFormat:
+    """Read off the model's tokenizer how batches for it are padded, and what they hold.
+
+    Raises:
+        UserError: the tokenizer cannot pad, or the network needs what a batch does not hold.
+    """
+    return InputFormat.of(build.tokenizer(ref, vocabulary), ref.name)
+
+
+@lru_cache(maxsize=256)
+def tokenizer_difference(one: ModelRef, other: ModelRef, vocabulary: Sequence[str]) -> str:
+    """Name what differs between two models' tokenizers; "" when they turn every text into the same inputs.
+
+    Tokenizers are only loaded, which takes the import of transformers, where their files leave it open.
+    """
+    if shape(one, vocabulary).tokenizer == shape(other, vocabulary).tokenizer:
+        return ""
+    return compare_tokenizers.difference(build.tokenizer(one, vocabulary), build.tokenizer(other, vocabulary))
+
+
+def first_tokens(spec: RunSpec) -> Tokens:
+    """The first training row as the student reads it, without a cache."""
+    examples = data(spec.task, spec.data)
+    vocabulary, split = tuple(examples.vocabulary), examples.splits["train"]
+    first = Examples(split.text_a[:1], None if split.text_b is None else split.text_b[:1], split.labels[:1])
+    return tokenise(build.tokenizer(spec.student, vocabulary), first, spec.training.max_length)
+
+
 def tokens(cache: Path, spec: RunSpec, split: str) -> Tokens:
-    """A split as the student reads it (teacher and student share a vocabulary; the plan has checked that)."""
+    """A split as the student reads it (teacher and student share a tokenizer; the plan has checked that)."""
     return _tokens(cache, spec.task, spec.data, spec.student, spec.training.max_length, split)
 
 
@@ -38,8 +67,9 @@ def _tokens(cache: Path, task: str, ref: DataRef, student: ModelRef, max_length:
     examples = data(task, ref)
     vocabulary = tuple(examples.vocabulary)
     key = (task, ref.fingerprint, split, shape(student, vocabulary).tokenizer, str(max_length))
-    return cached(
-        cache / "tokens",
-        key,
-        lambda: tokenise(build.tokenizer(student, vocabulary), examples.splits[split], max_length),
-    )
+    format = input_format(student, vocabulary)
+
+    def make() -> Tokens:
+        return tokenise(build.tokenizer(student, vocabulary), examples.splits[split], max_length, format)
+
+    return cached(cache / "tokens", key, format, make)

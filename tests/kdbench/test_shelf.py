@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
-from kdbench.data.tokens import Tokens
+from kdbench.data.tokens import InputFormat, Tokens
+from kdbench.errors import RunFailure
 from kdbench.hidden import View
 from kdbench.models import build, reference
 from kdbench.training import evaluate, first_token, frozen
@@ -60,6 +62,14 @@ def test_what_is_looked_up_is_what_is_computed(tmp_path: Path, view: View) -> No
     computed = teacher(None).seen(batch("feedback"), view)
     for _ in ("made", "read back"):
         torch.testing.assert_close(teacher(tmp_path).seen(batch(), view), computed, atol=1e-6, rtol=1e-5)
+
+
+def test_states_of_the_first_token_are_refused_where_it_is_padding() -> None:
+    left = replace(batch(), format=InputFormat(side="left"))
+    teacher(None).logits(left)
+    for read in (teacher(None).seen, teacher(None).head_inputs):
+        with pytest.raises(RunFailure, match="pads on the left"):
+            read(left, View((1,)))
 
 
 def test_the_head_s_input_is_looked_up_too(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""See that padding changes nothing of what a network predicts, so that results do not depend on the batches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdbench.data.batches import collate
+from kdbench.data.tokens import Tokens
+from kdbench.errors import UserError
+
+TOLERANCE = 1e-3  # of the largest logit; rounding changes a float32 network's logits by about 1e-6
+SHORTEST = 8  # tokens
+
+
+def check_padding(module: nn.Module, tokens: Tokens, name: str) -> None:
+    """Compare a network's logits of a row that is padded to twice its length with those of the row alone.
+
+    They differ where the padding is on a side that the positions do not expect (BERT or GPT-2 with padding on the
+    left), where a head looks for another padding token than the tokenizer's, or where a network mixes all tokens.
+
+    Args:
+        module: in float32; its mode is left as it was.
+        tokens: some rows, of which the first is used.
+        name: of the model, for the message.
+
+    Raises:
+        UserError: they differ.
+    """
+    rows, before = _whole_and_half(tokens), module.training
+    module.eval()
+    try:
+        problem = _problem(module, rows)
+    finally:
+        module.train(before)
+    if problem:
+        config: Any = module.config
+        raise UserError(
+            f"{name} predicts something else for a row in a padded batch than for the row alone ({problem}); its "
+            f'tokenizer_config.json must have the "padding_side" that it was trained with (now '
+            f"{tokens.format.side}), its config.json the tokenizer's padding token {tokens.format.pad_id} as "
+            f'"pad_token_id" (now {config.pad_token_id}); or choose another model.'
+        )
+
+
+def _whole_and_half(tokens: Tokens) -> Tokens:
+    """Two rows: the first of `tokens`, and half as much of it."""
+    row = slice(tokens.starts[0], tokens.starts[1])
+    length = max(SHORTEST, int(tokens.lengths[0]))
+    sizes = [length, length // 2]
+    ids, types = (np.concatenate([np.resize(a[row], size) for size in sizes]) for a in (tokens.ids, tokens.types))
+    return replace(tokens, ids=ids, types=types, starts=np.cumsum([0, *sizes]), labels=tokens.labels[[0, 0]])
+
+
+@torch.no_grad()
+def _problem(module: nn.Module, tokens: Tokens) -> str:
+    """What is wrong with a padded batch, in a few words; "" if nothing is."""
+
+    def logits(*rows: int) -> Tensor:
+        batch = collate(tokens, np.array(rows), torch.device("cpu"))
+        found: Tensor = module(**batch.inputs).logits.float()
+        return found
+
+    alone = torch.cat([logits(0), logits(1)])
+    try:
+        error = float((logits(0, 1) - alone).abs().max() / alone.abs().max())
+    except Exception as refused:
+        return str(refused).strip().partition("\n")[0]
+    return "" if error <= TOLERANCE else f"logits differ by {100 * error:.2g} %"

@@ -1,0 +1,54 @@
+"""Padding must change nothing of what a network predicts; where it does, the network is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+
+from kdbench.data.tokens import InputFormat, Tokens, tokenise
+from kdbench.errors import UserError
+from kdbench.task import Examples
+from kdbench.training.padding_check import check_padding
+from tests.kdbench.architectures import TOKENIZERS, bert, gpt2, save
+
+ROW = Examples(["the cat saw a small dog"], ["it did"], [0])
+
+
+def network(folder: Path, kind: str, tokenizer: Any = None, **settings: Any) -> Any:
+    save(folder, kind, tokenizer, **settings)
+    return transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+
+
+def read(tokenizer: Any) -> Tokens:
+    return tokenise(tokenizer, ROW, 20, InputFormat.of(tokenizer, "it"))
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_networks_with_their_own_tokenizers_are_accepted(kind: str, tmp_path: Path) -> None:
+    module = network(tmp_path, kind)
+    module.train()
+    check_padding(module, read(TOKENIZERS[kind]()), kind)
+    assert module.training
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokenizer", "settings", "part"),
+    [
+        ("bert", bert(padding_side="left"), {}, "logits differ by"),
+        ("gpt2", gpt2(pad_token="<pad>", padding_side="left"), {}, "now left"),
+        ("gpt2", gpt2(pad_token="<pad>"), {"pad_token_id": 5}, '"pad_token_id" (now 5)'),
+        ("gpt2", gpt2(pad_token="<pad>"), {"pad_token_id": None}, "no padding token is defined"),
+        ("nystromformer", bert(), {}, "logits differ by"),  # its attention is approximated over the whole batch
+    ],
+)
+def test_networks_that_padding_changes_are_refused(
+    kind: str, tokenizer: Any, settings: dict[str, Any], part: str, tmp_path: Path
+) -> None:
+    module = network(tmp_path, kind, tokenizer, **settings)
+    with pytest.raises(UserError) as caught:
+        check_padding(module, read(tokenizer), "mine")
+    for said in ("mine predicts something else", part, "padding_side", "choose another model"):
+        assert said in str(caught.value)
