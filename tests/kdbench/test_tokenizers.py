@@ -179,7 +179,7 @@ def test_a_teacher_with_the_same_words_and_another_casing_is_refused(tmp_path: P
 def test_a_run_s_model_is_a_teacher_for_the_model_that_it_came_from(tmp_path: Path) -> None:
     """A tiny network's tokenizer, made in Python, and the same one read back."""
     words, tiny = tuple(vocabulary()), reference.resolve("tiny-2x32")
-    build.build(tiny, 2, "eager", words).save_pretrained(tmp_path / "saved")
+    build.build(tiny, ("a", "b"), "eager", words).save_pretrained(tmp_path / "saved")
     build.tokenizer(tiny, words).save_pretrained(tmp_path / "saved")
     saved = reference.resolve(str(tmp_path / "saved"))
     assert workbench.tokenizer_difference(tiny, saved, words) == ""
