@@ -24,7 +24,7 @@ class Local(Executor):
     def check(self, order: Order) -> list[str]:
         from kdbench import preflight
 
-        remarks = preflight.check(order.plan, executions(order))
+        remarks = preflight.check(order.plan, executions(order), order.store)
         if order.runs_per_job > 1:
             remarks.append(f"runs_per_job={order.runs_per_job} is for queues; here it changes nothing.")
         return remarks
