@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kdbench.errors import UserError
 from kdbench.plan import Plan
@@ -15,13 +15,17 @@ from kdbench.training import workbench
 PLAIN = ("auto", "cpu")  # nothing to look at, which would take the import of torch
 
 
-def check(plan: Plan, executions: Sequence[Execution], store: Store | None = None) -> list[str]:
+def check(
+    plan: Plan, executions: Sequence[Execution], store: Store | None = None,
+    smoke_test: Callable[[Plan, Sequence[RunSpec]], None] | None = None,
+) -> list[str]:  # fmt: skip
     """See that a plan can be carried out: everything of `check_plan`, and a step of every method on a few rows.
 
     Networks are built on the CPU, whatever trains them. A plan of which nothing is left to train is not tried out.
 
     Args:
         store: the results folder, which says what is done.
+        smoke_test: what makes the steps; the default is `kdbench.training.smoke_test`, in this process.
 
     Returns:
         what the user should know.
@@ -31,9 +35,9 @@ def check(plan: Plan, executions: Sequence[Execution], store: Store | None = Non
     """
     remarks = check_plan(plan, executions)
     todo = [spec for spec in plan.runs.values() if store is None or not store.run(spec.id).is_done(spec.snapshots)]
-    if todo:
+    if todo and smoke_test is None:
         from kdbench.training.smoke_test import smoke_test
-
+    if todo and smoke_test:
         smoke_test(plan, todo)
     return remarks
 
