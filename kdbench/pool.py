@@ -218,7 +218,7 @@ def work(pipe: Connection, root: str, execution: dict[str, Any], recording: dict
         signal.signal(number, signal.SIG_IGN)
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    store, teller = Store(Path(root)), _Teller(pipe, asked)
+    store, teller = Store(Path(root), create=False), _Teller(pipe, asked)
     settings = Execution.model_validate(execution), Recording.model_validate(recording)
     while not asked:
         try:

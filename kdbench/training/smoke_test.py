@@ -11,6 +11,7 @@ import inspect
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -82,6 +83,7 @@ class _SmokeTest:
         self.plan = plan
         self._built: dict[tuple[Any, ...], nn.Module] = {}
         self._read: dict[tuple[Any, ...], Tokens] = {}
+        self._tokenizers: dict[tuple[Any, ...], Any] = {}
         self._passed: set[tuple[Any, ...]] = set()
         self._examples: dict[int, RunSpec] = {}
 
@@ -93,9 +95,7 @@ class _SmokeTest:
                 continue
             self._passed.add(key)
             module = self._template(spec, ref)
-            example = self._example(spec)
-            tokenizer = build.tokenizer(spec.student, tuple(workbench.data(example.task, example.data).vocabulary))
-            _check_vocabulary(spec.student, tokenizer, ref, module)
+            _check_vocabulary(spec.student, self._tokenizer(spec), ref, module)
             with numerics(_uncompiled(spec), CPU, 0):
                 _check_length(self._tokens(spec, longest=True), spec.training.max_length, ref, module)
 
@@ -138,12 +138,8 @@ class _SmokeTest:
         key = (ref, example.task, spec.training.attention)
         if key not in self._built:
             vocabulary = tuple(workbench.data(example.task, example.data).vocabulary)
-            try:
+            with _explained(f"The network {ref.name} cannot be built"):
                 self._built[key] = build.build(ref, _classes(spec), spec.training.attention, vocabulary)
-            except UserError:
-                raise
-            except Exception as error:
-                raise UserError(f"The network {ref.name} cannot be built: {_reason(error)}") from None
         return self._built[key]
 
     def _tokens(self, spec: RunSpec, *, longest: bool) -> Tokens:
@@ -151,15 +147,34 @@ class _SmokeTest:
         example = self._example(spec)
         key = (spec.student, example.task, spec.training.max_length, longest)
         if key not in self._read:
-            data = workbench.data(example.task, example.data)
-            some = _rows(data.splits["train"], longest=longest)
-            tokenizer = build.tokenizer(spec.student, tuple(data.vocabulary))
-            self._read[key] = tokenise(tokenizer, some, spec.training.max_length)
+            some = _rows(workbench.data(example.task, example.data).splits["train"], longest=longest)
+            self._read[key] = tokenise(self._tokenizer(spec), some, spec.training.max_length)
         return self._read[key]
+
+    def _tokenizer(self, spec: RunSpec) -> Any:
+        """The tokenizer of the run's student, which reads the texts for all its networks."""
+        example = self._example(spec)
+        key = (spec.student, example.task)
+        if key not in self._tokenizers:
+            vocabulary = tuple(workbench.data(example.task, example.data).vocabulary)
+            with _explained(f"The tokenizer of {spec.student.name} cannot be loaded"):
+                self._tokenizers[key] = build.tokenizer(spec.student, vocabulary)
+        return self._tokenizers[key]
 
     def _example(self, spec: RunSpec) -> RunSpec:
         """The first run on a task of so many classes; what holds of its texts is taken to hold of the others'."""
         return self._examples.setdefault(_classes(spec), spec)
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Within the block, an error becomes a sentence that begins with `what`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what}: {_reason(error)}") from None
 
 
 def _classes(spec: RunSpec) -> int:
@@ -186,7 +201,10 @@ def _check_vocabulary(student: ModelRef, tokenizer: Any, ref: ModelRef, module: 
     Raises:
         UserError: they have not.
     """
-    size, rows = max(tokenizer.get_vocab().values()) + 1, module.get_input_embeddings().num_embeddings
+    table = module.get_input_embeddings()
+    if not isinstance(table, nn.Embedding):
+        return
+    size, rows = max(tokenizer.get_vocab().values()) + 1, table.num_embeddings
     if size > rows:
         raise UserError(
             f"The tokenizer of {student.name} has {size:,} tokens, the embeddings of {ref.name} have {rows:,} rows; "
