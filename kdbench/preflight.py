@@ -72,11 +72,11 @@ def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
     """Networks of a run for which `last_layer=first` does nothing."""
     if spec.training.last_layer != "first":
         return []
-    shapes = [workbench.shape(ref, vocabulary) for ref in (spec.student, spec.teacher) if ref is not None]
+    kinds = {ref: workbench.shape(ref, vocabulary).kind for ref in (spec.student, spec.teacher) if ref is not None}
     return [
-        f"last_layer=first is for BERTs; {known.name} ({known.kind}) computes all of its last layer."
-        for known in shapes
-        if known.kind != "bert"
+        f"last_layer=first is for BERTs; {ref.title} ({kind}) computes all of its last layer."
+        for ref, kind in kinds.items()
+        if kind != "bert"
     ]
 
 
