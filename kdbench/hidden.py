@@ -50,8 +50,8 @@ class View:
 
     @property
     def asks(self) -> dict[str, bool]:
-        """What the network's forward must be asked for."""
-        return {"output_hidden_states": True} if self.layers else {}
+        """What `Learner.outputs` must be asked for."""
+        return {"output_hidden_states": True, "first_tokens": True} if self.layers else {}
 
     def __call__(self, outputs: Any) -> Tensor:
         """The view of a network's output, at least float32."""

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -13,7 +15,12 @@ from kdbench.errors import UserError
 from kdbench.executor import STOPPED, Executor, Order
 from kdbench.schedule import Outcome
 from kdbench.settings import Execution
+from kdbench.spec import RunSpec
 from kdbench.store import Store
+
+if TYPE_CHECKING:
+    from kdbench.plan import Plan
+    from kdbench.pool import Worker
 
 
 class Local(Executor):
@@ -21,13 +28,27 @@ class Local(Executor):
 
     title = "this machine"
 
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self._ready: tuple[Worker, ...] = ()  # processes that were started for the check, and will train
+
     def check(self, order: Order) -> list[str]:
         from kdbench import preflight
 
-        remarks = preflight.check(order.plan, executions(order))
+        shares = executions(order)
+        test = partial(self._smoke_test, order, shares[0]) if len(shares) > 1 else None
+        remarks = preflight.check(order.plan, shares, order.store, test)
         if order.runs_per_job > 1:
             remarks.append(f"runs_per_job={order.runs_per_job} is for queues; here it changes nothing.")
         return remarks
+
+    def _smoke_test(self, order: Order, execution: Execution, plan: Plan, todo: Sequence[RunSpec]) -> None:
+        """Let a process of the later pool do it, so that torch is not imported in this one as well."""
+        from kdbench import pool
+
+        worker = pool.start_worker(order.store, order.recording, execution)
+        pool.smoke_test(worker, plan, todo)
+        self._ready = (worker,)
 
     def carry_out(self, order: Order) -> int:
         from kdbench import pool
@@ -37,7 +58,9 @@ class Local(Executor):
         shares = executions(order)
         with board_for(order.plan, order.console) as board, stop_flag() as should_stop:
             if len(shares) > 1:
-                outcome = pool.run_pool(order.plan, order.store, shares, order.recording, board, should_stop)
+                outcome = pool.run_pool(
+                    order.plan, order.store, shares, order.recording, board, should_stop, ready=self._ready
+                )
             else:
                 outcome = run_all(order.plan, order.store, shares[0], order.recording, board, should_stop)
         return _close(order, outcome)

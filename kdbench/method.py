@@ -102,7 +102,8 @@ class Method:
 class Distillation(Method):
     """A method with a fine-tuned teacher that does not learn: a subclass writes its `loss`.
 
-    `self.teacher.logits(batch)` are looked up, `self.teacher.outputs(batch, output_hidden_states=True)` computed.
+    `self.teacher.logits(batch)` are looked up, unless the batch's inputs were changed;
+    `self.teacher.outputs(batch, output_hidden_states=True)` are computed.
     """
 
     title = ""  # a base, not a method

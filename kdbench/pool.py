@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import Timeout
 
+from kdbench.errors import UserError
 from kdbench.plan import Plan
 from kdbench.schedule import Board, Outcome, Schedule
 from kdbench.serial import attempt
@@ -40,6 +41,7 @@ class Worker:
 def run_pool(
     plan: Plan, store: Store, executions: Sequence[Execution], recording: Recording, board: Board,
     should_stop: Callable[[], bool] = lambda: False, settled: dict[str, str] | None = None,
+    ready: Sequence[Worker] = (),
 ) -> Outcome:  # fmt: skip
     """Train what is not done, as many runs at once as there are `executions`, each after the runs that it needs.
 
@@ -47,16 +49,49 @@ def run_pool(
 
     Args:
         settled: see `Schedule`.
+        ready: processes that were started before, with the first of the `executions`.
     """
     schedule = Schedule(plan, store, board, settled)
     pool = _Pool(plan, store, recording, board, schedule)
     try:
-        pool.open(executions)
+        pool.open(executions, ready)
         while pool.hand_out(stopping=should_stop()):
             pool.listen()
     finally:
         pool.close()
     return schedule.outcome
+
+
+def start_worker(store: Store, recording: Recording, execution: Execution) -> Worker:
+    """Start a process that trains what it is sent."""
+    # a fresh interpreter: torch's threads and a GPU's context do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    arguments = (theirs, str(store.root), execution.model_dump(), recording.model_dump())
+    process = context.Process(target=work, args=arguments, daemon=True)
+    process.start()
+    theirs.close()
+    return Worker(process, ours, execution)
+
+
+def smoke_test(worker: Worker, plan: Plan, todo: Sequence[RunSpec]) -> None:
+    """Let a worker make a step of every method; see `kdbench.training.smoke_test`.
+
+    Raises:
+        UserError: what does not work, or that the worker did not survive it.
+    """
+    try:
+        worker.pipe.send((plan, [spec.id for spec in todo]))
+        problem = worker.pipe.recv()
+    except (EOFError, OSError):
+        worker.process.join()
+        problem = (
+            f"A first step of every method ended its process (exit code {worker.process.exitcode}, where -9 is often a "
+            f"lack of memory); choose smaller networks or a machine with more."
+        )
+    if problem:
+        worker.pipe.close()
+        raise UserError(problem)
 
 
 class _Pool:
@@ -66,19 +101,10 @@ class _Pool:
         self.killed: dict[str, int] = {}
         self._asked = False
 
-    def open(self, executions: Sequence[Execution]) -> None:
+    def open(self, executions: Sequence[Execution], ready: Sequence[Worker]) -> None:
+        self.workers = list(ready)
         if not self.schedule.is_over:
-            self.workers = [self._start(execution) for execution in executions]
-
-    def _start(self, execution: Execution) -> Worker:
-        # a fresh interpreter: torch's threads and a GPU's context do not survive a fork
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        arguments = (theirs, str(self.store.root), execution.model_dump(), self.recording.model_dump())
-        process = context.Process(target=work, args=arguments, daemon=True)
-        process.start()
-        theirs.close()
-        return Worker(process, ours, execution)
+            self.workers += [start_worker(self.store, self.recording, e) for e in executions[len(ready) :]]
 
     def hand_out(self, *, stopping: bool) -> bool:
         """Give idle workers something to do; False when there is nothing left to wait for."""
@@ -128,7 +154,7 @@ class _Pool:
             self._lost(run_id, worker.process.exitcode)
         worker.pipe.close()
         if not self._asked:
-            self.workers.append(self._start(worker.execution))
+            self.workers.append(start_worker(self.store, self.recording, worker.execution))
 
     def _lost(self, run_id: str, code: int | None) -> None:
         how = f"its process was ended by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
@@ -192,7 +218,7 @@ def work(pipe: Connection, root: str, execution: dict[str, Any], recording: dict
         signal.signal(number, signal.SIG_IGN)
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    store, teller = Store(Path(root)), _Teller(pipe, asked)
+    store, teller = Store(Path(root), create=False), _Teller(pipe, asked)
     settings = Execution.model_validate(execution), Recording.model_validate(recording)
     while not asked:
         try:
@@ -201,5 +227,19 @@ def work(pipe: Connection, root: str, execution: dict[str, Any], recording: dict
             return
         if given is None:
             return
+        if isinstance(given, tuple):
+            pipe.send(_try_out(*given))
+            continue
         with suppress(BrokenPipeError):  # the parent is gone; what was done is on the disk
             pipe.send(attempt(RunSpec.model_validate(given), store, *settings, teller, lambda: bool(asked)))
+
+
+def _try_out(plan: Plan, runs: Sequence[str]) -> str:
+    """Why some network or method of these runs does not work, in one sentence; "" when all do."""
+    from kdbench.training.smoke_test import smoke_test
+
+    try:
+        smoke_test(plan, [plan.runs[run] for run in runs])
+    except UserError as error:
+        return str(error)
+    return ""

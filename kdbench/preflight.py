@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kdbench.errors import UserError
-from kdbench.models import build, reference
 from kdbench.plan import Plan
 from kdbench.plugins import METHODS
 from kdbench.settings import Execution
 from kdbench.spec import ModelRef, RunSpec
+from kdbench.store import Store
 from kdbench.training import workbench
 
 PLAIN = ("auto", "cpu")  # nothing to look at, which would take the import of torch
 
 
-def check(plan: Plan, executions: Sequence[Execution]) -> list[str]:
+def check(
+    plan: Plan, executions: Sequence[Execution], store: Store | None = None,
+    smoke_test: Callable[[Plan, Sequence[RunSpec]], None] | None = None,
+) -> list[str]:  # fmt: skip
+    """See that a plan can be carried out: everything of `check_plan`, and a step of every method on a few rows.
+
+    Networks are built on the CPU, whatever trains them. A plan of which nothing is left to train is not tried out.
+
+    Args:
+        store: the results folder, which says what is done.
+        smoke_test: what makes the steps; the default is `kdbench.training.smoke_test`, in this process.
+
+    Returns:
+        what the user should know.
+
+    Raises:
+        UserError: one sentence about the first thing that cannot work.
+    """
+    remarks = check_plan(plan, executions)
+    todo = [spec for spec in plan.runs.values() if store is None or not store.run(spec.id).is_done(spec.snapshots)]
+    if todo and smoke_test is None:
+        from kdbench.training.smoke_test import smoke_test
+    if todo and smoke_test:
+        smoke_test(plan, todo)
+    return remarks
+
+
+def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
     """Look at the device, fetch models and data that the user asked for, and see that networks fit each other.
 
     Returns:
-        what the user should know about the data: splits that are shorter than the published ones.
+        what the user should know about the data (splits that are shorter than the published ones), and about settings
+        that do not hold for some network.
 
     Raises:
         UserError: one sentence about the first thing that cannot work.
@@ -28,39 +56,28 @@ def check(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         _check_device(name)
         if any(spec.training.compile for spec in plan.runs.values()):
             _check_compiler(name)
-    short: dict[str, None] = {}
+    remarks: dict[str, None] = {}
     for spec in plan.runs.values():
         data = workbench.data(spec.task, spec.data)
         for split in ("train", *workbench.task(spec.task).report_splits):
             if split not in data.splits or not len(data.splits[split]):
                 raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
         _check_fit(plan, spec, tuple(data.vocabulary))
-        short |= dict.fromkeys(_subsets(spec))
-    _check_padding(plan)
-    return list(short)
+        remarks |= dict.fromkeys(_subsets(spec))
+        remarks |= dict.fromkeys(_whole_layers(spec, tuple(data.vocabulary)))
+    return list(remarks)
 
 
-def _check_padding(plan: Plan) -> None:
-    """See that networks which come from files can be fed in batches; one that is made here is a BERT.
-
-    Raises:
-        UserError: a tokenizer cannot pad, or padding changes what a network predicts.
-    """
-    pairs: dict[tuple[ModelRef, ModelRef], RunSpec] = {}  # a network and whose tokens it reads -> a run
-    for spec in plan.runs.values():
-        refs = [ref for ref in (spec.student, spec.teacher) if ref is not None]
-        pairs |= {(ref, spec.student): spec for ref in refs if not reference.TINY.fullmatch(ref.name)}
-    if not pairs:  # nothing to look at, which would take the import of torch
-        return
-    from kdbench.training.lab import undisturbed
-    from kdbench.training.padding_check import check_padding
-
-    for (ref, _), spec in pairs.items():
-        data, labels = workbench.data(spec.task, spec.data), workbench.task(spec.task).labels
-        tokens = workbench.first_tokens(spec)
-        with undisturbed():
-            module = build.build(ref, labels, spec.training.attention, tuple(data.vocabulary))
-        check_padding(module, tokens, ref.name)
+def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
+    """Networks of a run for which `last_layer=first` does nothing."""
+    if spec.training.last_layer != "first":
+        return []
+    kinds = {ref: workbench.shape(ref, vocabulary).kind for ref in (spec.student, spec.teacher) if ref is not None}
+    return [
+        f"last_layer=first is for BERTs; {ref.title} ({kind}) computes all of its last layer."
+        for ref, kind in kinds.items()
+        if kind != "bert"
+    ]
 
 
 def _subsets(spec: RunSpec) -> list[str]:
@@ -102,10 +119,6 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
             raise UserError(
                 f"max_length={spec.training.max_length} is more than {known.name} can read; "
                 f"give --set max_length={known.positions} or less."
-            )
-        if spec.training.last_layer == "first" and known.kind != "bert":
-            raise UserError(
-                f"last_layer=first is for BERTs, not for {known.name} ({known.kind}); give last_layer=whole."
             )
     for role, ref in refs.items():
         if what := workbench.tokenizer_difference(spec.student, ref, vocabulary):

@@ -106,7 +106,7 @@ class PESFKD(Method):
         else:
             self.frozen = lab.frozen("teacher")
             config = self.frozen.module.config
-            module = adapter(config.hidden_size, o.adapter_hidden, lab.num_labels, o.adapter_dropout)
+            module = adapter(self.frozen.head_width, o.adapter_hidden, lab.num_labels, o.adapter_dropout)
             self.teacher = lab.learner("adapter", module, lr=rate)
         self.teacher_view, self.student_view = View(), View()
         if o.beta:

@@ -33,7 +33,7 @@ class Slurm(Executor):
 
         self._check_settings(order)
         known = _reached()
-        remarks = preflight.check(order.plan, [])
+        remarks = preflight.check(order.plan, [], order.store)
         if order.devices:
             remarks.append("devices are shared out on this machine only; the jobs of a queue use what they are given.")
         self._try_out(order, known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from kdbench.conformance.trial import (
     weights,
 )
 from kdbench.losses import cross_entropy
+from kdbench.models.heads import final_layer
+from kdbench.training.setup import Setup
 
 FAINT = 1e-4  # of the gradient of plain fine-tuning
 NOISE = 1e-3  # relative; sums in another order change our methods by less than 1e-6
@@ -182,6 +184,37 @@ def batch_mean(bench: Bench) -> str:
     if difference(loss_a, loss_b) > NOISE:
         return f"the batch put twice into one has the loss {float(loss_b):.4g}, not {float(loss_a):.4g}"
     return f"the batch put twice into one has another gradient, by {_percent(a, b)}" if _apart(a, b) else ""
+
+
+@check(
+    "changed inputs",
+    "A teacher must answer for the tokens in the batch, which may be augmented, not for the row's own.",
+)
+def changed_inputs(bench: Bench) -> str:
+    if not bench.training.after.lab.frozen_networks:
+        raise NotApplicable("no network of the method is frozen, so nothing is kept of one")
+    bench.same_every_time()
+    batch, other = first(bench.still(), 2)
+    few = torch.arange(min(len(batch), len(other)))
+    own = rows(other, few)
+    changed = replace(own, index=batch.index[few])  # the tokens and labels of one batch under the numbers of another
+    (a, loss_a), (b, loss_b) = (student_gradient(bench.still(), x) for x in (changed, own))
+    if difference(loss_a, loss_b) > NOISE or _apart(a, b):
+        return f"tokens put in the place of others have the loss {float(loss_a):.4g}, in their own {float(loss_b):.4g}"
+    if not _apart(b, student_gradient(_turned(bench.still()), own)[0]):
+        raise NotApplicable("the frozen networks make no difference to the student")
+    setups = bench.still(), bench.still()
+    for setup in setups:
+        advance(setup, [batch])  # what is kept of these rows must not serve for other tokens
+    (a, _), (b, _) = (student_gradient(setup, changed) for setup in (setups[0], _turned(setups[1])))
+    return "" if _apart(a, b) else "the teacher is not asked about new tokens of a row that was seen before"
+
+
+def _turned(setup: Setup) -> Setup:
+    """The run with frozen networks that predict something else."""
+    for frozen in setup.lab.frozen_networks.values():
+        final_layer(frozen.module).weight.data.neg_()
+    return setup
 
 
 @check("labels only", "With all weight on the labels the student must get the gradient of plain fine-tuning.")

@@ -80,7 +80,7 @@ class Trial:
 
     def ready(self) -> Setup:
         """The run set up anew, from its seed."""
-        preflight.check(self.plan, [CPU])
+        preflight.check_plan(self.plan, [CPU])
         self.train_needs(self.store)
         return prepare(self.spec, self.store, CPU, NOTHING)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -18,12 +19,44 @@ from kdbench.data.tokens import BERT_FORMAT, InputFormat, Tokens
 from kdbench.settings import Training
 
 
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Remember the tensors that were made of some rows of a split, to tell later whether a batch still holds them.
+
+    Attributes:
+        tokens: the split.
+        tensors: the network's inputs and the index, as they were made.
+        versions: torch's counters of changes in place.
+        copies: of the same values, on the CPU alone, for changes that torch does not count (`.data`, `.numpy()`).
+    """
+
+    tokens: Tokens
+    tensors: tuple[Tensor, ...]
+    versions: tuple[int, ...]
+    copies: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, tokens: Tokens, tensors: tuple[Tensor, ...]) -> Self:
+        copies = tuple(tensor.clone() for tensor in tensors if tensor.device.type == "cpu")
+        return cls(tokens, tensors, tuple(tensor._version for tensor in tensors), copies)
+
+    def holds(self, tensors: tuple[Tensor, ...]) -> bool:
+        """Return whether these are the very tensors, unchanged. No number of a GPU is read, so nobody waits for it."""
+        return (
+            len(tensors) == len(self.tensors)
+            and all(here is there for here, there in zip(tensors, self.tensors, strict=True))
+            and all(tensor._version == seen for tensor, seen in zip(tensors, self.versions, strict=True))
+            and all(torch.equal(here, copy) for here, copy in zip(tensors, self.copies, strict=False))
+        )
+
+
 @dataclass(frozen=True)
 class Batch:
     """Padded examples. Shapes: input_ids, attention_mask, token_type_ids [B, longest]; labels, index [B].
 
     `index` is the row in the split that the batch was drawn from, `role` what that split is to the method, `format`
-    how it was padded and which of the first three a network is given.
+    how it was padded and which of the first three a network is given. A method may change anything of a batch
+    (`dataclasses.replace`, or in place): `is_drawn_from` tells that its inputs are others.
     """
 
     input_ids: Tensor
@@ -33,6 +66,7 @@ class Batch:
     index: Tensor
     role: str = "train"
     format: InputFormat = BERT_FORMAT
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     @property
     def inputs(self) -> dict[str, Tensor]:
@@ -41,6 +75,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def is_drawn_from(self, tokens: Tokens) -> bool:
+        """Return whether the inputs are still those of the rows `index` of this split."""
+        origin = self.origin
+        return origin is not None and origin.tokens is tokens and origin.holds((*self.inputs.values(), self.index))
 
 
 def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role: str = "train") -> Batch:
@@ -62,7 +101,8 @@ def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role:
     else:
         made = in_one_copy(arrays, device)
     inputs, attention, kinds, labels, index = made
-    return Batch(inputs, attention, kinds, labels, index, role, padding)
+    batch = Batch(inputs, attention, kinds, labels, index, role, padding)
+    return replace(batch, origin=Origin.of(tokens, (*batch.inputs.values(), index)))
 
 
 def in_one_copy(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> list[Tensor]:

@@ -15,11 +15,13 @@ from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.errors import RunFailure
 from kdbench.hidden import View
+from kdbench.models.heads import final_layer
 from kdbench.training import first_token, shelf
 from kdbench.training.compiling import compiled
 from kdbench.training.evaluate import batching, in_batches, over_rows
 from kdbench.training.learner import full
 from kdbench.training.meter import Meter
+from kdbench.training.outputs import checked, requested
 from kdbench.training.pieces import in_pieces
 
 MOST_BYTES = 512 * 2**20  # of a table; a larger one is computed batch by batch
@@ -33,7 +35,8 @@ class Frozen:
 
     What is read off it on the training rows is computed once, in one pass over batches of like length, kept on
     disk for all runs that have the same teacher (`shelf`), and looked up by row: the network is not in the student's
-    step at all. The pass is a function of weights and data alone, so a resumed run looks up the same numbers.
+    step at all. The pass is a function of weights and data alone, so a resumed run looks up the same numbers. A batch
+    whose inputs or index a method has changed is not looked up but computed.
 
     Args:
         name: the role, and the state in that role, under which its passes are counted.
@@ -63,7 +66,7 @@ class Frozen:
         return self._look_up(batch, f"view {view.layers}", partial(self._view, view))
 
     def head_inputs(self, batch: Batch, view: View) -> tuple[Tensor, Tensor]:
-        """What the classifier reads [B, H], and the view of what the network makes of it; looked up or computed."""
+        """Return what the classifier's last layer reads [B, H], and a view of the output; looked up or computed."""
         _check_first_token(batch, view)
         both = self._look_up(batch, f"head and view {view.layers}", partial(self._head_and_view, view))
         config: Any = self.module.config
@@ -72,32 +75,48 @@ class Frozen:
 
     @torch.no_grad()
     def outputs(self, batch: Batch, **more: Any) -> Any:
-        """The network's full output on any batch, computed; `output_hidden_states=True` adds the hidden states."""
-        out = in_pieces(partial(self._in_step(batch), **more), batch.inputs, self._micro_batch)
+        """The network's full output on any batch, computed; see `Learner.outputs`."""
+        asked = requested(self.module, more)
+        out = in_pieces(partial(self._in_step(batch), **asked), batch.inputs, self._micro_batch)
         self._passed(out.logits)
-        return out
+        return checked(out, asked)
 
     def _in_step(self, batch: Batch) -> Network:
         """What a batch goes through in a step: a pass in pieces is never compiled."""
         return self.module if 0 < self._micro_batch < len(batch) else self._network
 
-    @staticmethod
-    def _view(view: View, network: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
-        return view(in_pieces(partial(network, **view.asks), inputs, rows))
+    @property
+    def head_width(self) -> int:
+        """H: how many features the classifier's last layer reads."""
+        return final_layer(self.module).in_features
+
+    def _view(self, view: View, network: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
+        return view(in_pieces(partial(network, **requested(self.module, view.asks)), inputs, rows))
 
     def _head_and_view(self, view: View, _: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
-        """Never compiled: it listens to what passes between two layers."""
+        """Never compiled: it listens to what passes through the classifier's last layer."""
         read: list[Tensor] = []
-        hook = self.module.get_submodule("classifier").register_forward_pre_hook(lambda _, given: read.append(given[0]))
+        made: list[Tensor] = []
+
+        def listen(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+            read.append(given[0])
+            made.append(out)
+
+        hook = final_layer(self.module).register_forward_hook(listen)
         try:
             seen = self._view(view, self.module, inputs, rows)
         finally:
             hook.remove()
-        return torch.cat([full(torch.cat(read)), seen], dim=1)
+        features = full(torch.cat(read))
+        if features.dim() == 3:  # a head that decides at every token, of which the network then takes one (GPT-2)
+            logits = seen[:, : made[0].shape[-1]]
+            place = (full(torch.cat(made)) == logits[:, None]).all(2).int().argmax(1)
+            features = features[torch.arange(len(features), device=features.device), place]
+        return torch.cat([features, seen], dim=1)
 
     @torch.no_grad()
     def _look_up(self, batch: Batch, what: str, read: Reading) -> Tensor:
-        if batch.role == "train":
+        if batch.role == "train" and batch.is_drawn_from(self._tokens):
             if what not in self._tables:
                 self._tables[what] = self._table(what, read)
             table = self._tables[what]

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from kdbench.data.batches import Batch
+from kdbench.models.heads import final_layer
 from kdbench.settings import Training
 from kdbench.training.compiling import compiled
 from kdbench.training.meter import Meter
+from kdbench.training.outputs import checked, requested
 from kdbench.training.pieces import in_pieces
 
 BETAS = (0.9, 0.999)
@@ -64,16 +66,28 @@ class Learner:
         return full(self.outputs(batch).logits)
 
     def outputs(self, batch: Batch, **more: Any) -> Any:
-        """The network's full output; `output_hidden_states=True` adds the hidden states."""
-        return self._pass(partial(self.module if self._is_divided(batch) else self._network, **more), batch)
+        """The network's full output.
+
+        Args:
+            more: `output_hidden_states=True`, `output_attentions=True` add these, of every layer and token. With
+                `first_tokens=True` nothing but the first token's states are read, so that `last_layer=first` may hold.
+
+        Raises:
+            RunFailure: attention maps that the attention kernel, or the network, does not give.
+        """
+        asked = requested(self.module, more)
+        network = self.module if self._is_divided(batch) else self._network
+        return checked(self._pass(partial(network, **asked), batch), asked)
 
     def logits_at(self, params: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Class logits [B, C] with other parameters in place of the network's own, which stay untouched."""
         return full(self.outputs_at(params, batch).logits)
 
     def outputs_at(self, params: Mapping[str, Tensor], batch: Batch, **more: Any) -> Any:
-        """The full output with other parameters in place of the network's own."""
-        return self._pass(lambda **inputs: functional_call(self.module, dict(params), (), {**inputs, **more}), batch)
+        """The full output with other parameters in place of the network's own; see `outputs`."""
+        asked = requested(self.module, more)
+        made = self._pass(lambda **inputs: functional_call(self.module, dict(params), (), {**inputs, **asked}), batch)
+        return checked(made, asked)
 
     def _is_divided(self, batch: Batch) -> bool:
         return 0 < self._micro_batch < len(batch)
@@ -180,6 +194,5 @@ def step_together(loss: Tensor, *learners: Learner) -> None:
 
 def zero_head(module: nn.Module) -> None:
     """Set the classifier's last layer to zero, so that the first prediction is uniform (ProKT; LGTM, Fig. 5)."""
-    head = [layer for layer in module.get_submodule("classifier").modules() if isinstance(layer, nn.Linear)][-1]
-    for parameter in head.parameters():
+    for parameter in final_layer(module).parameters():
         nn.init.zeros_(parameter)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -65,14 +67,23 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     notes: list[str] = []
-    lab = Lab(
-        spec, _sources(spec, store, data, task.labels, notes.append), train.tokens, roles.train, feedback,
-        len(task.labels), spec.training.epochs * train.batches_per_epoch, device, execution.micro_batch, store.cache,
+    lab, method = build_method(
+        spec, _sources(spec, store, data, task.labels, notes.append), train, roles.train, feedback, device, recording,
+        execution.micro_batch, store.cache,
     )  # fmt: skip
+    return Setup(spec, task, data, roles, train, lab, method, tokens, device, tuple(dict.fromkeys(notes)))
+
+
+def build_method(
+    spec: RunSpec, sources: Sources, train: Stream, part: Part, feedback: Stream | None, device: torch.device,
+    recording: Recording, micro_batch: int = 0, cache: Path | None = None,
+) -> tuple[Lab, Method]:  # fmt: skip
+    """Build the method with its networks on the rows `part`, seeded by the spec; see `Lab` for the rest."""
+    classes, steps = len(workbench.task(spec.task).labels), spec.training.epochs * train.batches_per_epoch
+    lab = Lab(spec, sources, train.tokens, part, feedback, classes, steps, device, micro_batch, cache)
     lab.set_probe(recording.influence_samples, recording.influence_points)
     seed_everything(spec.seed, "build")
-    method = METHODS.get(spec.method)(spec, lab)
-    return Setup(spec, task, data, roles, train, lab, method, tokens, device, tuple(notes))
+    return lab, METHODS.get(spec.method)(spec, lab)
 
 
 def _needed(roles: Roles) -> set[str]:
@@ -87,13 +98,8 @@ def _stream(spec: RunSpec, tokens: dict[str, Tokens], part: Part, name: str, dev
 def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str], log: Callable[[str], None]) -> Sources:
     attention = spec.training.attention
 
-    def ready(module: nn.Module) -> nn.Module:
-        if spec.training.last_layer == "first":
-            first_token.install(module)
-        return module
-
     def fresh(ref: ModelRef) -> nn.Module:
-        return ready(build.build(ref, labels, attention, tuple(data.vocabulary), log))
+        return ready(build.build(ref, labels, attention, tuple(data.vocabulary), log), spec, log)
 
     def trained(run_id: str, snapshot: float | None) -> nn.Module:
         run = store.run(run_id)
@@ -101,9 +107,20 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str],
         if problem := run.damage(folder):
             run.mark_damaged(problem)
             raise RunFailure("damaged", f"{problem} in {run.path}; the same command trains that run again.")
-        return ready(build.load(folder, attention=attention))
+        return ready(build.load(folder, attention=attention), spec, log)
 
     return Sources(fresh, trained)
+
+
+def ready(module: nn.Module, spec: RunSpec, log: Callable[[str], None] = lambda text: None) -> nn.Module:
+    """Return the network, changed to compute as the spec says; `log` is told where that is not possible."""
+    if spec.training.last_layer == "first":
+        if first_token.fits(module):
+            first_token.install(module)
+        else:
+            config: Any = module.config
+            log(f"last_layer=first is for BERTs; a network of type {config.model_type} computes all of its last layer")
+    return module
 
 
 @contextmanager

@@ -132,6 +132,22 @@ MISTAKES = {
         "self.teacher.logits(batch)\n",
         "self.teacher.module.requires_grad_(True)(**batch.inputs).logits\n",
     ),
+    "answers kept by row": Mistake(
+        "changed inputs",
+        OFFLINE,
+        "        return (1",
+        "        known = vars(self).setdefault('known', {})\n"
+        "        t = t.new_tensor([known.setdefault(i, row) for i, row in zip(batch.index.tolist(), t.tolist())])\n"
+        "        return (1",
+    ),
+    "the row's own tokens looked up": Mistake(
+        "changed inputs",
+        OFFLINE,
+        "self.teacher.logits(batch)\n",
+        "None\n"
+        "        from kdbench.data.batches import collate\n"
+        "        t = self.teacher.logits(collate(self.lab._tokens, batch.index.numpy(), batch.index.device))\n",
+    ),
     "weights the wrong way round": Mistake(
         "labels only",
         OFFLINE,

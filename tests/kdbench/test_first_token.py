@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,22 @@ import pytest
 import torch
 from torch import Tensor
 
+from kdbench.cli import app
 from kdbench.data.batches import Batch
+from kdbench.errors import RunFailure
 from kdbench.hidden import View
 from kdbench.models.build import load
 from kdbench.plugins import METHODS
+from kdbench.settings import Training
 from kdbench.store import Store
+from kdbench.training import compiling
 from kdbench.training.first_token import install
+from kdbench.training.frozen import Frozen
 from kdbench.training.learner import Learner
 from kdbench.training.lookahead import forward_derivative, gradient
 from kdbench.training.runner import execute
-from tests.kdbench.bench import CPU, FEW, plan, refusal, the_run, train
-from tests.kdbench.test_bad_input import save_bert
+from tests.kdbench.bench import CPU, FEW, plan, the_run, train
+from tests.kdbench.small_models import save_model
 from tests.kdbench.test_pieces import CLOSE, CLOSE_32, a_batch, assert_close, derivatives, learner
 
 
@@ -112,25 +117,72 @@ def test_it_is_part_of_a_runs_identity(tmp_path: Path) -> None:
     assert len(ids) == 2
 
 
-def test_another_architecture_is_refused_before_anything_is_trained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rows", [0, 5])
+@pytest.mark.parametrize("asked", [{"output_attentions": True}, {"output_hidden_states": True}])
+def test_a_reader_gets_all_that_it_asks_for(asked: dict[str, bool], rows: int) -> None:
+    """Of every layer and token, as from the whole network, in pieces, at other parameters, and when frozen."""
+    batch = a_batch()
+    made, whole = learner(rows), learner(0)
+    install(made.module)
+    frozen = Frozen(shortened().module, None, None, torch.device("cpu"), rows)  # type: ignore[arg-type]
+    with made.mode(False), whole.mode(False):
+        wanted = whole.outputs(batch, **asked)
+        found = [
+            made.outputs(batch, **asked), made.outputs_at(made.named_params(), batch, **asked),
+            frozen.outputs(batch, **asked),
+        ]  # fmt: skip
+        for out in found:
+            for name in ("logits", "attentions", "hidden_states"):
+                assert (out.get(name) is None) == (wanted.get(name) is None)
+                assert_close(out.get(name), wanted.get(name), CLOSE)
+        states = made.outputs(batch, output_hidden_states=True, first_tokens=True).hidden_states
+    assert [state.shape[1] for state in states] == [20, 20, 1]
+
+
+def test_one_pass_does_not_decide_about_the_next() -> None:
+    """Nor does a pass in between about a piece that is made again in the backward pass."""
+    made, batch = learner(5), a_batch()
+    install(made.module)
+    shapes: list[int] = []
+    layer = made.module.get_submodule("bert.encoder").layer[-1]
+    layer.output.dense.register_forward_pre_hook(lambda _, given: shapes.append(given[0].shape[1]))
+    z = made.logits(batch)
+    made.outputs(batch, output_attentions=True)
+    z.sum().backward()
+    assert shapes == [1] * 4 + [20] * 4 + [1] * 4
+
+
+def test_a_compiled_pass_gives_all_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    module = learner(0).module
+    install(module)
+    with compiling.in_force(True):
+        made = Learner(module, lr=1e-3, length=9, training=Training(compile=True), device=torch.device("cpu"))
+        with made.mode(False), torch.no_grad():
+            maps = made.outputs(a_batch(), output_attentions=True).attentions
+            few = made.outputs(a_batch(), output_hidden_states=True, first_tokens=True).hidden_states
+            states = made.outputs(a_batch(), output_hidden_states=True).hidden_states
+    assert [found.shape[2] for found in maps] == [20, 20]
+    assert [found.shape[1] for found in few] == [20, 20, 1]
+    assert [found.shape[1] for found in states] == [20, 20, 20]
+
+
+def test_attention_maps_of_another_kernel_are_refused_with_the_way_out() -> None:
+    for made in (learner(0, attention="sdpa"), shortened(attention="sdpa")):
+        for ask in (made.outputs, partial(made.outputs_at, made.named_params())):
+            with pytest.raises(RunFailure, match="attention=sdpa makes no attention maps; give --set attention=eager"):
+                ask(a_batch(), output_attentions=True)
+
+
+def test_another_architecture_computes_its_whole_last_layer_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = save_bert(tmp_path / "student")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "electra"}))
-    asked = [
-        "run",
-        "--methods",
-        "finetune",
-        "--tasks",
-        "rte",
-        "--set",
-        f"student={folder}",
-        "--set",
-        "last_layer=first",
-    ]
-    said = refusal(*asked)
-    assert "last_layer=first is for BERTs" in said
-    assert "electra" in said
-    assert not (tmp_path / "results" / "runs").exists()
+    folder = save_model(tmp_path / "small", "electra")
+    asked = ["finetune", "--tasks", "rte", *(f"--set={key}" for key in ("epochs=1", "train_rows=32", "jobs=1"))]
+    assert not app(
+        ["run", "--methods", *asked, f"--set=student={folder}", "--set=last_layer=first"], standalone_mode=False
+    )
+    assert "last_layer=first is for BERTs" in capsys.readouterr().out
+    (run,) = (tmp_path / "results" / "runs").iterdir()
+    assert "the student (electra) computes all of its last layer" in (run / "log.txt").read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ CPU = torch.device("cpu")
 ROWS = np.arange(0, 150, 2)
 
 
+@cache
 def tokens() -> Tokens:
     rng = np.random.default_rng(5)
     starts = np.concatenate([[0], np.cumsum(rng.integers(3, 20, 150))])

@@ -1,0 +1,185 @@
+"""What a run would trip over is found before anything is trained: by building every network and making a first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from kdbench import preflight
+from kdbench.data.batches import Batch
+from kdbench.data.splits import Part
+from kdbench.errors import UserError
+from kdbench.hidden import View
+from kdbench.losses import cross_entropy
+from kdbench.method import Distillation, Method
+from kdbench.models import build
+from kdbench.models.heads import final_layer
+from kdbench.plan import Plan
+from kdbench.plugins import METHODS
+from kdbench.store import Store
+from kdbench.training import smoke_test
+from kdbench.training.frozen import Frozen
+from kdbench.training.learner import zero_head
+from tests.kdbench.bench import CPU, plan, refusal, train
+from tests.kdbench.small_models import KINDS, save_model
+from tests.kdbench.test_shelf import ROWS, batch, tokens
+from tests.kdbench.toys import TOYS
+
+HEADS = "finetune,kd,pesf_kd,prokt,lgtm,meta_distill"  # zeros in the classifier, features before it, look-aheads
+LAST = {"bert": "classifier", "roberta": "classifier.out_proj", "gpt2": "score", "xlnet": "logits_proj"}
+
+
+class AskingForMaps(Distillation):
+    """Match attention maps of the last layer."""
+
+    title = "maps"
+
+    def loss(self, batch: Batch) -> Tensor:
+        s, t = (network.outputs(batch, output_attentions=True) for network in (self.student, self.teacher))
+        gap: Tensor = s.attentions[-1] - t.attentions[-1]
+        return cross_entropy(batch.labels, s.logits) + gap.square().mean()
+
+
+class Broken(Distillation):
+    """Fails once its teacher is there."""
+
+    title = "broken"
+
+    def loss(self, batch: Batch) -> Tensor:
+        return self.teacher.logits(batch)[0, 5]
+
+
+@pytest.fixture(autouse=True)
+def more_methods() -> Iterator[None]:
+    found = dict(METHODS.all())
+    added: dict[str, type[Method]] = {"asking_for_maps": AskingForMaps, "broken": Broken, **TOYS}
+    for name, method in added.items():
+        method.name = name
+    METHODS._found = {**found, **added}
+    yield
+    METHODS._found = found
+
+
+def of(folder: Path, kind: str, *sets: str, methods: str = HEADS, **changes: Any) -> Plan:
+    """A plan with a small network of this architecture as student and teacher."""
+    path = save_model(folder / kind, kind, **changes)
+    return plan(folder, f"student={path}", f"teacher={path}", "max_length=64", *sets, methods=methods)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_methods_that_look_at_the_head_take_any_architecture(kind: str, tmp_path: Path) -> None:
+    preflight.check(of(tmp_path, kind), [CPU])
+
+
+@pytest.mark.parametrize(("kind", "name"), LAST.items())
+def test_the_last_layer_is_found_and_set_to_zero(kind: str, name: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    module: Any = AutoModelForSequenceClassification.from_pretrained(save_model(tmp_path / kind, kind))
+    assert final_layer(module) is module.get_submodule(name)
+    zero_head(module.eval())
+    logits = module(input_ids=torch.arange(5, 25).view(2, 10), attention_mask=torch.ones(2, 10, dtype=int)).logits
+    assert torch.equal(logits, torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_features_before_the_last_layer_make_the_logits(kind: str, tmp_path: Path) -> None:
+    """[B, H] for every architecture, also for one that decides at every token and takes the last (GPT-2)."""
+    module = build.load(save_model(tmp_path / kind, kind), attention="eager", num_labels=2)
+    with torch.no_grad():
+        final_layer(module).weight.normal_()  # else all logits are nearly the same
+    teacher = Frozen(module, tokens(), Part("train", ROWS), torch.device("cpu"))
+    for asked in (batch(), batch("feedback")):  # looked up, computed
+        features, logits = teacher.head_inputs(asked, View())
+        assert features.shape == (len(asked), 32)
+        torch.testing.assert_close(final_layer(module)(features), logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(logits, teacher.outputs(asked).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", TOYS)
+def test_whatever_a_method_needs_is_stood_in_for(method: str, tmp_path: Path) -> None:
+    preflight.check(plan(tmp_path, methods=method), [CPU])
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "sets", "said"),
+    [
+        ("bert", {"vocab_size": 40}, [], "has 129 tokens, the embeddings of .*bert have 40 rows"),
+        (
+            "roberta",
+            {},
+            ["max_length=66"],
+            "max_length=66 is more than .*roberta can read .*--set max_length=64 or less",
+        ),
+        ("gpt2", {"pad_token_id": None}, [], "gpt2 cannot read the data: .*no padding token"),
+    ],
+)
+def test_a_network_that_cannot_read_the_data_is_refused(
+    kind: str, changes: dict[str, Any], sets: list[str], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        preflight.check(of(tmp_path, kind, *sets, methods="kd", **changes), [CPU])
+
+
+def test_a_method_that_fails_is_refused_with_the_place(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        preflight.check(plan(tmp_path, methods="broken"), [CPU])
+    said = str(caught.value)
+    assert said.startswith("Method 'broken' cannot teach tiny-2x32 on rte (with tiny-3x32): IndexError: ")
+    assert "(test_smoke_test.py, line " in said
+    assert "\n" not in said
+
+
+def test_attention_maps_of_a_kernel_without_them_are_refused_before_the_teacher_is_trained(tmp_path: Path) -> None:
+    preflight.check(plan(tmp_path, "teacher=tiny-2x32", methods="asking_for_maps"), [CPU])
+    preflight.check(plan(tmp_path, "teacher=tiny-2x32", "last_layer=first", methods="asking_for_maps"), [CPU])
+    with pytest.raises(UserError, match="attention=sdpa makes no attention maps; give --set attention=eager"):
+        preflight.check(plan(tmp_path, "teacher=tiny-2x32", "attention=sdpa", methods="asking_for_maps"), [CPU])
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_command_refuses_before_it_writes_anything(
+    jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here, and in a process of the pool."""
+    monkeypatch.chdir(tmp_path)
+    path = save_model(tmp_path / "few", "bert", vocab_size=40)
+    said = refusal("run", "--methods", "finetune", "--tasks", "rte", "--set", f"student={path}", "--jobs", str(jobs))
+    assert "embeddings of" in said
+    assert "\n" not in said
+    assert not (tmp_path / "results").exists()
+
+
+def test_what_is_done_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    monkeypatch.setattr(smoke_test, "smoke_test", lambda plan, todo: tried.append(len(todo)))
+    made, store = plan(tmp_path, "epochs=1", methods="kd"), Store(tmp_path / "r")
+    preflight.check(made, [CPU], store)
+    train(made, store)
+    preflight.check(made, [CPU], store)
+    assert tried == [2]
+
+
+def test_every_setting_of_a_method_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the seeds, tasks of as many classes, and rates."""
+    tried: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        smoke_test._SmokeTest, "try_method", lambda _, spec: tried.append((spec.method, str(spec.options)))
+    )
+    made = plan(tmp_path, "kd.kd_loss=kl,mse", "student_lr=1e-3,1e-4", methods="kd", tasks="mrpc,rte,mnli", seeds="0-2")
+    preflight.check(made, [CPU])
+    assert len(made.runs) == 2 * 3 * 3 * 2 + 3 * 3
+    assert len(tried) == len(set(tried)) * 2 == 2 * (1 + 2)  # two and three classes
+
+
+def test_generators_stand_where_they_stood(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    preflight.check(plan(tmp_path, "dropout=packed", methods="lgtm"), [CPU])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.nn.functional.dropout.__module__ == "torch.nn.functional"
