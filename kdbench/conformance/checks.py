@@ -23,7 +23,7 @@ from kdbench.conformance.trial import (
     weights,
 )
 from kdbench.losses import cross_entropy
-from kdbench.models.heads import final_layer
+from kdbench.models.head import output_layer
 from kdbench.training.setup import Setup
 
 FAINT = 1e-4  # of the gradient of plain fine-tuning
@@ -213,7 +213,7 @@ def changed_inputs(bench: Bench) -> str:
 def _turned(setup: Setup) -> Setup:
     """The run with frozen networks that predict something else."""
     for frozen in setup.lab.frozen_networks.values():
-        final_layer(frozen.module).weight.data.neg_()
+        output_layer(frozen.module)[1].weight.data.neg_()
     return setup
 
 

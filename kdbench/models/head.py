@@ -38,7 +38,7 @@ def fit_head(model: Any, fresh: Collection[str], words: Sequence[str], labels: S
     Returns:
         a sentence about what was done with the checkpoint's classifier; "" where there was none.
     """
-    name, layer = _output_layer(model)
+    name, layer = output_layer(model)
     if f"{name}.weight" in fresh:
         return ""
     theirs, ours = ([word.casefold() for word in some] for some in (words, labels))
@@ -54,7 +54,7 @@ def fit_head(model: Any, fresh: Collection[str], words: Sequence[str], labels: S
     return f"its {name} is kept, put from the order {', '.join(words)} into {', '.join(labels)}"
 
 
-def _output_layer(model: Any) -> tuple[str, Linear]:
+def output_layer(model: Any) -> tuple[str, Linear]:
     """Find the linear layer that makes logits: the last one outside of the encoder with a row for each class."""
     inside, classes = f"{model.base_model_prefix}.", model.config.num_labels
     linear = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Linear)]

@@ -15,7 +15,7 @@ from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.errors import RunFailure
 from kdbench.hidden import View
-from kdbench.models.heads import final_layer
+from kdbench.models.head import output_layer
 from kdbench.training import first_token, shelf
 from kdbench.training.compiling import compiled
 from kdbench.training.evaluate import batching, in_batches, over_rows
@@ -88,7 +88,7 @@ class Frozen:
     @property
     def head_width(self) -> int:
         """H: how many features the classifier's last layer reads."""
-        return final_layer(self.module).in_features
+        return output_layer(self.module)[1].in_features
 
     def _view(self, view: View, network: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
         return view(in_pieces(partial(network, **requested(self.module, view.asks)), inputs, rows))
@@ -102,7 +102,7 @@ class Frozen:
             read.append(given[0])
             made.append(out)
 
-        hook = final_layer(self.module).register_forward_hook(listen)
+        hook = output_layer(self.module)[1].register_forward_hook(listen)
         try:
             seen = self._view(view, self.module, inputs, rows)
         finally:

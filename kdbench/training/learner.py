@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from kdbench.data.batches import Batch
-from kdbench.models.heads import final_layer
+from kdbench.models.head import output_layer
 from kdbench.settings import Training
 from kdbench.training.compiling import compiled
 from kdbench.training.meter import Meter
@@ -194,5 +194,5 @@ def step_together(loss: Tensor, *learners: Learner) -> None:
 
 def zero_head(module: nn.Module) -> None:
     """Set the classifier's last layer to zero, so that the first prediction is uniform (ProKT; LGTM, Fig. 5)."""
-    for parameter in final_layer(module).parameters():
+    for parameter in output_layer(module)[1].parameters():
         nn.init.zeros_(parameter)

@@ -23,10 +23,10 @@ from torch import nn
 
 from kdbench.data.batches import Stream, collate
 from kdbench.data.splits import Part
-from kdbench.data.tokens import Tokens, tokenise
+from kdbench.data.tokens import InputFormat, Tokens, tokenise
 from kdbench.errors import RunFailure, UserError
 from kdbench.method import Method
-from kdbench.models import build
+from kdbench.models import build, reference
 from kdbench.plan import Plan
 from kdbench.plugins import METHODS
 from kdbench.settings import Recording
@@ -34,6 +34,7 @@ from kdbench.spec import ModelRef, RunSpec
 from kdbench.task import Examples
 from kdbench.training import workbench
 from kdbench.training.lab import Sources, seed_everything, undisturbed
+from kdbench.training.padding_check import check_padding
 from kdbench.training.setup import build_method, numerics, ready
 
 CPU = torch.device("cpu")  # a bad index would leave a GPU's context unusable
@@ -88,16 +89,21 @@ class _SmokeTest:
         self._examples: dict[int, RunSpec] = {}
 
     def try_network(self, spec: RunSpec) -> None:
-        """Send the longest row, and a row of the greatest length, through the networks of a run."""
+        """Send rows of the greatest length, and padded ones, through the networks of a run."""
+        training = spec.training
         for ref in dict.fromkeys(ref for ref in (spec.student, spec.teacher) if ref is not None):
-            key = (ref, spec.student, _classes(spec), *(getattr(spec.training, name) for name in DECIDING))
+            key = (ref, spec.student, _classes(spec), training.attention, training.precision, training.max_length)
             if key in self._passed:
                 continue
             self._passed.add(key)
             module = self._template(spec, ref)
+            tokens = self._tokens(spec, longest=True)
             _check_vocabulary(spec.student, self._tokenizer(spec), ref, module)
+            if not reference.TINY.fullmatch(ref.name):  # which is a BERT
+                with _explained(f"The network {ref.name} cannot read the data"):
+                    check_padding(module, self._tokens(spec, longest=False), ref.name)
             with numerics(_uncompiled(spec), CPU, 0):
-                _check_length(self._tokens(spec, longest=True), spec.training.max_length, ref, module)
+                _check_length(tokens, training.max_length, ref, module)
 
     def try_method(self, spec: RunSpec) -> None:
         """Build the method and make its first step."""
@@ -139,7 +145,7 @@ class _SmokeTest:
         if key not in self._built:
             vocabulary = tuple(workbench.data(example.task, example.data).vocabulary)
             with _explained(f"The network {ref.name} cannot be built"):
-                self._built[key] = build.build(ref, _classes(spec), spec.training.attention, vocabulary)
+                self._built[key] = build.build(ref, workbench.task(example.task).labels, key[-1], vocabulary)
         return self._built[key]
 
     def _tokens(self, spec: RunSpec, *, longest: bool) -> Tokens:
@@ -148,7 +154,9 @@ class _SmokeTest:
         key = (spec.student, example.task, spec.training.max_length, longest)
         if key not in self._read:
             some = _rows(workbench.data(example.task, example.data).splits["train"], longest=longest)
-            self._read[key] = tokenise(self._tokenizer(spec), some, spec.training.max_length)
+            tokenizer = self._tokenizer(spec)
+            format = InputFormat.of(tokenizer, spec.student.name)
+            self._read[key] = tokenise(tokenizer, some, spec.training.max_length, format)
         return self._read[key]
 
     def _tokenizer(self, spec: RunSpec) -> Any:

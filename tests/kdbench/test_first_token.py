@@ -24,8 +24,8 @@ from kdbench.training.frozen import Frozen
 from kdbench.training.learner import Learner
 from kdbench.training.lookahead import forward_derivative, gradient
 from kdbench.training.runner import execute
+from tests.kdbench.architectures import save
 from tests.kdbench.bench import CPU, FEW, plan, the_run, train
-from tests.kdbench.small_models import save_model
 from tests.kdbench.test_pieces import CLOSE, CLOSE_32, a_batch, assert_close, derivatives, learner
 
 
@@ -178,11 +178,11 @@ def test_another_architecture_computes_its_whole_last_layer_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = save_model(tmp_path / "small", "electra")
+    folder = save(tmp_path / "small", "electra")
     asked = ["finetune", "--tasks", "rte", *(f"--set={key}" for key in ("epochs=1", "train_rows=32", "jobs=1"))]
     assert not app(
         ["run", "--methods", *asked, f"--set=student={folder}", "--set=last_layer=first"], standalone_mode=False
     )
     assert "last_layer=first is for BERTs" in capsys.readouterr().out
     (run,) = (tmp_path / "results" / "runs").iterdir()
-    assert "the student (electra) computes all of its last layer" in (run / "log.txt").read_text()
+    assert "a network of type electra computes all of its last layer" in (run / "log.txt").read_text()

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 
 from kdbench import preflight
-from kdbench.data.batches import Batch
+from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
+from kdbench.data.tokens import InputFormat
 from kdbench.errors import UserError
 from kdbench.hidden import View
 from kdbench.losses import cross_entropy
 from kdbench.method import Distillation, Method
 from kdbench.models import build
-from kdbench.models.heads import final_layer
+from kdbench.models.head import output_layer
 from kdbench.plan import Plan
 from kdbench.plugins import METHODS
 from kdbench.store import Store
 from kdbench.training import smoke_test
 from kdbench.training.frozen import Frozen
 from kdbench.training.learner import zero_head
+from tests.kdbench.architectures import TOKENIZERS, save
 from tests.kdbench.bench import CPU, plan, refusal, train
-from tests.kdbench.small_models import KINDS, save_model
-from tests.kdbench.test_shelf import ROWS, batch, tokens
+from tests.kdbench.test_shelf import ROWS, tokens
 from tests.kdbench.toys import TOYS
 
 HEADS = "finetune,kd,pesf_kd,prokt,lgtm,meta_distill"  # zeros in the classifier, features before it, look-aheads
@@ -67,37 +70,37 @@ def more_methods() -> Iterator[None]:
 
 def of(folder: Path, kind: str, *sets: str, methods: str = HEADS, **changes: Any) -> Plan:
     """A plan with a small network of this architecture as student and teacher."""
-    path = save_model(folder / kind, kind, **changes)
+    path = save(folder / kind, kind, **changes)
     return plan(folder, f"student={path}", f"teacher={path}", "max_length=64", *sets, methods=methods)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TOKENIZERS)
 def test_methods_that_look_at_the_head_take_any_architecture(kind: str, tmp_path: Path) -> None:
     preflight.check(of(tmp_path, kind), [CPU])
 
 
 @pytest.mark.parametrize(("kind", "name"), LAST.items())
 def test_the_last_layer_is_found_and_set_to_zero(kind: str, name: str, tmp_path: Path) -> None:
-    from transformers import AutoModelForSequenceClassification
-
-    module: Any = AutoModelForSequenceClassification.from_pretrained(save_model(tmp_path / kind, kind))
-    assert final_layer(module) is module.get_submodule(name)
+    module: Any = transformers.AutoModelForSequenceClassification.from_pretrained(save(tmp_path / kind, kind))
+    assert output_layer(module)[1] is module.get_submodule(name)
     zero_head(module.eval())
     logits = module(input_ids=torch.arange(5, 25).view(2, 10), attention_mask=torch.ones(2, 10, dtype=int)).logits
     assert torch.equal(logits, torch.zeros(2, 2))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TOKENIZERS)
 def test_the_features_before_the_last_layer_make_the_logits(kind: str, tmp_path: Path) -> None:
     """[B, H] for every architecture, also for one that decides at every token and takes the last (GPT-2)."""
-    module = build.load(save_model(tmp_path / kind, kind), attention="eager", num_labels=2)
+    module = build.load(save(tmp_path / kind, kind), attention="eager", labels=("no", "yes"))
     with torch.no_grad():
-        final_layer(module).weight.normal_()  # else all logits are nearly the same
-    teacher = Frozen(module, tokens(), Part("train", ROWS), torch.device("cpu"))
-    for asked in (batch(), batch("feedback")):  # looked up, computed
+        output_layer(module)[1].weight.normal_()  # else all logits are nearly the same
+    some = replace(tokens(), format=InputFormat.of(TOKENIZERS[kind](), kind))
+    teacher = Frozen(module, some, Part("train", ROWS), torch.device("cpu"))
+    for role in ("train", "feedback"):  # looked up, computed
+        asked = collate(some, ROWS[:16], torch.device("cpu"), role)
         features, logits = teacher.head_inputs(asked, View())
         assert features.shape == (len(asked), 32)
-        torch.testing.assert_close(final_layer(module)(features), logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(output_layer(module)[1](features), logits, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(logits, teacher.outputs(asked).logits, rtol=1e-4, atol=1e-5)
 
 
@@ -109,14 +112,14 @@ def test_whatever_a_method_needs_is_stood_in_for(method: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("kind", "changes", "sets", "said"),
     [
-        ("bert", {"vocab_size": 40}, [], "has 129 tokens, the embeddings of .*bert have 40 rows"),
+        ("bert", {"vocab_size": 40}, [], r"has [\d,]+ tokens, the embeddings of .*bert have 40 rows"),
         (
             "roberta",
-            {},
+            {"max_position_embeddings": 66},
             ["max_length=66"],
-            "max_length=66 is more than .*roberta can read .*--set max_length=64 or less",
+            "max_length=66 is more than .*roberta can read.*--set max_length=64 or less",
         ),
-        ("gpt2", {"pad_token_id": None}, [], "gpt2 cannot read the data: .*no padding token"),
+        ("gpt2", {"pad_token_id": None}, [], "gpt2 predicts something else .*no padding token"),
     ],
 )
 def test_a_network_that_cannot_read_the_data_is_refused(
@@ -148,7 +151,7 @@ def test_the_command_refuses_before_it_writes_anything(
 ) -> None:
     """Here, and in a process of the pool."""
     monkeypatch.chdir(tmp_path)
-    path = save_model(tmp_path / "few", "bert", vocab_size=40)
+    path = save(tmp_path / "few", "bert", vocab_size=40)
     said = refusal("run", "--methods", "finetune", "--tasks", "rte", "--set", f"student={path}", "--jobs", str(jobs))
     assert "embeddings of" in said
     assert "\n" not in said
