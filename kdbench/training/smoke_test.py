@@ -34,6 +34,7 @@ from kdbench.spec import ModelRef, RunSpec
 from kdbench.task import Examples
 from kdbench.training import workbench
 from kdbench.training.lab import Sources, seed_everything, undisturbed
+from kdbench.training.padding_check import check_padding
 from kdbench.training.setup import build_method, numerics, ready
 
 CPU = torch.device("cpu")  # a bad index would leave a GPU's context unusable
@@ -96,6 +97,7 @@ class _SmokeTest:
             self._passed.add(key)
             module = self._template(spec, ref)
             _check_vocabulary(spec.student, self._tokenizer(spec), ref, module)
+            check_padding(module, self._tokens(spec, longest=True), ref.name)
             with numerics(_uncompiled(spec), CPU, 0):
                 _check_length(self._tokens(spec, longest=True), spec.training.max_length, ref, module)
 
@@ -138,8 +140,9 @@ class _SmokeTest:
         key = (ref, example.task, spec.training.attention)
         if key not in self._built:
             vocabulary = tuple(workbench.data(example.task, example.data).vocabulary)
+            labels = workbench.task(example.task).labels
             with _explained(f"The network {ref.name} cannot be built"):
-                self._built[key] = build.build(ref, _classes(spec), spec.training.attention, vocabulary)
+                self._built[key] = build.build(ref, labels, spec.training.attention, vocabulary)
         return self._built[key]
 
     def _tokens(self, spec: RunSpec, *, longest: bool) -> Tokens:

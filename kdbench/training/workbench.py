@@ -10,7 +10,7 @@ from kdbench.data.tokens import InputFormat, Tokens, cached, tokenise
 from kdbench.models import build, compare_tokenizers, reference
 from kdbench.plugins import TASKS
 from kdbench.spec import DataRef, ModelRef, RunSpec
-from kdbench.task import Examples, Task, TaskData
+from kdbench.task import Task, TaskData
 
 
 @lru_cache(maxsize=8)
@@ -47,14 +47,6 @@ def tokenizer_difference(one: ModelRef, other: ModelRef, vocabulary: Sequence[st
     if shape(one, vocabulary).tokenizer == shape(other, vocabulary).tokenizer:
         return ""
     return compare_tokenizers.difference(build.tokenizer(one, vocabulary), build.tokenizer(other, vocabulary))
-
-
-def first_tokens(spec: RunSpec) -> Tokens:
-    """The first training row as the student reads it, without a cache."""
-    examples = data(spec.task, spec.data)
-    vocabulary, split = tuple(examples.vocabulary), examples.splits["train"]
-    first = Examples(split.text_a[:1], None if split.text_b is None else split.text_b[:1], split.labels[:1])
-    return tokenise(build.tokenizer(spec.student, vocabulary), first, spec.training.max_length)
 
 
 def tokens(cache: Path, spec: RunSpec, split: str) -> Tokens:
