@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
-from kdbench.errors import RunFailure
 from kdbench.hidden import View
 from kdbench.models.head import output_layer
 from kdbench.training import first_token, shelf
@@ -62,12 +61,10 @@ class Frozen:
 
     def seen(self, batch: Batch, view: View) -> Tensor:
         """A view of the network [B, D]: looked up if it is a training batch and the table fits, else computed."""
-        _check_first_token(batch, view)
         return self._look_up(batch, f"view {view.layers}", partial(self._view, view))
 
     def head_inputs(self, batch: Batch, view: View) -> tuple[Tensor, Tensor]:
         """Return what the classifier's last layer reads [B, H], and a view of the output; looked up or computed."""
-        _check_first_token(batch, view)
         both = self._look_up(batch, f"head and view {view.layers}", partial(self._head_and_view, view))
         config: Any = self.module.config
         width = config.num_labels + len(view.layers) * config.hidden_size
@@ -76,7 +73,7 @@ class Frozen:
     @torch.no_grad()
     def outputs(self, batch: Batch, **more: Any) -> Any:
         """The network's full output on any batch, computed; see `Learner.outputs`."""
-        asked = requested(self.module, more)
+        asked = requested(self.module, more, batch.format)
         out = in_pieces(partial(self._in_step(batch), **asked), batch.inputs, self._micro_batch)
         self._passed(out.logits)
         return checked(out, asked)
@@ -91,7 +88,7 @@ class Frozen:
         return output_layer(self.module)[1].in_features
 
     def _view(self, view: View, network: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
-        return view(in_pieces(partial(network, **requested(self.module, view.asks)), inputs, rows))
+        return view(in_pieces(partial(network, **requested(self.module, view.asks, self._tokens.format)), inputs, rows))
 
     def _head_and_view(self, view: View, _: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
         """Never compiled: it listens to what passes through the classifier's last layer."""
@@ -163,16 +160,3 @@ class Frozen:
     def _passed(self, out: Tensor) -> None:
         if self._meter:
             self._meter.passed(self._name[0], out)
-
-
-def _check_first_token(batch: Batch, view: View) -> None:
-    """See that the first token, whose states a view reads, is none of padding.
-
-    Raises:
-        RunFailure: it may be.
-    """
-    if view.layers and batch.format.side == "left":
-        raise RunFailure(
-            "setting", "this method compares states of the first token, which is padding where a tokenizer pads on the "
-            "left; choose other networks, or a method that compares logits."
-        )  # fmt: skip

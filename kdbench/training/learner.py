@@ -73,9 +73,10 @@ class Learner:
                 `first_tokens=True` nothing but the first token's states are read, so that `last_layer=first` may hold.
 
         Raises:
-            RunFailure: attention maps that the attention kernel, or the network, does not give.
+            RunFailure: attention maps that the attention kernel, or the network, does not give; first tokens that are
+                padding.
         """
-        asked = requested(self.module, more)
+        asked = requested(self.module, more, batch.format)
         network = self.module if self._is_divided(batch) else self._network
         return checked(self._pass(partial(network, **asked), batch), asked)
 
@@ -85,7 +86,7 @@ class Learner:
 
     def outputs_at(self, params: Mapping[str, Tensor], batch: Batch, **more: Any) -> Any:
         """The full output with other parameters in place of the network's own; see `outputs`."""
-        asked = requested(self.module, more)
+        asked = requested(self.module, more, batch.format)
         made = self._pass(lambda **inputs: functional_call(self.module, dict(params), (), {**inputs, **asked}), batch)
         return checked(made, asked)
 

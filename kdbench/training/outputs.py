@@ -7,18 +7,28 @@ from typing import Any
 
 from torch import nn
 
+from kdbench.data.tokens import InputFormat
 from kdbench.errors import RunFailure
 from kdbench.training import first_token
 
 MAPS = "output_attentions"
 
 
-def requested(module: nn.Module, more: Mapping[str, Any]) -> dict[str, Any]:
+def requested(module: nn.Module, more: Mapping[str, Any], format: InputFormat) -> dict[str, Any]:
     """Return the keywords with which the network's forward gives what `more` asks for.
 
+    Args:
+        format: of the batch.
+
     Raises:
-        RunFailure: attention maps of a kernel that makes none.
+        RunFailure: attention maps of a kernel that makes none, or first tokens that may be padding.
     """
+    if more.get(first_token.FIRST_TOKENS) and format.side == "left":
+        raise RunFailure(
+            "setting",
+            "states of the first token are compared, which is padding where a tokenizer pads on the left; "
+            "choose other networks, or a method that compares logits.",
+        )
     if more.get(MAPS):
         config: Any = module.config
         if config._attn_implementation != "eager":

@@ -13,6 +13,7 @@ from kdbench.errors import UserError
 from kdbench.task import Examples
 from kdbench.training.padding_check import check_padding
 from tests.kdbench.architectures import TOKENIZERS, bert, gpt2, save
+from tests.kdbench.bench import refusal
 
 ROW = Examples(["the cat saw a small dog"], ["it did"], [0])
 
@@ -52,3 +53,16 @@ def test_networks_that_padding_changes_are_refused(
         check_padding(module, read(tokenizer), "mine")
     for said in ("mine predicts something else", part, "padding_side", "choose another model"):
         assert said in str(caught.value)
+
+
+def test_what_padding_spoils_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    left = save(tmp_path / "left", "gpt2", gpt2(pad_token="<pad>", padding_side="left"))
+    xlnet = save(tmp_path / "xlnet", "xlnet")
+    run = ("run", "--tasks", "rte", "--jobs", "1", "--set", "epochs=1", "--set", "train_rows=32")
+    said = refusal(*run, "--methods", "finetune", "--set", f"student={left}")
+    assert f"{left} predicts something else" in said
+    said = refusal(*run, "--methods", "pkd", "--set", f"student={xlnet}", "--set", f"teacher={xlnet}")
+    assert "Method 'pkd' cannot teach" in said
+    assert "pads on the left" in said
+    assert not (tmp_path / "results").exists()

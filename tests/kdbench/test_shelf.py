@@ -18,8 +18,10 @@ from kdbench.data.tokens import InputFormat, Tokens
 from kdbench.errors import RunFailure
 from kdbench.hidden import View
 from kdbench.models import build, reference
+from kdbench.settings import Training
 from kdbench.training import evaluate, first_token, frozen
 from kdbench.training.frozen import Frozen
+from kdbench.training.learner import Learner
 
 CPU = torch.device("cpu")
 ROWS = np.arange(0, 150, 2)
@@ -66,9 +68,12 @@ def test_what_is_looked_up_is_what_is_computed(tmp_path: Path, view: View) -> No
 
 
 def test_states_of_the_first_token_are_refused_where_it_is_padding() -> None:
-    left = replace(batch(), format=InputFormat(side="left"))
-    teacher(None).logits(left)
-    for read in (teacher(None).seen, teacher(None).head_inputs):
+    some = replace(tokens(), format=InputFormat(side="left"))
+    left, frozen = collate(some, ROWS[:4], CPU), teacher(None, some=some)
+    frozen.logits(left)
+    learner = Learner(frozen.module.requires_grad_(True), lr=1.0, length=1, training=Training(), device=CPU)
+    reads = (frozen.seen, frozen.head_inputs, lambda batch, view: learner.outputs(batch, **view.asks))
+    for read in reads:
         with pytest.raises(RunFailure, match="pads on the left"):
             read(left, View((1,)))
 
