@@ -15,6 +15,7 @@ from typing import Any
 from filelock import Timeout
 
 from kdbench.plan import Plan
+from kdbench.safe_path import Children
 from kdbench.schedule import Board, Outcome, Schedule
 from kdbench.serial import attempt
 from kdbench.settings import Execution, Recording
@@ -76,7 +77,8 @@ class _Pool:
         ours, theirs = context.Pipe()
         arguments = (theirs, str(self.store.root), execution.model_dump(), self.recording.model_dump())
         process = context.Process(target=work, args=arguments, daemon=True)
-        process.start()
+        with Children():
+            process.start()
         theirs.close()
         return Worker(process, ours, execution)
 

@@ -133,8 +133,24 @@ def check(orders: Iterable[tuple[Executor, Order]]) -> None:
         UserError: one of them cannot work.
     """
     for executor, order in orders:
-        for remark in executor.check(order):
+        for remark in [*executor.check(order), *_other_versions(order)]:
             order.console.print(remark, highlight=False)
+
+
+def _other_versions(order: Order) -> list[str]:
+    """Say which methods were trained here with other content of their files."""
+    files = {spec.method: spec.method_file for spec in order.plan.runs.values() if spec.method_file}
+    others: dict[str, set[str]] = {}
+    for record in order.store.sweeps() if files else []:
+        for run, spec in record["runs"].items():
+            file = files.get(spec["method"])
+            if file is not None and (spec.get("method_file") or {}).get("sha256") != file.sha256:
+                others.setdefault(spec["method"], set()).update([run] if order.store.run(run).has_result() else [])
+    return [
+        f"{files[name].path} has changed since method '{name}' was trained here; its {len(runs)} earlier runs are "
+        "kept, tables show those of the file as it is now."
+        for name, runs in others.items() if runs
+    ]  # fmt: skip
 
 
 def carry_out(orders: Iterable[tuple[Executor, Order]]) -> int:

@@ -15,7 +15,7 @@ from kdbench.data.tokens import Tokens
 from kdbench.errors import RunFailure
 from kdbench.method import Method
 from kdbench.models import build
-from kdbench.plugins import METHODS
+from kdbench.plugins import method_of
 from kdbench.settings import Execution, Recording
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.store import Store
@@ -71,7 +71,7 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     )  # fmt: skip
     lab.set_probe(recording.influence_samples, recording.influence_points)
     seed_everything(spec.seed, "build")
-    method = METHODS.get(spec.method)(spec, lab)
+    method = method_of(spec)(spec, lab)
     return Setup(spec, task, data, roles, train, lab, method, tokens, device, tuple(notes))
 
 

@@ -19,6 +19,7 @@ from kdbench.files import write_text
 from kdbench.results import StudyResults, studies, task_title
 from kdbench.store import Store
 from kdbench.views import printing
+from kdbench.views.console import without_control
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,7 +89,7 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
     if sentence and (printed or not pictures):
         raise UserError(sentence)
     if printed:
-        console.file.write(as_csv(pictures))
+        console.file.write(without_control(as_csv(pictures)))
         return
     _write(pictures, path or Path(f"{_stem(figure.name)}.{form}"), form, wish, console)
     _not_drawn([sentence, others], console)

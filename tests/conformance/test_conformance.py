@@ -20,9 +20,9 @@ QUICK = [name for name in suite.names() if name != "resume"]  # which test_kill 
 
 @pytest.fixture(autouse=True)
 def same_methods_afterwards() -> Iterator[None]:
-    found, bad = dict(METHODS.all()), dict(METHODS.broken)
+    found, bad, files = dict(METHODS.all()), dict(METHODS.broken), dict(METHODS.files)
     yield
-    METHODS._found, METHODS.broken = found, bad
+    METHODS._found, METHODS.broken, METHODS.files = found, bad, files
 
 
 def verdicts(folder: Path, source: str, *only: str) -> dict[str, suite.Finding]:

@@ -95,7 +95,7 @@ def registry(*points: tuple[str, str]) -> Registry[Method]:
     made: Registry[Method] = Registry("method", "kdbench.methods", Method)
     made._found = {}
     for name, value in points:
-        for found, plugin in made._load(EntryPoint(name, value, "kdbench.methods")):
+        for found, plugin in made._load(EntryPoint(name, value, "kdbench.methods")).items():
             made._add(found, plugin)
     return made
 
