@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from reprlib import repr as shortened
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+_KNOWN: dict[type[object], Mapping[str, TypeAdapter[Any]]] = {}
 
 
 def settle_attributes(plugin: type[Any], base: type[object]) -> str:
@@ -28,9 +29,14 @@ def settle_attributes(plugin: type[Any], base: type[object]) -> str:
     return ""
 
 
-@cache
 def _declared(base: type[object]) -> Mapping[str, TypeAdapter[Any]]:
     """The types of the base's ClassVars, by name; made when the first plugin is looked at."""
+    if base not in _KNOWN:
+        _KNOWN[base] = _made(base)
+    return _KNOWN[base]
+
+
+def _made(base: type[object]) -> Mapping[str, TypeAdapter[Any]]:
     hints = get_type_hints(base, include_extras=True)
     loose = ConfigDict(arbitrary_types_allowed=True)
     return {
