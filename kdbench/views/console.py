@@ -33,6 +33,11 @@ def without_control(text: str) -> str:
 class PlainConsole(Console):
     """A console that prints text without its control characters; colours that Rich itself makes stay."""
 
+    @property
+    def encoding(self) -> str:
+        """One layout for all: what the stream lacks, it replaces itself (`take_every_character`)."""
+        return "utf-8"
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             if segment.control or not CONTROL.search(segment.text):

@@ -122,7 +122,9 @@ def test_bad_input(tmp_path: Path) -> None:
     assert "Unknown check 'speed'" in refusal("check-method", "kd", "--only", "speed")
     assert "one setting at a time" in refusal("check-method", "kd", "--set", "temperature=2,4")
     (tmp_path / "kd.py").write_text(broken.OFFLINE)
-    assert f"Two files define a method 'kd', {METHODS.file_of('kd')} and {tmp_path / 'kd.py'}" in refusal("check-method", str(tmp_path / "kd.py"))
+    assert f"Two files define a method 'kd', {METHODS.file_of('kd')} and {tmp_path / 'kd.py'}" in refusal(
+        "check-method", str(tmp_path / "kd.py")
+    )
     (tmp_path / "lgtm_printed.py").write_text(broken.OFFLINE)
     assert "Two files define a method 'lgtm_printed', " in refusal("check-method", str(tmp_path / "lgtm_printed.py"))
     assert "norm=std turns two logits into a sign" in refusal("check-method", "skd", "--set", "skd.norm=std")

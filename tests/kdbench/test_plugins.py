@@ -166,7 +166,10 @@ WRONG = [
     ("paper = ['x']", "A.paper is wrong: ['x']"),
     ("version = 'second'", "A.version is wrong: 'second': input should be a valid integer"),
     ("position = None", "A.position is wrong: None"),
-    ("uses = {'teachers'}", "A.uses is wrong: 'teachers' at [0]: input should be 'teacher', 'teacher_lr' or 'feedback'"),
+    (
+        "uses = {'teachers'}",
+        "A.uses is wrong: 'teachers' at [0]: input should be 'teacher', 'teacher_lr' or 'feedback'",
+    ),
     ("options_type = dict", "A.options_type is wrong: <class 'dict'>: input should be a subclass of Options"),
     ("options_type = NoOptions()", "A.options_type is wrong"),
     ("variants = {'x': 'X'}", "A.variants is wrong: 'X' at ['x']: input should be a valid tuple"),
@@ -219,7 +222,7 @@ def test_a_registry_that_finds_nothing_says_why(monkeypatch: pytest.MonkeyPatch)
         Registry("method", "kdbench.nothing", Method).all()
     point = EntryPoint("builtin", "no_such_package", "kdbench.methods")
     monkeypatch.setattr("kdbench.registry.announced", lambda group: [point])
-    with pytest.raises(UserError, match="There is no method at all.*No module named 'no_such_package'"):
+    with pytest.raises(UserError, match=r"There is no method at all.*No module named 'no_such_package'"):
         Registry("method", "kdbench.methods", Method).all()
 
 

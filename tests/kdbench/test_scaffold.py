@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from kdbench import scaffold
 from kdbench.cli import app
 from kdbench.conformance import suite
 from kdbench.plugins import METHODS
