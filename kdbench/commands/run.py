@@ -69,7 +69,9 @@ def _orders(wanted: str | None, sets: tuple[str, ...], given: dict[str, Any]) ->
     # options of the command line are keys like any other, stronger than --set of the same key
     layer = {**config.parse_sets(sets), **{k: v for k, v in given.items() if v is not None}}
     plans = _plans(wanted, layer)
-    results = plans[0][1].group(config.Invocation).results
+    asked = plans[0][1].group(config.Invocation)
+    _tell_left_out(asked.methods)
+    results = asked.results
     store, console = Store(Path(results).expanduser(), create=False), make_console()
     store.check_raw()
     return [sweeps.order(merged, plan, store, console, tables) for plan, merged, tables in plans]
@@ -110,6 +112,16 @@ def _of_preset(found: Mapping[str, Sequence[Request]], preset: str) -> dict[str,
         console = make_console(stderr=True)
         line(console, f"{name} is about another preset than {preset} and left out; ask for it with --for {name}.")
     return kept
+
+
+def _tell_left_out(methods: str | list[str]) -> None:
+    """Name the methods that `all` leaves out because they do not load."""
+    from kdbench.plugins import METHODS
+    from kdbench.views.printing import line, make_console
+
+    asked = methods.split(",") if isinstance(methods, str) else methods
+    for name, why in METHODS.broken.items() if "all" in map(str.strip, asked) else ():
+        line(make_console(stderr=True), f"The method '{name}' is left out, because it does not load: {why}.")
 
 
 def _go_offline() -> None:

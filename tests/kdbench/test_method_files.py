@@ -176,7 +176,7 @@ def test_a_copy_of_a_built_in_file_is_no_clash(tmp_path: Path) -> None:
     assert not METHODS.files
 
 
-def test_other_peoples_folders_of_that_name_are_left_alone(tmp_path: Path) -> None:
+def test_other_peoples_folders_of_that_name_are_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "methods" / "numeric.py", "raise SystemExit('not for kdbench')\n")
     write(tmp_path / "methods" / "_draft.py", "import kdbench\nraise SystemExit\n")
     write(tmp_path / "methods" / "helper.py", "import kdbench\n")
@@ -184,6 +184,8 @@ def test_other_peoples_folders_of_that_name_are_left_alone(tmp_path: Path) -> No
     assert "numeric" not in METHODS.all()
     assert METHODS.broken == {"bad": f"SystemExit: 4 ({tmp_path / 'methods' / 'bad.py'})"}
     assert "does not load: SystemExit: 4" in refusal("run", "--methods", "methods/bad.py")
+    run("run", "--methods", "all", "--tasks", "rte", "--dry-run")
+    assert "The method 'bad' is left out, because it does not load: SystemExit: 4" in capsys.readouterr().err
 
 
 def test_files_and_variants_as_items_of_methods(tmp_path: Path) -> None:
