@@ -10,6 +10,7 @@ import click
 
 from kdbench import __version__, commands
 from kdbench.errors import UserError
+from kdbench.plain_text import take_every_character, without_control
 from kdbench.safe_path import leave_empty_entries
 
 
@@ -67,7 +68,5 @@ def main() -> None:
 
 def _complain(text: str) -> None:
     """Print to stderr what went wrong; names and messages in it may come from anybody."""
-    from kdbench.views.console import take_every_character, without_control
-
     take_every_character(sys.stderr)
     print(f"kdbench: {without_control(text)}", file=sys.stderr)

@@ -1,33 +1,17 @@
-"""Where everything is printed: consoles that pass on no control characters, and streams that take every character."""
+"""Where everything is printed: consoles that pass on no control characters."""
 
 from __future__ import annotations
 
-import codecs
-import re
 import sys
-import unicodedata
 from collections.abc import Iterable
-from typing import IO, Any
+from typing import IO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from kdbench.plain_text import CONTROL, take_every_character, without_control
+
 LOG_WIDTH = 110  # of running text where no terminal has a width
-ERRORS = "kdbench-lookalike"  # the name of our way out for characters that a stream's encoding lacks
-# C0 and C1 but for tab and line feed, and what turns the direction of text; titles, logs and messages of runs may come
-# from anybody, and a terminal takes such characters for commands
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-LOOKALIKES = str.maketrans({
-    "±": "+-", "°": "^", "†": "+", "‡": "#", "×": "x", "–": "-", "—": "-", "−": "-", "─": "-", "━": "-", "═": "=",
-    "│": "|", "┃": "|", "…": "...", "≥": ">=", "≤": "<=", "→": "->", "‘": "'", "’": "'", "“": '"', "”": '"', "·": ".",
-    "•": "*", "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "eps", "η": "eta", "θ": "theta", "κ": "kappa",
-    "λ": "lambda", "μ": "mu", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "phi", "ω": "omega", "Δ": "Delta",
-})  # fmt: skip
-
-
-def without_control(text: str) -> str:
-    """Remove control characters other than tab and line feed."""
-    return CONTROL.sub("", text)
 
 
 class PlainConsole(Console):
@@ -57,25 +41,3 @@ def make_console(*, stderr: bool = False, width: int = LOG_WIDTH) -> Console:
 def text_console(file: IO[str]) -> Console:
     """A console that writes into a text, for a file."""
     return PlainConsole(file=file, width=LOG_WIDTH, highlight=False)
-
-
-def take_every_character(stream: Any) -> None:
-    """Let a stream write look-alikes for what its encoding lacks, instead of ending the program."""
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors=ERRORS)
-
-
-def _lookalike(error: UnicodeError) -> tuple[str, int]:
-    """Replace the characters that an encoding lacks; see `codecs.register_error`."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return "".join(map(_ascii, error.object[error.start : error.end])), error.end
-
-
-def _ascii(character: str) -> str:
-    known = character.translate(LOOKALIKES)
-    plain = known if known.isascii() else unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-    return plain or "?"
-
-
-codecs.register_error(ERRORS, _lookalike)

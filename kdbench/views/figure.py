@@ -16,10 +16,10 @@ from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.figures import FIGURES, Figure, Lacking, Picture, TaskFigure
 from kdbench.files import write_text
+from kdbench.plain_text import without_control
 from kdbench.results import StudyResults, studies, task_title
 from kdbench.store import Store
 from kdbench.views import printing
-from kdbench.views.console import without_control
 
 if TYPE_CHECKING:
     from rich.console import Console

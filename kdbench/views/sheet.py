@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from kdbench.plain_text import without_control
 from kdbench.tables import Entry, Sheet
 from kdbench.views import printing
-from kdbench.views.console import without_control
 from kdbench.views.latex import latex
 from kdbench.views.presentation import PLAIN, Presentation
 

@@ -17,15 +17,17 @@ from rich.text import Text
 
 from kdbench.cli import main
 from kdbench.files import read_json, write_json
-from kdbench.views.console import ERRORS, PlainConsole, make_console, without_control
+from kdbench.plain_text import ERRORS, without_control
+from kdbench.views.console import PlainConsole, make_console
 from tests.analysis.made import full
 
 SHOWN = (
     "list methods", "list tasks", "list presets", "list executors", "list runs", "status", "table all", "table cost",
     "table 1 --published", "table 1 --format markdown", "table 1 --format latex", "table 1 --format csv", "audit",
     "compare kd lgtm", "compare kd lgtm --format markdown", "show kd mrpc", "show mrpc-kd-s0", "show lgtm",
-    "logs mrpc-kd-s0", "figure 4 --out fig.csv", "figure all", "report", "table 1 --out t.md", "collect all",
-    "run --methods kd --tasks rte --dry-run", "--help", "run --help", "retry --failed", "glue export kd",
+    "logs mrpc-kd-s0", "figure 4 --out fig.csv", "figure all", "figure scores --out s.csv", "report",
+    "table 1 --out t.md", "collect all",
+    "run --methods kd --tasks rte --dry-run", "--help", "run --help", "cancel", "verify", "glue export kd",
 )  # fmt: skip
 EVIL = "\x1b[2J\x1b]0;owned\x07\x9b31m\x08\r\u202eEvil±"
 ESCAPE = re.compile("\x1b\\[[0-9;]*m")  # a colour
