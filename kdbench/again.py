@@ -25,13 +25,22 @@ def command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
         cells = needing(study, [cell.run.id for cell in cells])
     first = cells[0]
     seeds = sorted({cell.cell.seed for cell in cells})
-    words = ["kdbench", "run", "--methods", first.cell.row, "--tasks", first.cell.task]
+    words = ["kdbench", "run", "--methods", _row(first), "--tasks", first.cell.task]
     words += ["--seeds", ",".join(map(str, seeds)), "--preset", study.preset, *_places(study)]
     wanted, usual = _settings(first, study.runs), _usual(first, study)
     for key, item in wanted.items():
         if item is not None and item != "" and (key not in usual or usual[key] != item):
             words += ["--set", f"{key}={_typed(item)}"]
     return words
+
+
+def _row(cell: CellResult) -> str:
+    """What --methods takes for the cell's row; see `plugins.row_of`."""
+    spec = cell.run.spec
+    if spec.method_file is None:
+        return cell.cell.row
+    variant = f":{cell.cell.row}" if cell.cell.row != spec.method else ""
+    return f"{spec.method_file.path}{variant}"
 
 
 def for_exhibits(

@@ -10,6 +10,8 @@ import click
 
 from kdbench import __version__, commands
 from kdbench.errors import UserError
+from kdbench.plain_text import take_every_character, without_control
+from kdbench.safe_path import leave_empty_entries
 
 
 class Commands(click.Group):
@@ -49,15 +51,22 @@ def app() -> None:
 
 def main() -> None:
     """Entry point. Bad input ends in one sentence and exit code 2."""
+    leave_empty_entries()
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except (UserError, click.ClickException) as error:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print(f"kdbench: {text}", file=sys.stderr)
+        _complain(text)
         sys.exit(2)
     except OSError as error:
-        print(f"kdbench: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
+        _complain(f"{error.strerror or error}: {error.filename or 'no file named'}")
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        print("kdbench: stopped.", file=sys.stderr)
+        _complain("stopped.")
         sys.exit(130)
+
+
+def _complain(text: str) -> None:
+    """Print to stderr what went wrong; names and messages in it may come from anybody."""
+    take_every_character(sys.stderr)
+    print(f"kdbench: {without_control(text)}", file=sys.stderr)

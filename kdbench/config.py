@@ -168,11 +168,8 @@ def _check_section(name: str, values: Mapping[str, Any]) -> None:
 def owner(name: str) -> type[Method]:
     """The method called `name`, or the one that has a variant called so."""
     methods = METHODS.all()
-    for method in methods.values():
-        if name in method.variants:
-            return method
-    if name in methods or name in METHODS.broken:
-        return METHODS.get(name)
+    if found := METHODS.owner(name):
+        return METHODS.get(found)
     raise unknown("method", name, [*methods, *(v for m in methods.values() for v in m.variants)])
 
 

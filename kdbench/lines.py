@@ -12,10 +12,15 @@ from kdbench.results import CellResult, StudyResults
 
 
 def newest(cells: Iterable[CellResult]) -> list[CellResult]:
-    """Without the cells that an older version of the method was asked for."""
+    """Without the cells that an older version of the method was asked for.
+
+    Versions that are files have no order but that in which they were asked for.
+    """
     cells = list(cells)
     version = max((c.run.spec.method_version for c in cells), default=0)
-    return [c for c in cells if c.run.spec.method_version == version]
+    kept = [c for c in cells if c.run.spec.method_version == version]
+    files = max(kept, key=lambda c: c.asked).files if kept else {}
+    return [c for c in kept if c.files == files]
 
 
 def chosen(cells: Iterable[CellResult], metric: str) -> list[CellResult]:

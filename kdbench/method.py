@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import StringConstraints
 
 from kdbench.options import Options, option
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 Uses = Literal["teacher", "teacher_lr", "feedback"]
 Limit = Literal["labels_only", "teacher_only"]
+RowName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
 
 
 class NoOptions(Options):
@@ -49,7 +52,7 @@ class Method:
     position: ClassVar[int] = 1000  # row order in the tables
     uses: ClassVar[frozenset[Uses]] = frozenset()
     options_type: ClassVar[type[Options]] = NoOptions
-    variants: ClassVar[Mapping[str, tuple[str, Mapping[str, Any]]]] = {}
+    variants: ClassVar[Mapping[RowName, tuple[str, Mapping[str, Any]]]] = {}
     limits: ClassVar[Mapping[Limit, Mapping[str, Any]]] = {}
     couples_rows: ClassVar[bool] = False
 

@@ -16,7 +16,7 @@ from kdbench.data.splits import held_out_share
 from kdbench.errors import UserError, unknown
 from kdbench.method import Method
 from kdbench.models import reference
-from kdbench.plugins import METHODS, TASKS
+from kdbench.plugins import METHODS, TASKS, row_of
 from kdbench.spec import DataRef, ModelRef, Name, RunSpec
 from kdbench.task import DataLocation
 
@@ -77,7 +77,8 @@ class Plan:
         """Add a run and, first, the runs it needs; equal runs are one node. Returns its id."""
         method = METHODS.get(spec.method)
         options = method.options_type.parse(spec.options, f"method '{spec.method}'").model_dump(mode="json")
-        spec = spec.model_copy(update={"method_version": method.version, "options": options})
+        own = {"method_version": method.version, "method_file": METHODS.files.get(method.name), "options": options}
+        spec = spec.model_copy(update=own)
         needs = {role: self.add(need) for role, need in sorted(method.needs(spec).items())}
         final = spec.model_copy(update={**_unused(spec, method), "needs": needs})
         self.runs[final.id] = _with_snapshots(final, self.runs.get(final.id))
@@ -123,10 +124,10 @@ def _names(value: str | list[str]) -> list[str]:
 
 
 def select_methods(value: str | list[str]) -> dict[str, type[Method]]:
-    """Rows by name, in the order of the tables: methods, variants (`lgtm_released`), or `all` methods."""
+    """Rows by name, in the order of the tables: methods, variants (`lgtm_released`), files, or `all` methods."""
     rows: dict[str, type[Method]] = {}
     for name in _names(value):
-        rows |= dict(METHODS.all()) if name == "all" else {name: owner(name)}
+        rows |= dict(METHODS.all()) if name == "all" else {(row := row_of(name)): owner(row)}
     if not rows:
         raise UserError(f"--methods is empty; give all, or some of {', '.join(METHODS.all())}.")
     return dict(sorted(rows.items(), key=lambda item: (item[1].position, item[0])))

@@ -16,6 +16,7 @@ from filelock import Timeout
 
 from kdbench.errors import UserError
 from kdbench.plan import Plan
+from kdbench.safe_path import Children
 from kdbench.schedule import Board, Outcome, Schedule
 from kdbench.serial import attempt
 from kdbench.settings import Execution, Recording
@@ -69,7 +70,8 @@ def start_worker(store: Store, recording: Recording, execution: Execution) -> Wo
     ours, theirs = context.Pipe()
     arguments = (theirs, str(store.root), execution.model_dump(), recording.model_dump())
     process = context.Process(target=work, args=arguments, daemon=True)
-    process.start()
+    with Children():
+        process.start()
     theirs.close()
     return Worker(process, ours, execution)
 

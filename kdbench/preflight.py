@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from kdbench.errors import UserError
 from kdbench.plan import Plan
-from kdbench.plugins import METHODS
+from kdbench.plugins import method_of
 from kdbench.settings import Execution
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.store import Store
@@ -128,7 +128,7 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
                 f"saved with wrong tokenizer files, copy the other's into its folder."
             )
     classes = len(workbench.task(spec.task).labels)
-    if problem := METHODS.get(spec.method).misfit(spec, student, others, classes):
+    if problem := method_of(spec).misfit(spec, student, others, classes):
         raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
 
 

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
 from kdbench.errors import NotPermitted, UserError
+from kdbench.plain_text import without_control
 
 T = TypeVar("T")
 Scores = dict[str, float]  # metric -> value
@@ -123,4 +124,4 @@ def _owner_of(path: Path) -> str:
 @cache
 def warn_once(message: str) -> None:
     """Print a warning on standard error, each message once in a process."""
-    logging.getLogger("kdbench").warning("%s", message)
+    logging.getLogger("kdbench").warning("%s", without_control(message))

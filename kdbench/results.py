@@ -27,6 +27,7 @@ from kdbench.sweep_files import Row, Sweep, sweeps
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
 LOOSE = ("glue_dir", "student", "teacher")  # names, which may differ: fingerprints are in `models` and `data`
+FILE = "method_file"  # the setting that says which content a method's file had
 DAMAGED = "damaged"  # the kind of a run that is done and whose result cannot be read
 
 
@@ -71,6 +72,7 @@ class CellResult:
     run: Run
     settings: Mapping[str, Any]
     varied: Sequence[Mapping[str, Any]] = field(default=({},), kw_only=True)
+    asked: int = field(default=0, kw_only=True)  # the place of the last sweep that asked for it, among all by time
 
     def score(self, metric: str, split: str, checkpoint: str = "best") -> float:
         """A metric on a report split, in per cent."""
@@ -87,6 +89,11 @@ class CellResult:
         here = {"feedback": self.run.spec.feedback, **self.settings}
         fits = any(set(varies) <= set(values) for varies in self.varied)
         return fits and all(here.get(key) == value for key, value in values.items())
+
+    @cached_property
+    def files(self) -> dict[str, Any]:
+        """The content of the methods' files that the run depends on, where there are such."""
+        return {key: item for key, item in self.settings.items() if key == FILE or key.endswith(f"'s {FILE}")}
 
     @cached_property
     def point(self) -> str:
@@ -175,6 +182,8 @@ def settings(run_id: str, runs: Mapping[str, Run]) -> dict[str, Any]:
     """All hyperparameters that a run depends on, by name."""
     spec = runs[run_id].spec
     values: dict[str, Any] = {**spec.training.model_dump(), **spec.options, "method_version": spec.method_version}
+    if spec.method_file is not None:
+        values[FILE] = spec.method_file.sha256
     for role, parent in sorted(spec.needs.items()):
         if parent in runs:
             values[f"{role}'s method"] = runs[parent].spec.method
@@ -214,11 +223,11 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
     """
     found: list[StudyResults] = []
     known: dict[str, Run] = {}
-    for sweep in sweeps(store):
+    for number, sweep in enumerate(sweeps(store)):
         if preset in (None, sweep.preset):
             new = {run_id: spec for run_id, spec in sweep.runs.items() if run_id not in known}
             known |= {run_id: read(store.run(run_id), spec) for run_id, spec in new.items()}
-            _add(sweep, {run_id: known[run_id] for run_id in sweep.runs}, found)
+            _add(sweep, number, {run_id: known[run_id] for run_id in sweep.runs}, found)
     for study in found if not store.is_collected else []:
         study.root = store.root
     return found
@@ -248,7 +257,7 @@ def _lacks_scores(result: Result, spec: RunSpec) -> bool:
     return any(metric not in scores for metric in task.metrics for scores in each)
 
 
-def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
+def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResults]) -> None:
     """Put each cell of a sweep into the study that it belongs to."""
     groups: dict[str, list[Cell]] = {}
     keys: dict[tuple[object, ...], str] = {}  # of a sweep's cells, most have the same
@@ -269,7 +278,8 @@ def _add(sweep: Sweep, runs: dict[str, Run], found: list[StudyResults]) -> None:
             study.runs |= closure(cell.run, runs)
             place = (cell.row, cell.run)
             before = known[place].varied if place in known else ()
-            known[place] = CellResult(cell, runs[cell.run], settings(cell.run, runs), varied=(*before, cell.varies))
+            varied = (*before, cell.varies)
+            known[place] = CellResult(cell, runs[cell.run], settings(cell.run, runs), varied=varied, asked=number)
         study.cells = list(known.values())
 
 

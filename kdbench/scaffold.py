@@ -19,7 +19,7 @@ def new_method(name: str, folder: Path | None) -> Path:
 
     Args:
         name: the file's, and so the method's.
-        folder: where; None is the folder of the methods that came with kdbench.
+        folder: where; None is `methods/` in the working folder, which is made if need be.
 
     Raises:
         UserError: a name that cannot be one or is taken, or a folder that is not there.
@@ -28,8 +28,8 @@ def new_method(name: str, folder: Path | None) -> Path:
         raise UserError(f"'{name}' cannot name a method; use small letters, digits and '_', such as my_method.")
     if name in taken():
         raise UserError(f"There is a method '{name}' already; choose another name.")
-    target = (folder or METHODS.folder()) / f"{name}.py"
-    if not target.parent.is_dir():
+    target = (folder or Path(METHODS.folder)) / f"{name}.py"
+    if folder and not target.parent.is_dir():
         raise UserError(f"There is no folder '{target.parent}'; make it first.")
     if target.exists():
         raise UserError(f"{target} exists; choose another name, or remove it first.")

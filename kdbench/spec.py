@@ -9,15 +9,17 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
+from kdbench.registry import PluginFile
 from kdbench.settings import Training
 from kdbench.task import DataLocation, Source
 
 IDENTITY_VERSION = 1
 RUN_NAME = r"^\w[\w.-]*$"  # of a folder or file: nothing that leads elsewhere
 Name = Annotated[str, StringConstraints(pattern=RUN_NAME)]
-OTHERWISE = {"snapshots", "training", "data", "student", "teacher"}  # identified in their own way, or not at all
+# identified in their own way, or not at all
+OTHERWISE = {"snapshots", "training", "data", "student", "teacher", "method_file"}
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -60,6 +62,7 @@ class RunSpec(BaseModel):
 
     method: str
     method_version: int
+    method_file: PluginFile | None = None  # of a method that is part of no package; its content is identity
     task: str
     seed: int
     data: DataRef
@@ -79,7 +82,15 @@ class RunSpec(BaseModel):
         value["data"] = self.data.fingerprint
         value["student"] = self.student.fingerprint
         value["teacher"] = self.teacher.fingerprint if self.teacher else None
+        if self.method_file is not None:
+            value["method_file"] = self.method_file.sha256
         return value | {"identity_version": IDENTITY_VERSION}
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the file where there is none, so that such runs are written as they always were."""
+        value: dict[str, Any] = dump(self)
+        return value if value.get("method_file") else {k: v for k, v in value.items() if k != "method_file"}
 
     @cached_property
     def id(self) -> str:

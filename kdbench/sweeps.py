@@ -20,7 +20,7 @@ from kdbench.records import read_record
 from kdbench.settings import Execution, Recording
 from kdbench.spec import Name
 from kdbench.store import Store
-from kdbench.sweep_files import Sweep
+from kdbench.sweep_files import Sweep, sweeps
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,8 +133,24 @@ def check(orders: Iterable[tuple[Executor, Order]]) -> None:
         UserError: one of them cannot work.
     """
     for executor, order in orders:
-        for remark in executor.check(order):
+        for remark in [*executor.check(order), *_other_versions(order)]:
             order.console.print(remark, highlight=False)
+
+
+def _other_versions(order: Order) -> list[str]:
+    """Say which methods were trained here with other content of their files."""
+    files = {spec.method: spec.method_file for spec in order.plan.runs.values() if spec.method_file}
+    others: dict[str, set[str]] = {}
+    for sweep in sweeps(order.store) if files else []:
+        for run, spec in sweep.runs.items():
+            file, other = files.get(spec.method), spec.method_file
+            if file and (other and other.sha256) != file.sha256 and order.store.run(run).has_result():
+                others.setdefault(spec.method, set()).add(run)
+    return [
+        f"{files[name].path} has changed since method '{name}' was trained here; its {len(runs)} earlier runs are "
+        "kept, tables show those of the file as it is now."
+        for name, runs in others.items()
+    ]  # fmt: skip
 
 
 def carry_out(orders: Iterable[tuple[Executor, Order]]) -> int:

@@ -8,7 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from kdbench.errors import UserError
 from kdbench.server import Server, ServerFile
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Source = Literal["generated", "glue-dir", "hub"]
+Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,9 @@ class Task(ABC):
     title: ClassVar[str]  # as tables print it
     group: ClassVar[str] = ""  # `--tasks GROUP` selects all tasks of a group
     position: ClassVar[int] = 1000  # column order in the tables
-    labels: ClassVar[tuple[str, ...]]  # label words; their order is the class index
-    metrics: ClassVar[tuple[str, ...]]  # the first one selects checkpoints and grid points
-    report_splits: ClassVar[tuple[str, ...]] = ("validation",)
+    labels: ClassVar[Annotated[Words, Field(min_length=2)]]  # label words; their order is the class index
+    metrics: ClassVar[Annotated[Words, Field(min_length=1)]]  # the first one selects checkpoints and grid points
+    report_splits: ClassVar[Annotated[Words, Field(min_length=1)]] = ("validation",)
     official_rows: ClassVar[Mapping[str, int]] = {}  # rows of the published splits, where there is a publication
     server: ClassVar[Server | None] = None  # scores the test splits, whose labels are nobody else's
     server_files: ClassVar[tuple[ServerFile, ...]] = ()  # what that server takes of this task

@@ -109,7 +109,9 @@ def facts(run: Run) -> Facts:
     spec = run.spec
     sizes = (run.result or {}).get("rows", {})
     models = {"student": spec.student, "teacher, trained along": spec.teacher}
+    file = spec.method_file
     return {
+        **({"File of the method": {"path": file.path, "sha256": file.sha256}} if file else {}),
         "Settings": spec.training.model_dump(),
         f"Options of {spec.method} (version {spec.method_version})": dict(spec.options),
         "Models": {role: f"{ref.name}  ({ref.fingerprint})" for role, ref in models.items() if ref},

@@ -97,7 +97,9 @@ def call(*command: str, stdin: str = "") -> str:
         SlurmError: it failed, or gave no answer.
     """
     try:
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, timeout=PATIENCE, encoding="utf-8", errors="replace"
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SlurmError(f"{command[0]}: {error}") from None
     if done.returncode:

@@ -16,6 +16,7 @@ from submitit.core.utils import FailedJobError
 from submitit.slurm.slurm import _make_sbatch_string
 
 from kdbench.executor import Order
+from kdbench.safe_path import Children
 from slurm import worker
 from slurm.arrays import Array
 from slurm.ledger import Ledger, Record
@@ -71,7 +72,7 @@ def submit(order: Order, options: SlurmOptions, ledger: Ledger, array: Array, af
     """
     record = ledger.open(order.sweep, array.tasks)
     executor = submitit.SlurmExecutor(ledger.folder(record), python=python(options))
-    with outside_of_jobs():
+    with outside_of_jobs(), Children():
         executor.update_parameters(**parameters(options, array, record.name, after))
         calls = worker.calls(order, array.tasks, options.side_by_side)
         try:
@@ -82,8 +83,11 @@ def submit(order: Order, options: SlurmOptions, ledger: Ledger, array: Array, af
 
 
 def python(options: SlurmOptions) -> str:
-    """How Python is started: deaf to the checkpoint signal until it has its handlers, where the shell can do that."""
-    command = options.python or quote(sys.executable)
+    """How Python is started: blind to the folder of submission, which may hold a `submitit.py` of somebody's.
+
+    And deaf to the checkpoint signal until it has its handlers, where the shell can do that.
+    """
+    command = f"{options.python or quote(sys.executable)} -P"
     deaf = ["env", "--ignore-signal=USR2"]
     try:
         known = subprocess.run([*deaf, "true"], capture_output=True).returncode == 0

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rich.console import Console
-
 from kdbench import sweeps
 from kdbench.executor import Order
 from kdbench.local import report, shares
@@ -23,6 +21,7 @@ from kdbench.serial import run_all
 from kdbench.settings import Execution, Recording
 from kdbench.store import JOB, Store
 from kdbench.views.boards import Lines
+from kdbench.views.console import make_console
 from slurm import queue
 from slurm.arrays import Task
 from slurm.ledger import Ledger
@@ -59,7 +58,7 @@ def train(root: str, sweep: str, runs: list[str], execution: dict[str, Any], rec
     job = os.environ[JOB] = _job()
     store = Store(Path(root))
     plan = sweeps.stored_plan(store, sweep).only(runs)
-    console = Console(width=200, highlight=False)
+    console = make_console(width=200)
     with listening() as heard, _Counting(len(plan.runs), console) as board:
         settled = given_up(plan, store, runs, queue.ask())
         own, asked = _shares(execution, len(plan.runs)), lambda: bool(heard)

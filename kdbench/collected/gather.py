@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any
 
 from kdbench.collected.bulk import Answers
@@ -162,6 +163,8 @@ def _neutral(stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs:
     every = [one for some in runs.values() for one in some]
     for one in every:
         known[one.spec.data.path or ""] = DIR
+        if one.spec.method_file is not None:
+            known[one.spec.method_file.path] = PurePath(one.spec.method_file.path).name
         for ref in (one.spec.student, one.spec.teacher):
             _know(known, ref)
     for store in stores:

@@ -23,4 +23,5 @@ def command(runs: tuple[str, ...], results: str | None) -> None:
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
     chosen = with_children([find(store, text).id for text in runs] if runs else asked, asked)
     said = [line for executor in EXECUTORS.all().values() for line in executor.cancel(store, chosen)]
-    click.echo("\n".join(said) or "None of them is in a queue or being trained.")
+    for text in said or ["None of them is in a queue or being trained."]:
+        printing.line(printing.make_console(), text)

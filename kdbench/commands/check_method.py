@@ -25,24 +25,18 @@ def command(method: str, sets: tuple[str, ...], only: str | None) -> int:
     """
     from kdbench import config
     from kdbench.conformance import suite
-    from kdbench.errors import UserError
-    from kdbench.plugins import METHODS
+    from kdbench.plugins import METHODS, row_of
     from kdbench.views import findings, printing
 
-    is_file = method.endswith(".py") or "/" in method
-    variants = {variant for known in METHODS.all().values() for variant in known.variants}
-    if is_file and Path(method).stem in variants:
-        raise UserError(f"A variant is called '{Path(method).stem}' already; give the file another name.")
-    name = METHODS.add_file(Path(method).expanduser()) if is_file else method
-    config.owner(name)  # says which names there are
+    name = row_of(method)
+    own = METHODS.files.get(config.owner(name).name)
     chosen = [part.strip() for part in only.split(",")] if only else []
     console = printing.make_console()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="kdbench-check-") as folder:
         found = suite.examine(
-            Path(folder), name, sets=config.parse_sets(sets),
-            file=Path(method).expanduser().resolve() if is_file else None, only=chosen,
-        )  # fmt: skip
+            Path(folder), name, sets=config.parse_sets(sets), file=Path(own.path) if own else None, only=chosen
+        )
         verdicts = [findings.show(finding, console) for finding in found]
     findings.close(name, verdicts, time.perf_counter() - started, console)
     return 1 if "failed" in verdicts else 0

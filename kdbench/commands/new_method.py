@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -9,16 +10,19 @@ import click
 
 @click.command(short_help="Write a starting file for a method of your own.")
 @click.argument("name")
-@click.option("--folder", metavar="DIR", help="Where to write it (default: the folder methods/ of kdbench).")
+@click.option("--folder", metavar="DIR", help="Where to write it (default: methods/ in this folder).")
 def command(name: str, folder: str | None) -> None:
     """Write NAME.py: a distillation method that works, to be changed into yours.
 
-    In methods/ it is found at once: kdbench run --methods NAME,kd. Anywhere else, check-method takes the file.
+    In methods/ of the folder where one runs kdbench it is found by its name; a file anywhere else is given as it is:
+    kdbench run --methods ~/NAME.py,kd.
     """
     from kdbench import scaffold
+    from kdbench.views import printing
 
     target = scaffold.new_method(name, Path(folder).expanduser() if folder else None)
-    shown = name if folder is None else target
-    click.echo(f"wrote {target}\ncheck it: kdbench check-method {shown}")
-    if folder is None:
-        click.echo(f"run it:   kdbench run --methods {name},kd")
+    shown = name if folder is None else shlex.quote(str(target))
+    console = printing.make_console()
+    printing.line(console, f"wrote {target}")
+    printing.line(console, f"check it: kdbench check-method {shown}")
+    printing.line(console, f"run it:   kdbench run --methods {shown},kd")

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from kdbench.config import Config
     from kdbench.executor import Executor, Order
     from kdbench.plan import Plan
@@ -66,12 +64,15 @@ def _orders(wanted: str | None, sets: tuple[str, ...], given: dict[str, Any]) ->
     """What is to be carried out, one after the other."""
     from kdbench import config, sweeps
     from kdbench.store import Store
+    from kdbench.views.console import make_console
 
     # options of the command line are keys like any other, stronger than --set of the same key
     layer = {**config.parse_sets(sets), **{k: v for k, v in given.items() if v is not None}}
     plans = _plans(wanted, layer)
-    results = plans[0][1].group(config.Invocation).results
-    store, console = Store(Path(results).expanduser(), create=False), _console()
+    asked = plans[0][1].group(config.Invocation)
+    _tell_left_out(asked.methods)
+    results = asked.results
+    store, console = Store(Path(results).expanduser(), create=False), make_console()
     store.check_raw()
     return [sweeps.order(merged, plan, store, console, tables) for plan, merged, tables in plans]
 
@@ -104,12 +105,23 @@ def _plans(wanted: str | None, layer: dict[str, Any]) -> list[tuple[Plan, Config
 
 def _of_preset(found: Mapping[str, Sequence[Request]], preset: str) -> dict[str, Sequence[Request]]:
     """Without the tables that are about another preset, of which it tells."""
+    from kdbench.views.printing import line, make_console
+
     kept = {name: some for name, some in found.items() if {r.settings.get("preset", preset) for r in some} == {preset}}
     for name in found.keys() - kept.keys():
-        click.echo(
-            f"{name} is about another preset than {preset} and left out; ask for it with --for {name}.", err=True
-        )
+        console = make_console(stderr=True)
+        line(console, f"{name} is about another preset than {preset} and left out; ask for it with --for {name}.")
     return kept
+
+
+def _tell_left_out(methods: str | list[str]) -> None:
+    """Name the methods that `all` leaves out because they do not load."""
+    from kdbench.plugins import METHODS
+    from kdbench.views.printing import line, make_console
+
+    asked = methods.split(",") if isinstance(methods, str) else methods
+    for name, why in METHODS.broken.items() if "all" in map(str.strip, asked) else ():
+        line(make_console(stderr=True), f"The method '{name}' is left out, because it does not load: {why}.")
 
 
 def _go_offline() -> None:
@@ -118,12 +130,6 @@ def _go_offline() -> None:
 
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE"):
         os.environ[name] = "1"
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console()
 
 
 def _dry_run(executor: Executor, order: Order) -> None:

@@ -49,4 +49,4 @@ def command(
 
     printing.emit(out, write)
     for sentence in lacking:  # beside the tables, which may go into a file or another program
-        click.echo(sentence, err=True)
+        printing.line(printing.make_console(stderr=True), sentence)

@@ -16,6 +16,7 @@ def command(results: str | None) -> int:
     from kdbench.views import printing
 
     report = verify(printing.open_store(results))
-    for line in report.lines():
-        click.echo(line)
+    console = printing.make_console()
+    for text in report.lines():
+        printing.line(console, text)
     return 1 if report.damaged else 0

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kdbench import safe_path
 from kdbench.conformance.bench import STEPS, Bench
 from kdbench.conformance.checks import check
 from kdbench.conformance.trial import CPU, NOTHING, NotApplicable, Trial, advance, first, weights
@@ -31,7 +32,9 @@ def start_victim(bench: Bench) -> subprocess.Popen[str]:
     """Another process, which makes the run up to a step and then kills itself."""
     arguments = [str(bench.folder), bench.name, str(bench.file or ""), json.dumps(dict(bench.sets))]
     command = [sys.executable, "-P", "-m", "kdbench.conformance.victim", *arguments]
-    return subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=safe_path.environment()
+    )
 
 
 def killed_store(folder: Path) -> Store:

@@ -17,7 +17,7 @@ from kdbench.data.tokens import Tokens
 from kdbench.errors import RunFailure
 from kdbench.method import Method
 from kdbench.models import build
-from kdbench.plugins import METHODS
+from kdbench.plugins import method_of
 from kdbench.settings import Execution, Recording
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.store import Store
@@ -83,7 +83,7 @@ def build_method(
     lab = Lab(spec, sources, train.tokens, part, feedback, classes, steps, device, micro_batch, cache)
     lab.set_probe(recording.influence_samples, recording.influence_points)
     seed_everything(spec.seed, "build")
-    return lab, METHODS.get(spec.method)(spec, lab)
+    return lab, method_of(spec)(spec, lab)
 
 
 def _needed(roles: Roles) -> set[str]:

@@ -28,7 +28,7 @@ from kdbench.errors import RunFailure, UserError
 from kdbench.method import Method
 from kdbench.models import build, reference
 from kdbench.plan import Plan
-from kdbench.plugins import METHODS
+from kdbench.plugins import method_of
 from kdbench.settings import Recording
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.task import Examples
@@ -119,7 +119,7 @@ class _SmokeTest:
             others = "".join(f", {ref.name}" for ref in networks[1:])
             raise UserError(
                 f"Method '{spec.method}' cannot teach {spec.student.name} on {spec.task}"
-                f"{f' (with{others[1:]})' if others else ''}: {_reason(error, METHODS.get(spec.method))}"
+                f"{f' (with{others[1:]})' if others else ''}: {_reason(error, method_of(spec))}"
             ) from None
 
     def _step(self, spec: RunSpec) -> None:

@@ -16,6 +16,7 @@ from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.figures import FIGURES, Figure, Lacking, Picture, TaskFigure
 from kdbench.files import write_text
+from kdbench.plain_text import without_control
 from kdbench.results import StudyResults, studies, task_title
 from kdbench.store import Store
 from kdbench.views import printing
@@ -88,7 +89,7 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
     if sentence and (printed or not pictures):
         raise UserError(sentence)
     if printed:
-        console.file.write(as_csv(pictures))
+        console.file.write(without_control(as_csv(pictures)))
         return
     _write(pictures, path or Path(f"{_stem(figure.name)}.{form}"), form, wish, console)
     _not_drawn([sentence, others], console)

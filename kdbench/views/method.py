@@ -28,10 +28,8 @@ def find(name: str) -> type[Method] | None:
     Raises:
         UserError: it does not load.
     """
-    for method in METHODS.all().values():
-        if name in method.variants:
-            return method
-    return METHODS.get(name) if name in METHODS.all() or name in METHODS.broken else None
+    found = METHODS.owner(name)
+    return METHODS.get(found) if found else None
 
 
 def names() -> list[str]:

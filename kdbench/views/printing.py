@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +15,12 @@ from rich.text import Text
 
 from kdbench.files import folder_instead, write_text
 from kdbench.store import Store
+from kdbench.views.console import make_console as make_console
+from kdbench.views.console import text_console
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-LOG_WIDTH = 110  # of running text where no terminal has a width
 STYLES = {
     "done": "green",
     "running": "cyan",
@@ -48,29 +48,19 @@ def open_store(results: str | None, *, raw: bool = False) -> Store:
     return store
 
 
-def make_console() -> Console:
-    """As wide as the terminal; plain and `LOG_WIDTH` wide where there is none."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=LOG_WIDTH, file=sys.stdout)
-
-
 def emit(out: str | None, write: Callable[[Console], None]) -> None:
     """Let `write` print, to the terminal or into a file.
 
     Raises:
         UserError: there is a folder where the file should be.
     """
-    from rich.console import Console
-
     if out is None:
         write(make_console())
         return
     path, text = Path(out).expanduser(), io.StringIO()
     if path.is_dir():
         raise folder_instead(path)
-    write(Console(file=text, width=LOG_WIDTH, highlight=False))
+    write(text_console(text))
     write_text(path, text.getvalue())
     line(make_console(), f"Wrote {out}.")
 

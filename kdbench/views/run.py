@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -13,6 +15,7 @@ from rich.text import Text
 
 from kdbench import again, trace
 from kdbench.results import Run, StudyResults, read, studies, task_title
+from kdbench.spec import RunSpec
 from kdbench.store import Store
 from kdbench.sweep_files import Sweep, sweeps
 from kdbench.views import printing
@@ -77,6 +80,8 @@ def _head(run: Run, study: StudyResults | None, standings: Standings, console: C
     stands = standings.word(study, run)
     printing.line(console, Text.assemble((run.id, "bold"), "  ", (stands, printing.STYLES.get(stands, ""))))
     printing.line(console, f"{spec.method} on {task_title(spec.task)}, seed {spec.seed}")
+    if problem := _file_problem(spec):
+        printing.line(console, problem, "yellow")
     blocker = study.blocker(run) if study else None
     if blocker:
         printing.line(console, f"It waits for {blocker.id}, which failed.")
@@ -89,6 +94,17 @@ def _head(run: Run, study: StudyResults | None, standings: Standings, console: C
             console, f"{state.kind or 'failed'}: {' '.join(state.message.split()) or 'no reason given'}", "red"
         )
         _tail(run, console)
+
+
+def _file_problem(spec: RunSpec) -> str:
+    """Whether the file of the run's method is still what it was; "" when it is, or belongs to a package."""
+    if spec.method_file is None:
+        return ""
+    try:
+        same = hashlib.sha256(Path(spec.method_file.path).read_bytes()).hexdigest() == spec.method_file.sha256
+    except OSError:
+        return f"The file of its method, {spec.method_file.path}, is not here."
+    return "" if same else f"The file of its method, {spec.method_file.path}, has changed since."
 
 
 def _tail(run: Run, console: Console) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from kdbench.plain_text import without_control
 from kdbench.tables import Entry, Sheet
 from kdbench.views import printing
 from kdbench.views.latex import latex
@@ -29,14 +30,14 @@ def render(sheets: Sequence[Sheet], form: str, console: Console, presentation: P
     """
     each = [presentation.numbered(i, len(sheets)) for i in range(1, len(sheets) + 1)]
     if form == "latex":
-        console.file.write("\n".join(map(latex, sheets, each)))
+        console.file.write(without_control("\n".join(map(latex, sheets, each))))
         return
     if form == "csv":
-        console.file.write(as_csv(sheets))
+        console.file.write(without_control(as_csv(sheets)))
         return
     shown = [replace(sheet, notes=presentation.divide(sheet.notes)[0]) for sheet in sheets]
     if form == "markdown":
-        console.file.write("\n".join(map(markdown, shown)))
+        console.file.write(without_control("\n".join(map(markdown, shown))))
         return
     for i, sheet in enumerate(shown):
         if i:

@@ -281,13 +281,14 @@ def test_nothing_heavy_is_imported_where_nothing_is_trained(folder: Path, tmp_pa
     assert done.returncode == 0, done.stderr
 
 
-def test_broken_plugins_are_listed_with_their_error(tmp_path: Path) -> None:
+def test_broken_plugins_are_listed_with_their_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bad_tasks.py").write_text("raise ValueError('half written')\n")
     info = tmp_path / "bad-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[kdbench.tasks]\nhalf = bad_tasks:Half\n")
-    text = call(tmp_path, "list", "tasks")  # python -m puts the folder on the path
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)  # the working folder, on purpose
+    text = call(tmp_path, "list", "tasks")
     assert "The task 'half' does not load: ValueError: half written" in text
     assert "mrpc" in text
 

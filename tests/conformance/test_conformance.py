@@ -20,9 +20,9 @@ QUICK = [name for name in suite.names() if name != "resume"]  # which test_kill 
 
 @pytest.fixture(autouse=True)
 def same_methods_afterwards() -> Iterator[None]:
-    found, bad = dict(METHODS.all()), dict(METHODS.broken)
+    found, bad, files = dict(METHODS.all()), dict(METHODS.broken), dict(METHODS.files)
     yield
-    METHODS._found, METHODS.broken = found, bad
+    METHODS._found, METHODS.broken, METHODS.files = found, bad, files
 
 
 def verdicts(folder: Path, source: str, *only: str) -> dict[str, suite.Finding]:
@@ -122,11 +122,13 @@ def test_bad_input(tmp_path: Path) -> None:
     assert "Unknown check 'speed'" in refusal("check-method", "kd", "--only", "speed")
     assert "one setting at a time" in refusal("check-method", "kd", "--set", "temperature=2,4")
     (tmp_path / "kd.py").write_text(broken.OFFLINE)
-    assert "There is a method 'kd' already" in refusal("check-method", str(tmp_path / "kd.py"))
+    assert f"Two files define a method 'kd', {METHODS.file_of('kd')} and {tmp_path / 'kd.py'}" in refusal(
+        "check-method", str(tmp_path / "kd.py")
+    )
     (tmp_path / "lgtm_printed.py").write_text(broken.OFFLINE)
-    assert "A variant is called 'lgtm_printed' already" in refusal("check-method", str(tmp_path / "lgtm_printed.py"))
+    assert "Two files define a method 'lgtm_printed', " in refusal("check-method", str(tmp_path / "lgtm_printed.py"))
     assert "norm=std turns two logits into a sign" in refusal("check-method", "skd", "--set", "skd.norm=std")
     (tmp_path / "bad.py").write_text("import nothing_of_this_name\n")
     assert "does not load: ModuleNotFoundError" in refusal("check-method", str(tmp_path / "bad.py"))
     (tmp_path / "empty.py").write_text("")
-    assert "defines 0 methods; it must define one" in refusal("check-method", str(tmp_path / "empty.py"))
+    assert "it defines no method" in refusal("check-method", str(tmp_path / "empty.py"))

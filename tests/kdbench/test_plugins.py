@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
 import venv
@@ -14,7 +16,10 @@ import pytest
 import methods
 from kdbench.errors import UserError
 from kdbench.method import Method
+from kdbench.plugin_loading import announced
+from kdbench.plugins import METHODS
 from kdbench.registry import Registry
+from kdbench.task import Task
 
 PACKAGE = {
     "pyproject.toml": """
@@ -95,7 +100,7 @@ def registry(*points: tuple[str, str]) -> Registry[Method]:
     made: Registry[Method] = Registry("method", "kdbench.methods", Method)
     made._found = {}
     for name, value in points:
-        for found, plugin in made._load(EntryPoint(name, value, "kdbench.methods")):
+        for found, plugin in made._load(EntryPoint(name, value, "kdbench.methods")).items():
             made._add(found, plugin)
     return made
 
@@ -122,6 +127,12 @@ def test_a_dropped_file_is_a_method_of_that_name(folder: Path) -> None:
     [
         ("import no_such_module\n", "No module named 'no_such_module'"),
         ("from kdbench.method import Method\n\nclass A(Method):\n    pass\n", "A has no title"),
+        ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
+        ("import sys\nsys.exit()\n", "SystemExit"),
+        ("raise KeyboardInterrupt\n", "KeyboardInterrupt"),
+        ("raise BaseException('enough')\n", "BaseException: enough"),
+        ("class Silent(BaseException):\n    def __str__(self): raise SystemExit\nraise Silent\n", "Silent"),
+        ("1 +\n", "SyntaxError: invalid syntax"),
         ("from kdbench.method import Method\n\nclass A(Method):\n    title = ''\n\nclass B(A):\n    title = 'B'\n\n"
          "class C(A):\n    title = 'C'\n", "several methods (B, C)"),
     ],
@@ -147,3 +158,86 @@ def test_a_name_that_is_no_folder_name_is_refused() -> None:
 
 def test_something_else_than_a_method_is_refused() -> None:
     assert "is not a subclass of kdbench.method.Method" in registry(("x", "json:JSONDecoder")).broken["x"]
+
+
+WRONG = [
+    ("title = 3", "A.title is wrong: 3: input should be a valid string"),
+    ("title = None", "A.title is wrong: None"),
+    ("paper = ['x']", "A.paper is wrong: ['x']"),
+    ("version = 'second'", "A.version is wrong: 'second': input should be a valid integer"),
+    ("position = None", "A.position is wrong: None"),
+    (
+        "uses = {'teachers'}",
+        "A.uses is wrong: 'teachers' at [0]: input should be 'teacher', 'teacher_lr' or 'feedback'",
+    ),
+    ("options_type = dict", "A.options_type is wrong: <class 'dict'>: input should be a subclass of Options"),
+    ("options_type = NoOptions()", "A.options_type is wrong"),
+    ("variants = {'x': 'X'}", "A.variants is wrong: 'X' at ['x']: input should be a valid tuple"),
+    ("variants = {'../x': ('X', {})}", "A.variants is wrong: '../x'"),
+    ("variants = None", "A.variants is wrong: None"),
+    ("limits = {'labels': {}}", "A.limits is wrong: 'labels'"),
+    ("couples_rows = 'perhaps'", "A.couples_rows is wrong: 'perhaps'"),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), WRONG)
+def test_an_attribute_of_the_wrong_type_is_named(folder: Path, text: str, why: str) -> None:
+    head = "from kdbench.method import Method, NoOptions\n\nclass A(Method):\n    title = 'A'\n"
+    (folder / "broken.py").write_text(f"{head}    {text}\n")
+    made = registry(("builtin", "methods"))
+    assert why in made.broken["broken"]
+    assert made.all().keys() == METHODS.all().keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("metrics = 'f1'", "T.metrics is wrong: 'f1': input should be a valid tuple"),
+        ("metrics = ()", "T.metrics is wrong: (): tuple should have at least 1 item"),
+        ("labels = None", "T.labels is wrong: None"),
+        ("labels = ('only',)", "T.labels is wrong: ('only',): tuple should have at least 2 items"),
+        ("report_splits = 'validation'", "T.report_splits is wrong: 'validation'"),
+        ("official_rows = {'train': 'many'}", "T.official_rows is wrong: 'many' at ['train']"),
+        ("group = 7", "T.group is wrong: 7"),
+    ],
+)
+def test_so_of_a_task(tmp_path: Path, text: str, why: str) -> None:
+    good = "    title, labels, metrics = 'T', ['no', 'yes'], ['accuracy']\n    load = score = None\n"
+    (tmp_path / "odd.py").write_text(f"from kdbench.task import Task\n\nclass T(Task):\n{good}    {text}\n")
+    with pytest.raises(UserError, match=re.escape(why)):
+        Registry("task", "kdbench.tasks", Task).add_file(tmp_path / "odd.py")
+
+
+def test_a_list_serves_where_a_tuple_is_declared(tmp_path: Path) -> None:
+    (tmp_path / "lists.py").write_text(
+        "from kdbench.task import Task\n\nclass T(Task):\n    title, labels, metrics = 'T', ['no', 'yes'], ['f1']\n"
+        "    load = score = None\n"
+    )
+    made = Registry("task", "kdbench.tasks", Task)
+    assert made.get(made.add_file(tmp_path / "lists.py")).labels == ("no", "yes")
+
+
+def test_a_registry_that_finds_nothing_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"no package that .* announces any in 'kdbench\.nothing'"):
+        Registry("method", "kdbench.nothing", Method).all()
+    point = EntryPoint("builtin", "no_such_package", "kdbench.methods")
+    monkeypatch.setattr("kdbench.registry.announced", lambda group: [point])
+    with pytest.raises(UserError, match=r"There is no method at all.*No module named 'no_such_package'"):
+        Registry("method", "kdbench.methods", Method).all()
+
+
+def test_a_checkout_needs_no_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdbench.plugin_loading.entry_points", lambda group: [])
+    assert [point.value for point in announced("kdbench.executors")] == ["kdbench.local:Local", "slurm.executor:Slurm"]
+    assert {"kd", "finetune"} <= Registry("method", "kdbench.methods", Method).all().keys()
+
+
+def test_ctrl_c_while_a_plugin_loads_ends_the_program(folder: Path) -> None:
+    """It is not taken for the plugin's own doing, even if the plugin swallows it."""
+    (folder / "broken.py").write_text(
+        "import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(9)\n"
+        "except BaseException:\n    pass\n"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        registry(("builtin", "methods"))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

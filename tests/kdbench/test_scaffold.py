@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from kdbench import scaffold
 from kdbench.cli import app
 from kdbench.conformance import suite
 from kdbench.plugins import METHODS
@@ -20,9 +19,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(autouse=True)
 def same_methods_afterwards() -> Iterator[None]:
-    found, bad = dict(METHODS.all()), dict(METHODS.broken)
+    found, bad, files = dict(METHODS.all()), dict(METHODS.broken), dict(METHODS.files)
     yield
-    METHODS._found, METHODS.broken = found, bad
+    METHODS._found, METHODS.broken, METHODS.files = found, bad, files
 
 
 def test_the_new_file_passes_its_checks_and_runs(
@@ -40,15 +39,16 @@ def test_the_new_file_passes_its_checks_and_runs(
     assert re.search(r"^My Idea +\d", capsys.readouterr().out, re.MULTILINE)
 
 
-def test_in_the_methods_folder_it_is_found_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = METHODS.folder()
-    assert (folder / "kd.py").is_file()
-    target = scaffold.new_method("made_by_a_test", None)
-    try:
-        monkeypatch.setattr(METHODS, "_found", None)
-        assert METHODS.get("made_by_a_test").title == "Made By A Test"
-    finally:
-        target.unlink()
+def test_in_the_methods_folder_it_is_found_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not app(["new-method", "my_idea"], standalone_mode=False)
+    assert "kdbench run --methods my_idea,kd" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["my_idea.py"]
+    monkeypatch.setattr(METHODS, "_found", None)
+    assert METHODS.get("my_idea").title == "My Idea"
+    assert METHODS.files["my_idea"].path == str(tmp_path / "methods" / "my_idea.py")
 
 
 def test_bad_names(tmp_path: Path) -> None:

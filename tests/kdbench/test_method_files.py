@@ -1,0 +1,214 @@
+"""Methods in files of one's own: found, recorded by content, found again by every process, and never mixed up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kdbench import sweeps
+from kdbench.cli import app
+from kdbench.errors import UserError
+from kdbench.files import read_json, write_json
+from kdbench.lines import pick
+from kdbench.plugins import METHODS, method_of, row_of
+from kdbench.results import studies
+from kdbench.spec import RunSpec
+from kdbench.store import Store
+from tests.kdbench.bench import SMALL, plan, refusal, the_run
+
+SOURCE = '''"""Half of the labels' loss."""
+
+from kdbench.losses import cross_entropy
+from kdbench.method import Method
+
+
+class Half(Method):
+    title = "Half"
+    variants = {"half_again": ("Half again", {})}
+
+    def loss(self, batch):
+        return cross_entropy(batch.labels, self.student.logits(batch)) * 0.5
+'''
+TINY = [part for pair in [*SMALL[1:], "student=tiny-1x32", "epochs=1"] for part in ("--set", pair)]
+
+
+@pytest.fixture(autouse=True)
+def fresh_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Methods are looked for anew, in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    forget(monkeypatch)
+    return iter([None])
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in another process."""
+    for name, empty in (("_found", None), ("broken", {}), ("files", {}), ("_failed", {})):
+        monkeypatch.setattr(METHODS, name, empty)
+
+
+def write(path: Path, text: str = SOURCE) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def run(*args: str, code: int = 0) -> None:
+    assert (app([*args], standalone_mode=False) or 0) == code
+
+
+def test_the_working_folders_methods_are_found_and_recorded(tmp_path: Path) -> None:
+    file = write(tmp_path / "methods" / "half.py")
+    spec = the_run(plan(tmp_path, methods="half"))
+    assert spec.method_file is not None
+    assert spec.method_file.path == str(file)
+    assert spec.method_file.sha256 == hashlib.sha256(SOURCE.encode()).hexdigest()
+    assert spec.identity()["method_file"] == spec.method_file.sha256
+    assert {"half", "kd"} <= METHODS.all().keys()
+
+
+def test_the_content_makes_the_run_and_not_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = []
+    for number, text in enumerate((SOURCE, SOURCE, SOURCE.replace("0.5", "0.25"))):
+        forget(monkeypatch)
+        file = write(tmp_path / str(number) / "half.py", text)
+        ids.append(the_run(plan(tmp_path, methods=str(file))).id)
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_what_needs_no_file_is_written_as_ever(tmp_path: Path) -> None:
+    spec = next(spec for spec in plan(tmp_path, methods="kd").runs.values() if spec.method == "kd")
+    assert "method_file" not in spec.model_dump(mode="json")
+    assert "method_file" not in spec.identity()
+    assert RunSpec.model_validate(spec.model_dump(mode="json")) == spec
+
+
+def test_from_the_file_to_the_table_in_processes_of_their_own(tmp_path: Path) -> None:
+    """Two worker processes; then, from another folder, everything that shows results, and retry."""
+    write(tmp_path / "elsewhere" / "half.py")
+    first = ["run", "--methods", "./elsewhere/half.py:half_again,finetune", "--tasks", "rte", "--seeds", "0,1", *TINY]
+    assert "Half again" in kdbench(tmp_path, *first, "--jobs", "2")
+    other = tmp_path / "other"
+    other.mkdir()
+    results = ["--results", str(tmp_path / "results")]
+    assert "Half again" in kdbench(other, "table", "1", *results)
+    assert "Half again and Fine-tuning" in kdbench(other, "compare", "half_again", "finetune", *results)
+    assert "Half again" in kdbench(other, "show", "half_again", "rte", *results)
+    kdbench(other, "report", *results)
+    store = Store(tmp_path / "results")
+    (run_id,) = [run.id for run in store.runs() if run.spec.method == "half" and run.spec.seed == 1]
+    (store.run(run_id).path / "result.json").unlink()
+    assert "1 trained" in kdbench(other, "retry", *results)
+
+
+def kdbench(folder: Path, *args: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "kdbench", *args], cwd=folder, text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_changed_file_makes_a_new_run_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "methods" / "half.py")
+    command = ["run", "--methods", "half", "--tasks", "rte", *TINY]
+    run(*command)
+    run(*command)
+    assert "has changed" not in capsys.readouterr().out
+    (sweep,) = (tmp_path / "results" / "sweeps").iterdir()
+    write_json(sweep, {**read_json(sweep), "created": "2020-02-02T02:02:02+0000"})  # not in the same second
+    forget(monkeypatch)
+    write(file, SOURCE.replace("0.5", "0.0"))
+    run(*command)
+    assert f"{file} has changed since method 'half' was trained here; its 1 earlier runs are kept" in _flat(capsys)
+    (study,) = studies(Store(tmp_path / "results"))
+    (shown,) = pick(study, "half").shown["rte"]
+    assert shown.run.spec.method_file == METHODS.files["half"]
+    assert len(study.of("half", "rte")) == 2
+    old = next(c.run for c in study.of("half", "rte") if c.run.id != shown.run.id)
+    run("show", old.id)
+    said = _flat(capsys)
+    assert f"The file of its method, {file}, has changed since." in said
+    assert f"kdbench run --methods {file} --tasks rte" in said
+    with pytest.raises(UserError, match="is not the one that the run was planned with"):
+        sweeps.retry(Store(tmp_path / "results"), {old.id}, None)  # type: ignore[arg-type]
+    forget(monkeypatch)
+    file.unlink()
+    with pytest.raises(UserError, match="is gone; put it back"):
+        method_of(old.spec)
+    run("table", "1")
+    assert "Half" in _flat(capsys)
+
+
+def _flat(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_built_in_name_is_never_taken(tmp_path: Path) -> None:
+    file = write(tmp_path / "methods" / "kd.py")
+    built_in = str(Path(method_file("kd")))
+    assert f"two files define a method 'kd', {built_in} and {file}; rename yours" in refusal("run", "--methods", "kd")
+    write(tmp_path / "mine" / "dml.py")
+    assert "Two files define a method 'dml', " in refusal("run", "--methods", "mine/dml.py")
+    write(tmp_path / "mine" / "lgtm_released.py")
+    assert "Two files define a method 'lgtm_released', " in refusal("run", "--methods", "mine/lgtm_released.py")
+    write(tmp_path / "mine" / "all.py")
+    assert "cannot name a method" in refusal("run", "--methods", "mine/all.py")
+    write(tmp_path / "mine" / "half.py", SOURCE.replace("half_again", "pkd"))
+    assert "its variant 'pkd' has the name of another method" in refusal("run", "--methods", "mine/half.py")
+
+
+def method_file(name: str) -> str:
+    import methods
+
+    return str(Path(methods.__path__[0]) / f"{name}.py")
+
+
+def test_a_copy_of_a_built_in_file_is_no_clash(tmp_path: Path) -> None:
+    """Such as the folder of another checkout."""
+    write(tmp_path / "methods" / "kd.py", Path(method_file("kd")).read_text())
+    assert METHODS.get("kd").title == "KD"
+    assert not METHODS.files
+
+
+def test_other_peoples_folders_of_that_name_are_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "methods" / "numeric.py", "raise SystemExit('not for kdbench')\n")
+    write(tmp_path / "methods" / "_draft.py", "import kdbench\nraise SystemExit\n")
+    write(tmp_path / "methods" / "helper.py", "import kdbench\n")
+    write(tmp_path / "methods" / "bad.py", "import kdbench\nraise SystemExit(4)\n")
+    assert "numeric" not in METHODS.all()
+    assert METHODS.broken == {"bad": f"SystemExit: 4 ({tmp_path / 'methods' / 'bad.py'})"}
+    assert "does not load: SystemExit: 4" in refusal("run", "--methods", "methods/bad.py")
+    run("run", "--methods", "all", "--tasks", "rte", "--dry-run")
+    assert "The method 'bad' is left out, because it does not load: SystemExit: 4" in capsys.readouterr().err
+
+
+def test_files_and_variants_as_items_of_methods(tmp_path: Path) -> None:
+    file = write(tmp_path / "half.py")
+    assert row_of("./half.py") == "half"
+    assert row_of("./half.py:half_again") == "half_again"
+    assert row_of("kd") == "kd"
+    with pytest.raises(UserError, match=r"Unknown variant of '\./half\.py' 'halve'\. Valid: half_again"):
+        row_of("./half.py:halve")
+    with pytest.raises(UserError, match=r"There is no file 'halves\.py'"):
+        row_of("halves.py")
+    assert METHODS.files["half"].path == str(file)
+
+
+def test_a_collected_study_names_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "methods" / "half.py")
+    run("run", "--methods", "half", "--tasks", "rte", *TINY)
+    run("collect", "small")
+    capsys.readouterr()
+    run("show", "half", "rte", "--results", "results/small")
+    said = _flat(capsys)
+    assert "kdbench run --methods half.py --tasks rte" in said
+    assert str(tmp_path) not in said
+    (spec,) = [run.spec for run in Store(tmp_path / "results" / "small", create=False).runs()]
+    assert spec.method_file is not None
+    assert json.loads(spec.model_dump_json())["method_file"]["path"] == "half.py"
