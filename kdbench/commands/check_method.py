@@ -23,7 +23,7 @@ def command(method: str, sets: tuple[str, ...], only: str | None) -> int:
     kdbench check-method ~/my_method.py
     kdbench check-method kd --set temperature=4
     """
-    from kdbench import config
+    from kdbench import config, config_check
     from kdbench.conformance import suite
     from kdbench.errors import UserError
     from kdbench.plugins import METHODS
@@ -35,12 +35,14 @@ def command(method: str, sets: tuple[str, ...], only: str | None) -> int:
         raise UserError(f"A variant is called '{Path(method).stem}' already; give the file another name.")
     name = METHODS.add_file(Path(method).expanduser()) if is_file else method
     config.owner(name)  # says which names there are
+    settings = config.parse_sets(sets)
+    config_check.check_read(settings, [name])
     chosen = [part.strip() for part in only.split(",")] if only else []
     console = printing.make_console()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="kdbench-check-") as folder:
         found = suite.examine(
-            Path(folder), name, sets=config.parse_sets(sets),
+            Path(folder), name, sets=settings,
             file=Path(method).expanduser().resolve() if is_file else None, only=chosen,
         )  # fmt: skip
         verdicts = [findings.show(finding, console) for finding in found]

@@ -36,7 +36,7 @@ def load(folder: Path | None, *, attention: str, num_labels: int | None = None) 
     quiet()
     # a start with another number of classes keeps everything but the classifier, which is drawn anew
     fresh = num_labels is not None
-    config = _config(folder, **({"num_labels": num_labels} if fresh else {}))
+    config = load_config(folder, **({"num_labels": num_labels} if fresh else {}))
     return transformers.AutoModelForSequenceClassification.from_pretrained(
         folder, config=config, attn_implementation=attention, dtype="float32", ignore_mismatched_sizes=fresh,
         # nothing that is loaded may bring code along; what we wrote ourselves is always safetensors
@@ -44,7 +44,7 @@ def load(folder: Path | None, *, attention: str, num_labels: int | None = None) 
     )  # fmt: skip
 
 
-def _config(folder: Path | None, **changes: Any) -> Any:
+def load_config(folder: Path | None, **changes: Any) -> Any:
     """The model's configuration; early BERT exports do not say that they are BERTs."""
     from transformers import CONFIG_MAPPING
 
@@ -89,7 +89,7 @@ def tokenizer(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Any:
     base, _ = split_name(ref.name)
     if not TINY.fullmatch(base):
         folder = available(ref)
-        return AutoTokenizer.from_pretrained(folder, config=_config(folder), use_fast=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, config=load_config(folder), use_fast=True, trust_remote_code=False)
     from tokenizers.implementations import BertWordPieceTokenizer
 
     words = BertWordPieceTokenizer({w: i for i, w in enumerate(tiny_tokens(vocabulary))}, lowercase=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from kdbench.data.tokens import Tokens
 from kdbench.errors import RunFailure
 from kdbench.method import Method
 from kdbench.models import build
+from kdbench.models.given import build_given
 from kdbench.plugins import METHODS
 from kdbench.settings import Execution, Recording
 from kdbench.spec import ModelRef, RunSpec
@@ -64,7 +65,7 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     lab = Lab(
-        spec, _sources(spec, store, data, len(task.labels)), train.tokens, roles.train, feedback,
+        spec, _sources(spec, store, data, task.labels), train.tokens, roles.train, feedback,
         len(task.labels), spec.training.epochs * train.batches_per_epoch, device, execution.micro_batch, store.cache,
     )  # fmt: skip
     lab.set_probe(recording.influence_samples, recording.influence_points)
@@ -82,7 +83,7 @@ def _stream(spec: RunSpec, tokens: dict[str, Tokens], part: Part, name: str, dev
     return Stream(kept, part.rows, training.batch_size, spec.seed, name, device, training.bucket)
 
 
-def _sources(spec: RunSpec, store: Store, data: TaskData, num_labels: int) -> Sources:
+def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str]) -> Sources:
     attention = spec.training.attention
 
     def ready(module: nn.Module) -> nn.Module:
@@ -91,7 +92,9 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, num_labels: int) -> So
         return module
 
     def fresh(ref: ModelRef) -> nn.Module:
-        return ready(build.build(ref, num_labels, attention, tuple(data.vocabulary)))
+        if not spec.training.epochs:
+            return ready(build_given(ref, labels, attention)[0])
+        return ready(build.build(ref, len(labels), attention, tuple(data.vocabulary)))
 
     def trained(run_id: str, snapshot: float | None) -> nn.Module:
         run = store.run(run_id)
