@@ -171,10 +171,8 @@ class _Run:
         self._clock = time.perf_counter()
         if self.progress.step == 0:
             with self.lab.aside():
-                if total:
-                    self.evaluator(0)
-                else:  # a network that is taken as it is; what it is now is its best
-                    self._evaluate(0)
+                # a network that is taken as it is, for no steps, is at its best now
+                self.evaluator(0) if total else self._evaluate(0)
                 self._snapshots(0)
         while self.progress.step < total:
             self.lock.check(at_most_every=CHECK_SECONDS)
