@@ -1,4 +1,4 @@
-"""The command that makes a run, a cell, or what a table lacks: short, and without a look at any method."""
+"""The command that makes a run, a cell, or what a table lacks: short."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kdbench.config import TEACHER as SECTION
 from kdbench.config import Config, Invocation, Study, presets, read_toml
 from kdbench.lines import newest
+from kdbench.plugins import METHODS
 from kdbench.requests import Exhibit
 from kdbench.results import TEACHER, CellResult, Run, StudyResults, closure
-from kdbench.settings import Training
+from kdbench.settings import Training, teacher_keys
+from kdbench.spec import RunSpec
 from kdbench.sweep_files import Sweep
 
 STUDY_FLAGS = ("glue_dir", "feedback", "selection")  # options of `kdbench run`; the other fields are keys of --set
+TEACHERS = f"{SECTION}."  # begins a key of the teacher's own training
 
 
 def command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
@@ -71,14 +75,23 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
     ] or study.cells  # fmt: skip
     cells = [cell for row in dict.fromkeys(c.cell.row for c in cells) for cell in newest(_of(row, cells))]
     seeds = sorted({cell.cell.seed for cell in cells})
-    return ["--seeds", ",".join(map(str, seeds)), *_places(study, own), *_shared(cells, study, own)]
+    return ["--seeds", ",".join(map(str, seeds)), *_places(study, own), *_shared(cells, study, own, _read(rows))]
+
+
+def _read(rows: Collection[str]) -> set[str]:
+    """The sections that are read where these rows are asked for."""
+    methods = METHODS.all()
+    several = methods.keys() if "all" in rows else set[str]()
+    return {*rows, *several, *(name for name, method in methods.items() if method.variants.keys() & set(rows))}
 
 
 def _of(row: str, cells: Iterable[CellResult]) -> Iterable[CellResult]:
     return (cell for cell in cells if cell.cell.row == row)
 
 
-def _shared(cells: Iterable[CellResult], study: StudyResults, own: Collection[str]) -> list[str]:
+def _shared(
+    cells: Iterable[CellResult], study: StudyResults, own: Collection[str], read: Collection[str]
+) -> list[str]:  # fmt: skip
     """The hyperparameters that are not the usual ones: once where all rows that have a key agree, else by row.
 
     An option that one method alone has here is said of it, for others might have one of that name. What was usual
@@ -102,7 +115,9 @@ def _shared(cells: Iterable[CellResult], study: StudyResults, own: Collection[st
         here = [row for row in by_row if {(row, key), (owners[row], key)} & changed]
         shared = key in Training.model_fields or len({owners[row] for row in by_row}) > 1
         alike = shared and len(set(map(_texts, by_row.values()))) == 1
-        pairs = {key: by_row[here[0]]} if here and alike else {f"{row}.{key}": by_row[row] for row in here}
+        pairs = {key: by_row[here[0]]} if here and alike else {f"{r}.{key}": by_row[r] for r in here if r in read}
+        if key.startswith(TEACHERS):  # is said of no single method
+            pairs = {key: list(dict.fromkeys(item for row in here for item in by_row[row]))} if here else {}
         words += [part for name, some in pairs.items() for part in ("--set", f"{name}={','.join(map(_typed, some))}")]
     return words
 
@@ -141,10 +156,14 @@ def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:
     usual: Study = known.group(Study)
     words: list[str] = []
     for key in Study.model_fields:
-        item = study.study.get(key)
+        item = study.networks[key].argument if key in study.networks else study.study.get(key)
         if key in own or item in (None, "", getattr(usual, key)) or (key == "source" and study.study["glue_dir"]):
             continue
-        words += [f"--{key.replace('_', '-')}", str(item)] if key in STUDY_FLAGS else ["--set", f"{key}={item}"]
+        flag = f"--{key.replace('_', '-')}"
+        if item is True:
+            words += [flag]
+        else:
+            words += [flag, str(item)] if key in STUDY_FLAGS else ["--set", f"{key}={item}"]
     return words
 
 
@@ -152,8 +171,16 @@ def _settings(cell: CellResult, runs: Mapping[str, Run]) -> dict[str, Any]:
     """The hyperparameters that lead to the run, among them those that only the runs use that it needs."""
     spec = cell.run.spec
     values = {**spec.training.model_dump(mode="json"), **spec.options}
-    values["teacher_lr"] = values["teacher_lr"] or _teacher_rate(cell.run, runs)
+    if not _is_given(spec):
+        own = spec.teacher_training
+        values["teacher_lr"] = values["teacher_lr"] or (None if "lr" in own else _teacher_rate(cell.run, runs))
+        values |= {f"{TEACHERS}{key}": item for key, item in own.items()}
     return values
+
+
+def _is_given(spec: RunSpec) -> bool:
+    """Whether the teacher was taken as it is, which the study says."""
+    return spec.teacher_training.get("epochs") == 0
 
 
 def _teacher_rate(run: Run, runs: Mapping[str, Run]) -> float | None:
@@ -168,8 +195,9 @@ def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
     layer = read_toml(presets()[study.preset]) if study.preset in presets() else {}
     sections = [layer.get(name, {}) for name in (cell.run.spec.method, cell.cell.row)]
     known = study.titles[cell.cell.row].usual
-    return {**Training().model_dump(mode="json"), **layer, **sections[0], **sections[1], **known}
+    unset = {f"{TEACHERS}{key}": None for key in teacher_keys()}
+    return {**unset, **Training().model_dump(mode="json"), **layer, **sections[0], **sections[1], **known}
 
 
 def _typed(item: Any) -> str:
-    return str(item).lower() if isinstance(item, bool) else str(item)
+    return str(item).lower() if isinstance(item, bool) else str(item).replace(",", "\\,")

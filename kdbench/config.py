@@ -2,12 +2,14 @@
 
 There is one key space. A key is a field of `Study`, `Training`, `Recording` or `Execution`, or an option of a method;
 `METHOD.key` narrows it to one method (or variant), `EXECUTOR.key` is a setting of an executor. Files hold the same
-keys, with a table a method or executor.
+keys, with a table a method or executor. The section `teacher` has settings of the teacher's own fine-tuning; where
+there is one, the teacher's network is its key `network`, because TOML has one `teacher` a file.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,9 +22,10 @@ from kdbench.errors import UserError, unknown
 from kdbench.method import Method
 from kdbench.options import Options, option
 from kdbench.plugins import EXECUTORS, METHODS
-from kdbench.settings import Execution, Recording, Training
+from kdbench.settings import Execution, Recording, Training, teacher_settings
 
 CONFIG_FILE = "kdbench.toml"
+TEACHER, NETWORK = "teacher", "network"
 
 
 class Study(Options):
@@ -34,6 +37,9 @@ class Study(Options):
     glue_dir: str = option("", "a folder in the classic GLUE layout")
     feedback: str = option("train:0.1", "what methods with feedback learn from: train:F or validation")
     selection: str = option("train:0.1", "what picks checkpoints and grid points: train:F or validation")
+    teacher_is_finetuned: bool = option(
+        False, "take the teacher as it is: it was fine-tuned on the task, with the task's labels", later=True
+    )
 
 
 class Invocation(Options):
@@ -49,17 +55,27 @@ class Invocation(Options):
     runs_per_job: int = option(1, "runs that one job of a queue carries", ge=1)
 
 
-GROUPS: tuple[type[Options], ...] = (Study, Training, Recording, Execution, Invocation)
+GROUPS: dict[str, type[Options]] = {
+    "study": Study, "training": Training, "recording": Recording, "execution": Execution, "what to run": Invocation,
+}  # fmt: skip
+SINGLE = {key for kind in (Study, Invocation) for key, item in kind.model_fields.items() if item.annotation is str}
+COMMA = re.compile(r"(?<!\\),")  # of a value of --set; where one is meant, it is written with a backslash before it
 Layer = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of one method: `choice` holds the keys that have several values in the grid."""
+    """One setting of one method.
+
+    Attributes:
+        choice: the keys that have several values in the grid.
+        teacher: what is set of the teacher's own fine-tuning; see `teacher_settings`.
+    """
 
     training: Training
     options: Options
     choice: Mapping[str, Any]
+    teacher: Mapping[str, Any]
 
 
 @dataclass
@@ -78,6 +94,11 @@ class Config:
                 raise UserError(f"{key} takes one value, not {len(value)}; a grid is for hyperparameters.")
         return kind.parse(values, "settings")
 
+    def says(self, *keys: str) -> bool:
+        """Whether the user said all of these, in a file or on the command line."""
+        own = [*self.files[1:2], *self.command_line]  # between them stand the preset and what a table needs
+        return all(any(key in layer for layer in own) for key in keys)
+
     def section(self, name: str, kind: type[Options]) -> Any:
         """The settings of the executor `name`."""
         values: dict[str, Any] = {}
@@ -90,13 +111,26 @@ class Config:
         kinds = (Training, method.options_type)
         known = {key for kind in kinds for key in kind.model_fields}
         merged = {k: v for k, v in self._flat(method.name, row, variant).items() if k in known}
+        merged |= {f"{TEACHER}.{k}": v for k, v in self.teacher_section().items()}
         grid = {k: v if isinstance(v, list) else [v] for k, v in merged.items()}
         several = [k for k, v in grid.items() if len(v) > 1]
         for values in itertools.product(*grid.values()):
             chosen = dict(zip(grid, values, strict=True))
             training, options = (_parse(kind, chosen, row) for kind in kinds)
             assert isinstance(training, Training)
-            yield Point(training, options, {k: _plain(training, options, k) for k in several})
+            if not training.epochs:
+                raise UserError(f"method '{row}': epochs='0' is not valid: it should be greater than or equal to 1.")
+            teacher = teacher_settings({k.partition(".")[2]: v for k, v in chosen.items() if "." in k})
+            own = {f"{TEACHER}.{key}": value for key, value in teacher.items()}
+            choice = {k: own[k] if k in own else _plain(training, options, k) for k in several}
+            yield Point(training, options, choice, teacher)
+
+    def teacher_section(self) -> dict[str, Any]:
+        """What is said of the teacher's own fine-tuning, by key."""
+        values: dict[str, Any] = {}
+        for layer in [*self.files, *self.command_line]:
+            values |= {key: value for key, value in _section(layer, TEACHER).items() if key != NETWORK}
+        return values
 
     def _flat(self, method: str = "", row: str = "", variant: Layer = MappingProxyType({})) -> dict[str, Any]:
         """Keys for a method and its variant `row`: files, then what the variant is, then what is said of it by name."""
@@ -110,27 +144,11 @@ class Config:
             out |= _plain_keys(layer) | _section(layer, method) | _section(layer, row)
         return out
 
-    def check(self, rows: Mapping[str, type[Method]]) -> None:
-        """Refuse keys that nothing would read.
-
-        Args:
-            rows: the selected methods and variants by name.
-
-        Raises:
-            UserError: an unknown key, or one that no selected method has.
-        """
-        for layer in [*self.files, *self.command_line]:
-            for key, value in layer.items():
-                if isinstance(value, dict):
-                    _check_section(key, value)
-                elif value == []:
-                    raise UserError(f"{key} has no value; give one, or several for a grid.")
-                elif key != "description" or layer in self.command_line:
-                    _check_key(key, rows)
-
 
 def _plain_keys(layer: Layer) -> dict[str, Any]:
-    return {key: value for key, value in layer.items() if not isinstance(value, dict)}
+    plain = {key: value for key, value in layer.items() if not isinstance(value, dict)}
+    network = _section(layer, TEACHER).get(NETWORK)
+    return plain if network is None else {**plain, TEACHER: network}
 
 
 def _section(layer: Layer, name: str) -> dict[str, Any]:
@@ -146,23 +164,9 @@ def _plain(training: Training, options: Options, key: str) -> Any:
     return getattr(training if key in Training.model_fields else options, key)
 
 
-def _engine_keys() -> list[str]:
-    return [key for group in GROUPS for key in group.model_fields]
-
-
-def _check_key(key: str, rows: Mapping[str, type[Method]]) -> None:
-    own = {k for method in rows.values() for k in method.options_type.model_fields}
-    if key not in _engine_keys() and key not in own:
-        raise unknown("key", key, [*_engine_keys(), *own])
-
-
-def _check_section(name: str, values: Mapping[str, Any]) -> None:
-    if name in EXECUTORS.all() or name in EXECUTORS.broken:
-        return  # `Config.section` looks at it
-    method = owner(name)
-    for key in values:
-        if key not in Training.model_fields and key not in method.options_type.model_fields:
-            raise unknown(f"key of method '{name}'", key, [*method.options_type.keys(), *Training.keys()])
+def engine_keys() -> list[str]:
+    """The keys that belong to no method."""
+    return [key for group in GROUPS.values() for key in group.model_fields]
 
 
 def owner(name: str) -> type[Method]:
@@ -181,8 +185,11 @@ def usual(preset: str, row: str, method: type[Method]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in first.choice}
 
 
-def parse_sets(pairs: Iterable[str]) -> Layer:
+def parse_sets(pairs: Iterable[str], options: Layer = MappingProxyType({})) -> Layer:
     """`["student_lr=1e-4,3e-5", "lgtm.influence=fda"]` as a layer.
+
+    Args:
+        options: keys that have an option of their own on the command line, and its text; stronger than the pairs.
 
     Raises:
         UserError: a pair that is not KEY=VALUE.
@@ -193,16 +200,34 @@ def parse_sets(pairs: Iterable[str]) -> Layer:
         if not (key and equals and text):
             raise UserError(f"--set {pair} is not KEY=VALUE; for example --set student_lr=1e-4,3e-5.")
         section, dot, name = key.strip().partition(".")
-        is_grid = "," in text and not (dot and section in EXECUTORS.all())  # commas of an executor's are its own
-        value: Any = [part.strip() for part in text.split(",")] if is_grid else text.strip()
-        if dot:
-            inner = layer.setdefault(section, {})
-            if not isinstance(inner, dict):
-                raise UserError(f"--set {section} has a value and --set {pair} makes it a method; choose one.")
-            inner[name] = value
-        else:
-            layer[section] = value
+        if not dot:
+            _set(layer, section, _grid(section, text))
+            continue
+        inner = layer.setdefault(section, {})
+        if section == TEACHER and isinstance(inner, str):
+            layer[section] = inner = {NETWORK: inner}
+        if not isinstance(inner, dict):
+            raise UserError(f"--set {section} has a value and --set {pair} makes it a method; choose one.")
+        # commas of an executor's values are its own
+        inner[name] = text.strip() if section in EXECUTORS.all() else _grid(name, text)
+    for key, text in options.items():
+        _set(layer, key, _grid(key, text) if key in Training.model_fields else text)
     return layer
+
+
+def _set(layer: dict[str, Any], key: str, value: Any) -> None:
+    """Set a key that has no dot; the teacher's network goes beside what else is said of the teacher."""
+    if key == TEACHER and isinstance(layer.get(key), dict):
+        layer[key][NETWORK] = value
+    else:
+        layer[key] = value
+
+
+def _grid(key: str, text: str) -> Any:
+    """The value, or several; a key that takes one text, such as a folder, may have commas in it."""
+    parts = [text] if key in {*SINGLE, NETWORK} else COMMA.split(text)
+    values = [part.strip().replace("\\,", ",") for part in parts]
+    return values if len(values) > 1 else values[0]
 
 
 def presets() -> dict[str, Path]:
@@ -225,14 +250,14 @@ def read_toml(path: Path) -> Layer:
         UserError: it is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin with a mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}.") from None
 
 
 def request_layer(methods: str, varies: Layer) -> Layer:
     """Settings as they are, options in a section for each of the methods."""
-    shared = {key: value for key, value in varies.items() if key in _engine_keys()}
+    shared = {key: value for key, value in varies.items() if key in engine_keys()}
     options = {key: value for key, value in varies.items() if key not in shared}
     return {**shared, **({name.strip(): options for name in methods.split(",")} if options else {})}
 

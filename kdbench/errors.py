@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 
 class UserError(Exception):
@@ -32,9 +34,17 @@ class Stopped(Exception):
     """The user (or the machine) asked the process to stop; the run has been checkpointed."""
 
 
-def unknown(what: str, name: str, valid: Iterable[str]) -> UserError:
-    """The error for a name that does not exist: the nearest valid name first, then all of them."""
-    choices = sorted(valid)
+def unknown(
+    what: str, name: str, valid: Iterable[str] = (), groups: Mapping[str, Iterable[str]] = MappingProxyType({})
+) -> UserError:
+    """The error for a name that does not exist: the nearest valid name first, then all of them.
+
+    Args:
+        groups: more names that are valid, by heading, where they are many.
+    """
+    listed = {head: sorted(names) for head, names in groups.items()}
+    choices = sorted({*valid, *itertools.chain(*listed.values())})
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return UserError(f"Unknown {what} '{name}'.{hint} Valid: {', '.join(choices) or 'none'}.")
+    every = "; ".join(f"{head}: {', '.join(names)}" for head, names in listed.items()) or ", ".join(choices)
+    return UserError(f"Unknown {what} '{name}'.{hint} Valid: {every or 'none'}.")

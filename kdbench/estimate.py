@@ -324,7 +324,7 @@ def _remarks(left: Mapping[str, RunSpec], costs: Mapping[str, _Cost]) -> tuple[s
         out.append(f"Rows as published, {100 * FILLED:.0f} % of max_length filled: data on the hub are not looked at.")
     if guessed := sorted(set[str]().union(*(cost.guessed for cost in costs.values()))):
         out.append(f"Taken to be of BERT-base's size, being unknown here: {', '.join(guessed)}.")
-    if blank := sorted({left[run].task for run, cost in costs.items() if not cost.steps}):
+    if blank := sorted({left[run].task for run, cost in costs.items() if not cost.steps and left[run].training.epochs}):
         out.append(f"Time not counted, because the rows are unknown before they are fetched: {', '.join(blank)}.")
     return tuple(out)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from kdbench.formatting import count
 from kdbench.late import torch
 from kdbench.losses import patience
 from kdbench.models.reference import Shape
@@ -33,7 +34,7 @@ def mismatch(student: Shape, teacher: Shape) -> str:
     if student.layers < 2:
         return "it compares intermediate layers, and a network of one layer has none; give it two or more."
     if teacher.layers < student.layers:
-        return f"it needs a teacher at least as deep, and {teacher.name} has {teacher.layers} layers."
+        return f"it needs a teacher at least as deep, and {teacher.name} has {count(teacher.layers, 'layer')}."
     if teacher.hidden != student.hidden:
         return f"its hidden size is {student.hidden} and that of {teacher.name} {teacher.hidden}; choose equal sizes."
     return ""

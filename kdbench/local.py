@@ -126,7 +126,8 @@ def report(outcome: Outcome, console: Console) -> None:
     """Counts, and each run that is not there, with the reason."""
     parts = [f"{len(outcome.trained)} trained", f"{len(outcome.done)} done before"]
     parts += [f"{len(outcome.elsewhere)} by another process"] if outcome.elsewhere else []
-    parts += [f"{len(outcome.failed)} failed", f"{len(outcome.blocked)} held back"]
+    parts += [f"{len(outcome.failed)} failed"]
+    parts += [f"{len(outcome.blocked)} blocked"] if outcome.blocked else []
     console.print(", ".join(parts) + ".")
     for run, why in outcome.failed.items():
         console.print(f"  {run}: {why}", markup=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import StringConstraints
 
+from kdbench.errors import UserError
 from kdbench.options import Options, option
 
 if TYPE_CHECKING:
@@ -153,12 +154,22 @@ def finetuned(spec: RunSpec, model: ModelRef | None = None, snapshots: tuple[flo
     """The run that fine-tunes the teacher (or `model`) on the labels alone, to be named in `needs`.
 
     It is trained as the run that needs it (batch size, epochs, ...), at the teacher's rate, on all of train: a slice
-    that the needing method keeps for feedback is in it.
+    that the needing method keeps for feedback is in it. What is set for the teacher's own training wins, for the
+    teacher. One that is to be taken as it is gets a run that only evaluates and keeps it.
 
     Args:
         snapshots: the shares of its training at which the network should also be kept, such as (1/3, 2/3).
+
+    Raises:
+        UserError: a teacher that is taken as it is has no such states.
     """
-    training = spec.training.model_copy(update={"student_lr": spec.training.teacher_lr})
+    training = spec.training.of_teacher({} if model else spec.teacher_training)
+    if snapshots and not training.epochs:
+        raise UserError(
+            f"Method '{spec.method}' learns from the states that the teacher had while it was fine-tuned, and one that "
+            f"is fine-tuned already has none; leave out '{spec.method}', or teacher_is_finetuned."
+        )
     return spec.derive(
-        method="finetune", student=model or spec.teacher, training=training, options={}, snapshots=snapshots
-    )
+        method="finetune", student=model or spec.teacher, training=training if training.epochs else training.as_it_is(),
+        options={}, snapshots=snapshots, teacher_training={},
+    )  # fmt: skip

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from kdbench.config import Config, Invocation, Study, owner
+from kdbench.config_check import check_keys
 from kdbench.data.splits import held_out_share
 from kdbench.errors import UserError, unknown
 from kdbench.method import Method
@@ -48,7 +49,7 @@ class Plan:
     @property
     def id(self) -> str:
         cells = sorted([c.row, c.run, *([json.dumps(dict(c.varies))] if c.varies else [])] for c in self.cells)
-        text = json.dumps([self.preset, self.study.model_dump(mode="json"), cells])
+        text = json.dumps([self.preset, self.study.identity(), cells])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def shared(self) -> dict[str, int]:
@@ -80,7 +81,8 @@ class Plan:
         own = {"method_version": method.version, "method_file": METHODS.files.get(method.name), "options": options}
         spec = spec.model_copy(update=own)
         needs = {role: self.add(need) for role, need in sorted(method.needs(spec).items())}
-        final = spec.model_copy(update={**_unused(spec, method), "needs": needs})
+        own = spec.teacher_training if _trains_teacher(spec, method) else {}
+        final = spec.model_copy(update={**_unused(spec, method), "needs": needs, "teacher_training": own})
         self.runs[final.id] = _with_snapshots(final, self.runs.get(final.id))
         return final.id
 
@@ -90,6 +92,12 @@ def _with_snapshots(spec: RunSpec, known: RunSpec | None) -> RunSpec:
     if known is None or set(known.snapshots) >= set(spec.snapshots):
         return known or spec
     return known.model_copy(update={"snapshots": tuple(sorted({*known.snapshots, *spec.snapshots}))})
+
+
+def _trains_teacher(spec: RunSpec, method: type[Method]) -> bool:
+    """Whether the settings of the teacher's own fine-tuning change what is needed."""
+    without = spec.model_copy(update={"teacher_training": {}})
+    return bool(spec.teacher_training) and method.needs(spec) != method.needs(without)
 
 
 def _unused(spec: RunSpec, method: type[Method]) -> dict[str, Any]:
@@ -169,16 +177,44 @@ def make(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) -> Pl
     """
     asked: Invocation = config.group(Invocation)
     rows, tasks, seeds = select_methods(asked.methods), select_tasks(asked.tasks), parse_seeds(asked.seeds)
-    config.check(rows)
+    check_keys(config, rows)
     study: Study = config.group(Study)
     for role in ("feedback", "selection"):
         held_out_share(getattr(study, role), role)
+    # a folder under the path that leads to it from anywhere
+    study = study.model_copy(update={role: model_ref(getattr(study, role)).name for role in ("student", "teacher")})
     plan = Plan(asked.preset, study)
     for task in tasks:
         for row, method in rows.items():
             for spec, choice in _specs(config, study, row, method, task, seeds):
                 plan.cells.append(Cell(row, task, spec.seed, choice, plan.add(spec), dict(varies)))
+    if study.teacher_is_finetuned:
+        _check_given_teacher(plan, config)
     return plan
+
+
+def _check_given_teacher(plan: Plan, config: Config) -> None:
+    """See that every method can take a teacher as it is.
+
+    Raises:
+        UserError: some would train it from its start, or there are settings of a training that does not take place.
+    """
+    if own := config.teacher_section():
+        raise UserError(f"teacher_is_finetuned leaves nothing to train; leave out teacher.{next(iter(own))}.")
+    along = {cell.row: plan.runs[cell.run] for cell in plan.cells if _trains_along(plan.runs[cell.run])}
+    if along:
+        fine = ",".join(dict.fromkeys(cell.row for cell in plan.cells if cell.row not in along))
+        ways = ["--set teacher_start=finetuned"] * any("teacher_start" in spec.options for spec in along.values())
+        ways += [f"--methods {fine}"] if fine else []
+        raise UserError(
+            f"A teacher that is fine-tuned already cannot be taken as it is by {', '.join(along)}, where it is trained "
+            f"along as one that is only pre-trained; give {' or '.join(ways) or 'other methods'}."
+        )
+
+
+def _trains_along(spec: RunSpec) -> bool:
+    """Whether the teacher's network is trained from its start."""
+    return spec.teacher is not None and not spec.needs
 
 
 def _specs(
@@ -191,5 +227,6 @@ def _specs(
             method=method.name, method_version=method.version, task=task, seed=0, data=data_ref(task, location),
             student=model_ref(study.student), teacher=model_ref(study.teacher), selection=study.selection,
             feedback=study.feedback, training=point.training, options=point.options.model_dump(mode="json"),
+            teacher_training={"epochs": 0} if study.teacher_is_finetuned else dict(point.teacher),
         )  # fmt: skip
         yield from ((spec.model_copy(update={"seed": seed}), point.choice) for seed in seeds)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kdbench.errors import UserError
+from kdbench.formatting import count
+from kdbench.models.given import build_given
 from kdbench.plan import Plan
 from kdbench.plugins import method_of
 from kdbench.settings import Execution
@@ -65,7 +67,7 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         _check_fit(plan, spec, tuple(data.vocabulary))
         remarks |= dict.fromkeys(_subsets(spec))
         remarks |= dict.fromkeys(_whole_layers(spec, tuple(data.vocabulary)))
-    return list(remarks)
+    return [*remarks, *_check_given(plan)]
 
 
 def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
@@ -78,6 +80,13 @@ def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
         for ref, kind in kinds.items()
         if kind != "bert"
     ]
+
+
+def _check_given(plan: Plan) -> list[str]:
+    """Load each network that is to be taken as it is; tell of those whose classes have no words."""
+    given = {(s.student, s.task): s.training.attention for s in plan.runs.values() if not s.training.epochs}
+    said = (build_given(ref, workbench.task(task).labels, attention)[1] for (ref, task), attention in given.items())
+    return [sentence for sentence in said if sentence]
 
 
 def _subsets(spec: RunSpec) -> list[str]:
@@ -172,5 +181,5 @@ def _check_device(name: str) -> None:
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
-            f"--device {name}: this machine has {torch.cuda.device_count()} GPUs; give --device cpu or auto."
+            f"--device {name}: this machine has {count(torch.cuda.device_count(), 'GPU')}; give --device cpu or auto."
         )

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from kdbench import network_names
 from kdbench.config import Invocation
 from kdbench.errors import NotPermitted
 from kdbench.models.display import display_name
@@ -117,6 +118,7 @@ class StudyResults:
     cells: list[CellResult] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
     root: Path = Path(Invocation().results)  # the results folder, or where one would be made
+    networks: dict[str, ModelRef] = field(default_factory=dict)  # role -> the network to start from
 
     @property
     def tasks(self) -> list[str]:
@@ -230,6 +232,7 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
             _add(sweep, number, {run_id: known[run_id] for run_id in sweep.runs}, found)
     for study in found if not store.is_collected else []:
         study.root = store.root
+    network_names.tell_apart(found)
     return found
 
 
@@ -261,6 +264,7 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
     """Put each cell of a sweep into the study that it belongs to."""
     groups: dict[str, list[Cell]] = {}
     keys: dict[tuple[object, ...], str] = {}  # of a sweep's cells, most have the same
+    networks = network_names.networks(sweep)
     for cell in sweep.cells:
         training = runs[cell.run].spec.training
         apart = (training.split_seed, training.train_rows)
@@ -272,6 +276,7 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
         study = _home(key, data, found) or StudyResults(sweep.preset, own, sweep.models, key)
         found[:] = [other for other in found if other is not study] + [study]
         study.titles |= sweep.rows
+        study.networks |= networks
         study.data |= data
         known = {(c.cell.row, c.run.id): c for c in study.cells}
         for cell in cells:

@@ -72,7 +72,7 @@ class Schedule:
         """The first run that can be trained now; None when there is none (yet)."""
         self._look_elsewhere()
         for run_id in list(self._waiting):
-            if self._held_back(run_id):
+            if self._is_blocked(run_id):
                 self._waiting.remove(run_id)
             elif self._has_all(run_id):
                 self._waiting.remove(run_id)
@@ -104,7 +104,7 @@ class Schedule:
         there = {*outcome.done, *outcome.trained, *outcome.elsewhere}
         return there.issuperset(self._plan.runs[run_id].needs.values())
 
-    def _held_back(self, run_id: str) -> bool:
+    def _is_blocked(self, run_id: str) -> bool:
         """Whether something it needs will not come; says so on the board."""
         for parent in self._plan.runs[run_id].needs.values():
             if parent in self.outcome.failed or parent in self.outcome.blocked:

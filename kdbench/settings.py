@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
+from kdbench.errors import UserError, unknown
 from kdbench.options import Options, option
 
 
@@ -14,7 +16,7 @@ class Training(Options):
     teacher_lr: float | None = option(
         3e-5, "peak learning rate of the teacher, fine-tuned alone or trained along", source="LGTM App. D", gt=0
     )
-    epochs: int = option(6, "passes over the training set", source="LGTM Table 5", ge=1)
+    epochs: int = option(6, "passes over the training set", source="LGTM Table 5", ge=0)  # 0: see `as_it_is`
     batch_size: int = option(32, "examples in a batch", source="LGTM Table 5", ge=1)
     max_length: int = option(128, "longest input, in tokens", source="LGTM Table 5", ge=8)
     warmup: float = option(0.0, "share of the steps with rising learning rate", source="LGTM code", ge=0, lt=1)
@@ -46,6 +48,47 @@ class Training(Options):
         "torch.compile for a step's passes; look-aheads, forward-mode and second derivatives, evaluation stay without",
         later=True,
     )
+
+    def of_teacher(self, own: Mapping[str, Any]) -> Training:
+        """The settings of the run that fine-tunes the teacher.
+
+        Args:
+            own: see `teacher_settings`; what is not in it is as for the run that needs the teacher.
+        """
+        return self.model_copy(update={"student_lr": self.teacher_lr, **{FIELDS.get(k, k): v for k, v in own.items()}})
+
+    def as_it_is(self) -> Training:
+        """The settings of a run that only evaluates; what does not matter to it has its default."""
+        return Training(epochs=0, **{key: getattr(self, key) for key in (*EVALUATED, *DIVIDING)})
+
+
+DIVIDING = ("train_rows", "split_seed")  # decide which rows are trained on, and which are held out
+EVALUATED = ("max_length", "precision", "attention", "last_layer", "compile")  # matter to a network that only predicts
+FIELDS = {"lr": "student_lr"}  # of the teacher's section -> of `Training`: the run's student is the teacher
+
+
+def teacher_keys() -> list[str]:
+    """The settings that a teacher's own fine-tuning may have."""
+    others = {"student_lr", "teacher_lr", *DIVIDING}
+    return [*FIELDS, *(key for key in Training.model_fields if key not in others)]
+
+
+def teacher_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate settings of the teacher's own fine-tuning, such as {epochs: 3, lr: 1e-4}.
+
+    Raises:
+        UserError: an unknown key, a value of the wrong type or range, or a key that has to be the same for students.
+    """
+    for key in values:
+        if key in DIVIDING:
+            raise UserError(f"teacher.{key}: {key} divides the data for teacher and students alike; give {key} alone.")
+        if key not in teacher_keys():
+            raise unknown("key of section 'teacher'", key, teacher_keys())
+    names = {key: "teacher_lr" if key in FIELDS else key for key in values}
+    parsed = Training.parse({names[key]: value for key, value in values.items()}, "section 'teacher'")
+    if not parsed.epochs:
+        raise UserError("teacher.epochs is 1 or more; --teacher-is-finetuned takes a teacher as it is.")
+    return {key: getattr(parsed, name) for key, name in names.items()}
 
 
 class Recording(Options):

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, StringConstraints, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
 from kdbench.registry import PluginFile
 from kdbench.settings import Training
@@ -18,8 +18,10 @@ from kdbench.task import DataLocation, Source
 IDENTITY_VERSION = 1
 RUN_NAME = r"^\w[\w.-]*$"  # of a folder or file: nothing that leads elsewhere
 Name = Annotated[str, StringConstraints(pattern=RUN_NAME)]
+FOLDER = "folder/"  # begins the fingerprint of a network in a folder
+UNKNOWN_PATH = "PATH/TO/"
 # identified in their own way, or not at all
-OTHERWISE = {"snapshots", "training", "data", "student", "teacher", "method_file"}
+OTHERWISE = {"snapshots", "teacher_training", "training", "data", "student", "teacher", "method_file"}
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -32,10 +34,28 @@ class ModelRef(BaseModel):
     fingerprint: str
 
     @property
+    def is_folder(self) -> bool:
+        return self.fingerprint.startswith(FOLDER)
+
+    @property
     def title(self) -> str:
         """How it is called where people read it: a folder by its own name, whatever way leads to it."""
         own = PurePath(self.name).name
-        return (own if own.strip(".~") else "folder") if self.fingerprint.startswith("folder/") else self.name
+        return (own if own.strip(".~") else "folder") if self.is_folder else self.name
+
+    @property
+    def unique_title(self) -> str:
+        """The title, with digits of the fingerprint where it is a folder's: for where titles alone look alike."""
+        return f"{self.title} ({self.fingerprint.removeprefix(FOLDER)[:6]})" if self.is_folder else self.title
+
+    @property
+    def argument(self) -> str:
+        """The name to give in a command: a folder's whole path, so that it names no other network.
+
+        Where the path is not known any more (in a collected study), it is a path that nobody has, which is refused.
+        """
+        known = not self.is_folder or PurePath(self.name).is_absolute()
+        return self.name if known else f"{UNKNOWN_PATH}{self.title}"
 
 
 class DataRef(BaseModel):
@@ -74,6 +94,8 @@ class RunSpec(BaseModel):
     options: dict[str, Any]
     needs: dict[str, str] = {}  # role -> id of the run that must be done first
     snapshots: tuple[float, ...] = ()  # also keep the student at these shares of the training; not identity
+    # settings of the teacher's own fine-tuning, which `needs` identifies; {epochs: 0} takes the teacher as it is
+    teacher_training: dict[str, Any] = Field(default={}, exclude_if=lambda value: not value)
 
     def identity(self) -> dict[str, Any]:
         """Exactly what can change the result: no paths, no names for the same thing, nothing about recording."""

@@ -158,7 +158,7 @@ def read_scores(file: Path, server: Server) -> tuple[datetime.date, dict[str, di
 
 def _toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"There is no file {file}; kdbench glue import -h shows what it has to hold.") from None
     except OSError as error:

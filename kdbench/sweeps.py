@@ -81,7 +81,7 @@ def remember(executor: Executor, order: Order) -> None:
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "command": ["kdbench", *sys.argv[1:]],
             "preset": plan.preset,
-            "study": plan.study.model_dump(mode="json"),
+            "study": plan.study.identity(),
             "models": {role: model_ref(getattr(plan.study, role)).fingerprint for role in ("student", "teacher")},
             "rows": {
                 row: {"title": titles[row], "position": method.position, "usual": usual(plan.preset, row, method)}

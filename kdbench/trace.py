@@ -110,9 +110,12 @@ def facts(run: Run) -> Facts:
     sizes = (run.result or {}).get("rows", {})
     models = {"student": spec.student, "teacher, trained along": spec.teacher}
     file = spec.method_file
+    own = {f"teacher.{key}": value for key, value in spec.teacher_training.items()}
+    if own.get("teacher.epochs") == 0:
+        own = {"teacher": "taken as it is, not fine-tuned here"}
     return {
         **({"File of the method": {"path": file.path, "sha256": file.sha256}} if file else {}),
-        "Settings": spec.training.model_dump(),
+        "Settings": spec.training.model_dump() | own,
         f"Options of {spec.method} (version {spec.method_version})": dict(spec.options),
         "Models": {role: f"{ref.name}  ({ref.fingerprint})" for role, ref in models.items() if ref},
         "Data": {"source": spec.data.source, "folder": spec.data.path, "fingerprint": spec.data.fingerprint},

@@ -11,6 +11,7 @@ from kdbench.options import Options, option
 
 PLAIN = re.compile(r"(\d+)([mhd]?)")  # 90, 90m, 4h, 2d
 CLOCK = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")  # M:S, H:M:S, D-H, D-H:M, D-H:M:S, as sbatch reads them
+MEMORY = re.compile(r"(\d+)\s*(?:([kmgt]?)b?)", re.IGNORECASE)
 UNITS = {"": 1, "m": 1, "h": 60, "d": 1440}
 START_SECONDS = 60  # for Python, torch, and the signal that SLURM may send up to a minute early
 
@@ -52,6 +53,15 @@ class SlurmOptions(Options):
     def _readable(cls, value: str) -> str:
         minutes(value)
         return value
+
+    @field_validator("memory")
+    @classmethod
+    def _compact(cls, value: str) -> str:
+        """`16 GB` as sbatch reads it: `16G`."""
+        found = MEMORY.fullmatch(value.strip())
+        if value and not found:
+            raise ValueError("should be a number of megabytes, or one with K, M, G or T behind it, such as 16G")
+        return found[1] + found[2].upper() if found else ""
 
     @field_validator("extra")
     @classmethod

@@ -13,6 +13,7 @@ from typing import Any
 
 from kdbench import sweeps
 from kdbench.executor import Order
+from kdbench.formatting import count
 from kdbench.local import report, shares
 from kdbench.plan import Plan
 from kdbench.pool import run_pool
@@ -92,8 +93,8 @@ def _shares(execution: dict[str, Any], runs: int) -> list[Execution]:
 def _summary(outcome: Outcome, runs: list[str]) -> str:
     lost = [run for run in runs if run in outcome.failed]
     if lost:
-        raise Unfinished(f"{len(lost)} of {len(runs)} runs failed: {', '.join(lost)}")
-    return f"{len(outcome.trained)} trained, {len(outcome.blocked)} held back"
+        raise Unfinished(f"{len(lost)} of {count(len(runs), 'run')} failed: {', '.join(lost)}")
+    return f"{len(outcome.trained)} trained, {len(outcome.blocked)} blocked"
 
 
 def given_up(plan: Plan, store: Store, own: list[str], known: queue.Queue) -> dict[str, str]:

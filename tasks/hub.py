@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
+from kdbench import hub
 from kdbench.errors import UserError
 from kdbench.task import Examples
 from tasks.tsv import Columns
@@ -53,14 +55,17 @@ def _download(config: str) -> Any:
     import datasets
     from huggingface_hub.utils import logging
 
+    unreachable = ""
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # the retries are told in one sentence at the end
     try:
         # The library reads the switch when it is imported; asking it later would go to the network all the same.
         if _offline() and not datasets.config.HF_HUB_OFFLINE:
             raise ConnectionError("HF_HUB_OFFLINE is set")
-        return datasets.load_dataset(REPOSITORY, config, revision=REVISION)
+        unreachable = hub.problem()
+        with hub.offline() if unreachable else nullcontext():
+            return datasets.load_dataset(REPOSITORY, config, revision=REVISION)
     except Exception as error:  # the library raises many kinds; for the user they all mean the same
-        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".") or type(error).__name__
+        reason = unreachable or str(error).partition("\n")[0].partition(". ")[0].rstrip(".") or type(error).__name__
         raise UserError(
             f"{identity(config)} cannot be loaded from the Hugging Face hub ({reason}): "
             "name a folder with the files by --glue-dir DIR, or run once with network and HF_HUB_OFFLINE unset."

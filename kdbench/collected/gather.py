@@ -15,7 +15,7 @@ from kdbench.collected.unpack import StoredRun
 from kdbench.errors import UserError, unknown
 from kdbench.plugins import EXECUTORS
 from kdbench.records import read_record
-from kdbench.spec import ModelRef, RunSpec
+from kdbench.spec import UNKNOWN_PATH, ModelRef, RunSpec
 from kdbench.store import RunFolder, State, Store
 from kdbench.submissions import Submission, submissions
 from kdbench.sweep_files import Sweep
@@ -159,7 +159,9 @@ def _neutral(stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs:
     for sweep in sweeps:
         known[str(sweep["study"].get("glue_dir") or "")] = DIR
         for role, fingerprint in sweep["models"].items():
-            _know(known, ModelRef(name=str(sweep["study"].get(role, "")), fingerprint=fingerprint))
+            own = str(sweep["study"].get(role, ""))
+            for name in [own, *_ways(own, sweep["command"])]:
+                _know(known, ModelRef(name=name, fingerprint=fingerprint))
     every = [one for some in runs.values() for one in some]
     for one in every:
         known[one.spec.data.path or ""] = DIR
@@ -173,9 +175,15 @@ def _neutral(stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs:
     return Neutral(known, hosts, EXECUTORS.all())
 
 
+def _ways(name: str, command: Iterable[str]) -> Iterator[str]:
+    """The relative paths in a command that lead to the folder `name`."""
+    values = (word.rpartition("=")[2] for word in command)
+    return (value for value in values if "/" in value and name.endswith("/" + value.lstrip("./")))
+
+
 def _know(known: dict[str, str], ref: ModelRef | None) -> None:
     if ref is not None and ref.title != ref.name:
-        known[ref.name] = ref.title
+        known[ref.name] = f"{UNKNOWN_PATH}{ref.title}"  # in commands and options, where its own name may be another's
 
 
 def _run(one: Found, neutral: Neutral) -> StoredRun:

@@ -1,8 +1,8 @@
 """What would tell who ran a study, and where, and what stands in its place.
 
-Model folders keep their own name without the way to it; the folder of the data is `DIR`; any other absolute path is
-`PATH-` and six digits, equal for equal paths, because an option may tell runs apart by it. Host names, process numbers
-and jobs are left out, host names within messages become `HOST`.
+Model folders keep their own name, in commands and options behind `PATH/TO/`; the folder of the data is `DIR`; any other
+absolute path is `PATH-` and six digits, equal for equal paths, because an option may tell runs apart by it. Host names,
+process numbers and jobs are left out, host names within messages become `HOST`.
 """
 
 from __future__ import annotations

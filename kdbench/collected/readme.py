@@ -94,7 +94,7 @@ def _unfinished(found: Iterable[StudyResults]) -> Iterator[str]:
 def _why(study: StudyResults, run: Run) -> str:
     blocker, state = study.blocker(run), run.state
     if blocker:
-        return f"held back by `{blocker.id}`, which failed"
+        return f"blocked by `{blocker.id}`, which failed"
     if state.status != "failed":
         return "not trained" if state.status == "pending" else f"{state.status} at step {state.step} of {state.total}"
     message = " ".join(state.message.split())[:MAX_MESSAGE]

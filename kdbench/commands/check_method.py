@@ -23,20 +23,22 @@ def command(method: str, sets: tuple[str, ...], only: str | None) -> int:
     kdbench check-method ~/my_method.py
     kdbench check-method kd --set temperature=4
     """
-    from kdbench import config
+    from kdbench import config, config_check
     from kdbench.conformance import suite
     from kdbench.plugins import METHODS, row_of
     from kdbench.views import findings, printing
 
     name = row_of(method)
     own = METHODS.files.get(config.owner(name).name)
+    settings = config.parse_sets(sets)
+    config_check.check_read(settings, [name])
     chosen = [part.strip() for part in only.split(",")] if only else []
     console = printing.make_console()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="kdbench-check-") as folder:
         found = suite.examine(
-            Path(folder), name, sets=config.parse_sets(sets), file=Path(own.path) if own else None, only=chosen
-        )
+            Path(folder), name, sets=settings, file=Path(own.path) if own else None, only=chosen,
+        )  # fmt: skip
         verdicts = [findings.show(finding, console) for finding in found]
     findings.close(name, verdicts, time.perf_counter() - started, console)
     return 1 if "failed" in verdicts else 0

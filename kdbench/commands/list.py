@@ -12,7 +12,7 @@ WHAT = ("methods", "tasks", "presets", "executors", "runs")
 @click.option("--results", metavar="DIR", help="runs: the results folder (default: results).")
 @click.option("--method", help="runs: only those of this method or variant.")
 @click.option("--task", help="runs: only those on this task.")
-@click.option("--status", help="runs: only done, running, failed, interrupted, waiting or 'held back'.")
+@click.option("--status", help="runs: only done, running, failed, interrupted, waiting or blocked.")
 def command(what: str, results: str | None, **filters: str | None) -> None:
     """List what there is, with a sentence for each.
 

@@ -7,7 +7,7 @@ import click
 
 @click.command(short_help="Go on with what failed or is missing, as it was first asked for.")
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--failed", is_flag=True, help="Only what failed, and what that held back.")
+@click.option("--failed", is_flag=True, help="Only what failed, and what that blocked.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
     """Train what is not done of the sweeps in a results folder, with the executor and settings of their last command.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from kdbench.config import Config
+    from kdbench.config import Config, Layer
     from kdbench.executor import Executor, Order
     from kdbench.plan import Plan
     from kdbench.requests import Request
@@ -22,8 +23,16 @@ if TYPE_CHECKING:
 @click.option("--tasks", help="glue, all, or names such as mrpc,rte.")
 @click.option("--seeds", help="0,1,2 or 0-4.")
 @click.option("--preset", help="tiny (default), minilm, bert-6l, bert-4l (see: kdbench list presets).")
+@click.option("--teacher", metavar="NETWORK", help="The teacher's network: a folder, a hub name, minilm or tiny-LxH.")
+@click.option("--teacher-is-finetuned", is_flag=True,
+              help="It was fine-tuned on the task already: take it as it is.")  # fmt: skip
+@click.option("--student", metavar="NETWORK", help="The network that each student starts from.")
+@click.option("--epochs", metavar="N[,...]", help="Passes over the training set; several values: a grid.")
+@click.option("--batch-size", metavar="N[,...]", help="Examples in a batch.")
+@click.option("--lr", "student_lr", metavar="RATE[,...]", help="The student's learning rate (its key: student_lr).")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE[,...]",
-              help="A hyperparameter of all methods, METHOD.KEY or EXECUTOR.KEY; several values: a grid.")  # fmt: skip
+              help="Any hyperparameter of all methods; METHOD.KEY of one, teacher.KEY of the teacher's own training, "
+                   "EXECUTOR.KEY; several values: a grid.")  # fmt: skip
 @click.option("--glue-dir", metavar="DIR", help="Read GLUE from a folder in the classic layout.")
 @click.option(
     "--feedback", help="What feedback comes from: train:F (a share held out; default train:0.1) or validation."
@@ -38,20 +47,26 @@ if TYPE_CHECKING:
 @click.option("--precision", help="fp32, fp32-fast or bf16.")
 @click.option("--offline", is_flag=True, help="Never ask the network, not even for hub models or data.")
 @click.option("--dry-run", is_flag=True, help="Show the graph of runs, their cost and the jobs, and stop.")
-def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, offline: bool, **given: Any) -> int:
+@click.option("--yes", is_flag=True, help="Do not ask before it begins.")
+def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool, offline: bool, **given: Any) -> int:
     """Train every method on every task with every seed, and whatever teachers they need, each once.
 
     Done runs are skipped, interrupted ones go on. Settings may also stand in kdbench.toml in this folder;
     the command line wins. With --for, tables and figures say what is trained, as far as the command line does not.
+    On a terminal it asks before it begins, unless methods and tasks (or --for) are said.
     """
     if offline:
         _go_offline()
     from kdbench import sweeps
 
-    orders = _orders(wanted, sets, given)
+    given["teacher_is_finetuned"] = given["teacher_is_finetuned"] or None
+    orders, is_said = _orders(wanted, sets, given)
     if dry_run:
         for executor, order in orders:
             _dry_run(executor, order)
+        return 0
+    if not (yes or is_said) and sys.stdin.isatty() and sys.stdout.isatty() and not _agreed(orders):
+        click.echo("Nothing was begun.")
         return 0
     sweeps.check(orders)
     for executor, order in orders:
@@ -60,24 +75,46 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, offline: b
     return sweeps.carry_out(orders)
 
 
-def _orders(wanted: str | None, sets: tuple[str, ...], given: dict[str, Any]) -> list[tuple[Executor, Order]]:
-    """What is to be carried out, one after the other."""
-    from kdbench import config, sweeps
+def _orders(
+    wanted: str | None, sets: tuple[str, ...], given: dict[str, Any]
+) -> tuple[list[tuple[Executor, Order]], bool]:  # fmt: skip
+    """What is to be carried out, one after the other; and whether the user said which methods and tasks."""
+    from kdbench import config, config_check, sweeps
     from kdbench.store import Store
     from kdbench.views.console import make_console
 
-    # options of the command line are keys like any other, stronger than --set of the same key
-    layer = {**config.parse_sets(sets), **{k: v for k, v in given.items() if v is not None}}
+    layer = config.parse_sets(sets, {k: v for k, v in given.items() if v is not None})
     plans = _plans(wanted, layer)
-    asked = plans[0][1].group(config.Invocation)
+    asked: config.Invocation = plans[0][1].group(config.Invocation)
+    rows = dict.fromkeys(cell.row for plan, _, _ in plans for cell in plan.cells)
+    needs = any(spec.needs for plan, _, _ in plans for spec in plan.runs.values())
+    config_check.check_read(layer, rows, asked.executor, has_teacher=needs or wanted is not None)
+    is_said = wanted is not None or plans[0][1].says("methods", "tasks")
     _tell_left_out(asked.methods)
     results = asked.results
     store, console = Store(Path(results).expanduser(), create=False), make_console()
     store.check_raw()
-    return [sweeps.order(merged, plan, store, console, tables) for plan, merged, tables in plans]
+    return [sweeps.order(merged, plan, store, console, tables) for plan, merged, tables in plans], is_said
 
 
-def _plans(wanted: str | None, layer: dict[str, Any]) -> list[tuple[Plan, Config, tuple[str, ...]]]:
+def _agreed(orders: Sequence[tuple[Executor, Order]]) -> bool:
+    """Show what would be trained, and ask; there is nothing to ask where nothing is left to train."""
+    from kdbench import estimate
+    from kdbench.views import printing
+
+    found = [estimate.estimate(order.plan, order.store) for _, order in orders]
+    if not any(one.runs for one in found):
+        return True
+    for (_, order), one in zip(orders, found, strict=True):
+        study, cells = order.plan.study, order.plan.cells
+        names = [", ".join(dict.fromkeys(words)) for words in ([c.row for c in cells], [c.task for c in cells])]
+        printing.line(order.console, f"Methods {names[0]} on {names[1]}: {study.teacher} teaches {study.student}.")
+        for line in estimate.lines(one):
+            printing.line(order.console, line)
+    return click.confirm("Train them? (--dry-run shows more, --yes does not ask)", default=True)
+
+
+def _plans(wanted: str | None, layer: Layer) -> list[tuple[Plan, Config, tuple[str, ...]]]:
     """The plans, each with its settings and the tables to show: those of a preset after the last plan of it."""
     from kdbench import config, plan, requests
 

@@ -66,11 +66,11 @@ def load(folder: Path, *, attention: str, labels: Sequence[str] | None = None, l
     config = load_config(folder)
     words = head.label_words(config)
     if labels is None:
-        model, report = _from_pretrained(folder, config, attention, use_safetensors=True)
+        model, report = load_reported(folder, config, attention, use_safetensors=True)
         check_complete(report, str(folder))
         return model
     head.set_labels(config, labels)
-    model, report = _from_pretrained(folder, config, attention, ignore_mismatched_sizes=True)
+    model, report = load_reported(folder, config, attention, ignore_mismatched_sizes=True)
     parts = check_report(model, report, str(folder))
     for text in (*parts.describe(), head.fit_head(model, parts.fresh, words, labels)):
         if text:
@@ -78,7 +78,7 @@ def load(folder: Path, *, attention: str, labels: Sequence[str] | None = None, l
     return model
 
 
-def _from_pretrained(folder: Path, config: Any, attention: str, **more: Any) -> tuple[Any, dict[str, Any]]:
+def load_reported(folder: Path, config: Any, attention: str, **more: Any) -> tuple[Any, dict[str, Any]]:
     """Load a network and the library's report on what was missing; nothing that is loaded may bring code along."""
     import transformers
 

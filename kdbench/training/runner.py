@@ -174,7 +174,8 @@ class _Run:
         self._clock = time.perf_counter()
         if self.progress.step == 0:
             with self.lab.aside():
-                self.evaluator(0)
+                # a network that is taken as it is, for no steps, is at its best now
+                self.evaluator(0) if total else self._evaluate(0)
                 self._snapshots(0)
         while self.progress.step < total:
             self.lock.check(at_most_every=CHECK_SECONDS)
@@ -233,7 +234,8 @@ class _Run:
         score = self.evaluator(step)
         self.lock.check()
         self.score = 100 * score
-        self.folder.note(f"step {step} of {self.setup.total_steps}: loss {self.loss:.4f}, selection {self.score:.2f}")
+        loss = "not trained" if self.loss is None else f"loss {self.loss:.4f}"
+        self.folder.note(f"step {step} of {self.setup.total_steps}: {loss}, selection {self.score:.2f}")
         if self.progress.best_score is None or score > self.progress.best_score:
             self.progress.best_score, self.progress.best_step = score, step
             student = self.lab.learners["student"].module

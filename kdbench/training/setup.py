@@ -17,6 +17,7 @@ from kdbench.data.tokens import Tokens
 from kdbench.errors import RunFailure
 from kdbench.method import Method
 from kdbench.models import build
+from kdbench.models.given import build_given
 from kdbench.plugins import method_of
 from kdbench.settings import Execution, Recording
 from kdbench.spec import ModelRef, RunSpec
@@ -99,6 +100,8 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str],
     attention = spec.training.attention
 
     def fresh(ref: ModelRef) -> nn.Module:
+        if not spec.training.epochs:
+            return ready(build_given(ref, labels, attention)[0], spec, log)
         return ready(build.build(ref, labels, attention, tuple(data.vocabulary), log), spec, log)
 
     def trained(run_id: str, snapshot: float | None) -> nn.Module:

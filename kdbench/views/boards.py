@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from kdbench.formatting import count
 from kdbench.plan import Plan
 
 LINE_SECONDS = 10.0
@@ -58,7 +59,7 @@ class Lines:
     def started(self, run_id: str, step: int, total: int) -> None:
         self._total[run_id], self._score[run_id] = total, ""
         self._begun[run_id] = self._last[run_id] = time.monotonic()
-        self._say(run_id, f"{f'going on at step {step}' if step else 'starting'}, {total} steps")
+        self._say(run_id, f"{f'going on at step {step}' if step else 'starting'}, {count(total, 'step')}")
 
     def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
         self._score[run_id] = _numbers(loss, score)

@@ -56,7 +56,7 @@ def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
     elif learners:
         notes.append(Detail(f"Feedback ({', '.join(learners)}) from {split_words(feedback)}."))
     if study.study["train_rows"]:
-        notes.append(f"At most {study.study['train_rows']} rows of train are used.")
+        notes.append(f"At most {count(study.study['train_rows'], 'row')} of train are used.")
     if study.study["split_seed"]:
         notes.append(Detail(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}."))
     return notes + gone(study)
@@ -93,6 +93,7 @@ def training(lines: Sequence[Line]) -> list[str]:
     }
     same = [f"{key}={min(values)}" for key, values in known.items() if len(values) == 1]
     notes: list[str] = [Detail(f"All runs shown: {', '.join(same)}.")] if same else []
+    notes += _teacher(lines)
     shown = [line for line in lines if line.row != TEACHER and any(line.shown.values())]
     for key in Training.model_fields:
         sets = [_values(line, key) for line in shown]
@@ -102,6 +103,19 @@ def training(lines: Sequence[Line]) -> list[str]:
             ]
             notes.append(f"Rows differ in {key}: {', '.join(parts)}.")
     return notes
+
+
+def _teacher(lines: Sequence[Line]) -> list[str]:
+    """In what the teacher's own training differs from that of all others; their rates always may."""
+    rows = {is_teacher: [x for x in lines if (x.row == TEACHER) == is_teacher] for is_teacher in (True, False)}
+    texts = []
+    for key in Training.model_fields if all(rows.values()) else ():
+        own, others = (set[Any]().union(*(_values(line, key) for line in rows[one])) for one in (True, False))
+        if own and others and own.isdisjoint(others) and key not in ("student_lr", "teacher_lr"):
+            texts.append(f"{key}={'/'.join(map(value, sorted(own)))} (others {'/'.join(map(value, sorted(others)))})")
+        if key == "epochs" and own == {0}:
+            return ["The teacher was taken as it was given; it was not fine-tuned here."]
+    return [f"The teacher was fine-tuned with {', '.join(texts)}."] if texts else []
 
 
 def _values(line: Line, key: str) -> set[Any]:
@@ -182,4 +196,4 @@ def _why(study: StudyResults, cell: CellResult) -> str:
         return f"failed: {state.kind}" if state.kind else "failed"
     if state.kind == DAMAGED:
         return "damaged, to be trained again"
-    return "held back" if study.blocker(cell.run) else word(state.status)
+    return "blocked" if study.blocker(cell.run) else word(state.status)

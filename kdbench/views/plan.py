@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+from kdbench.formatting import count
 from kdbench.plan import Plan
 from kdbench.store import Store
 
@@ -25,26 +27,34 @@ def show(plan: Plan, store: Store, console: Console) -> None:
     else:
         console.print(_counts(plan, done))
     shared = plan.shared()
+    serving = f"; {len(shared)} of them serve {count(sum(shared.values()), 'other')}" if shared else ""
     console.print(
-        f"{len(plan.runs)} runs for {len(plan.cells)} cells: {len(done)} done, {len(plan.runs) - len(done)} to train; "
-        f"{len(shared)} of them serve {sum(shared.values())} others."
+        f"{count(len(plan.runs), 'run')} for {count(len(plan.cells), 'cell')}: {len(done)} done, "
+        f"{len(plan.runs) - len(done)} to train{serving}."
     )
     most = sorted(shared.items(), key=lambda item: -item[1])
-    for run, count in most[:FEW]:
-        console.print(f"  {run} is trained once for {count} run{'s' * (count > 1)}", highlight=False)
+    for run, number in most[:FEW]:
+        console.print(f"  {run} is trained once for {count(number, 'run')}", highlight=False)
     if len(most) > FEW:
         console.print(f"  and {len(most) - FEW} more")
 
 
 def _settings(plan: Plan, console: Console) -> None:
     study = plan.study
+    teacher = f"{study.teacher} (taken as it is)" if study.teacher_is_finetuned else study.teacher
     console.print(
-        f"preset {plan.preset}: {study.teacher} teaches {study.student}, data {study.glue_dir or study.source}"
-    )
+        f"preset {plan.preset}: {teacher} teaches {study.student}, data {study.glue_dir or study.source}",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
     console.print(f"feedback from {study.feedback}, selection on {study.selection}")
-    asked = [plan.runs[cell.run].training for cell in plan.cells]
-    values = {key: dict.fromkeys(getattr(training, key) for training in asked) for key in type(asked[0]).model_fields}
-    texts = [f"{key}={', '.join(f'{v}' for v in known if v is not None)}" for key, known in values.items()]
+    asked = [plan.runs[cell.run] for cell in plan.cells]
+    values: dict[str, dict[Any, None]] = {}
+    for spec in asked:
+        own = {} if study.teacher_is_finetuned else spec.teacher_training
+        for key, item in {**spec.training.model_dump(), **{f"teacher.{k}": v for k, v in own.items()}}.items():
+            values.setdefault(key, {})[item] = None
+    known = {key: [item for item in items if item is not None] for key, items in values.items()}
+    texts = [f"{key}={', '.join(map(str, items))}" for key, items in known.items() if items]
     console.print("  " + "  ".join(texts), highlight=False)
 
 
@@ -70,6 +80,6 @@ def _counts(plan: Plan, done: set[str]) -> Table:
     table = Table("task", "method", "runs", "done", box=None)
     counts = Counter((spec.task, spec.method) for spec in plan.runs.values())
     finished = Counter((plan.runs[run].task, plan.runs[run].method) for run in done)
-    for (task, method), count in sorted(counts.items()):
-        table.add_row(task, method, str(count), str(finished[task, method]))
+    for (task, method), number in sorted(counts.items()):
+        table.add_row(task, method, str(number), str(finished[task, method]))
     return table

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.files import folder_instead, write_text
+from kdbench.formatting import count as count  # for who prints
 from kdbench.store import Store
 from kdbench.views.console import make_console as make_console
 from kdbench.views.console import text_console
@@ -27,7 +28,7 @@ STYLES = {
     "failed": "red",
     "lost": "red",
     "interrupted": "yellow",
-    "held back": "magenta",
+    "blocked": "magenta",
     "queued": "blue",
 }
 WORDS = {"pending": "waiting"}  # how people call a state
@@ -107,11 +108,6 @@ def print_table(console: Console, table: Table, *, wrap: bool = False) -> None:
 
 def word(status: str) -> str:
     return WORDS.get(status, status)
-
-
-def count(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from kdbench.store import Store
 from kdbench.views import printing
 
 LISTED = ("running", "failed", "lost", "interrupted")  # one by one
-STATES = ("done", *LISTED, "held back", "queued", "waiting")  # every word
+STATES = ("done", *LISTED, "blocked", "queued", "waiting")  # every word
 
 
 class Standings:
@@ -33,7 +33,7 @@ class Standings:
         """One of `STATES`. A run is lost when its job ended before the run could begin."""
         job, status = self.jobs.get(run.id), run.state.status
         if study and study.blocker(run):
-            return "held back"
+            return "blocked"
         if status in ("pending", "interrupted") and job and job.is_live:
             return "queued"
         return "lost" if status == "pending" and job and _has_died(job) else printing.word(status)

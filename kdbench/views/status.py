@@ -63,7 +63,7 @@ def _study(study: StudyResults, standings: Standings, console: Console) -> None:
     for kind in LISTED:
         _list(console, kind, [study.runs[run_id] for run_id, w in words.items() if w == kind], jobs)
     _queued(console, {run_id: jobs[run_id] for run_id, w in words.items() if w == "queued"})
-    _held_back(study, console)
+    _blocked(study, console)
 
 
 def _drawn(study: StudyResults) -> str:
@@ -179,7 +179,7 @@ def _interruption(state: State) -> str:
     return f"{step}stopped {printing.ago(state.updated)}; the same command goes on"
 
 
-def _held_back(study: StudyResults, console: Console) -> None:
+def _blocked(study: StudyResults, console: Console) -> None:
     """By the failed run that is in the way."""
     found: dict[str, list[str]] = {}
     for run in study.runs.values():
@@ -188,7 +188,7 @@ def _held_back(study: StudyResults, console: Console) -> None:
             found.setdefault(blocker.id, []).append(run.id)
     if found:
         console.print()
-        printing.line(console, "Held back", printing.STYLES["held back"])
+        printing.line(console, "Blocked", printing.STYLES["blocked"])
     for blocker_id, runs in found.items():
         names = ", ".join(runs[:MAX_LISTED]) + (", ..." if len(runs) > MAX_LISTED else "")
         printing.line(console, f"  by {blocker_id} (failed): {names}")

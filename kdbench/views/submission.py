@@ -34,7 +34,7 @@ def write(
     submission.write(out, server, predictions)
     remember(store, _record(choice, server, out))
     _tell(choice, server, console)
-    printing.line(console, f"Wrote {out}, {len(submission.wanted(server))} files, all checked.")
+    printing.line(console, f"Wrote {out}, {printing.count(len(submission.wanted(server)), 'file')}, all checked.")
     command = ["kdbench", "glue", "import", "FILE", "--row", choice.row, "--preset", choice.study.preset]
     command += ["--seed", str(choice.seed), "--results", str(store.root)]
     printing.line(console, f"Hand it in at {server.page}; then: {shlex.join(command)}")

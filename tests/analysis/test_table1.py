@@ -111,7 +111,7 @@ def test_holes_are_dashes_and_are_named(tmp_path: Path) -> None:
     assert texts(found)["Fine-tuning"] == ["–", "–"]
     (note,) = [note for note in found.notes if note.startswith("Not finished")]
     assert "Teacher: RTE 2 of 3 runs (1 failed: non-finite, 1 waiting)" in note
-    assert "KD: RTE 2 of 3 runs (1 held back, 1 waiting)" in note
+    assert "KD: RTE 2 of 3 runs (1 blocked, 1 waiting)" in note
 
 
 def test_a_missing_task_leaves_no_average(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_states_are_kept(tmp_path: Path, say: Call) -> None:
     assert "the loss is nan at step 3" in say(tmp_path, "show", runs["failed"], "--results", "kept")
     text = (tmp_path / "kept" / form.README).read_text()
     assert f"- `{runs['failed']}`: failed (non-finite): the loss is nan at step 3" in text
-    assert f"- `{runs['blocked']}`: held back by `{runs['failed']}`, which failed" in text
+    assert f"- `{runs['blocked']}`: blocked by `{runs['failed']}`, which failed" in text
     assert f"- `{runs['pending']}`: not trained" in text
 
 
@@ -165,7 +165,9 @@ def test_nothing_tells_who_ran_it_and_where(tmp_path: Path, monkeypatch: pytest.
     assert [secret for secret in secrets if secret in text] == []
     assert not re.search(r"(?<![\w./<~-])/[\w.~]", text)
     sweep = read_json(tmp_path / "kept" / form.SWEEPS)[0]
-    assert " ".join(sweep["command"]) == "kdbench run --glue-dir DIR --results=DIR --set teacher=big --seeds 0,1"
+    assert (
+        " ".join(sweep["command"]) == "kdbench run --glue-dir DIR --results=DIR --set teacher=PATH/TO/big --seeds 0,1"
+    )
     assert "on HOST: DIR/RTE/train.tsv is gone, see DIR/x or PATH-" in text
     ids = [json.loads(line)["id"] for line in (tmp_path / "kept" / form.RUNS).read_text().splitlines()]
     assert ids == sorted(folder.id for folder in store.runs())

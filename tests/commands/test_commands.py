@@ -110,7 +110,7 @@ def test_status_of_every_state(tmp_path: Path) -> None:
     with store.run(runs["running"]).lock().held():
         text = call(tmp_path, "status")
     lines = text.splitlines()
-    assert "2 of 8 runs done, 1 running, 1 failed, 1 interrupted, 1 held back, 2 waiting" in lines
+    assert "2 of 8 runs done, 1 running, 1 failed, 1 interrupted, 1 blocked, 2 waiting" in lines
     (running,) = [x for x in lines if x.strip().startswith(runs["running"])]
     assert "25 % (step 40 of 160)  loss 0.500  score 81.2  about " in running
     assert f"  {runs['failed']}  non-finite: the loss is nan at step 3" in lines
@@ -130,7 +130,7 @@ def test_list_runs_with_filters(tmp_path: Path) -> None:
     text = call(tmp_path, "list", "runs")
     assert all(run in text for run in runs.values())
     assert text.endswith("8 runs of 8\n")
-    held = call(tmp_path, "list", "runs", "--method", "kd", "--task", "rte", "--status", "held back")
+    held = call(tmp_path, "list", "runs", "--method", "kd", "--task", "rte", "--status", "blocked")
     assert runs["blocked"] in held
     assert held.endswith("1 run of 8\n")
     assert call(tmp_path, "list", "runs", "--status", "pending").endswith("2 runs of 8\n")
@@ -235,7 +235,7 @@ def test_show_failed_and_waiting_runs(tmp_path: Path) -> None:
     assert "line 39" in text
     assert "line 24\n" not in text
     text = call(tmp_path, "show", runs["blocked"])
-    assert "held back" in text
+    assert "blocked" in text
     assert f"It waits for {runs['failed']}, which failed." in text
     assert "waiting" in call(tmp_path, "show", runs["pending"][:-3])
 

@@ -54,7 +54,7 @@ def test_a_cell(folder: Path) -> None:
 def test_a_cell_without_finished_runs(tmp_path: Path) -> None:
     _, runs = states(tmp_path / "results")
     text = call(tmp_path, "show", "kd", "rte")
-    assert f"held back  It waits for {runs['failed']}, which failed." in text
+    assert f"blocked  It waits for {runs['failed']}, which failed." in text
     text = call(tmp_path, "show", "teacher", "rte")
     assert "failed  non-finite: the loss is nan at step 3" in text
 

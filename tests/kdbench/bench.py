@@ -22,7 +22,6 @@ from kdbench.store import Store
 from kdbench.training.runner import execute
 
 SMALL = [
-    "lgtm.zero_heads=true",
     "epochs=2",
     "train_rows=96",
     "batch_size=16",
@@ -38,7 +37,7 @@ RESULT_FILES = ("model/model.safetensors", "series.jsonl", "result.json", "predi
 
 def plan(folder: Path, *sets: str, **given: Any) -> Plan:
     """A plan on tiny networks; `sets` as the command line's --set."""
-    layer = {**parse_sets([*SMALL, *sets]), "tasks": "rte", **given}
+    layer = {**parse_sets(["lgtm.zero_heads=true", *SMALL, *sets]), "tasks": "rte", **given}
     return make(assemble(layer, folder))
 
 

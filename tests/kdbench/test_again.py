@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ import pytest
 from rich.console import Console
 
 from kdbench import again, config, trace
+from kdbench.collected.pack import collect
 from kdbench.commands import run
 from kdbench.config import assemble, parse_sets
+from kdbench.errors import UserError
 from kdbench.plan import Plan, make
 from kdbench.requests import configs, named, plans
 from kdbench.results import StudyResults, studies
 from kdbench.store import Store
 from kdbench.sweeps import order, remember
 from kdbench.tables import TABLES
+from tests.kdbench.test_bad_input import save_bert
 
 ASKED: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -24,6 +28,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "options": {"sets": ["temperature=2.0,4.0", "lgtm.update_order=student", "takd.assistants=tiny-3x64"]},
     "other networks": {"sets": ["student=tiny-2x32", "teacher=tiny-3x32", "train_rows=96", "split_seed=3"]},
     "splits": {"feedback": "validation", "selection": "train:0.2"},
+    "a teacher of its own": {"sets": ["teacher.epochs=2", "teacher.lr=5e-4,2e-4", "lgtm.teacher_start=finetuned"]},
     "two stages": {"sets": ["lgtm.teacher_start=finetuned"], "seeds": "1,3"},
 }
 METHODS = "finetune,kd,takd,rco,dml,meta_distill,lgtm,lgtm_released"
@@ -33,7 +38,7 @@ def planned(words: list[str], folder: Path) -> Plan:
     """What `kdbench run` would plan."""
     params = dict(run.command.make_context("run", words[2:]).params)
     sets = parse_sets(params.pop("sets"))
-    given = {key: value for key, value in params.items() if value is not None and key in config._engine_keys()}
+    given = {key: value for key, value in params.items() if value is not None and key in config.engine_keys()}
     return make(assemble({**sets, **given}, folder))
 
 
@@ -82,12 +87,48 @@ def test_without_the_usual_values_every_option_is_said(tmp_path: Path) -> None:
     assert {cell.run.id for cell in traced.wanted} == {cell.run for cell in plan.cells}
 
 
+def test_a_folder_stays_a_path_whatever_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zoo").mkdir()
+    networks = [save_bert(tmp_path / "zoo" / name) for name in ("tiny-2x64", "minilm")]
+    study = remembered(tmp_path, sets=["student=zoo/tiny-2x64", "teacher=zoo/minilm"])
+    asked = {cell.run.id for cell in study.of("kd", "rte")}
+    for words in (
+        again.command(study.of("kd", "rte"), study),
+        again.for_exhibits([TABLES.get("table1")()], Path("results"), study),
+    ):
+        assert {f"student={networks[0]}", f"teacher={networks[1]}"} < set(words)
+    assert asked == {cell.run for cell in planned(again.command(study.of("kd", "rte"), study), tmp_path / "else").cells}
+    # where people read it, neither looks like the network that has its name
+    assert re.fullmatch(r"tiny-2x64 \([0-9a-f]{6}\)", study.study["student"])
+    collect("kept", [Store(tmp_path / "results")], tmp_path / "kept", None)
+    kept = studies(Store(tmp_path / "kept", create=False))[-1]
+    assert kept.study == study.study
+    words = again.command(kept.of("kd", "rte"), kept)
+    assert {"student=PATH/TO/tiny-2x64", "teacher=PATH/TO/minilm"} < set(words)
+    with pytest.raises(UserError, match="There is no model folder 'PATH/TO/tiny-2x64'"):
+        planned(words, tmp_path / "elsewhere")
+
+
+def test_two_folders_with_one_name_look_different(tmp_path: Path) -> None:
+    for name, layers in (("a", 1), ("b", 2)):
+        (tmp_path / name).mkdir()
+        save_bert(tmp_path / name / "bert", layers=layers)
+    study = remembered(tmp_path, sets=[f"student={tmp_path}/a/bert", f"teacher={tmp_path}/b/bert"])
+    names = study.study["student"], study.study["teacher"]
+    assert names[0] != names[1]
+    assert all(name.startswith("bert (") for name in names)
+    alone = remembered(tmp_path / "c", sets=[f"student={tmp_path}/a/bert"])
+    assert alone.study["student"] == "bert"
+
+
 HABITS: dict[str, dict[str, Any]] = {
     "plain": {},
     "other networks and rows": {"sets": ["student=tiny-2x32", "teacher=tiny-3x32", "train_rows=96", "split_seed=3"]},
     "a grid and epochs": {"sets": ["student_lr=1e-3,5e-4", "epochs=2", "lgtm.student_ce=0.5", "kd.temperature=3"]},
     "of one method": {"sets": ["lgtm.epochs=3", "lgtm.teacher_lr=1e-4"]},
     "splits": {"feedback": "validation", "selection": "train:0.2", "seeds": "1,3"},
+    "a teacher of its own": {"sets": ["teacher.epochs=2", "teacher.warmup=0.2", "lgtm.teacher_start=finetuned"]},
     "another preset": {"preset": "bert-4l", "source": "generated", "student": "tiny-2x32", "teacher": "tiny-3x32"},
 }
 
@@ -112,7 +153,7 @@ def test_the_command_for_a_table_plans_what_it_lacks(habit: str, name: str, tmp_
     params = dict(run.command.make_context("run", words[2:]).params)
     assert params.pop("results") == str(store.root)
     sets = parse_sets(params.pop("sets"))
-    given = {key: value for key, value in params.items() if value is not None and key in config._engine_keys()}
+    given = {key: value for key, value in params.items() if value is not None and key in config.engine_keys()}
     twice = [
         missing(name, given, folder) for given, folder in (({**sets, **given}, tmp_path / "else"), (layer, tmp_path))
     ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.kdbench.bench import refusal
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 @pytest.mark.parametrize(
@@ -28,10 +32,30 @@ from tests.kdbench.bench import refusal
         (["--set", "lgtm.influence=magic"], ["influence='magic'", "'jvp', 'fda', 'weighted' or 'none'"]),
         (["--set", "lgtm.influence_coef=much"], ["influence_coef='much'"]),
         (["--set", "epochs"], ["--set epochs is not KEY=VALUE", "--set student_lr=1e-4,3e-5"]),
-        (["--set", "student=tiny-1x32,tiny-2x32"], ["student takes one value"]),
+        (["--set", "student=tiny-1x32,tiny-2x32"], ["'tiny-1x32,tiny-2x32'", "give one network"]),
         (["--set", "student=./nowhere"], ["no model folder './nowhere'"]),
         (["--set", "student=tiny-2x64:1"], ["tiny-LAYERSxHIDDEN"]),
         (["--set", "student=tiny-2x100"], ["tiny-2x100", "multiple of 32"]),
+        (["--methods", "kd", "--set", "finetune.epochs=3"],
+         ["Nothing reads finetune.epochs: 'finetune' is not among the methods (kd)", "--set teacher.epochs=VALUE"]),
+        (["--methods", "kd", "--set", "lgtm.influence_coef=1"], ["Nothing reads lgtm.influence_coef", "(kd)"]),
+        (["--methods", "lgtm", "--set", "lgtm_released.fda_eps=1"], ["Nothing reads lgtm_released.fda_eps"]),
+        (["--methods", "kd", "--set", "finetune.epochs=banana"], ["epochs='banana'", "integer"]),
+        (["--methods", "kd", "--set", "lgtm.influence_coef=banana"], ["influence_coef='banana'"]),
+        (["--methods", "finetune,dml", "--set", "teacher.epochs=3"],
+         ["Nothing reads teacher.epochs: none of finetune, dml fine-tunes a teacher first"]),
+        (["--set", "slurm.gpus=1"], ["Nothing reads slurm.gpus", "'local'", "--executor slurm"]),
+        (["--set", "teacher.epoch=3"], ["Unknown key of section 'teacher' 'epoch'", "Did you mean 'epochs'?"]),
+        (["--set", "teacher.lr=high"], ["section 'teacher'", "'high'", "number"]),
+        (["--set", "teacher.epochs=0"], ["teacher.epochs is 1 or more", "--teacher-is-finetuned"]),
+        (["--set", "teacher.split_seed=1"], ["divides the data for teacher and students alike"]),
+        (["--methods", "kd", "--teacher-is-finetuned"], ["'tiny-4x64' is drawn at random", "not fine-tuned"]),
+        (["--methods", "kd", "--teacher-is-finetuned", "--set", "teacher.epochs=1"], ["leave out teacher.epochs"]),
+        (["--methods", "kd,dml", "--teacher-is-finetuned"], ["by dml", "teacher_start=finetuned or --methods kd"]),
+        (["--methods", "kd,rco", "--teacher-is-finetuned"], ["Method 'rco' learns from the states", "leave out 'rco'"]),
+        (["--epochs", "many"], ["epochs='many'", "integer"]),
+        (["--student", "./nowhere"], ["no model folder './nowhere'"]),
+        (["--set", "foo=1"], ["Unknown key 'foo'", "study: feedback,", "; training: adam_eps,", "; execution: "]),
         (["--set", "student_lr=inf"], ["student_lr='inf'", "finite"]),
         (["--set", "lgtm.influence_coef=nan"], ["influence_coef='nan'"]),
         (["--set", "kd=1", "--set", "kd.temperature=2"], ["--set kd has a value"]),
@@ -93,6 +117,68 @@ def test_a_settings_file_may_speak_of_methods_and_variants(tmp_path: Path, monke
     file.write_text("student_lr = []\n")
     monkeypatch.chdir(tmp_path)
     assert "student_lr has no value" in refusal("run")
+
+
+def test_a_settings_file_may_speak_of_methods_that_are_not_selected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kdbench.config import assemble
+    from kdbench.plan import make
+
+    file = tmp_path / "kdbench.toml"
+    file.write_text("[lgtm]\ninfluence_coef = 0.1\n[finetune]\nepochs = 2\n")
+    assert make(assemble({"methods": "kd", "tasks": "rte"}, tmp_path)).cells
+    monkeypatch.chdir(tmp_path)
+    for wrong in ('[lgtm]\ninfluence_coef = "banana"\n', "[finetune]\nepochs = [2, 0.5]\n"):
+        file.write_text(wrong)
+        assert "is not valid" in refusal("run", "--methods", "kd")
+
+
+def test_a_settings_file_may_begin_with_a_mark(tmp_path: Path) -> None:
+    from kdbench.config import assemble
+
+    (tmp_path / "kdbench.toml").write_text('\ufefftasks = "rte"\n', encoding="utf-8")
+    assert assemble({}, tmp_path).files[1] == {"tasks": "rte"}
+
+
+def test_a_path_may_have_commas(tmp_path: Path) -> None:
+    from kdbench.config import assemble, parse_sets
+    from kdbench.plan import make
+
+    (tmp_path / "a,b").mkdir()
+    folder = save_bert(tmp_path / "a,b" / "net")
+    escaped = str(folder).replace(",", "\\,")
+    sets = parse_sets([f"student={folder}", f"takd.assistants={escaped}"], {"teacher": str(folder), "epochs": "1,2"})
+    plan = make(assemble({**sets, "methods": "takd", "tasks": "rte"}, tmp_path))
+    assert len(plan.cells) == 2  # of two numbers of epochs
+    assert {spec.student.name for spec in plan.runs.values()} == {str(folder)}
+
+
+HUB = """
+import time, sys
+from kdbench.errors import UserError
+from kdbench.models.reference import available, resolve
+from tasks import hub
+start = time.monotonic()
+for attempt in (lambda: available(resolve("nobody/nothing")), lambda: hub.read("rte", ["train"], (), 2)):
+    try:
+        attempt()
+    except UserError as error:
+        print(error)
+print(time.monotonic() - start)
+"""
+
+
+def test_a_hub_that_does_not_answer_is_told_within_seconds(tmp_path: Path) -> None:
+    """A port that takes a connection and then says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        env = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and k.lower() not in PROXIES}
+        env |= {"HF_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}", "HF_HOME": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", HUB], capture_output=True, text=True, timeout=120, env=env)
+    model, data, seconds = done.stdout.splitlines()
+    for said in (model, data):
+        assert f"{env['HF_ENDPOINT']} does not answer" in said
+    assert float(seconds) < 40  # of which 10 are waited for, and the rest is the import of libraries
 
 
 def test_a_named_source_is_stronger_than_a_folder_in_the_same_place(tmp_path: Path) -> None:

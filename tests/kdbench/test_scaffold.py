@@ -34,7 +34,7 @@ def test_the_new_file_passes_its_checks_and_runs(
     assert METHODS.get(name).title == "My Idea"
     found = list(suite.examine(tmp_path / "runs", name, file=tmp_path / "my_idea.py"))
     assert [f"{f.check.name}: {f.text}" for f in found if f.verdict == "failed"] == []
-    sets = [part for pair in SMALL for part in ("--set", pair) if not pair.startswith("lgtm.")]
+    sets = [part for pair in SMALL for part in ("--set", pair)]
     assert app(["run", "--methods", "my_idea", "--tasks", "rte", *sets], standalone_mode=False) == 0
     assert re.search(r"^My Idea +\d", capsys.readouterr().out, re.MULTILINE)
 

@@ -39,7 +39,7 @@ def test_a_failed_run_holds_back_only_what_needs_it(
     said = capsys.readouterr().out
     assert code == 1
     assert statuses(tmp_path / "results") == {"finetune-root": "failed", "dml-root": "done"}
-    assert "1 trained, 0 done before, 1 failed, 1 held back" in said
+    assert "1 trained, 0 done before, 1 failed, 1 blocked" in said
     assert "non-finite: the loss is nan at step" in said
     assert "DML" in said
 

@@ -82,7 +82,7 @@ def test_bad_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("settings", "sentence"),
     [("extra = {dependency = '5'}", "kdbench needs it for itself"), ("extra = {time = '5'}", "use slurm.time"),
      ("extra = {job_name = 'x'}", "kdbench needs it for itself"), ("runs_per_job = 3", "key of executor 'slurm'"),
-     ("gpus = -1", "gpus=-1 is not valid")],
+     ("gpus = -1", "gpus=-1 is not valid"), ('memory = "lots"', "such as 16G")],
 )  # fmt: skip
 def test_settings_that_cannot_be(settings: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -96,6 +96,13 @@ def test_commas_of_a_setting_are_its_own(tmp_path: Path) -> None:
     assert options.partition == "gpu,long"
     assert options.setup == ["export A=1,2"]
     assert SlurmOptions.parse({"partition": [1, 2]}, "").partition == "1,2"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("16 G", "16G"), ("16GB", "16G"), ("512m", "512M"), ("4000", "4000"), ("", "")]
+)
+def test_memory_as_people_write_it(said: str, meant: str) -> None:
+    assert SlurmOptions.parse({"memory": said}, "").memory == meant
 
 
 def test_a_job_with_our_id_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:

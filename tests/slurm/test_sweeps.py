@@ -276,7 +276,7 @@ def test_a_failed_run_fails_its_job_and_holds_back_only_what_needs_it(cluster: C
     assert queue.ask().job(jobs[teacher]).detail == "FAILED"
     assert sweep.state(teacher).kind == "non-finite"
     assert sweep.state(other).status == "done"
-    assert "1 failed, 1 held back" in kdbench(tmp_path, "status")
+    assert "1 failed, 1 blocked" in kdbench(tmp_path, "status")
     assert "Submitted 2 jobs" in kdbench(tmp_path, "retry", "--failed")
     assert student
 
