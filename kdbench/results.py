@@ -93,9 +93,8 @@ class CellResult:
         """
         if metric not in scores:
             raise UserError(
-                f"{self.run.id} has no {metric} on {split} (it has: {', '.join(scores) or 'nothing'}), for the metrics "
-                f"or splits of {task_title(self.cell.task)} were others then; delete the folder {self.run.folder.path} "
-                f"and repeat the command that made it (kdbench show {self.run.id})."
+                f"{self.run.id} was not scored by {metric} on {split}: the metrics or splits of {self.cell.task} were "
+                f"others then. Delete the folder {self.run.folder.path} and repeat the command that made it."
             )
         return float(scores[metric])
 

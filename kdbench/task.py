@@ -98,6 +98,19 @@ class Task(ABC):
             found.append(self.score(np.repeat(predicted, matrix).tolist(), np.repeat(true, matrix).tolist()))
         return {name: np.array([one[name] for one in found]).reshape(counts.shape[:-2]) for name in self.metrics}
 
+    @classmethod
+    def selection_title(cls) -> str:
+        """Return how people read the number that selects checkpoints and grid points: `selection F1`."""
+        return f"selection {metric_title(cls.metrics[0])}"
+
+    @classmethod
+    def is_generated(cls, location: DataLocation) -> bool:
+        """Return whether `load` makes the examples up, so that numbers say nothing about methods.
+
+        A task that reads its own data wherever the location is, as most of one's own do, leaves it at False.
+        """
+        return False
+
     def load_test(self, location: DataLocation, split: str) -> Examples:
         """Read an unlabelled split of `server_files`, in the server's order. Nothing that trains ever asks for it.
 

@@ -59,6 +59,11 @@ class GlueTask(Task):
             return TaskData(hub.read(self.hub_config, names, self.hub_columns, len(self.labels)))
         return TaskData({name: self._read(location, name) for name in names})
 
+    @classmethod
+    def is_generated(cls, location: DataLocation) -> bool:
+        """See `Task.is_generated`; a subclass that loads in its own way has data of its own."""
+        return location.source == "generated" and cls.load is GlueTask.load
+
     def load_test(self, location: DataLocation, split: str) -> Examples:
         """See `Task.load_test`."""
         if location.source == "generated":
