@@ -64,10 +64,10 @@ def held_out(study: StudyResults, lines: Sequence[Line]) -> list[str]:
         if words := _sizes(cell):
             sizes.setdefault(words, {})[task_title(task)] = None
     groups = list(sizes.items())
-    parts = [words if len(groups) == 1 else f"{words} on {', '.join(tasks)}" for words, tasks in groups[:MOST_GROUPS]]
+    parts = [words if len(groups) == 1 else f"{words} ({', '.join(tasks)})" for words, tasks in groups[:MOST_GROUPS]]
     rest = sum(len(tasks) for _, tasks in groups[MOST_GROUPS:])
     more = [f"as much less on {count(rest, 'other task')}"] if rest else []
-    notes = [f"they train on {' and '.join(parts + more)}"] if parts else []
+    notes = [f"they train on {', '.join(parts + more)}"] if parts else []
     seen = list(dict.fromkeys(f"{line.title}'s {role}" for line in learners for role in _seen(study, line)))
     return [*notes, f"{' and '.join(seen)} was trained on the feedback rows too"] if seen else notes
 
