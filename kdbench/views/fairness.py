@@ -67,20 +67,20 @@ def held_out(study: StudyResults, lines: Sequence[Line]) -> list[str]:
     parts = [words if len(groups) == 1 else f"{words} ({', '.join(tasks)})" for words, tasks in groups[:MOST_GROUPS]]
     rest = sum(len(tasks) for _, tasks in groups[MOST_GROUPS:])
     more = [f"as much less on {count(rest, 'other task')}"] if rest else []
-    notes = [f"they train on {', '.join(parts + more)}"] if parts else []
+    notes = [f"{', '.join(parts + more)} remain"] if parts else []
     seen = list(dict.fromkeys(f"{line.title}'s {role}" for line in learners for role in _seen(study, line)))
     return [*notes, f"{' and '.join(seen)} was trained on the feedback rows too"] if seen else notes
 
 
 def _sizes(cell: CellResult) -> str:
-    """`2,970 of 3,301 rows, 93 of 104 steps an epoch`; "" where the run did not write down its rows."""
+    """`2,970 of 3,301 rows and 93 of 104 steps an epoch`; "" where the run did not write down its rows."""
     rows = (cell.run.result or {}).get("rows", {})
     train, feedback = rows.get("train", 0), rows.get("feedback", 0)
     if not train or not feedback:
         return ""
     batch = cell.run.spec.training.batch_size
     steps, others = -(-train // batch), -(-(train + feedback) // batch)
-    return f"{train:,} of {train + feedback:,} rows, {steps:,} of {others:,} steps an epoch"
+    return f"{train:,} of {train + feedback:,} rows and {steps:,} of {others:,} steps an epoch"
 
 
 def _seen(study: StudyResults, line: Line) -> list[str]:

@@ -99,12 +99,14 @@ def feedback_note(root: Path, tasks: Sequence[str], protocol: str = "train:0.1")
 
 
 def test_what_is_held_out_for_feedback(tmp_path: Path) -> None:
-    first = "Feedback (Meta Distill, LGTM) from 10 % of train, held out: they train on 2,970 of 3,301 rows, 93 of 104 "
-    seen = "; Meta Distill's teacher was trained on the feedback rows too."
-    assert feedback_note(tmp_path / "one", ["mrpc"]) == f"{first}steps an epoch{seen}"
+    first = (
+        "Feedback (Meta Distill, LGTM) from 10 % of train, held out: 2,970 of 3,301 rows and 93 of 104 steps an epoch"
+    )
+    seen = " remain; Meta Distill's teacher was trained on the feedback rows too."
+    assert feedback_note(tmp_path / "one", ["mrpc"]) == f"{first}{seen}"
     assert feedback_note(tmp_path / "five", ["mrpc", "rte", "sst2", "qnli", "qqp"]) == (
-        f"{first}steps an epoch (MRPC), 3,270 of 3,601 rows, 103 of 113 steps an epoch (RTE), 3,570 of 3,901 rows, 112 "
-        f"of 122 steps an epoch (SST-2), as much less on 2 other tasks{seen}"
+        f"{first} (MRPC), 3,270 of 3,601 rows and 103 of 113 steps an epoch (RTE), 3,570 of 3,901 rows and 112 of 122 "
+        f"steps an epoch (SST-2), as much less on 2 other tasks{seen}"
     )
     assert "an epoch" not in feedback_note(tmp_path / "validation", ["mrpc"], "validation")
 
