@@ -13,6 +13,7 @@ from analysis import budgets, separable
 from analysis.cells import AVERAGE, part_names
 from analysis.consistency import departures
 from analysis.published import published
+from kdbench.class_use import class_use, is_collapsed
 from kdbench.lines import Line, pick
 from kdbench.plan import select_tasks
 from kdbench.plugins import TASKS
@@ -20,7 +21,7 @@ from kdbench.requests import Request
 from kdbench.results import TEACHER, CellResult, StudyResults
 from kdbench.tables import Entry, Published, Sheet, Table
 from kdbench.task import Task
-from kdbench.views import notes
+from kdbench.views import fairness, notes
 from kdbench.views.printing import value
 
 NONE = Entry(("–",))
@@ -111,14 +112,26 @@ class ScoreTable(Table):
 
 
 def mark(sheet: Sheet, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]]) -> list[str]:
-    """Sign what is not separable from the best and what was tuned with a larger budget; returns the notes.
+    """Sign what is not separable from the best, was tuned with a larger budget, or has collapsed; returns the notes.
 
     Args:
         sheet: its rows are those of the groups; its columns are the tasks, and perhaps their average.
         groups: what competes.
     """
     lines = [[shown.line for shown in group] for group in groups]
-    return separable.mark(sheet, lines, tasks) + budgets.mark(sheet, list(chain(*lines)), tasks)
+    every = list(chain(*lines))
+    return [
+        *separable.mark(sheet, lines, tasks), *budgets.mark(sheet, every, tasks), *_mark_collapsed(sheet, every, tasks)
+    ]  # fmt: skip
+
+
+def _mark_collapsed(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
+    """Sign the cells that have a run whose student answers alike whatever the text; returns the notes."""
+    for row, line in zip(sheet.rows, lines, strict=True):
+        for column, task in enumerate(tasks, start=1):
+            if any(is_collapsed(cell.run, "best") for cell in line.shown.get(task.name, ())):
+                row[column] = replace(row[column], sign=row[column].sign + notes.COLLAPSED)
+    return notes.collapsed(lines)
 
 
 def find(asked: Asked, study: StudyResults) -> Shown:
@@ -242,6 +255,7 @@ def score_notes(
         *marks,
         *(note for study, own in by_study.values() for note in notes.protocol(study, own)),
         *notes.training(lines),
+        *(note for study, own in by_study.values() for note in fairness.options(study, own)),
         *(note for study, own in by_study.values() for note in notes.grid(study, own)),
         *(note for study, _ in by_study.values() for note in notes.evidence(study)),
         *holes,
@@ -283,9 +297,16 @@ def records(shown: Shown) -> list[dict[str, Any]]:
             "row": shown.key, "title": line.title, "task": c.cell.task, "split": split, "metric": metric,
             "unit": "per cent", "seed": c.cell.seed, "value": c.score(metric, split),
             "last": c.score(metric, split, "last"), "choice": _choice(c), "run": c.run.id,
+            "predicted_classes": _classes(c, "best", split), "teacher_predicted_classes": _classes(c, "teacher", split),
         }
         for name, cells in line.shown.items() for c in cells for metric, split in _numbers(TASKS.get(name))
     ]  # fmt: skip
+
+
+def _classes(cell: CellResult, network: str, split: str) -> int | str:
+    """How many classes a network predicts; "" where there is none, or it is not known."""
+    use = class_use(cell.run).get(network, {}).get(split)
+    return use.predicted if use else ""
 
 
 def _choice(cell: CellResult) -> str:

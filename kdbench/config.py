@@ -185,6 +185,12 @@ def usual(preset: str, row: str, method: type[Method]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in first.choice}
 
 
+def default_options(row: str, method: type[Method]) -> dict[str, Any]:
+    """The options of a method (or of its variant `row`) where nobody sets any."""
+    _, variant = method.variants.get(row, ("", {}))
+    return method.options_type.parse(variant, f"method '{row}'").model_dump(mode="json")
+
+
 def parse_sets(pairs: Iterable[str], options: Layer = MappingProxyType({})) -> Layer:
     """`["student_lr=1e-4,3e-5", "lgtm.influence=fda"]` as a layer.
 

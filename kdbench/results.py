@@ -78,12 +78,25 @@ class CellResult:
     def score(self, metric: str, split: str, checkpoint: str = "best") -> float:
         """A metric on a report split, in per cent."""
         assert self.run.result is not None
-        return 100 * float(self.run.result[checkpoint]["report"][split][metric])
+        return 100 * self._value(self.run.result[checkpoint]["report"].get(split, {}), metric, split)
 
     def selection(self, metric: str) -> float:
         """The metric on the selection split, of the checkpoint that it selected."""
         assert self.run.result is not None
-        return float(self.run.result["best"]["selection"][metric])
+        return self._value(self.run.result["best"]["selection"], metric, "the selection split")
+
+    def _value(self, scores: Mapping[str, float], metric: str, split: str) -> float:
+        """Look up a metric.
+
+        Raises:
+            UserError: the run was scored before the task had it.
+        """
+        if metric not in scores:
+            raise UserError(
+                f"{self.run.id} was not scored by {metric} on {split}: the metrics or splits of {self.cell.task} were "
+                f"others then. Delete the folder {self.run.folder.path} and repeat the command that made it."
+            )
+        return float(scores[metric])
 
     def has(self, values: Mapping[str, Any]) -> bool:
         """Whether it was trained with these values, and asked for with nothing else varied on purpose."""

@@ -18,11 +18,12 @@ MOST_HOPS = 100  # from a student to the first teacher
 
 
 class Row(BaseModel):
-    """How tables name and order a method or a variant, and its hyperparameters where only the preset is said."""
+    """How tables name and order a method or a variant, its options by default, and its settings by the preset alone."""
 
     title: str
     position: int
     usual: dict[str, Any] = {}
+    defaults: dict[str, Any] | None = None  # not written down by earlier versions
 
 
 class StudyRecord(TypedDict):

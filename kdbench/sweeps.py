@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kdbench.config import Config, Invocation, Study, owner, usual
+from kdbench.config import Config, Invocation, Study, default_options, owner, usual
 from kdbench.errors import UserError
 from kdbench.executor import STOPPED, Executor, Order
 from kdbench.plan import Plan, model_ref
@@ -84,7 +84,12 @@ def remember(executor: Executor, order: Order) -> None:
             "study": plan.study.identity(),
             "models": {role: model_ref(getattr(plan.study, role)).fingerprint for role in ("student", "teacher")},
             "rows": {
-                row: {"title": titles[row], "position": method.position, "usual": usual(plan.preset, row, method)}
+                row: {
+                    "title": titles[row],
+                    "position": method.position,
+                    "usual": usual(plan.preset, row, method),
+                    "defaults": default_options(row, method),
+                }
                 for row, method in rows.items()
             },
             "cells": [asdict(cell) for cell in plan.cells],

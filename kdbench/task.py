@@ -66,7 +66,7 @@ class Task(ABC):
     group: ClassVar[str] = ""  # `--tasks GROUP` selects all tasks of a group
     position: ClassVar[int] = 1000  # column order in the tables
     labels: ClassVar[Annotated[Words, Field(min_length=2)]]  # label words; their order is the class index
-    metrics: ClassVar[Annotated[Words, Field(min_length=1)]]  # the first one selects checkpoints and grid points
+    metrics: ClassVar[Annotated[Words, Field(min_length=1)]]  # the first one selects; see tasks/metrics.py
     report_splits: ClassVar[Annotated[Words, Field(min_length=1)]] = ("validation",)
     official_rows: ClassVar[Mapping[str, int]] = {}  # rows of the published splits, where there is a publication
     server: ClassVar[Server | None] = None  # scores the test splits, whose labels are nobody else's
@@ -98,6 +98,19 @@ class Task(ABC):
             found.append(self.score(np.repeat(predicted, matrix).tolist(), np.repeat(true, matrix).tolist()))
         return {name: np.array([one[name] for one in found]).reshape(counts.shape[:-2]) for name in self.metrics}
 
+    @classmethod
+    def selection_title(cls) -> str:
+        """Return how people read the number that selects checkpoints and grid points: `selection F1`."""
+        return f"selection {metric_title(cls.metrics[0])}"
+
+    @classmethod
+    def is_generated(cls, location: DataLocation) -> bool:
+        """Return whether `load` makes the examples up, so that numbers say nothing about methods.
+
+        A task that reads its own data wherever the location is, as most of one's own do, leaves it at False.
+        """
+        return False
+
     def load_test(self, location: DataLocation, split: str) -> Examples:
         """Read an unlabelled split of `server_files`, in the server's order. Nothing that trains ever asks for it.
 
@@ -109,6 +122,13 @@ class Task(ABC):
     def fingerprint(self, location: DataLocation) -> str:
         """A hash that changes exactly when an example does, wherever the examples lie."""
         return fingerprint(self.load(location))
+
+
+def metric_title(name: str) -> str:
+    """Return how people read a metric's name: `macro_f1` as macro-F1, `f1:spam` as F1 of spam."""
+    kind, _, of_class = name.partition(":")
+    words = kind.replace("_f1", "-F1").replace("_", " ")
+    return ("F1" if words == "f1" else words) + (f" of {of_class}" if of_class else "")
 
 
 def fingerprint(data: TaskData) -> str:

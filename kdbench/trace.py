@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kdbench import class_use
 from kdbench.lines import Line, pick
 from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, CellResult, Run, StudyResults, closure
@@ -180,8 +181,8 @@ def children(run: str, runs: Mapping[str, Run]) -> list[str]:
 
 
 def reason(run: Run, study: StudyResults | None) -> str:
-    """Why a run is not done: what failed, or what it waits for; "" where nothing is wrong."""
+    """What is wrong with a run: what failed, what it waits for, what has collapsed; "" where nothing is."""
     if run.state.status == "failed":
         return f"{run.state.kind or 'failed'}: {' '.join(run.state.message.split()) or 'no reason given'}"
     blocker = study.blocker(run) if study else None
-    return f"It waits for {blocker.id}, which failed." if blocker else ""
+    return f"It waits for {blocker.id}, which failed." if blocker else " ".join(class_use.warnings(run))

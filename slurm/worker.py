@@ -60,7 +60,7 @@ def train(root: str, sweep: str, runs: list[str], execution: dict[str, Any], rec
     store = Store(Path(root))
     plan = sweeps.stored_plan(store, sweep).only(runs)
     console = make_console(width=200)
-    with listening() as heard, _Counting(len(plan.runs), console) as board:
+    with listening() as heard, _Counting(plan, console) as board:
         settled = given_up(plan, store, runs, queue.ask())
         own, asked = _shares(execution, len(plan.runs)), lambda: bool(heard)
         how = Recording.model_validate(recording)

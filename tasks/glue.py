@@ -44,6 +44,12 @@ class GlueTask(Task):
     hub_columns: ClassVar[tsv.Columns]
     recipe: ClassVar[Recipe]
 
+    def __init_subclass__(cls) -> None:
+        """Give every metric the name that says what it is, see `metrics.resolve`."""
+        super().__init_subclass__()
+        if hasattr(cls, "metrics") and hasattr(cls, "labels"):
+            cls.metrics = metrics.resolve(cls.metrics, cls.labels)
+
     def load(self, location: DataLocation) -> TaskData:
         """See `Task.load`; made data come with their vocabulary."""
         if location.source == "generated":
@@ -52,6 +58,11 @@ class GlueTask(Task):
         if location.source == "hub":
             return TaskData(hub.read(self.hub_config, names, self.hub_columns, len(self.labels)))
         return TaskData({name: self._read(location, name) for name in names})
+
+    @classmethod
+    def is_generated(cls, location: DataLocation) -> bool:
+        """See `Task.is_generated`; a subclass that loads in its own way has data of its own."""
+        return location.source == "generated" and cls.load is GlueTask.load
 
     def load_test(self, location: DataLocation, split: str) -> Examples:
         """See `Task.load_test`."""
@@ -67,11 +78,11 @@ class GlueTask(Task):
 
     def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
         """See `Task.score`."""
-        return metrics.score(self.metrics, predictions, references)
+        return metrics.score(self.metrics, predictions, references, self.labels)
 
     def score_counts(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """See `Task.score_counts`."""
-        return metrics.score_counts(self.metrics, counts)
+        return metrics.score_counts(self.metrics, counts, self.labels)
 
     def _read(self, location: DataLocation, split: str) -> Examples:
         return tsv.read(self._path(location, split), self.columns, self.label_words, self.broken_rows)

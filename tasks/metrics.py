@@ -1,4 +1,15 @@
-"""Accuracy and F1 of GLUE, computed by a metric of the `evaluate` library without any network."""
+"""The metrics of classification tasks, computed by a metric of the `evaluate` library without any network.
+
+Every metric is one function of confusion matrices, so that a run's score and the resampled scores behind a table's
+marks cannot differ. All equal scikit-learn's functions of the same names.
+
+    accuracy            share of rows with the right class
+    f1                  F1 of class 1 where there are two classes (as in GLUE), `macro_f1` where there are more
+    macro_f1            mean F1 over the classes that occur among labels or predictions
+    f1:LABEL            F1 of one class, named by its label word
+    matthews            Matthews correlation coefficient, for any number of classes (as in GLUE's CoLA)
+    balanced_accuracy   mean recall over the classes that occur among the labels
+"""
 
 from __future__ import annotations
 
@@ -6,58 +17,132 @@ import functools
 import os
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Classes = NDArray[np.int64]  # shape [rows], class indices
     Floats = NDArray[np.float64]
 
-_NAMES = ("accuracy", "f1")
+OF_CLASS = "f1:"  # before the label word of a class
 
 
-def score(names: Sequence[str], predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-    """The named metrics ("accuracy", "f1"), as fractions between 0 and 1.
-
-    F1 is the one of class 1; it is 0 when no row is a true positive.
+def resolve(names: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the names by which the metrics of a task are stored: `f1` of more than two classes is `macro_f1`.
 
     Raises:
-        ValueError: a name is unknown, there are no rows, the lengths differ, or a reference is unlabelled (-1).
+        ValueError: a name is unknown, or names a class that is none of `labels`.
     """
-    if unknown := sorted(set(names) - set(_NAMES)):
-        raise ValueError(f"Unknown metric '{unknown[0]}'; valid: {', '.join(_NAMES)}.")
+    for name in names:
+        if name.startswith(OF_CLASS):
+            if name.removeprefix(OF_CLASS) not in labels:
+                raise ValueError(f"'{name}' names no class; the classes are {', '.join(labels)}.")
+        elif name not in _FROM_COUNTS:
+            raise ValueError(f"Unknown metric '{name}'; valid: {', '.join(_FROM_COUNTS)}, {OF_CLASS}LABEL.")
+    return tuple("macro_f1" if name == "f1" and len(labels) > 2 else name for name in names)
+
+
+def score(
+    names: Sequence[str], predictions: Sequence[int], references: Sequence[int], labels: Sequence[str] = ()
+) -> dict[str, float]:
+    """Compute the named metrics: fractions between 0 and 1 (`matthews` between -1 and 1).
+
+    Where a metric divides by zero, as F1 does without a true positive, it is 0.
+
+    Args:
+        predictions, references: class indices [n].
+        labels: the label words in class order; without them, the classes are those that occur, and two at least.
+
+    Raises:
+        ValueError: a name is unknown, there are no rows, the lengths differ, a reference is unlabelled (-1), or a
+            class index is none of the labels.
+    """
     if len(predictions) != len(references):
         raise ValueError(f"Got {len(predictions)} predictions for {len(references)} references; they must pair up.")
     if len(references) == 0:
         raise ValueError("There is nothing to score: the split holds no rows.")
     if min(references) < 0:
         raise ValueError("Some references are unlabelled (-1); only labelled splits can be scored.")
-    values = _metric(os.getpid()).compute(predictions=predictions, references=references)
+    highest = int(max(max(predictions), max(references)))
+    words = list(labels) or [str(index) for index in range(max(highest + 1, 2))]
+    resolve(names, words)
+    if highest >= len(words) or min(predictions) < 0:
+        raise ValueError(f"A class index is not between 0 and {len(words) - 1}, as the labels are.")
+    values = _metric(os.getpid()).compute(predictions=predictions, references=references, names=names, labels=words)
     return {name: float(values[name]) for name in names}
 
 
-def score_counts(names: Sequence[str], counts: Floats) -> dict[str, Floats]:
-    """The same, of many confusion matrices [..., true class, predicted class] at once."""
-    return {name: _FROM_COUNTS[name](counts) for name in names}
+def score_counts(names: Sequence[str], counts: Floats, labels: Sequence[str] = ()) -> dict[str, Floats]:
+    """Compute the named metrics [...] of many confusion matrices [..., true class, predicted class] at once."""
+    words = list(labels) or [str(index) for index in range(counts.shape[-1])]
+    own = dict(zip(names, resolve(names, words), strict=True))
+    return {name: _one(stored, counts, words) for name, stored in own.items()}
 
 
-def _accuracy_of(counts: Floats) -> Floats:
+def _one(name: str, counts: Floats, labels: Sequence[str]) -> Floats:
+    if name.startswith(OF_CLASS):
+        return _f1_of(counts, labels.index(name.removeprefix(OF_CLASS)))
+    return _FROM_COUNTS[name](counts)
+
+
+def _accuracy(counts: Floats) -> Floats:
     hits: Floats = counts.trace(axis1=-2, axis2=-1) / counts.sum((-1, -2))
     return hits
 
 
-def _f1_of(counts: Floats) -> Floats:
+def _f1_of(counts: Floats, index: int) -> Floats:
     import numpy as np
 
-    claimed_and_actual = counts[..., :, 1].sum(-1) + counts[..., 1, :].sum(-1)
-    f1: Floats = 2 * counts[..., 1, 1] / np.maximum(claimed_and_actual, 1)
+    claimed_and_actual = counts[..., :, index].sum(-1) + counts[..., index, :].sum(-1)
+    f1: Floats = 2 * counts[..., index, index] / np.maximum(claimed_and_actual, 1)
     return f1
 
 
-_FROM_COUNTS = dict(zip(_NAMES, (_accuracy_of, _f1_of), strict=True))
+def _macro_f1(counts: Floats) -> Floats:
+    import numpy as np
+
+    claimed_and_actual = counts.sum(-2) + counts.sum(-1)
+    f1 = 2 * _hits(counts) / np.maximum(claimed_and_actual, 1)
+    macro: Floats = f1.sum(-1) / (claimed_and_actual > 0).sum(-1)
+    return macro
+
+
+def _balanced_accuracy(counts: Floats) -> Floats:
+    import numpy as np
+
+    actual = counts.sum(-1)
+    recall: Floats = (_hits(counts) / np.maximum(actual, 1)).sum(-1) / (actual > 0).sum(-1)
+    return recall
+
+
+def _matthews(counts: Floats) -> Floats:
+    """R_K of Gorodkin (2004), which is Matthews' coefficient where there are two classes."""
+    import numpy as np
+
+    actual, claimed, rows = counts.sum(-1), counts.sum(-2), counts.sum((-1, -2))
+    covariance = rows * _hits(counts).sum(-1) - (actual * claimed).sum(-1)
+    spread = (rows**2 - (actual**2).sum(-1)) * (rows**2 - (claimed**2).sum(-1))
+    known = spread > 0
+    found: Floats = np.where(known, covariance / np.sqrt(np.where(known, spread, 1)), 0.0)
+    return found
+
+
+def _hits(counts: Floats) -> Floats:
+    import numpy as np
+
+    diagonal: Floats = np.diagonal(counts, axis1=-2, axis2=-1)
+    return diagonal
+
+
+_FROM_COUNTS: dict[str, Callable[[Floats], Floats]] = {
+    "accuracy": _accuracy,
+    "f1": functools.partial(_f1_of, index=1),
+    "macro_f1": _macro_f1,
+    "matthews": _matthews,
+    "balanced_accuracy": _balanced_accuracy,
+}
 
 
 @functools.cache
@@ -68,8 +153,8 @@ def _metric(process: int) -> Any:
     import datasets
     import evaluate
 
-    class GlueMetric(evaluate.Metric):  # type: ignore[misc]  # the library is untyped
-        """Accuracy, and F1 of class 1."""
+    class Classification(evaluate.Metric):  # type: ignore[misc]  # the library is untyped
+        """The metrics of this file, by their names."""
 
         def __init__(self) -> None:
             # The library writes rows and a lock below `cache_dir`: a folder of its own for every process keeps
@@ -80,22 +165,22 @@ def _metric(process: int) -> Any:
         def _info(self) -> Any:
             value = datasets.Value("int64")
             return evaluate.MetricInfo(
-                description="Accuracy, and F1 of class 1.",
+                description="Metrics of classification, from the confusion matrix.",
                 citation="",
                 inputs_description="Class indices.",
                 features=datasets.Features({"predictions": value, "references": value}),
             )
 
-        def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-            import numpy as np
+        def _compute(
+            self, predictions: Sequence[int], references: Sequence[int], names: Sequence[str], labels: Sequence[str]
+        ) -> dict[str, Floats]:
+            return score_counts(names, _confusion(predictions, references, len(labels)), labels)
 
-            predicted, true = np.asarray(predictions), np.asarray(references)
-            return {"accuracy": float(np.mean(predicted == true)), "f1": _f1(predicted, true)}
-
-    return GlueMetric()
+    return Classification()
 
 
-def _f1(predicted: Classes, true: Classes) -> float:
-    hits = int(((predicted == 1) & (true == 1)).sum())
-    claimed_and_actual = int((predicted == 1).sum()) + int((true == 1).sum())
-    return 2 * hits / claimed_and_actual if claimed_and_actual else 0.0
+def _confusion(predictions: Sequence[int], references: Sequence[int], classes: int) -> Floats:
+    import numpy as np
+
+    cells = np.asarray(references, np.int64) * classes + np.asarray(predictions, np.int64)
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.float64)

@@ -103,6 +103,11 @@ def heads(hidden: int) -> int:
     return max(1, hidden // 32)
 
 
+def is_random(fingerprint: str) -> bool:
+    """Return whether a network's weights are drawn at random, and not those of some pre-training."""
+    return fingerprint.startswith("tiny/")
+
+
 def split_name(name: str) -> tuple[str, tuple[int, ...]]:
     """`minilm:1+3+5` -> (`minilm`, (1, 3, 5))."""
     match = NAME.fullmatch(name)

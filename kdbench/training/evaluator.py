@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from kdbench import class_use
 from kdbench.data.batches import first_rows
 from kdbench.data.splits import Part
 from kdbench.training.evaluate import all_logits, gaps, labels_of, measure
@@ -65,6 +67,15 @@ class Evaluator:
     def _measure(self, logits: Tensor, part: Part) -> dict[str, float]:
         return measure(self._setup.task, logits, self._labels(part))
 
+    def _predicted(self, logits: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+        """Which classes are predicted, by report split."""
+        return {
+            part.split: class_use.count(
+                logits[part.split].argmax(1).numpy(), self._labels(part).numpy(), logits[part.split].shape[1]
+            )
+            for part in self._setup.roles.report
+        }
+
     def _teacher_scores(self, part: Part) -> dict[str, float]:
         return self._measure(self._logits(self._setup.lab.learners["teacher"].module, part), part)
 
@@ -91,8 +102,8 @@ class Evaluator:
             latest: the student has not changed since the last evaluation.
 
         Returns:
-            {selection: {metric: value}, report: {split: {metric: value}}}, and logits [n, C] and labels [n] of each
-            report split in the order of its rows.
+            {selection: {metric: value}, report: {split: {metric: value}}, predicted: {split: see `class_use.count`}},
+            and logits [n, C] and labels [n] of each report split in the order of its rows.
         """
         parts = self._parts()
         now = self._all_logits(self._latest if latest else {})
@@ -101,10 +112,13 @@ class Evaluator:
         for part in self._setup.roles.report:
             tensors[f"{name}/{part.split}/logits"] = now[part.split]
             tensors[f"{name}/{part.split}/labels"] = self._labels(part).to(torch.int64)
-        return {"selection": scores.pop("selection"), "report": scores}, tensors
+        return {"selection": scores.pop("selection"), "report": scores, "predicted": self._predicted(now)}, tensors
 
-    def teacher_final(self) -> dict[str, dict[str, float]] | None:
-        """What a teacher that was trained along scores at the end, by report split."""
+    def teacher_final(self) -> dict[str, dict[str, Any] | None]:
+        """Measure a teacher that was trained along: its scores and its classes at the end, by report split."""
         if "teacher" not in self._setup.lab.learners:
-            return None
-        return {part.split: self._teacher_scores(part) for part in self._setup.roles.report}
+            return {"teacher": None}
+        module, report = self._setup.lab.learners["teacher"].module, self._setup.roles.report
+        logits = {part.split: self._logits(module, part) for part in report}
+        scores = {part.split: self._measure(logits[part.split], part) for part in report}
+        return {"teacher": scores, "teacher_predicted": self._predicted(logits)}

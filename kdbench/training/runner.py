@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kdbench import class_use
 from kdbench.data.batches import Batch
 from kdbench.environment import environment
 from kdbench.errors import RunFailure, Stopped, UserError
@@ -235,7 +236,8 @@ class _Run:
         self.lock.check()
         self.score = 100 * score
         loss = "not trained" if self.loss is None else f"loss {self.loss:.4f}"
-        self.folder.note(f"step {step} of {self.setup.total_steps}: {loss}, selection {self.score:.2f}")
+        scored = f"{self.setup.task.selection_title()} {self.score:.2f}"
+        self.folder.note(f"step {step} of {self.setup.total_steps}: {loss}, {scored}")
         if self.progress.best_score is None or score > self.progress.best_score:
             self.progress.best_score, self.progress.best_step = score, step
             student = self.lab.learners["student"].module
@@ -335,7 +337,7 @@ class _Run:
         result = {
             "best": {"step": self.progress.best_step, **best},
             "last": {"step": self.progress.step, **last},
-            "teacher": teacher,
+            **teacher,
             "rows": self._rows(),
         }
         self.lock.check()
@@ -344,6 +346,8 @@ class _Run:
         self.folder.write_checksums()
         self._set_state("done")
         self.folder.note(f"done after {self._spent():.1f} s of training")
+        for warning in class_use.stored_warnings(result, self.setup.task.labels):
+            self.folder.note(warning)
         for file in (self.folder.checkpoint, self.folder.best):
             file.unlink(missing_ok=True)
 

@@ -19,25 +19,26 @@ from rich.progress import (
 
 from kdbench.formatting import count
 from kdbench.plan import Plan
+from kdbench.views.printing import selection_title
 
 LINE_SECONDS = 10.0
 
 
 def board_for(plan: Plan, console: Console) -> Bars | Lines:
     """Bars where a person watches, lines where a log is written."""
-    return Bars(len(plan.runs), console) if console.is_terminal else Lines(len(plan.runs), console)
+    return Bars(plan, console) if console.is_terminal else Lines(plan, console)
 
 
-def _numbers(loss: float | None, score: float | None) -> str:
+def _numbers(plan: Plan, run_id: str, loss: float | None, score: float | None) -> str:
     parts = [] if loss is None else [f"loss {loss:.3f}"]
-    return "  ".join(parts if score is None else [*parts, f"score {score:.1f}"])
+    return "  ".join(parts if score is None else [*parts, f"{selection_title(plan.runs[run_id].task)} {score:.1f}"])
 
 
 class Lines:
     """One line when a run starts or ends, and one every few seconds between."""
 
-    def __init__(self, runs: int, console: Console) -> None:
-        self.runs, self.console = runs, console
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self.plan, self.console = plan, console
         self._number: dict[str, int] = {}
         self._begun: dict[str, float] = {}
         self._last: dict[str, float] = {}
@@ -54,7 +55,8 @@ class Lines:
 
     def _say(self, run_id: str, text: str) -> None:
         number = self._number.setdefault(run_id, len(self._number) + 1)
-        self.console.print(f"[{number}/{self.runs}] {run_id}: {text}", markup=False, highlight=False, soft_wrap=True)
+        place = f"[{number}/{len(self.plan.runs)}]"
+        self.console.print(f"{place} {run_id}: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def started(self, run_id: str, step: int, total: int) -> None:
         self._total[run_id], self._score[run_id] = total, ""
@@ -62,7 +64,7 @@ class Lines:
         self._say(run_id, f"{f'going on at step {step}' if step else 'starting'}, {count(total, 'step')}")
 
     def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
-        self._score[run_id] = _numbers(loss, score)
+        self._score[run_id] = _numbers(self.plan, run_id, loss, score)
         now = time.monotonic()
         if now - self._last[run_id] >= LINE_SECONDS:
             self._last[run_id] = now
@@ -83,13 +85,14 @@ class Lines:
 class Bars:
     """A bar for the sweep, and one for each run at hand with its loss, its score and the time left."""
 
-    def __init__(self, runs: int, console: Console) -> None:
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self._plan = plan
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("left"), TimeRemainingColumn(compact=True), TextColumn("{task.fields[numbers]}"),
             console=console, refresh_per_second=5,
         )  # fmt: skip
-        self._sweep = self._progress.add_task("[bold]all runs", total=runs, numbers="")
+        self._sweep = self._progress.add_task("[bold]all runs", total=len(plan.runs), numbers="")
         self._tasks: dict[str, TaskID] = {}
         self._share: dict[str, float] = {}
         self._total: dict[str, int] = {}
@@ -113,7 +116,7 @@ class Bars:
         self._total[run_id] = max(1, total)
 
     def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
-        self._progress.update(self._tasks[run_id], completed=step, numbers=_numbers(loss, score))
+        self._progress.update(self._tasks[run_id], completed=step, numbers=_numbers(self._plan, run_id, loss, score))
         self._share[run_id] = step / self._total[run_id]
         self._show()
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from kdbench import again, trace
 from kdbench.config import check_preset
+from kdbench.data_origin import data_words
 from kdbench.errors import UserError, unknown
 from kdbench.plugins import TASKS
 from kdbench.results import CellResult, StudyResults, studies
@@ -69,8 +70,8 @@ def _cell(traced: Traced, store: Store, standings: Standings, console: Console) 
     printing.line(console, head)
     setup = study.study
     where = f"Table 1, preset {study.preset}: {study.pairing}"
-    data = setup["glue_dir"] or setup["source"]
-    printing.note(console, f"{where}; data {data}, feedback {setup['feedback']}, selection {setup['selection']}")
+    splits = f"feedback {setup['feedback']}, selection {setup['selection']}"
+    printing.note(console, f"{where}; data {data_words(study)}, {splits}")
     titles = {
         "Runs behind the numbers": traced.shown,
         "Grid points that were not chosen": traced.others,
@@ -91,7 +92,7 @@ def _runs(
         return
     keys = trace.differing([*traced.asked, *traced.elsewhere])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for name in ("seed", "run", *keys, *traced.heads[1:], "selection", "cost", "state"):
+    for name in ("seed", "run", *keys, *traced.heads[1:], printing.selection_title(traced.task), "cost", "state"):
         table.add_column(Text(name), no_wrap=True, justify="left" if name in ("run", "state") else "right")
     for cell in cells:
         run, done = cell.run, cell.run.result is not None

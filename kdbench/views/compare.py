@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kdbench.class_use import is_collapsed
 from kdbench.comparison import METHOD, Comparison, compare, trials
 from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
@@ -16,7 +17,7 @@ from kdbench.results import TEACHER, StudyResults, studies, task_title
 from kdbench.statistics import ALPHA, MOST_SEEDS, POWER, Difference, average, holm, seeds_needed
 from kdbench.store import Store
 from kdbench.tables import Entry, Sheet
-from kdbench.views import notes
+from kdbench.views import fairness, notes
 from kdbench.views.printing import count
 from kdbench.views.sheet import render
 from kdbench.views.table import FORMATS
@@ -92,11 +93,14 @@ def _sheet(pair: Pair, wanted: set[str] | None) -> Sheet | None:
     sheet = Sheet(f"{' and '.join(titles)}, preset {pair.study.preset}: {pair.study.pairing}", ["", *titles, *HEAD])
     for task, one in found.items():
         _add(sheet, pair, task, one, corrected[task], ALPHA / len(found))
+        for column, line in enumerate(lines, start=1):
+            if any(is_collapsed(cell.run, "best") for cell in line.shown[task]):
+                sheet.rows[-1][column] = replace(sheet.rows[-1][column], sign=notes.COLLAPSED)
     if len(found) > 1:
         _add(sheet, pair, "average", _mean(list(found.values())), None)
         sheet.rules = {len(found)}
     lacking = [task_title(task) for task in tasks if not shared[task]]
-    sheet.notes += _notes(found, corrected, lacking) + _cautions(pair.study, lines)
+    sheet.notes += [*_notes(found, corrected, lacking), *notes.collapsed(lines), *_cautions(pair.study, lines)]
     return sheet
 
 
@@ -117,6 +121,7 @@ def _cautions(study: StudyResults, lines: Sequence[Line]) -> list[str]:
     return [
         *notes.protocol(study, lines),
         *notes.training(lines),
+        *fairness.options(study, lines),
         *notes.grid(study, lines),
         *([f"Picked among unequal numbers of settings: {budgets}."] if budgets else []),
         *notes.evidence(study),

@@ -16,7 +16,8 @@ GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varep
 SPECIAL = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
            "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
            "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-           "±": r"$\pm$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "°": r"$^{\circ}$", "–": "--", "×": r"$\times$",
+           "±": r"$\pm$", "†": r"$^{\dagger}$",
+           "‡": r"$^{\ddagger}$", "§": r"$^{\S}$", "°": r"$^{\circ}$", "–": "--", "×": r"$\times$",
            "≤": r"$\leq$", "≥": r"$\geq$", "²": r"$^{2}$", "…": r"\ldots{}",
            "--": r"-{}-", "\N{MINUS SIGN}": "$-$",
            **{letter: rf"$\{name}$" for letter, name in GREEK.items()}}  # fmt: skip

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdbench import again
+from kdbench.class_use import HEADING, is_collapsed
 from kdbench.data.splits import held_out_share
+from kdbench.data_origin import generated, random_networks
 from kdbench.lines import Line
 from kdbench.plugins import TASKS
 from kdbench.requests import Exhibit
 from kdbench.results import DAMAGED, TEACHER, CellResult, StudyResults, task_title
 from kdbench.settings import Training
 from kdbench.tables import Detail
+from kdbench.views import fairness
 from kdbench.views.printing import count, value, word
 
 DAGGER = "†"
+COLLAPSED = "§"
 MAX_HOLES = 6  # rows whose missing runs are listed one by one
 
 
@@ -54,7 +58,10 @@ def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
         apart = " Not compared with the other rows." if alone else ""
         notes.append(f"{DAGGER} Learned from feedback on the reported split{_first_of(study, feedback)}.{apart}")
     elif learners:
-        notes.append(Detail(f"Feedback ({', '.join(learners)}) from {split_words(feedback)}."))
+        told = "; ".join(fairness.held_out(study, lines))
+        notes.append(
+            Detail(f"Feedback ({', '.join(learners)}) from {split_words(feedback)}{f': {told}' if told else ''}.")
+        )
     if study.study["train_rows"]:
         notes.append(f"At most {count(study.study['train_rows'], 'row')} of train are used.")
     if study.study["split_seed"]:
@@ -78,12 +85,18 @@ def _first_of(study: StudyResults, protocol: str) -> str:
 
 
 def evidence(study: StudyResults) -> list[str]:
-    """A warning where the numbers cannot say anything."""
-    if study.study["source"] == "generated":
-        return ["Made data: these numbers say nothing about the methods."]
-    if study.models["student"].startswith("tiny/"):
-        return ["A tiny student without pre-training: these numbers say little about the methods."]
-    return []
+    """A warning where the numbers cannot say anything, or not of networks that are pre-trained."""
+    made, drawn = generated(study), random_networks(study)
+    if made:
+        which = "" if made == study.tasks else f" ({', '.join(map(task_title, made))})"
+        return [f"Made data{which}: these numbers say nothing about the methods.", *_random(drawn, made != study.tasks)]
+    return _random(drawn)
+
+
+def _random(drawn: Sequence[str], said: bool = True) -> list[str]:
+    """On made data alone it need not be said."""
+    networks = f"Networks drawn at random ({', '.join(drawn)}), without pre-training"
+    return [f"{networks}: how methods compare on pre-trained ones may differ."] if drawn and said else []
 
 
 def training(lines: Sequence[Line]) -> list[str]:
@@ -116,6 +129,37 @@ def _teacher(lines: Sequence[Line]) -> list[str]:
         if key == "epochs" and own == {0}:
             return ["The teacher was taken as it was given; it was not fine-tuned here."]
     return [f"The teacher was fine-tuned with {', '.join(texts)}."] if texts else []
+
+
+def collapsed(lines: Sequence[Line]) -> list[str]:
+    """What the sign means, and which networks that no cell shows answer alike whatever the text."""
+    signed, partly = False, list[str]()
+    last, teachers = dict[str, list[str]](), dict[str, list[str]]()  # tasks by row
+    for line, (task, cells) in ((one, item) for one in lines for item in one.shown.items()):
+        kept = [cell for cell in cells if is_collapsed(cell.run, "best")]
+        signed = signed or bool(kept)
+        partly += [f"{line.title} on {task_title(task)}{_share(kept, cells)}"] if 0 < len(kept) < len(cells) else []
+        for network, said in (("last", last), ("teacher", teachers)):
+            hit = [cell for cell in cells if is_collapsed(cell.run, network)]
+            if hit := [cell for cell in hit if network == "teacher" or cell not in kept]:
+                said.setdefault(line.title, []).append(f"{task_title(task)}{_share(hit, cells)}")
+    some = f" Not in every seed: {'; '.join(partly)}." if partly else ""
+    notes = [f"{COLLAPSED} {HEADING}: as good as a constant answer.{some}"] if signed else []
+    ends = {"the last student": last, "the teacher": teachers}
+    at_end = [f"{who} of {_alike(said)}" for who, said in ends.items() if said]
+    return notes + ([f"{HEADING}, at the end of training: {'; '.join(at_end)}."] if at_end else [])
+
+
+def _share(some: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
+    return "" if len(some) == len(cells) else f" ({len(some)} of {count(len(cells), 'seed')})"
+
+
+def _alike(found: Mapping[str, Sequence[str]]) -> str:
+    """Rows with their tasks; those with the same tasks together."""
+    alike: dict[str, list[str]] = {}
+    for title, tasks in found.items():
+        alike.setdefault(", ".join(tasks), []).append(title)
+    return ", of ".join(f"{', '.join(titles)} on {tasks}" for tasks, titles in alike.items())
 
 
 def _values(line: Line, key: str) -> set[Any]:

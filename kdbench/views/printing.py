@@ -15,6 +15,7 @@ from rich.text import Text
 
 from kdbench.files import folder_instead, write_text
 from kdbench.formatting import count as count  # for who prints
+from kdbench.plugins import TASKS
 from kdbench.store import Store
 from kdbench.views.console import make_console as make_console
 from kdbench.views.console import text_console
@@ -106,8 +107,18 @@ def print_table(console: Console, table: Table, *, wrap: bool = False) -> None:
         line(console, text)
 
 
+def selection_title(task: str) -> str:
+    """Return what selects checkpoints on a task: `selection F1`; "selection" where the task is not there any more."""
+    return TASKS.get(task).selection_title() if task in TASKS.all() else "selection"
+
+
 def word(status: str) -> str:
     return WORDS.get(status, status)
+
+
+def sentence(text: str) -> str:
+    """Begin with a capital letter; the others stay as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def duration(seconds: float) -> str:

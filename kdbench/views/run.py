@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench import again, trace
+from kdbench import again, class_use, trace
+from kdbench.plugins import TASKS
 from kdbench.results import Run, StudyResults, read, studies, task_title
 from kdbench.spec import RunSpec
 from kdbench.store import Store
@@ -66,7 +67,9 @@ def show(run: Run, store: Store, console: Console) -> None:
     _head(run, study, standings, console)
     if run.result is not None:
         console.print()
-        printing.print_table(console, _scores(run.result))
+        printing.print_table(console, _scores(run))
+        for warning in class_use.warnings(run):
+            printing.line(console, warning, "yellow")
     for title, values in trace.facts(run).items():
         group(title, values, console)
     group("Needs and is needed", _relations(run, found, standings), console)
@@ -86,7 +89,7 @@ def _head(run: Run, study: StudyResults | None, standings: Standings, console: C
     if blocker:
         printing.line(console, f"It waits for {blocker.id}, which failed.")
     if stands == "running":
-        printing.line(console, progress(state))
+        printing.line(console, progress(run))
     elif stands == "interrupted":
         printing.line(console, f"Stopped at step {state.step} of {state.total}, {printing.ago(state.updated)}.")
     elif stands == "failed":
@@ -124,9 +127,9 @@ def error_tail(run: Run) -> tuple[int, list[str]]:
     return len(lines), lines[-TAIL:]
 
 
-def _scores(result: Mapping[str, Any]) -> Table:
+def _scores(run: Run) -> Table:
     """Checkpoints by splits."""
-    head, rows = score_rows(result)
+    head, rows = score_rows(run)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for name in head:
         table.add_column(name, no_wrap=True)
@@ -135,10 +138,17 @@ def _scores(result: Mapping[str, Any]) -> Table:
     return table
 
 
-def score_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """A head and rows: checkpoints by splits; scores in per cent, losses in nats."""
+def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
+    """A head and rows: checkpoints by splits; scores in per cent, losses in nats; which classes are predicted."""
+    assert run.result is not None
+    result, use = run.result, class_use.class_use(run)
+    labels = TASKS.get(run.spec.task).labels if run.spec.task in TASKS.all() else ()
     splits = list(result["best"]["report"])
     rows = []
+    used = [
+        "; ".join(dict.fromkeys(one.words(labels) for one in use.get(name, {}).values()))
+        for name in ("best", "last", *(["teacher"] if result.get("teacher") else []))
+    ]
     for name in ("best", "last"):
         part = result[name]
         values = [_metrics(part["selection"]), *(_metrics(part["report"][split]) for split in splits)]
@@ -147,7 +157,11 @@ def score_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         rows.append(
             ["teacher, last", str(result["last"]["step"]), "", *(_metrics(result["teacher"][s]) for s in splits)]
         )
-    return ["checkpoint", "step", "selection", *splits], rows
+    head = ["checkpoint", "step", "selection", *splits]
+    if any(used):
+        head.append("predicts")
+        rows = [[*row, text] for row, text in zip(rows, used, strict=True)]
+    return head, rows
 
 
 def _metrics(values: Mapping[str, float]) -> str:

@@ -67,7 +67,7 @@ def _table(items: list[Listed]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("run", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    for name in ("step", "loss", "score"):
+    for name in ("step", "loss", "selection"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("student", no_wrap=True)
     table.add_column("last news", no_wrap=True)
@@ -75,7 +75,8 @@ def _table(items: list[Listed]) -> Table:
         state = run.state
         steps = f"{state.step}/{state.total}" if state.total else ""
         loss = "" if state.loss is None else f"{state.loss:.3f}"
-        score = "" if state.score is None else f"{state.score:.1f}"
+        metric = printing.selection_title(run.spec.task).removeprefix("selection ")
+        score = "" if state.score is None else f"{metric} {state.score:.1f}"
         style = printing.STYLES.get(standing_, "dim")
         news = state.kind or printing.ago(state.updated)
         table.add_row(run.id, Text(standing_, style=style), steps, loss, score, Text(run.spec.student.name), Text(news))

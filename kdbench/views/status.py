@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdbench import class_use
+from kdbench.data_origin import data_words
 from kdbench.errors import UserError
 from kdbench.executor import Job
 from kdbench.results import Run, StudyResults, studies, task_title
@@ -52,8 +54,8 @@ def _study(study: StudyResults, standings: Standings, console: Console) -> None:
     words = {run_id: standings.word(study, run) for run_id, run in study.runs.items()}
     setup = study.study
     printing.line(console, f"Preset {study.preset}: {study.pairing}", "bold")
-    data = setup["glue_dir"] or setup["source"]
-    printing.note(console, f"data {data}, feedback {setup['feedback']}, selection {setup['selection']}{_drawn(study)}")
+    splits = f"feedback {setup['feedback']}, selection {setup['selection']}{_drawn(study)}"
+    printing.note(console, f"data {data_words(study)}, {splits}")
     printing.print_table(console, _matrix(study, words))
     counts = Counter(words.values())
     parts = [f"{counts[w]} {w}" for w in STATES[1:] if counts[w]]
@@ -64,6 +66,7 @@ def _study(study: StudyResults, standings: Standings, console: Console) -> None:
         _list(console, kind, [study.runs[run_id] for run_id, w in words.items() if w == kind], jobs)
     _queued(console, {run_id: jobs[run_id] for run_id, w in words.items() if w == "queued"})
     _blocked(study, console)
+    _collapsed(study, console)
 
 
 def _drawn(study: StudyResults) -> str:
@@ -135,16 +138,17 @@ def _list(console: Console, kind: str, runs: list[Run], jobs: Jobs) -> None:
     for run in runs[:MAX_LISTED]:
         job = jobs.get(run.id)
         ended = f"; its job {job.id} ended {job.detail}" if job and job.standing == "ended" else ""
-        printing.line(console, f"  {run.id}  {about(run.state)}{ended}")
+        printing.line(console, f"  {run.id}  {about(run)}{ended}")
     if len(runs) > MAX_LISTED:
         printing.line(console, f"  and {len(runs) - MAX_LISTED} more: kdbench list runs --status {kind}")
 
 
-def progress(state: State) -> str:
+def progress(run: Run) -> str:
     """How far, how well, how long still."""
+    state = run.state
     parts = [f"{_share(state)} (step {state.step} of {state.total})"]
     parts += [] if state.loss is None else [f"loss {state.loss:.3f}"]
-    parts += [] if state.score is None else [f"score {state.score:.1f}"]
+    parts += [] if state.score is None else [f"{printing.selection_title(run.spec.task)} {state.score:.1f}"]
     left = time_left(state)
     parts += [] if left is None else [f"about {printing.duration(left)} left"]
     where = f"job {state.job}" if state.job else f"process {state.pid}"
@@ -164,17 +168,19 @@ def time_left(state: State) -> float | None:
     return max(0.0, pace * (state.total - state.step) - (time.time() - state.updated))
 
 
-def _failure(state: State) -> str:
+def _failure(run: Run) -> str:
+    state = run.state
     message = " ".join(state.message.split()) or "no reason given"
     message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}..."
     return f"{state.kind}: {message}" if state.kind else message
 
 
-def _loss(state: State) -> str:
+def _loss(run: Run) -> str:
     return "it was not begun (kdbench logs shows what the job printed)"
 
 
-def _interruption(state: State) -> str:
+def _interruption(run: Run) -> str:
+    state = run.state
     step = f"{_share(state)} (step {state.step} of {state.total})  " if state.total else ""
     return f"{step}stopped {printing.ago(state.updated)}; the same command goes on"
 
@@ -192,3 +198,15 @@ def _blocked(study: StudyResults, console: Console) -> None:
     for blocker_id, runs in found.items():
         names = ", ".join(runs[:MAX_LISTED]) + (", ..." if len(runs) > MAX_LISTED else "")
         printing.line(console, f"  by {blocker_id} (failed): {names}")
+
+
+def _collapsed(study: StudyResults, console: Console) -> None:
+    """Finished runs with a network whose answer hardly depends on the text."""
+    found = {run.id: " ".join(said) for run in study.runs.values() if (said := class_use.warnings(run))}
+    if found:
+        console.print()
+        printing.line(console, class_use.HEADING, "yellow")
+    for run_id, text in list(found.items())[:MAX_LISTED]:
+        printing.line(console, f"  {run_id}  {text}")
+    if len(found) > MAX_LISTED:
+        printing.line(console, f"  and {len(found) - MAX_LISTED} more")

@@ -74,7 +74,8 @@ class Made:
     runs: dict[str, RunSpec] = field(default_factory=dict)
 
     def need(self, need: RunSpec) -> str:
-        self.runs[need.id] = need
+        data = need.data.model_copy(update={"source": self.study["source"]})
+        self.runs[need.id] = need.model_copy(update={"data": data})
         return need.id
 
     def ask(

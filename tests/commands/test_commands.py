@@ -112,7 +112,7 @@ def test_status_of_every_state(tmp_path: Path) -> None:
     lines = text.splitlines()
     assert "2 of 8 runs done, 1 running, 1 failed, 1 interrupted, 1 blocked, 2 waiting" in lines
     (running,) = [x for x in lines if x.strip().startswith(runs["running"])]
-    assert "25 % (step 40 of 160)  loss 0.500  score 81.2  about " in running
+    assert "25 % (step 40 of 160)  loss 0.500  selection accuracy 81.2  about " in running
     assert f"  {runs['failed']}  non-finite: the loss is nan at step 3" in lines
     assert any(runs["interrupted"] in x and "step 30 of 120" in x for x in lines)
     assert f"  by {runs['failed']} (failed): {runs['blocked']}" in lines

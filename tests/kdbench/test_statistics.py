@@ -18,6 +18,7 @@ which is what the tables' note about one seed is for. (sd 0.1 makes accuracy var
 from __future__ import annotations
 
 import math
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -253,3 +254,20 @@ def test_seeds_needed_are_for_the_level_that_judges() -> None:
     assert alone is not None
     assert among is not None
     assert among > max(alone, d.seeds)
+
+
+def test_adding_up_gives_what_products_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    labels, first, second = rng.integers(0, 6, 80), rng.integers(0, 6, (2, 80)), rng.integers(0, 6, (2, 80))
+    products = statistics.resample(accuracy, labels, first, second, 6, np.random.default_rng(0))
+    monkeypatch.setattr(statistics, "MOST_PRODUCTS", 5)
+    counted = statistics.resample(accuracy, labels, first, second, 6, np.random.default_rng(0))
+    assert [part.tolist() for part in counted] == [part.tolist() for part in products]
+
+
+def test_150_classes_are_resampled_in_seconds() -> None:
+    rng = np.random.default_rng(6)
+    labels, first, second = rng.integers(0, 150, 2000), rng.integers(0, 150, (3, 2000)), rng.integers(0, 150, (3, 2000))
+    started = time.process_time()
+    statistics.resample(accuracy, labels, first, second, 150, rng)
+    assert time.process_time() - started < 30  # 1 s; by products it takes minutes

@@ -53,6 +53,7 @@ class Card:
     title: str
     entry: Entry | None
     unit: str
+    selection: str = ""
     groups: Mapping[str, Sequence[Behind]] = field(default_factory=dict)
     links: Sequence[tuple[str, Place]] = ()
     command: str = ""
@@ -124,7 +125,8 @@ def _card(traced: Traced, place: Place, standings: Standings) -> Card:
     else:
         words = ["kdbench", "run", "--methods", traced.line.row, "--tasks", traced.task]
         words += ["--preset", traced.study.preset]
-    return Card(place.anchor, title, place.entry, unit, behind, command=shlex.join(words))
+    selection = printing.sentence(printing.selection_title(traced.task))
+    return Card(place.anchor, title, place.entry, unit, selection, behind, command=shlex.join(words))
 
 
 def _behind(cell: CellResult, keys: Sequence[str], study: StudyResults, standings: Standings) -> Behind:

@@ -13,8 +13,9 @@ from kdbench.lines import Line, pick
 from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, Run, StudyResults, task_title
 from kdbench.tables import Sheet
+from kdbench.task import metric_title
 from kdbench.training import series
-from kdbench.views import looks
+from kdbench.views import looks, printing
 from kdbench.views.report.runs import COSTS
 
 POINTS = 60  # of a curve of training losses, at most
@@ -115,7 +116,8 @@ def curves(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None
     views: dict[str, Any] = {}
     for task in order:
         metric = TASKS.get(task).metrics[0]
-        wanted = {"score": ("selection", metric, 100.0, f"{metric.capitalize()} on the selection split (%)"),
+        title = f"{printing.sentence(metric_title(metric))} on the selection split (%)"
+        wanted = {"score": ("selection", metric, 100.0, title),
                   "loss": ("selection", "loss", 1.0, "Loss on the selection split (nats)"),
                   "train": ("train", "loss", 1.0, "Training loss of the method"),
                   "gap": ("probe", "entropy_gap", 1.0, "H(student) - H(teacher), train (nats)")}  # fmt: skip
@@ -188,8 +190,7 @@ def costs(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
 
 
 def _sentence(kind: str) -> str:
-    words = COSTS.get(kind, kind.replace("_", " "))
-    return words[:1].upper() + words[1:]
+    return printing.sentence(COSTS.get(kind, kind.replace("_", " ")))
 
 
 def _points(study: StudyResults, line: Line, task: str) -> dict[str, dict[str, Any]]:

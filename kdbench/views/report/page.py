@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 import kdbench
 from kdbench.config import check_preset
+from kdbench.data_origin import data_words
 from kdbench.errors import UserError
 from kdbench.files import write_text
 from kdbench.results import StudyResults, studies
@@ -90,7 +91,7 @@ def _facts(study: StudyResults) -> list[tuple[str, str]]:
     seeds = sorted({cell.cell.seed for cell in study.cells})
     facts = [
         ("Preset", study.preset),
-        ("Data", str(setup["glue_dir"] or setup["source"])),
+        ("Data", data_words(study)),
         ("Checkpoints selected on", str(setup["selection"])),
         ("Feedback from", str(setup["feedback"])),
         ("Seeds", ", ".join(map(str, seeds))),

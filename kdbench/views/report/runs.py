@@ -101,7 +101,7 @@ def _page(run: Run, every: All) -> RunPage:
     assert study is not None
     spec, result = run.spec, run.result
     own = study.by_run.get(run.id, [])
-    head, scores = score_rows(result) if result is not None else ((), ())
+    head, scores = score_rows(run) if result is not None else ((), ())
     commands, asked = again.stored(run.id, every.sweeps)
     cost = trace.cost(run)
     return RunPage(

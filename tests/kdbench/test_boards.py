@@ -1,0 +1,27 @@
+"""What a person sees while runs train."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from kdbench.views.boards import Bars, Lines
+from tests.kdbench.bench import plan, the_run
+
+
+@pytest.mark.parametrize(("task", "name"), [("mrpc", "F1"), ("rte", "accuracy")])
+@pytest.mark.parametrize("kind", [Bars, Lines])
+def test_a_score_says_of_what_it_is(kind: type[Bars | Lines], task: str, name: str, tmp_path: Path) -> None:
+    made, out = plan(tmp_path, methods="finetune", tasks=task), io.StringIO()
+    run = the_run(made).id
+    with kind(made, Console(file=out, force_terminal=kind is Bars, width=200)) as board:
+        board.started(run, 0, 10)
+        board.stepped(run, 1, 0.5, 82.4)
+        if isinstance(board, Bars):
+            board._progress.refresh()
+        else:
+            board.finished(run, "")
+    assert f"loss 0.500  selection {name} 82.4" in out.getvalue()
