@@ -16,12 +16,11 @@ from typing import Any, cast
 
 from kdbench import network_names
 from kdbench.config import Invocation
-from kdbench.errors import NotPermitted
+from kdbench.errors import NotPermitted, UserError
 from kdbench.models.display import display_name
 from kdbench.plan import Cell
 from kdbench.plugins import TASKS
 from kdbench.predictions import Predictions, read_predictions
-from kdbench.records import Result
 from kdbench.spec import ModelRef, RunSpec
 from kdbench.store import RunFolder, State, Store
 from kdbench.sweep_files import Row, Sweep, sweeps
@@ -256,21 +255,10 @@ def read(folder: RunFolder, spec: RunSpec) -> Run:
         result = folder.result() if state.status == "done" else None
     except NotPermitted as error:
         return Run(spec, folder, State(status="failed", kind="permission", message=str(error)), None)
-    if state.status == "done" and (result is None or _lacks_scores(result, spec)):
+    if state.status == "done" and result is None:
         # as the engine sees it: to be trained again
         return Run(spec, folder, State(kind=DAMAGED if (folder.path / "result.json").exists() else ""), None)
     return Run(spec, folder, state, cast(dict[str, Any] | None, result))
-
-
-def _lacks_scores(result: Result, spec: RunSpec) -> bool:
-    """Whether a metric of the task is missing that tables will ask for."""
-    task = TASKS.all().get(spec.task)
-    if task is None:
-        return False
-    both = (result["best"], result["last"])
-    each = [found["report"].get(split, {}) for found in both for split in task.report_splits]
-    each += [found["selection"] for found in both]
-    return any(metric not in scores for metric in task.metrics for scores in each)
 
 
 def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResults]) -> None:
