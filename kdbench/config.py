@@ -253,11 +253,15 @@ def read_toml(path: Path) -> Layer:
     """A settings file.
 
     Raises:
-        UserError: it is not TOML.
+        UserError: it is not TOML, or cannot be read.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin with a mark
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); mend or move it.") from None
+    except RecursionError:
+        raise UserError(f"{path} is not valid TOML: its values are nested too deeply.") from None
+    except ValueError as error:  # of TOML, UTF-8, or a number of thousands of digits
         raise UserError(f"{path} is not valid TOML: {error}.") from None
 
 

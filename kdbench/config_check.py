@@ -41,8 +41,13 @@ def _check_key(key: str, rows: Mapping[str, type[Method]]) -> None:
 
 
 def _check_section(name: str, values: Mapping[str, Any]) -> None:
-    if name in EXECUTORS.all() or name in EXECUTORS.broken:
-        return  # `Config.section` looks at it
+    if empty := [key for key, value in values.items() if value == []]:
+        raise UserError(f"{name}.{empty[0]} has no value; give one, or several for a grid.")
+    if name in EXECUTORS.broken:
+        return
+    if name in EXECUTORS.all():
+        EXECUTORS.get(name).options_type.parse(values, f"executor '{name}'")
+        return
     singles = [(key, one) for key, value in values.items() for one in (value if isinstance(value, list) else [value])]
     if name == TEACHER:
         for key, one in singles:

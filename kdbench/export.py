@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
+from kdbench.files import user_path
 from kdbench.lines import pick
 from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, Run, StudyResults, studies, task_order
@@ -119,7 +119,7 @@ def predict(run: Run, location: DataLocation, device: torch.device) -> dict[str,
 
 def where(run: Run, glue_dir: str | None) -> DataLocation:
     """Where the test splits are: beside the data that the run was trained on, unless a folder is named."""
-    return run.spec.data.location if glue_dir is None else DataLocation("glue-dir", Path(glue_dir).expanduser())
+    return run.spec.data.location if glue_dir is None else DataLocation("glue-dir", user_path(glue_dir))
 
 
 def _examples(task: Task, file: ServerFile, location: DataLocation) -> Examples:

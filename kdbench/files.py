@@ -43,6 +43,23 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def user_path(text: str) -> Path:
+    """Turn what a user typed into a path; `~` is a home.
+
+    Raises:
+        UserError: no such user, a NUL byte, or links that lead to each other.
+    """
+    try:
+        path = Path(text).expanduser()
+        path.stat()
+    except FileNotFoundError:  # it is to be made, perhaps
+        return path
+    except (RuntimeError, ValueError, OSError) as error:
+        why = "a part of it is a file" if isinstance(error, NotADirectoryError) else str(error)
+        raise UserError(f"{text!r} cannot be used as a path ({why}); give another.") from None
+    return path
+
+
 def folder_instead(path: Path) -> UserError:
     return UserError(f"{path} is a folder; give the name of a file.")
 

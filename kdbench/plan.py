@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,11 +14,14 @@ from kdbench.config import Config, Invocation, Study, owner
 from kdbench.config_check import check_keys
 from kdbench.data.splits import held_out_share
 from kdbench.errors import UserError, unknown
+from kdbench.files import user_path
 from kdbench.method import Method
 from kdbench.models import reference
 from kdbench.plugins import METHODS, TASKS, row_of
 from kdbench.spec import DataRef, ModelRef, Name, RunSpec
 from kdbench.task import DataLocation
+
+MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -112,14 +114,17 @@ def parse_seeds(value: str | int | list[int]) -> list[int]:
     """`0,1,2`, `0-4`, or both mixed.
 
     Raises:
-        UserError: anything else.
+        UserError: anything else, or more than `MOST_SEEDS`.
     """
     out: list[int] = []
     try:
         for part in str(value).strip("[]").split(","):
             first, dash, last = part.strip().partition("-")
-            out += range(int(first), int(last) + 1) if dash else [int(first)]
-    except ValueError:
+            some = range(int(first), int(last) + 1) if dash else [int(first)]
+            if len(out) + len(some) > MOST_SEEDS:
+                raise UserError(f"--seeds {value} asks for more than {MOST_SEEDS:,} seeds; write 0,1,2 or 0-4.")
+            out += some
+    except (ValueError, OverflowError):  # also of numbers with thousands of digits
         out = []
     if not out:
         raise UserError(f"--seeds {value} is not valid; write 0,1,2 or 0-4.")
@@ -220,7 +225,7 @@ def _trains_along(spec: RunSpec) -> bool:
 def _specs(
     config: Config, study: Study, row: str, method: type[Method], task: str, seeds: Iterable[int]
 ) -> Iterator[tuple[RunSpec, Mapping[str, Any]]]:
-    location = DataLocation(study.source, Path(study.glue_dir).expanduser() if study.glue_dir else None)
+    location = DataLocation(study.source, user_path(study.glue_dir) if study.glue_dir else None)
     _, variant = method.variants.get(row, ("", {}))
     for point in config.points(row, method, variant):
         spec = RunSpec(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kdbench.errors import UserError, unknown
 from kdbench.executor import Executor
+from kdbench.files import user_path
 from kdbench.method import Method
 from kdbench.registry import Registry
 from kdbench.spec import RunSpec
@@ -49,7 +50,7 @@ def row_of(text: str) -> str:
     file, colon, variant = text.rpartition(":") if ".py:" in text else (text, "", "")
     if not is_file(file):
         return text
-    name = METHODS.add_file(Path(file).expanduser())
+    name = METHODS.add_file(user_path(file))
     if colon and variant not in METHODS.get(name).variants:
         raise unknown(f"variant of '{file}'", variant, METHODS.get(name).variants)
     return variant or name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from kdbench.data.splits import assign
 from kdbench.errors import UserError
 from kdbench.formatting import count
 from kdbench.models.given import build_given
@@ -64,10 +65,21 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         for split in ("train", *workbench.task(spec.task).report_splits):
             if split not in data.splits or not len(data.splits[split]):
                 raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
+        _check_roles(spec)
         _check_fit(plan, spec, tuple(data.vocabulary))
         remarks |= dict.fromkeys(_subsets(spec))
         remarks |= dict.fromkeys(_whole_layers(spec, tuple(data.vocabulary)))
     return [*remarks, *_check_given(plan)]
+
+
+def _check_roles(spec: RunSpec) -> None:
+    """See that every role of the data has rows.
+
+    Raises:
+        UserError: one of them has none.
+    """
+    sizes = {name: len(split) for name, split in workbench.data(spec.task, spec.data).splits.items()}
+    assign(spec, sizes, workbench.task(spec.task).report_splits)
 
 
 def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
@@ -106,6 +118,8 @@ def check_local(plan: Plan) -> None:
     """The part of `check` that needs nothing from the hub; a dry run can afford it."""
     for spec in plan.runs.values():
         refs = [spec.student, *_others(plan, spec).values()]
+        if spec.data.source != "hub":
+            _check_roles(spec)
         if spec.data.source != "hub" and not any(_on_hub(ref) for ref in refs):
             _check_fit(plan, spec, tuple(workbench.data(spec.task, spec.data).vocabulary))
 

@@ -163,7 +163,7 @@ def _toml(file: Path) -> dict[str, Any]:
         raise UserError(f"There is no file {file}; kdbench glue import -h shows what it has to hold.") from None
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}); name the file with the scores.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, UTF-8, or a number of thousands of digits
         raise UserError(f"{file} is no TOML ({error}); kdbench glue import -h shows what it has to hold.") from None
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from kdbench.files import user_path
 
 
 @click.command(short_help="Keep what tables and figures are made of in a small folder.")
@@ -23,7 +23,7 @@ def command(name: str, folders: tuple[str, ...], preset: str | None, out: str | 
     from kdbench.collected.pack import check, collect
     from kdbench.views import collected, printing
 
-    target = Path(out or f"results/{name}").expanduser()
+    target = user_path(out or f"results/{name}")
     check(name, target)
     stores = [printing.open_store(folder) for folder in folders or (None,)]
     collected.show(collect(name, stores, target, preset), stores, printing.make_console())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from kdbench.files import user_path
 
 SERVER = "glue"  # the group of tasks
 
@@ -45,7 +45,7 @@ def export(
 
     server, store, console = server_of(SERVER), printing.open_store(results, raw=True), printing.make_console()
     choice = students.choose(store, server, row, preset, seed, select_tasks(tasks) if tasks else None)
-    target = Path(out or f"{row}.zip").expanduser()
+    target = user_path(out or f"{row}.zip")
     submission.write(choice, server, store, target, glue_dir, students.device(device), console)
 
 
@@ -57,7 +57,7 @@ def check(file: str) -> None:
     from kdbench.views import printing
 
     server = submission.server_of(SERVER)
-    submission.check(Path(file).expanduser(), server)
+    submission.check(user_path(file), server)
     printing.line(printing.make_console(), f"{file} is what {server.title}'s server takes.")
 
 
@@ -86,5 +86,5 @@ def import_(file: str, row: str, preset: str | None, seed: int | None, results: 
     from kdbench.views.submission import tell_scores
 
     store = printing.open_store(results, raw=True)
-    found, before = submissions.take_in(store, server_of(SERVER), Path(file).expanduser(), row, preset, seed)
+    found, before = submissions.take_in(store, server_of(SERVER), user_path(file), row, preset, seed)
     tell_scores(found, before, printing.make_console())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 import click
+
+from kdbench.files import user_path
 
 
 @click.command(short_help="Write a starting file for a method of your own.")
@@ -20,7 +21,7 @@ def command(name: str, folder: str | None) -> None:
     from kdbench import scaffold
     from kdbench.views import printing
 
-    target = scaffold.new_method(name, Path(folder).expanduser() if folder else None)
+    target = scaffold.new_method(name, user_path(folder) if folder else None)
     shown = name if folder is None else shlex.quote(str(target))
     console = printing.make_console()
     printing.line(console, f"wrote {target}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from kdbench.files import user_path
 
 
 @click.command(short_help="Write all results as one HTML file to look at, or to hand on.")
@@ -22,7 +22,7 @@ def command(out: str, preset: str | None, results: str | None) -> None:
     from kdbench.views import printing
     from kdbench.views.report.page import write
 
-    path = Path(out).expanduser()
+    path = user_path(out)
     if path.is_dir():
         raise UserError(f"--out {out} is a folder; give a file, such as {path / 'report.html'}.")
     studies, runs = write(printing.open_store(results), preset, path)

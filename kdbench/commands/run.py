@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kdbench.files import user_path
+
 if TYPE_CHECKING:
     from kdbench.config import Config, Layer
     from kdbench.executor import Executor, Order
     from kdbench.plan import Plan
     from kdbench.requests import Request
+
+MANY_RUNS = 3000  # above, it asks in any case
 
 
 @click.command(short_help="Train methods on tasks, going on where an earlier run stopped.")
@@ -53,7 +57,7 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
 
     Done runs are skipped, interrupted ones go on. Settings may also stand in kdbench.toml in this folder;
     the command line wins. With --for, tables and figures say what is trained, as far as the command line does not.
-    On a terminal it asks before it begins, unless methods and tasks (or --for) are said.
+    On a terminal it asks before it begins, unless methods and tasks (or --for) are said, and before thousands of runs.
     """
     if offline:
         _go_offline()
@@ -65,7 +69,9 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
         for executor, order in orders:
             _dry_run(executor, order)
         return 0
-    if not (yes or is_said) and sys.stdin.isatty() and sys.stdout.isatty() and not _agreed(orders):
+    is_large = sum(len(order.plan.runs) for _, order in orders) > MANY_RUNS
+    is_to_ask = not yes and (is_large or not is_said) and sys.stdin.isatty() and sys.stdout.isatty()
+    if is_to_ask and not _agreed(orders):
         click.echo("Nothing was begun.")
         return 0
     sweeps.check(orders)
@@ -92,7 +98,7 @@ def _orders(
     is_said = wanted is not None or plans[0][1].says("methods", "tasks")
     _tell_left_out(asked.methods)
     results = asked.results
-    store, console = Store(Path(results).expanduser(), create=False), make_console()
+    store, console = Store(user_path(results), create=False), make_console()
     store.check_raw()
     return [sweeps.order(merged, plan, store, console, tables) for plan, merged, tables in plans], is_said
 
@@ -174,6 +180,8 @@ def _dry_run(executor: Executor, order: Order) -> None:
     from kdbench.views import printing
     from kdbench.views.plan import show
 
+    for name in (order.execution.device, *order.devices):
+        preflight.check_device_name(name)
     preflight.check_local(order.plan)
     show(order.plan, order.store, order.console)
     for line in estimate.lines(estimate.estimate(order.plan, order.store)):

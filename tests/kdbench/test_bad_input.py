@@ -235,3 +235,55 @@ def test_a_teacher_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "method 'kd'" in said.lower()
     shutil.rmtree(tmp_path / "teacher")
     assert "layers 0 to 0" in refusal("run", "--methods", "finetune", "--set", f"student={student}:3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("run --seeds 0-100000000", "asks for more than 10,000 seeds"),
+        ("run --seeds 9" + "9" * 5000, "is not valid; write 0,1,2 or 0-4"),
+        ("run --results ~nobody-of-this-name/x", "cannot be used as a path"),
+        ("status --results ~nobody-of-this-name/x", "cannot be used as a path"),
+        ("run --set student=~nobody-of-this-name/x", "cannot be used as a path"),
+        ("run --dry-run --device tpu", "--device tpu"),
+        ("run --dry-run --set slurm.nope=1 --executor slurm", "Unknown key of executor 'slurm' 'nope'"),
+        ("run --for ,", "--for is empty"),
+        ("status --every -1", "-1"),
+    ],
+)
+def test_odd_values_are_one_sentence(
+    arguments: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = refusal(*arguments.split(" "))
+    assert sentence in found
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[kd]\ntemperature = []\n", "kd.temperature has no value"),
+        ("[slurm]\nnope = 1\n", "Unknown key of executor 'slurm' 'nope'"),
+        ("a = " + "[" * 5000, "is not valid TOML"),
+        ("a = " + "9" * 5000, "is not valid TOML"),
+    ],
+)
+def test_odd_files_are_one_sentence(text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kdbench.toml").write_text(text, encoding="utf-8")
+    assert sentence in refusal("run", "--methods", "kd", "--tasks", "rte", "--dry-run")
+
+
+def test_links_that_lead_to_each_other_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert "cannot be used as a path" in refusal("status", "--results", str(tmp_path / "a"))
+
+
+def test_one_row_to_train_on_is_refused_by_a_dry_run_as_by_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--methods", "finetune", "--tasks", "rte", "--set", "train_rows=1"]
+    assert refusal(*words, "--dry-run") == refusal(*words)
