@@ -8,6 +8,7 @@ from kdbench.lines import Line
 from kdbench.plugins import TASKS
 from kdbench.requests import Request
 from kdbench.results import StudyResults, task_title
+from kdbench.task import metric_title
 from kdbench.views import looks, notes
 
 METHODS = ("meta_distill", "lgtm")
@@ -27,8 +28,8 @@ class Figure2(Figure):
         split = kind.report_splits[0]
         drawn = (
             ("loss", "Student's\nloss (nats)", 1.0),
-            (metric, f"Student's\n{metric} (%)", 100.0),
-            (f"teacher_{metric}", f"Teacher's\n{metric} (%)", 100.0),
+            (metric, f"Student's\n{metric_title(metric)} (%)", 100.0),
+            (f"teacher_{metric}", f"Teacher's\n{metric_title(metric)} (%)", 100.0),
         )
         reads = {key: curves.recorded(split, key) for key, _, _ in drawn}
         shown, left_out = curves.with_series(curves.lines(study, task, METHODS), task, reads)

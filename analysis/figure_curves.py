@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis import curves, task_panels
-from analysis.cells import SHORT
+from analysis.cells import short_metric
 from kdbench.figures import Curve, Lacking, Panel, Picture, TaskFigure
 from kdbench.lines import Line
 from kdbench.plugins import TASKS
@@ -33,7 +33,7 @@ class FigureCurves(TaskFigure):
                     one = curves.curve(kept, task, look, read, factor=100.0, metric=metric)
                     drawn.append(replace(one, about={"task": task, **one.about}))
             if drawn:
-                title = f"{task_title(task)}, {SHORT.get(metric, metric)}"
+                title = f"{task_title(task)}, {short_metric(metric)}"
                 panels[task] = Panel("Selection score (%)", drawn, title, by_step=True)
         if not panels:
             raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} with scores in its series")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import UserError
 from kdbench.plugins import TASKS
+from kdbench.records import ClassCounts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +53,7 @@ class ClassUse:
         return f"{self.predicted} of {self.classes} classes ({most} {100 * self.share:.0f} %)"
 
 
-def count(predictions: Classes, references: Classes, classes: int) -> dict[str, Any]:
+def count(predictions: Classes, references: Classes, classes: int) -> ClassCounts:
     """Count the classes of a split, as result.json stores them.
 
     Args:

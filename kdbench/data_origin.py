@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from kdbench.models import reference
+from kdbench.models.display import display_name
 from kdbench.plugins import TASKS
 from kdbench.results import StudyResults
+from kdbench.spec import ModelRef
 
 
 def generated(study: StudyResults) -> list[str]:
@@ -24,6 +26,8 @@ def data_words(study: StudyResults) -> str:
 
 
 def random_networks(study: StudyResults) -> list[str]:
-    """Return the networks that start from random weights: the student's name, and the teacher's where it has one."""
-    roles = [role for role in ("teacher", "student") if reference.is_random(study.models.get(role, ""))]
-    return list(dict.fromkeys(str(study.study[role]) for role in roles))
+    """Return the names of the networks that start from random weights."""
+    known = {role: study.models.get(role, "") for role in ("teacher", "student")}
+    drawn = {role: fingerprint for role, fingerprint in known.items() if reference.is_random(fingerprint)}
+    refs = (ModelRef(name=str(study.study[role]), fingerprint=fingerprint) for role, fingerprint in drawn.items())
+    return list(dict.fromkeys(map(display_name, refs)))

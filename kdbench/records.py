@@ -7,7 +7,7 @@ import pwd
 from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Required, TypeVar, cast
+from typing import Annotated, Any, NotRequired, Required, TypeVar, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
@@ -21,6 +21,16 @@ Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e300, le=1e300)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
+class ClassCounts(TypedDict):
+    """How a network divides the rows of a split among the classes; see `class_use.ClassUse`."""
+
+    classes: Count
+    true: Count
+    predicted: Count
+    most: Count
+    share: Number
+
+
 class CheckpointScores(TypedDict):
     """What result.json says of one checkpoint."""
 
@@ -29,6 +39,7 @@ class CheckpointScores(TypedDict):
     step: Count
     selection: Scores
     report: dict[str, Scores]  # split -> metric -> value
+    predicted: NotRequired[dict[str, ClassCounts]]  # by split; not of runs of earlier versions
 
 
 class Result(TypedDict, total=False):
@@ -39,6 +50,7 @@ class Result(TypedDict, total=False):
     best: Required[CheckpointScores]
     last: Required[CheckpointScores]
     teacher: dict[str, Scores] | None
+    teacher_predicted: dict[str, ClassCounts]
     rows: dict[str, Count]
 
 

@@ -85,11 +85,7 @@ class CellResult:
         return self._value(self.run.result["best"]["selection"], metric, "the selection split")
 
     def _value(self, scores: Mapping[str, float], metric: str, split: str) -> float:
-        """Look up a metric.
-
-        Raises:
-            UserError: the run was scored before the task had it.
-        """
+        """Look up a metric; raises UserError where the run was scored before the task had it."""
         if metric not in scores:
             raise UserError(
                 f"{self.run.id} was not scored by {metric} on {split}: the metrics or splits of {self.cell.task} were "

@@ -50,7 +50,8 @@ def attempt(
     should_stop: Callable[[], bool],
 ) -> tuple[Verdict, *tuple[str, ...]]:  # fmt: skip
     """Train one run; returns what `Schedule.tell` is to be told."""
-    from kdbench.training.runner import as_failure, execute
+    from kdbench.training.failures import as_failure
+    from kdbench.training.runner import execute
 
     try:
         if not execute(spec, store, execution, recording, watcher, should_stop):

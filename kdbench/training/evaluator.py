@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kdbench import class_use
 from kdbench.data.batches import first_rows
 from kdbench.data.splits import Part
+from kdbench.records import ClassCounts
 from kdbench.training.evaluate import all_logits, gaps, labels_of, measure
 from kdbench.training.series import Series
 from kdbench.training.setup import Setup
@@ -67,7 +68,7 @@ class Evaluator:
     def _measure(self, logits: Tensor, part: Part) -> dict[str, float]:
         return measure(self._setup.task, logits, self._labels(part))
 
-    def _predicted(self, logits: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    def _predicted(self, logits: Mapping[str, Tensor]) -> dict[str, ClassCounts]:
         """Which classes are predicted, by report split."""
         return {
             part.split: class_use.count(

@@ -17,7 +17,7 @@ from torch import Tensor
 from kdbench import class_use
 from kdbench.data.batches import Batch
 from kdbench.environment import environment
-from kdbench.errors import RunFailure, Stopped, UserError
+from kdbench.errors import RunFailure, Stopped
 from kdbench.files import replacing, write_json, write_text
 from kdbench.lock import RunLock, Superseded
 from kdbench.models import build
@@ -27,6 +27,7 @@ from kdbench.spec import RunSpec
 from kdbench.store import RunFolder, Status, Store
 from kdbench.training import checkpoint
 from kdbench.training.evaluator import Evaluator
+from kdbench.training.failures import as_failure
 from kdbench.training.lab import seed_everything
 from kdbench.training.products import recorded
 from kdbench.training.series import Mark, Series
@@ -124,19 +125,6 @@ def _failed(folder: RunFolder, error: Exception) -> RunFailure:
         folder.set_state("failed", kind=failure.kind, message=str(failure))
         folder.note(f"failed, {failure.kind}: {failure}")
     return failure
-
-
-def as_failure(error: Exception) -> RunFailure:
-    """The error with its kind."""
-    return error if isinstance(error, RunFailure) else RunFailure(_kind(error), f"{type(error).__name__}: {error}")
-
-
-def _kind(error: Exception) -> str:
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return "out-of-memory"
-    if isinstance(error, OSError):
-        return "disk"
-    return "missing-data" if isinstance(error, UserError) else "bug"
 
 
 class _Run:

@@ -1,0 +1,20 @@
+"""Kinds of failures of a run: what `kdbench status` says, and what is done about them."""
+
+from __future__ import annotations
+
+import torch
+
+from kdbench.errors import RunFailure, UserError
+
+
+def as_failure(error: Exception) -> RunFailure:
+    """Give the error a kind, unless it has one."""
+    return error if isinstance(error, RunFailure) else RunFailure(_kind(error), f"{type(error).__name__}: {error}")
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return "out-of-memory"
+    if isinstance(error, OSError):
+        return "disk"
+    return "missing-data" if isinstance(error, UserError) else "bug"
