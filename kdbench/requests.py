@@ -59,10 +59,8 @@ def named(names: str, registries: Iterable[Registry[Any]]) -> dict[str, Sequence
     """
     known: dict[str, Registry[Any]] = {name: registry for registry in registries for name in registry.all()}
     asking = {name: registry.get(name).requests for name, registry in known.items() if registry.get(name).requests}
-    parts = dict.fromkeys(part.strip() for part in names.split(",") if part.strip())
+    parts = dict.fromkeys(part.strip() for part in names.split(","))
     wanted = asking if ALL in parts else parts
-    if not wanted:
-        raise UserError(f"--for is empty; give {ALL}, or some of {', '.join(asking)}.")
     for name in wanted:
         if name not in known:
             raise unknown("table or figure", name, [*asking, ALL])

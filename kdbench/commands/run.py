@@ -131,8 +131,10 @@ def _plans(wanted: str | None, layer: Layer) -> list[tuple[Plan, Config, tuple[s
     from kdbench.tables import TABLES
 
     found = requests.named(wanted, (TABLES, FIGURES))
-    if wanted == requests.ALL:
-        found = _of_preset(found, config.assemble(layer, Path.cwd()).group(config.Invocation).preset)
+    named = [part.strip() for part in wanted.split(",")]
+    if requests.ALL in named:
+        kept = _of_preset(found, config.assemble(layer, Path.cwd()).group(config.Invocation).preset)
+        found = {name: some for name, some in found.items() if name in kept or name in named}
     each = {name: requests.configs(some, layer, Path.cwd()) for name, some in found.items()}
     tables: dict[str, dict[str, None]] = {}  # by preset
     for name in filter(TABLES.all().__contains__, each):

@@ -263,6 +263,7 @@ QUICK = {
     "run": ["run --dry-run", "run --for all --dry-run"],
     "show": ["show rte-kd-s0", "show kd", "show kd rte"],
     "status": ["status"],
+    "verify": ["verify"],
     "table": ["table all", "table 5", "table cost", "table 1 --published", f"table all --results {KEPT}"],
 }  # by command, as it is called where nothing is trained
 SLOW = {"check-method"}  # trains

@@ -247,7 +247,7 @@ def test_a_teacher_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("run --set student=~nobody-of-this-name/x", "cannot be used as a path"),
         ("run --dry-run --device tpu", "--device tpu"),
         ("run --dry-run --set slurm.nope=1 --executor slurm", "Unknown key of executor 'slurm' 'nope'"),
-        ("run --for ,", "--for is empty"),
+        ("run --for ,", "Unknown table or figure ''"),
         ("status --every -1", "-1"),
     ],
 )
