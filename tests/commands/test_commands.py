@@ -264,6 +264,7 @@ QUICK = {
     "show": ["show rte-kd-s0", "show kd", "show kd rte"],
     "status": ["status"],
     "table": ["table all", "table 5", "table cost", "table 1 --published", f"table all --results {KEPT}"],
+    "verify": ["verify"],
 }  # by command, as it is called where nothing is trained
 SLOW = {"check-method"}  # trains
 
