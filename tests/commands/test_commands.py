@@ -265,7 +265,6 @@ QUICK = {
     "status": ["status"],
     "verify": ["verify"],
     "table": ["table all", "table 5", "table cost", "table 1 --published", f"table all --results {KEPT}"],
-    "verify": ["verify"],
 }  # by command, as it is called where nothing is trained
 SLOW = {"check-method"}  # trains
 
