@@ -11,9 +11,10 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.abc import InspectLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 from kdbench.safe_path import ROOT
@@ -92,21 +93,36 @@ def _checkout() -> dict[str, dict[str, str]] | None:
     return project.get("entry-points", {}) if project.get("name") == "kdbench" else None
 
 
+class _BytesLoader(InspectLoader):
+    """Import a module from bytes at hand: the file may change between two looks at it."""
+
+    def __init__(self, source: bytes, path: Path) -> None:
+        self._source, self._path = source, path
+
+    def get_source(self, fullname: str) -> str:
+        return importlib.util.decode_source(self._source)
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self._source, str(self._path))
+
+
 def load_module(path: Path, name: str) -> tuple[ModuleType, str]:
     """Import a file under a module name, from the very bytes whose sha256 is also returned.
 
     Raises:
         Unloadable: it raises an error, or cannot be read.
     """
-    spec = importlib.util.spec_from_file_location(name, path)
     with guarded():
-        if spec is None or spec.loader is None:
+        if path.suffix != ".py":
             raise Unloadable("it is not a Python file")
         source = path.read_bytes()
+        loader = _BytesLoader(source, path)
+        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+        assert spec is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # where dataclasses and pydantic look for a class's module
         try:
-            exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+            loader.exec_module(module)
         except BaseException:
             del sys.modules[name]
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import random
 import shutil
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from kdbench.cli import main
+from kdbench.collected import form
+from kdbench.collected.pack import collect
 from kdbench.records import warn_once
 from kdbench.results import studies
 from kdbench.store import Store
@@ -67,7 +70,7 @@ def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 def damage(file: Path, random: random.Random) -> str:
     """Damage a file in one of many ways; returns which."""
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8") or "{}"
     choice = random.randrange(4)
     if choice == 0:
         odd = random.choice(ODD_TEXTS)
@@ -122,6 +125,48 @@ def test_no_damage_ends_in_a_traceback(
         assert code in (0, 1, 2), (what, words)
         assert "Traceback" not in out.err, (what, words)
         assert "\u001b[31m" not in out.out
+
+
+@pytest.fixture(scope="module")
+def kept(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same results as a collected study."""
+    root = tmp_path_factory.mktemp("kept") / "study"
+    return collect("study", [Store(whole, create=False)], root, None).root
+
+
+def damage_packed(file: Path, random: random.Random) -> str:
+    """Damage what a packed file holds, and pack it again."""
+    content = lzma.decompress(file.read_bytes())
+    kind = random.randrange(3)
+    if kind == 0:
+        content = random.choice([b"", b"null", DEEP.encode(), b"\xff" * 100, bytes(100 * 2**20)])
+    elif kind == 1:
+        content = content[: random.randrange(len(content) + 1)]
+    else:
+        place = random.randrange(len(content) + 1)
+        content = content[:place] + random.choice([b"\x00", b"[[[", b"9" * 500, b'"']) + content[place:]
+    file.write_bytes(lzma.compress(content, preset=0))
+    return f"holds other {len(content):,} bytes"
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("number", range(CASES))
+@pytest.mark.parametrize("name", [form.MARKER, *form.DATA])
+def test_no_damage_to_a_collected_study_ends_in_a_traceback(
+    kept: Path, tmp_path: Path, name: str, number: int, sealed: bool, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """As time does it, and as somebody does it who makes the checksums fit."""
+    dice, root = random.Random(f"{name} {number} {sealed}"), tmp_path / "study"
+    shutil.copytree(kept, root)
+    what = (damage_packed if name.endswith(".xz") else damage)(root / name, dice)
+    if sealed and name != form.MARKER:
+        form.seal(root, "study")
+    for words in (("status",), *dice.sample(COMMANDS[1:-1], 2)):
+        code = run(words, root, monkeypatch)
+        out = capsys.readouterr()
+        assert code in (0, 1, 2), (what, words)
+        assert "Traceback" not in out.err, (what, words)
 
 
 def test_a_sweep_whose_runs_need_each_other_in_a_circle_is_left_out(

@@ -47,6 +47,7 @@ def finish(at: Store, spec: RunSpec, step_seconds: float, steps: int = 10) -> No
     folder.begin(spec, {})
     checkpoint = {"step": steps, "selection": {}, "report": {}}
     write_json(folder.path / "result.json", {"best": checkpoint, "last": checkpoint})
+    write_json(folder.model / "config.json", {})
     charge(folder, step_seconds, steps)
     folder.set_state("done")
 
@@ -384,18 +385,18 @@ def test_ten_thousand_runs_are_not_ten_thousand_looks(tmp_path: Path, monkeypatc
         looks["assign"] += 1
         return genuine_assign(*args)
 
-    def read(path: Path) -> Any:
+    def read(path: Path, kind: Any) -> Any:
         reads[path] += 1
-        return genuine_read(path)
+        return genuine_read(path, kind)
 
     def cost(*args: Any) -> Any:
         looks["cost"] += 1
         return genuine_cost(*args)
 
-    genuine_assign, genuine_read, genuine_cost = estimating.assign, store.read_json, estimating._Prices._cost
+    genuine_assign, genuine_read, genuine_cost = estimating.assign, store.read_record, estimating._Prices._cost
     monkeypatch.setattr(estimating._Prices, "_cost", cost)
     monkeypatch.setattr(estimating, "assign", assign)
-    monkeypatch.setattr(store, "read_json", read)
+    monkeypatch.setattr(store, "read_record", read)
     at, plan = Store(tmp_path / "results"), many(bench.plan(tmp_path, methods="kd,lgtm", tasks="rte,sst2"), 1700)
     elsewhere = bench.plan(tmp_path, methods="kd", tasks="mrpc")
     for spec in [*list(plan.runs.values())[:12], *elsewhere.runs.values()]:

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_code_beside_a_model_is_not_run(tmp_path: Path) -> None:
 def test_names_cannot_lead_out_of_the_results_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("../../etc", "kd/../..", "kd;touch x"):
-        assert "Unknown method" in refusal("run", "--methods", name)
+        assert re.search("Unknown method|There is no file", refusal("run", "--methods", name))
         assert "Unknown task" in refusal("run", "--methods", "kd", "--tasks", name)
     made = plan(tmp_path, methods="kd")
     assert all("/" not in run and not run.startswith(".") for run in made.runs)
