@@ -79,12 +79,18 @@ class Plan:
     def add(self, spec: RunSpec) -> str:
         """Add a run and, first, the runs it needs; equal runs are one node. Returns its id."""
         method = METHODS.get(spec.method)
-        options = method.options_type.parse(spec.options, f"method '{spec.method}'").model_dump(mode="json")
-        own = {"method_version": method.version, "method_file": METHODS.files.get(method.name), "options": options}
-        spec = spec.model_copy(update=own)
+        options = method.options_type.parse(spec.options, f"method '{spec.method}'")
+        own = {"method_version": method.version, "method_file": METHODS.files.get(method.name)}
+        spec = spec.model_copy(update={**own, "options": options.model_dump(mode="json")})
         needs = {role: self.add(need) for role, need in sorted(method.needs(spec).items())}
-        own = spec.teacher_training if _trains_teacher(spec, method) else {}
-        final = spec.model_copy(update={**_unused(spec, method), "needs": needs, "teacher_training": own})
+        changes = {
+            **_unused(spec, method),
+            "needs": needs,
+            "teacher_training": spec.teacher_training if _trains_teacher(spec, method) else {},
+            # `needs` reads every option; what is kept names no default of a later one, as the specs from before it
+            "options": options.identity(),
+        }
+        final = spec.model_copy(update=changes)
         self.runs[final.id] = _with_snapshots(final, self.runs.get(final.id))
         return final.id
 

@@ -68,6 +68,18 @@ class LGTMOptions(OnlineOptions):
         source="Eq. 11; code: teacher_lr",
     )
     influence_scale: float = option(1.0, "a further factor of the coefficient", source="code: 1 - teacher_ce")
+    influence_center: Literal["none", "batch"] = option(
+        "none",
+        "batch: take the mean over the batch out of the student's change dz (of the weights w_i, if `weighted`), so "
+        "that only what tells samples apart is left",
+        later=True,
+    )
+    influence_bound: float = option(
+        0.0,
+        "longest influence gradient at a sample's teacher logits, in lengths of the auxiliary loss's; 0: no bound",
+        later=True,
+        ge=0,
+    )
     influence_teacher: Literal["shared", "eval"] = option(
         "shared", "the influence's teacher pass: the one of the auxiliary loss, or one of its own without dropout"
     )
@@ -177,16 +189,22 @@ class LGTM(Online):
         o = self.options
         with self.student.mode(o.mode_influence == "train"):
             if o.influence == "weighted":  # Eq. 9
-                weights = self._weights(batch, t.detach(), v)
+                weights = self._centered(self._weights(batch, t.detach(), v))
                 s = self.student.target(batch, train=o.mode_influence == "train")
                 return (weights * soft_cross_entropy_each(t, s)).mean()
             if o.influence == "fda":  # Eq. 10
                 eps = self._epsilon(v)
                 plus, minus = lookahead.displaced(self.student, v, eps, batch)
+                if o.influence_center == "batch":
+                    common = (plus - minus).mean(0) / 2
+                    plus, minus = plus - common, minus + common
                 return (self._influence_loss(t, plus) - self._influence_loss(t, minus)) / (2 * eps)
-            return lookahead.derivative_along(
-                self._influence_loss, t, *lookahead.forward_derivative(self.student, v, batch)
-            )
+            z, dz = lookahead.forward_derivative(self.student, v, batch)
+            return lookahead.derivative_along(self._influence_loss, t, z, self._centered(dz))
+
+    def _centered(self, values: Tensor) -> Tensor:
+        """Take the mean over the batch (the first dimension) out, where the options ask for it."""
+        return values - values.mean(0) if self.options.influence_center == "batch" else values
 
     def _influence_loss(self, t: Tensor, s: Tensor) -> Tensor:
         if self.options.influence_loss == "kd_loss":
@@ -218,26 +236,49 @@ class LGTM(Online):
             self.teacher.step(aux)
             return {"teacher_aux": aux}
         v = self.direction(batch, self.lab.feedback(), s, t)
+        seen = t
         if self.options.influence_teacher == "eval":
             with self.teacher.mode(False):
-                t = self.teacher.logits(batch)
-        term = self.influence(batch, t, v)
+                seen = self.teacher.logits(batch)
+        term = self.influence(batch, seen, v)
         coefficient, ratio = self._coefficient(aux, term)
-        self.teacher.step(aux + coefficient * term)
+        added = coefficient * term
+        if self.options.influence_bound:
+            added = self._bounded(added, seen, aux, t)
+            if self.lab.probe_is_due:
+                with self.lab.aside():
+                    ratio = self._ratio(added, aux)
+        self.teacher.step(aux + added)
         if self.lab.probe_is_due and self.lab.probe is not None:
             with self.lab.aside():
                 self._record(self.lab.probe, v, ratio)
         return {"teacher_aux": aux, "influence": term, "v_norm": lookahead.norm(v)}
+
+    def _bounded(self, term: Tensor, seen: Tensor, aux: Tensor, t: Tensor) -> Tensor:
+        """Bound `term` sample by sample: a scalar with its gradient g at the teacher's logits `seen` [B, C], shortened.
+
+        With a the gradient of the auxiliary loss at its logits `t`, |g_i| <= bound |a_i|. With a bound below 1,
+        a_i . (a_i + g_i) > 0: no sample's step turns away from what the auxiliary loss wants of it.
+        """
+        (g,) = torch.autograd.grad(term, seen, retain_graph=True)
+        (a,) = torch.autograd.grad(aux, t, retain_graph=True)
+        length, most = (torch.linalg.vector_norm(x, dim=1, keepdim=True) for x in (g, a))
+        factor = (self.options.influence_bound * most / length.clamp_min(1e-30)).clamp_max(1.0)
+        return (factor * g * seen).sum()
+
+    def _ratio(self, term: Tensor, aux: Tensor) -> Tensor:
+        """|grad term| / |grad aux|, over all of the teacher's weights."""
+        params = self.teacher.named_params()
+        lengths = [lookahead.norm(lookahead.gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
+        return lengths[0] / lengths[1].clamp_min(1e-30)
 
     def _coefficient(self, aux: Tensor, term: Tensor) -> tuple[float | Tensor, Tensor]:
         """The signed factor of the influence term, and the ratio of gradient norms |influence| / |aux| where known."""
         o, ratio = self.options, torch.tensor(float("nan"))
         matched = isinstance(o.influence_coef, str) and o.influence_coef.startswith("match_aux")
         if matched or self.lab.probe_is_due:
-            params = self.teacher.named_params()
             with nullcontext() if matched else self.lab.aside():
-                lengths = [lookahead.norm(lookahead.gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
-            ratio = lengths[0] / lengths[1].clamp_min(1e-30)
+                ratio = self._ratio(term, aux)
         sign = o.influence_sign * o.influence_scale
         if isinstance(o.influence_coef, float):
             return sign * o.influence_coef, ratio * abs(o.influence_coef * o.influence_scale)

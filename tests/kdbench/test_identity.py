@@ -21,6 +21,7 @@ def run_id(folder: Path, *sets: str, **given: str) -> str:
         "lgtm.student_ce=0.5", "lgtm.influence=fda", "student=tiny-1x64", "teacher=tiny-4x32", "precision=bf16",
         "feedback=validation", "selection=validation", "train_rows=90", "split_seed=1", "warmup=0.2", "adam_eps=1e-8",
         "bucket=1", "dropout=packed", "last_layer=first", "compile=true",
+        "lgtm.influence_center=batch", "lgtm.influence_bound=0.5",
     ],
 )  # fmt: skip
 def test_what_can_change_a_result_changes_the_id(tmp_path: Path, change: str) -> None:
@@ -37,6 +38,13 @@ def test_what_came_later_leaves_the_ids_of_before(tmp_path: Path, said: str) -> 
     """Of results that were there before the setting was."""
     spec = the_run(plan(tmp_path, said, methods="lgtm"))
     assert said.partition("=")[0] not in spec.identity()["training"]
+    assert spec.id == run_id(tmp_path)
+
+
+@pytest.mark.parametrize("said", ["lgtm.influence_center=none", "lgtm.influence_bound=0"])
+def test_a_methods_later_option_leaves_the_ids_of_before(tmp_path: Path, said: str) -> None:
+    spec = the_run(plan(tmp_path, said, methods="lgtm"))
+    assert said.partition("=")[0].removeprefix("lgtm.") not in spec.options
     assert spec.id == run_id(tmp_path)
 
 

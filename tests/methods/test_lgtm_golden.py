@@ -152,3 +152,55 @@ def test_a_teacher_step_lowers_the_validation_loss(name: str) -> None:
     ):
         parameter.data -= 1e-2 * slope
     assert validation_loss() < before
+
+
+@pytest.mark.parametrize(("form", "tolerance"), [("jvp", 1e-9), ("fda", 2e-3)])
+def test_centered_influence_is_the_covariance_of_teacher_and_change(form: str, tolerance: float) -> None:
+    """mean_i T_i . (dz_i - mean_j dz_j), with dz the student's change of logits: what all samples share is gone."""
+    method, _, batch, feedback = bert(influence=form, influence_center="batch")
+    s, t = method._forward(batch)
+    v = method.direction(batch, feedback, s, t)
+    _, dz = forward_derivative(method.student, v, batch)
+    wanted = -(t.softmax(1) * (dz - dz.mean(0))).sum(1).mean()
+    params = method.teacher.named_params()
+    close(gradient(method.influence(batch, t, v), params, keep_graph=True), gradient(wanted, params), tolerance)
+
+
+def test_centered_influence_pushes_a_constant_teacher_to_no_class() -> None:
+    method, _, batch, feedback = bert(influence_center="batch")
+    s, t = method._forward(batch)
+    v = method.direction(batch, feedback, s, t)
+    constant = t.detach()[:1].repeat(len(t), 1).requires_grad_()
+    (slope,) = torch.autograd.grad(method.influence(batch, constant, v), constant)
+    assert slope.sum(0).abs().max() < 1e-12 * slope.abs().max()
+    method.options = method.options.model_copy(update={"influence_center": "none"})
+    (slope,) = torch.autograd.grad(method.influence(batch, constant, v), constant)
+    assert slope.sum(0).abs().max() > 0.1 * slope.abs().max()
+
+
+def test_centered_weights_of_eq_9_add_up_to_zero() -> None:
+    """Each sample's loss counts more or less than the mean, and none of them changes the sum."""
+    method, _, batch, feedback = bert(influence="weighted", influence_center="batch")
+    s, t = method._forward(batch)
+    v = method.direction(batch, feedback, s, t)
+    w = method._weights(batch, t.detach(), v)
+    each = -(t.softmax(1) * method.student.target(batch).log_softmax(1)).sum(1)
+    assert torch.allclose(method.influence(batch, t, v), ((w - w.mean()) * each).mean(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("bound", [0.5, 1.5, 1e9])
+@pytest.mark.parametrize("influence_teacher", ["shared", "eval"])
+def test_bound_shortens_the_influence_sample_by_sample(bound: float, influence_teacher: str) -> None:
+    method, _, batch, feedback = bert(influence_bound=bound, influence_teacher=influence_teacher)
+    s, t = method._forward(batch)
+    v = method.direction(batch, feedback, s, t)
+    seen = t if influence_teacher == "shared" else method.teacher.logits(batch)
+    aux, term = method.auxiliary_loss(batch, s.detach(), t), -40.0 * method.influence(batch, seen, v)
+    found = torch.autograd.grad(method._bounded(term, seen, aux, t), seen, retain_graph=True)[0]
+    whole = torch.autograd.grad(term, seen, retain_graph=True)[0]
+    most = bound * torch.autograd.grad(aux, t, retain_graph=True)[0].norm(dim=1)
+    length = whole.norm(dim=1)
+    assert torch.allclose(found.norm(dim=1), torch.minimum(length, most), rtol=1e-9)
+    assert torch.allclose(found * length[:, None], whole * found.norm(dim=1, keepdim=True), rtol=1e-9, atol=1e-15)
+    if bound < 100:
+        assert (length > most).any()  # the case is one in which the bound matters
