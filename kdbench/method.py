@@ -75,6 +75,8 @@ class Method:
     def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
         """Why this student cannot learn this task from these networks by this method, as one sentence; "" when it can.
 
+        `spec.options` lacks the options that came later (`option(..., later=True)`) and have their default.
+
         Args:
             others: the networks by role: the students of the runs in `needs`, and the `teacher` trained along.
             classes: how many the task has.

@@ -12,6 +12,9 @@ the code. The printed auxiliary loss CE(T, S) has no fixed point at T = S, the c
 code. The printed coefficient is 1, the code's the teacher's learning rate, which makes the influence all but vanish; we
 take 1. Eq. 9 and Eq. 10 do not approximate each other: Eq. 10's gradient is the useful one, exact by forward mode. The
 code's look-ahead is an AdamW step, ours SGD as printed; the code's student sees no labels, ours alpha = 0.6 (Table 5).
+Ours are `influence_center` (dz_i - mean_j dz_j in place of dz_i, the student's change of logits along v: L_influence is
+then the covariance of -T and dz) and `influence_bound` (|grad influence| <= bound |grad auxiliary loss|, each at a
+sample's teacher logits).
 Variants: `lgtm_printed` (as printed), `lgtm_released` (as in the code, but for the order of feedback, which is not
 shuffled there), `lgtm_no_fda` (as printed, with the weights of Eq. 9 sample by sample: Table 3).
 """

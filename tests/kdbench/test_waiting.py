@@ -40,6 +40,7 @@ OPTIONS = [
     ("pesf_kd", "pesf_kd.soft=corrected"), ("lgtm", "attention=sdpa"), ("lgtm", "lgtm.influence=fda"),
     ("lgtm", "lgtm.lookahead=adam", "lgtm.precondition=true", "max_grad_norm=1"),
     ("lgtm", "lgtm.influence_coef=match_aux:0.5"), ("lgtm", "lgtm.influence=weighted"),
+    ("lgtm", "lgtm.influence_center=batch", "lgtm.influence_bound=0.5"),
 ]  # fmt: skip
 STEPS = 2
 
