@@ -267,7 +267,8 @@ class LGTM(Online):
         (a,) = torch.autograd.grad(aux, t, retain_graph=True)
         length, most = (torch.linalg.vector_norm(x, dim=1, keepdim=True) for x in (g, a))
         factor = (self.options.influence_bound * most / length.clamp_min(1e-30)).clamp_max(1.0)
-        return (factor * g * seen).sum()
+        bounded: Tensor = (factor * g * seen).sum()
+        return bounded
 
     def _ratio(self, term: Tensor, aux: Tensor) -> Tensor:
         """|grad term| / |grad aux|, over all of the teacher's weights."""
