@@ -215,7 +215,9 @@ def save_bert(folder: Path, *, layers: int = 1, words: int = 40) -> Path:
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
     folder.mkdir()
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(chr(97 + i % 26) * (1 + i // 26) for i in range(words))]
+    letters = [chr(97 + i % 26) * (1 + i // 26) for i in range(words)]
+    # letters within words too, so that no text is unknown
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters[:26])]
     (folder / "vocab.txt").write_text("\n".join(tokens) + "\n")
     config = BertConfig(
         vocab_size=len(tokens), hidden_size=32, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=32
