@@ -14,6 +14,7 @@ from kdbench.cli import app
 from kdbench.files import read_json, write_json
 from kdbench.plugins import TASKS
 from kdbench.predictions import read_predictions
+from kdbench.records import warn_once
 from kdbench.results import studies
 from kdbench.store import Store
 from kdbench.submission import check, wanted, write
@@ -215,12 +216,15 @@ def test_table_1_of_the_servers_scores(folder: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"exported": "2026-01-01T00:00:00"}, {"row": "../up"}, {"preset": "../up"}, {"seed": "one"}]
 )
-def test_a_record_that_is_none_is_refused(folder: Path, change: dict[str, str]) -> None:
+def test_a_damaged_record_costs_that_record(
+    folder: Path, change: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
     call("glue", "export", "finetune", "--out", "out.zip")
     (file,) = (folder / "results" / "submissions").glob("*.json")
     write_json(file, read_json(file) | change)
-    for command in (["table", "1", "--test"], ["glue", "import", "scores.toml", "--row", "finetune"]):
-        assert "is no export of this version; delete it and export again" in refusal(*command)
+    warn_once.cache_clear()
+    assert "No such export of 'finetune'" in refusal("glue", "import", "scores.toml", "--row", "finetune")
+    assert f"{file.name} is damaged ({next(iter(change))}: " in caplog.text
 
 
 def test_scores_without_a_metric_are_no_scores(folder: Path) -> None:
@@ -259,7 +263,7 @@ def test_scores_of_what_was_not_exported_or_could_be_several(folder: Path) -> No
     scored = {record.seed: record.scored for record in submissions(Store(folder / "results"))}
     assert scored == {0: None, 1: TODAY}
     (folder / "results" / "submissions" / "broken.json").write_text("{}", encoding="utf-8")
-    assert "is no export of this version" in refusal("glue", "import", "scores.toml", "--row", "finetune")
+    assert "with seed 0 and 1; choose with --seed" in refusal("glue", "import", "scores.toml", "--row", "finetune")
 
 
 def test_the_official_numbers_of_rows_and_the_words_that_fill(tmp_path: Path) -> None:

@@ -106,8 +106,8 @@ MISTAKES = {
         "                p.data.fill_(0.01)\n"
         "        for part in self.student.module.modules():\n"
         "            part.p = 0.0\n"
-        "        same = {k: v[:1] * 0 + 1 for k, v in vars(batch).items() if k != 'role'}\n"
-        "        batch = type(batch)(**same)\n",
+        "        names = 'input_ids', 'attention_mask', 'token_type_ids', 'labels', 'index'\n"
+        "        batch = type(batch)(**{name: getattr(batch, name)[:1] * 0 + 1 for name in names})\n",
     ),
     "temperature factor dropped": Mistake("temperature", OFFLINE, "w * tau**2 * kl", "w * kl"),
     "teacher not detached": Mistake(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from kdbench.conformance.trial import advance, first, networks
 from kdbench.data.batches import Batch
+from kdbench.data.tokens import BERT_FORMAT
 from kdbench.plugins import METHODS
 from kdbench.settings import Training
 from kdbench.spec import RunSpec
@@ -319,8 +321,8 @@ def test_a_piece_is_made_again_under_the_same_autocast(attention: str) -> None:
 def test_what_the_classifier_of_a_frozen_network_reads_is_joined() -> None:
     from kdbench.hidden import View
 
-    module, part = learner(0).module, None
-    whole, divided = (Frozen(module, part, part, torch.device("cpu"), rows) for rows in (0, 5))
+    module, part, read = learner(0).module, None, SimpleNamespace(format=BERT_FORMAT)
+    whole, divided = (Frozen(module, read, part, torch.device("cpu"), rows) for rows in (0, 5))
     found = [network.head_inputs(a_batch(), View((1,))) for network in (divided, whole)]
     assert found[0][0].shape == (ROWS, 32)
     assert found[0][1].shape == (ROWS, 2 + 32)

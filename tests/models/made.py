@@ -12,7 +12,9 @@ import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers.implementations import BertWordPieceTokenizer
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(chr(97 + i % 26) * (1 + i // 26) for i in range(40))]
+LETTERS = [chr(97 + i) for i in range(26)]
+# any word of letters can be read; the doubled ones only fill the table
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{x}" for x in LETTERS)]
 SIZES = {"num_hidden_layers": 4, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
 WITH_LAYERS: dict[str, dict[str, Any]] = {
     "bert": SIZES, "roberta": SIZES, "xlm-roberta": SIZES, "electra": {**SIZES, "embedding_size": 16}, "mpnet": SIZES,
