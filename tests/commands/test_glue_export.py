@@ -20,7 +20,7 @@ from kdbench.store import Store
 from kdbench.submission import check, wanted, write
 from kdbench.submissions import Scores, answers, submissions
 from kdbench.task import DataLocation
-from tests.analysis.made import Made, spec
+from tests.analysis.made import STUDY, Made, spec
 from tests.commands import made_glue
 from tests.commands.made_glue import SERVER, unpack
 from tests.kdbench.bench import refusal
@@ -168,7 +168,7 @@ def test_what_cannot_be_exported(folder: Path) -> None:
 
 
 def test_made_data_has_no_server(tmp_path: Path) -> None:
-    made = Made(Store(tmp_path / "results"), study={"source": "generated", "feedback": "", "selection": ""})
+    made = Made(Store(tmp_path / "results"), study={**STUDY, "source": "generated"})
     made.done(made.ask(spec("kd", "rte", 0)), 0.7)
     made.write()
     assert "'kd' was trained on made data" in refusal("glue", "export", "kd", "--results", str(tmp_path / "results"))

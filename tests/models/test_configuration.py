@@ -21,7 +21,7 @@ POSITIONS = {"modernbert": 8192, "gpt2": 1024, "xlnet": None}
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_sizes_are_found_whatever_an_architecture_calls_them(kind: str, tmp_path: Path) -> None:
     config(kind).save_pretrained(tmp_path)
-    assert read_dimensions(tmp_path) == Dimensions(kind, 4, 32, 64, 45, POSITIONS.get(kind, 512))
+    assert read_dimensions(tmp_path) == Dimensions(kind, 4, 32, 64, 57, POSITIONS.get(kind, 512))
 
 
 def test_an_estimate_knows_the_size_of_a_distilbert(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_layers_that_are_not_alike_cannot_be_chosen(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="make no modernbert, whose layers are not all alike; choose others, layer 0"):
         build.build(resolve(f"{folder}:1+3"), LABELS, "eager")
     encoder_decoder = transformers.BartConfig(
-        vocab_size=45, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
+        vocab_size=57, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32,
     )  # fmt: skip
     bart = save(tmp_path / "bart", encoder_decoder)
