@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.data.splits import assign
+from kdbench.data.splits import assign, division
 from kdbench.errors import UserError
 from kdbench.models import reference
 from kdbench.models.configuration import read_dimensions
@@ -213,8 +213,7 @@ class _Scale:
 
     def steps(self, spec: RunSpec) -> int:
         """Batches of a whole run; 0 where nobody knows the rows before the data are fetched."""
-        asked = spec.training
-        key = spec.task, spec.data.fingerprint, spec.selection, spec.feedback, asked.train_rows
+        asked, key = spec.training, division(spec)
         if key not in self._rows:
             rows, task = self.facts(spec).rows, workbench.task(spec.task)
             self._rows[key] = len(assign(spec, rows, task.report_splits).train.rows) if rows["train"] else 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
-from kdbench.data.splits import assign
+from kdbench.data.splits import assign, division
 from kdbench.errors import UserError
 from kdbench.formatting import count
 from kdbench.models.given import build_given
@@ -60,12 +60,15 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         if any(spec.training.compile for spec in plan.runs.values()):
             _check_compiler(name)
     remarks: dict[str, None] = {}
+    divided: set[Hashable] = set()
     for spec in plan.runs.values():
         data = workbench.data(spec.task, spec.data)
         for split in ("train", *workbench.task(spec.task).report_splits):
             if split not in data.splits or not len(data.splits[split]):
                 raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
-        _check_roles(spec)
+        if (key := division(spec)) not in divided:
+            divided.add(key)
+            _check_roles(spec)
         _check_fit(plan, spec, tuple(data.vocabulary))
         remarks |= dict.fromkeys(_subsets(spec))
         remarks |= dict.fromkeys(_whole_layers(spec, tuple(data.vocabulary)))
@@ -116,9 +119,11 @@ def _subsets(spec: RunSpec) -> list[str]:
 
 def check_local(plan: Plan) -> None:
     """The part of `check` that needs nothing from the hub; a dry run can afford it."""
+    divided: set[Hashable] = set()
     for spec in plan.runs.values():
         refs = [spec.student, *_others(plan, spec).values()]
-        if spec.data.source != "hub":
+        if spec.data.source != "hub" and (key := division(spec)) not in divided:
+            divided.add(key)
             _check_roles(spec)
         if spec.data.source != "hub" and not any(_on_hub(ref) for ref in refs):
             _check_fit(plan, spec, tuple(workbench.data(spec.task, spec.data).vocabulary))

@@ -6,7 +6,7 @@ A method is handed train and, where it declares so, feedback. Selection (which c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,11 @@ def held_out_share(protocol: str, role: str) -> float:
         f"--{role} {protocol} is not valid; give 'validation', or 'train:F' with a share F of the training set "
         f"between 0 and 0.5, such as train:0.1."
     )
+
+
+def division(spec: RunSpec) -> Hashable:
+    """Return what decides how many rows each role gets: equal for runs whose roles have equally many."""
+    return spec.task, spec.data.fingerprint, spec.selection, spec.feedback, spec.training.train_rows
 
 
 def assign(spec: RunSpec, sizes: Mapping[str, int], report_splits: tuple[str, ...]) -> Roles:
