@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from kdbench.errors import NotPermitted, UserError
-from kdbench.files import write_json
+from kdbench.files import sha256_of, write_json
 from kdbench.records import not_permitted, read_record
 
 CHECKSUMS = "checksums.json"
@@ -56,7 +55,7 @@ def find_damage(folder: Path, part: str = "", *, sizes_only: bool = False) -> st
         NotPermitted: a file may not be read.
     """
     try:
-        known = read_record(folder / CHECKSUMS, Checksums).files
+        known = _stored(folder / CHECKSUMS)
     except FileNotFoundError:
         return ""
     except NotPermitted:
@@ -69,6 +68,20 @@ def find_damage(folder: Path, part: str = "", *, sizes_only: bool = False) -> st
         if problem := _problem(folder / name, wanted, sizes_only):
             return f"{name} {problem}"
     return ""
+
+
+def _stored(file: Path) -> dict[str, FileChecksum]:
+    """Read the checksums of a run; asked again for an unchanged file, they are not read again."""
+    try:
+        found = file.stat()
+    except PermissionError:
+        raise not_permitted(file) from None
+    return _parsed(file, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=65536)
+def _parsed(file: Path, size: int, changed: int) -> dict[str, FileChecksum]:
+    return read_record(file, Checksums).files
 
 
 def _problem(file: Path, wanted: FileChecksum, sizes_only: bool) -> str:
@@ -97,5 +110,4 @@ def digest_of(file: Path) -> str:
 
 @lru_cache(maxsize=65536)
 def _digest(file: Path, size: int, changed: int) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return sha256_of(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -83,6 +84,12 @@ def _finish(path: Path) -> None:
         file.chmod(0o666 & ~UMASK)  # safetensors makes its files private
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kdbench.errors import UserError
-from kdbench.files import write_json
+from kdbench.files import sha256_of, write_json
 
 FORMAT = 1
 MARKER = "study.json"
@@ -41,7 +40,8 @@ def is_collected(root: Path) -> bool:
 
 def seal(root: Path, name: str) -> None:
     """Write `study.json` for the files that are there."""
-    write_json(root / MARKER, {"format": FORMAT, "name": name, "files": {file: _digest(root / file) for file in DATA}})
+    files = {file: sha256_of(root / file) for file in DATA}
+    write_json(root / MARKER, {"format": FORMAT, "name": name, "files": files})
 
 
 def open_seal(root: Path) -> Seal:
@@ -63,7 +63,7 @@ def open_seal(root: Path) -> Seal:
     if found.format != FORMAT:
         raise damaged(root, MARKER)
     for file in DATA:
-        if not (root / file).is_file() or _digest(root / file) != found.files.get(file):
+        if not (root / file).is_file() or sha256_of(root / file) != found.files.get(file):
             raise damaged(root, file)
     return found
 
@@ -85,8 +85,3 @@ def _read(file: Path) -> Any:
         return json.loads(file.read_bytes())
     except (ValueError, RecursionError):
         raise damaged(file.parent, file.name) from None
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench import again, class_use, trace
+from kdbench.files import sha256_of
 from kdbench.plugins import TASKS
 from kdbench.results import Run, StudyResults, read, studies, task_title
 from kdbench.spec import RunSpec
@@ -104,7 +104,7 @@ def _file_problem(spec: RunSpec) -> str:
     if spec.method_file is None:
         return ""
     try:
-        same = hashlib.sha256(Path(spec.method_file.path).read_bytes()).hexdigest() == spec.method_file.sha256
+        same = sha256_of(Path(spec.method_file.path)) == spec.method_file.sha256
     except OSError:
         return f"The file of its method, {spec.method_file.path}, is not here."
     return "" if same else f"The file of its method, {spec.method_file.path}, has changed since."
