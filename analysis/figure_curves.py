@@ -12,6 +12,7 @@ from kdbench.lines import Line
 from kdbench.plugins import TASKS
 from kdbench.requests import Request
 from kdbench.results import CellResult, StudyResults, task_title
+from kdbench.views import looks
 
 
 class FigureCurves(TaskFigure):
@@ -29,7 +30,7 @@ class FigureCurves(TaskFigure):
                 kept = _with_scores(line, task, metric)
                 lost += [cell.run.id for cell in line.shown[task] if cell not in kept.shown[task]]
                 if kept.shown[task]:
-                    look, read = task_panels.row_look(study, line.row), curves.after_start("selection", metric)
+                    look, read = looks.of_row(study, line.row), curves.after_start("selection", metric)
                     one = curves.curve(kept, task, look, read, factor=100.0, metric=metric)
                     drawn.append(replace(one, about={"task": task, **one.about}))
             if drawn:

@@ -16,6 +16,7 @@ from kdbench.plugins import TASKS
 from kdbench.requests import Request
 from kdbench.results import StudyResults, task_title
 from kdbench.statistics import RESAMPLES
+from kdbench.views import looks
 
 WHAT = "Marks: mean over seeds, of the numbers of a cell of Table 1; white dots: the seeds."
 INTERVALS = (
@@ -53,7 +54,7 @@ def _row(study: StudyResults, line: Line, task: str) -> Estimate:
     except UserError:  # no predictions were kept; a note says so
         interval = None
     about = {"task": task, "row": line.row, "runs": " ".join(cell.run.id for cell in cells)}
-    look = task_panels.row_look(study, line.row)
+    look = looks.of_row(study, line.row)
     return Estimate(line.title, look, seeds, statistics.fmean(seeds.values()), interval, about)
 
 

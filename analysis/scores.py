@@ -13,7 +13,7 @@ from analysis import budgets, separable
 from analysis.cells import AVERAGE, part_names
 from analysis.consistency import departures
 from analysis.published import published
-from kdbench.class_use import class_use, is_collapsed
+from kdbench.class_use import is_collapsed
 from kdbench.lines import Line, pick
 from kdbench.plan import select_tasks
 from kdbench.plugins import TASKS
@@ -305,7 +305,7 @@ def records(shown: Shown) -> list[dict[str, Any]]:
 
 def _classes(cell: CellResult, network: str, split: str) -> int | str:
     """How many classes a network predicts; "" where there is none, or it is not known."""
-    use = class_use(cell.run).get(network, {}).get(split)
+    use = cell.run.class_use.get(network, {}).get(split)
     return use.predicted if use else ""
 
 

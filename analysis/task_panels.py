@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from analysis import curves
-from kdbench.figures import Look, Panel, Picture
+from kdbench.figures import Panel, Picture
 from kdbench.lines import Line, pick
 from kdbench.results import StudyResults
 from kdbench.trace import rows
-from kdbench.views import looks, notes
+from kdbench.views import notes
 
 PAGE, COLUMN = 3, 2  # panels beside each other, at most
 
@@ -24,11 +24,6 @@ def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[Line]:
         for line in picked
     ]
     return [line for line in narrowed if any(line.shown.values())]
-
-
-def row_look(study: StudyResults, row: str) -> Look:
-    """How a row of Table 1 looks in every figure, the teacher's among them."""
-    return looks.of_row(study, row) if row in study.titles else looks.TEACHER
 
 
 def picture(

@@ -69,7 +69,7 @@ def count(predictions: Classes, references: Classes, classes: int) -> ClassCount
     }  # fmt: skip
 
 
-def class_use(run: Run) -> dict[str, dict[str, ClassUse]]:
+def find_class_use(run: Run) -> dict[str, dict[str, ClassUse]]:
     """Return what is known of a run's networks: a key of `NETWORKS` -> report split -> use; {} until it is done."""
     if run.result is None:
         return {}
@@ -97,13 +97,13 @@ def _counted(run: Run) -> dict[str, ClassUse]:
 
 def is_collapsed(run: Run, network: str) -> bool:
     """Whether a network of the run is known to have collapsed, on a report split at least."""
-    return any(use.is_collapsed for use in class_use(run).get(network, {}).values())
+    return any(use.is_collapsed for use in run.class_use.get(network, {}).values())
 
 
 def warnings(run: Run) -> list[str]:
     """Return a sentence for each network of a finished run that has collapsed."""
     labels = TASKS.get(run.spec.task).labels if run.spec.task in TASKS.all() else ()
-    return _sentences(class_use(run), labels)
+    return _sentences(run.class_use, labels)
 
 
 def stored_warnings(result: Mapping[str, Any], labels: Sequence[str]) -> list[str]:

@@ -106,6 +106,17 @@ def read_record(path: Path, kind: type[T]) -> T:
         ) from None
 
 
+def read_records(folder: Path, kind: type[T]) -> list[T]:
+    """Read every JSON file in a folder, by name; a damaged one is named on standard error and left out."""
+    found: list[T] = []
+    for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+        try:
+            found.append(read_record(file, kind))
+        except (UserError, OSError) as error:
+            warn_once(f"Left out: {error}")
+    return found
+
+
 def explain(error: ValidationError) -> str:
     """Say in a few words which field of a record is wrong, and how."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from kdbench import network_names
+from kdbench.class_use import ClassUse, find_class_use
 from kdbench.config import Invocation
 from kdbench.errors import NotPermitted, UserError
 from kdbench.models.display import display_name
@@ -53,6 +54,11 @@ class Run:
     def environment(self) -> Mapping[str, Any]:
         """Empty where it is lost or damaged."""
         return self.folder.environment()
+
+    @cached_property
+    def class_use(self) -> dict[str, dict[str, ClassUse]]:
+        """Which classes its networks predict; see `class_use.find_class_use`."""
+        return find_class_use(self)
 
     @cached_property
     def predictions(self) -> dict[str, Predictions]:

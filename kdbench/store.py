@@ -315,21 +315,6 @@ class Store:
             )
         raise unknown("run", text, names[:12])
 
-    def sweeps(self, kind: type[T]) -> list[T]:
-        """What was asked for, in no order; a damaged file is named on standard error and left out."""
-        return self.read_all(self.sweeps_folder, kind)
-
-    @staticmethod
-    def read_all(folder: Path, kind: type[T]) -> list[T]:
-        """Every JSON file in a folder, by name; a damaged one is named on standard error and left out."""
-        found: list[T] = []
-        for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-            try:
-                found.append(read_record(file, kind))
-            except (UserError, OSError) as error:
-                warn_once(f"Left out: {error}")
-        return found
-
     def add_sweep(self, sweep_id: str, sweep: dict[str, Any]) -> None:
         """Remember what was asked for; asking again for the same replaces it."""
         write_json(self.sweeps_folder / f"{sweep_id}.json", sweep)

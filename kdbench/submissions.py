@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from kdbench.errors import UserError, unknown
 from kdbench.files import write_json
 from kdbench.plugins import TASKS
+from kdbench.records import read_records
 from kdbench.server import Server, ServerFile
 from kdbench.spec import Name
 from kdbench.store import Store
@@ -75,7 +76,7 @@ def _save(store: Store, submission: Submission) -> None:
 
 def submissions(store: Store) -> list[Submission]:
     """All that was exported, oldest first; a damaged record is named on standard error and left out."""
-    return sorted(store.read_all(store.submissions_folder, Submission), key=lambda submission: submission.exported)
+    return sorted(read_records(store.submissions_folder, Submission), key=lambda submission: submission.exported)
 
 
 def answers(store: Store) -> dict[str, Answer]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, field_validator, model_
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
 from kdbench.plan import Cell
+from kdbench.records import read_records
 from kdbench.spec import Name, RunSpec
 from kdbench.store import Store
 
@@ -93,4 +94,4 @@ class Sweep(BaseModel):
 
 def sweeps(store: Store) -> list[Sweep]:
     """What was asked for, oldest first; a damaged file is named on standard error and left out."""
-    return sorted(store.sweeps(Sweep), key=lambda sweep: sweep.moment)
+    return sorted(read_records(store.sweeps_folder, Sweep), key=lambda sweep: sweep.moment)

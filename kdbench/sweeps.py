@@ -16,7 +16,7 @@ from kdbench.errors import UserError
 from kdbench.executor import STOPPED, Executor, Order
 from kdbench.plan import Plan, model_ref
 from kdbench.plugins import EXECUTORS
-from kdbench.records import read_record
+from kdbench.records import read_record, read_records
 from kdbench.settings import Execution, Recording
 from kdbench.spec import Name
 from kdbench.store import Store
@@ -123,7 +123,8 @@ def retry(store: Store, runs: set[str], console: Console) -> int:
         UserError: what a sweep needs is not there any more.
     """
     left, todo = set(runs), []
-    for record in sorted(store.sweeps(StoredSweep), key=lambda sweep: sweep.moment, reverse=True):
+    stored = read_records(store.sweeps_folder, StoredSweep)
+    for record in sorted(stored, key=lambda sweep: sweep.moment, reverse=True):
         if here := left & record.runs.keys():
             left -= here
             todo.append(_again(store, record, here, console))

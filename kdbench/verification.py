@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kdbench.checksums import CHECKSUMS
-from kdbench.errors import NotPermitted, UserError
+from kdbench.errors import UserError
 from kdbench.predictions import read_predictions
 from kdbench.records import read_record
 from kdbench.store import RunFolder, Store
@@ -66,7 +66,7 @@ def _check_run(run: RunFolder, found: Verification) -> None:
         problem = run.damage() or ("" if run.has_result() else "result.json is damaged")
         if not problem and run.predictions.exists():
             read_predictions(run)
-    except (NotPermitted, UserError) as error:
+    except UserError as error:
         problem = str(error)
     if problem:
         found.damaged[run.id] = f"{problem} in {run.path}"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kdbench.errors import UserError
 from kdbench.files import write_json
+from kdbench.records import read_records
 from kdbench.store import Store
 from slurm.arrays import Task
 from slurm.queue import Queue
@@ -85,7 +86,7 @@ class Ledger:
 
     def records(self) -> Iterator[Record]:
         """Oldest first; what is damaged is named on standard error and left out."""
-        yield from sorted(Store.read_all(self._root, Record), key=lambda record: record.created)
+        yield from sorted(read_records(self._root, Record), key=lambda record: record.created)
 
     def jobs(self, queue: Queue) -> dict[str, str]:
         """Run -> id of the job that was last submitted for it.

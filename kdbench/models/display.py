@@ -7,7 +7,6 @@ import re
 from kdbench.models.reference import NAME
 from kdbench.spec import ModelRef
 
-FOLDER = "folder/"  # how the fingerprint of a folder begins
 OWNERS = ("google-bert/", "google/", "distilbert/", "FacebookAI/")  # on the Hugging Face hub, of the networks below
 # name, without its owner -> what papers call it, and its encoder layers
 KNOWN = {
@@ -37,7 +36,7 @@ def display_name(ref: ModelRef) -> str:
     # a folder may be called like a choice of layers; its fingerprint tells
     if chosen and chosen["layers"] and ref.fingerprint.endswith(f":{chosen['layers']}"):
         base, layers = chosen["base"], chosen["layers"].replace("+", ", ")
-    named, total = (base, "") if ref.fingerprint.startswith(FOLDER) else _known(base)
+    named, total = (base, "") if ref.is_folder else _known(base)
     if layers:
         return f"{SELF_EXPLAINING.sub('', named)} (layer{'s' * (',' in layers)} {layers})"
     return f"{named} ({total})" if total and not SELF_EXPLAINING.search(named) else named

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from kdbench.errors import UserError
+from kdbench.models import build, head
+from kdbench.models.configuration import load_config
+from kdbench.models.loading_report import check_report
 from kdbench.models.reference import available, split_name
 from kdbench.spec import ModelRef
 
@@ -25,10 +28,6 @@ def build_given(ref: ModelRef, labels: Sequence[str], attention: str) -> tuple[A
     Raises:
         UserError: the network has no classifier, or one for other labels.
     """
-    from kdbench.models import build, head
-    from kdbench.models.configuration import load_config
-    from kdbench.models.loading_report import check_report
-
     folder, (_, layers) = available(ref), split_name(ref.name)
     if folder is None or layers:
         what = "some layers of a network" if layers else "drawn at random"
@@ -46,10 +45,8 @@ def build_given(ref: ModelRef, labels: Sequence[str], attention: str) -> tuple[A
             f"fine-tuned first."
         )
     if is_wordless(words):
-        return (
-            model,
-            f"The classes of {ref.title} have no words; they are taken to be {', '.join(labels)}, in this order.",
-        )
+        words_taken = ", ".join(labels)
+        return model, f"The classes of {ref.title} have no words; they are taken to be {words_taken}, in this order."
     said = head.fit_head(model, (), words, labels)
     in_order = [word.casefold() for word in words] == [word.casefold() for word in labels]
     return model, "" if in_order else f"{ref.title}: {said}."

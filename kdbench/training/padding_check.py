@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +32,8 @@ def check_padding(module: nn.Module, tokens: Tokens, name: str) -> None:
     Raises:
         UserError: they differ.
     """
-    rows, before = _whole_and_half(tokens), module.training
+    length = min(max(LENGTHS[0], int(tokens.lengths[0])), LENGTHS[1])
+    rows, before = of_lengths(tokens, (length, length // 2)), module.training
     module.eval()
     try:
         problem = _problem(module, rows)
@@ -47,13 +49,11 @@ def check_padding(module: nn.Module, tokens: Tokens, name: str) -> None:
         )
 
 
-def _whole_and_half(tokens: Tokens) -> Tokens:
-    """Two rows: the first of `tokens`, and half as much of it."""
+def of_lengths(tokens: Tokens, sizes: Sequence[int]) -> Tokens:
+    """Make rows of these lengths, each of the first row's tokens, over and over."""
     row = slice(tokens.starts[0], tokens.starts[1])
-    length = min(max(LENGTHS[0], int(tokens.lengths[0])), LENGTHS[1])
-    sizes = [length, length // 2]
     ids, types = (np.concatenate([np.resize(a[row], size) for size in sizes]) for a in (tokens.ids, tokens.types))
-    return replace(tokens, ids=ids, types=types, starts=np.cumsum([0, *sizes]), labels=tokens.labels[[0, 0]])
+    return replace(tokens, ids=ids, types=types, starts=np.cumsum([0, *sizes]), labels=tokens.labels[[0] * len(sizes)])
 
 
 @torch.no_grad()

@@ -12,7 +12,6 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from kdbench.spec import ModelRef, RunSpec
 from kdbench.task import Examples
 from kdbench.training import workbench
 from kdbench.training.lab import Sources, seed_everything, undisturbed
-from kdbench.training.padding_check import check_padding
+from kdbench.training.padding_check import check_padding, of_lengths
 from kdbench.training.setup import build_method, numerics, ready
 
 CPU = torch.device("cpu")  # a bad index would leave a GPU's context unusable
@@ -263,9 +262,7 @@ def _check_length(tokens: Tokens, max_length: int, ref: ModelRef, module: nn.Mod
 @torch.no_grad()
 def _error(tokens: Tokens, length: int, module: nn.Module) -> Exception | None:
     """What a network raises on a row of this length and one that is half as long."""
-    first, sizes = slice(tokens.starts[0], tokens.starts[1]), [length, max(1, length // 2)]
-    ids, types = (np.concatenate([np.resize(a[first], size) for size in sizes]) for a in (tokens.ids, tokens.types))
-    made = replace(tokens, ids=ids, types=types, starts=np.cumsum([0, *sizes]), labels=tokens.labels[[0, 0]])
+    made = of_lengths(tokens, (length, max(1, length // 2)))
     try:
         module.eval()(**collate(made, np.arange(2), CPU).inputs)
     except Exception as error:

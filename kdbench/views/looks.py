@@ -23,7 +23,9 @@ SETTINGS = (Look("#000000", "--", "^"), Look("#882255", "-.", "D"), Look("#77777
 
 
 def of_row(study: StudyResults, row: str) -> Look:
-    """The look of a method or a variant."""
+    """The look of a row in every figure: of a method, a variant, or the teacher that others need."""
+    if row not in study.titles:
+        return TEACHER
     position = study.titles[row].position
     same = sorted(name for name, other in study.titles.items() if other.position == position)
     place = position + same.index(row)

@@ -141,7 +141,7 @@ def _scores(run: Run) -> Table:
 def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
     """A head and rows: checkpoints by splits; scores in per cent, losses in nats; which classes are predicted."""
     assert run.result is not None
-    result, use = run.result, class_use.class_use(run)
+    result, use = run.result, run.class_use
     labels = TASKS.get(run.spec.task).labels if run.spec.task in TASKS.all() else ()
     splits = list(result["best"]["report"])
     rows = []

@@ -86,4 +86,4 @@ def test_every_method_says_what_the_page_needs(name: str) -> None:
         assert field.json_schema_extra["source"] or key in OURS, f"{name}.{key} names no source"
 
 
-OURS = {"precondition", "influence_teacher"}  # ways of computing, in no paper and no code
+OURS = {"precondition", "influence_teacher", "influence_center", "influence_bound"}  # ways of computing, in no paper and no code

@@ -97,11 +97,7 @@ def _whole(by_task: Sequence[Mapping[str, Mapping[int, float]]]) -> dict[str, di
 
 def _strip(study: StudyResults, row: str, seeds: Mapping[int, float]) -> dict[str, Any]:
     values = _rounded(seeds.values())
-    return {**style(study.title(row), _look(study, row)), "seeds": list(seeds), "x": values}
-
-
-def _look(study: StudyResults, row: str) -> Look:
-    return looks.of_row(study, row) if row in study.titles else looks.TEACHER
+    return {**style(study.title(row), looks.of_row(study, row)), "seeds": list(seeds), "x": values}
 
 
 def curves(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
@@ -166,7 +162,7 @@ def _curve(study: StudyResults, line: Line, by_seed: Mapping[int, Points], facto
         seed: tuple(factor * statistics.fmean(points[step][1] for step in part) for part in bins)
         for seed, points in by_seed.items()
     }
-    return Curve(line.title, _look(study, line.row), tuple(part[-1] for part in bins), epochs, values)
+    return Curve(line.title, looks.of_row(study, line.row), tuple(part[-1] for part in bins), epochs, values)
 
 
 def costs(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
@@ -180,7 +176,9 @@ def costs(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
     for task in order:
         for line in shown:
             for key, point in _points(study, line, task).items():
-                views.setdefault(f"{task}|{key}", []).append({**style(line.title, _look(study, line.row)), **point})
+                views.setdefault(f"{task}|{key}", []).append(
+                    {**style(line.title, looks.of_row(study, line.row)), **point}
+                )
     kinds = dict.fromkeys(key.split("|")[1] for key in views)
     tasks = {task: task_title(task) for task in order if any(key.startswith(f"{task}|") for key in views)}
     words = {kind: _sentence(kind) for kind in kinds}
