@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kdbench.comparison import trials
+from kdbench.formatting import count
 from kdbench.lines import Line
 from kdbench.results import TEACHER
 from kdbench.tables import Sheet
 from kdbench.task import Task
 from kdbench.views import notes
-from kdbench.views.printing import count
 
 SIGN = "‡"
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from analysis.cells import AVERAGE, part_names
 from analysis.published import PublishedRow, PublishedTable, numbers
-from kdbench.plugins import TASKS
 from kdbench.results import task_title
+from kdbench.task import TASKS
 
 HALF = 0.05 + 1e-9  # half of the last printed digit, however the authors round
 FAR = 3.0  # interquartile ranges beyond the quartiles: Tukey's "far out"

@@ -12,11 +12,10 @@ from analysis.budgets import SIGN
 from analysis.scores import NONE, heading
 from kdbench.comparison import trials
 from kdbench.lines import Line, pick
-from kdbench.plugins import TASKS
 from kdbench.requests import Request
 from kdbench.results import TEACHER, CellResult, Run, StudyResults, closure
 from kdbench.tables import Entry, Sheet, Table
-from kdbench.task import Task
+from kdbench.task import TASKS, Task
 from kdbench.views import notes
 
 STUDENT, OTHERS = "student", "others"

@@ -10,8 +10,8 @@ from typing import Any
 
 from kdbench.figures import Curve, Lacking, Look
 from kdbench.lines import Line, chosen, newest
-from kdbench.plugins import TASKS
 from kdbench.results import CellResult, StudyResults, task_title
+from kdbench.task import TASKS
 from kdbench.training import series
 from kdbench.views import notes
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from analysis import curves
 from kdbench.figures import Figure, Panel, Picture
 from kdbench.lines import Line
-from kdbench.plugins import TASKS
 from kdbench.requests import Request
 from kdbench.results import StudyResults, task_title
-from kdbench.task import metric_title
+from kdbench.task import TASKS, metric_title
 from kdbench.views import looks, notes
 
 METHODS = ("meta_distill", "lgtm")

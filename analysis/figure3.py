@@ -10,9 +10,9 @@ from analysis import curves, influence
 from analysis.influence import Followed
 from analysis.published import METHOD
 from kdbench.figures import Figure, Panel, Picture
-from kdbench.plugins import TASKS
 from kdbench.requests import Request
 from kdbench.results import StudyResults, task_title
+from kdbench.task import TASKS
 from kdbench.views import looks, notes
 
 TASK = "mrpc"

@@ -9,9 +9,9 @@ from analysis import curves, task_panels
 from analysis.cells import short_metric
 from kdbench.figures import Curve, Lacking, Panel, Picture, TaskFigure
 from kdbench.lines import Line
-from kdbench.plugins import TASKS
 from kdbench.requests import Request
 from kdbench.results import CellResult, StudyResults, task_title
+from kdbench.task import TASKS
 from kdbench.views import looks
 
 

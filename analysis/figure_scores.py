@@ -12,10 +12,10 @@ from kdbench.comparison import mean_score
 from kdbench.errors import UserError
 from kdbench.figures import Estimate, Lacking, Panel, Picture, TaskFigure
 from kdbench.lines import Line
-from kdbench.plugins import TASKS
 from kdbench.requests import Request
 from kdbench.results import StudyResults, task_title
 from kdbench.statistics import RESAMPLES
+from kdbench.task import TASKS
 from kdbench.views import looks
 
 WHAT = "Marks: mean over seeds, of the numbers of a cell of Table 1; white dots: the seeds."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kdbench.formatting import count
 from kdbench.results import Run
-from kdbench.views.printing import count
 
 
 def note(runs: Iterable[Run]) -> str:

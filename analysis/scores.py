@@ -14,15 +14,14 @@ from analysis.cells import AVERAGE, part_names
 from analysis.consistency import departures
 from analysis.published import published
 from kdbench.class_use import is_collapsed
+from kdbench.formatting import value
 from kdbench.lines import Line, pick
 from kdbench.plan import select_tasks
-from kdbench.plugins import TASKS
 from kdbench.requests import Request
 from kdbench.results import TEACHER, CellResult, StudyResults
 from kdbench.tables import Entry, Published, Sheet, Table
-from kdbench.task import Task
+from kdbench.task import TASKS, Task
 from kdbench.views import fairness, notes
-from kdbench.views.printing import value
 
 NONE = Entry(("–",))
 PAPER_GROUP = "glue"  # the tasks whose mean the paper prints

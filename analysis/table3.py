@@ -8,9 +8,9 @@ from typing import Any
 from analysis import machines
 from analysis.published import published
 from analysis.scores import NONE, Asked, Shown, asked_tasks, find, heading, mark, records, score_notes, score_sheet
-from kdbench.plugins import TASKS
 from kdbench.results import CellResult, StudyResults
 from kdbench.tables import Entry, Published, Sheet, Table
+from kdbench.task import TASKS
 
 ROWS = (
     Asked("lgtm_no_fda", {"influence": "weighted"}, "LGTM w/o FDA"),

@@ -8,10 +8,10 @@ from typing import Any
 
 from analysis.published import METHOD, PublishedTable, published
 from kdbench.config import Config, Point, presets, read_toml
-from kdbench.plugins import METHODS
+from kdbench.formatting import value
+from kdbench.method import METHODS
 from kdbench.results import StudyResults
 from kdbench.tables import Entry, Sheet, Table
-from kdbench.views.printing import value
 
 KD = "kd"
 Points = Mapping[str, list[Point]]  # by method

@@ -8,10 +8,10 @@ from typing import Any
 
 from analysis.scores import Asked, Shown, find, formula, heading, score_sheet
 from kdbench.lines import Line, pick
-from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, CellResult, Run, StudyResults, task_order, task_title
 from kdbench.submissions import Answer
 from kdbench.tables import Detail, Sheet
+from kdbench.task import TASKS
 from kdbench.views import notes
 
 

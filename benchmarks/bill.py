@@ -12,8 +12,9 @@ from benchmarks import study
 from benchmarks.suites import ALL
 from benchmarks.work import BATCH, EPOCHS
 from kdbench.files import read_json, write_text
+from kdbench.method import METHODS
 from kdbench.plan import parse_seeds
-from kdbench.plugins import METHODS, TASKS
+from kdbench.task import TASKS
 
 SUSTAINED = (30, 60, 120)  # TFLOP/s that a GPU may keep up on batches as small as these
 GPUS = (1, 8, 32)

@@ -18,13 +18,13 @@ import numpy as np
 from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, Work
 from kdbench.config import assemble
 from kdbench.data.splits import held_out_share
+from kdbench.method import METHODS
 from kdbench.models import build, reference
 from kdbench.plan import Plan, make
-from kdbench.plugins import METHODS, TASKS
 from kdbench.settings import Execution, Recording
-from kdbench.spec import RunSpec
+from kdbench.spec import DataLocation, RunSpec
 from kdbench.store import Store
-from kdbench.task import DataLocation, Examples
+from kdbench.task import TASKS, Examples
 
 RATES, SEEDS = (1e-4, 5e-5, 3e-5), "0-4"  # LGTM, Table 5; the paper does not say how many seeds
 LAYERS = {"student": 6, "assistant": 8, "teacher": 12}  # BERT's, as preset bert-6l has them

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.work import How, Work
 from kdbench.errors import UserError
-from kdbench.plugins import METHODS
+from kdbench.method import METHODS
 
 FIXED = How("fixed", "fp32")  # every batch padded to 128 tokens
 WRITTEN = How("dynamic", "fp32")  # as most users would have it

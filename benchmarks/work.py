@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kdbench.errors import UserError
 from kdbench.models import build, reference
-from kdbench.plugins import TASKS
-from kdbench.task import DataLocation, TaskData
+from kdbench.spec import DataLocation
+from kdbench.task import TASKS, TaskData
 
 if TYPE_CHECKING:
     from kdbench.data.tokens import Tokens

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.config import TEACHER as SECTION
-from kdbench.config import Config, Invocation, Study, presets, read_toml
+from kdbench.config import Config, presets, read_toml
 from kdbench.lines import newest
-from kdbench.plugins import METHODS
+from kdbench.method import METHODS
 from kdbench.requests import Exhibit
 from kdbench.results import TEACHER, CellResult, Run, StudyResults, closure
-from kdbench.settings import Training, teacher_keys
+from kdbench.settings import Invocation, Study, Training, teacher_keys
 from kdbench.spec import RunSpec
 from kdbench.sweep_files import Sweep
 

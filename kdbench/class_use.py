@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import UserError
-from kdbench.plugins import TASKS
 from kdbench.records import ClassCounts
+from kdbench.task import TASKS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,43 +16,16 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from kdbench.errors import UserError, unknown
-from kdbench.method import Method
-from kdbench.options import Options, option
-from kdbench.plugins import EXECUTORS, METHODS
-from kdbench.settings import Execution, Recording, Training, teacher_settings
+from kdbench.executor import EXECUTORS
+from kdbench.method import METHODS, Method
+from kdbench.options import Options
+from kdbench.settings import Execution, Invocation, Recording, Study, Training, teacher_settings
 
 CONFIG_FILE = "kdbench.toml"
 TEACHER, NETWORK = "teacher", "network"
-
-
-class Study(Options):
-    """What is compared on what."""
-
-    student: str = option("tiny-2x64", "the student's starting network")
-    teacher: str = option("tiny-4x64", "the teacher's starting network")
-    source: Literal["generated", "glue-dir", "hub"] = option("generated", "where the examples come from")
-    glue_dir: str = option("", "a folder in the classic GLUE layout")
-    feedback: str = option("train:0.1", "what methods with feedback learn from: train:F or validation")
-    selection: str = option("train:0.1", "what picks checkpoints and grid points: train:F or validation")
-    teacher_is_finetuned: bool = option(
-        False, "take the teacher as it is: it was fine-tuned on the task, with the task's labels", later=True
-    )
-
-
-class Invocation(Options):
-    """What to do, as far as a file may say it."""
-
-    preset: str = option("tiny", "the preset to start from")
-    methods: str | list[str] = option("all", "methods to run")
-    tasks: str | list[str] = option("glue", "tasks to run")
-    seeds: str | int | list[int] = option("0", "seeds to run")
-    results: str = option("results", "the results folder")
-    executor: str = option("local", "where runs are trained: local, or a cluster's queue such as slurm")
-    devices: str | list[str] = option("", "devices to share out among the jobs, such as cuda:0,cuda:1")
-    runs_per_job: int = option(1, "runs that one job of a queue carries", ge=1)
 
 
 GROUPS: dict[str, type[Options]] = {

@@ -7,8 +7,8 @@ from typing import Any
 
 from kdbench.config import GROUPS, NETWORK, TEACHER, Config, Layer, engine_keys, owner
 from kdbench.errors import UserError, unknown
+from kdbench.executor import EXECUTORS
 from kdbench.method import Method
-from kdbench.plugins import EXECUTORS
 from kdbench.settings import Training, teacher_keys, teacher_settings
 
 

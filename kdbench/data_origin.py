@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kdbench.models import reference
 from kdbench.models.display import display_name
-from kdbench.plugins import TASKS
 from kdbench.results import StudyResults
 from kdbench.spec import ModelRef
+from kdbench.task import TASKS
 
 
 def generated(study: StudyResults) -> list[str]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from kdbench.data.splits import assign, division
 from kdbench.errors import UserError
+from kdbench.formatting import count, duration
 from kdbench.models import reference
 from kdbench.models.configuration import read_dimensions
 from kdbench.plan import Plan
@@ -28,7 +29,6 @@ from kdbench.spec import DataRef, ModelRef, RunSpec
 from kdbench.store import RunFolder, Store
 from kdbench.task import Examples
 from kdbench.training import workbench
-from kdbench.views.printing import count, duration
 
 TRAINED, READ = 6, 2  # operations a weight and token (of BERT, 72 and 24 L H^2 a token): forward 2, back 4
 FILLED = 0.4  # of max_length, where no text is at hand

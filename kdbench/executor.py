@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kdbench.options import Options
+from kdbench.registry import Registry
 from kdbench.store import Store
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class Order:
     runs_per_job: int
     console: Console
     tables: tuple[str, ...] = ("1",)
+
+
+ShowTables = Callable[[Order], None]
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,12 @@ class Executor:
     def preview(self, order: Order) -> None:
         """Print what would be done beyond the plan itself; nothing is begun."""
 
-    def carry_out(self, order: Order) -> int:
-        """Train what is not done, or see to it that it is trained; prints what happened and returns the exit code."""
+    def carry_out(self, order: Order, show_tables: ShowTables) -> int:
+        """Train what is not done, or see to it that it is trained; prints what happened and returns the exit code.
+
+        Args:
+            show_tables: prints the tables of an order, for an executor that waits until all is trained.
+        """
         raise NotImplementedError
 
     @classmethod
@@ -112,3 +120,6 @@ class Executor:
     def logs(cls, store: Store, run_id: str) -> list[Path]:
         """What the processes that trained a run have printed, newest last."""
         return []
+
+
+EXECUTORS: Registry[Executor] = Registry("executor", "kdbench.executors", Executor)

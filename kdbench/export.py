@@ -10,12 +10,11 @@ from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
 from kdbench.files import user_path
 from kdbench.lines import pick
-from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, Run, StudyResults, studies, task_order
 from kdbench.server import Server, ServerFile
-from kdbench.spec import ModelRef
+from kdbench.spec import DataLocation, ModelRef
 from kdbench.store import Store
-from kdbench.task import DataLocation, Examples, Task
+from kdbench.task import TASKS, Examples, Task
 
 if TYPE_CHECKING:
     import torch

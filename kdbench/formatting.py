@@ -1,8 +1,34 @@
-"""Numbers in sentences."""
+"""Numbers, times and settings in sentences."""
 
 from __future__ import annotations
+
+import time
 
 
 def count(number: int, noun: str) -> str:
     """`1 run`, `2 runs`, `1,000 runs`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def sentence(text: str) -> str:
+    """Begin with a capital letter; the others stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def ago(moment: float) -> str:
+    """How long ago a time was."""
+    return f"{duration(max(0.0, time.time() - moment))} ago" if moment else ""
+
+
+def value(item: object) -> str:
+    """A setting as one would type it."""
+    if isinstance(item, bool):
+        return str(item).lower()
+    return f"{item:g}" if isinstance(item, float) else str(item)

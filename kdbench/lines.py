@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from kdbench.plugins import TASKS
 from kdbench.results import CellResult, StudyResults
+from kdbench.task import TASKS
 
 
 def newest(cells: Iterable[CellResult]) -> list[CellResult]:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from kdbench.errors import UserError
-from kdbench.executor import STOPPED, Executor, Order
+from kdbench.executor import STOPPED, Executor, Order, ShowTables
 from kdbench.schedule import Outcome
 from kdbench.settings import Execution
 from kdbench.spec import RunSpec
@@ -50,7 +49,7 @@ class Local(Executor):
         pool.smoke_test(worker, plan, todo)
         self._ready = (worker,)
 
-    def carry_out(self, order: Order) -> int:
+    def carry_out(self, order: Order, show_tables: ShowTables) -> int:
         from kdbench import pool
         from kdbench.serial import run_all, stop_flag
         from kdbench.views.boards import board_for
@@ -63,7 +62,12 @@ class Local(Executor):
                 )
             else:
                 outcome = run_all(order.plan, order.store, shares[0], order.recording, board, should_stop)
-        return _close(order, outcome)
+        if outcome.stopped:
+            order.console.print("Stopped; nothing is lost. The same command goes on where it stopped.")
+            return STOPPED
+        show_tables(order)
+        report(outcome, order.console)
+        return 1 if outcome.failed or outcome.blocked else 0
 
     @classmethod
     def cancel(cls, store: Store, runs: Iterable[str]) -> list[str]:
@@ -104,22 +108,6 @@ def shares(common: Execution, devices: Sequence[str], cores: int) -> list[Execut
     threads = common.threads or (max(1, cores // jobs) if jobs > 1 else 0)
     names = [devices[i % len(devices)] if devices else common.device for i in range(jobs)]
     return [common.model_copy(update={"device": name, "threads": threads}) for name in names]
-
-
-def _close(order: Order, outcome: Outcome) -> int:
-    """The last lines: the tables, what happened, and what to do next."""
-    from kdbench.views.table import show_table
-
-    if outcome.stopped:
-        order.console.print("Stopped; nothing is lost. The same command goes on where it stopped.")
-        return STOPPED
-    for number in order.tables:
-        try:
-            show_table(number, order.store, order.plan.preset, "terminal", order.console)
-        except UserError as error:  # what was trained is to be told in any case
-            order.console.print(str(error), markup=False, highlight=False, soft_wrap=True)
-    report(outcome, order.console)
-    return 1 if outcome.failed or outcome.blocked else 0
 
 
 def report(outcome: Outcome, console: Console) -> None:

@@ -9,6 +9,7 @@ from pydantic import StringConstraints
 
 from kdbench.errors import UserError
 from kdbench.options import Options, option
+from kdbench.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -175,3 +176,6 @@ def finetuned(spec: RunSpec, model: ModelRef | None = None, snapshots: tuple[flo
         method="finetune", student=model or spec.teacher, training=training if training.epochs else training.as_it_is(),
         options={}, snapshots=snapshots, teacher_training={},
     )  # fmt: skip
+
+
+METHODS: Registry[Method] = Registry("method", "kdbench.methods", Method, folder="methods")

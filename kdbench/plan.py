@@ -10,33 +10,19 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from kdbench.config import Config, Invocation, Study, owner
+from kdbench.config import Config, owner
 from kdbench.config_check import check_keys
 from kdbench.data.splits import held_out_share
 from kdbench.errors import UserError, unknown
 from kdbench.files import user_path
-from kdbench.method import Method
+from kdbench.method import METHODS, Method
 from kdbench.models import reference
-from kdbench.plugins import METHODS, TASKS, row_of
-from kdbench.spec import DataRef, ModelRef, Name, RunSpec
-from kdbench.task import DataLocation
+from kdbench.plugins import row_of
+from kdbench.settings import Invocation, Study
+from kdbench.spec import Cell, DataLocation, DataRef, ModelRef, RunSpec
+from kdbench.task import TASKS
 
 MOST_SEEDS = 10_000
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number that was asked for: a row of a table, a task, a seed, a grid point; and the run that gives it.
-
-    `varies` is what one table or figure changes on purpose; the others leave the cell out.
-    """
-
-    row: Name
-    task: str
-    seed: int
-    choice: Mapping[str, Any]
-    run: str
-    varies: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass

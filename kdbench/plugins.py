@@ -1,20 +1,13 @@
-"""The kinds of plugin: methods, tasks, and executors."""
+"""Methods in files of their own: which file a run was planned with, and which row `--methods ./mine.py` names."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from kdbench.errors import UserError, unknown
-from kdbench.executor import Executor
 from kdbench.files import user_path
-from kdbench.method import Method
-from kdbench.registry import Registry
+from kdbench.method import METHODS, Method
 from kdbench.spec import RunSpec
-from kdbench.task import Task
-
-METHODS: Registry[Method] = Registry("method", "kdbench.methods", Method, folder="methods")
-TASKS: Registry[Task] = Registry("task", "kdbench.tasks", Task)  # type: ignore[type-abstract]
-EXECUTORS: Registry[Executor] = Registry("executor", "kdbench.executors", Executor)
 
 
 def method_of(spec: RunSpec) -> type[Method]:

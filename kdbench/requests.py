@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kdbench.config import Config, Layer, Study, assemble, request_layer
+from kdbench.config import Config, Layer, assemble, request_layer
 from kdbench.errors import UserError, unknown
 from kdbench.plan import Plan, make
 from kdbench.registry import Registry
-from kdbench.settings import Recording
+from kdbench.settings import Recording, Study
 
 ALL = "all"
 

@@ -16,15 +16,14 @@ from typing import Any, cast
 
 from kdbench import network_names
 from kdbench.class_use import ClassUse, find_class_use
-from kdbench.config import Invocation
 from kdbench.errors import NotPermitted, UserError
 from kdbench.models.display import display_name
-from kdbench.plan import Cell
-from kdbench.plugins import TASKS
 from kdbench.predictions import Predictions, read_predictions
-from kdbench.spec import ModelRef, RunSpec
+from kdbench.settings import Invocation
+from kdbench.spec import Cell, ModelRef, RunSpec
 from kdbench.store import RunFolder, State, Store
 from kdbench.sweep_files import Row, Sweep, sweeps
+from kdbench.task import TASKS
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
 LOOSE = ("glue_dir", "student", "teacher")  # names, which may differ: fingerprints are in `models` and `data`

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kdbench.errors import UserError
 from kdbench.files import write_text
-from kdbench.plugins import METHODS
+from kdbench.method import METHODS
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 

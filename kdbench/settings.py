@@ -110,3 +110,30 @@ class Execution(Options):
     threads: int = option(0, "CPU threads; 0 leaves it to torch; keep it when resuming bit for bit", ge=0)
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints", ge=0)
     micro_batch: int = option(0, "rows of a batch that are in memory at once; 0 is all of them", ge=0)
+
+
+class Study(Options):
+    """What is compared on what."""
+
+    student: str = option("tiny-2x64", "the student's starting network")
+    teacher: str = option("tiny-4x64", "the teacher's starting network")
+    source: Literal["generated", "glue-dir", "hub"] = option("generated", "where the examples come from")
+    glue_dir: str = option("", "a folder in the classic GLUE layout")
+    feedback: str = option("train:0.1", "what methods with feedback learn from: train:F or validation")
+    selection: str = option("train:0.1", "what picks checkpoints and grid points: train:F or validation")
+    teacher_is_finetuned: bool = option(
+        False, "take the teacher as it is: it was fine-tuned on the task, with the task's labels", later=True
+    )
+
+
+class Invocation(Options):
+    """What to do, as far as a file may say it."""
+
+    preset: str = option("tiny", "the preset to start from")
+    methods: str | list[str] = option("all", "methods to run")
+    tasks: str | list[str] = option("glue", "tasks to run")
+    seeds: str | int | list[int] = option("0", "seeds to run")
+    results: str = option("results", "the results folder")
+    executor: str = option("local", "where runs are trained: local, or a cluster's queue such as slurm")
+    devices: str | list[str] = option("", "devices to share out among the jobs, such as cuda:0,cuda:1")
+    runs_per_job: int = option(1, "runs that one job of a queue carries", ge=1)

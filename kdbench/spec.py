@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
 from kdbench.registry import PluginFile
 from kdbench.settings import Training
-from kdbench.task import DataLocation, Source
 
+Source = Literal["generated", "glue-dir", "hub"]
 IDENTITY_VERSION = 1
 RUN_NAME = r"^\w[\w.-]*$"  # of a folder or file: nothing that leads elsewhere
 Name = Annotated[str, StringConstraints(pattern=RUN_NAME)]
@@ -23,6 +24,14 @@ UNKNOWN_PATH = "PATH/TO/"
 # identified in their own way, or not at all
 OTHERWISE = {"snapshots", "teacher_training", "training", "data", "student", "teacher", "method_file"}
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True)
+class DataLocation:
+    """Where a task's examples are read from: made by the project, a folder in the classic GLUE layout, or the hub."""
+
+    source: Source
+    path: Path | None = None
 
 
 class ModelRef(BaseModel):
@@ -129,3 +138,18 @@ class RunSpec(BaseModel):
     def derive(self, **changes: Any) -> RunSpec:
         """A copy for a run that this one needs: changed fields, no needs of its own yet."""
         return self.model_copy(update={"needs": {}, "snapshots": (), **changes})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number that was asked for: a row of a table, a task, a seed, a grid point; and the run that gives it.
+
+    `varies` is what one table or figure changes on purpose; the others leave the cell out.
+    """
+
+    row: Name
+    task: str
+    seed: int
+    choice: Mapping[str, Any]
+    run: str
+    varies: Mapping[str, Any] = field(default_factory=dict)

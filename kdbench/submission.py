@@ -10,8 +10,8 @@ from pathlib import Path
 
 from kdbench.errors import UserError, unknown
 from kdbench.files import replacing
-from kdbench.plugins import TASKS
 from kdbench.server import Server, ServerFile
+from kdbench.task import TASKS
 
 HEADER = "index\tprediction"
 NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)

@@ -15,12 +15,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from kdbench.errors import UserError, unknown
 from kdbench.files import write_json
-from kdbench.plugins import TASKS
 from kdbench.records import read_records
 from kdbench.server import Server, ServerFile
 from kdbench.spec import Name
 from kdbench.store import Store
 from kdbench.submission import NUMBER, owners, wanted
+from kdbench.task import TASKS
 
 Scores = dict[str, dict[str, float]]  # test split -> metric -> per cent
 

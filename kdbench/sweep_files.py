@@ -9,9 +9,8 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, TypeAdapter, field_validator, model_validator
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
-from kdbench.plan import Cell
 from kdbench.records import read_records
-from kdbench.spec import Name, RunSpec
+from kdbench.spec import Cell, Name, RunSpec
 from kdbench.store import Store
 
 ROLES = {"student", "teacher"}  # those whose fingerprints a sweep has

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kdbench.config import Config, Invocation, Study, default_options, owner, usual
+from kdbench.config import Config, default_options, owner, usual
 from kdbench.errors import UserError
-from kdbench.executor import STOPPED, Executor, Order
+from kdbench.executor import EXECUTORS, STOPPED, Executor, Order, ShowTables
 from kdbench.plan import Plan, model_ref
-from kdbench.plugins import EXECUTORS
 from kdbench.records import read_record, read_records
-from kdbench.settings import Execution, Recording
+from kdbench.settings import Execution, Invocation, Recording, Study
 from kdbench.spec import Name
 from kdbench.store import Store
 from kdbench.sweep_files import Sweep, sweeps
@@ -116,7 +115,7 @@ def _plan(sweep: Sweep) -> Plan:
     return Plan(sweep.preset, Study.model_validate(sweep.study), dict(sweep.runs), list(sweep.cells))
 
 
-def retry(store: Store, runs: set[str], console: Console) -> int:
+def retry(store: Store, runs: set[str], console: Console, show_tables: ShowTables) -> int:
     """Train `runs`, each as the newest sweep that has it was to be carried out; returns the exit code.
 
     Raises:
@@ -129,7 +128,7 @@ def retry(store: Store, runs: set[str], console: Console) -> int:
             left -= here
             todo.append(_again(store, record, here, console))
     check(todo)
-    return carry_out(todo)
+    return carry_out(todo, show_tables)
 
 
 def check(orders: Iterable[tuple[Executor, Order]]) -> None:
@@ -159,11 +158,11 @@ def _other_versions(order: Order) -> list[str]:
     ]  # fmt: skip
 
 
-def carry_out(orders: Iterable[tuple[Executor, Order]]) -> int:
+def carry_out(orders: Iterable[tuple[Executor, Order]], show_tables: ShowTables) -> int:
     """One after the other, until somebody asks to stop; returns the worst exit code."""
     worst = 0
     for executor, order in orders:
-        code = executor.carry_out(order)
+        code = executor.carry_out(order, show_tables)
         if code == STOPPED:
             return code
         worst = max(worst, code)

@@ -7,19 +7,19 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from kdbench.errors import UserError
+from kdbench.registry import Registry
 from kdbench.server import Server, ServerFile
+from kdbench.spec import DataLocation
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Source = Literal["generated", "glue-dir", "hub"]
 Words = tuple[str, ...]
 
 
@@ -36,14 +36,6 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-
-@dataclass(frozen=True)
-class DataLocation:
-    """Where a task's examples are read from: made by the project, a folder in the classic GLUE layout, or the hub."""
-
-    source: Source
-    path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +116,9 @@ class Task(ABC):
         return fingerprint(self.load(location))
 
 
+TASKS: Registry[Task] = Registry("task", "kdbench.tasks", Task)  # type: ignore[type-abstract]
+
+
 def metric_title(name: str) -> str:
     """Return how people read a metric's name: `macro_f1` as macro-F1, `f1:spam` as F1 of spam."""
     kind, _, of_class = name.partition(":")
@@ -141,3 +136,8 @@ def fingerprint(data: TaskData) -> str:
         for row in zip(split.text_a, second, split.labels, strict=True):
             digest.update(json.dumps(row, ensure_ascii=False).encode())
     return digest.hexdigest()[:16]
+
+
+def selection_title(task: str) -> str:
+    """Return what selects checkpoints on a task: `selection F1`; "selection" where the task is not there any more."""
+    return TASKS.get(task).selection_title() if task in TASKS.all() else "selection"

@@ -12,9 +12,9 @@ from typing import Any
 
 from kdbench import class_use
 from kdbench.lines import Line, pick
-from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, CellResult, Run, StudyResults, closure
 from kdbench.tables import TABLES, Entry, Sheet
+from kdbench.task import TASKS
 
 TABLE = "table1"  # the one whose cells are traced
 Facts = dict[str, dict[str, Any]]  # heading -> name -> value; a value that is None is not known

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kdbench.errors import UserError
-from kdbench.executor import STOPPED, Executor, Job, Order
+from kdbench.executor import STOPPED, Executor, Job, Order, ShowTables
+from kdbench.formatting import count
 from kdbench.store import Store
 from kdbench.views import printing
-from kdbench.views.printing import count
 from slurm import queue
 from slurm.arrays import Array, arrays
 from slurm.ledger import Ledger
@@ -115,7 +115,7 @@ class Slurm(Executor):
         runs = order.plan.runs
         return {run for run in array.after if not order.store.run(run).is_done(runs[run].snapshots)}
 
-    def carry_out(self, order: Order) -> int:
+    def carry_out(self, order: Order, show_tables: ShowTables) -> int:
         known = _reached()
         live, made = self._live(order.store, known), self._arrays(order, known)
         jobs = sum(len(array.tasks) for array in made)

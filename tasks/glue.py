@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from kdbench.errors import UserError
-from kdbench.task import DataLocation, Examples, Task, TaskData
+from kdbench.spec import DataLocation
+from kdbench.task import Examples, Task, TaskData
 from tasks import hub, metrics, tsv
 from tasks.generated import Recipe, generate
 from tasks.glue_server import SERVER

@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from benchmarks.contestants.planned import NOTHING, execution, one_step, planned, prepared
 from benchmarks.work import How, Timing, Work
-from kdbench.plugins import METHODS
+from kdbench.method import METHODS
 from kdbench.training.frozen import Frozen
 from kdbench.training.runner import execute
 

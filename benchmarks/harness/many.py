@@ -17,9 +17,9 @@ from kdbench import sweeps
 from kdbench.config import assemble
 from kdbench.environment import environment
 from kdbench.plan import Plan, make
-from kdbench.plugins import TASKS
 from kdbench.spec import RunSpec
 from kdbench.store import State, Store
+from kdbench.task import TASKS
 
 RUNS = 10_000
 METHODS, GROUP = "all", "glue"

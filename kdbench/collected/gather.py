@@ -13,7 +13,7 @@ from kdbench.collected.bulk import Answers
 from kdbench.collected.neutral import DIR, Neutral
 from kdbench.collected.unpack import StoredRun
 from kdbench.errors import UserError, unknown
-from kdbench.plugins import EXECUTORS
+from kdbench.executor import EXECUTORS
 from kdbench.records import read_record
 from kdbench.spec import UNKNOWN_PATH, ModelRef, RunSpec
 from kdbench.store import RunFolder, State, Store

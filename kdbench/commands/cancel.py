@@ -14,7 +14,7 @@ def command(runs: tuple[str, ...], results: str | None) -> None:
     What is being trained writes a checkpoint first. Nothing is lost: the same kdbench run command, or kdbench retry,
     goes on.
     """
-    from kdbench.plugins import EXECUTORS
+    from kdbench.executor import EXECUTORS
     from kdbench.results import studies
     from kdbench.views import printing
     from kdbench.views.run import find, with_children

@@ -25,7 +25,8 @@ def command(method: str, sets: tuple[str, ...], only: str | None) -> int:
     """
     from kdbench import config, config_check
     from kdbench.conformance import suite
-    from kdbench.plugins import METHODS, row_of
+    from kdbench.method import METHODS
+    from kdbench.plugins import row_of
     from kdbench.views import findings, printing
 
     name = row_of(method)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from kdbench.files import user_path
+from kdbench.formatting import count
 
 
 @click.command(short_help="Write all results as one HTML file to look at, or to hand on.")
@@ -27,5 +28,5 @@ def command(out: str, preset: str | None, results: str | None) -> None:
         raise UserError(f"--out {out} is a folder; give a file, such as {path / 'report.html'}.")
     studies, runs = write(printing.open_store(results), preset, path)
     size = path.stat().st_size / 1e6
-    words = f"{printing.count(runs, 'run')} of {studies} {'study' if studies == 1 else 'studies'}"
+    words = f"{count(runs, 'run')} of {studies} {'study' if studies == 1 else 'studies'}"
     printing.line(printing.make_console(), f"Wrote {out}: {words}, {size:.1f} MB.")

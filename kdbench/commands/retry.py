@@ -19,6 +19,7 @@ def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
     from kdbench.views import printing
     from kdbench.views.run import find, with_children
     from kdbench.views.standing import Standings
+    from kdbench.views.table import show_tables
 
     store, console = printing.open_store(results, raw=True), printing.make_console()
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
@@ -32,4 +33,4 @@ def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
     if not missing:
         console.print("Nothing to do: nothing of it is missing.")
         return 0
-    return sweeps.retry(store, missing, console)
+    return sweeps.retry(store, missing, console, show_tables)

@@ -62,6 +62,7 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
     if offline:
         _go_offline()
     from kdbench import sweeps
+    from kdbench.views.table import show_tables
 
     given["teacher_is_finetuned"] = given["teacher_is_finetuned"] or None
     orders, is_said = _orders(wanted, sets, given)
@@ -78,7 +79,7 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
     for executor, order in orders:
         order.store.begin()
         sweeps.remember(executor, order)
-    return sweeps.carry_out(orders)
+    return sweeps.carry_out(orders, show_tables)
 
 
 def _orders(
@@ -86,12 +87,13 @@ def _orders(
 ) -> tuple[list[tuple[Executor, Order]], bool]:  # fmt: skip
     """What is to be carried out, one after the other; and whether the user said which methods and tasks."""
     from kdbench import config, config_check, sweeps
+    from kdbench.settings import Invocation
     from kdbench.store import Store
     from kdbench.views.console import make_console
 
     layer = config.parse_sets(sets, {k: v for k, v in given.items() if v is not None})
     plans = _plans(wanted, layer)
-    asked: config.Invocation = plans[0][1].group(config.Invocation)
+    asked: Invocation = plans[0][1].group(Invocation)
     rows = dict.fromkeys(cell.row for plan, _, _ in plans for cell in plan.cells)
     needs = any(spec.needs for plan, _, _ in plans for spec in plan.runs.values())
     config_check.check_read(layer, rows, asked.executor, has_teacher=needs or wanted is not None)
@@ -123,6 +125,7 @@ def _agreed(orders: Sequence[tuple[Executor, Order]]) -> bool:
 def _plans(wanted: str | None, layer: Layer) -> list[tuple[Plan, Config, tuple[str, ...]]]:
     """The plans, each with its settings and the tables to show: those of a preset after the last plan of it."""
     from kdbench import config, plan, requests
+    from kdbench.settings import Invocation
 
     if wanted is None:
         merged = config.assemble(layer, Path.cwd())
@@ -133,13 +136,13 @@ def _plans(wanted: str | None, layer: Layer) -> list[tuple[Plan, Config, tuple[s
     found = requests.named(wanted, (TABLES, FIGURES))
     named = [part.strip() for part in wanted.split(",")]
     if requests.ALL in named:
-        kept = _of_preset(found, config.assemble(layer, Path.cwd()).group(config.Invocation).preset)
+        kept = _of_preset(found, config.assemble(layer, Path.cwd()).group(Invocation).preset)
         found = {name: some for name, some in found.items() if name in kept or name in named}
     each = {name: requests.configs(some, layer, Path.cwd()) for name, some in found.items()}
     tables: dict[str, dict[str, None]] = {}  # by preset
     for name in filter(TABLES.all().__contains__, each):
         for _, merged in each[name]:
-            tables.setdefault(merged.group(config.Invocation).preset, {})[name] = None
+            tables.setdefault(merged.group(Invocation).preset, {})[name] = None
     made = requests.plans(requests.configs([r for some in found.values() for r in some], layer, Path.cwd()))
     last = {plan.preset: i for i, (plan, _) in enumerate(made)}
     return [
@@ -161,7 +164,7 @@ def _of_preset(found: Mapping[str, Sequence[Request]], preset: str) -> dict[str,
 
 def _tell_left_out(methods: str | list[str]) -> None:
     """Name the methods that `all` leaves out because they do not load."""
-    from kdbench.plugins import METHODS
+    from kdbench.method import METHODS
     from kdbench.views.printing import line, make_console
 
     asked = methods.split(",") if isinstance(methods, str) else methods

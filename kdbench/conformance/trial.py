@@ -14,10 +14,10 @@ from kdbench import plan, preflight
 from kdbench.config import Layer, assemble
 from kdbench.data.batches import Batch
 from kdbench.errors import UserError
-from kdbench.plugins import TASKS
 from kdbench.settings import Execution, Recording
 from kdbench.spec import RunSpec
 from kdbench.store import Store
+from kdbench.task import TASKS
 from kdbench.training.lab import seed_everything
 from kdbench.training.learner import Learner
 from kdbench.training.runner import execute

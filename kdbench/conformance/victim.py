@@ -12,7 +12,7 @@ from pathlib import Path
 from kdbench.conformance.bench import Bench
 from kdbench.conformance.trial import CPU, NOTHING
 from kdbench.conformance.whole_runs import KILL_AT, killed_store
-from kdbench.plugins import METHODS
+from kdbench.method import METHODS
 from kdbench.training.runner import execute
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from kdbench.data.tokens import InputFormat, Tokens, cached, tokenise
 from kdbench.models import build, compare_tokenizers, reference
-from kdbench.plugins import TASKS
 from kdbench.spec import DataRef, ModelRef, RunSpec
-from kdbench.task import Task, TaskData
+from kdbench.task import TASKS, Task, TaskData
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ from rich.progress import (
 
 from kdbench.formatting import count
 from kdbench.plan import Plan
-from kdbench.views.printing import selection_title
+from kdbench.task import selection_title
 
 LINE_SECONDS = 10.0
 

@@ -14,10 +14,11 @@ from kdbench import again, trace
 from kdbench.config import check_preset
 from kdbench.data_origin import data_words
 from kdbench.errors import UserError, unknown
-from kdbench.plugins import TASKS
+from kdbench.formatting import duration, value
 from kdbench.results import CellResult, StudyResults, studies
 from kdbench.store import Store
 from kdbench.sweep_files import sweeps
+from kdbench.task import TASKS, selection_title
 from kdbench.trace import Traced
 from kdbench.views import printing
 from kdbench.views.run import group
@@ -92,17 +93,17 @@ def _runs(
         return
     keys = trace.differing([*traced.asked, *traced.elsewhere])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for name in ("seed", "run", *keys, *traced.heads[1:], printing.selection_title(traced.task), "cost", "state"):
+    for name in ("seed", "run", *keys, *traced.heads[1:], selection_title(traced.task), "cost", "state"):
         table.add_column(Text(name), no_wrap=True, justify="left" if name in ("run", "state") else "right")
     for cell in cells:
         run, done = cell.run, cell.run.result is not None
         numbers = "/".join(f"{value:.1f}" for value in trace.scores(cell)) if done else "–"
         selection = f"{100 * cell.selection(TASKS.get(cell.cell.task).metrics[0]):.1f}" if done else "–"
         seconds = trace.cost(run).get("train_seconds")
-        spent = printing.duration(seconds) if seconds is not None else "–"
+        spent = duration(seconds) if seconds is not None else "–"
         state = standings.word(traced.study, run)
         why = trace.reason(run, traced.study)
-        settings = (printing.value(cell.settings.get(key, "–")) for key in keys)
+        settings = (value(cell.settings.get(key, "–")) for key in keys)
         parts = [str(cell.cell.seed), run.id, *settings, *([numbers] if traced.heads[1:] else []), selection, spent]
         style = printing.STYLES.get(state, "")
         table.add_row(*map(Text, parts), Text(f"{state}  {why}".rstrip(), style=style))

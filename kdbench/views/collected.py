@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdbench.formatting import count
 from kdbench.results import studies
 from kdbench.store import Store
 from kdbench.views import printing
@@ -23,7 +24,7 @@ def show(study: Store, stores: Iterable[Store], console: Console) -> None:
     before = sum(_bytes(store.root) for store in stores)
     printing.line(
         console,
-        f"Wrote {study.root}: {printing.count(len(runs), 'run')} ({words}); {_bytes(study.root) / 1e6:.2f} MB of "
+        f"Wrote {study.root}: {count(len(runs), 'run')} ({words}); {_bytes(study.root) / 1e6:.2f} MB of "
         f"{before / 1e6:.2f} MB.",
     )
     printing.line(console, f"To show it: kdbench table 1 --results {study.root}")

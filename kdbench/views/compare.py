@@ -10,15 +10,15 @@ from kdbench.class_use import is_collapsed
 from kdbench.comparison import METHOD, Comparison, compare, trials
 from kdbench.config import check_preset
 from kdbench.errors import UserError, unknown
+from kdbench.formatting import count
 from kdbench.lines import Line, pick
 from kdbench.plan import select_tasks
-from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, StudyResults, studies, task_title
 from kdbench.statistics import ALPHA, MOST_SEEDS, POWER, Difference, average, holm, seeds_needed
 from kdbench.store import Store
 from kdbench.tables import Entry, Sheet
+from kdbench.task import TASKS
 from kdbench.views import fairness, notes
-from kdbench.views.printing import count
 from kdbench.views.sheet import render
 from kdbench.views.table import FORMATS
 

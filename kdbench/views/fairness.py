@@ -7,9 +7,9 @@ from typing import Any
 
 from kdbench.config import default_options, owner
 from kdbench.errors import UserError
+from kdbench.formatting import count, value
 from kdbench.lines import Line
 from kdbench.results import CellResult, StudyResults, task_title
-from kdbench.views.printing import count, value
 
 MOST_GROUPS = 3  # of tasks whose numbers are said; of more, the first
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.files import write_text
-from kdbench.method import Method
-from kdbench.plugins import METHODS
-from kdbench.views import printing
+from kdbench.formatting import value
+from kdbench.method import METHODS, Method
 from kdbench.views.lists import needs
 from kdbench.views.method import valid_values
 
@@ -75,7 +74,7 @@ def _options(method: type[Method]) -> str:
     rows = ["| option | default | values | what it is | source |", "|---|---|---|---|---|"]
     for key, field in fields.items():
         extra: Any = field.json_schema_extra or {}
-        cells = (f"`{key}`", f"`{printing.value(field.default)}`", valid_values(field), field.description or "")
+        cells = (f"`{key}`", f"`{value(field.default)}`", valid_values(field), field.description or "")
         rows.append("| " + " | ".join(_cell(cell) for cell in (*cells, extra.get("source") or "ours")) + " |")
     return "\n".join(rows) + "\n"
 
@@ -87,7 +86,7 @@ def _cell(text: str) -> str:
 def _variants(method: type[Method]) -> str:
     rows = []
     for name, (title, values) in method.variants.items():
-        text = ", ".join(f"`{key}={printing.value(item)}`" for key, item in values.items())
+        text = ", ".join(f"`{key}={value(item)}`" for key, item in values.items())
         rows.append(f"- `{name}`, {title}: {text}")
     return "\n".join(["Variants, each a row of its own in a table:\n", *rows]) if rows else ""
 

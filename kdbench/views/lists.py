@@ -13,10 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench import config
-from kdbench.method import Method
-from kdbench.plugins import EXECUTORS, METHODS, TASKS
+from kdbench.executor import EXECUTORS
+from kdbench.formatting import value
+from kdbench.method import METHODS, Method
 from kdbench.settings import Training
 from kdbench.spec import DataRef, ModelRef, RunSpec
+from kdbench.task import TASKS
 from kdbench.views import printing
 
 USES = {
@@ -34,7 +36,7 @@ def methods(console: Console) -> None:
         text = [title, Text(about(method)), Text(f"needs {needs(method) or 'the labels only'}", style="dim")]
         grid.add_row(Text(name, style="bold"), Text("\n").join(text))
         for variant, (title_, values) in method.variants.items():
-            changed = " ".join(f"{key}={printing.value(item)}" for key, item in values.items())
+            changed = " ".join(f"{key}={value(item)}" for key, item in values.items())
             grid.add_row(Text(f"  {variant}"), Text.assemble(title_, (f"  {changed}", "dim")))
         grid.add_row("", "")
     printing.print_table(console, grid, wrap=True)
@@ -75,7 +77,7 @@ def executors(console: Console) -> None:
         about_it = (inspect.getdoc(executor) or "").partition("\n")[0]
         grid.add_row(Text(name, style="bold"), Text.assemble((executor.title, "bold"), f"  {about_it}"))
         for key, field in executor.options_type.model_fields.items():
-            default = "" if field.default in ("", [], {}) else f"  default {printing.value(field.default)}"
+            default = "" if field.default in ("", [], {}) else f"  default {value(field.default)}"
             grid.add_row(Text(f"  {name}.{key}"), Text.assemble(str(field.description), (default, "dim")))
     printing.print_table(console, grid, wrap=True)
     _broken(EXECUTORS.broken, "executor", console)

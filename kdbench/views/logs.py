@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kdbench.plugins import EXECUTORS
+from kdbench.executor import EXECUTORS
 from kdbench.results import Run
 from kdbench.store import Store
 from kdbench.views import printing

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.errors import UserError
-from kdbench.method import Method
+from kdbench.formatting import value
+from kdbench.method import METHODS, Method
 from kdbench.options import Options
-from kdbench.plugins import METHODS
 from kdbench.views import printing
 from kdbench.views.lists import about, needs
 
@@ -53,7 +53,7 @@ def show(name: str, method: type[Method], console: Console) -> None:
         console.print()
         printing.print_table(console, _options(method.options_type, name, changed), wrap=True)
     for variant, (label, values) in method.variants.items():
-        text = " ".join(f"{key}={printing.value(item)}" for key, item in values.items())
+        text = " ".join(f"{key}={value(item)}" for key, item in values.items())
         printing.line(console, f"variant {variant}, {label}: {text}")
     printing.line(console, f"Set one: kdbench run --methods {name} --set {name}.KEY=VALUE", "dim")
 
@@ -66,10 +66,10 @@ def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Tabl
     for key, field in kind.model_fields.items():
         extra = field.json_schema_extra
         source = f"; {extra['source']}" if isinstance(extra, dict) and extra.get("source") else ""
-        own = [Text(printing.value(changed[key]) if key in changed else "", style="bold")] if changed else []
+        own = [Text(value(changed[key]) if key in changed else "", style="bold")] if changed else []
         facts = f"{valid_values(field)}{source}"
         text = Text.assemble(f"{field.description or 'no description'}\n", (facts, "dim"))
-        table.add_row(Text(key, style="bold"), Text(printing.value(field.default)), *own, text)
+        table.add_row(Text(key, style="bold"), Text(value(field.default)), *own, text)
     return table
 
 
@@ -89,7 +89,7 @@ def _type(annotation: Any) -> str:
         patterns = [p for item in annotation.__metadata__ if (p := getattr(item, "pattern", None))]
         return _pattern(str(patterns[0])) if patterns else _type(arguments[0])
     if get_origin(annotation) is not None and all(isinstance(a, str | int | float) for a in arguments):
-        return ", ".join(map(printing.value, arguments))
+        return ", ".join(map(value, arguments))
     if arguments:
         return " or ".join(map(_type, arguments))
     words = {"float": "a number", "int": "a whole number", "bool": "true, false", "str": "text"}

@@ -11,14 +11,15 @@ from kdbench import again
 from kdbench.class_use import HEADING, is_collapsed
 from kdbench.data.splits import held_out_share
 from kdbench.data_origin import generated, random_networks
+from kdbench.formatting import count, value
 from kdbench.lines import Line
-from kdbench.plugins import TASKS
 from kdbench.requests import Exhibit
 from kdbench.results import DAMAGED, TEACHER, CellResult, StudyResults, task_title
 from kdbench.settings import Training
 from kdbench.tables import Detail
+from kdbench.task import TASKS
 from kdbench.views import fairness
-from kdbench.views.printing import count, value, word
+from kdbench.views.printing import word
 
 DAGGER = "†"
 COLLAPSED = "§"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.files import folder_instead, user_path, write_text
-from kdbench.formatting import count as count  # for who prints
-from kdbench.plugins import TASKS
 from kdbench.store import Store
 from kdbench.views.console import make_console as make_console
 from kdbench.views.console import text_console
@@ -41,7 +38,8 @@ def open_store(results: str | None, *, raw: bool = False) -> Store:
     Args:
         raw: a collected study will not do.
     """
-    from kdbench.config import Invocation, assemble
+    from kdbench.config import assemble
+    from kdbench.settings import Invocation
 
     folder = results or assemble({}, Path.cwd()).group(Invocation).results
     store = Store(user_path(folder), create=False)
@@ -107,34 +105,5 @@ def print_table(console: Console, table: Table, *, wrap: bool = False) -> None:
         line(console, text)
 
 
-def selection_title(task: str) -> str:
-    """Return what selects checkpoints on a task: `selection F1`; "selection" where the task is not there any more."""
-    return TASKS.get(task).selection_title() if task in TASKS.all() else "selection"
-
-
 def word(status: str) -> str:
     return WORDS.get(status, status)
-
-
-def sentence(text: str) -> str:
-    """Begin with a capital letter; the others stay as they are."""
-    return text[:1].upper() + text[1:]
-
-
-def duration(seconds: float) -> str:
-    """`8 s`, `3 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def ago(moment: float) -> str:
-    """How long ago a time was."""
-    return f"{duration(max(0.0, time.time() - moment))} ago" if moment else ""
-
-
-def value(item: object) -> str:
-    """A setting as one would type it."""
-    if isinstance(item, bool):
-        return str(item).lower()
-    return f"{item:g}" if isinstance(item, float) else str(item)

@@ -14,11 +14,12 @@ from rich.text import Text
 
 from kdbench import again, class_use, trace
 from kdbench.files import sha256_of
-from kdbench.plugins import TASKS
+from kdbench.formatting import ago, count, duration, value
 from kdbench.results import Run, StudyResults, read, studies, task_title
 from kdbench.spec import RunSpec
 from kdbench.store import Store
 from kdbench.sweep_files import Sweep, sweeps
+from kdbench.task import TASKS
 from kdbench.views import printing
 from kdbench.views.standing import Standings
 from kdbench.views.status import progress
@@ -91,7 +92,7 @@ def _head(run: Run, study: StudyResults | None, standings: Standings, console: C
     if stands == "running":
         printing.line(console, progress(run))
     elif stands == "interrupted":
-        printing.line(console, f"Stopped at step {state.step} of {state.total}, {printing.ago(state.updated)}.")
+        printing.line(console, f"Stopped at step {state.step} of {state.total}, {ago(state.updated)}.")
     elif stands == "failed":
         printing.line(
             console, f"{state.kind or 'failed'}: {' '.join(state.message.split()) or 'no reason given'}", "red"
@@ -177,7 +178,7 @@ def group(title: str, values: Mapping[str, Any], console: Console) -> None:
     printing.line(console, title, "bold")
     space = max(map(len, known)) + 2
     for key, item in known.items():
-        printing.line(console, f"  {key:<{space}}{printing.value(item)}")
+        printing.line(console, f"  {key:<{space}}{value(item)}")
 
 
 def _relations(run: Run, found: list[StudyResults], standings: Standings) -> dict[str, str]:
@@ -201,7 +202,7 @@ def _machine(run: Run) -> dict[str, Any]:
     cost = trace.cost(run)
     spent = None
     if {"train_seconds", "steps"} <= cost.keys():
-        spent = f"{printing.duration(cost['train_seconds'])} for {printing.count(int(cost['steps']), 'step')}"
+        spent = f"{duration(cost['train_seconds'])} for {count(int(cost['steps']), 'step')}"
     passes = [
         f"{name.removeprefix('passes ')} {rows / cost['rows']:.2g}"
         for name, rows in cost.items()

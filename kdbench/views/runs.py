@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.errors import UserError, unknown
+from kdbench.formatting import ago, count
 from kdbench.results import Run, StudyResults, studies
 from kdbench.store import Store
+from kdbench.task import selection_title
 from kdbench.views import printing
 from kdbench.views.standing import STATES, Standings
 
@@ -43,7 +45,7 @@ def show(store: Store, filters: Mapping[str, str | None], console: Console) -> N
     ]  # fmt: skip
     if shown:
         printing.print_table(console, _table(shown))
-    printing.line(console, f"{printing.count(len(shown), 'run')} of {len(found)}")
+    printing.line(console, f"{count(len(shown), 'run')} of {len(found)}")
 
 
 def _check(what: str, name: str | None, valid: set[str] | tuple[str, ...]) -> None:
@@ -75,9 +77,9 @@ def _table(items: list[Listed]) -> Table:
         state = run.state
         steps = f"{state.step}/{state.total}" if state.total else ""
         loss = "" if state.loss is None else f"{state.loss:.3f}"
-        metric = printing.selection_title(run.spec.task).removeprefix("selection ")
+        metric = selection_title(run.spec.task).removeprefix("selection ")
         score = "" if state.score is None else f"{metric} {state.score:.1f}"
         style = printing.STYLES.get(standing_, "dim")
-        news = state.kind or printing.ago(state.updated)
+        news = state.kind or ago(state.updated)
         table.add_row(run.id, Text(standing_, style=style), steps, loss, score, Text(run.spec.student.name), Text(news))
     return table

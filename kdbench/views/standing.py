@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from kdbench.executor import Job
-from kdbench.plugins import EXECUTORS
+from kdbench.executor import EXECUTORS, Job
 from kdbench.results import Run, StudyResults
 from kdbench.store import Store
 from kdbench.views import printing

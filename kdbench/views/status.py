@@ -15,8 +15,10 @@ from kdbench import class_use
 from kdbench.data_origin import data_words
 from kdbench.errors import UserError
 from kdbench.executor import Job
+from kdbench.formatting import ago, count, duration
 from kdbench.results import Run, StudyResults, studies, task_title
 from kdbench.store import State, Store
+from kdbench.task import selection_title
 from kdbench.views import printing
 from kdbench.views.standing import LISTED, STATES, Standings
 
@@ -59,9 +61,7 @@ def _study(study: StudyResults, standings: Standings, console: Console) -> None:
     printing.print_table(console, _matrix(study, words))
     counts = Counter(words.values())
     parts = [f"{counts[w]} {w}" for w in STATES[1:] if counts[w]]
-    printing.line(
-        console, f"{counts['done']} of {printing.count(len(words), 'run')} done" + "".join(f", {p}" for p in parts)
-    )
+    printing.line(console, f"{counts['done']} of {count(len(words), 'run')} done" + "".join(f", {p}" for p in parts))
     for kind in LISTED:
         _list(console, kind, [study.runs[run_id] for run_id, w in words.items() if w == kind], jobs)
     _queued(console, {run_id: jobs[run_id] for run_id, w in words.items() if w == "queued"})
@@ -148,9 +148,9 @@ def progress(run: Run) -> str:
     state = run.state
     parts = [f"{_share(state)} (step {state.step} of {state.total})"]
     parts += [] if state.loss is None else [f"loss {state.loss:.3f}"]
-    parts += [] if state.score is None else [f"{printing.selection_title(run.spec.task)} {state.score:.1f}"]
+    parts += [] if state.score is None else [f"{selection_title(run.spec.task)} {state.score:.1f}"]
     left = time_left(state)
-    parts += [] if left is None else [f"about {printing.duration(left)} left"]
+    parts += [] if left is None else [f"about {duration(left)} left"]
     where = f"job {state.job}" if state.job else f"process {state.pid}"
     return "  ".join([*parts, f"on {state.host}, {where}"])
 
@@ -182,7 +182,7 @@ def _loss(run: Run) -> str:
 def _interruption(run: Run) -> str:
     state = run.state
     step = f"{_share(state)} (step {state.step} of {state.total})  " if state.total else ""
-    return f"{step}stopped {printing.ago(state.updated)}; the same command goes on"
+    return f"{step}stopped {ago(state.updated)}; the same command goes on"
 
 
 def _blocked(study: StudyResults, console: Console) -> None:

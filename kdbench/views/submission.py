@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kdbench import export, submission
+from kdbench.formatting import count
 from kdbench.lines import pick
 from kdbench.server import Server
 from kdbench.store import Store
@@ -34,7 +35,7 @@ def write(
     submission.write(out, server, predictions)
     remember(store, _record(choice, server, out))
     _tell(choice, server, console)
-    printing.line(console, f"Wrote {out}, {printing.count(len(submission.wanted(server)), 'file')}, all checked.")
+    printing.line(console, f"Wrote {out}, {count(len(submission.wanted(server)), 'file')}, all checked.")
     command = ["kdbench", "glue", "import", "FILE", "--row", choice.row, "--preset", choice.study.preset]
     command += ["--seed", str(choice.seed), "--results", str(store.root)]
     printing.line(console, f"Hand it in at {server.page}; then: {shlex.join(command)}")
@@ -97,5 +98,5 @@ def tell_scores(found: Submission, before: Submission, console: Console) -> None
         old = before.parts[name].scores
         replaced = f"; replaces {_values(old)} of {before.scored}" if old not in ({}, part.scores) else ""
         printing.line(console, f"{name.removesuffix('.tsv')}: {_values(part.scores)} ({part.run}){replaced}")
-    kept = printing.count(len(found.parts), "file")
+    kept = count(len(found.parts), "file")
     printing.line(console, f"Stored the scores of {kept} for {found.row}, seed {found.seed}, of {found.scored}.")

@@ -16,10 +16,13 @@ from kdbench.submissions import answers
 from kdbench.tables import TABLES, Sheet, Table
 from kdbench.views.beside import beside
 from kdbench.views.presentation import PLAIN, Presentation
+from kdbench.views.printing import line
 from kdbench.views.sheet import render
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from kdbench.executor import Order
 
 FORMATS = ("terminal", "markdown", "latex", "csv")
 ENDINGS = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
@@ -96,6 +99,15 @@ def _untested(number: str, store: Store) -> str:
         f"No scores of a test server{which} are in {store.root}; hand rows in with kdbench glue export ROW and store "
         "the answers with kdbench glue import FILE --row ROW"
     )
+
+
+def show_tables(order: Order) -> None:
+    """Print the tables that go with an order; one that cannot be shown says why, and the others follow."""
+    for number in order.tables:
+        try:
+            show_table(number, order.store, order.plan.preset, FORMATS[0], order.console)
+        except UserError as error:
+            line(order.console, str(error))
 
 
 def check_format(form: str) -> None:

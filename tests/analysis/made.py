@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.files import write_json
-from kdbench.plan import Cell
-from kdbench.plugins import TASKS
 from kdbench.settings import Training
-from kdbench.spec import DataRef, ModelRef, RunSpec
+from kdbench.spec import Cell, DataRef, ModelRef, RunSpec
 from kdbench.store import Store
+from kdbench.task import TASKS
 
 STUDY = {"student": "s-net", "teacher": "t-net", "source": "hub", "glue_dir": "", "feedback": "train:0.1",
          "selection": "train:0.1"}  # fmt: skip

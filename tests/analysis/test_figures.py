@@ -202,7 +202,7 @@ def test_looks_stay_with_a_method(tmp_path: Path) -> None:
 
 
 def test_no_two_methods_and_no_variant_look_the_same(tmp_path: Path) -> None:
-    from kdbench.plugins import METHODS
+    from kdbench.method import METHODS
     from kdbench.results import Row
 
     study = studies(everything(tmp_path))[-1]

@@ -13,10 +13,11 @@ import pytest
 from analysis.table1 import Table1
 from kdbench.data_origin import data_words, generated
 from kdbench.files import read_json, write_json
-from kdbench.plugins import METHODS, TASKS
+from kdbench.method import METHODS
 from kdbench.results import StudyResults, studies
+from kdbench.spec import DataLocation
 from kdbench.store import Store
-from kdbench.task import DataLocation, Examples, TaskData
+from kdbench.task import TASKS, Examples, TaskData
 from kdbench.views import notes
 from tasks.rte import Rte
 from tests.analysis.made import STUDY, Made, spec, teacher

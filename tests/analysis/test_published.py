@@ -12,9 +12,10 @@ import pytest
 from pydantic import ValidationError
 
 from analysis.published import PublishedTable, numbers, published
-from kdbench.plugins import METHODS, TASKS
+from kdbench.method import METHODS
 from kdbench.results import TEACHER
 from kdbench.tables import TABLES
+from kdbench.task import TASKS
 
 SHAPES = {
     "table1": (12, 7), "table2": (5, 7), "table3": (2, 2), "table4": (8, 7), "table5": (7, 1), "table6": (2, 6),

@@ -13,9 +13,9 @@ from analysis.figure_scores import FigureScores
 from kdbench.comparison import mean_score
 from kdbench.errors import UserError
 from kdbench.figures import Estimate, Lacking, Panel, Picture, TaskFigure
-from kdbench.plugins import TASKS
 from kdbench.results import StudyResults, studies
 from kdbench.store import Store
+from kdbench.task import TASKS
 from kdbench.views import looks
 from tests.analysis.drawn import finish, lgtm
 from tests.analysis.made import Made, full, spec, teacher

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.plugins import TASKS
 from kdbench.server import ServerFile
 from kdbench.submission import HEADER, server_of, wanted
+from kdbench.task import TASKS
 
 ROWS = 24
 SERVER = server_of("glue")

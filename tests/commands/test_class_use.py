@@ -17,8 +17,8 @@ from safetensors.numpy import save_file
 from kdbench.class_use import ClassUse, count
 from kdbench.collected.pack import collect
 from kdbench.files import read_json, write_json
-from kdbench.plugins import TASKS
 from kdbench.store import Store
+from kdbench.task import TASKS
 from tests.analysis.made import Made, spec, teacher
 from tests.commands.test_collect import Call
 from tests.commands.test_collect import say as say  # a fixture

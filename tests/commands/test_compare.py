@@ -15,10 +15,10 @@ from safetensors.numpy import save_file
 from kdbench.comparison import compare
 from kdbench.errors import UserError
 from kdbench.lines import pick
-from kdbench.plugins import TASKS
 from kdbench.results import StudyResults, studies
+from kdbench.spec import DataLocation
 from kdbench.store import Store
-from kdbench.task import DataLocation, Task, TaskData
+from kdbench.task import TASKS, Task, TaskData
 from kdbench.views import compare as view
 from kdbench.views.table import show_table
 from tests.analysis.made import STUDY, Made, spec, teacher

@@ -12,14 +12,14 @@ from click.testing import CliRunner
 
 from kdbench.cli import app
 from kdbench.files import read_json, write_json
-from kdbench.plugins import TASKS
 from kdbench.predictions import read_predictions
 from kdbench.records import warn_once
 from kdbench.results import studies
+from kdbench.spec import DataLocation
 from kdbench.store import Store
 from kdbench.submission import check, wanted, write
 from kdbench.submissions import Scores, answers, submissions
-from kdbench.task import DataLocation
+from kdbench.task import TASKS
 from tests.analysis.made import STUDY, Made, spec
 from tests.commands import made_glue
 from tests.commands.made_glue import SERVER, unpack

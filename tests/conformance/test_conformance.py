@@ -11,7 +11,7 @@ import pytest
 from kdbench import scaffold
 from kdbench.cli import app
 from kdbench.conformance import suite
-from kdbench.plugins import METHODS
+from kdbench.method import METHODS
 from tests.conformance import broken
 from tests.kdbench.bench import refusal
 

@@ -182,7 +182,8 @@ def test_a_hub_that_does_not_answer_is_told_within_seconds(tmp_path: Path) -> No
 
 
 def test_a_named_source_is_stronger_than_a_folder_in_the_same_place(tmp_path: Path) -> None:
-    from kdbench.config import Study, assemble
+    from kdbench.config import assemble
+    from kdbench.settings import Study
 
     (tmp_path / "kdbench.toml").write_text('glue_dir = "x"\nsource = "generated"\n')
     assert assemble({}, tmp_path).group(Study).source == "generated"

@@ -20,10 +20,9 @@ from kdbench.estimate import Estimate, estimate, lines
 from kdbench.files import write_json
 from kdbench.models import reference
 from kdbench.plan import Plan
-from kdbench.plugins import TASKS
 from kdbench.spec import RunSpec
 from kdbench.store import RunFolder, Store
-from kdbench.task import Examples
+from kdbench.task import TASKS, Examples
 from kdbench.training import workbench
 from kdbench.training.runner import execute
 from tests.kdbench import bench

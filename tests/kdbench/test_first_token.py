@@ -14,8 +14,8 @@ from kdbench.cli import app
 from kdbench.data.batches import Batch
 from kdbench.errors import RunFailure
 from kdbench.hidden import View
+from kdbench.method import METHODS
 from kdbench.models.build import load
-from kdbench.plugins import METHODS
 from kdbench.settings import Training
 from kdbench.store import Store
 from kdbench.training import compiling

@@ -14,8 +14,8 @@ import pytest
 
 from kdbench.cli import app
 from kdbench.config import assemble, parse_sets
+from kdbench.method import METHODS
 from kdbench.plan import make
-from kdbench.plugins import METHODS
 from kdbench.store import Store
 from kdbench.training import checkpoint
 from tests.kdbench.bench import FEW, SMALL, contents, start, the_run, train

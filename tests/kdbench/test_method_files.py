@@ -16,7 +16,8 @@ from kdbench.cli import app
 from kdbench.errors import UserError
 from kdbench.files import read_json, write_json
 from kdbench.lines import pick
-from kdbench.plugins import METHODS, method_of, row_of
+from kdbench.method import METHODS
+from kdbench.plugins import method_of, row_of
 from kdbench.results import studies
 from kdbench.spec import RunSpec
 from kdbench.store import Store
@@ -136,7 +137,7 @@ def test_a_changed_file_makes_a_new_run_and_says_so(
     assert f"The file of its method, {file}, has changed since." in said
     assert f"kdbench run --methods {file} --tasks rte" in said
     with pytest.raises(UserError, match="is not the one that the run was planned with"):
-        sweeps.retry(Store(tmp_path / "results"), {old.id}, None)  # type: ignore[arg-type]
+        sweeps.retry(Store(tmp_path / "results"), {old.id}, None, lambda order: None)  # type: ignore[arg-type]
     forget(monkeypatch)
     file.unlink()
     with pytest.raises(UserError, match="is gone; put it back"):

@@ -18,7 +18,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from kdbench.conformance.trial import advance, first, networks
 from kdbench.data.batches import Batch
 from kdbench.data.tokens import BERT_FORMAT
-from kdbench.plugins import METHODS
+from kdbench.method import METHODS
 from kdbench.settings import Training
 from kdbench.spec import RunSpec
 from kdbench.store import Store

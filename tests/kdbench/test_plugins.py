@@ -15,9 +15,8 @@ import pytest
 
 import methods
 from kdbench.errors import UserError
-from kdbench.method import Method
+from kdbench.method import METHODS, Method
 from kdbench.plugin_loading import announced
-from kdbench.plugins import METHODS
 from kdbench.registry import Registry
 from kdbench.task import Task
 

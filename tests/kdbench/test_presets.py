@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.config import assemble, parse_sets, presets
+from kdbench.method import METHODS
 from kdbench.plan import Plan, make
-from kdbench.plugins import METHODS
 from kdbench.results import studies
 from kdbench.store import Store
 from tests.kdbench.bench import CPU, FEW, contents, train

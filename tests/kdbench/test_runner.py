@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from kdbench.errors import RunFailure, Stopped
-from kdbench.plugins import METHODS
+from kdbench.method import METHODS
 from kdbench.store import Store
 from kdbench.training.runner import execute
 from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train

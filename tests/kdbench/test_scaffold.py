@@ -10,7 +10,7 @@ import pytest
 
 from kdbench.cli import app
 from kdbench.conformance import suite
-from kdbench.plugins import METHODS
+from kdbench.method import METHODS
 from kdbench.views import handbook
 from tests.kdbench.bench import SMALL, refusal
 
@@ -86,4 +86,9 @@ def test_every_method_says_what_the_page_needs(name: str) -> None:
         assert field.json_schema_extra["source"] or key in OURS, f"{name}.{key} names no source"
 
 
-OURS = {"precondition", "influence_teacher", "influence_center", "influence_bound"}  # ways of computing, in no paper and no code
+OURS = {
+    "precondition",
+    "influence_teacher",
+    "influence_center",
+    "influence_bound",
+}  # ways of computing, in no paper and no code

@@ -19,11 +19,10 @@ from kdbench.data.tokens import InputFormat
 from kdbench.errors import UserError
 from kdbench.hidden import View
 from kdbench.losses import cross_entropy
-from kdbench.method import Distillation, Method
+from kdbench.method import METHODS, Distillation, Method
 from kdbench.models import build
 from kdbench.models.head import output_layer
 from kdbench.plan import Plan
-from kdbench.plugins import METHODS
 from kdbench.store import Store
 from kdbench.training import smoke_test
 from kdbench.training.frozen import Frozen

@@ -26,8 +26,8 @@ import pytest
 from scipy import special
 
 from kdbench import statistics
-from kdbench.plugins import TASKS
 from kdbench.statistics import Classes, Difference, Floats
+from kdbench.task import TASKS
 
 ITEMS = 277
 WORLDS = {  # sd of seeds, items, noise; how many of 100 intervals may hold the truth by S, at least

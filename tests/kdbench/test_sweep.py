@@ -9,14 +9,14 @@ from rich.console import Console
 
 from kdbench.cli import app
 from kdbench.commands.run import _plans
-from kdbench.config import Study
 from kdbench.executor import Order
-from kdbench.local import _close
+from kdbench.local import report
+from kdbench.method import METHODS
 from kdbench.plan import Plan
-from kdbench.plugins import METHODS
 from kdbench.schedule import Outcome
-from kdbench.settings import Execution, Recording
+from kdbench.settings import Execution, Recording, Study
 from kdbench.store import Store
+from kdbench.views.table import show_tables
 from tests.analysis.made import states
 from tests.kdbench.bench import SMALL
 
@@ -101,7 +101,7 @@ def test_a_retry_shows_the_tables_that_were_asked_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr("kdbench.local.Local.carry_out", lambda self, order: 130)
+        patched.setattr("kdbench.local.Local.carry_out", lambda self, order, show: 130)
         assert run("--for", "table7", "--set", "epochs=1") == 130
     assert app(["retry"], standalone_mode=False) == 0
     said = capsys.readouterr().out
@@ -140,7 +140,8 @@ def test_what_failed_is_told_whatever_the_tables_say(tmp_path: Path, capsys: pyt
     store, _ = states(tmp_path / "results")
     plan = Plan("bert-6l", Study())
     order = Order(plan, "one", store, Execution(), Recording(), (), 1, Console(width=100), ("table7", "table1"))
-    assert _close(order, Outcome(failed={"rte-kd-s0-1": "non-finite"})) == 1
+    show_tables(order)
+    report(Outcome(failed={"rte-kd-s0-1": "non-finite"}), order.console)
     said = capsys.readouterr().out
     assert "belongs to Table 7" in said
     assert "Table 1, preset bert-6l" in said

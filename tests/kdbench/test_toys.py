@@ -10,7 +10,7 @@ import torch
 
 from kdbench import preflight
 from kdbench.errors import Stopped, UserError
-from kdbench.plugins import METHODS
+from kdbench.method import METHODS
 from kdbench.store import Store
 from kdbench.training.runner import execute
 from kdbench.training.setup import prepare

@@ -21,8 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
 
 from kdbench.data.batches import Batch
+from kdbench.method import METHODS
 from kdbench.plan import Plan
-from kdbench.plugins import METHODS
 from kdbench.store import Store
 from kdbench.training import lookahead
 from kdbench.training.lab import seed_everything

@@ -134,7 +134,7 @@ def test_settings_of_somebody_elses_sweep_are_not_used(tmp_path: Path, monkeypat
     sweeps.remember(*sweeps.order(config, made, store, Console()))
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(UserError, match="was written by another user"):
-        sweeps.retry(store, set(made.runs), Console())
+        sweeps.retry(store, set(made.runs), Console(), lambda order: None)
 
 
 def test_a_limit_must_leave_time_to_train() -> None:

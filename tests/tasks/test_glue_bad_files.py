@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import UserError
-from kdbench.task import DataLocation
+from kdbench.spec import DataLocation
 from tasks.qqp import Qqp
 from tasks.rte import Rte
 

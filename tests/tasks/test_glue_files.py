@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.task import DataLocation, Task
+from kdbench.spec import DataLocation
+from kdbench.task import Task
 from tasks import tsv
 from tasks.mnli import Mnli
 from tasks.mrpc import Mrpc

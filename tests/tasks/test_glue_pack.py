@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.task import DataLocation, Examples
+from kdbench.spec import DataLocation
+from kdbench.task import Examples
 from tasks.glue import GlueTask
 from tasks.mnli import Mnli
 from tasks.mrpc import Mrpc

@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from kdbench.errors import UserError
-from kdbench.task import DataLocation
+from kdbench.spec import DataLocation
 from tasks import hub
 from tasks.mnli import Mnli
 from tasks.sst2 import Sst2

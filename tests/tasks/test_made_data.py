@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.task import DataLocation, Examples, Task, fingerprint
+from kdbench.spec import DataLocation
+from kdbench.task import Examples, Task, fingerprint
 from tasks.generated import Recipe, generate
 from tasks.glue import GlueTask
 from tasks.lexicon import PATTERNS, WORDS, expand, vocabulary

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kdbench import again, trace
-from kdbench.plugins import TASKS
+from kdbench.formatting import sentence, value
 from kdbench.results import CellResult, StudyResults, task_title
 from kdbench.tables import Entry, Sheet
+from kdbench.task import TASKS, selection_title
 from kdbench.trace import Traced
-from kdbench.views import printing
 from kdbench.views.standing import Standings
 
 
@@ -125,7 +125,7 @@ def _card(traced: Traced, place: Place, standings: Standings) -> Card:
     else:
         words = ["kdbench", "run", "--methods", traced.line.row, "--tasks", traced.task]
         words += ["--preset", traced.study.preset]
-    selection = printing.sentence(printing.selection_title(traced.task))
+    selection = sentence(selection_title(traced.task))
     return Card(place.anchor, title, place.entry, unit, selection, behind, command=shlex.join(words))
 
 
@@ -134,5 +134,5 @@ def _behind(cell: CellResult, keys: Sequence[str], study: StudyResults, standing
     if run.result is not None:
         score = "/".join(f"{value:.1f}" for value in trace.scores(cell))
         selection = f"{100 * cell.selection(TASKS.get(cell.cell.task).metrics[0]):.1f}"
-    point = "  ".join(f"{key}={printing.value(cell.settings[key])}" for key in keys if key in cell.settings)
+    point = "  ".join(f"{key}={value(cell.settings[key])}" for key in keys if key in cell.settings)
     return Behind(run.id, cell.cell.seed, point, score, selection, standings.word(study, run), trace.reason(run, study))

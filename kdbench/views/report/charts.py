@@ -9,13 +9,13 @@ from typing import Any
 
 from kdbench import trace
 from kdbench.figures import Curve, Look, Panel
+from kdbench.formatting import sentence
 from kdbench.lines import Line, pick
-from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, Run, StudyResults, task_title
 from kdbench.tables import Sheet
-from kdbench.task import metric_title
+from kdbench.task import TASKS, metric_title
 from kdbench.training import series
-from kdbench.views import looks, printing
+from kdbench.views import looks
 from kdbench.views.report.runs import COSTS
 
 POINTS = 60  # of a curve of training losses, at most
@@ -112,7 +112,7 @@ def curves(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None
     views: dict[str, Any] = {}
     for task in order:
         metric = TASKS.get(task).metrics[0]
-        title = f"{printing.sentence(metric_title(metric))} on the selection split (%)"
+        title = f"{sentence(metric_title(metric))} on the selection split (%)"
         wanted = {"score": ("selection", metric, 100.0, title),
                   "loss": ("selection", "loss", 1.0, "Loss on the selection split (nats)"),
                   "train": ("train", "loss", 1.0, "Training loss of the method"),
@@ -188,7 +188,7 @@ def costs(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
 
 
 def _sentence(kind: str) -> str:
-    return printing.sentence(COSTS.get(kind, kind.replace("_", " ")))
+    return sentence(COSTS.get(kind, kind.replace("_", " ")))
 
 
 def _points(study: StudyResults, line: Line, task: str) -> dict[str, dict[str, Any]]:

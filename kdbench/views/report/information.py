@@ -11,8 +11,8 @@ from kdbench import trace
 from kdbench.comparison import mean_score
 from kdbench.errors import UserError
 from kdbench.lines import pick
-from kdbench.plugins import TASKS
 from kdbench.results import TEACHER, CellResult, StudyResults, task_title
+from kdbench.task import TASKS
 
 Score = tuple[float, float]  # a row's mean, and half of its 95 % interval; infinite where it is not known
 

@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any
 
 from kdbench import again, trace
-from kdbench.plugins import TASKS
+from kdbench.formatting import duration, value
 from kdbench.results import TEACHER, CellResult, Run, StudyResults, task_order, task_title
 from kdbench.store import Store
 from kdbench.sweep_files import Sweep
-from kdbench.views import printing
+from kdbench.task import TASKS
 from kdbench.views.run import error_tail, score_rows
 from kdbench.views.standing import Standings
 
@@ -109,7 +109,7 @@ def _page(run: Run, every: All) -> RunPage:
         [i for i, other in enumerate(every.studies) if run.id in other.runs],
         " = ".join(dict.fromkeys(study.title(cell.cell.row) for cell in own)) or _name(run, study),
         task_title(spec.task), spec.seed, every.standings.word(study, run), trace.reason(run, study),
-        _score(run, study), printing.duration(cost["train_seconds"]) if "train_seconds" in cost else "", not own,
+        _score(run, study), duration(cost["train_seconds"]) if "train_seconds" in cost else "", not own,
         error_tail(run)[1] if run.state.status == "failed" else (), head, scores, _facts(run, own, cost),
         [every.link(parent, role) for role, parent in spec.needs.items()],
         [every.link(child) for child in every.children.get(run.id, ())],
@@ -144,7 +144,5 @@ def _facts(run: Run, own: Sequence[CellResult], cost: Mapping[str, float]) -> di
         "Cost": {COSTS.get(key, key.replace("_", " ")): number for key, number in cost.items()},
         "Machine and versions": trace.machine(run),
     }
-    shown = {
-        title: {k: printing.value(v) for k, v in items.items() if v is not None} for title, items in groups.items()
-    }
+    shown = {title: {k: value(v) for k, v in items.items() if v is not None} for title, items in groups.items()}
     return {title: items for title, items in shown.items() if items}
