@@ -27,7 +27,7 @@ benchmark: .venv/.benchmark
 	$(BIN)/python -m benchmarks all $(if $(GLUE_DIR),--glue-dir $(GLUE_DIR)) $(BENCHMARK)
 
 docs: .venv/.run
-	$(BIN)/python -m kdbench.views.handbook docs/methods.md
+	$(BIN)/python -m kdbench.reporting.method_docs docs/methods.md
 
 .venv/.run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

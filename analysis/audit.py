@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from analysis import consistency as check
-from analysis.consistency import NAMED, Formula, Row
-from analysis.published import published
-from kdbench.audits import Audit
-from kdbench.results import task_title
-from kdbench.tables import Entry, Sheet
+from kdbench.analysis import consistency as check
+from kdbench.analysis.consistency import NAMED, Formula, Row
+from kdbench.analysis.published import published
+from kdbench.reporting.audits import Audit
+from kdbench.reporting.tables import Entry, Sheet
+from kdbench.results.study import task_title
 
 Tables = Mapping[str, Sequence[Row]]
 

@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.cells import AVERAGE, part_names
-from analysis.published import PublishedRow, PublishedTable, numbers
-from kdbench.results import task_title
-from kdbench.task import TASKS
+from kdbench.analysis.metric_labels import AVERAGE, part_names
+from kdbench.analysis.published import PublishedRow, PublishedTable, numbers
+from kdbench.data.task import TASKS
+from kdbench.results.study import task_title
 
 HALF = 0.05 + 1e-9  # half of the last printed digit, however the authors round
 FAR = 3.0  # interquartile ranges beyond the quartiles: Tukey's "far out"

@@ -7,16 +7,16 @@ from math import isnan, nan
 from statistics import fmean
 from typing import Any
 
-from analysis import machines
-from analysis.budgets import SIGN
-from analysis.scores import NONE, heading
-from kdbench.comparison import trials
-from kdbench.lines import Line, pick
-from kdbench.requests import Request
-from kdbench.results import TEACHER, CellResult, Run, StudyResults, closure
-from kdbench.tables import Entry, Sheet, Table
-from kdbench.task import TASKS, Task
-from kdbench.views import notes
+from kdbench.analysis import machines
+from kdbench.analysis.scores import NONE, heading
+from kdbench.analysis.tuning_budget import SIGN
+from kdbench.data.task import TASKS, Task
+from kdbench.planning.exhibits import Request
+from kdbench.reporting import notes
+from kdbench.reporting.tables import Entry, Sheet, Table
+from kdbench.results.comparison import trials
+from kdbench.results.selection import Line, pick
+from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 
 STUDENT, OTHERS = "student", "others"
 KINDS = {"forward": "fwd", "tangent": "jvp", "backward": "bwd"}

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kdbench.figures import Curve, Lacking, Look
-from kdbench.lines import Line, chosen, newest
-from kdbench.results import CellResult, StudyResults, task_title
-from kdbench.task import TASKS
-from kdbench.training import series
-from kdbench.views import notes
+from kdbench.data.task import TASKS
+from kdbench.reporting import notes
+from kdbench.reporting.figures import Curve, Lacking, Look
+from kdbench.results import series
+from kdbench.results.selection import Line, chosen, newest
+from kdbench.results.study import CellResult, StudyResults, task_title
 
 Rows = dict[int, tuple[float, Any]]  # step -> (epoch, value)
 Reader = Callable[[CellResult], Rows]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from analysis import curves
-from kdbench.figures import Figure, Panel, Picture
-from kdbench.lines import Line
-from kdbench.requests import Request
-from kdbench.results import StudyResults, task_title
-from kdbench.task import TASKS, metric_title
-from kdbench.views import looks, notes
+from kdbench.analysis import curves
+from kdbench.data.task import TASKS, metric_title
+from kdbench.planning.exhibits import Request
+from kdbench.reporting import notes
+from kdbench.reporting.figures import Figure, Panel, Picture
+from kdbench.reporting.formats import line_styles
+from kdbench.results.selection import Line
+from kdbench.results.study import StudyResults, task_title
 
 METHODS = ("meta_distill", "lgtm")
 TASK = "mnli"
@@ -42,5 +43,5 @@ class Figure2(Figure):
 def _panel(
     study: StudyResults, shown: list[Line], task: str, read: curves.Reader, label: str, factor: float
 ) -> Panel:  # fmt: skip
-    drawn = [curves.curve(line, task, looks.of_row(study, line.row), read, factor=factor) for line in shown]
+    drawn = [curves.curve(line, task, line_styles.of_row(study, line.row), read, factor=factor) for line in shown]
     return Panel(label, drawn)

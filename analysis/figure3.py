@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from analysis import curves, influence
-from analysis.influence import Followed
-from analysis.published import METHOD
-from kdbench.figures import Figure, Panel, Picture
-from kdbench.requests import Request
-from kdbench.results import StudyResults, task_title
-from kdbench.task import TASKS
-from kdbench.views import looks, notes
+from kdbench.analysis import curves, influence
+from kdbench.analysis.influence import Followed
+from kdbench.analysis.published import METHOD
+from kdbench.data.task import TASKS
+from kdbench.planning.exhibits import Request
+from kdbench.reporting import notes
+from kdbench.reporting.figures import Figure, Panel, Picture
+from kdbench.reporting.formats import line_styles
+from kdbench.results.study import StudyResults, task_title
 
 TASK = "mrpc"
 RULE = (
@@ -82,14 +83,14 @@ def _words(found: Followed, pair: Sequence[Choice], task: str) -> str:
 
 
 def _influence(study: StudyResults, found: Followed, choice: Choice, *, first: bool) -> Panel:
-    drawn = found.curve("influence", choice.sample, "Influence", looks.of_row(study, found.cell.cell.row))
+    drawn = found.curve("influence", choice.sample, "Influence", line_styles.of_row(study, found.cell.cell.row))
     return Panel("Influence" if first else "", [drawn], choice.heading, rule=0.0)
 
 
 def _predictions(found: Followed, choice: Choice, task: str, *, first: bool) -> Panel:
     drawn = [
-        found.curve("teacher_p", choice.sample, "Teacher", looks.TEACHER),
-        found.curve("student_p", choice.sample, "Student", looks.STUDENT),
+        found.curve("teacher_p", choice.sample, "Teacher", line_styles.TEACHER),
+        found.curve("student_p", choice.sample, "Student", line_styles.STUDENT),
     ]
     rule = 0.5 if len(TASKS.get(task).labels) == 2 else None
     return Panel("p(label)" if first else "", drawn, rule=rule, limits=(-0.04, 1.04))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from statistics import fmean
 
-from analysis import curves, influence
-from analysis.published import METHOD
-from kdbench.figures import Curve, Figure, Look, Panel, Picture
-from kdbench.lines import Line
-from kdbench.requests import Request
-from kdbench.results import CellResult, StudyResults, task_title
-from kdbench.views import looks, notes
+from kdbench.analysis import curves, influence
+from kdbench.analysis.published import METHOD
+from kdbench.planning.exhibits import Request
+from kdbench.reporting import notes
+from kdbench.reporting.figures import Curve, Figure, Look, Panel, Picture
+from kdbench.reporting.formats import line_styles
+from kdbench.results.selection import Line
+from kdbench.results.study import CellResult, StudyResults, task_title
 
 TASK = "mrpc"
 PALE = Look("#999999", "-", thin=True)
@@ -28,7 +29,7 @@ class Figure4(Figure):
         shown, left_out = influence.line(study, task)
         found = influence.followed(shown, task)
         one = found[0]
-        look = looks.of_row(study, shown.row)
+        look = line_styles.of_row(study, shown.row)
         down = replace(look, dash="--" if look.dash == "-" else "-")
         thin = [one.curve("influence", i, f"{len(one.rows)} samples", PALE) for i in range(len(one.rows))]
         parts = [

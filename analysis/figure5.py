@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.gaps import GapFigure
-from analysis.published import METHOD
-from kdbench.requests import Request
+from kdbench.analysis.entropy_gap import GapFigure
+from kdbench.analysis.published import METHOD
+from kdbench.planning.exhibits import Request
 
 TASK = "sst2"
 LABELS_ONLY = {"influence": "none", "teacher_ce": 1.0}  # the paper's teacher learns from the labels alone here

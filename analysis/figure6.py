@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.gaps import GapFigure
-from analysis.published import METHOD
-from kdbench.requests import Request
+from kdbench.analysis.entropy_gap import GapFigure
+from kdbench.analysis.published import METHOD
+from kdbench.planning.exhibits import Request
 
 TASK = "mnli"
 OURS = {"update_order": "teacher"}  # as the method is trained otherwise

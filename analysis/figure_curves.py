@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from analysis import curves, task_panels
-from analysis.cells import short_metric
-from kdbench.figures import Curve, Lacking, Panel, Picture, TaskFigure
-from kdbench.lines import Line
-from kdbench.requests import Request
-from kdbench.results import CellResult, StudyResults, task_title
-from kdbench.task import TASKS
-from kdbench.views import looks
+from kdbench.analysis import curves, task_panels
+from kdbench.analysis.metric_labels import short_metric
+from kdbench.data.task import TASKS
+from kdbench.planning.exhibits import Request
+from kdbench.reporting.figures import Curve, Lacking, Panel, Picture, TaskFigure
+from kdbench.reporting.formats import line_styles
+from kdbench.results.selection import Line
+from kdbench.results.study import CellResult, StudyResults, task_title
 
 
 class FigureCurves(TaskFigure):
@@ -30,7 +30,7 @@ class FigureCurves(TaskFigure):
                 kept = _with_scores(line, task, metric)
                 lost += [cell.run.id for cell in line.shown[task] if cell not in kept.shown[task]]
                 if kept.shown[task]:
-                    look, read = looks.of_row(study, line.row), curves.after_start("selection", metric)
+                    look, read = line_styles.of_row(study, line.row), curves.after_start("selection", metric)
                     one = curves.curve(kept, task, look, read, factor=100.0, metric=metric)
                     drawn.append(replace(one, about={"task": task, **one.about}))
             if drawn:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from analysis import task_panels
-from analysis.cells import part_names
-from kdbench import trace
-from kdbench.comparison import mean_score
-from kdbench.errors import UserError
-from kdbench.figures import Estimate, Lacking, Panel, Picture, TaskFigure
-from kdbench.lines import Line
-from kdbench.requests import Request
-from kdbench.results import StudyResults, task_title
-from kdbench.statistics import RESAMPLES
-from kdbench.task import TASKS
-from kdbench.views import looks
+from kdbench.analysis import task_panels
+from kdbench.analysis.metric_labels import part_names
+from kdbench.core.errors import UserError
+from kdbench.data.task import TASKS
+from kdbench.planning.exhibits import Request
+from kdbench.reporting import provenance
+from kdbench.reporting.figures import Estimate, Lacking, Panel, Picture, TaskFigure
+from kdbench.reporting.formats import line_styles
+from kdbench.results.comparison import mean_score
+from kdbench.results.selection import Line
+from kdbench.results.significance import RESAMPLES
+from kdbench.results.study import StudyResults, task_title
 
 WHAT = "Marks: mean over seeds, of the numbers of a cell of Table 1; white dots: the seeds."
 INTERVALS = (
@@ -47,14 +47,14 @@ class FigureScores(TaskFigure):
 
 def _row(study: StudyResults, line: Line, task: str) -> Estimate:
     cells = line.shown[task]
-    seeds = {cell.cell.seed: statistics.fmean(trace.scores(cell)) for cell in cells}
+    seeds = {cell.cell.seed: statistics.fmean(provenance.scores(cell)) for cell in cells}
     try:
         low, high = mean_score(TASKS.get(task)(), cells).interval()
         interval = max(low, 0.0), min(high, 100.0)
     except UserError:  # no predictions were kept; a note says so
         interval = None
     about = {"task": task, "row": line.row, "runs": " ".join(cell.run.id for cell in cells)}
-    look = looks.of_row(study, line.row)
+    look = line_styles.of_row(study, line.row)
     return Estimate(line.title, look, seeds, statistics.fmean(seeds.values()), interval, about)
 
 

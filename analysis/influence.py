@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis import curves
-from analysis.published import METHOD
-from kdbench.figures import Curve, Look
-from kdbench.lines import Line
-from kdbench.results import CellResult, StudyResults
-from kdbench.training import series
+from kdbench.analysis import curves
+from kdbench.analysis.published import METHOD
+from kdbench.reporting.figures import Curve, Look
+from kdbench.results import series
+from kdbench.results.selection import Line
+from kdbench.results.study import CellResult, StudyResults
 
 KEYS = ("influence", "teacher_p", "student_p", "teacher_predicts", "student_predicts")
 

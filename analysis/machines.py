@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kdbench.formatting import count
-from kdbench.results import Run
+from kdbench.core.formatting import count
+from kdbench.results.study import Run
 
 
 def note(runs: Iterable[Run]) -> str:

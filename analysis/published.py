@@ -63,7 +63,7 @@ class PublishedTable(BaseModel):
 @cache
 def published() -> dict[str, PublishedTable]:
     """The paper's tables by name."""
-    raw = tomllib.loads((files("analysis") / "published.toml").read_text(encoding="utf-8"))
+    raw = tomllib.loads((files("kdbench.analysis") / "published.toml").read_text(encoding="utf-8"))
     return {name: PublishedTable.model_validate(table) for name, table in raw.items()}
 
 

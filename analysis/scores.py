@@ -9,19 +9,19 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, ClassVar
 
-from analysis import budgets, separable
-from analysis.cells import AVERAGE, part_names
-from analysis.consistency import departures
-from analysis.published import published
-from kdbench.class_use import is_collapsed
-from kdbench.formatting import value
-from kdbench.lines import Line, pick
-from kdbench.plan import select_tasks
-from kdbench.requests import Request
-from kdbench.results import TEACHER, CellResult, StudyResults
-from kdbench.tables import Entry, Published, Sheet, Table
-from kdbench.task import TASKS, Task
-from kdbench.views import fairness, notes
+from kdbench.analysis import significance_marks, tuning_budget
+from kdbench.analysis.consistency import departures
+from kdbench.analysis.metric_labels import AVERAGE, part_names
+from kdbench.analysis.published import published
+from kdbench.core.formatting import value
+from kdbench.data.task import TASKS, Task
+from kdbench.planning.exhibits import Request
+from kdbench.planning.plan import select_tasks
+from kdbench.reporting import fairness, notes
+from kdbench.reporting.tables import Entry, Published, Sheet, Table
+from kdbench.results.class_use import is_collapsed
+from kdbench.results.selection import Line, pick
+from kdbench.results.study import TEACHER, CellResult, StudyResults
 
 NONE = Entry(("–",))
 PAPER_GROUP = "glue"  # the tasks whose mean the paper prints
@@ -120,8 +120,10 @@ def mark(sheet: Sheet, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[T
     lines = [[shown.line for shown in group] for group in groups]
     every = list(chain(*lines))
     return [
-        *separable.mark(sheet, lines, tasks), *budgets.mark(sheet, every, tasks), *_mark_collapsed(sheet, every, tasks)
-    ]  # fmt: skip
+        *significance_marks.mark(sheet, lines, tasks),
+        *tuning_budget.mark(sheet, every, tasks),
+        *_mark_collapsed(sheet, every, tasks),
+    ]
 
 
 def _mark_collapsed(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
@@ -178,7 +180,7 @@ def score_sheet(
         sheet.rules |= {len(sheet.rows)} - {0}
         scores = [[score(task, shown.line.shown.get(task.name, [])) for task in tasks] for shown in group]
         labels = [shown.line.title + _mark(shown.line) for shown in group]
-        sheet.rows += _entries(labels, scores, averaged, separable.competing([shown.line for shown in group]))
+        sheet.rows += _entries(labels, scores, averaged, significance_marks.competing([shown.line for shown in group]))
     sheet.records = [record for shown in rows for record in records(shown)]
     return sheet
 

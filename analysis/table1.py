@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis import tested
-from analysis.scores import Asked, ScoreTable
-from kdbench.requests import Request
-from kdbench.results import StudyResults
-from kdbench.submissions import Answer
-from kdbench.tables import Sheet
+from kdbench.analysis import test_scores
+from kdbench.analysis.scores import Asked, ScoreTable
+from kdbench.planning.exhibits import Request
+from kdbench.reporting.tables import Sheet
+from kdbench.results.study import StudyResults
+from kdbench.results.submission_records import Answer
 
 
 class Table1(ScoreTable):
@@ -22,4 +22,4 @@ class Table1(ScoreTable):
         return [[Asked(row) for row in study.rows if any(c.has({}) for c in study.cells if c.cell.row == row)]]
 
     def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> Sheet | None:
-        return tested.sheet(self.name, study, self.groups(study), answers)
+        return test_scores.sheet(self.name, study, self.groups(study), answers)

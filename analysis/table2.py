@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.scores import Asked, ScoreTable
-from kdbench.results import StudyResults
+from kdbench.analysis.scores import Asked, ScoreTable
+from kdbench.results.study import StudyResults
 
 DIST, MSE = {"kd_loss": "dist"}, {"kd_loss": "mse"}
 PAIRS = (

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from analysis import machines
-from analysis.published import published
-from analysis.scores import NONE, Asked, Shown, asked_tasks, find, heading, mark, records, score_notes, score_sheet
-from kdbench.results import CellResult, StudyResults
-from kdbench.tables import Entry, Published, Sheet, Table
-from kdbench.task import TASKS
+from kdbench.analysis import machines
+from kdbench.analysis.published import published
+from kdbench.analysis.scores import (
+    NONE,
+    Asked,
+    Shown,
+    asked_tasks,
+    find,
+    heading,
+    mark,
+    records,
+    score_notes,
+    score_sheet,
+)
+from kdbench.data.task import TASKS
+from kdbench.reporting.tables import Entry, Published, Sheet, Table
+from kdbench.results.study import CellResult, StudyResults
 
 ROWS = (
     Asked("lgtm_no_fda", {"influence": "weighted"}, "LGTM w/o FDA"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis import tested
-from analysis.published import published
-from analysis.scores import Asked, ScoreTable
-from kdbench.requests import Request
-from kdbench.results import TEACHER, StudyResults
-from kdbench.submissions import Answer
-from kdbench.tables import Sheet
+from kdbench.analysis import test_scores
+from kdbench.analysis.published import published
+from kdbench.analysis.scores import Asked, ScoreTable
+from kdbench.planning.exhibits import Request
+from kdbench.reporting.tables import Sheet
+from kdbench.results.study import TEACHER, StudyResults
+from kdbench.results.submission_records import Answer
 
 
 def _methods() -> list[str]:
@@ -29,4 +29,4 @@ class Table4(ScoreTable):
         return [[Asked(row) for row in _methods()]]
 
     def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> Sheet | None:
-        return tested.sheet(self.name, study, self.groups(study), answers)
+        return test_scores.sheet(self.name, study, self.groups(study), answers)

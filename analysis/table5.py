@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.published import METHOD, PublishedTable, published
-from kdbench.config import Config, Point, presets, read_toml
-from kdbench.formatting import value
-from kdbench.method import METHODS
-from kdbench.results import StudyResults
-from kdbench.tables import Entry, Sheet, Table
+from kdbench.analysis.published import METHOD, PublishedTable, published
+from kdbench.core.formatting import value
+from kdbench.distill.method import METHODS
+from kdbench.planning.config import Config, Point, presets, read_toml
+from kdbench.reporting.tables import Entry, Sheet, Table
+from kdbench.results.study import StudyResults
 
 KD = "kd"
 Points = Mapping[str, list[Point]]  # by method

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.published import published
-from analysis.scores import Asked, Shown, asked_tasks, find, heading, mark, score_notes, score_sheet
-from kdbench.results import StudyResults, families
-from kdbench.tables import Published, Sheet, Table
+from kdbench.analysis.published import published
+from kdbench.analysis.scores import Asked, Shown, asked_tasks, find, heading, mark, score_notes, score_sheet
+from kdbench.reporting.tables import Published, Sheet, Table
+from kdbench.results.study import StudyResults, families
 
 ROWS = (
     Asked("lgtm", {"feedback": "validation"}, "Validation set"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.scores import Asked, ScoreTable
-from kdbench.results import StudyResults
+from kdbench.analysis.scores import Asked, ScoreTable
+from kdbench.results.study import StudyResults
 
 ROWS = tuple(Asked("lgtm", {"teacher_ce": share}, f"α = {share}") for share in (1.0, 0.8, 0.6, 0.4))
 

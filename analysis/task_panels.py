@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from analysis import curves
-from kdbench.figures import Panel, Picture
-from kdbench.lines import Line, pick
-from kdbench.results import StudyResults
-from kdbench.trace import rows
-from kdbench.views import notes
+from kdbench.analysis import curves
+from kdbench.reporting import notes
+from kdbench.reporting.figures import Panel, Picture
+from kdbench.reporting.provenance import rows
+from kdbench.results.selection import Line, pick
+from kdbench.results.study import StudyResults
 
 PAGE, COLUMN = 3, 2  # panels beside each other, at most
 

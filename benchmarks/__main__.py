@@ -13,9 +13,9 @@ import click
 from benchmarks import bill, effects, harness, products, report, rounds, study, suites
 from benchmarks.harness import many
 from benchmarks.work import Work, check, training_rows
-from kdbench.environment import environment
-from kdbench.errors import UserError
-from kdbench.files import write_json
+from kdbench.core.atomic_files import write_json
+from kdbench.core.environment import environment
+from kdbench.core.errors import UserError
 
 STEPS = 38  # a third of an epoch of MRPC
 WARMUP = 4

@@ -11,10 +11,10 @@ from typing import Any
 from benchmarks import study
 from benchmarks.suites import ALL
 from benchmarks.work import BATCH, EPOCHS
-from kdbench.files import read_json, write_text
-from kdbench.method import METHODS
-from kdbench.plan import parse_seeds
-from kdbench.task import TASKS
+from kdbench.core.atomic_files import read_json, write_text
+from kdbench.data.task import TASKS
+from kdbench.distill.method import METHODS
+from kdbench.planning.plan import parse_seeds
 
 SUSTAINED = (30, 60, 120)  # TFLOP/s that a GPU may keep up on batches as small as these
 GPUS = (1, 8, 32)

@@ -11,10 +11,10 @@ from typing import Any
 from scipy.stats import t
 
 from benchmarks.work import BATCH, Work
-from kdbench.config import assemble
-from kdbench.plan import make
-from kdbench.settings import Execution, Recording
-from kdbench.store import Store
+from kdbench.core.settings import Execution, Recording
+from kdbench.planning.config import assemble
+from kdbench.planning.plan import make
+from kdbench.results.store import Store
 
 TASK, ROWS, EPOCHS, RATE = "sst2", 3200, 2, 1e-4
 SURE = 0.95

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.stopwatch import peak_memory
 from benchmarks.suites import CONTESTANTS
 from benchmarks.work import Work
-from kdbench.files import write_json
+from kdbench.core.atomic_files import write_json
 
 
 def main(name: str, file: str) -> None:

@@ -10,10 +10,14 @@ from typing import Any
 import torch
 
 from benchmarks.work import PRODUCTS, Precision, Work
-from kdbench.training import products
+from kdbench.models import matmul_precision
 
 ROWS, NARROW, WIDE = 1600, 384, 1536  # a batch's tokens; MiniLM's widths
-SETTINGS: Mapping[Precision, str] = {"fp32": products.PLAIN, "fp32-fast": products.FAST, "bf16": products.PLAIN}
+SETTINGS: Mapping[Precision, str] = {
+    "fp32": matmul_precision.PLAIN,
+    "fp32-fast": matmul_precision.FAST,
+    "bf16": matmul_precision.PLAIN,
+}
 REPEATS = 20
 
 
@@ -24,9 +28,9 @@ def play(work: Work, rounds: int) -> Iterator[dict[str, Any]]:
     for number in range(rounds):
         for precision, setting in SETTINGS.items():
             dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-            with products.setting_of(setting):
+            with matmul_precision.setting_of(setting):
                 speed = _speed(dtype)
-            error = products.error(setting, device, dtype)
+            error = matmul_precision.error(setting, device, dtype)
             yield {"precision": precision, "round": number, "gflops": speed, "error": error}
 
 

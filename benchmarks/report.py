@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import effects, products
 from benchmarks.suites import CONTESTANTS, PATCHES, SUITES, Table
 from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, PRODUCTS
-from kdbench.files import read_json, write_text
+from kdbench.core.atomic_files import read_json, write_text
 
 PADDING = {"fixed": "to 128", "dynamic": "to the longest of the batch", "bucketed": "rows of like length together"}
 Measured = Mapping[str, Any]

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.suites import Contestant, Suite
 from benchmarks.work import Work
-from kdbench.files import read_json
+from kdbench.core.atomic_files import read_json
 
 Measured = dict[str, Any]  # contestant, round, and what `benchmarks.one` writes
 

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, Work
-from kdbench.config import assemble
+from kdbench.core.settings import Execution, Recording
+from kdbench.core.spec import DataLocation, RunSpec
 from kdbench.data.splits import held_out_share
-from kdbench.method import METHODS
+from kdbench.data.task import TASKS, Examples
+from kdbench.distill.method import METHODS
 from kdbench.models import build, reference
-from kdbench.plan import Plan, make
-from kdbench.settings import Execution, Recording
-from kdbench.spec import DataLocation, RunSpec
-from kdbench.store import Store
-from kdbench.task import TASKS, Examples
+from kdbench.planning.config import assemble
+from kdbench.planning.plan import Plan, make
+from kdbench.results.store import Store
 
 RATES, SEEDS = (1e-4, 5e-5, 3e-5), "0-4"  # LGTM, Table 5; the paper does not say how many seeds
 LAYERS = {"student": 6, "assistant": 8, "teacher": 12}  # BERT's, as preset bert-6l has them

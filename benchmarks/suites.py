@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from benchmarks.work import How, Work
-from kdbench.errors import UserError
-from kdbench.method import METHODS
+from kdbench.core.errors import UserError
+from kdbench.distill.method import METHODS
 
 FIXED = How("fixed", "fp32")  # every batch padded to 128 tokens
 WRITTEN = How("dynamic", "fp32")  # as most users would have it

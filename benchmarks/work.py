@@ -8,10 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdbench.errors import UserError
+from kdbench.core.errors import UserError
+from kdbench.core.spec import DataLocation
+from kdbench.data.task import TASKS, TaskData
 from kdbench.models import build, reference
-from kdbench.spec import DataLocation
-from kdbench.task import TASKS, TaskData
 
 if TYPE_CHECKING:
     from kdbench.data.tokens import Tokens
@@ -138,7 +138,7 @@ def tokens(work: Work) -> Tokens:
 def network(name: str, work: Work, attention: str) -> Any:
     """A BERT that classifies MRPC, its classifier drawn from the seed. The pre-trained teacher stands in for a
     fine-tuned one: it takes the same time."""
-    from kdbench.training.lab import seed_everything
+    from kdbench.distill.context import seed_everything
 
     seed_everything(work.seed, name)
     return build.build(

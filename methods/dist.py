@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from kdbench.losses import cross_entropy, dist
-from kdbench.method import Distillation
-from kdbench.options import Options, option
+from kdbench.core.options import Options, option
+from kdbench.distill.losses import cross_entropy, dist
+from kdbench.distill.method import Distillation
 
 if TYPE_CHECKING:
     from torch import Tensor

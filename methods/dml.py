@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from kdbench.losses import cross_entropy, kl
-from kdbench.method import Online, OnlineOptions
-from kdbench.options import option
+from kdbench.core.options import option
+from kdbench.distill.losses import cross_entropy, kl
+from kdbench.distill.method import Online, OnlineOptions
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench.losses import cross_entropy
-from kdbench.method import Method
+from kdbench.distill.losses import cross_entropy
+from kdbench.distill.method import Method
 
 if TYPE_CHECKING:
     from torch import Tensor

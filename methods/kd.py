@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from kdbench.losses import OBJECTIVES, Reduction, cross_entropy, kl
-from kdbench.method import Distillation
-from kdbench.options import Options, option
+from kdbench.core.options import Options, option
+from kdbench.distill.losses import OBJECTIVES, Reduction, cross_entropy, kl
+from kdbench.distill.method import Distillation
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -27,16 +27,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, StringConstraints
 
-from kdbench.late import lookahead, torch
-from kdbench.losses import OBJECTIVES, Objective, cross_entropy, kl, soft_cross_entropy, soft_cross_entropy_each
-from kdbench.method import Online, OnlineOptions
-from kdbench.options import option
+from kdbench.core.lazy_torch import torch
+from kdbench.core.options import option
+from kdbench.distill.lazy import bilevel
+from kdbench.distill.losses import OBJECTIVES, Objective, cross_entropy, kl, soft_cross_entropy, soft_cross_entropy_each
+from kdbench.distill.method import Online, OnlineOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kdbench.data.batches import Batch
-    from kdbench.training.lookahead import Params
+    from kdbench.distill.bilevel import Params
 
 Mode = Literal["train", "eval"]
 Coefficient = float | Annotated[str, StringConstraints(pattern=r"^(teacher_lr|student_lr|match_aux:\d+(\.\d+)?)$")]
@@ -177,14 +178,14 @@ class LGTM(Online):
     def direction(self, batch: Batch, feedback: Batch, s: Tensor, t: Tensor) -> dict[str, Tensor]:
         """v = grad L_ce(y^e, S(x^e; theta')) at the look-ahead theta' (Alg. 1 lines 4 and 5)."""
         o, student = self.options, self.student
-        grad = lookahead.gradient(self._student_loss(batch, t.detach(), s), student.named_params(), keep_graph=True)
+        grad = bilevel.gradient(self._student_loss(batch, t.detach(), s), student.named_params(), keep_graph=True)
         slope: Params = {}
         if o.lookahead == "adam":
-            ahead, slope = lookahead.adam_step(student, grad)
+            ahead, slope = bilevel.adam_step(student, grad)
         else:
-            ahead = lookahead.sgd_step(student.named_params(), grad, student.current_lr)
+            ahead = bilevel.sgd_step(student.named_params(), grad, student.current_lr)
         with student.mode(o.mode_val == "train"):
-            v = lookahead.gradient(cross_entropy(feedback.labels, student.logits_at(ahead, feedback)), ahead)
+            v = bilevel.gradient(cross_entropy(feedback.labels, student.logits_at(ahead, feedback)), ahead)
         return {name: slope[name] * v[name] for name in v} if o.precondition and slope else v
 
     def influence(self, batch: Batch, t: Tensor, v: Params) -> Tensor:
@@ -197,13 +198,13 @@ class LGTM(Online):
                 return (weights * soft_cross_entropy_each(t, s)).mean()
             if o.influence == "fda":  # Eq. 10
                 eps = self._epsilon(v)
-                plus, minus = lookahead.displaced(self.student, v, eps, batch)
+                plus, minus = bilevel.displaced(self.student, v, eps, batch)
                 if o.influence_center == "batch":
                     common = (plus - minus).mean(0) / 2
                     plus, minus = plus - common, minus + common
                 return (self._influence_loss(t, plus) - self._influence_loss(t, minus)) / (2 * eps)
-            z, dz = lookahead.forward_derivative(self.student, v, batch)
-            return lookahead.derivative_along(self._influence_loss, t, z, self._centered(dz))
+            z, dz = bilevel.forward_derivative(self.student, v, batch)
+            return bilevel.derivative_along(self._influence_loss, t, z, self._centered(dz))
 
     def _centered(self, values: Tensor) -> Tensor:
         """Take the mean over the batch (the first dimension) out, where the options ask for it."""
@@ -215,21 +216,21 @@ class LGTM(Online):
         return soft_cross_entropy(t, s) if self.options.influence_loss == "ce_ts" else kl(s, t)
 
     def _epsilon(self, v: Params) -> Tensor:
-        length = lookahead.norm(v)
+        length = bilevel.norm(v)
         relative = self.options.fda_eps / length.clamp_min(torch.finfo(length.dtype).tiny)
         return relative if self.options.fda_eps_mode == "rel" else torch.full_like(length, self.options.fda_eps)
 
     def _weights(self, batch: Batch, t: Tensor, v: Params) -> Tensor:
         """w_i of Eq. 8 [B], in one of three ways that agree."""
         if self.options.weights_via == "jvp":
-            return lookahead.sample_weights(t, *lookahead.forward_derivative(self.student, v, batch))
+            return bilevel.sample_weights(t, *bilevel.forward_derivative(self.student, v, batch))
         if self.options.weights_via == "fda":
             eps = self._epsilon(v)
-            plus, minus = (soft_cross_entropy_each(t, s) for s in lookahead.displaced(self.student, v, eps, batch))
+            plus, minus = (soft_cross_entropy_each(t, s) for s in bilevel.displaced(self.student, v, eps, batch))
             return (plus - minus) / (2 * eps)
         losses = soft_cross_entropy_each(t, self.student.logits(batch))
         # one after the other, so that the gradients of one sample are in memory at a time
-        each = (lookahead.gradient(loss, self.student.named_params(), keep_graph=True) for loss in losses)
+        each = (bilevel.gradient(loss, self.student.named_params(), keep_graph=True) for loss in losses)
         return torch.stack([torch.stack([(g[n] * v[n]).sum() for n in v]).sum() for g in each])
 
     def _teacher_step(self, batch: Batch, s: Tensor, t: Tensor) -> dict[str, Tensor]:
@@ -255,7 +256,7 @@ class LGTM(Online):
         if self.lab.probe_is_due and self.lab.probe is not None:
             with self.lab.aside():
                 self._record(self.lab.probe, v, ratio)
-        return {"teacher_aux": aux, "influence": term, "v_norm": lookahead.norm(v)}
+        return {"teacher_aux": aux, "influence": term, "v_norm": bilevel.norm(v)}
 
     def _bounded(self, term: Tensor, seen: Tensor, aux: Tensor, t: Tensor) -> Tensor:
         """Bound `term` sample by sample: a scalar with its gradient g at the teacher's logits `seen` [B, C], shortened.
@@ -273,7 +274,7 @@ class LGTM(Online):
     def _ratio(self, term: Tensor, aux: Tensor) -> Tensor:
         """|grad term| / |grad aux|, over all of the teacher's weights."""
         params = self.teacher.named_params()
-        lengths = [lookahead.norm(lookahead.gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
+        lengths = [bilevel.norm(bilevel.gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
         return lengths[0] / lengths[1].clamp_min(1e-30)
 
     def _coefficient(self, aux: Tensor, term: Tensor) -> tuple[float | Tensor, Tensor]:
@@ -302,14 +303,14 @@ class LGTM(Online):
     def _record(self, probe: Batch, v: Params, ratio: Tensor) -> None:
         """The influence of the probe samples, between the two updates (Figures 3 and 4)."""
         with self.student.mode(False):
-            z, dz = lookahead.forward_derivative(self.student, v, probe)
+            z, dz = bilevel.forward_derivative(self.student, v, probe)
         t = self.teacher.target(probe)
         rows = probe.labels[:, None]
         self.lab.record(
             {
                 "sample": probe.index,
                 "label": probe.labels,
-                "influence": lookahead.sample_weights(t, z, dz),
+                "influence": bilevel.sample_weights(t, z, dz),
                 "teacher_p": t.softmax(1).gather(1, rows),
                 "student_p": z.softmax(1).gather(1, rows),
                 "teacher_predicts": t.argmax(1),

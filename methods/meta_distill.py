@@ -17,20 +17,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from kdbench.hidden import LayerMap, View, mismatch, views
-from kdbench.late import lookahead
-from kdbench.losses import cross_entropy, kl, logit_mse, probability_mse
-from kdbench.method import Method, finetuned
+from kdbench.core.options import Options, option
+from kdbench.core.spec import RunSpec
+from kdbench.distill.hidden_states import LayerMap, View, mismatch, views
+from kdbench.distill.lazy import bilevel
+from kdbench.distill.losses import cross_entropy, kl, logit_mse, probability_mse
+from kdbench.distill.method import Method, finetuned
 from kdbench.models.reference import Shape
-from kdbench.options import Options, option
-from kdbench.spec import RunSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kdbench.data.batches import Batch
-    from kdbench.training.lab import Lab
-    from kdbench.training.lookahead import Params
+    from kdbench.distill.bilevel import Params
+    from kdbench.distill.context import Lab
 
 
 class MetaDistillOptions(Options):
@@ -87,7 +87,7 @@ class MetaDistill(Method):
     def step(self, batch: Batch) -> dict[str, Tensor]:
         held = [self.lab.feedback() for _ in range(self.options.held_batches or self.lab.feedback_batches)]
         gradients = self.meta_gradient(batch, held)
-        length = lookahead.norm(gradients)  # before they are clipped
+        length = bilevel.norm(gradients)  # before they are clipped
         self.teacher.apply(list(gradients.values()))
         with self.teacher.mode(False):
             t = self._teacher_sees(batch).detach()
@@ -98,18 +98,18 @@ class MetaDistill(Method):
     def meta_gradient(self, batch: Batch, held: list[Batch]) -> dict[str, Tensor]:
         """d CE(y^q, S(x^q; theta')) / d theta_t, exact."""
         pilot = self.options.mode_pilot == "train"
-        before = lookahead.draws(self.lab.device)
+        before = bilevel.draws(self.lab.device)
         with self.student.mode(pilot), self.teacher.mode(False):
             s, t = self._student_sees(batch), self._teacher_sees(batch)
         params = self.student.named_params()
-        ahead = lookahead.sgd_step(
-            params, lookahead.gradient(self.student_loss(batch.labels, t.detach(), s), params), self.options.pilot_lr
+        ahead = bilevel.sgd_step(
+            params, bilevel.gradient(self.student_loss(batch.labels, t.detach(), s), params), self.options.pilot_lr
         )
         v = self._held_gradient(ahead, held)
-        with self.student.mode(pilot), lookahead.drawn_again(before, self.lab.device):  # the same dropout masks
-            z, dz = lookahead.forward_derivative(self.student, v, batch, self.student_view)
-        slope = -self.options.pilot_lr * lookahead.derivative_along(self._distance, t, z, dz)
-        return lookahead.gradient(slope, self.teacher.named_params())
+        with self.student.mode(pilot), bilevel.drawn_again(before, self.lab.device):  # the same dropout masks
+            z, dz = bilevel.forward_derivative(self.student, v, batch, self.student_view)
+        slope = -self.options.pilot_lr * bilevel.derivative_along(self._distance, t, z, dz)
+        return bilevel.gradient(slope, self.teacher.named_params())
 
     def _held_gradient(self, ahead: Params, held: list[Batch]) -> dict[str, Tensor]:
         """v: the gradient at the pilot student of the mean loss on the held-out batches, without dropout."""
@@ -118,7 +118,7 @@ class MetaDistill(Method):
         with self.student.mode(False):
             for batch in held:
                 loss = cross_entropy(batch.labels, self.student.logits_at(ahead, batch)) * len(batch) / total
-                found = lookahead.gradient(loss, ahead)
+                found = bilevel.gradient(loss, ahead)
                 out = {name: out[name] + g if out else g for name, g in found.items()}
         return out
 

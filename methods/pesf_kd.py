@@ -15,19 +15,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdbench.hidden import LayerMap, View, mismatch, views
-from kdbench.late import learner, nn, torch
-from kdbench.losses import cross_entropy, kl, probability_mse
-from kdbench.method import Method, finetuned
+from kdbench.core.lazy_torch import nn, torch
+from kdbench.core.options import Options, option
+from kdbench.core.spec import RunSpec
+from kdbench.distill.hidden_states import LayerMap, View, mismatch, views
+from kdbench.distill.lazy import trainable
+from kdbench.distill.losses import cross_entropy, kl, probability_mse
+from kdbench.distill.method import Method, finetuned
 from kdbench.models.reference import Shape
-from kdbench.options import Options, option
-from kdbench.spec import RunSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kdbench.data.batches import Batch
-    from kdbench.training.lab import Lab
+    from kdbench.distill.context import Lab
 
 
 class PESFOptions(Options):
@@ -115,7 +116,7 @@ class PESFKD(Method):
     def step(self, batch: Batch) -> dict[str, Tensor]:
         t, s = self._teacher(batch), self.student_view(self.student.outputs(batch, **self.student_view.asks))
         loss, teacher_ce = self.objective(batch.labels, t, s)
-        learner.step_together(loss, self.student, self.teacher)
+        trainable.step_together(loss, self.student, self.teacher)
         return {"loss": loss, "teacher_loss": teacher_ce}
 
     def _teacher(self, batch: Batch) -> Tensor:

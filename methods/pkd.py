@@ -15,19 +15,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdbench.hidden import LayerMap, mismatch, views
-from kdbench.late import learner, nn
-from kdbench.losses import patience
+from kdbench.core.lazy_torch import nn
+from kdbench.core.options import option
+from kdbench.core.spec import RunSpec
+from kdbench.distill.hidden_states import LayerMap, mismatch, views
+from kdbench.distill.lazy import trainable
+from kdbench.distill.losses import patience
+from kdbench.methods.kd import KD, KDOptions
 from kdbench.models.reference import Shape
-from kdbench.options import option
-from kdbench.spec import RunSpec
-from methods.kd import KD, KDOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kdbench.data.batches import Batch
-    from kdbench.training.lab import Lab
+    from kdbench.distill.context import Lab
 
 
 class PKDOptions(KDOptions):
@@ -75,7 +76,7 @@ class PKD(KD):
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         loss = self.loss(batch)
-        learner.step_together(loss, *self.learners)
+        trainable.step_together(loss, *self.learners)
         return {"loss": loss}
 
     def loss(self, batch: Batch) -> Tensor:

@@ -15,16 +15,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kdbench.late import torch
-from kdbench.losses import cross_entropy, kl
-from kdbench.method import Online, OnlineOptions
-from kdbench.options import option
+from kdbench.core.lazy_torch import torch
+from kdbench.core.options import option
+from kdbench.distill.losses import cross_entropy, kl
+from kdbench.distill.method import Online, OnlineOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kdbench.data.batches import Batch
-    from kdbench.training.lab import Lab
+    from kdbench.distill.context import Lab
 
 
 class ProKTOptions(OnlineOptions):

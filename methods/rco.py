@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench.method import finetuned
-from kdbench.options import option
-from kdbench.spec import RunSpec
-from methods.kd import KD, KDOptions
+from kdbench.core.options import option
+from kdbench.core.spec import RunSpec
+from kdbench.distill.method import finetuned
+from kdbench.methods.kd import KD, KDOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kdbench.data.batches import Batch
-    from kdbench.training.lab import Lab
+    from kdbench.distill.context import Lab
 
 
 class RCOOptions(KDOptions):

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from kdbench.late import functional
-from kdbench.losses import cross_entropy, kl
-from kdbench.method import Distillation
+from kdbench.core.lazy_torch import functional
+from kdbench.core.options import Options, option
+from kdbench.core.spec import RunSpec
+from kdbench.distill.losses import cross_entropy, kl
+from kdbench.distill.method import Distillation
 from kdbench.models.reference import Shape
-from kdbench.options import Options, option
-from kdbench.spec import RunSpec
 
 if TYPE_CHECKING:
     from torch import Tensor

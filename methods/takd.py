@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kdbench.core.options import option
+from kdbench.core.spec import RunSpec
+from kdbench.methods.kd import KD, KDOptions
 from kdbench.models.reference import halfway
-from kdbench.options import option
-from kdbench.plan import model_ref
-from kdbench.spec import RunSpec
-from methods.kd import KD, KDOptions
+from kdbench.planning.plan import model_ref
 
 if TYPE_CHECKING:
-    from kdbench.training.lab import Lab
+    from kdbench.distill.context import Lab
 
 
 class TAKDOptions(KDOptions):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from kdbench.spec import RunSpec
+from kdbench.core.spec import RunSpec
 
 T = TypeVar("T")
 Task = tuple[str, ...]  # the runs that one job trains, one after the other

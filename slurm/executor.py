@@ -6,16 +6,16 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kdbench.errors import UserError
-from kdbench.executor import STOPPED, Executor, Job, Order, ShowTables
-from kdbench.formatting import count
-from kdbench.store import Store
-from kdbench.views import printing
-from slurm import queue
-from slurm.arrays import Array, arrays
-from slurm.ledger import Ledger
-from slurm.options import SlurmOptions
-from slurm.queue import Queue, SlurmError
+from kdbench.core.errors import UserError
+from kdbench.core.formatting import count
+from kdbench.planning.executor import STOPPED, Executor, Job, Order, ShowTables
+from kdbench.reporting import printing
+from kdbench.results.store import Store
+from kdbench.slurm import queue
+from kdbench.slurm.arrays import Array, arrays
+from kdbench.slurm.ledger import Ledger
+from kdbench.slurm.options import SlurmOptions
+from kdbench.slurm.queue import Queue, SlurmError
 
 SOME = 3  # arrays that a preview shows in full
 NOT_NOW = "Requested node configuration is not available"
@@ -29,7 +29,7 @@ class Slurm(Executor):
     options: SlurmOptions
 
     def check(self, order: Order) -> list[str]:
-        from kdbench import preflight
+        from kdbench.training import preflight
 
         self._check_settings(order)
         known = _reached()
@@ -41,7 +41,7 @@ class Slurm(Executor):
 
     def _check_settings(self, order: Order) -> None:
         """What can be told without the cluster."""
-        from kdbench import preflight
+        from kdbench.training import preflight
 
         preflight.check_device_name(order.execution.device)
         if problem := self.options.too_short():
@@ -51,7 +51,7 @@ class Slurm(Executor):
 
     def _try_out(self, order: Order, known: Queue) -> None:
         """Let sbatch look at the request before anything is written."""
-        from slurm import submit
+        from kdbench.slurm import submit
 
         for array in self._arrays(order, known)[:1]:
             script = submit.text(submit.parameters(self.options, array, "test", ()), 1, "kdbench")
@@ -89,7 +89,7 @@ class Slurm(Executor):
         return {run: job for run, job in Ledger(store).jobs(known).items() if known.job(job).is_live}
 
     def preview(self, order: Order) -> None:
-        from slurm import submit
+        from kdbench.slurm import submit
 
         self._check_settings(order)
         made, folder = self._arrays(order, queue.ask()), str(order.store.root.resolve() / "slurm" / order.sweep)
@@ -150,16 +150,16 @@ class Slurm(Executor):
         """Say what it will cost; on a terminal, ask."""
         import click
 
-        from kdbench import estimate
+        from kdbench.planning import cost_estimate
 
         chosen = [run for array in made for run in array.runs]
-        for line in estimate.lines(estimate.estimate(order.plan, order.store, chosen)):
+        for line in cost_estimate.lines(cost_estimate.estimate(order.plan, order.store, chosen)):
             printing.line(order.console, line)
         order.console.print(f"{count(jobs, 'job')} in {count(len(made), 'array')}.", highlight=False)
         return not sys.stdin.isatty() or not sys.stdout.isatty() or click.confirm("Submit?", default=True)
 
     def _submit(self, order: Order, made: list[Array], live: Mapping[str, str]) -> None:
-        from slurm import submit
+        from kdbench.slurm import submit
 
         ledger, jobs = Ledger(order.store), dict(live)
         for place, array in enumerate(made):

@@ -12,12 +12,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
-from kdbench.errors import UserError
-from kdbench.files import write_json
-from kdbench.records import read_records
-from kdbench.store import Store
-from slurm.arrays import Task
-from slurm.queue import Queue
+from kdbench.core.atomic_files import write_json
+from kdbench.core.errors import UserError
+from kdbench.core.records import read_records
+from kdbench.results.store import Store
+from kdbench.slurm.arrays import Task
+from kdbench.slurm.queue import Queue
 
 WAIT = 600.0  # seconds for another command that submits
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, field_validator
 
-from kdbench.options import Options, option
+from kdbench.core.options import Options, option
 
 PLAIN = re.compile(r"(\d+)([mhd]?)")  # 90, 90m, 4h, 2d
 CLOCK = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")  # M:S, H:M:S, D-H, D-H:M, D-H:M:S, as sbatch reads them

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field
 
-from kdbench.executor import Job
+from kdbench.planning.executor import Job
 
 NAME = "kdbench"  # of every job
 FORMAT = "%i|%T|%r|%N|%k"

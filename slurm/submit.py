@@ -15,13 +15,13 @@ import submitit
 from submitit.core.utils import FailedJobError
 from submitit.slurm.slurm import _make_sbatch_string
 
-from kdbench.executor import Order
-from kdbench.safe_path import Children
-from slurm import worker
-from slurm.arrays import Array
-from slurm.ledger import Ledger, Record
-from slurm.options import SlurmOptions, minutes
-from slurm.queue import NAME, SlurmError
+from kdbench.core.safe_path import Children
+from kdbench.planning.executor import Order
+from kdbench.slurm import worker
+from kdbench.slurm.arrays import Array
+from kdbench.slurm.ledger import Ledger, Record
+from kdbench.slurm.options import SlurmOptions, minutes
+from kdbench.slurm.queue import NAME, SlurmError
 
 KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_")  # the user's; SLURM's other variables describe the job we may be in
 

@@ -11,21 +11,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from kdbench import sweeps
-from kdbench.executor import Order
-from kdbench.formatting import count
-from kdbench.local import report, shares
-from kdbench.plan import Plan
-from kdbench.pool import run_pool
-from kdbench.schedule import Outcome
-from kdbench.serial import run_all
-from kdbench.settings import Execution, Recording
-from kdbench.store import JOB, Store
-from kdbench.views.boards import Lines
-from kdbench.views.console import make_console
-from slurm import queue
-from slurm.arrays import Task
-from slurm.ledger import Ledger
+from kdbench.core.console import make_console
+from kdbench.core.formatting import count
+from kdbench.core.settings import Execution, Recording
+from kdbench.planning.executor import Order
+from kdbench.planning.plan import Plan
+from kdbench.results.store import JOB, Store
+from kdbench.slurm import queue
+from kdbench.slurm.arrays import Task
+from kdbench.slurm.ledger import Ledger
+from kdbench.training.executors import sweep_record
+from kdbench.training.executors.local import report, shares
+from kdbench.training.executors.process_pool import run_pool
+from kdbench.training.executors.progress_bars import Lines
+from kdbench.training.executors.scheduler import Outcome
+from kdbench.training.executors.serial import run_all
 
 LIMIT = signal.SIGUSR2  # SLURM sends it some time before the limit of a job
 RESTARTS = 3  # without a step being made in between
@@ -58,7 +58,7 @@ def train(root: str, sweep: str, runs: list[str], execution: dict[str, Any], rec
     """
     job = os.environ[JOB] = _job()
     store = Store(Path(root))
-    plan = sweeps.stored_plan(store, sweep).only(runs)
+    plan = sweep_record.stored_plan(store, sweep).only(runs)
     console = make_console(width=200)
     with listening() as heard, _Counting(plan, console) as board:
         settled = given_up(plan, store, runs, queue.ask())

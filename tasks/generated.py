@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdbench.task import Examples, TaskData
-from tasks.lexicon import vocabulary
-from tasks.writers import Row, Writer
+from kdbench.data.task import Examples, TaskData
+from kdbench.tasks.lexicon import vocabulary
+from kdbench.tasks.writers import Row, Writer
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from kdbench.errors import UserError
-from kdbench.spec import DataLocation
-from kdbench.task import Examples, Task, TaskData
-from tasks import hub, metrics, tsv
-from tasks.generated import Recipe, generate
-from tasks.glue_server import SERVER
+from kdbench.core.errors import UserError
+from kdbench.core.spec import DataLocation
+from kdbench.data.task import Examples, Task, TaskData
+from kdbench.tasks import hub, metrics, tsv
+from kdbench.tasks.generated import Recipe, generate
+from kdbench.tasks.glue_server import SERVER
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,6 +1,6 @@
 """GLUE's test server: what it wants beside the predictions for the tasks that are here."""
 
-from kdbench.server import Server, ServerFile
+from kdbench.data.test_server import Server, ServerFile
 
 _BINARY = ("0", "1")
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
-from kdbench import hub
-from kdbench.errors import UserError
-from kdbench.task import Examples
-from tasks.tsv import Columns
+from kdbench.core import hub
+from kdbench.core.errors import UserError
+from kdbench.data.task import Examples
+from kdbench.tasks.tsv import Columns
 
 REPOSITORY = "nyu-mll/glue"
 REVISION = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"

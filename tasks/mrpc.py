@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from kdbench.server import ServerFile
-from tasks import writers
-from tasks.generated import Recipe
-from tasks.glue import GlueTask
+from kdbench.data.test_server import ServerFile
+from kdbench.tasks import writers
+from kdbench.tasks.generated import Recipe
+from kdbench.tasks.glue import GlueTask
 
 
 class Mrpc(GlueTask):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kdbench.errors import UserError
-from kdbench.task import Examples
+from kdbench.core.errors import UserError
+from kdbench.data.task import Examples
 
 Columns = tuple[str, str | None, str]  # header names of the first text, the second text (None: one text), the label
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from tasks.lexicon import expand
+from kdbench.tasks.lexicon import expand
 
 Row = tuple[str, str | None]  # the first text, and the second one of pair tasks
 Writer = Callable[[random.Random, int], Row]  # draws a row of the class with the given index

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cli import app
+from kdbench.cli.app import app
 
 KEPT = sorted(file.parent for file in (Path(__file__).parent.parent / "results").glob("*/study.json"))
 

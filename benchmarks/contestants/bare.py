@@ -15,7 +15,7 @@ from benchmarks.kernels import adamw, linear, product
 from benchmarks.stopwatch import Stopwatch
 from benchmarks.work import CE_WEIGHT, KD_WEIGHT, How, Timing, Work, network
 from kdbench.data.batches import Batch, Stream
-from kdbench.training.evaluate import all_logits
+from kdbench.models.inference import all_logits
 
 Teacher = Callable[[Batch], Tensor]
 

@@ -16,10 +16,10 @@ from torch import Tensor
 from benchmarks.contestants.planned import epoch_last, planned, prepared
 from benchmarks.work import How, Timing, Work
 from kdbench.data.batches import Batch
-from kdbench.losses import soft_cross_entropy_each
-from kdbench.training.lab import seed_everything
-from kdbench.training.learner import Learner
-from kdbench.training.lookahead import Params, gradient
+from kdbench.distill.bilevel import Params, gradient
+from kdbench.distill.context import seed_everything
+from kdbench.distill.losses import soft_cross_entropy_each
+from kdbench.distill.trainable import Learner
 
 
 def measure(work: Work, how: How, rows: bool = False, **options: Any) -> Timing:

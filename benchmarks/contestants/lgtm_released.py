@@ -18,7 +18,7 @@ from torch.nn import functional
 from benchmarks.contestants import bilevel
 from benchmarks.work import How, Timing, Work, network
 from kdbench.data.batches import Batch
-from kdbench.training.learner import zero_head
+from kdbench.distill.trainable import zero_head
 
 RADIUS = 1e-2  # of the finite difference, in units of 1 / |v|
 TEACHER_KD = 0.4  # weight of KL(S || T) in the teacher's loss; the rest is the labels'

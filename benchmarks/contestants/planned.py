@@ -13,13 +13,13 @@ import torch
 
 from benchmarks.batches import padded
 from benchmarks.work import BATCH, RATE, TASK, How, Work, network, training_rows
-from kdbench.config import assemble
+from kdbench.core.settings import Execution, Recording
+from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
-from kdbench.plan import make
-from kdbench.settings import Execution, Recording
-from kdbench.spec import RunSpec
-from kdbench.store import Store
-from kdbench.training.lab import seed_everything
+from kdbench.distill.context import seed_everything
+from kdbench.planning.config import assemble
+from kdbench.planning.plan import make
+from kdbench.results.store import Store
 from kdbench.training.setup import Setup, numerics, prepare
 
 NOTHING = Recording(probe_size=0, influence_samples=0)  # what is written down for figures is not a method's time

@@ -16,8 +16,8 @@ from unittest.mock import patch
 
 from benchmarks.contestants.planned import NOTHING, execution, one_step, planned, prepared
 from benchmarks.work import How, Timing, Work
-from kdbench.method import METHODS
-from kdbench.training.frozen import Frozen
+from kdbench.distill.frozen_teacher import Frozen
+from kdbench.distill.method import METHODS
 from kdbench.training.runner import execute
 
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 CODE = """
 import sys
 from pathlib import Path
-from kdbench.cli import main
+from kdbench.cli.app import main
 
 sys.argv[0], status = "kdbench", Path(sys.argv.pop(1))
 try:

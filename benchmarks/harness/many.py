@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from safetensors.numpy import save_file
 
-from kdbench import sweeps
-from kdbench.config import assemble
-from kdbench.environment import environment
-from kdbench.plan import Plan, make
-from kdbench.spec import RunSpec
-from kdbench.store import State, Store
-from kdbench.task import TASKS
+from kdbench.core.environment import environment
+from kdbench.core.spec import RunSpec
+from kdbench.data.task import TASKS
+from kdbench.planning.config import assemble
+from kdbench.planning.plan import Plan, make
+from kdbench.results.store import State, Store
+from kdbench.training.executors import sweep_record
 
 RUNS = 10_000
 METHODS, GROUP = "all", "glue"
@@ -48,7 +48,7 @@ def store(folder: Path, runs: int = RUNS) -> int:
     """Write results of so many runs, as if they had been trained; returns how many there are."""
     config = assemble({"methods": METHODS, "tasks": GROUP, "seeds": seeds(runs)}, folder)
     plan, results = make(config), Store(folder / "results")
-    sweeps.remember(*sweeps.order(config, plan, results, Console(file=io.StringIO())))
+    sweep_record.remember(*sweep_record.order(config, plan, results, Console(file=io.StringIO())))
     here = environment("cpu")
     for spec in plan.runs.values():
         _finish(spec, results, here)

@@ -1,1 +1,1 @@
-"""From examples to batches."""
+"""Tasks, and the way from their files to batches of tokens."""

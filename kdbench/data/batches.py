@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kdbench.core.settings import Training
 from kdbench.data.tokens import BERT_FORMAT, InputFormat, Tokens
-from kdbench.settings import Training
 
 
 @dataclass(frozen=True, eq=False)

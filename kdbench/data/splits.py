@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.errors import UserError
-from kdbench.spec import RunSpec
+from kdbench.core.errors import UserError
+from kdbench.core.spec import RunSpec
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.errors import UserError
-from kdbench.files import replacing
-from kdbench.task import Examples
+from kdbench.core.atomic_files import replacing
+from kdbench.core.errors import UserError
+from kdbench.data.task import Examples
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")  # of a forward pass, as Hugging Face calls them
 

@@ -1,1 +1,1 @@
-"""Networks to start from: named, described, built."""
+"""Networks: named, built, loaded, and made fast."""

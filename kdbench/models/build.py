@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdbench.errors import UserError
-from kdbench.models import head
+from kdbench.core.errors import UserError
+from kdbench.core.spec import ModelRef
+from kdbench.models import classifier_head
 from kdbench.models.configuration import first_line, load_config
-from kdbench.models.files import AGAIN
-from kdbench.models.layers import keep_layers
+from kdbench.models.layer_selection import keep_layers
 from kdbench.models.loading_report import check_complete, check_report
+from kdbench.models.model_files import AGAIN
 from kdbench.models.reference import TINY, TINY_POSITIONS, available, heads, split_name, tiny_tokens
 from kdbench.models.tokenizer_loading import load_tokenizer
-from kdbench.spec import ModelRef
 
 Log = Callable[[str], None]
 
@@ -43,7 +43,7 @@ def build(
     base, layers = split_name(ref.name)
     if tiny := TINY.fullmatch(base):
         config = _tiny_config(int(tiny["layers"]), int(tiny["hidden"]), len(tiny_tokens(vocabulary)))
-        head.set_labels(config, labels)
+        classifier_head.set_labels(config, labels)
         return AutoModelForSequenceClassification.from_config(config, attn_implementation=attention)
     folder = available(ref)
     assert folder is not None
@@ -64,15 +64,15 @@ def load(folder: Path, *, attention: str, labels: Sequence[str] | None = None, l
     """
     quiet()
     config = load_config(folder)
-    words = head.label_words(config)
+    words = classifier_head.label_words(config)
     if labels is None:
         model, report = load_reported(folder, config, attention, use_safetensors=True)
         check_complete(report, str(folder))
         return model
-    head.set_labels(config, labels)
+    classifier_head.set_labels(config, labels)
     model, report = load_reported(folder, config, attention, ignore_mismatched_sizes=True)
     parts = check_report(model, report, str(folder))
-    for text in (*parts.describe(), head.fit_head(model, parts.fresh, words, labels)):
+    for text in (*parts.describe(), classifier_head.fit_head(model, parts.fresh, words, labels)):
         if text:
             log(text)
     return model

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench.errors import UserError
-from kdbench.models.files import read_object
+from kdbench.core.errors import UserError
+from kdbench.models.model_files import read_object
 
 STANDARD = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings")
 INNER = ("intermediate_size", "hidden_dim", "ffn_dim", "n_inner", "d_inner", "d_ff")  # has no one name in transformers

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from kdbench.errors import UserError
+from kdbench.core.errors import UserError
 
 NAMED = 3  # tensors that a sentence names
 POOLER = "pooler"  # a layer that plain encoders come without, and that some classifiers do not read

@@ -23,12 +23,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from kdbench import hub
-from kdbench.errors import UserError
-from kdbench.files import user_path
+from kdbench.core import hub
+from kdbench.core.atomic_files import user_path
+from kdbench.core.errors import UserError
+from kdbench.core.spec import ModelRef
 from kdbench.models.configuration import read_dimensions
-from kdbench.models.files import TOKENIZER_SETTINGS, TOKENIZERS, check_files, read_text
-from kdbench.spec import ModelRef
+from kdbench.models.model_files import TOKENIZER_SETTINGS, TOKENIZERS, check_files, read_text
 
 TINY = re.compile(r"tiny-(?P<layers>\d+)x(?P<hidden>\d+)")
 NAME = re.compile(r"(?P<base>.+?)(:(?P<layers>\d+(\+\d+)*))?")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kdbench.errors import UserError
+from kdbench.core.errors import UserError
 from kdbench.models.configuration import first_line, load_config
-from kdbench.models.files import AGAIN, has_sentencepiece_only
+from kdbench.models.model_files import AGAIN, has_sentencepiece_only
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -1,1 +1,1 @@
-"""One run, from its spec to its result."""
+"""From a plan to results: checks before the start, the training loop, checkpoints, evaluation."""

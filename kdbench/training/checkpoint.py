@@ -12,12 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kdbench.files import replacing
-from kdbench.training.series import Mark
+from kdbench.core.atomic_files import replacing
+from kdbench.results.series import Mark
 
 if TYPE_CHECKING:
-    from kdbench.method import Method
-    from kdbench.training.lab import Lab
+    from kdbench.distill.context import Lab
+    from kdbench.distill.method import Method
 
 
 @dataclass

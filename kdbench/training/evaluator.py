@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench import class_use
+from kdbench.core.records import ClassCounts
 from kdbench.data.batches import first_rows
 from kdbench.data.splits import Part
-from kdbench.records import ClassCounts
-from kdbench.training.evaluate import all_logits, gaps, labels_of, measure
-from kdbench.training.series import Series
+from kdbench.models.inference import all_logits, gaps, labels_of, measure
+from kdbench.results import class_use
+from kdbench.results.series import Series
 from kdbench.training.setup import Setup
 
 

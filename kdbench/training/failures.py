@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kdbench.errors import RunFailure, UserError
+from kdbench.core.errors import RunFailure, UserError
 
 
 def as_failure(error: Exception) -> RunFailure:

@@ -14,23 +14,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdbench import class_use
+from kdbench.core.atomic_files import replacing, write_json, write_text
+from kdbench.core.environment import environment
+from kdbench.core.errors import RunFailure, Stopped
+from kdbench.core.settings import Execution, Recording
+from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
-from kdbench.environment import environment
-from kdbench.errors import RunFailure, Stopped
-from kdbench.files import replacing, write_json, write_text
-from kdbench.lock import RunLock, Superseded
+from kdbench.distill.context import seed_everything
 from kdbench.models import build
-from kdbench.progress import Silent, Watcher
-from kdbench.settings import Execution, Recording
-from kdbench.spec import RunSpec
-from kdbench.store import RunFolder, Status, Store
+from kdbench.models.matmul_precision import recorded
+from kdbench.results import class_use
+from kdbench.results.run_lock import RunLock, Superseded
+from kdbench.results.series import Mark, Series
+from kdbench.results.store import RunFolder, Status, Store
 from kdbench.training import checkpoint
 from kdbench.training.evaluator import Evaluator
 from kdbench.training.failures import as_failure
-from kdbench.training.lab import seed_everything
-from kdbench.training.products import recorded
-from kdbench.training.series import Mark, Series
+from kdbench.training.progress import Silent, Watcher
 from kdbench.training.setup import Setup, choose_device, numerics, prepare
 
 LOG_POINTS = 200  # rows of training loss in a series

@@ -11,20 +11,20 @@ from typing import Any
 import torch
 from torch import nn
 
+from kdbench.core.errors import RunFailure
+from kdbench.core.settings import Execution, Recording
+from kdbench.core.spec import ModelRef, RunSpec
 from kdbench.data.batches import Stream
 from kdbench.data.splits import Part, Roles, assign
+from kdbench.data.task import Task, TaskData
 from kdbench.data.tokens import Tokens
-from kdbench.errors import RunFailure
-from kdbench.method import Method
-from kdbench.models import build
-from kdbench.models.given import build_given
-from kdbench.plugins import method_of
-from kdbench.settings import Execution, Recording
-from kdbench.spec import ModelRef, RunSpec
-from kdbench.store import Store
-from kdbench.task import Task, TaskData
-from kdbench.training import compiling, dropout, first_token, masks, products, workbench
-from kdbench.training.lab import Lab, Sources, seed_everything
+from kdbench.distill.context import Lab, Sources, seed_everything
+from kdbench.distill.method import Method
+from kdbench.distill.method_files import method_of
+from kdbench.models import attention_masks, build, cls_only_layer, compilation, matmul_precision, packed_dropout
+from kdbench.models.finetuned_networks import build_given
+from kdbench.planning import inputs
+from kdbench.results.store import Store
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ def choose_device(name: str) -> torch.device:
 
 def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Recording) -> Setup:
     """Load data, divide it, build the method with its networks, all seeded by the spec."""
-    task, data = workbench.task(spec.task), workbench.data(spec.task, spec.data)
+    task, data = inputs.task(spec.task), inputs.data(spec.task, spec.data)
     roles = assign(spec, {name: len(split) for name, split in data.splits.items()}, task.report_splits)
-    tokens = {name: workbench.tokens(store.cache, spec, name) for name in data.splits if name in _needed(roles)}
+    tokens = {name: inputs.tokens(store.cache, spec, name) for name in data.splits if name in _needed(roles)}
     device = choose_device(execution.device)
     if device.type != "cpu":
-        masks.always_made()
+        attention_masks.always_made()
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     notes: list[str] = []
@@ -80,7 +80,7 @@ def build_method(
     recording: Recording, micro_batch: int = 0, cache: Path | None = None,
 ) -> tuple[Lab, Method]:  # fmt: skip
     """Build the method with its networks on the rows `part`, seeded by the spec; see `Lab` for the rest."""
-    classes, steps = len(workbench.task(spec.task).labels), spec.training.epochs * train.batches_per_epoch
+    classes, steps = len(inputs.task(spec.task).labels), spec.training.epochs * train.batches_per_epoch
     lab = Lab(spec, sources, train.tokens, part, feedback, classes, steps, device, micro_batch, cache)
     lab.set_probe(recording.influence_samples, recording.influence_points)
     seed_everything(spec.seed, "build")
@@ -118,8 +118,8 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str],
 def ready(module: nn.Module, spec: RunSpec, log: Callable[[str], None] = lambda text: None) -> nn.Module:
     """Return the network, changed to compute as the spec says; `log` is told where that is not possible."""
     if spec.training.last_layer == "first":
-        if first_token.fits(module):
-            first_token.install(module)
+        if cls_only_layer.fits(module):
+            cls_only_layer.install(module)
         else:
             config: Any = module.config
             log(f"last_layer=first is for BERTs; a network of type {config.model_type} computes all of its last layer")
@@ -138,11 +138,13 @@ def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[None
     with ExitStack() as settings:
         settings.callback(torch.use_deterministic_algorithms, before, warn_only=True)
         fast = training.precision == "fp32-fast"
-        settings.enter_context(products.setting_of(products.choose(device) if fast else products.PLAIN))
+        settings.enter_context(
+            matmul_precision.setting_of(matmul_precision.choose(device) if fast else matmul_precision.PLAIN)
+        )
         if training.precision == "bf16":
             # no cache: autocast would go on using the weights as they were before the optimiser's step
             settings.enter_context(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
         if training.dropout == "packed":
-            settings.enter_context(dropout.packed())
-        settings.enter_context(compiling.in_force(training.compile))
+            settings.enter_context(packed_dropout.packed())
+        settings.enter_context(compilation.in_force(training.compile))
         yield

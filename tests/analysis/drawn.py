@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kdbench.figures import FIGURES, Picture
-from kdbench.results import studies
-from kdbench.spec import RunSpec
-from kdbench.store import Store
-from kdbench.training.series import Mark, Series
+from kdbench.core.spec import RunSpec
+from kdbench.reporting.figures import FIGURES, Picture
+from kdbench.results.series import Mark, Series
+from kdbench.results.store import Store
+from kdbench.results.study import studies
 from tests.analysis.made import STUDY, Made, spec
 
 Rows = Sequence[tuple[int, str, Mapping[str, float | list[float]]]]  # step, split, values

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kdbench.files import write_json
-from kdbench.settings import Training
-from kdbench.spec import Cell, DataRef, ModelRef, RunSpec
-from kdbench.store import Store
-from kdbench.task import TASKS
+from kdbench.core.atomic_files import write_json
+from kdbench.core.settings import Training
+from kdbench.core.spec import Cell, DataRef, ModelRef, RunSpec
+from kdbench.data.task import TASKS
+from kdbench.results.store import Store
 
 STUDY = {"student": "s-net", "teacher": "t-net", "source": "hub", "glue_dir": "", "feedback": "train:0.1",
          "selection": "train:0.1"}  # fmt: skip

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from analysis import consistency
-from analysis.audit import PublishedTables
-from analysis.consistency import NAMED, Formula, Row
-from analysis.published import PublishedTable, published
-from kdbench.tables import Sheet
-from kdbench.views.latex import latex
-from kdbench.views.sheet import as_csv
+from kdbench.analysis import consistency
+from kdbench.analysis.audit import PublishedTables
+from kdbench.analysis.consistency import NAMED, Formula, Row
+from kdbench.analysis.published import PublishedTable, published
+from kdbench.reporting.formats.latex import latex
+from kdbench.reporting.formats.text import as_csv
+from kdbench.reporting.tables import Sheet
 from tests.analysis.typeset import check_latex
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.files import write_json
-from kdbench.results import studies
-from kdbench.store import Store
-from kdbench.tables import TABLES, Sheet
+from kdbench.core.atomic_files import write_json
+from kdbench.reporting.tables import TABLES, Sheet
+from kdbench.results.store import Store
+from kdbench.results.study import studies
 from tests.analysis.made import COST, Made, full, spec, teacher
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kdbench.errors import UserError
-from kdbench.figures import Curve, Panel, Picture
-from kdbench.store import Store
-from kdbench.views import looks
-from kdbench.views.figure import Wish, show_figure, suffixes
+from kdbench.core.errors import UserError
+from kdbench.reporting.figures import Curve, Panel, Picture
+from kdbench.reporting.formats import line_styles
+from kdbench.reporting.show_figure import Wish, show_figure, suffixes
+from kdbench.results.store import Store
 from tests.analysis.drawn import everything, finish, influences, lgtm, picture, samples
 from tests.analysis.made import STUDY, Made, spec
 
@@ -78,7 +78,7 @@ def test_the_width_is_the_width(width: str, inches: float, store: Store) -> None
 
 def boxes(picture: Picture, width: float) -> None:
     """Nothing is cut off, and no two labels of an axis touch."""
-    from kdbench.views import picture as paper
+    from kdbench.reporting.formats import matplotlib_figure as paper
 
     with paper._style():
         figure = paper._draw(picture, width)
@@ -104,9 +104,9 @@ def test_nothing_is_cut_off(number: int, task: str, width: float, store: Store) 
 
 @pytest.mark.parametrize("size", [1e-7, 1e-3, 1.0, 1e6])
 def test_small_and_large_numbers_keep_short_ticks(size: float) -> None:
-    from kdbench.views import picture as paper
+    from kdbench.reporting.formats import matplotlib_figure as paper
 
-    curve = Curve("a", looks.TEACHER, (0, 1, 2), (0.0, 1.0, 2.0), {0: (0.0, 0.4 * size, size)})
+    curve = Curve("a", line_styles.TEACHER, (0, 1, 2), (0.0, 1.0, 2.0), {0: (0.0, 0.4 * size, size)})
     with paper._style():
         figure = paper._draw(Picture("t", [Panel("Gap", [curve])]), 3.3)
         figure.canvas.draw()
@@ -230,7 +230,10 @@ def test_only_tasks_that_can_be_drawn_are_offered(tmp_path: Path, monkeypatch: p
         draw("4", made.write())
 
 
-@pytest.mark.parametrize("module", ["kdbench.cli", "kdbench.figures", "kdbench.views.figure", "analysis.figure3"])
+@pytest.mark.parametrize(
+    "module",
+    ["kdbench.cli.app", "kdbench.reporting.figures", "kdbench.reporting.show_figure", "kdbench.analysis.figure3"],
+)
 def test_matplotlib_is_not_loaded_before_it_is_needed(module: str) -> None:
     code = f"import sys, {module}; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.figure3 import choose
-from analysis.influence import followed, line, middle
-from kdbench.figures import FIGURES, Curve, Lacking, Picture, TaskFigure
-from kdbench.requests import Request
-from kdbench.results import studies
-from kdbench.store import Store
-from kdbench.views import looks
+from kdbench.analysis.figure3 import choose
+from kdbench.analysis.influence import followed, line, middle
+from kdbench.planning.exhibits import Request
+from kdbench.reporting.figures import FIGURES, Curve, Lacking, Picture, TaskFigure
+from kdbench.reporting.formats import line_styles
+from kdbench.results.store import Store
+from kdbench.results.study import studies
 from tests.analysis.drawn import (
     ONE_STAGE,
     RIGHT,
@@ -195,21 +195,21 @@ def test_looks_stay_with_a_method(tmp_path: Path) -> None:
     study = studies(store)[-1]
     for row in ("lgtm", "meta_distill"):
         assert (
-            looks.of_row(study, row)
+            line_styles.of_row(study, row)
             == {c.label: c for c in picture(2, store, "mnli").panels[0].curves}[study.title(row)].look
         )
-    assert curves(picture(6, store, "mnli"))["Teacher first"].look == looks.of_row(study, "lgtm")
+    assert curves(picture(6, store, "mnli"))["Teacher first"].look == line_styles.of_row(study, "lgtm")
 
 
 def test_no_two_methods_and_no_variant_look_the_same(tmp_path: Path) -> None:
-    from kdbench.method import METHODS
-    from kdbench.results import Row
+    from kdbench.distill.method import METHODS
+    from kdbench.results.study import Row
 
     study = studies(everything(tmp_path))[-1]
     for name, method in METHODS.all().items():
         titles = {name: method.title, **{v: title for v, (title, _) in method.variants.items()}}
         study.titles |= {row: Row(title=title, position=method.position) for row, title in titles.items()}
-    shown = [looks.of_row(study, row) for row in study.titles]
+    shown = [line_styles.of_row(study, row) for row in study.titles]
     assert len({(look.color, look.dash) for look in shown}) == len(shown) > 12
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from analysis.audit import PublishedTables
-from kdbench.results import studies
-from kdbench.store import Store
-from kdbench.submissions import Answer
-from kdbench.tables import TABLES, Entry, Sheet
-from kdbench.views import compare
-from kdbench.views.latex import latex, tex
-from kdbench.views.table import show_table
+from kdbench.analysis.audit import PublishedTables
+from kdbench.reporting import compare_rows
+from kdbench.reporting.formats.latex import latex, tex
+from kdbench.reporting.show_table import show_table
+from kdbench.reporting.tables import TABLES, Entry, Sheet
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+from kdbench.results.submission_records import Answer
 from tests.analysis import made as titles
 from tests.analysis.made import STUDY, Made, full, spec, teacher
 from tests.analysis.test_tables import USUAL, everything
@@ -78,7 +78,7 @@ def scored(root: Path) -> str:
 
 def beside_another(root: Path) -> str:
     out = io.StringIO()
-    compare.show(("kd", "lgtm"), compared(root).store, None, None, "latex", Console(file=out))
+    compare_rows.show(("kd", "lgtm"), compared(root).store, None, None, "latex", Console(file=out))
     return out.getvalue()
 
 

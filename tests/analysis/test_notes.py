@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from analysis.table1 import Table1
-from kdbench.data_origin import data_words, generated
-from kdbench.files import read_json, write_json
-from kdbench.method import METHODS
-from kdbench.results import StudyResults, studies
-from kdbench.spec import DataLocation
-from kdbench.store import Store
-from kdbench.task import TASKS, Examples, TaskData
-from kdbench.views import notes
-from tasks.rte import Rte
+from kdbench.analysis.table1 import Table1
+from kdbench.core.atomic_files import read_json, write_json
+from kdbench.core.spec import DataLocation
+from kdbench.data.task import TASKS, Examples, TaskData
+from kdbench.distill.method import METHODS
+from kdbench.reporting import notes
+from kdbench.results.data_origin import data_words, generated
+from kdbench.results.store import Store
+from kdbench.results.study import StudyResults, studies
+from kdbench.tasks.rte import Rte
 from tests.analysis.made import STUDY, Made, spec, teacher
 
 

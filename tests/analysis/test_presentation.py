@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kdbench.errors import UserError
-from kdbench.store import Store
-from kdbench.tables import Detail, Entry, Sheet
-from kdbench.views.latex import latex
-from kdbench.views.presentation import Presentation
-from kdbench.views.sheet import render
-from kdbench.views.table import show_table
+from kdbench.core.errors import UserError
+from kdbench.reporting.formats.latex import latex
+from kdbench.reporting.formats.presentation import Presentation
+from kdbench.reporting.formats.text import render
+from kdbench.reporting.show_table import show_table
+from kdbench.reporting.tables import Detail, Entry, Sheet
+from kdbench.results.store import Store
 from tests.analysis.made import STUDY, Made, full, spec
 from tests.analysis.typeset import PREAMBLES, check_latex, typeset
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from analysis.published import PublishedTable, numbers, published
-from kdbench.method import METHODS
-from kdbench.results import TEACHER
-from kdbench.tables import TABLES
-from kdbench.task import TASKS
+from kdbench.analysis.published import PublishedTable, numbers, published
+from kdbench.data.task import TASKS
+from kdbench.distill.method import METHODS
+from kdbench.reporting.tables import TABLES
+from kdbench.results.study import TEACHER
 
 SHAPES = {
     "table1": (12, 7), "table2": (5, 7), "table3": (2, 2), "table4": (8, 7), "table5": (7, 1), "table6": (2, 6),

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kdbench.errors import UserError
-from kdbench.store import Store
-from kdbench.tables import Entry, Sheet
-from kdbench.views import sheet as render
-from kdbench.views.table import show_table
+from kdbench.core.errors import UserError
+from kdbench.reporting.formats import text as render
+from kdbench.reporting.show_table import show_table
+from kdbench.reporting.tables import Entry, Sheet
+from kdbench.results.store import Store
 from tests.analysis.made import STUDY, Made, full, spec
 from tests.analysis.typeset import check_latex
 

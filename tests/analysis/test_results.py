@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.lines import chosen, pick
-from kdbench.results import studies
-from kdbench.store import Store
-from kdbench.tables import TABLES
-from kdbench.views import notes
+from kdbench.reporting import notes
+from kdbench.reporting.tables import TABLES
+from kdbench.results.selection import chosen, pick
+from kdbench.results.store import Store
+from kdbench.results.study import studies
 from tests.analysis.made import STUDY, Made, spec, states, teacher
 
 

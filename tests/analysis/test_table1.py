@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.table1 import Table1
-from kdbench.results import studies
-from kdbench.store import Store
-from kdbench.tables import Sheet
+from kdbench.analysis.table1 import Table1
+from kdbench.reporting.tables import Sheet
+from kdbench.results.store import Store
+from kdbench.results.study import studies
 from tests.analysis.made import STUDY, Made, full, spec, states, teacher
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from analysis.published import published
-from kdbench.errors import UserError
-from kdbench.files import write_json
-from kdbench.results import studies
-from kdbench.store import Store
-from kdbench.tables import TABLES, Sheet
-from kdbench.views.beside import beside
-from kdbench.views.table import show_table
+from kdbench.analysis.published import published
+from kdbench.core.atomic_files import write_json
+from kdbench.core.errors import UserError
+from kdbench.reporting.published import beside
+from kdbench.reporting.show_table import show_table
+from kdbench.reporting.tables import TABLES, Sheet
+from kdbench.results.store import Store
+from kdbench.results.study import studies
 from tests.analysis.made import COST, STUDY, Made, spec, teacher
 from tests.analysis.typeset import check_latex, tables
 

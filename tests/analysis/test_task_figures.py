@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.figure_curves import FigureCurves
-from analysis.figure_scores import FigureScores
-from kdbench.comparison import mean_score
-from kdbench.errors import UserError
-from kdbench.figures import Estimate, Lacking, Panel, Picture, TaskFigure
-from kdbench.results import StudyResults, studies
-from kdbench.store import Store
-from kdbench.task import TASKS
-from kdbench.views import looks
+from kdbench.analysis.figure_curves import FigureCurves
+from kdbench.analysis.figure_scores import FigureScores
+from kdbench.core.errors import UserError
+from kdbench.data.task import TASKS
+from kdbench.reporting.figures import Estimate, Lacking, Panel, Picture, TaskFigure
+from kdbench.reporting.formats import line_styles
+from kdbench.results.comparison import mean_score
+from kdbench.results.store import Store
+from kdbench.results.study import StudyResults, studies
 from tests.analysis.drawn import finish, lgtm
 from tests.analysis.made import Made, full, spec, teacher
 from tests.analysis.test_figure_files import boxes, draw
@@ -51,7 +51,7 @@ def test_curves_start_after_step_0_and_have_mean_and_spread(tmp_path: Path) -> N
     assert (kd.label, kd.steps, kd.mean) == ("KD", (10, 20), pytest.approx([61.0, 71.0]))
     assert kd.spread == pytest.approx([np.sqrt(2)] * 2)
     assert lgtm_.steps == (10,)  # those that both seeds have
-    assert kd.look == looks.of_row(study, "kd")
+    assert kd.look == line_styles.of_row(study, "kd")
     assert "Lines: mean over 2 seeds; bands: one sample standard deviation to each side." in found.notes
     (lost,) = (note for note in found.notes if note.startswith("Left out"))  # the teachers wrote down nothing
     assert lost.count("finetune") == 4
@@ -84,7 +84,7 @@ def test_intervals_count_items_and_seeds(tmp_path: Path) -> None:
 
 def test_of_one_seed_the_error_is_that_of_its_items() -> None:
     """A quarter of 400 items wrong: the binomial standard error is 2.17 points."""
-    from kdbench.statistics import difference, resample_scores
+    from kdbench.results.significance import difference, resample_scores
 
     labels = np.zeros(400, dtype=np.int64)
     predicted = labels.copy()
@@ -144,7 +144,7 @@ def test_tasks_are_chosen_and_those_without_runs_named(tmp_path: Path, monkeypat
 def many(count: int, panels: int) -> Picture:
     """Long labels in many panels."""
     rows = [
-        Estimate(f"LGTM (as released, {i})", looks.TEACHER, {0: 50.0 + i, 1: 51.0}, 50.0 + i, (40.0, 100.0))
+        Estimate(f"LGTM (as released, {i})", line_styles.TEACHER, {0: 50.0 + i, 1: 51.0}, 50.0 + i, (40.0, 100.0))
         for i in range(count)
     ]
     return Picture("t", [Panel("Score (%)", title="MNLI, m/mm", estimates=rows, limits=(39.0, 101.0))] * panels, 3, 2)

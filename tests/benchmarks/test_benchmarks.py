@@ -17,10 +17,10 @@ from benchmarks.harness import many
 from benchmarks.stopwatch import Stopwatch
 from benchmarks.suites import CONTESTANTS, OVERHEAD, SUITES, Contestant
 from benchmarks.work import BATCH, How, tokens
-from kdbench.errors import UserError
-from kdbench.files import write_json
-from kdbench.results import studies
-from kdbench.store import Store
+from kdbench.core.atomic_files import write_json
+from kdbench.core.errors import UserError
+from kdbench.results.store import Store
+from kdbench.results.study import studies
 from tests.benchmarks.small import WORK
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import effects, report
 from benchmarks.__main__ import command
-from kdbench.files import read_json
+from kdbench.core.atomic_files import read_json
 from tests.benchmarks.small import WORK
 
 

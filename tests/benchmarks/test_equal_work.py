@@ -16,12 +16,12 @@ from benchmarks.contestants.influence import by_rows
 from benchmarks.contestants.lgtm_released import TEACHER_KD, Released
 from benchmarks.contestants.second_order import PILOT_RATE, SecondOrder
 from benchmarks.suites import EQUAL
+from kdbench.core.settings import Training
 from kdbench.data.batches import Batch
-from kdbench.settings import Training
-from kdbench.training.learner import Learner
-from kdbench.training.lookahead import forward_derivative, gradient, sample_weights
-from methods.kd import KD, KDOptions
-from methods.lgtm import RELEASED
+from kdbench.distill.bilevel import forward_derivative, gradient, sample_weights
+from kdbench.distill.trainable import Learner
+from kdbench.methods.kd import KD, KDOptions
+from kdbench.methods.lgtm import RELEASED
 from tests.benchmarks.small import apart, batches, flat, networks
 from tests.methods import golden
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import bill, study
-from kdbench.files import write_json
+from kdbench.core.atomic_files import write_json
 from tests.benchmarks.small import WORK
 
 ONE = {"forward": 1.0, "backward": 1.0}

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kdbench import pool
-from kdbench.config import assemble, parse_sets
-from kdbench.plan import make
-from kdbench.store import RunFolder, Store
+from kdbench.planning.config import assemble, parse_sets
+from kdbench.planning.plan import make
+from kdbench.results.store import RunFolder, Store
+from kdbench.training.executors import process_pool
 from tests.kdbench.bench import CPU, FEW, SMALL, contents
 from tests.kdbench.test_pool import Notes
 
@@ -57,7 +57,7 @@ class Storm:
         self.args = ["run", "--methods", methods, "--tasks", tasks]
         self.args += [part for pair in SETS for part in ("--set", pair)]
         self.calm = Store(root / "calm")
-        pool.run_pool(self.plan, self.calm, [CPU, CPU], FEW, Notes())
+        process_pool.run_pool(self.plan, self.calm, [CPU, CPU], FEW, Notes())
 
     def store(self) -> Store:
         return Store(self.disk / "results", create=False)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.server import ServerFile
-from kdbench.submission import HEADER, server_of, wanted
-from kdbench.task import TASKS
+from kdbench.data.task import TASKS
+from kdbench.data.test_server import ServerFile
+from kdbench.results.submission_zip import HEADER, server_of, wanted
 
 ROWS = 24
 SERVER = server_of("glue")

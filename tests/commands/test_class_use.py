@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from kdbench.class_use import ClassUse, count
-from kdbench.collected.pack import collect
-from kdbench.files import read_json, write_json
-from kdbench.store import Store
-from kdbench.task import TASKS
+from kdbench.core.atomic_files import read_json, write_json
+from kdbench.data.task import TASKS
+from kdbench.results.archive.write import collect
+from kdbench.results.class_use import ClassUse, count
+from kdbench.results.store import Store
 from tests.analysis.made import Made, spec, teacher
 from tests.commands.test_collect import Call
 from tests.commands.test_collect import say as say  # a fixture

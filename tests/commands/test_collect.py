@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from kdbench.collected import form
-from kdbench.collected.pack import collect
-from kdbench.errors import UserError
-from kdbench.files import read_json, write_json
-from kdbench.results import studies
-from kdbench.spec import DataRef, ModelRef
-from kdbench.store import Store
-from kdbench.submissions import Part, Submission, remember
+from kdbench.core.atomic_files import read_json, write_json
+from kdbench.core.errors import UserError
+from kdbench.core.spec import DataRef, ModelRef
+from kdbench.results.archive import format
+from kdbench.results.archive.write import collect
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+from kdbench.results.submission_records import Part, Submission, remember
 from tests.analysis.drawn import everything
 from tests.analysis.made import STUDY, Made, spec, states, teacher
 from tests.commands.test_commands import call, call_here
@@ -66,7 +66,7 @@ def plain(folder: Path) -> str:
 
 
 def reseal(folder: Path) -> None:
-    form.seal(folder, read_json(folder / form.MARKER)["name"])
+    format.seal(folder, read_json(folder / format.MARKER)["name"])
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv"])
@@ -100,7 +100,7 @@ def test_states_are_kept(tmp_path: Path, say: Call) -> None:
         )
         assert raw == kept
     assert "the loss is nan at step 3" in say(tmp_path, "show", runs["failed"], "--results", "kept")
-    text = (tmp_path / "kept" / form.README).read_text()
+    text = (tmp_path / "kept" / format.README).read_text()
     assert f"- `{runs['failed']}`: failed (non-finite): the loss is nan at step 3" in text
     assert f"- `{runs['blocked']}`: blocked by `{runs['failed']}`, which failed" in text
     assert f"- `{runs['pending']}`: not trained" in text
@@ -126,7 +126,7 @@ def test_the_same_results_give_the_same_bytes(compared: Path, tmp_path: Path) ->
     for sources in (["results"], ["kept"], ["results", "kept"], ["kept", "results"]):
         collect("kept", [Store(compared / source, create=False) for source in sources], tmp_path / "kept", None)
         assert contents(tmp_path / "kept") == kept
-    assert set(kept) == set(form.FILES)
+    assert set(kept) == set(format.FILES)
     assert not [item for item in tmp_path.iterdir() if item.name != "kept"]
 
 
@@ -164,12 +164,12 @@ def test_nothing_tells_who_ran_it_and_where(tmp_path: Path, monkeypatch: pytest.
     text = plain(tmp_path / "kept")
     assert [secret for secret in secrets if secret in text] == []
     assert not re.search(r"(?<![\w./<~-])/[\w.~]", text)
-    sweep = read_json(tmp_path / "kept" / form.SWEEPS)[0]
+    sweep = read_json(tmp_path / "kept" / format.SWEEPS)[0]
     assert (
         " ".join(sweep["command"]) == "kdbench run --glue-dir DIR --results=DIR --set teacher=PATH/TO/big --seeds 0,1"
     )
     assert "on HOST: DIR/RTE/train.tsv is gone, see DIR/x or PATH-" in text
-    ids = [json.loads(line)["id"] for line in (tmp_path / "kept" / form.RUNS).read_text().splitlines()]
+    ids = [json.loads(line)["id"] for line in (tmp_path / "kept" / format.RUNS).read_text().splitlines()]
     assert ids == sorted(folder.id for folder in store.runs())
     assert {r.id for r in Store(tmp_path / "kept", create=False).runs()} == set(ids)
 
@@ -182,7 +182,7 @@ def test_models_in_folders_have_the_same_names_in_tables(tmp_path: Path, say: Ca
     assert studies(store)[0].study["teacher"] == "big"
 
 
-@pytest.mark.parametrize("name", form.DATA)
+@pytest.mark.parametrize("name", format.DATA)
 @pytest.mark.parametrize("harm", ["cut", "flipped", "gone"])
 def test_what_is_damaged_is_one_sentence(compared: Path, tmp_path: Path, name: str, harm: str, say: Call) -> None:
     shutil.copytree(compared / "kept", tmp_path / "kept")
@@ -204,7 +204,7 @@ def test_what_is_damaged_is_one_sentence(compared: Path, tmp_path: Path, name: s
 )  # fmt: skip
 def test_another_format_is_one_sentence(tmp_path: Path, content: str, sentence: str, say: Call) -> None:
     (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / form.MARKER).write_text(content, encoding="latin-1")
+    (tmp_path / "kept" / format.MARKER).write_text(content, encoding="latin-1")
     text = say(tmp_path, "status", "--results", "kept", code=2)
     assert sentence in text
     assert text.count("\n") == 1
@@ -213,13 +213,13 @@ def test_another_format_is_one_sentence(tmp_path: Path, content: str, sentence: 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "..", "a/../../evil"])
 def test_a_name_that_leads_elsewhere_is_refused(compared: Path, tmp_path: Path, name: str) -> None:
     """Even where the checksums fit."""
-    for file in (form.RUNS, form.SWEEPS, form.SUBMISSIONS, form.SERIES):
+    for file in (format.RUNS, format.SWEEPS, format.SUBMISSIONS, format.SERIES):
         folder = tmp_path / file / "kept"
         shutil.copytree(compared / "kept", folder)
-        if file == form.RUNS:
+        if file == format.RUNS:
             first, *rest = (folder / file).read_text().splitlines()
             (folder / file).write_text("\n".join([json.dumps({**json.loads(first), "id": name}), *rest]) + "\n")
-        elif file == form.SERIES:
+        elif file == format.SERIES:
             (folder / file).write_bytes(lzma.compress(json.dumps({"run": name, "rows": 0}).encode()))
         else:
             write_json(folder / file, [{"id": name, "runs": []}])
@@ -254,7 +254,7 @@ def test_only_what_was_collected_under_the_name_is_replaced(compared: Path, tmp_
         text = say(tmp_path, "collect", "mine", "--results", f"{compared}/results", "--out", place, code=2)
         assert text.startswith(f"kdbench: {place} is there and is not the collected study 'mine'")
     assert contents(tmp_path) == before
-    (tmp_path / "other" / form.RUNS).write_text("damaged")
+    (tmp_path / "other" / format.RUNS).write_text("damaged")
     say(tmp_path, "collect", "kept", "--results", f"{compared}/results", "--out", "other")
     assert contents(tmp_path / "other") == {**contents(compared / "kept"), "notes.txt": b"mine"}
 
@@ -323,10 +323,10 @@ def test_different_results_of_a_run_are_a_conflict(tmp_path: Path, where: str, s
 
 
 def test_the_checksums_are_those_of_the_files(compared: Path) -> None:
-    seal = read_json(compared / "kept" / form.MARKER)
+    seal = read_json(compared / "kept" / format.MARKER)
     for name, digest in seal["files"].items():
         assert hashlib.sha256((compared / "kept" / name).read_bytes()).hexdigest() == digest
-    assert set(seal["files"]) == set(form.DATA)
+    assert set(seal["files"]) == set(format.DATA)
 
 
 def test_what_was_unpacked_is_gone_afterwards(compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,8 +337,8 @@ def test_what_was_unpacked_is_gone_afterwards(compared: Path, tmp_path: Path, mo
 
 
 def test_the_readme_says_what_it_is(compared: Path) -> None:
-    text = (compared / "kept" / form.README).read_text()
+    text = (compared / "kept" / format.README).read_text()
     for words in ("# kept\n", "## Preset bert-6l: t-net teaches s-net", "RTE data-rte; MNLI data-mnli",
                   "| seeds | 0, 1 |", "20 done", "kdbench table all --results results/kept", "## Origin"):  # fmt: skip
         assert words in text
-    assert all(f"`{name}`" in text for name in form.FILES if name != form.README)
+    assert all(f"`{name}`" in text for name in format.FILES if name != format.README)

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from kdbench.cli import app, main
+from kdbench.cli.app import app, main
 from tests.analysis.made import Made, full, spec, states
 from tests.kdbench.bench import refusal
 
@@ -242,7 +242,7 @@ def test_show_failed_and_waiting_runs(tmp_path: Path) -> None:
 
 LIGHT = """
 import sys
-from kdbench.cli import app
+from kdbench.cli.app import app
 app(sys.argv[1:], standalone_mode=False)
 heavy = {"torch", "transformers", "datasets", "evaluate", "pandas", "seaborn", "submitit"} & set(sys.modules)
 assert not heavy, heavy
@@ -298,7 +298,7 @@ REMEMBER = """
 import sys
 from pathlib import Path
 from kdbench import config, plan, sweeps
-from kdbench.store import Store
+from kdbench.results.store import Store
 asked = {"methods": "finetune,kd,dml_lgtm", "tasks": "rte,mrpc", "seeds": "0,1", "student_lr": ["1e-3", "3e-3"]}
 merged = config.assemble(asked, Path.cwd())
 sweeps.remember(*sweeps.order(merged, plan.make(merged), Store(Path("results")), None))

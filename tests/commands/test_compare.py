@@ -12,15 +12,15 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import save_file
 
-from kdbench.comparison import compare
-from kdbench.errors import UserError
-from kdbench.lines import pick
-from kdbench.results import StudyResults, studies
-from kdbench.spec import DataLocation
-from kdbench.store import Store
-from kdbench.task import TASKS, Task, TaskData
-from kdbench.views import compare as view
-from kdbench.views.table import show_table
+from kdbench.core.errors import UserError
+from kdbench.core.spec import DataLocation
+from kdbench.data.task import TASKS, Task, TaskData
+from kdbench.reporting import compare_rows as view
+from kdbench.reporting.show_table import show_table
+from kdbench.results.comparison import compare
+from kdbench.results.selection import pick
+from kdbench.results.store import Store
+from kdbench.results.study import StudyResults, studies
 from tests.analysis.made import STUDY, Made, spec, teacher
 from tests.commands.test_commands import call_here
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.errors import UserError
-from kdbench.submission import check, write
+from kdbench.core.errors import UserError
+from kdbench.results.submission_zip import check, write
 from tests.commands.made_glue import SERVER, pack, small_server, sound
 
 Members = dict[str, str | bytes]

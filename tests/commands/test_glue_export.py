@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from kdbench.cli import app
-from kdbench.files import read_json, write_json
-from kdbench.predictions import read_predictions
-from kdbench.records import warn_once
-from kdbench.results import studies
-from kdbench.spec import DataLocation
-from kdbench.store import Store
-from kdbench.submission import check, wanted, write
-from kdbench.submissions import Scores, answers, submissions
-from kdbench.task import TASKS
+from kdbench.cli.app import app
+from kdbench.core.atomic_files import read_json, write_json
+from kdbench.core.records import warn_once
+from kdbench.core.spec import DataLocation
+from kdbench.data.task import TASKS
+from kdbench.results.predictions import read_predictions
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+from kdbench.results.submission_records import Scores, answers, submissions
+from kdbench.results.submission_zip import check, wanted, write
 from tests.analysis.made import STUDY, Made, spec
 from tests.commands import made_glue
 from tests.commands.made_glue import SERVER, unpack

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from kdbench.cli import main
-from kdbench.files import read_json, write_json
-from kdbench.plain_text import ERRORS, without_control
-from kdbench.views.console import PlainConsole, make_console
+from kdbench.cli.app import main
+from kdbench.core.atomic_files import read_json, write_json
+from kdbench.core.console import PlainConsole, make_console
+from kdbench.core.plain_text import ERRORS, without_control
 from tests.analysis.made import full
 
 SHOWN = (

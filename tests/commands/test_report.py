@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 import kdbench
-from kdbench.results import studies
-from kdbench.store import Store
-from kdbench.trace import sheet
-from kdbench.views.report.information import by_information
+from kdbench.reporting.html.information import by_information
+from kdbench.reporting.provenance import sheet
+from kdbench.results.store import Store
+from kdbench.results.study import studies
 from tests.analysis.drawn import everything, finish, gaps
 from tests.analysis.made import Made, full, spec, states, teacher
 from tests.commands.test_commands import LIGHT, call, call_here

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kdbench import trace
-from kdbench.results import studies
-from kdbench.store import Store
+from kdbench.reporting import provenance
+from kdbench.results.store import Store
+from kdbench.results.study import studies
 from tests.analysis.made import full, states
 from tests.commands.test_commands import LIGHT, call, call_here
 
@@ -24,12 +24,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_runs_of_a_cell_are_those_of_the_table(folder: Path) -> None:
     study = studies(Store(folder / "results"))[-1]
-    sheet = trace.sheet(study)
+    sheet = provenance.sheet(study)
     assert sheet is not None
-    for row in trace.rows(study):
+    for row in provenance.rows(study):
         for task in study.tasks:
             behind = {r["run"] for r in sheet.records if (r["row"], r["task"]) == (row, task)}
-            traced = trace.trace(study, sheet, row, task)
+            traced = provenance.trace(study, sheet, row, task)
             assert {cell.run.id for cell in traced.shown} == behind
             assert traced.entry is not None
             assert {cell.cell.seed for cell in traced.shown} == {0, 1}

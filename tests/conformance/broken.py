@@ -7,9 +7,9 @@ from dataclasses import dataclass
 OFFLINE = '''
 """A good method: a frozen teacher."""
 
-from kdbench.losses import cross_entropy, kl
-from kdbench.method import Distillation
-from kdbench.options import Options, option
+from kdbench.distill.losses import cross_entropy, kl
+from kdbench.distill.method import Distillation
+from kdbench.core.options import Options, option
 
 
 class GoodOptions(Options):
@@ -35,8 +35,8 @@ ONLINE = '''
 
 import torch
 
-from kdbench.losses import cross_entropy, kl
-from kdbench.method import Online, OnlineOptions
+from kdbench.distill.losses import cross_entropy, kl
+from kdbench.distill.method import Online, OnlineOptions
 
 
 class Good(Online):

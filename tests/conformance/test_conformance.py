@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kdbench import scaffold
-from kdbench.cli import app
-from kdbench.conformance import suite
-from kdbench.method import METHODS
+from kdbench.cli import method_template
+from kdbench.cli.app import app
+from kdbench.distill.method import METHODS
+from kdbench.training.conformance import suite
 from tests.conformance import broken
 from tests.kdbench.bench import refusal
 
@@ -32,7 +32,7 @@ def verdicts(folder: Path, source: str, *only: str) -> dict[str, suite.Finding]:
     return {f.check.name: f for f in suite.examine(folder / "runs", name, file=file, only=only)}
 
 
-@pytest.mark.parametrize("name", sorted(scaffold.taken()))
+@pytest.mark.parametrize("name", sorted(method_template.taken()))
 def test_our_methods_and_variants_pass(name: str, tmp_path: Path) -> None:
     found = list(suite.examine(tmp_path, name, only=QUICK))
     assert [f"{f.check.name}: {f.text}" for f in found if f.verdict == "failed"] == []
@@ -61,14 +61,14 @@ def test_every_check_has_a_mistake_that_it_catches() -> None:
 
 def test_a_loss_with_noise_is_not_taken_for_a_mistake(tmp_path: Path) -> None:
     source = broken.OFFLINE.replace("kl(t, s, tau)", "kl(t + torch.randn_like(t), s, tau)")
-    found = verdicts(tmp_path, source.replace("from kdbench.losses", "import torch\nfrom kdbench.losses"), *QUICK)
+    found = verdicts(tmp_path, "import torch\n" + source, *QUICK)
     assert found["batch order"].text == "the loss draws random numbers of its own"
     assert {n for n, f in found.items() if f.verdict == "failed"} == set()
 
 
 def test_a_loss_that_couples_rows_may_say_so(tmp_path: Path) -> None:
     source = broken.OFFLINE.replace("kl(t, s, tau)", "(torch.pdist(s) - torch.pdist(t)).square().sum()")
-    source = source.replace("from kdbench.losses", "import torch\nfrom kdbench.losses")
+    source = "import torch\n" + source
     assert verdicts(tmp_path, source, "batch mean")["batch mean"].verdict == "failed"
     (tmp_path / "broken_one.py").unlink()
     METHODS.all().pop("broken_one")

@@ -11,7 +11,7 @@ import torch
 import transformers
 from tokenizers.pre_tokenizers import ByteLevel
 
-from tasks.lexicon import vocabulary
+from kdbench.tasks.lexicon import vocabulary
 
 CHARACTERS = [*string.ascii_lowercase, *string.digits, *".,?!'-"]
 WORDS = [word for word in vocabulary() if word not in CHARACTERS]

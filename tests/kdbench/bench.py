@@ -12,13 +12,13 @@ from typing import Any
 import click
 import pytest
 
-from kdbench.cli import app
-from kdbench.config import assemble, parse_sets
-from kdbench.errors import UserError
-from kdbench.plan import Plan, make
-from kdbench.settings import Execution, Recording
-from kdbench.spec import RunSpec
-from kdbench.store import Store
+from kdbench.cli.app import app
+from kdbench.core.errors import UserError
+from kdbench.core.settings import Execution, Recording
+from kdbench.core.spec import RunSpec
+from kdbench.planning.config import assemble, parse_sets
+from kdbench.planning.plan import Plan, make
+from kdbench.results.store import Store
 from kdbench.training.runner import execute
 
 SMALL = [

@@ -6,9 +6,9 @@ import resource
 import sys
 from pathlib import Path
 
-from kdbench.plan import Plan
-from kdbench.serial import attempt
-from kdbench.store import Store
+from kdbench.planning.plan import Plan
+from kdbench.results.store import Store
+from kdbench.training.executors.serial import attempt
 from tests.kdbench.bench import CPU, FEW, plan, the_run
 from tests.kdbench.test_pool import Notes
 

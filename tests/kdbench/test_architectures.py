@@ -9,10 +9,10 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from kdbench.models import build
+from kdbench.models import build, inference
 from kdbench.models.compare_tokenizers import difference
-from kdbench.store import Store
-from kdbench.training import evaluate, workbench
+from kdbench.planning import inputs
+from kdbench.results.store import Store
 from tests.kdbench.architectures import TOKENIZERS, save
 from tests.kdbench.bench import plan, the_run, train
 
@@ -24,7 +24,7 @@ def test_predictions_are_those_of_the_saved_model_row_by_row(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In plain transformers, with the saved tokenizer and without any padding; logits to 1e-5."""
-    monkeypatch.setattr(evaluate, "EVAL_BATCH", 1000)  # rows of every length in one batch
+    monkeypatch.setattr(inference, "EVAL_BATCH", 1000)  # rows of every length in one batch
     folder = save(tmp_path / kind, kind)
     sets = (f"student={folder}", f"teacher={folder}", "train_rows=32", "epochs=1", "precision=fp32")
     made, store = plan(tmp_path, *sets, methods="finetune"), Store(tmp_path / "r")
@@ -33,7 +33,7 @@ def test_predictions_are_those_of_the_saved_model_row_by_row(
     saved = store.run(spec.id).model
     network = transformers.AutoModelForSequenceClassification.from_pretrained(saved).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(saved)
-    examples = workbench.data("rte", spec.data).splits["validation"]
+    examples = inputs.data("rte", spec.data).splits["validation"]
     rows = [
         tokenizer(*pair, return_tensors="pt", truncation=True, max_length=spec.training.max_length)
         for pair in list(zip(examples.text_a, examples.text_b or (), strict=True))[:ROWS]

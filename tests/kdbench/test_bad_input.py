@@ -103,8 +103,8 @@ def test_a_settings_file_is_checked_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_settings_file_may_speak_of_methods_and_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variant's own table is stronger than what the variant is, the method's table weaker."""
-    from kdbench.config import assemble
-    from kdbench.plan import make
+    from kdbench.planning.config import assemble
+    from kdbench.planning.plan import make
 
     file = tmp_path / "kdbench.toml"
     file.write_text(
@@ -122,8 +122,8 @@ def test_a_settings_file_may_speak_of_methods_and_variants(tmp_path: Path, monke
 def test_a_settings_file_may_speak_of_methods_that_are_not_selected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kdbench.config import assemble
-    from kdbench.plan import make
+    from kdbench.planning.config import assemble
+    from kdbench.planning.plan import make
 
     file = tmp_path / "kdbench.toml"
     file.write_text("[lgtm]\ninfluence_coef = 0.1\n[finetune]\nepochs = 2\n")
@@ -135,15 +135,15 @@ def test_a_settings_file_may_speak_of_methods_that_are_not_selected(
 
 
 def test_a_settings_file_may_begin_with_a_mark(tmp_path: Path) -> None:
-    from kdbench.config import assemble
+    from kdbench.planning.config import assemble
 
     (tmp_path / "kdbench.toml").write_text('\ufefftasks = "rte"\n', encoding="utf-8")
     assert assemble({}, tmp_path).files[1] == {"tasks": "rte"}
 
 
 def test_a_path_may_have_commas(tmp_path: Path) -> None:
-    from kdbench.config import assemble, parse_sets
-    from kdbench.plan import make
+    from kdbench.planning.config import assemble, parse_sets
+    from kdbench.planning.plan import make
 
     (tmp_path / "a,b").mkdir()
     folder = save_bert(tmp_path / "a,b" / "net")
@@ -156,7 +156,7 @@ def test_a_path_may_have_commas(tmp_path: Path) -> None:
 
 HUB = """
 import time, sys
-from kdbench.errors import UserError
+from kdbench.core.errors import UserError
 from kdbench.models.reference import available, resolve
 from tasks import hub
 start = time.monotonic()
@@ -182,8 +182,8 @@ def test_a_hub_that_does_not_answer_is_told_within_seconds(tmp_path: Path) -> No
 
 
 def test_a_named_source_is_stronger_than_a_folder_in_the_same_place(tmp_path: Path) -> None:
-    from kdbench.config import assemble
-    from kdbench.settings import Study
+    from kdbench.core.settings import Study
+    from kdbench.planning.config import assemble
 
     (tmp_path / "kdbench.toml").write_text('glue_dir = "x"\nsource = "generated"\n')
     assert assemble({}, tmp_path).group(Study).source == "generated"
@@ -204,7 +204,7 @@ def test_a_missing_package_names_the_pip_command(tmp_path: Path, monkeypatch: py
 
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if "minilm" in n else real(n, *a))
-    from kdbench.plan import model_ref
+    from kdbench.planning.plan import model_ref
 
     model_ref.cache_clear()
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kdbench.views.boards import Bars, Lines
+from kdbench.training.executors.progress_bars import Bars, Lines
 from tests.kdbench.bench import plan, the_run
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from kdbench.data.batches import Batch, collate
-from kdbench.hidden import View
-from kdbench.training.frozen import Frozen
+from kdbench.distill.frozen_teacher import Frozen
+from kdbench.distill.hidden_states import View
 from tests.kdbench.test_shelf import CPU, ROWS, batch, teacher, tokens
 
 VIEW = View((1,))

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.checksums import find_damage
-from kdbench.errors import RunFailure, UserError
-from kdbench.plan import Plan
-from kdbench.predictions import read_predictions
-from kdbench.store import Store
+from kdbench.core.errors import RunFailure, UserError
+from kdbench.planning.plan import Plan
+from kdbench.results.checksums import find_damage
+from kdbench.results.predictions import read_predictions
+from kdbench.results.store import Store
+from kdbench.results.verification import verify
 from kdbench.training.runner import execute
-from kdbench.verification import verify
 from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
 
 Trained = tuple[Plan, Path]

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kdbench import preflight
-from kdbench.errors import Stopped, UserError
-from kdbench.plan import Plan
-from kdbench.spec import RunSpec
-from kdbench.store import Store
-from kdbench.training import compiling
-from kdbench.training.lab import seed_everything
+from kdbench.core.errors import Stopped, UserError
+from kdbench.core.spec import RunSpec
+from kdbench.distill.context import seed_everything
+from kdbench.models import compilation
+from kdbench.planning.plan import Plan
+from kdbench.results.store import Store
+from kdbench.training import preflight
 from kdbench.training.runner import execute
 from kdbench.training.setup import numerics, prepare
 from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
@@ -59,7 +59,7 @@ def test_a_method_makes_the_same_steps(method: str, tmp_path: Path, monkeypatch:
 
     What is compiled is the same with every backend; this one takes torch's own kernels, and no minutes.
     """
-    monkeypatch.setattr(compiling, "BACKEND", "aot_eager")
+    monkeypatch.setattr(compilation, "BACKEND", "aot_eager")
     spec, store = ready(tmp_path, method=method)
     torch._dynamo.utils.counters.clear()
     found = steps(asking(spec), store)
@@ -68,7 +68,7 @@ def test_a_method_makes_the_same_steps(method: str, tmp_path: Path, monkeypatch:
 
 
 def test_batches_of_many_lengths_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "BACKEND", "aot_eager")
+    monkeypatch.setattr(compilation, "BACKEND", "aot_eager")
     spec, store = ready(tmp_path, method="finetune")
     setup = prepare(asking(spec), store, CPU, FEW)
     lengths = {setup.train.at(step).input_ids.shape for step in range(6)}
@@ -93,7 +93,7 @@ def test_a_pass_in_pieces_is_not_compiled(rows: int, tmp_path: Path) -> None:
 def test_a_compiled_run_can_be_stopped_and_is_close_to_a_plain_one(tmp_path: Path) -> None:
     """The real compiler: bit for bit the same after an interruption, and in what it saves no other than a plain run."""
     spec, _ = ready(tmp_path, method="finetune")
-    if found := compiling.problem("cpu"):
+    if found := compilation.problem("cpu"):
         pytest.skip(f"torch.compile does not work here: {found}")
     whole, halves, plain = (Store(tmp_path / name) for name in ("whole", "halves", "plain"))
     execute(spec, plain, CPU, FEW)
@@ -119,7 +119,7 @@ def test_who_does_not_ask_has_the_run_that_was_there_before(tmp_path: Path) -> N
 
 
 def test_without_a_compiler_nothing_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "BACKEND", "no such backend")
+    monkeypatch.setattr(compilation, "BACKEND", "no such backend")
     preflight.check(plan(tmp_path, methods="finetune"), [CPU])
     with pytest.raises(UserError, match=r"compile=true: torch.compile does not work on cpu .*give --set compile=false"):
         preflight.check(plan(tmp_path, "compile=true", methods="finetune"), [CPU])

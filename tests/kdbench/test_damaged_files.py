@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from kdbench.cli import main
-from kdbench.collected import form
-from kdbench.collected.pack import collect
-from kdbench.records import warn_once
-from kdbench.results import studies
-from kdbench.store import Store
-from kdbench.sweep_files import Sweep
+from kdbench.cli.app import main
+from kdbench.core.records import warn_once
+from kdbench.results.archive import format
+from kdbench.results.archive.write import collect
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+from kdbench.results.sweep_files import Sweep
 from tests.analysis.made import full
 
 CASES = int(os.environ.get("KDBENCH_DAMAGE_CASES", "6"))  # of each kind of file
@@ -151,7 +151,7 @@ def damage_packed(file: Path, random: random.Random) -> str:
 
 @pytest.mark.parametrize("sealed", [True, False])
 @pytest.mark.parametrize("number", range(CASES))
-@pytest.mark.parametrize("name", [form.MARKER, *form.DATA])
+@pytest.mark.parametrize("name", [format.MARKER, *format.DATA])
 def test_no_damage_to_a_collected_study_ends_in_a_traceback(
     kept: Path, tmp_path: Path, name: str, number: int, sealed: bool, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -160,8 +160,8 @@ def test_no_damage_to_a_collected_study_ends_in_a_traceback(
     dice, root = random.Random(f"{name} {number} {sealed}"), tmp_path / "study"
     shutil.copytree(kept, root)
     what = (damage_packed if name.endswith(".xz") else damage)(root / name, dice)
-    if sealed and name != form.MARKER:
-        form.seal(root, "study")
+    if sealed and name != format.MARKER:
+        format.seal(root, "study")
     for words in (("status",), *dice.sample(COMMANDS[1:-1], 2)):
         code = run(words, root, monkeypatch)
         out = capsys.readouterr()

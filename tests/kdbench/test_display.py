@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kdbench.models.display import display_name
-from kdbench.spec import ModelRef
+from kdbench.core.spec import ModelRef
+from kdbench.models.display_names import display_name
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional
 
-from kdbench.errors import Stopped
-from kdbench.store import Store
-from kdbench.training.dropout import LEVELS, packed
+from kdbench.core.errors import Stopped
+from kdbench.models.packed_dropout import LEVELS, packed
+from kdbench.results.store import Store
 from kdbench.training.runner import execute
 from kdbench.training.setup import numerics
 from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train

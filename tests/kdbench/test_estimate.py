@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from kdbench import estimate as estimating
-from kdbench import store
-from kdbench.errors import Stopped
-from kdbench.estimate import Estimate, estimate, lines
-from kdbench.files import write_json
+from kdbench.core.atomic_files import write_json
+from kdbench.core.errors import Stopped
+from kdbench.core.spec import RunSpec
+from kdbench.data.task import TASKS, Examples
 from kdbench.models import reference
-from kdbench.plan import Plan
-from kdbench.spec import RunSpec
-from kdbench.store import RunFolder, Store
-from kdbench.task import TASKS, Examples
-from kdbench.training import workbench
+from kdbench.planning import cost_estimate as estimating
+from kdbench.planning import inputs
+from kdbench.planning.cost_estimate import Estimate, estimate, lines
+from kdbench.planning.plan import Plan
+from kdbench.results import store
+from kdbench.results.store import RunFolder, Store
 from kdbench.training.runner import execute
 from tests.kdbench import bench
 
@@ -103,7 +103,7 @@ def test_work_grows_with_what_is_trained(tmp_path: Path) -> None:
 def test_lengths_are_counted_without_a_tokeniser(tmp_path: Path) -> None:
     for task in ("rte", "sst2"):  # pairs, and single sentences
         spec = bench.the_run(bench.plan(tmp_path, methods="finetune", tasks=task))
-        counted = workbench.tokens(tmp_path, spec, "train").lengths
+        counted = inputs.tokens(tmp_path, spec, "train").lengths
         assert estimating._facts(task, spec.data).tokens(64) == pytest.approx(counted.mean(), rel=0.02)
     english = Examples(["Prices rose in the spring.", "They fell."], None, [0, 1])
     assert estimating._lengths(english, estimating.PIECES).tolist() == [2 + 1.25 * 5, 2 + 1.25 * 2]
@@ -219,7 +219,7 @@ def test_data_and_models_on_the_hub_are_estimated_without_a_network(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(socket.socket, "connect", _no_network)
     monkeypatch.setattr(reference, "_fetch", _no_network)
-    monkeypatch.setattr("tasks.hub.read", _no_network)
+    monkeypatch.setattr("kdbench.tasks.hub.read", _no_network)
     sets = (*HUB, "train_rows=0", "batch_size=32", "epochs=6", "max_length=128", "eval_every=0")
     plan = bench.plan(tmp_path, *sets, methods="kd", selection="validation")
     teacher = estimate(plan, Store(tmp_path, create=False), [of(plan, "finetune").id])
@@ -429,6 +429,6 @@ def test_the_lines_that_a_user_sees() -> None:
 
 
 def test_torch_is_not_loaded() -> None:
-    script = "import sys, kdbench.estimate; print('torch' in sys.modules)"
+    script = "import sys, kdbench.planning.cost_estimate; print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.errors import UserError
-from kdbench.files import replacing, write_text
+from kdbench.core.atomic_files import replacing, write_text
+from kdbench.core.errors import UserError
 from tests.kdbench.bench import refusal
 
 

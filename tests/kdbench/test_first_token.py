@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdbench.cli import app
+from kdbench.cli.app import app
+from kdbench.core.errors import RunFailure
+from kdbench.core.settings import Training
 from kdbench.data.batches import Batch
-from kdbench.errors import RunFailure
-from kdbench.hidden import View
-from kdbench.method import METHODS
+from kdbench.distill.bilevel import forward_derivative, gradient
+from kdbench.distill.frozen_teacher import Frozen
+from kdbench.distill.hidden_states import View
+from kdbench.distill.method import METHODS
+from kdbench.distill.trainable import Learner
+from kdbench.models import compilation
 from kdbench.models.build import load
-from kdbench.settings import Training
-from kdbench.store import Store
-from kdbench.training import compiling
-from kdbench.training.first_token import install
-from kdbench.training.frozen import Frozen
-from kdbench.training.learner import Learner
-from kdbench.training.lookahead import forward_derivative, gradient
+from kdbench.models.cls_only_layer import install
+from kdbench.results.store import Store
 from kdbench.training.runner import execute
 from tests.kdbench.architectures import save
 from tests.kdbench.bench import CPU, FEW, plan, the_run, train
@@ -99,13 +99,13 @@ def test_every_method_trains_with_it_and_saves_a_plain_student(method: str, tmp_
 def test_the_saved_student_gives_the_stored_predictions_in_plain_code(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    from kdbench.training import workbench
-    from kdbench.training.evaluate import all_logits
+    from kdbench.models.inference import all_logits
+    from kdbench.planning import inputs
 
     made, store = plan(tmp_path, "last_layer=first", methods="finetune"), Store(tmp_path / "results")
     spec = the_run(made)
     execute(spec, store, CPU, FEW)
-    tokens = workbench.tokens(store.cache, spec, "validation")
+    tokens = inputs.tokens(store.cache, spec, "validation")
     module = load(store.run(spec.id).model, attention="eager")
     stored = load_file(store.run(spec.id).predictions)["best/validation/logits"]
     rows = torch.arange(len(tokens)).numpy()
@@ -153,10 +153,10 @@ def test_one_pass_does_not_decide_about_the_next() -> None:
 
 
 def test_a_compiled_pass_gives_all_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    monkeypatch.setattr(compilation, "BACKEND", "eager")
     module = learner(0).module
     install(module)
-    with compiling.in_force(True):
+    with compilation.in_force(True):
         made = Learner(module, lr=1e-3, length=9, training=Training(compile=True), device=torch.device("cpu"))
         with made.mode(False), torch.no_grad():
             maps = made.outputs(a_batch(), output_attentions=True).attentions

@@ -61,7 +61,7 @@ def test_a_teacher_belongs_to_its_students_identity(tmp_path: Path) -> None:
 
 
 def test_the_method_version_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from methods.lgtm import LGTM
+    from kdbench.methods.lgtm import LGTM
 
     before = run_id(tmp_path)
     monkeypatch.setattr(LGTM, "version", 99)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cli import app
-from kdbench.config import assemble, parse_sets
-from kdbench.method import METHODS
-from kdbench.plan import make
-from kdbench.store import Store
+from kdbench.cli.app import app
+from kdbench.distill.method import METHODS
+from kdbench.planning.config import assemble, parse_sets
+from kdbench.planning.plan import make
+from kdbench.results.store import Store
 from kdbench.training import checkpoint
 from tests.kdbench.bench import FEW, SMALL, contents, start, the_run, train
 

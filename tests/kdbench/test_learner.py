@@ -7,9 +7,9 @@ import math
 import torch
 from torch import nn
 
-from kdbench.settings import Training
-from kdbench.training.learner import Learner
-from kdbench.training.lookahead import adam_step
+from kdbench.core.settings import Training
+from kdbench.distill.bilevel import adam_step
+from kdbench.distill.trainable import Learner
 
 
 def learner(**settings: float) -> Learner:

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from kdbench import lock as locking
-from kdbench.lock import RunLock, Superseded
-from kdbench.serial import attempt
-from kdbench.settings import Execution
-from kdbench.store import Store
+from kdbench.core.settings import Execution
+from kdbench.results import run_lock as locking
+from kdbench.results.run_lock import RunLock, Superseded
+from kdbench.results.store import Store
+from kdbench.training.executors.serial import attempt
 from tests.kdbench.bench import CPU, FEW, SMALL, contents, plan, start, the_run, train
 from tests.kdbench.test_pool import Notes
 
-HOLD = "import sys, time; from pathlib import Path; from kdbench.lock import RunLock\n"
+HOLD = "import sys, time; from pathlib import Path; from kdbench.results.run_lock import RunLock\n"
 HOLD += "with RunLock(Path(sys.argv[1])).held():\n    print('held', flush=True)\n    time.sleep(600)\n"
 
 
@@ -60,7 +60,8 @@ def elsewhere(folder: Path) -> None:
 def leave_lease(folder: Path) -> None:
     """What a process leaves that dies with its machine, `lock` not being passed on between machines."""
     code = HOLD.replace("time.sleep(600)", "import os; os._exit(0)").replace(
-        "from kdbench.lock import RunLock", "from kdbench import lock; lock.LEASE_SECONDS = 2.0; RunLock = lock.RunLock"
+        "from kdbench.results.run_lock import RunLock",
+        "from kdbench.results import run_lock; run_lock.LEASE_SECONDS = 2.0; RunLock = run_lock.RunLock",
     )
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True)
     elsewhere(folder)
@@ -162,7 +163,7 @@ def hold_and_fail(folder: Path) -> None:
 
 
 def test_a_run_that_fails_in_another_process_is_not_tried_here(tmp_path: Path) -> None:
-    from kdbench.serial import run_all
+    from kdbench.training.executors.serial import run_all
 
     made = plan(tmp_path, methods="kd")
     store = Store(tmp_path / "r")

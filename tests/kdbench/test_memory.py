@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.errors import RunFailure
-from kdbench.settings import Execution
-from kdbench.store import Store
+from kdbench.core.errors import RunFailure
+from kdbench.core.settings import Execution
+from kdbench.results.store import Store
 from kdbench.training.checkpoint import read
 from kdbench.training.runner import _smaller
 from tests.kdbench.bench import plan, the_run, train

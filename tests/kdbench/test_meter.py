@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from kdbench.errors import Stopped
-from kdbench.store import Store
-from kdbench.training.meter import Meter
+from kdbench.core.errors import Stopped
+from kdbench.distill.cost_meter import Meter
+from kdbench.results.store import Store
 from kdbench.training.runner import execute
 from tests.kdbench.bench import CPU, FEW, plan, the_run, train
 

@@ -11,22 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from kdbench import sweeps
-from kdbench.cli import app
-from kdbench.errors import UserError
-from kdbench.files import read_json, write_json
-from kdbench.lines import pick
-from kdbench.method import METHODS
-from kdbench.plugins import method_of, row_of
-from kdbench.results import studies
-from kdbench.spec import RunSpec
-from kdbench.store import Store
+from kdbench.cli.app import app
+from kdbench.core.atomic_files import read_json, write_json
+from kdbench.core.errors import UserError
+from kdbench.core.spec import RunSpec
+from kdbench.distill.method import METHODS
+from kdbench.distill.method_files import method_of, row_of
+from kdbench.results.selection import pick
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+from kdbench.training.executors import sweep_record
 from tests.kdbench.bench import SMALL, plan, refusal, the_run
 
 SOURCE = '''"""Half of the labels' loss."""
 
-from kdbench.losses import cross_entropy
-from kdbench.method import Method
+from kdbench.distill.losses import cross_entropy
+from kdbench.distill.method import Method
 
 
 class Half(Method):
@@ -137,7 +137,7 @@ def test_a_changed_file_makes_a_new_run_and_says_so(
     assert f"The file of its method, {file}, has changed since." in said
     assert f"kdbench run --methods {file} --tasks rte" in said
     with pytest.raises(UserError, match="is not the one that the run was planned with"):
-        sweeps.retry(Store(tmp_path / "results"), {old.id}, None, lambda order: None)  # type: ignore[arg-type]
+        sweep_record.retry(Store(tmp_path / "results"), {old.id}, None, lambda order: None)  # type: ignore[arg-type]
     forget(monkeypatch)
     file.unlink()
     with pytest.raises(UserError, match="is gone; put it back"):
@@ -165,7 +165,7 @@ def test_a_built_in_name_is_never_taken(tmp_path: Path) -> None:
 
 
 def method_file(name: str) -> str:
-    import methods
+    from kdbench import methods
 
     return str(Path(methods.__path__[0]) / f"{name}.py")
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import transformers
 
+from kdbench.core.errors import UserError
+from kdbench.data.task import Examples
 from kdbench.data.tokens import InputFormat, Tokens, tokenise
-from kdbench.errors import UserError
-from kdbench.task import Examples
-from kdbench.training.padding_check import check_padding
+from kdbench.models.padding_check import check_padding
 from tests.kdbench.architectures import TOKENIZERS, bert, gpt2, save
 from tests.kdbench.bench import refusal
 

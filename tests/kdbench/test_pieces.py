@@ -15,18 +15,18 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 from transformers import BertConfig, BertForSequenceClassification
 
-from kdbench.conformance.trial import advance, first, networks
+from kdbench.core.settings import Training
+from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
 from kdbench.data.tokens import BERT_FORMAT
-from kdbench.method import METHODS
-from kdbench.settings import Training
-from kdbench.spec import RunSpec
-from kdbench.store import Store
-from kdbench.training.evaluate import EVAL_BATCH
-from kdbench.training.frozen import Frozen
-from kdbench.training.learner import Learner
-from kdbench.training.lookahead import forward_derivative, gradient
-from kdbench.training.pieces import in_pieces
+from kdbench.distill.bilevel import forward_derivative, gradient
+from kdbench.distill.frozen_teacher import Frozen
+from kdbench.distill.method import METHODS
+from kdbench.distill.trainable import Learner
+from kdbench.models.inference import EVAL_BATCH
+from kdbench.models.micro_batches import in_pieces
+from kdbench.results.store import Store
+from kdbench.training.conformance.small_run import advance, first, networks
 from kdbench.training.runner import execute
 from kdbench.training.setup import Setup, prepare
 from tests.kdbench.bench import CPU, FEW, plan, the_run, train
@@ -125,7 +125,7 @@ def test_the_setting_reaches_every_network(
     rows: int, trained: tuple[Store, dict[str, RunSpec]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A student that is trained, and a frozen teacher that is looked into in every step."""
-    monkeypatch.setattr("kdbench.training.frozen.MOST_BYTES", 0)
+    monkeypatch.setattr("kdbench.distill.frozen_teacher.MOST_BYTES", 0)
     store, specs = trained
     setup = prepare(specs["pesf_kd"], store, settings(rows), FEW)
     seen = {name: rows_of_passes(networks(setup)[name]) for name in ("student", "frozen teacher")}
@@ -167,7 +167,7 @@ def test_what_need_not_be_divided_is_one_plain_pass(rows: int, monkeypatch: pyte
         raise AssertionError("divided")
 
     for name in ("_pass", "_joined", "_generators"):
-        monkeypatch.setattr(f"kdbench.training.pieces.{name}", never)
+        monkeypatch.setattr(f"kdbench.models.micro_batches.{name}", never)
     derivatives(learner(rows), a_batch())
     with pytest.raises(AssertionError, match="divided"):
         derivatives(learner(ROWS - 1), a_batch())
@@ -319,7 +319,7 @@ def test_a_piece_is_made_again_under_the_same_autocast(attention: str) -> None:
 
 
 def test_what_the_classifier_of_a_frozen_network_reads_is_joined() -> None:
-    from kdbench.hidden import View
+    from kdbench.distill.hidden_states import View
 
     module, part, read = learner(0).module, None, SimpleNamespace(format=BERT_FORMAT)
     whole, divided = (Frozen(module, read, part, torch.device("cpu"), rows) for rows in (0, 5))

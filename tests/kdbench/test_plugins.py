@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-import methods
-from kdbench.errors import UserError
-from kdbench.method import METHODS, Method
-from kdbench.plugin_loading import announced
-from kdbench.registry import Registry
-from kdbench.task import Task
+from kdbench import methods
+from kdbench.core.errors import UserError
+from kdbench.core.plugin_loading import announced
+from kdbench.core.registry import Registry
+from kdbench.data.task import Task
+from kdbench.distill.method import METHODS, Method
 
 PACKAGE = {
     "pyproject.toml": """
@@ -36,9 +36,9 @@ PACKAGE = {
         py-modules = ["kd_mine"]
         """,
     "kd_mine.py": """
-        from kdbench.losses import cross_entropy
-        from kdbench.method import Distillation
-        from kdbench.task import Examples, Task, TaskData
+        from kdbench.distill.losses import cross_entropy
+        from kdbench.distill.method import Distillation
+        from kdbench.data.task import Examples, Task, TaskData
 
 
         class Mine(Distillation):
@@ -109,13 +109,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A second folder of the package `methods`."""
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
     yield tmp_path
-    for name in ("methods.dropped", "methods.broken"):
+    for name in ("kdbench.methods.dropped", "kdbench.methods.broken"):
         sys.modules.pop(name, None)
 
 
 def test_a_dropped_file_is_a_method_of_that_name(folder: Path) -> None:
-    (folder / "dropped.py").write_text("from kdbench.method import Method\n\nclass D(Method):\n    title = 'Dropped'\n")
-    found = registry(("builtin", "methods")).all()
+    (folder / "dropped.py").write_text("from kdbench import Method\n\nclass D(Method):\n    title = 'Dropped'\n")
+    found = registry(("builtin", "kdbench.methods")).all()
     assert found["dropped"].title == "Dropped"
     assert found["dropped"].name == "dropped"
     assert {"kd", "dml", "lgtm", "finetune"} <= found.keys()
@@ -125,20 +125,20 @@ def test_a_dropped_file_is_a_method_of_that_name(folder: Path) -> None:
     ("text", "why"),
     [
         ("import no_such_module\n", "No module named 'no_such_module'"),
-        ("from kdbench.method import Method\n\nclass A(Method):\n    pass\n", "A has no title"),
+        ("from kdbench import Method\n\nclass A(Method):\n    pass\n", "A has no title"),
         ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
         ("import sys\nsys.exit()\n", "SystemExit"),
         ("raise KeyboardInterrupt\n", "KeyboardInterrupt"),
         ("raise BaseException('enough')\n", "BaseException: enough"),
         ("class Silent(BaseException):\n    def __str__(self): raise SystemExit\nraise Silent\n", "Silent"),
         ("1 +\n", "SyntaxError: invalid syntax"),
-        ("from kdbench.method import Method\n\nclass A(Method):\n    title = ''\n\nclass B(A):\n    title = 'B'\n\n"
+        ("from kdbench import Method\n\nclass A(Method):\n    title = ''\n\nclass B(A):\n    title = 'B'\n\n"
          "class C(A):\n    title = 'C'\n", "several methods (B, C)"),
     ],
 )  # fmt: skip
 def test_a_broken_file_is_listed_with_its_error_and_harms_no_other(folder: Path, text: str, why: str) -> None:
     (folder / "broken.py").write_text(text)
-    made = registry(("builtin", "methods"))
+    made = registry(("builtin", "kdbench.methods"))
     assert "kd" in made.all()
     assert why in made.broken["broken"]
     with pytest.raises(UserError, match="'broken' does not load"):
@@ -146,17 +146,17 @@ def test_a_broken_file_is_listed_with_its_error_and_harms_no_other(folder: Path,
 
 
 def test_two_plugins_of_one_name_are_refused() -> None:
-    made = registry(("kd", "methods.kd:KD"), ("kd", "methods.dml:DML"))
-    assert "methods.kd.KD and methods.dml.DML" in made.broken["kd"]
+    made = registry(("kd", "kdbench.methods.kd:KD"), ("kd", "kdbench.methods.dml:DML"))
+    assert "kdbench.methods.kd.KD and kdbench.methods.dml.DML" in made.broken["kd"]
     assert "kd" not in made.all()
 
 
 def test_a_name_that_is_no_folder_name_is_refused() -> None:
-    assert "letters, digits" in registry(("../kd", "methods.kd:KD")).broken["../kd"]
+    assert "letters, digits" in registry(("../kd", "kdbench.methods.kd:KD")).broken["../kd"]
 
 
 def test_something_else_than_a_method_is_refused() -> None:
-    assert "is not a subclass of kdbench.method.Method" in registry(("x", "json:JSONDecoder")).broken["x"]
+    assert "is not a subclass of kdbench.distill.method.Method" in registry(("x", "json:JSONDecoder")).broken["x"]
 
 
 WRONG = [
@@ -181,9 +181,9 @@ WRONG = [
 
 @pytest.mark.parametrize(("text", "why"), WRONG)
 def test_an_attribute_of_the_wrong_type_is_named(folder: Path, text: str, why: str) -> None:
-    head = "from kdbench.method import Method, NoOptions\n\nclass A(Method):\n    title = 'A'\n"
+    head = "from kdbench.distill.method import Method, NoOptions\n\nclass A(Method):\n    title = 'A'\n"
     (folder / "broken.py").write_text(f"{head}    {text}\n")
-    made = registry(("builtin", "methods"))
+    made = registry(("builtin", "kdbench.methods"))
     assert why in made.broken["broken"]
     assert made.all().keys() == METHODS.all().keys()
 
@@ -202,14 +202,14 @@ def test_an_attribute_of_the_wrong_type_is_named(folder: Path, text: str, why: s
 )
 def test_so_of_a_task(tmp_path: Path, text: str, why: str) -> None:
     good = "    title, labels, metrics = 'T', ['no', 'yes'], ['accuracy']\n    load = score = None\n"
-    (tmp_path / "odd.py").write_text(f"from kdbench.task import Task\n\nclass T(Task):\n{good}    {text}\n")
+    (tmp_path / "odd.py").write_text(f"from kdbench import Task\n\nclass T(Task):\n{good}    {text}\n")
     with pytest.raises(UserError, match=re.escape(why)):
         Registry("task", "kdbench.tasks", Task).add_file(tmp_path / "odd.py")
 
 
 def test_a_list_serves_where_a_tuple_is_declared(tmp_path: Path) -> None:
     (tmp_path / "lists.py").write_text(
-        "from kdbench.task import Task\n\nclass T(Task):\n    title, labels, metrics = 'T', ['no', 'yes'], ['f1']\n"
+        "from kdbench import Task\n\nclass T(Task):\n    title, labels, metrics = 'T', ['no', 'yes'], ['f1']\n"
         "    load = score = None\n"
     )
     made = Registry("task", "kdbench.tasks", Task)
@@ -220,14 +220,17 @@ def test_a_registry_that_finds_nothing_says_why(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UserError, match=r"no package that .* announces any in 'kdbench\.nothing'"):
         Registry("method", "kdbench.nothing", Method).all()
     point = EntryPoint("builtin", "no_such_package", "kdbench.methods")
-    monkeypatch.setattr("kdbench.registry.announced", lambda group: [point])
+    monkeypatch.setattr("kdbench.core.registry.announced", lambda group: [point])
     with pytest.raises(UserError, match=r"There is no method at all.*No module named 'no_such_package'"):
         Registry("method", "kdbench.methods", Method).all()
 
 
 def test_a_checkout_needs_no_installation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdbench.plugin_loading.entry_points", lambda group: [])
-    assert [point.value for point in announced("kdbench.executors")] == ["kdbench.local:Local", "slurm.executor:Slurm"]
+    monkeypatch.setattr("kdbench.core.plugin_loading.entry_points", lambda group: [])
+    assert [point.value for point in announced("kdbench.executors")] == [
+        "kdbench.training.executors.local:Local",
+        "kdbench.slurm.executor:Slurm",
+    ]
     assert {"kd", "finetune"} <= Registry("method", "kdbench.methods", Method).all().keys()
 
 
@@ -238,5 +241,5 @@ def test_ctrl_c_while_a_plugin_loads_ends_the_program(folder: Path) -> None:
         "except BaseException:\n    pass\n"
     )
     with pytest.raises(KeyboardInterrupt):
-        registry(("builtin", "methods"))
+        registry(("builtin", "kdbench.methods"))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

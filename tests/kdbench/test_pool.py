@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kdbench import local, pool
-from kdbench.config import assemble, parse_sets
-from kdbench.plan import Plan, make
-from kdbench.schedule import Outcome
-from kdbench.settings import Execution
-from kdbench.store import Store
-from kdbench.sweeps import order
+from kdbench.core.settings import Execution
+from kdbench.planning.config import assemble, parse_sets
+from kdbench.planning.plan import Plan, make
+from kdbench.results.store import Store
+from kdbench.training.executors import local, process_pool
+from kdbench.training.executors.scheduler import Outcome
+from kdbench.training.executors.sweep_record import order
 from tests.kdbench.bench import CPU, FEW, contents, plan, refusal, start, train
 
 
@@ -49,7 +49,7 @@ class Notes:
 
 
 def at_once(made: Plan, store: Store, notes: Notes, jobs: int = 2) -> Outcome:
-    return pool.run_pool(made, store, [CPU] * jobs, FEW, notes)
+    return process_pool.run_pool(made, store, [CPU] * jobs, FEW, notes)
 
 
 def test_it_leaves_the_bytes_of_one_after_the_other(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.config import assemble, parse_sets, presets
-from kdbench.method import METHODS
-from kdbench.plan import Plan, make
-from kdbench.results import studies
-from kdbench.store import Store
+from kdbench.distill.method import METHODS
+from kdbench.planning.config import assemble, parse_sets, presets
+from kdbench.planning.plan import Plan, make
+from kdbench.results.store import Store
+from kdbench.results.study import studies
 from tests.kdbench.bench import CPU, FEW, contents, train
 from tests.kdbench.test_bad_input import save_bert
 
@@ -80,7 +80,7 @@ def test_minilm_with_its_real_weights(tmp_path: Path) -> None:
     import torch
 
     from kdbench.models import build
-    from kdbench.plan import model_ref
+    from kdbench.planning.plan import model_ref
 
     plan = planned(
         "minilm", tmp_path, "source=generated", "train_rows=12", "epochs=1", "batch_size=4", "selection=validation",

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from kdbench.errors import UserError
-from kdbench.plan import Plan
-from kdbench.requests import Request, configs, named, plans
-from kdbench.tables import TABLES
+from kdbench.core.errors import UserError
+from kdbench.planning.exhibits import Request, configs, named, plans
+from kdbench.planning.plan import Plan
+from kdbench.reporting.tables import TABLES
 
 
 def made(folder: Path, *requests: Request, **given: Any) -> list[Plan]:

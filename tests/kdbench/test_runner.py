@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kdbench.errors import RunFailure, Stopped
-from kdbench.method import METHODS
-from kdbench.store import Store
+from kdbench.core.errors import RunFailure, Stopped
+from kdbench.distill.method import METHODS
+from kdbench.results.store import Store
 from kdbench.training.runner import execute
 from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
 
@@ -51,14 +51,14 @@ def test_the_saved_student_gives_the_stored_predictions(method: str, trained: tu
     """In plain Hugging Face code, with the tokenizer that lies beside it."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from kdbench.training import workbench
+    from kdbench.planning import inputs
 
     store, folder = trained
     spec = the_run(plan(folder, methods=method))
     run = store.run(spec.id)
     model = AutoModelForSequenceClassification.from_pretrained(run.model, attn_implementation="eager").eval()
     tokenizer = AutoTokenizer.from_pretrained(run.model)
-    examples = workbench.data(spec.task, spec.data).splits["validation"]
+    examples = inputs.data(spec.task, spec.data).splits["validation"]
     coded = tokenizer(
         list(examples.text_a[:20]),
         list(examples.text_b[:20]),
@@ -123,7 +123,7 @@ def test_following_samples_does_not_change_the_training(trained: tuple[Store, Pa
 
 
 def test_a_non_finite_loss_stops_the_run_with_step_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from methods.finetune import Finetune
+    from kdbench.methods.finetune import Finetune
 
     good = Finetune.loss
 
@@ -141,7 +141,7 @@ def test_a_non_finite_loss_stops_the_run_with_step_and_rows(tmp_path: Path, monk
 
 
 def test_a_bug_in_a_method_leaves_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from methods.finetune import Finetune
+    from kdbench.methods.finetune import Finetune
 
     monkeypatch.setattr(Finetune, "loss", lambda self, batch: batch.no_such_thing)
     store = Store(tmp_path / "r")

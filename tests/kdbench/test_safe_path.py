@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.safe_path import ROOT
+from kdbench.core.safe_path import ROOT
 
 NAMES = ("tasks.py", "methods/__init__.py", "methods/kd.py", "analysis/__init__.py", "slurm.py", "json.py", "click.py",
          "submitit.py", "torch.py", "pickle.py", "numpy/__init__.py", "multiprocessing/__init__.py")  # fmt: skip
@@ -56,7 +56,7 @@ def test_a_checkout_needs_no_path_but_the_working_folder() -> None:
     script = (
         "import sys, subprocess\nsys.argv = ['kdbench', '--version']\n"
         "try:\n    import kdbench.__main__\nexcept SystemExit:\n    pass\n"
-        "import kdbench.safe_path as s\n"
+        "import kdbench.core.safe_path as s\n"
         "print(subprocess.run([sys.executable, '-c', 'import kdbench; print(kdbench.__file__)'], cwd='/', text=True,"
         " env=s.environment(), capture_output=True).stdout)"
     )

@@ -14,13 +14,18 @@ import pytest
 import torch
 
 import kdbench
-from kdbench.cli import app
-from kdbench.errors import UserError
+from kdbench.cli.app import app
+from kdbench.core.errors import UserError
 from kdbench.models import build, reference
 from tests.kdbench.bench import SMALL, plan, refusal
 
 ROOT = Path(kdbench.__file__).parents[1]
-SOURCES = [f for name in ("kdbench", "methods", "tasks", "analysis", "slurm") for f in (ROOT / name).rglob("*.py")]
+SOURCES = [file for room in sorted((ROOT / "kdbench").iterdir()) for file in room.rglob("*.py")]
+    Path(folder) / name
+    for folder, _, names in os.walk(ROOT / "kdbench", followlinks=True)
+    for name in names
+    if name.endswith(".py")
+)
 FORBIDDEN = {"eval", "exec", "os.system", "os.popen", "torch.load", "torch.save", "pickle.load", "pickle.loads",
              "yaml.load", "np.load", "numpy.load", "subprocess.getoutput", "marshal.loads", "joblib.load"}  # fmt: skip
 

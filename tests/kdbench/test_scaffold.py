@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cli import app
-from kdbench.conformance import suite
-from kdbench.method import METHODS
-from kdbench.views import handbook
+from kdbench.cli.app import app
+from kdbench.distill.method import METHODS
+from kdbench.reporting import method_docs
+from kdbench.training.conformance import suite
 from tests.kdbench.bench import SMALL, refusal
 
 ROOT = Path(__file__).parent.parent.parent
@@ -73,13 +73,13 @@ def test_the_readmes_method_works_and_is_short(tmp_path: Path) -> None:
 
 def test_the_page_about_the_methods_is_up_to_date() -> None:
     """Made by `make docs`."""
-    assert (ROOT / "docs" / "methods.md").read_text() == handbook.page()
+    assert (ROOT / "docs" / "methods.md").read_text() == method_docs.page()
 
 
 @pytest.mark.parametrize("name", sorted(METHODS.all()))
 def test_every_method_says_what_the_page_needs(name: str) -> None:
-    words = handbook._words(METHODS.get(name))
-    assert handbook.SECTION.findall(words)[:3] == ["Loss", "Trained", "Paper and code"]
+    words = method_docs._words(METHODS.get(name))
+    assert method_docs.SECTION.findall(words)[:3] == ["Loss", "Trained", "Paper and code"]
     method = METHODS.get(name)
     for key, field in method.options_type.model_fields.items():
         assert field.description, key

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.lock import RunLock
-from kdbench.store import Store
+from kdbench.results.run_lock import RunLock
+from kdbench.results.store import Store
 from tests.analysis.made import full
 from tests.kdbench.bench import SMALL
 

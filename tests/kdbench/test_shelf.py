@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from kdbench.core.errors import RunFailure
+from kdbench.core.settings import Training
 from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
 from kdbench.data.tokens import InputFormat, Tokens
-from kdbench.errors import RunFailure
-from kdbench.hidden import View
-from kdbench.models import build, reference
-from kdbench.settings import Training
-from kdbench.training import evaluate, first_token, frozen
-from kdbench.training.frozen import Frozen
-from kdbench.training.learner import Learner
+from kdbench.distill import frozen_teacher
+from kdbench.distill.frozen_teacher import Frozen
+from kdbench.distill.hidden_states import View
+from kdbench.distill.trainable import Learner
+from kdbench.models import build, cls_only_layer, inference, reference
 
 CPU = torch.device("cpu")
 ROWS = np.arange(0, 150, 2)
@@ -39,7 +39,7 @@ def teacher(folder: Path | None, seed: int = 0, some: Tokens | None = None, *, f
     torch.manual_seed(seed)
     module = build.build(reference.resolve("tiny-3x32"), ("no", "yes"), "eager", tuple(f"w{i}" for i in range(40)))
     if first:
-        first_token.install(module)
+        cls_only_layer.install(module)
     return Frozen(module, some or tokens(), Part("train", ROWS), CPU, folder=folder)
 
 
@@ -54,9 +54,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counting(read: Callable[..., Tensor], toks: Tokens, rows: np.ndarray, device: torch.device) -> Tensor:
         found.append(len(rows))
-        return evaluate.over_rows(read, toks, rows, device)
+        return inference.over_rows(read, toks, rows, device)
 
-    monkeypatch.setattr(frozen, "over_rows", counting)
+    monkeypatch.setattr(frozen_teacher, "over_rows", counting)
     return found
 
 
@@ -126,7 +126,7 @@ def test_a_table_that_is_damaged_or_of_another_teacher_is_made_again(tmp_path: P
 def test_what_would_be_too_large_is_computed_batch_by_batch(
     tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frozen, "MOST_BYTES", len(ROWS) * 2 * 4 - 1)
+    monkeypatch.setattr(frozen_teacher, "MOST_BYTES", len(ROWS) * 2 * 4 - 1)
     assert torch.equal(teacher(tmp_path).logits(batch()), teacher(None).logits(batch("feedback")))
     assert passes == []
     assert not list(tmp_path.iterdir())
@@ -135,10 +135,10 @@ def test_what_would_be_too_large_is_computed_batch_by_batch(
 def test_a_pass_in_batches_by_tokens_says_the_same_but_for_the_last_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU, under a key of its own; on the CPU the key is what it was."""
     of_64 = teacher(None).logits(batch())
-    monkeypatch.setattr(evaluate, "EVAL_TOKENS", 100)
-    by_tokens = partial(evaluate.in_batches, device=torch.device("cuda"))
-    monkeypatch.setattr(evaluate, "in_batches", lambda tokens, rows, device: by_tokens(tokens, rows))
-    assert len(list(evaluate.in_batches(tokens(), ROWS, CPU))) > len(ROWS) // 64 + 1
+    monkeypatch.setattr(inference, "EVAL_TOKENS", 100)
+    by_tokens = partial(inference.in_batches, device=torch.device("cuda"))
+    monkeypatch.setattr(inference, "in_batches", lambda tokens, rows, device: by_tokens(tokens, rows))
+    assert len(list(inference.in_batches(tokens(), ROWS, CPU))) > len(ROWS) // 64 + 1
     torch.testing.assert_close(teacher(None).logits(batch()), of_64, atol=1e-6, rtol=1e-5)
-    assert evaluate.batching(CPU) == ()
-    assert evaluate.batching(torch.device("cuda")) == ("batches of 100 tokens",)
+    assert inference.batching(CPU) == ()
+    assert inference.batching(torch.device("cuda")) == ("batches of 100 tokens",)

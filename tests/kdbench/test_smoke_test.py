@@ -12,21 +12,20 @@ import torch
 import transformers
 from torch import Tensor
 
-from kdbench import preflight
+from kdbench.core.errors import UserError
 from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
 from kdbench.data.tokens import InputFormat
-from kdbench.errors import UserError
-from kdbench.hidden import View
-from kdbench.losses import cross_entropy
-from kdbench.method import METHODS, Distillation, Method
+from kdbench.distill.frozen_teacher import Frozen
+from kdbench.distill.hidden_states import View
+from kdbench.distill.losses import cross_entropy
+from kdbench.distill.method import METHODS, Distillation, Method
+from kdbench.distill.trainable import zero_head
 from kdbench.models import build
-from kdbench.models.head import output_layer
-from kdbench.plan import Plan
-from kdbench.store import Store
-from kdbench.training import smoke_test
-from kdbench.training.frozen import Frozen
-from kdbench.training.learner import zero_head
+from kdbench.models.classifier_head import output_layer
+from kdbench.planning.plan import Plan
+from kdbench.results.store import Store
+from kdbench.training import preflight, smoke_test
 from tests.kdbench.architectures import TOKENIZERS, save
 from tests.kdbench.bench import CPU, plan, refusal, train
 from tests.kdbench.test_shelf import ROWS, tokens

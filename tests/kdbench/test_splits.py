@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.data.splits import assign
-from kdbench.store import Store
+from kdbench.results.store import Store
 from kdbench.training.setup import prepare
 from tests.kdbench.bench import CPU, FEW, plan, the_run
 

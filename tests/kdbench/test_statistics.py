@@ -25,9 +25,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from kdbench import statistics
-from kdbench.statistics import Classes, Difference, Floats
-from kdbench.task import TASKS
+from kdbench.data.task import TASKS
+from kdbench.results import significance
+from kdbench.results.significance import Classes, Difference, Floats
 
 ITEMS = 277
 WORLDS = {  # sd of seeds, items, noise; how many of 100 intervals may hold the truth by S, at least
@@ -57,7 +57,7 @@ def world(
 
 
 def judge(rng: np.random.Generator, labels: Classes, first: Classes, second: Classes) -> Difference:
-    return statistics.difference(*statistics.resample(accuracy, labels, first, second, 2, rng))
+    return significance.difference(*significance.resample(accuracy, labels, first, second, 2, rng))
 
 
 def coverage(rng: np.random.Generator, sds: tuple[float, ...], seeds: int, times: int) -> float:
@@ -72,7 +72,7 @@ def naive_coverage(rng: np.random.Generator, sds: tuple[float, ...], seeds: int,
     """Of the percentile interval of draws of seeds and items."""
     held = 0
     for _ in range(times):
-        resampled = statistics.resample(accuracy, *world(rng, seeds, sds), 2, rng)[1]
+        resampled = significance.resample(accuracy, *world(rng, seeds, sds), 2, rng)[1]
         weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(resampled))
         low, high = np.quantile((resampled * weights).sum(1) / seeds, [0.025, 0.975])
         held += bool(low <= 0 <= high)
@@ -81,7 +81,7 @@ def naive_coverage(rng: np.random.Generator, sds: tuple[float, ...], seeds: int,
 
 @pytest.fixture
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "RESAMPLES", 300)
+    monkeypatch.setattr(significance, "RESAMPLES", 300)
 
 
 @pytest.mark.usefixtures("_few_resamples")
@@ -105,7 +105,7 @@ def test_drawing_seeds_would_not_do() -> None:
 def test_equal_methods_are_not_separable(name: str, seeds: int) -> None:
     """In at least 94 of 100, of 600."""
     rng, (*sds, _) = np.random.default_rng(10 + seeds), WORLDS[name]
-    found = [judge(rng, *world(rng, seeds, tuple(sds))).p >= statistics.ALPHA for _ in range(600)]
+    found = [judge(rng, *world(rng, seeds, tuple(sds))).p >= significance.ALPHA for _ in range(600)]
     assert np.mean(found) >= 0.94
 
 
@@ -114,8 +114,8 @@ def test_a_better_method_is_found() -> None:
     """A test that never says yes would pass the one above: 0.4 sd are 8 points, found in 97 of 100 with 5 seeds."""
     rng, sds = np.random.default_rng(5), (0.0, 0.5, 0.5)
     found = [judge(rng, *world(rng, 5, sds, better=0.4)) for _ in range(60)]
-    assert np.mean([d.p < statistics.ALPHA for d in found]) > 0.9
-    assert all(d.value < 0 for d in found if d.p < statistics.ALPHA)  # first minus second
+    assert np.mean([d.p < significance.ALPHA for d in found]) > 0.9
+    assert all(d.value < 0 for d in found if d.p < significance.ALPHA)  # first minus second
 
 
 def test_the_luckiest_of_twelve_equal_rows() -> None:
@@ -124,9 +124,9 @@ def test_the_luckiest_of_twelve_equal_rows() -> None:
     for _ in range(2000):
         means = rng.normal(size=12)
         gaps = means.max() - np.delete(means, means.argmax())
-        corrected = statistics.holm(list(2 * special.ndtr(-gaps / math.sqrt(2))))
+        corrected = significance.holm(list(2 * special.ndtr(-gaps / math.sqrt(2))))
         rows = np.delete(np.arange(12), means.argmax())
-        lost += 0 in rows[np.asarray(corrected) < statistics.ALPHA]
+        lost += 0 in rows[np.asarray(corrected) < significance.ALPHA]
     assert lost / 2000 <= 0.05
 
 
@@ -157,7 +157,7 @@ def test_resampling_by_patterns_is_resampling_of_items(name: str) -> None:
     def metric(counts: Floats) -> Floats:
         return np.asarray(np.mean(list(task.score_counts(counts).values()), axis=0))
 
-    values, resampled = statistics.resample(metric, labels, first, second, classes, rng)
+    values, resampled = significance.resample(metric, labels, first, second, classes, rng)
     want = [scored(labels, first[s]) - scored(labels, second[s]) for s in range(2)]
     assert values == pytest.approx(want)
     draws = rng.integers(0, items, (600, items))
@@ -170,40 +170,40 @@ def test_resampling_by_patterns_is_resampling_of_items(name: str) -> None:
 def test_blocks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     made = world(np.random.default_rng(4), 3, (0.1, 0.5, 0.5))
     whole = judge(np.random.default_rng(0), *made)
-    monkeypatch.setattr(statistics, "_AT_ONCE", 500)
+    monkeypatch.setattr(significance, "_AT_ONCE", 500)
     assert judge(np.random.default_rng(0), *made) == whole
 
 
 def test_many_seeds_do_not_overflow() -> None:
     """Labels and 2 x 40 predictions are more bits than an integer has; the label is the first of them."""
     labels, wrong = np.repeat([0, 1], [30, 20]), np.zeros((40, 50), dtype=np.int64)
-    values, _ = statistics.resample(accuracy, labels, wrong, wrong + 1, 2, np.random.default_rng(0))
+    values, _ = significance.resample(accuracy, labels, wrong, wrong + 1, 2, np.random.default_rng(0))
     assert values == pytest.approx(np.full(40, 0.6 - 0.4))
 
 
 def test_holm() -> None:
     """Holm's own order of steps, by hand; equal to `p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")` in R."""
-    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert statistics.holm([0.6, 0.7]) == [1.0, 1.0]
-    assert statistics.holm([0.2]) == [0.2]
-    assert statistics.holm([]) == []
+    assert significance.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert significance.holm([0.6, 0.7]) == [1.0, 1.0]
+    assert significance.holm([0.2]) == [0.2]
+    assert significance.holm([]) == []
 
 
 def test_seeds_needed() -> None:
     """Known sample sizes of the paired t-test at 80 % power, two-sided 5 % (effect 1.0: 10; 0.8: 15; 0.5: 34)."""
     for effect, want in ((1.0, 10), (0.8, 15), (0.5, 34)):
-        assert statistics.seeds_needed(Difference(effect, 3, 1.0, 0.0, 2)) == want
-    assert statistics.seeds_needed(Difference(0.0, 3, 1.0, 0.0, 2)) is None
-    assert statistics.seeds_needed(Difference(0.01, 3, 1.0, 0.0, 2)) is None  # more than are looked for
+        assert significance.seeds_needed(Difference(effect, 3, 1.0, 0.0, 2)) == want
+    assert significance.seeds_needed(Difference(0.0, 3, 1.0, 0.0, 2)) is None
+    assert significance.seeds_needed(Difference(0.01, 3, 1.0, 0.0, 2)) is None  # more than are looked for
     with pytest.raises(ValueError, match="two seeds"):
-        statistics.seeds_needed(Difference(1.0, 1, 0.0, 1.0, math.inf))
+        significance.seeds_needed(Difference(1.0, 1, 0.0, 1.0, math.inf))
 
 
 def test_no_number_of_seeds_makes_up_for_items() -> None:
     """Beyond 2.8 standard errors of the items' part, items suffice; below, nothing does."""
-    more = [statistics.seeds_needed(Difference(1.0, 3, 1.0, share, 2)) for share in (0.0, 0.05, 0.1)]
+    more = [significance.seeds_needed(Difference(1.0, 3, 1.0, share, 2)) for share in (0.0, 0.05, 0.1)]
     assert all(few is not None and many is not None and few < many for few, many in pairwise(more))
-    assert statistics.seeds_needed(Difference(1.0, 3, 1.0, 1 / 2.7**2, 2)) is None
+    assert significance.seeds_needed(Difference(1.0, 3, 1.0, 1 / 2.7**2, 2)) is None
 
 
 def test_one_seed_is_judged_by_items_only() -> None:
@@ -216,11 +216,11 @@ def test_one_seed_is_judged_by_items_only() -> None:
 
 def test_average_of_tasks() -> None:
     one, two = Difference(2.0, 2, 4.0, 1.0, 3.0), Difference(1.0, 3, 3.0, 0.5, 5.0)
-    both = statistics.average([one, two])
+    both = significance.average([one, two])
     assert (both.value, both.seeds) == (1.5, 2)
     assert both.variance == pytest.approx((3.0 + 1.5) / 4)
     assert both.degrees == pytest.approx(4.5**2 / (3.0**2 / 3 + 1.5**2 / 5))
-    assert statistics.average([one]) == one
+    assert significance.average([one]) == one
 
 
 def test_equal_predictions_are_no_difference() -> None:
@@ -231,17 +231,17 @@ def test_equal_predictions_are_no_difference() -> None:
 
 def test_the_seeds_that_an_average_needs_are_those_that_do() -> None:
     """By simulation of six tasks with sd 1 between seeds, judged as a table judges them."""
-    parts = [statistics.difference(np.array([-1.0, 0.0, 1.0]) + 0.55, np.zeros((9, 3)))] * 6
-    found = statistics.average(parts)
+    parts = [significance.difference(np.array([-1.0, 0.0, 1.0]) + 0.55, np.zeros((9, 3)))] * 6
+    found = significance.average(parts)
     assert found.free == pytest.approx(6)
-    needed = statistics.seeds_needed(found)
+    needed = significance.seeds_needed(found)
     assert needed == 5  # 7, were there one degree of freedom a seed
     rng, seen = np.random.default_rng(0), {needed: 0, needed - 1: 0}
     for seeds in seen:
         for _ in range(1000):
             drawn = rng.normal(0.55, 1.0, (6, seeds))
-            judged = [statistics.difference(values, np.zeros((9, seeds))) for values in drawn]
-            seen[seeds] += statistics.average(judged).p < statistics.ALPHA
+            judged = [significance.difference(values, np.zeros((9, seeds))) for values in drawn]
+            seen[seeds] += significance.average(judged).p < significance.ALPHA
     assert seen[needed - 1] < 780
     assert seen[needed] > 780
 
@@ -249,8 +249,8 @@ def test_the_seeds_that_an_average_needs_are_those_that_do() -> None:
 def test_seeds_needed_are_for_the_level_that_judges() -> None:
     """A difference that is significant alone, and not among six: more seeds than there are."""
     d = Difference(1.0, 4, 0.36, 0.0, 3)
-    assert d.p < statistics.ALPHA < 6 * d.p
-    alone, among = statistics.seeds_needed(d), statistics.seeds_needed(d, statistics.ALPHA / 6)
+    assert d.p < significance.ALPHA < 6 * d.p
+    alone, among = significance.seeds_needed(d), significance.seeds_needed(d, significance.ALPHA / 6)
     assert alone is not None
     assert among is not None
     assert among > max(alone, d.seeds)
@@ -259,9 +259,9 @@ def test_seeds_needed_are_for_the_level_that_judges() -> None:
 def test_adding_up_gives_what_products_give(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
     labels, first, second = rng.integers(0, 6, 80), rng.integers(0, 6, (2, 80)), rng.integers(0, 6, (2, 80))
-    products = statistics.resample(accuracy, labels, first, second, 6, np.random.default_rng(0))
-    monkeypatch.setattr(statistics, "MOST_PRODUCTS", 5)
-    counted = statistics.resample(accuracy, labels, first, second, 6, np.random.default_rng(0))
+    products = significance.resample(accuracy, labels, first, second, 6, np.random.default_rng(0))
+    monkeypatch.setattr(significance, "MOST_PRODUCTS", 5)
+    counted = significance.resample(accuracy, labels, first, second, 6, np.random.default_rng(0))
     assert [part.tolist() for part in counted] == [part.tolist() for part in products]
 
 
@@ -269,5 +269,5 @@ def test_150_classes_are_resampled_in_seconds() -> None:
     rng = np.random.default_rng(6)
     labels, first, second = rng.integers(0, 150, 2000), rng.integers(0, 150, (3, 2000)), rng.integers(0, 150, (3, 2000))
     started = time.process_time()
-    statistics.resample(accuracy, labels, first, second, 150, rng)
+    significance.resample(accuracy, labels, first, second, 150, rng)
     assert time.process_time() - started < 30  # 1 s; by products it takes minutes

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kdbench.cli import app
-from kdbench.commands.run import _plans
-from kdbench.executor import Order
-from kdbench.local import report
-from kdbench.method import METHODS
-from kdbench.plan import Plan
-from kdbench.schedule import Outcome
-from kdbench.settings import Execution, Recording, Study
-from kdbench.store import Store
-from kdbench.views.table import show_tables
+from kdbench.cli.app import app
+from kdbench.cli.commands.run import _plans
+from kdbench.core.settings import Execution, Recording, Study
+from kdbench.distill.method import METHODS
+from kdbench.planning.executor import Order
+from kdbench.planning.plan import Plan
+from kdbench.reporting.show_table import show_tables
+from kdbench.results.store import Store
+from kdbench.training.executors.local import report
+from kdbench.training.executors.scheduler import Outcome
 from tests.analysis.made import states
 from tests.kdbench.bench import SMALL
 
@@ -101,7 +101,7 @@ def test_a_retry_shows_the_tables_that_were_asked_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr("kdbench.local.Local.carry_out", lambda self, order, show: 130)
+        patched.setattr("kdbench.training.executors.local.Local.carry_out", lambda self, order, show: 130)
         assert run("--for", "table7", "--set", "epochs=1") == 130
     assert app(["retry"], standalone_mode=False) == 0
     said = capsys.readouterr().out

@@ -12,19 +12,19 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from kdbench import again
-from kdbench.config import assemble, parse_sets
-from kdbench.errors import UserError
-from kdbench.models.given import build_given
-from kdbench.plan import Plan, make
-from kdbench.preflight import check
-from kdbench.results import studies
-from kdbench.settings import Training
-from kdbench.spec import RunSpec
-from kdbench.store import Store
-from kdbench.sweeps import order, remember
-from kdbench.tables import TABLES
-from kdbench.trace import facts
+from kdbench.core.errors import UserError
+from kdbench.core.settings import Training
+from kdbench.core.spec import RunSpec
+from kdbench.models.finetuned_networks import build_given
+from kdbench.planning import reproduce
+from kdbench.planning.config import assemble, parse_sets
+from kdbench.planning.plan import Plan, make
+from kdbench.reporting.provenance import facts
+from kdbench.reporting.tables import TABLES
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+from kdbench.training.executors.sweep_record import order, remember
+from kdbench.training.preflight import check
 from tests.kdbench.bench import CPU, SMALL, plan, train
 from tests.kdbench.test_bad_input import save_bert
 
@@ -50,7 +50,7 @@ def test_they_are_those_of_the_run_that_fine_tunes_it(method: str, tmp_path: Pat
 
 
 def facts_of(made: Plan, row: str) -> dict[str, object]:
-    from kdbench.results import read
+    from kdbench.results.study import read
 
     spec = made.runs[next(cell.run for cell in made.cells if cell.row == row)]
     return facts(read(Store(Path("nowhere"), create=False).run(spec.id), spec))["Settings"]
@@ -131,7 +131,7 @@ def test_a_table_says_that_it_was_given(tmp_path: Path) -> None:
     assert sheet is not None
     assert sheet.row_keys[0] == "teacher"
     assert "The teacher was taken as it was given; it was not fine-tuned here." in sheet.notes
-    words = again.command(study.of("kd", "rte"), study)
+    words = reproduce.command(study.of("kd", "rte"), study)
     assert "--teacher-is-finetuned" in words
     assert not any(word.startswith("teacher.") for word in words)
 

@@ -13,15 +13,16 @@ import torch
 import transformers
 from safetensors.numpy import load_file
 
-from kdbench import preflight
+from kdbench.core.errors import UserError
 from kdbench.data.batches import collate
+from kdbench.data.task import Examples
 from kdbench.data.tokens import InputFormat, cached, tokenise
-from kdbench.errors import UserError
+from kdbench.distill import teacher_cache
 from kdbench.models import build, reference
 from kdbench.models.compare_tokenizers import difference
-from kdbench.task import Examples
-from kdbench.training import shelf, workbench
-from tasks.lexicon import vocabulary
+from kdbench.planning import inputs
+from kdbench.tasks.lexicon import vocabulary
+from kdbench.training import preflight
 from tests.kdbench.architectures import TOKENIZERS, WORDS, bert, gpt2, letters, save
 from tests.kdbench.bench import plan, refusal
 
@@ -71,9 +72,9 @@ def test_a_table_of_a_frozen_teacher_is_of_one_way_to_pad() -> None:
     """BERT's way has the key that it had before there were others."""
     tokens, rows = tokenise(bert(), PAIRS, 20), np.arange(3)
     arrays = (tokens.ids, tokens.types, tokens.starts, rows)
-    assert shelf.texts(tokens, rows) == shelf._digest(torch.from_numpy(array) for array in arrays)
+    assert teacher_cache.texts(tokens, rows) == teacher_cache._digest(torch.from_numpy(array) for array in arrays)
     other = bert(padding_side="left")
-    assert shelf.texts(tokenise(other, PAIRS, 20), rows) != shelf.texts(tokens, rows)
+    assert teacher_cache.texts(tokenise(other, PAIRS, 20), rows) != teacher_cache.texts(tokens, rows)
 
 
 def test_a_row_without_tokens_is_refused() -> None:
@@ -119,8 +120,8 @@ def test_a_saved_tokenizer_is_the_same_however_it_is_written(kind: str, tmp_path
     assert stored["padding"]
     file.write_text(json.dumps(stored, indent=7, sort_keys=True))
     a, b = (reference.resolve(str(tmp_path / name)) for name in "ab")
-    assert workbench.shape(a, ()).tokenizer != workbench.shape(b, ()).tokenizer
-    assert workbench.tokenizer_difference(a, b, ()) == ""
+    assert inputs.shape(a, ()).tokenizer != inputs.shape(b, ()).tokenizer
+    assert inputs.tokenizer_difference(a, b, ()) == ""
 
 
 @pytest.mark.parametrize(
@@ -163,8 +164,8 @@ def test_a_vocabulary_file_alone_is_the_tokenizer_that_its_settings_say(tmp_path
         (tmp_path / name / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": lower}))
     save(tmp_path / "json", "bert")
     lower, cased, other = (reference.resolve(str(tmp_path / name)) for name in ("lower", "cased", "json"))
-    assert workbench.tokenizer_difference(lower, other, ()) == ""
-    assert workbench.tokenizer_difference(cased, other, ()) == "lower-casing"
+    assert inputs.tokenizer_difference(lower, other, ()) == ""
+    assert inputs.tokenizer_difference(cased, other, ()) == "lower-casing"
 
 
 def test_a_teacher_with_the_same_words_and_another_casing_is_refused(tmp_path: Path) -> None:
@@ -182,5 +183,5 @@ def test_a_run_s_model_is_a_teacher_for_the_model_that_it_came_from(tmp_path: Pa
     build.build(tiny, ("a", "b"), "eager", words).save_pretrained(tmp_path / "saved")
     build.tokenizer(tiny, words).save_pretrained(tmp_path / "saved")
     saved = reference.resolve(str(tmp_path / "saved"))
-    assert workbench.tokenizer_difference(tiny, saved, words) == ""
-    assert workbench.input_format(tiny, words) == workbench.input_format(saved, words) == InputFormat()
+    assert inputs.tokenizer_difference(tiny, saved, words) == ""
+    assert inputs.input_format(tiny, words) == inputs.input_format(saved, words) == InputFormat()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdbench import preflight
-from kdbench.errors import Stopped, UserError
-from kdbench.method import METHODS
-from kdbench.store import Store
+from kdbench.core.errors import Stopped, UserError
+from kdbench.distill.method import METHODS
+from kdbench.results.store import Store
+from kdbench.training import preflight
 from kdbench.training.runner import execute
 from kdbench.training.setup import prepare
 from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train

@@ -21,12 +21,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
 
 from kdbench.data.batches import Batch
-from kdbench.method import METHODS
-from kdbench.plan import Plan
-from kdbench.store import Store
-from kdbench.training import lookahead
-from kdbench.training.lab import seed_everything
-from kdbench.training.meter import Meter
+from kdbench.distill import bilevel
+from kdbench.distill.context import seed_everything
+from kdbench.distill.cost_meter import Meter
+from kdbench.distill.method import METHODS
+from kdbench.planning.plan import Plan
+from kdbench.results.store import Store
 from kdbench.training.runner import execute
 from kdbench.training.setup import Setup, numerics, prepare
 from tests.kdbench.bench import CPU, FEW, plan, the_run, train
@@ -122,7 +122,7 @@ def what_meta_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no autocast to be switched off, and is not in the list of devices for the fused optimiser."""
     adam = sys.modules[torch.optim.Adam.__module__]
     monkeypatch.setattr(adam, "_device_dtype_check_for_fused", lambda *_, **__: None)
-    monkeypatch.setattr(lookahead, "exactly", lambda device: nullcontext())
+    monkeypatch.setattr(bilevel, "exactly", lambda device: nullcontext())
 
 
 @pytest.mark.parametrize("form", [*FORMS, *OPTIONS], ids=" ".join)

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
-from kdbench.losses import cross_entropy, kl
-from kdbench.method import Distillation, Method, finetuned
+from kdbench.distill.bilevel import derivative_along, forward_derivative, gradient, sgd_step
+from kdbench.distill.context import Lab
+from kdbench.distill.losses import cross_entropy, kl
+from kdbench.distill.method import Distillation, Method, finetuned
+from kdbench.distill.trainable import step_together
 from kdbench.models.reference import Shape
-from kdbench.plan import model_ref
-from kdbench.spec import RunSpec
-from kdbench.training.lab import Lab
-from kdbench.training.learner import step_together
-from kdbench.training.lookahead import derivative_along, forward_derivative, gradient, sgd_step
+from kdbench.planning.plan import model_ref
 
 
 class Route(Method):

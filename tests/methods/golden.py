@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from kdbench.core.settings import Training
 from kdbench.data.batches import Batch
-from kdbench.hidden import View, layer_pairs
-from kdbench.settings import Training
-from kdbench.training.learner import Learner
-from methods.lgtm import LGTM, LGTMOptions
-from methods.meta_distill import MetaDistill, MetaDistillOptions
+from kdbench.distill.hidden_states import View, layer_pairs
+from kdbench.distill.trainable import Learner
+from kdbench.methods.lgtm import LGTM, LGTMOptions
+from kdbench.methods.meta_distill import MetaDistill, MetaDistillOptions
 
 FOLDER = Path(__file__).parent.parent / "golden"
 

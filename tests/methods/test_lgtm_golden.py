@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kdbench.training.lookahead import forward_derivative, gradient, sample_weights
-from methods.lgtm import LGTM
+from kdbench.distill.bilevel import forward_derivative, gradient, sample_weights
+from kdbench.methods.lgtm import LGTM
 from tests.methods import golden
 
 FORMS = {
@@ -138,7 +138,7 @@ def test_a_teacher_step_lowers_the_validation_loss(name: str) -> None:
     def validation_loss() -> Tensor:
         s, t = method._forward(batch)
         grad = gradient(method._student_loss(batch, t.detach(), s), method.student.named_params())
-        from kdbench.training.lookahead import sgd_step
+        from kdbench.distill.bilevel import sgd_step
 
         ahead = sgd_step(method.student.named_params(), grad, method.student.current_lr)
         return torch.nn.functional.cross_entropy(method.student.logits_at(ahead, feedback), feedback.labels)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kdbench.collected.bulk import read_series
+from kdbench.results.archive.compression import read_series
 
 ROOT = Path(__file__).parent.parent.parent
 STUDY = ROOT / "results" / "minilm-mrpc"

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdbench.data.batches import Batch
-from kdbench.hidden import View, layer_pairs
-from kdbench.losses import dist, kl, logit_mse, patience, soft_cross_entropy
-from kdbench.training.evaluate import entropy, gaps
-from methods.dist import DIST, DISTOptions
-from methods.dml import DML, DMLOptions
-from methods.kd import KD, KDOptions
-from methods.lgtm import LGTM, LGTMOptions
-from methods.meta_distill import MetaDistill, MetaDistillOptions
-from methods.pesf_kd import PESFKD, PESFOptions, adapter
-from methods.prokt import ProKT, ProKTOptions
-from methods.skd import SKD, SKDOptions
-from methods.takd import TAKD, TAKDOptions
+from kdbench.distill.hidden_states import View, layer_pairs
+from kdbench.distill.losses import dist, kl, logit_mse, patience, soft_cross_entropy
+from kdbench.methods.dist import DIST, DISTOptions
+from kdbench.methods.dml import DML, DMLOptions
+from kdbench.methods.kd import KD, KDOptions
+from kdbench.methods.lgtm import LGTM, LGTMOptions
+from kdbench.methods.meta_distill import MetaDistill, MetaDistillOptions
+from kdbench.methods.pesf_kd import PESFKD, PESFOptions, adapter
+from kdbench.methods.prokt import ProKT, ProKTOptions
+from kdbench.methods.skd import SKD, SKDOptions
+from kdbench.methods.takd import TAKD, TAKDOptions
+from kdbench.models.inference import entropy, gaps
 from tests.methods.golden import FOLDER
 
 GOLDEN = json.loads((FOLDER / "losses.json").read_text())

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from kdbench.losses import cross_entropy
-from kdbench.training.lookahead import gradient
-from methods.meta_distill import MetaDistill
+from kdbench.distill.bilevel import gradient
+from kdbench.distill.losses import cross_entropy
+from kdbench.methods.meta_distill import MetaDistill
 from tests.methods import golden
 from tests.methods.test_lgtm_golden import close
 

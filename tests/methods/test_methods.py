@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from kdbench import preflight
-from kdbench.errors import UserError
+from kdbench.core.errors import UserError
+from kdbench.core.spec import RunSpec
+from kdbench.distill.context import seed_everything
 from kdbench.models import build, reference
-from kdbench.plan import Plan
-from kdbench.spec import RunSpec
-from kdbench.store import Store
-from kdbench.training.lab import seed_everything
+from kdbench.planning.plan import Plan
+from kdbench.results.store import Store
+from kdbench.training import preflight
 from kdbench.training.setup import Setup, prepare
 from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
 
@@ -133,7 +133,7 @@ def test_rco_restarts_the_schedule_at_each_anchor(tmp_path: Path) -> None:
 
 def test_rco_resumes_within_a_stage(tmp_path: Path) -> None:
     """Loading an anchor draws no random number that another step would miss."""
-    from kdbench.errors import Stopped
+    from kdbench.core.errors import Stopped
     from kdbench.training.runner import execute
 
     made = plan(tmp_path, "rco.restart_schedule=true", methods="rco")

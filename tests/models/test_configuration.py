@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.errors import UserError
-from kdbench.estimate import estimate
+from kdbench.core.errors import UserError
 from kdbench.models.configuration import Dimensions, load_config, read_dimensions
-from kdbench.store import Store
+from kdbench.planning.cost_estimate import estimate
+from kdbench.results.store import Store
 from tests.kdbench import bench
 from tests.models.made import ARCHITECTURES, config, save, set_config
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.errors import UserError
-from kdbench.local import shares
-from kdbench.preflight import check
-from kdbench.settings import Execution
+from kdbench.core.errors import UserError
+from kdbench.core.settings import Execution
+from kdbench.training.executors.local import shares
+from kdbench.training.preflight import check
 from tests.kdbench.bench import plan
 from tests.models.made import config, save
 

@@ -13,11 +13,11 @@ import torch
 import transformers
 from tokenizers import ByteLevelBPETokenizer
 
-from kdbench.errors import UserError
+from kdbench.core.errors import UserError
 from kdbench.models import build, reference
 from kdbench.models.reference import resolve
-from kdbench.store import Store
-from kdbench.training import workbench
+from kdbench.planning import inputs
+from kdbench.results.store import Store
 from kdbench.training.runner import as_failure
 from tests.kdbench import bench
 from tests.kdbench.bench import refusal
@@ -135,7 +135,7 @@ def test_a_slow_tokenizers_files_are_converted(tmp_path: Path) -> None:
     fast = tmp_path / "fast"
     shutil.copytree(slow, fast)
     made.save_pretrained(fast)
-    assert workbench.tokenizer_difference(resolve(str(fast)), resolve(str(slow)), ()) == ""
+    assert inputs.tokenizer_difference(resolve(str(fast)), resolve(str(slow)), ()) == ""
 
 
 def test_a_sentencepiece_file_needs_two_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from kdbench.models import build
 from kdbench.models.reference import resolve
-from kdbench.store import Store
+from kdbench.results.store import Store
 from tests.kdbench import bench
 from tests.models.made import ARCHITECTURES, MNLI, config, save, set_config, tensors
 
@@ -104,7 +104,7 @@ def test_a_run_saves_the_tasks_label_words(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_does_not_say_it_again(tmp_path: Path) -> None:
-    from kdbench.errors import Stopped
+    from kdbench.core.errors import Stopped
     from kdbench.training.runner import execute
 
     folder = save(tmp_path / "m", config())

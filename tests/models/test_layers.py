@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch.testing import assert_close
 
-from kdbench.errors import UserError
+from kdbench.core.errors import UserError
 from kdbench.models import build, reference
 from kdbench.models.reference import halfway, resolve
 from tests.kdbench.bench import plan, refusal
@@ -92,7 +92,7 @@ def test_pkd_and_takd_see_the_layers_of_a_distilbert(tmp_path: Path) -> None:
     teacher = save(tmp_path / "t", config("distilbert"))
     student = save(tmp_path / "s", config("distilbert", n_layers=2))
     made = plan(tmp_path, f"student={student}", f"teacher={teacher}", methods="pkd,takd")
-    from kdbench import preflight
+    from kdbench.training import preflight
 
     preflight.check(made, ())
     assert f"{teacher}:0+1+2" in {spec.student.name for spec in made.runs.values()}

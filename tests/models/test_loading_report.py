@@ -10,7 +10,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from kdbench.errors import UserError
+from kdbench.core.errors import UserError
 from kdbench.models import build
 from kdbench.models.reference import resolve
 from tests.models.made import ARCHITECTURES, config, rename, save, set_config, tensors

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.config import assemble, parse_sets
-from kdbench.errors import UserError
-from kdbench.plan import Plan, make
-from kdbench.store import Store
-from slurm import submit, worker
-from slurm.arrays import Array, arrays
-from slurm.ledger import Ledger
-from slurm.options import SlurmOptions, minutes
-from slurm.queue import Queue, read
+from kdbench.core.errors import UserError
+from kdbench.planning.config import assemble, parse_sets
+from kdbench.planning.plan import Plan, make
+from kdbench.results.store import Store
+from kdbench.slurm import submit, worker
+from kdbench.slurm.arrays import Array, arrays
+from kdbench.slurm.ledger import Ledger
+from kdbench.slurm.options import SlurmOptions, minutes
+from kdbench.slurm.queue import Queue, read
 from tests.kdbench.bench import plan, refusal
 
 
@@ -114,7 +114,7 @@ def test_a_job_with_our_id_that_is_not_ours_is_left_alone(tmp_path: Path) -> Non
 
 
 def test_cancel_says_when_the_queue_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from slurm.executor import Slurm
+    from kdbench.slurm.executor import Slurm
 
     monkeypatch.setenv("PATH", str(tmp_path))
     assert Slurm.cancel(Store(tmp_path), ["a"]) == []  # nothing was ever submitted
@@ -126,15 +126,15 @@ def test_cancel_says_when_the_queue_does_not_answer(tmp_path: Path, monkeypatch:
 def test_settings_of_somebody_elses_sweep_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
-    from kdbench import sweeps
+    from kdbench.training.executors import sweep_record
 
     config = assemble({"methods": "finetune", "tasks": "rte"}, tmp_path)
     made = make(config)
     store = Store(tmp_path / "r")
-    sweeps.remember(*sweeps.order(config, made, store, Console()))
+    sweep_record.remember(*sweep_record.order(config, made, store, Console()))
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(UserError, match="was written by another user"):
-        sweeps.retry(store, set(made.runs), Console(), lambda order: None)
+        sweep_record.retry(store, set(made.runs), Console(), lambda order: None)
 
 
 def test_a_limit_must_leave_time_to_train() -> None:

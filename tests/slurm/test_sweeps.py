@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from kdbench import pool
-from kdbench.config import assemble, parse_sets
-from kdbench.plan import Plan, make
-from kdbench.store import State, Store
-from slurm import queue
-from slurm.ledger import Ledger
+from kdbench.planning.config import assemble, parse_sets
+from kdbench.planning.plan import Plan, make
+from kdbench.results.store import State, Store
+from kdbench.slurm import queue
+from kdbench.slurm.ledger import Ledger
+from kdbench.training.executors import process_pool
 from tests.kdbench.bench import CPU, FEW, SMALL, contents, train
 from tests.kdbench.test_pool import Notes
 from tests.slurm.cluster import Cluster
@@ -110,7 +110,7 @@ def test_a_sweep_of_all_methods_leaves_the_bytes_of_a_local_one(cluster: Cluster
     said = sweep.submit()
     assert f"for {len(sweep.plan.runs)} runs" in said
     calm = Store(tmp_path / "calm")
-    pool.run_pool(sweep.plan, calm, [CPU], FEW, Notes())
+    process_pool.run_pool(sweep.plan, calm, [CPU], FEW, Notes())
     sweep.ends()
     for run in sweep.plan.runs:
         assert contents(sweep.store, run) == contents(calm, run), run

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.errors import UserError
-from kdbench.spec import DataLocation
-from tasks.qqp import Qqp
-from tasks.rte import Rte
+from kdbench.core.errors import UserError
+from kdbench.core.spec import DataLocation
+from kdbench.tasks.qqp import Qqp
+from kdbench.tasks.rte import Rte
 
 HEADER = "index\tsentence1\tsentence2\tlabel\n"
 

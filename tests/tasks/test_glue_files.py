@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.spec import DataLocation
-from kdbench.task import Task
-from tasks import tsv
-from tasks.mnli import Mnli
-from tasks.mrpc import Mrpc
-from tasks.qnli import Qnli
-from tasks.qqp import Qqp
-from tasks.rte import Rte
-from tasks.sst2 import Sst2
+from kdbench.core.spec import DataLocation
+from kdbench.data.task import Task
+from kdbench.tasks import tsv
+from kdbench.tasks.mnli import Mnli
+from kdbench.tasks.mrpc import Mrpc
+from kdbench.tasks.qnli import Qnli
+from kdbench.tasks.qqp import Qqp
+from kdbench.tasks.rte import Rte
+from kdbench.tasks.sst2 import Sst2
 
 WORDS = ("0", "1")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.spec import DataLocation
-from kdbench.task import Examples
-from tasks.glue import GlueTask
-from tasks.mnli import Mnli
-from tasks.mrpc import Mrpc
-from tasks.qnli import Qnli
-from tasks.qqp import Qqp
-from tasks.rte import Rte
-from tasks.sst2 import Sst2
+from kdbench.core.spec import DataLocation
+from kdbench.data.task import Examples
+from kdbench.tasks.glue import GlueTask
+from kdbench.tasks.mnli import Mnli
+from kdbench.tasks.mrpc import Mrpc
+from kdbench.tasks.qnli import Qnli
+from kdbench.tasks.qqp import Qqp
+from kdbench.tasks.rte import Rte
+from kdbench.tasks.sst2 import Sst2
 
 # per task: the class counted, and its share in per cent in `train` and in the (first) report split
 SHARES = [(Mrpc, 1, 67.4, 68.4), (Rte, 0, 50.2, 52.7), (Sst2, 1, 55.8, 50.9), (Qnli, 0, 50.3, 49.5)]

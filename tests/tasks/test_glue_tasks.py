@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from kdbench import plugins
-from kdbench.task import Task
-from tasks.glue import GlueTask
-from tasks.mnli import Mnli
-from tasks.mrpc import Mrpc
-from tasks.qnli import Qnli
-from tasks.qqp import Qqp
-from tasks.rte import Rte
-from tasks.sst2 import Sst2
+from kdbench.data.task import Task
+from kdbench.distill import method_files
+from kdbench.tasks.glue import GlueTask
+from kdbench.tasks.mnli import Mnli
+from kdbench.tasks.mrpc import Mrpc
+from kdbench.tasks.qnli import Qnli
+from kdbench.tasks.qqp import Qqp
+from kdbench.tasks.rte import Rte
+from kdbench.tasks.sst2 import Sst2
 
 PROJECT = Path(__file__).resolve().parents[2]
 TASKS = [Mrpc, Rte, Sst2, Mnli, Qnli, Qqp]
@@ -62,11 +62,11 @@ def test_every_file_declares_exactly_one_task(task: type[Task]) -> None:
 
 def test_the_base_is_no_task_of_its_own() -> None:
     assert GlueTask.title == ""
-    assert "glue" not in plugins.TASKS.all()
-    assert "glue" not in plugins.TASKS.broken
+    assert "glue" not in method_files.TASKS.all()
+    assert "glue" not in method_files.TASKS.broken
 
 
 def test_importing_a_task_is_cheap() -> None:
-    program = "import sys, tasks.mrpc; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    program = "import sys, kdbench.tasks.mrpc; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     process = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert not HEAVY & set(process.stdout.split())

@@ -7,11 +7,11 @@ from typing import Any
 import datasets
 import pytest
 
-from kdbench.errors import UserError
-from kdbench.spec import DataLocation
-from tasks import hub
-from tasks.mnli import Mnli
-from tasks.sst2 import Sst2
+from kdbench.core.errors import UserError
+from kdbench.core.spec import DataLocation
+from kdbench.tasks import hub
+from kdbench.tasks.mnli import Mnli
+from kdbench.tasks.sst2 import Sst2
 
 HUB = DataLocation("hub")
 
@@ -19,7 +19,7 @@ HUB = DataLocation("hub")
 @pytest.fixture(autouse=True)
 def _online(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr("kdbench.hub.problem", str)
+    monkeypatch.setattr("kdbench.core.hub.problem", str)
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, **splits: dict[str, list[Any]]) -> list[tuple[object, ...]]:

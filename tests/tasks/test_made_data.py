@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.spec import DataLocation
-from kdbench.task import Examples, Task, fingerprint
-from tasks.generated import Recipe, generate
-from tasks.glue import GlueTask
-from tasks.lexicon import PATTERNS, WORDS, expand, vocabulary
-from tasks.mnli import Mnli
-from tasks.mrpc import Mrpc
-from tasks.qnli import Qnli
-from tasks.qqp import Qqp
-from tasks.rte import Rte
-from tasks.sst2 import Sst2
+from kdbench.core.spec import DataLocation
+from kdbench.data.task import Examples, Task, fingerprint
+from kdbench.tasks.generated import Recipe, generate
+from kdbench.tasks.glue import GlueTask
+from kdbench.tasks.lexicon import PATTERNS, WORDS, expand, vocabulary
+from kdbench.tasks.mnli import Mnli
+from kdbench.tasks.mrpc import Mrpc
+from kdbench.tasks.qnli import Qnli
+from kdbench.tasks.qqp import Qqp
+from kdbench.tasks.rte import Rte
+from kdbench.tasks.sst2 import Sst2
 
 PROJECT = Path(__file__).resolve().parents[2]
 MADE = DataLocation("generated")
@@ -35,7 +35,7 @@ def rows(split: Examples) -> list[tuple[str, str]]:
 
 
 def test_every_process_makes_the_same_data() -> None:
-    lines = ["from kdbench.task import DataLocation"]
+    lines = ["from kdbench.data.task import DataLocation"]
     for task in TASKS:
         lines.append(f"from {task.__module__} import {task.__name__} as T")
         lines.append("print(T().fingerprint(DataLocation('generated')))")

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, matthews_corrcoef
 
-from analysis.cells import part_names
-from tasks import metrics
-from tasks.metrics import score, score_counts
-from tasks.mnli import Mnli
-from tasks.mrpc import Mrpc
+from kdbench.analysis.metric_labels import part_names
+from kdbench.tasks import metrics
+from kdbench.tasks.metrics import score, score_counts
+from kdbench.tasks.mnli import Mnli
+from kdbench.tasks.mrpc import Mrpc
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAIRS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40)
@@ -28,7 +28,7 @@ import socket
 def refuse(*_, **__):
     raise SystemExit("the network was asked")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
-from tasks.metrics import score
+from kdbench.tasks.metrics import score
 print(score(("f1", "accuracy"), [1, 0, 1, 1], [1, 0, 0, 1]))
 """
 

@@ -1,0 +1,39 @@
+"""What Figures 5 and 6 share: the entropy gap over training, of one method in several settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from kdbench.analysis import curves
+from kdbench.analysis.published import METHOD
+from kdbench.reporting import notes
+from kdbench.reporting.figures import Figure, Panel, Picture
+from kdbench.reporting.formats import line_styles
+from kdbench.results.study import StudyResults, task_title
+
+
+class GapFigure(Figure):
+    """One panel, a line a setting.
+
+    Class attributes:
+        settings: what the legend calls a line -> the options that make it.
+    """
+
+    title = ""  # a base, not a figure
+    settings: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    def build(self, study: StudyResults, task: str) -> Picture:
+        read = curves.recorded("probe", "entropy_gap")
+        every = curves.varied(study, task, METHOD, self.settings)
+        shown, left_out = curves.with_series(every, task, {"entropy gap": read})
+        drawn = [
+            curves.curve(line, task, look, read, label=label)
+            for label, line, look in zip(
+                self.settings, shown, line_styles.of_settings(study, METHOD, len(shown)), strict=True
+            )
+        ]
+        first = f"{task_title(task)}, rows of train: mean H(student) - H(teacher); above 0 the teacher is surer."
+        panel = Panel("Entropy gap (nats)", drawn, rule=0.0)
+        told = curves.remarks(study, shown, first, equal=True) + left_out
+        return Picture(self.title, [panel], 1, 1, told, notes.evidence(study), curves.about(study, task))

@@ -1,0 +1,39 @@
+"""The mark on cells for which more settings were tried than for others of the column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kdbench.core.formatting import count
+from kdbench.data.task import Task
+from kdbench.reporting import notes
+from kdbench.reporting.tables import Sheet
+from kdbench.results.comparison import trials
+from kdbench.results.selection import Line
+from kdbench.results.study import TEACHER
+
+SIGN = "‡"
+
+
+def mark(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
+    """Add the sign, and return its note, where the settings of a row were picked among more than those of another.
+
+    Args:
+        sheet: its rows are the lines; its first columns after the label are the tasks.
+    """
+    said: dict[str, list[str]] = {}
+    for column, task in enumerate(tasks, start=1):
+        tried = {i: n for i, line in enumerate(lines) if line.row != TEACHER and (n := trials(line, task.name))}
+        least = min(tried.values(), default=0)
+        for i in (i for i, n in tried.items() if n > least):
+            entry = sheet.rows[i][column]
+            sheet.rows[i][column] = replace(entry, sign=entry.sign + SIGN)
+            said.setdefault(f"{lines[i].title} {count(tried[i], 'setting')}, others from {least}", []).append(
+                task.title
+            )
+    if not said:
+        return []
+    shown = [f"{words} ({', '.join(names)})" for words, names in said.items()][: notes.MAX_HOLES]
+    more = " and more (kdbench table cost)" if len(said) > notes.MAX_HOLES else ""
+    return [f"{SIGN} Picked among more settings than other rows of the column: {'; '.join(shown)}{more}."]

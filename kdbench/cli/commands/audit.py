@@ -1,0 +1,23 @@
+"""`kdbench audit`: published numbers held against one another."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(short_help="Recompute the averages of the published tables, and look for what does not fit.")
+@click.option("--format", "form", help="terminal (default), markdown, latex or csv.")
+@click.option("--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex or .csv.")
+def command(form: str | None, out: str | None) -> None:
+    """Recompute the published averages under the formula that our tables use, and name the formula that gives each.
+
+    Repeated cells, odd ones, and rows that have two averages are listed. No results are needed.
+    """
+    from kdbench.reporting import printing
+    from kdbench.reporting.audits import AUDITS
+    from kdbench.reporting.formats.text import render
+    from kdbench.reporting.show_table import format_of
+
+    chosen = format_of(form, out)
+    sheets = [sheet for audit in AUDITS.all().values() for sheet in audit().sheets()]
+    printing.emit(out, lambda console: render(sheets, chosen, console))

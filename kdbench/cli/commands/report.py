@@ -1,0 +1,32 @@
+"""`kdbench report`: all results as one HTML file."""
+
+from __future__ import annotations
+
+import click
+
+from kdbench.core.atomic_files import user_path
+from kdbench.core.formatting import count
+
+
+@click.command(short_help="Write all results as one HTML file to look at, or to hand on.")
+@click.option("--out", metavar="FILE", default="report.html", show_default=True, help="The file.")
+@click.option("--preset", help="Only results of this preset.")
+@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+def command(out: str, preset: str | None, results: str | None) -> None:
+    """Write one file with every study: Table 1 with each cell linked to its runs, spread over seeds, learning curves,
+    cost, the paper's figures, and all runs with settings, versions, data and the command that makes them again.
+
+    It needs a browser and nothing else: no server, no network. Nothing is trained or loaded; the same results give the
+    same file.
+    """
+    from kdbench.core.errors import UserError
+    from kdbench.reporting import printing
+    from kdbench.reporting.html.page import write
+
+    path = user_path(out)
+    if path.is_dir():
+        raise UserError(f"--out {out} is a folder; give a file, such as {path / 'report.html'}.")
+    studies, runs = write(printing.open_store(results), preset, path)
+    size = path.stat().st_size / 1e6
+    words = f"{count(runs, 'run')} of {studies} {'study' if studies == 1 else 'studies'}"
+    printing.line(printing.make_console(), f"Wrote {out}: {words}, {size:.1f} MB.")

@@ -1,0 +1,36 @@
+"""`kdbench retry`: go on with what is missing, as it was first asked for."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(short_help="Go on with what failed or is missing, as it was first asked for.")
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--failed", is_flag=True, help="Only what failed, and what that blocked.")
+@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
+    """Train what is not done of the sweeps in a results folder, with the executor and settings of their last command.
+
+    Without a name: everything that is missing. With names: those runs, and what they need.
+    """
+    from kdbench.reporting import printing
+    from kdbench.reporting.run_status import Standings
+    from kdbench.reporting.show_run import find, with_children
+    from kdbench.reporting.show_table import show_tables
+    from kdbench.results.study import studies
+    from kdbench.training.executors import sweep_record
+
+    store, console = printing.open_store(results, raw=True), printing.make_console()
+    asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
+    missing = {run_id for run_id, run in asked.items() if run.state.status not in ("done", "running")}
+    if failed:
+        standings = Standings(store)
+        broken = [run_id for run_id in missing if standings.word(None, asked[run_id]) in ("failed", "lost")]
+        missing &= set(with_children(broken, asked))
+    if runs:
+        missing &= {find(store, text).id for text in runs}
+    if not missing:
+        console.print("Nothing to do: nothing of it is missing.")
+        return 0
+    return sweep_record.retry(store, missing, console, show_tables)

@@ -1,0 +1,1 @@
+"""What every other room uses: errors, options, settings, run specifications, plugins, files. Imports no torch."""

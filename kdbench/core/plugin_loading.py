@@ -1,0 +1,143 @@
+"""Run plugins' code, whatever it does, and find what installed packages announce."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import signal
+import sys
+import threading
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.abc import InspectLoader
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import CodeType, FrameType, ModuleType
+from typing import Any
+
+from kdbench.core.safe_path import ROOT
+
+
+class Unloadable(Exception):
+    """A plugin that does not load; the message is the reason."""
+
+
+class NoPlugin(Unloadable):
+    """A file that loads and defines no plugin, such as a helper of others."""
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Turn whatever the block raises, `sys.exit` and KeyboardInterrupt among it, into `Unloadable`.
+
+    Ctrl-C still ends the program.
+    """
+    pressed: list[int] = []
+
+    def press(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    here = threading.current_thread() is threading.main_thread()
+    ours = here and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    except Unloadable:
+        if not pressed:
+            raise
+    except BaseException as error:
+        if not pressed:
+            raise Unloadable(_reason(error)) from error
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:  # whatever became of it on its way through the plugin
+        raise KeyboardInterrupt
+
+
+def _reason(error: BaseException) -> str:
+    """Name the error in one line; its own `__str__` is a plugin's code too."""
+    try:
+        text = " ".join(str(error).split())
+    except BaseException:
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def announced(group: str) -> list[EntryPoint]:
+    """Return the entry points of all installed packages, by name.
+
+    Those of kdbench itself are read from the checkout that it is imported from, if it is one: then it need not be
+    installed, and what an older installation announced does not matter.
+    """
+    installed, own = entry_points(group=group), _checkout()
+    found = list(installed)
+    if own is not None:
+        found = [point for point in installed if point.dist is None or point.dist.name != "kdbench"]
+        found += [EntryPoint(name, value, group) for name, value in own.get(group, {}).items()]
+    return sorted(found, key=lambda point: point.name)
+
+
+@cache
+def _checkout() -> dict[str, dict[str, str]] | None:
+    """The entry points by group in the pyproject.toml beside the package; None where there is no checkout."""
+    file = Path(ROOT) / "pyproject.toml"
+    try:
+        project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+    except (OSError, ValueError):
+        return None
+    return project.get("entry-points", {}) if project.get("name") == "kdbench" else None
+
+
+class _BytesLoader(InspectLoader):
+    """Import a module from bytes at hand: the file may change between two looks at it."""
+
+    def __init__(self, source: bytes, path: Path) -> None:
+        self._source, self._path = source, path
+
+    def get_source(self, fullname: str) -> str:
+        return importlib.util.decode_source(self._source)
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self._source, str(self._path))
+
+
+def load_module(path: Path, name: str) -> tuple[ModuleType, str]:
+    """Import a file under a module name, from the very bytes whose sha256 is also returned.
+
+    Raises:
+        Unloadable: it raises an error, or cannot be read.
+    """
+    with guarded():
+        if path.suffix != ".py":
+            raise Unloadable("it is not a Python file")
+        source = path.read_bytes()
+        loader = _BytesLoader(source, path)
+        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # where dataclasses and pydantic look for a class's module
+        try:
+            loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return module, hashlib.sha256(source).hexdigest()
+
+
+def is_about_kdbench(path: Path) -> bool:
+    """Whether a file imports kdbench, as every plugin does; others in a folder of the same name are left alone."""
+    words = (b"import kdbench", b"from kdbench")
+    try:
+        return any(line.lstrip().startswith(words) for line in path.read_bytes().splitlines())
+    except OSError:
+        return False
+
+
+def module_files(module: Any) -> list[Path]:
+    """The folders of a package; none for anything else."""
+    return [Path(folder).resolve() for folder in getattr(module, "__path__", ())]

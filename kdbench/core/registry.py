@@ -1,0 +1,274 @@
+"""Plugins: found when first asked for; one that is broken is listed with its reason and harms no other."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from kdbench.core.errors import UserError, unknown
+from kdbench.core.plugin_attributes import settle_attributes
+from kdbench.core.plugin_loading import (
+    NoPlugin,
+    Unloadable,
+    announced,
+    guarded,
+    is_about_kdbench,
+    load_module,
+    module_files,
+)
+
+T = TypeVar("T")
+NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+RESERVED = ("all",)
+
+
+class PluginFile(BaseModel):
+    """A file that is part of no package: its content says which version of the plugin it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    sha256: str
+
+
+class Registry(Generic[T]):
+    """The plugins of one kind.
+
+    They come from entry points of `group` and, if it has a `folder`, from the folder of that name in the working
+    folder. An entry point names a class, whose name is the entry point's; or a package, each file of which is one
+    plugin with the file's name. Files that define no plugin (shared helpers) are passed over.
+
+    Args:
+        what: the singular noun for messages ("method").
+        group: the entry-point group ("kdbench.methods").
+        base: the class that every plugin derives from; its ClassVars say which attributes a plugin has.
+        folder: the name of the folder that users keep plugins in ("methods"); "" for none.
+
+    Attributes:
+        broken: the reason, by name, for every plugin that does not load.
+        files: by name, the files of the plugins that belong to no package.
+    """
+
+    def __init__(self, what: str, group: str, base: type[T], folder: str = "") -> None:
+        self.what = what
+        self.group = group
+        self.base = base
+        self.folder = folder
+        self._found: dict[str, type[T]] | None = None
+        self._packages: list[Path] = []  # folders whose files are plugins under their names already
+        self._failed: dict[str, Path] = {}  # files in the working folder that do not load
+        self.broken: dict[str, str] = {}
+        self.files: dict[str, PluginFile] = {}
+
+    def all(self) -> dict[str, type[T]]:
+        """Every plugin that loads, by name; those that do not are in `broken` with the reason.
+
+        Raises:
+            UserError: none loads at all, so that kdbench is not whole.
+        """
+        if self._found is None:
+            found: dict[str, type[T]] = {}
+            self._found = found
+            points = announced(self.group)
+            for point in points:
+                for name, plugin in self._load(point).items():
+                    self._add(name, plugin)
+            if not found:
+                self._found = None
+                raise self._nothing(points)
+            for path in self._own_files():
+                self._add_own(path)
+        return self._found
+
+    def get(self, name: str) -> type[T]:
+        """The plugin called `name`.
+
+        Raises:
+            UserError: there is none, or it does not load.
+        """
+        found = self.all()
+        if name in self.broken:
+            raise UserError(f"The {self.what} '{name}' does not load: {self.broken[name]}.")
+        if name not in found:
+            raise unknown(self.what, name, found)
+        return found[name]
+
+    def owner(self, row: str) -> str | None:
+        """The name of the plugin that is called `row`, loads or not, or has a variant called so."""
+        found = self.all()
+        if row in found or row in self.broken:
+            return row
+        return next((name for name, plugin in found.items() if row in _rows(name, plugin)), None)
+
+    def file_of(self, name: str) -> str:
+        """Where a plugin is defined."""
+        return inspect.getfile(self.all()[name])
+
+    def add_file(self, path: Path) -> str:
+        """Load a plugin from a file anywhere, under the file's name, for this process.
+
+        Raises:
+            UserError: there is no such file, it does not load, defines no plugin, or its name is taken.
+        """
+        known = [name for name in self.all() if Path(self.file_of(name)).resolve() == path.resolve()]
+        if known:
+            return known[0]
+        if not path.is_file():
+            raise UserError(f"There is no file '{path}'; give the name of a {self.what}, or a Python file.")
+        if problem := self._clash(path.resolve()):
+            raise UserError(f"{problem[:1].upper()}{problem[1:]}.")
+        try:
+            return self._read(path.resolve())
+        except Unloadable as error:
+            raise UserError(f"'{path}' does not load: {error}.") from error
+
+    def _nothing(self, points: list[EntryPoint]) -> UserError:
+        """The error for a kdbench that lacks even its own plugins."""
+        reasons = "; ".join(f"'{name}' does not load: {why}" for name, why in self.broken.items())
+        if not points:
+            reasons = f"no package that {sys.executable} sees announces any in '{self.group}'"
+        return UserError(
+            f"There is no {self.what} at all, so kdbench is not installed properly; install it again "
+            f"({reasons or 'its packages hold none'})."
+        )
+
+    def _own_files(self) -> list[Path]:
+        """The plugins in the working folder, unless that is a checkout whose files are found as a package's."""
+        folder = Path(self.folder)
+        if not self.folder or not folder.is_dir() or folder.resolve() in self._packages:
+            return []
+        files = (path for path in sorted(folder.resolve().glob("*.py")) if not path.name.startswith("_"))
+        return [path for path in files if is_about_kdbench(path)]
+
+    def _add_own(self, path: Path) -> None:
+        if problem := self._clash(path):
+            if not self._is_copy(path):
+                self.all().pop(path.stem, None)  # which of the two is meant, nobody knows
+                self.broken[path.stem] = problem
+            return
+        try:
+            self._read(path)
+        except NoPlugin:
+            return
+        except Unloadable as error:
+            self.broken[path.stem], self._failed[path.stem] = f"{error} ({path})", path
+
+    def _clash(self, path: Path) -> str:
+        """Why a file cannot have its name; "" when it can."""
+        name, owner = path.stem, self.owner(path.stem)
+        if not NAME.fullmatch(name) or name in RESERVED:
+            return f"'{path}' cannot name a {self.what}: use letters, digits, '_', '.' and '-', and not 'all'"
+        if owner is None or self._failed.get(owner) == path:
+            return ""
+        if owner in self.broken:
+            return f"there is a {self.what} '{owner}' already, which does not load: {self.broken[owner]}"
+        place = self.file_of(owner)
+        return f"two files define a {self.what} '{name}', {place} and {path}; rename yours"
+
+    def _is_copy(self, path: Path) -> bool:
+        """Whether the file is the plugin of its name, byte by byte, as in another checkout of kdbench."""
+        return path.stem in self.all() and Path(self.file_of(path.stem)).read_bytes() == path.read_bytes()
+
+    def _read(self, path: Path) -> str:
+        """Load a file whose name is free.
+
+        Raises:
+            Unloadable: it does not load, or does not define one plugin.
+        """
+        module, sha256 = load_module(path, f"{self.what}_file_{path.stem}")
+        plugins = self._plugins_of(module)
+        if not plugins:
+            raise NoPlugin(f"it defines no {self.what}")
+        if len(plugins) > 1:
+            raise Unloadable(f"it defines {len(plugins)} {self.what}s ({_names(plugins)}); it must define one")
+        if taken := [row for row in _rows(path.stem, plugins[0]) if self.owner(row) not in (None, path.stem)]:
+            raise Unloadable(f"its variant '{taken[0]}' has the name of another {self.what}; rename it")
+        self.broken.pop(path.stem, None)
+        self._add(path.stem, plugins[0])
+        self.files[path.stem] = PluginFile(path=str(path), sha256=sha256)
+        return path.stem
+
+    def _add(self, name: str, plugin: type[T]) -> None:
+        assert self._found is not None
+        other = self._found.get(name)
+        if other is not None and other is not plugin:
+            here, there = (f"{c.__module__}.{c.__qualname__}" for c in (plugin, other))
+            del self._found[name]
+            self.broken[name] = f"two plugins have this name, {there} and {here}; rename one"
+        elif not NAME.fullmatch(name):
+            self.broken[name] = "a name may hold letters, digits, '_', '.' and '-' only, because folders are named so"
+        elif name not in self.broken:
+            plugin.name = name  # type: ignore[attr-defined]  # the one place where a name is given
+            self._found[name] = plugin
+
+    def _load(self, point: EntryPoint) -> dict[str, type[T]]:
+        """The plugins of an entry point by name."""
+        try:
+            with guarded():
+                target = point.load()
+                if not (isinstance(target, ModuleType) and hasattr(target, "__path__")):
+                    if problem := self._problem(target):
+                        raise Unloadable(problem)
+                    return {point.name: target}
+                self._packages += module_files(target)
+                names = [module.name for module in pkgutil.iter_modules(target.__path__)]
+        except Unloadable as error:
+            self.broken[point.name] = f"{error} (entry point {point.value})"
+            return {}
+        loaded = ((name, self._load_file(name, f"{target.__name__}.{name}")) for name in names)
+        return {name: plugin for name, plugin in loaded if plugin is not None}
+
+    def _load_file(self, name: str, module: str) -> type[T] | None:
+        try:
+            with guarded():
+                plugins = self._plugins_of(importlib.import_module(module))
+        except Unloadable as error:
+            self.broken[name] = str(error)
+            return None
+        if len(plugins) > 1:
+            self.broken[name] = f"the file defines several {self.what}s ({_names(plugins)}); keep one per file"
+            return None
+        return plugins[0] if plugins else None
+
+    def _plugins_of(self, module: ModuleType) -> list[type[T]]:
+        """The plugins that the module itself defines. A class with an empty title is a base for others.
+
+        Raises:
+            Unloadable: one of them is not what it should be.
+        """
+        with guarded():
+            own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
+            plugins = [c for c in own if issubclass(c, self.base) and getattr(c, "title", None) != ""]
+            for plugin in plugins:
+                if problem := self._problem(plugin):
+                    raise Unloadable(problem)
+        return plugins
+
+    def _problem(self, target: Any) -> str:
+        """Why a class is no plugin of this kind; "" when it is one."""
+        if not (isinstance(target, type) and issubclass(target, self.base)):
+            return f"{target!r} is not a subclass of {self.base.__module__}.{self.base.__qualname__}"
+        if inspect.isabstract(target):
+            lacks = ", ".join(sorted(getattr(target, "__abstractmethods__", ())))
+            return f"{target.__qualname__} is abstract: it lacks {lacks}"
+        if not hasattr(target, "title"):
+            return f"{target.__qualname__} has no title"
+        return settle_attributes(target, self.base)
+
+
+def _rows(name: str, plugin: type[Any]) -> list[str]:
+    """The names by which a plugin is selected: its own, and those of its variants."""
+    return [name, *getattr(plugin, "variants", ())]
+
+
+def _names(plugins: list[type[T]]) -> str:
+    return ", ".join(plugin.__name__ for plugin in plugins)

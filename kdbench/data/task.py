@@ -1,0 +1,143 @@
+"""What a task is: labels, metrics, and where its examples come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from kdbench.core.errors import UserError
+from kdbench.core.registry import Registry
+from kdbench.core.spec import DataLocation
+from kdbench.data.test_server import Server, ServerFile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split, column by column; row `i` of every column belongs together.
+
+    `text_b` is None for single-sentence tasks. `labels` are class indices, -1 where the split is unlabelled.
+    """
+
+    text_a: Sequence[str]
+    text_b: Sequence[str] | None
+    labels: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """All splits of a task.
+
+    `vocabulary` lists the words of made data, so that a model built from a configuration can know them;
+    it is empty for real data.
+    """
+
+    splits: Mapping[str, Examples]
+    vocabulary: Sequence[str] = field(default=())
+
+
+class Task(ABC):
+    """A text-classification task. Subclass it in a file of its own in `tasks/`, or in a package of yours."""
+
+    name: ClassVar[str] = ""  # set by the registry: the file's (or the entry point's) name
+    title: ClassVar[str]  # as tables print it
+    group: ClassVar[str] = ""  # `--tasks GROUP` selects all tasks of a group
+    position: ClassVar[int] = 1000  # column order in the tables
+    labels: ClassVar[Annotated[Words, Field(min_length=2)]]  # label words; their order is the class index
+    metrics: ClassVar[Annotated[Words, Field(min_length=1)]]  # the first one selects; see tasks/metrics.py
+    report_splits: ClassVar[Annotated[Words, Field(min_length=1)]] = ("validation",)
+    official_rows: ClassVar[Mapping[str, int]] = {}  # rows of the published splits, where there is a publication
+    server: ClassVar[Server | None] = None  # scores the test splits, whose labels are nobody else's
+    server_files: ClassVar[tuple[ServerFile, ...]] = ()  # what that server takes of this task
+
+    @abstractmethod
+    def load(self, location: DataLocation) -> TaskData:
+        """Read the splits `train` and `report_splits` (all labelled).
+
+        Raises:
+            UserError: a file is missing or malformed (naming file, line and what was expected).
+        """
+
+    @abstractmethod
+    def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+        """Every one of `metrics`, as a fraction between 0 and 1."""
+
+    def score_counts(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Every one of `metrics` [...], from confusion matrices [..., true class, predicted class].
+
+        Resampling asks for thousands at once; override this with something faster than asking `score` for each.
+        """
+        import numpy as np
+
+        size = counts.shape[-1]
+        true, predicted = (index.ravel() for index in np.indices((size, size)))
+        found = []
+        for matrix in counts.reshape(-1, size * size).astype(np.int64):
+            found.append(self.score(np.repeat(predicted, matrix).tolist(), np.repeat(true, matrix).tolist()))
+        return {name: np.array([one[name] for one in found]).reshape(counts.shape[:-2]) for name in self.metrics}
+
+    @classmethod
+    def selection_title(cls) -> str:
+        """Return how people read the number that selects checkpoints and grid points: `selection F1`."""
+        return f"selection {metric_title(cls.metrics[0])}"
+
+    @classmethod
+    def is_generated(cls, location: DataLocation) -> bool:
+        """Return whether `load` makes the examples up, so that numbers say nothing about methods.
+
+        A task that reads its own data wherever the location is, as most of one's own do, leaves it at False.
+        """
+        return False
+
+    def load_test(self, location: DataLocation, split: str) -> Examples:
+        """Read an unlabelled split of `server_files`, in the server's order. Nothing that trains ever asks for it.
+
+        Raises:
+            UserError: there is none, or it is missing or malformed.
+        """
+        raise UserError(f"{self.title} has no test split '{split}', so that no server scores it.")
+
+    def fingerprint(self, location: DataLocation) -> str:
+        """A hash that changes exactly when an example does, wherever the examples lie."""
+        return fingerprint(self.load(location))
+
+
+TASKS: Registry[Task] = Registry("task", "kdbench.tasks", Task)  # type: ignore[type-abstract]
+
+
+def metric_title(name: str) -> str:
+    """Return how people read a metric's name: `macro_f1` as macro-F1, `f1:spam` as F1 of spam."""
+    kind, _, of_class = name.partition(":")
+    words = kind.replace("_f1", "-F1").replace("_", " ")
+    return ("F1" if words == "f1" else words) + (f" of {of_class}" if of_class else "")
+
+
+def fingerprint(data: TaskData) -> str:
+    """sha256 over the split names and every row, in order, and the vocabulary of made data."""
+    digest = hashlib.sha256(json.dumps(list(data.vocabulary)).encode())
+    for name in sorted(data.splits):
+        split = data.splits[name]
+        digest.update(json.dumps([name, split.text_b is not None]).encode())
+        second = split.text_b if split.text_b is not None else [""] * len(split)
+        for row in zip(split.text_a, second, split.labels, strict=True):
+            digest.update(json.dumps(row, ensure_ascii=False).encode())
+    return digest.hexdigest()[:16]
+
+
+def selection_title(task: str) -> str:
+    """Return what selects checkpoints on a task: `selection F1`; "selection" where the task is not there any more."""
+    return TASKS.get(task).selection_title() if task in TASKS.all() else "selection"

@@ -1,0 +1,54 @@
+"""Methods in files of their own: which file a run was planned with, and which row `--methods ./mine.py` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kdbench.core.atomic_files import user_path
+from kdbench.core.errors import UserError, unknown
+from kdbench.core.spec import RunSpec
+from kdbench.distill.method import METHODS, Method
+
+
+def method_of(spec: RunSpec) -> type[Method]:
+    """Return the method of a run: that of its name, from the file that the spec names if it names one.
+
+    Raises:
+        UserError: there is none, the file is gone, or its content is not what the run was planned with.
+    """
+    planned = spec.method_file
+    if planned is not None and spec.method not in METHODS.all():
+        if not Path(planned.path).is_file():
+            raise UserError(f"The file of method '{spec.method}', {planned.path}, is gone; put it back.")
+        METHODS.add_file(Path(planned.path))
+    found, here = METHODS.get(spec.method), METHODS.files.get(spec.method)
+    if (planned and planned.sha256) != (here and here.sha256):
+        raise UserError(
+            f"The file of method '{spec.method}', {here.path if here else METHODS.file_of(spec.method)}, is not the "
+            "one that the run was planned with; repeat the kdbench run command, which makes a new run of it."
+        )
+    return found
+
+
+def row_of(text: str) -> str:
+    """Return the row that an item of --methods names.
+
+    Args:
+        text: a method or a variant by name, a file that defines a method (`./mine.py`), or one of its variants
+            (`./mine.py:mine_hot`).
+
+    Raises:
+        UserError: the file does not load, or has no such variant.
+    """
+    file, colon, variant = text.rpartition(":") if ".py:" in text else (text, "", "")
+    if not is_file(file):
+        return text
+    name = METHODS.add_file(user_path(file))
+    if colon and variant not in METHODS.get(name).variants:
+        raise unknown(f"variant of '{file}'", variant, METHODS.get(name).variants)
+    return variant or name
+
+
+def is_file(text: str) -> bool:
+    """Whether an item of --methods is meant as a file."""
+    return text.endswith(".py") or "/" in text

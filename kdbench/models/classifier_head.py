@@ -1,0 +1,74 @@
+"""The classifier's last layer and the label words that its rows stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kdbench.core.errors import UserError
+from kdbench.core.lazy_torch import nn, torch
+
+if TYPE_CHECKING:
+    from torch.nn import Linear, Module
+
+
+def label_words(config: Any) -> tuple[str, ...]:
+    """Label words of a configuration, in the order of its classes."""
+    return tuple(str(config.id2label.get(i, "")) for i in range(config.num_labels))
+
+
+def set_labels(config: Any, labels: Sequence[str]) -> None:
+    """Give a configuration the task's labels, each of which excludes the others."""
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {word: i for i, word in enumerate(labels)}
+    config.problem_type = None  # "regression" or "multi_label_classification" would be read by transformers' pipelines
+
+
+def fit_head(model: Any, fresh: Collection[str], words: Sequence[str], labels: Sequence[str]) -> str:
+    """Bring a classifier that came with a checkpoint to the task's labels: by name, or drawn anew.
+
+    Names are compared without regard to case. LABEL_0, LABEL_1, ... name nothing, so they match no task's labels.
+
+    Args:
+        model: a network with as many classes as the task.
+        fresh: names of the tensors that were drawn at random.
+        words: the checkpoint's label words.
+        labels: the task's.
+
+    Returns:
+        a sentence about what was done with the checkpoint's classifier; "" where there was none.
+    """
+    name, layer = output_layer(model)
+    if f"{name}.weight" in fresh:
+        return ""
+    theirs, ours = ([word.casefold() for word in some] for some in (words, labels))
+    if sorted(theirs) != sorted(ours) or len(set(ours)) < len(ours):
+        _draw_anew(model, layer)
+        return f"its {name} knows {', '.join(words)} and not {', '.join(labels)}: drawn anew"
+    order = [theirs.index(word) for word in ours]
+    if order == sorted(order):
+        return f"its {name} is kept, it knows the task's labels"
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(parameter[order].clone())
+    return f"its {name} is kept, put from the order {', '.join(words)} into {', '.join(labels)}"
+
+
+def output_layer(model: Any) -> tuple[str, Linear]:
+    """Find the linear layer that makes logits: the last one outside of the encoder with a row for each class."""
+    inside, classes = f"{model.base_model_prefix}.", model.config.num_labels
+    linear = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Linear)]
+    found = [(name, part) for name, part in linear if not name.startswith(inside) and part.out_features == classes]
+    if not found:
+        raise UserError(f"A network of type {model.config.model_type} has no linear classifier; take another one.")
+    return found[-1]
+
+
+def _draw_anew(model: Any, layer: Module) -> None:
+    """Draw a layer's parameters as the network's class does it, and no others (flags as in `from_pretrained`)."""
+    drawn = set(layer.parameters())
+    for parameter in model.parameters():
+        parameter._is_hf_initialized = parameter not in drawn
+    for module in model.modules():
+        module._is_hf_initialized = drawn.isdisjoint(module.parameters())
+    model.initialize_weights()

@@ -1,0 +1,121 @@
+"""Check a model folder's files without loading them: no torch, no transformers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kdbench.core.errors import UserError
+
+LFS_POINTER = b"version https://git-lfs"
+# Names of weights, in the order in which transformers looks for them.
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+# Each group is enough to make a tokenizer of; the ones that end in .model are SentencePiece files.
+TOKENIZERS = (
+    ("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"), ("spm.model",), ("sentencepiece.bpe.model",),
+    ("spiece.model",), ("tokenizer.model",),
+)  # fmt: skip
+TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+AGAIN = "copy, fetch or train the model again"
+
+
+def check_files(folder: Path) -> None:
+    """See that configuration, weights and tokenizer are there and whole, as far as this is cheap.
+
+    Raises:
+        UserError: a file is missing, empty, cut short, or a git-lfs pointer.
+    """
+    for path in (folder / "config.json", *_tokenizer_files(folder), *_weight_files(folder)):
+        _check_present(path)
+        if path.suffix == ".safetensors":
+            _check_safetensors(path)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        UserError: it is missing, a git-lfs pointer, not JSON, or JSON of another kind.
+    """
+    try:
+        values = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}); {AGAIN}.") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no JSON object, but {type(values).__name__}; {AGAIN}.")
+    return values
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 file.
+
+    Raises:
+        UserError: it is missing, a git-lfs pointer, or not UTF-8.
+    """
+    _check_present(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except ValueError:
+        raise UserError(f"{path} is no text in UTF-8; {AGAIN}.") from None
+
+
+def has_sentencepiece_only(folder: Path) -> bool:
+    """Whether the tokenizer can only be made by converting a SentencePiece file."""
+    return all(name.endswith(".model") for name in _first_complete(folder))
+
+
+def _tokenizer_files(folder: Path) -> list[Path]:
+    """The files from which the tokenizer is made."""
+    return [folder / name for name in (*_first_complete(folder), *TOKENIZER_SETTINGS) if (folder / name).is_file()]
+
+
+def _first_complete(folder: Path) -> tuple[str, ...]:
+    for names in TOKENIZERS:
+        if all((folder / name).is_file() for name in names):
+            return names
+    known = ", ".join(" with ".join(names) for names in TOKENIZERS)
+    raise UserError(f"The model folder {folder} has no tokenizer; it needs one of: {known}.")
+
+
+def _weight_files(folder: Path) -> Iterator[Path]:
+    """The files that hold the weights; those of a divided model are named by its index."""
+    name = next((name for name in WEIGHTS if (folder / name).is_file()), None)
+    if name is None:
+        raise UserError(
+            f"The model folder {folder} has no weights; it needs model.safetensors or pytorch_model.bin "
+            f"(save the model with save_pretrained())."
+        )
+    yield folder / name
+    if name.endswith(".index.json"):
+        places = read_object(folder / name).get("weight_map")
+        if not isinstance(places, dict) or not places:
+            raise UserError(f"{folder / name} does not say where the weights are (weight_map); {AGAIN}.")
+        yield from (folder / str(part) for part in dict.fromkeys(places.values()))
+
+
+def _check_present(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path} is missing; {AGAIN}.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(LFS_POINTER))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); make it readable, or {AGAIN}.") from None
+    if not start:
+        raise UserError(f"{path} is empty; {AGAIN}.")
+    if start == LFS_POINTER:
+        raise UserError(
+            f"{path} is a git-lfs pointer and not the file itself; run 'git lfs pull' in {path.parent}, or {AGAIN}."
+        )
+
+
+def _check_safetensors(path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy"):  # reads the header and compares it with the file's size
+            pass
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is cut short or damaged ({error}); {AGAIN}.") from None

@@ -1,0 +1,76 @@
+"""See that padding changes nothing of what a network predicts, so that results do not depend on the batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdbench.core.errors import UserError
+from kdbench.data.batches import collate
+from kdbench.data.tokens import Tokens
+
+TOLERANCE = 1e-3  # of the largest logit; rounding changes a float32 network's logits by about 1e-6
+LENGTHS = 8, 32  # tokens: the least and the most of a row that are looked at; every network reads as many
+
+
+def check_padding(module: nn.Module, tokens: Tokens, name: str) -> None:
+    """Compare a network's logits of a row that is padded to twice its length with those of the row alone.
+
+    They differ where the padding is on a side that the positions do not expect (BERT or GPT-2 with padding on the
+    left), where a head looks for another padding token than the tokenizer's, or where a network mixes all tokens.
+
+    Args:
+        module: in float32; its mode is left as it was.
+        tokens: some rows, of which the first is used.
+        name: of the model, for the message.
+
+    Raises:
+        UserError: they differ.
+    """
+    length = min(max(LENGTHS[0], int(tokens.lengths[0])), LENGTHS[1])
+    rows, before = of_lengths(tokens, (length, length // 2)), module.training
+    module.eval()
+    try:
+        problem = _problem(module, rows)
+    finally:
+        module.train(before)
+    if problem:
+        config: Any = module.config
+        raise UserError(
+            f"{name} predicts something else for a row in a padded batch than for the row alone ({problem}); its "
+            f'tokenizer_config.json must have the "padding_side" that it was trained with (now '
+            f"{tokens.format.side}), its config.json the tokenizer's padding token {tokens.format.pad_id} as "
+            f'"pad_token_id" (now {config.pad_token_id}); or choose another model.'
+        )
+
+
+def of_lengths(tokens: Tokens, sizes: Sequence[int]) -> Tokens:
+    """Make rows of these lengths, each of the first row's tokens, over and over."""
+    row = slice(tokens.starts[0], tokens.starts[1])
+    ids, types = (np.concatenate([np.resize(a[row], size) for size in sizes]) for a in (tokens.ids, tokens.types))
+    return replace(tokens, ids=ids, types=types, starts=np.cumsum([0, *sizes]), labels=tokens.labels[[0] * len(sizes)])
+
+
+@torch.no_grad()
+def _problem(module: nn.Module, tokens: Tokens) -> str:
+    """What is wrong with a padded batch, in a few words; "" if nothing is."""
+
+    def logits(*rows: int) -> Tensor:
+        batch = collate(tokens, np.array(rows), torch.device("cpu"))
+        found: Tensor = module(**batch.inputs).logits.float()
+        return found
+
+    try:
+        alone = torch.cat([logits(0), logits(1)])
+    except Exception:  # it does not read the tokens at all, which is for another check to tell
+        return ""
+    try:
+        error = float((logits(0, 1) - alone).abs().max() / alone.abs().max())
+    except Exception as refused:
+        return str(refused).strip().partition("\n")[0]
+    return "" if error <= TOLERANCE else f"logits differ by {100 * error:.2g} %"

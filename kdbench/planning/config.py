@@ -1,0 +1,263 @@
+"""From presets, kdbench.toml and the command line to one set of values a method.
+
+There is one key space. A key is a field of `Study`, `Training`, `Recording` or `Execution`, or an option of a method;
+`METHOD.key` narrows it to one method (or variant), `EXECUTOR.key` is a setting of an executor. Files hold the same
+keys, with a table a method or executor. The section `teacher` has settings of the teacher's own fine-tuning; where
+there is one, the teacher's network is its key `network`, because TOML has one `teacher` a file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from kdbench.core.errors import UserError, unknown
+from kdbench.core.options import Options
+from kdbench.core.settings import Execution, Invocation, Recording, Study, Training, teacher_settings
+from kdbench.distill.method import METHODS, Method
+from kdbench.planning.executor import EXECUTORS
+
+CONFIG_FILE = "kdbench.toml"
+TEACHER, NETWORK = "teacher", "network"
+
+
+GROUPS: dict[str, type[Options]] = {
+    "study": Study, "training": Training, "recording": Recording, "execution": Execution, "what to run": Invocation,
+}  # fmt: skip
+SINGLE = {key for kind in (Study, Invocation) for key, item in kind.model_fields.items() if item.annotation is str}
+COMMA = re.compile(r"(?<!\\),")  # of a value of --set; where one is meant, it is written with a backslash before it
+Layer = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of one method.
+
+    Attributes:
+        choice: the keys that have several values in the grid.
+        teacher: what is set of the teacher's own fine-tuning; see `teacher_settings`.
+    """
+
+    training: Training
+    options: Options
+    choice: Mapping[str, Any]
+    teacher: Mapping[str, Any]
+
+
+@dataclass
+class Config:
+    """The layers in force, weakest first in each list; the command line is stronger than every file."""
+
+    files: list[Layer] = field(default_factory=list)
+    command_line: list[Layer] = field(default_factory=list)
+
+    def group(self, kind: type[Options]) -> Any:
+        """The settings of a group that has one value for everything (not `Training`)."""
+        values = {k: v for k, v in self._flat().items() if k in kind.model_fields}
+        for key, value in values.items():
+            listable = kind is Invocation
+            if isinstance(value, list) and not listable:
+                raise UserError(f"{key} takes one value, not {len(value)}; a grid is for hyperparameters.")
+        return kind.parse(values, "settings")
+
+    def says(self, *keys: str) -> bool:
+        """Whether the user said all of these, in a file or on the command line."""
+        own = [*self.files[1:2], *self.command_line]  # between them stand the preset and what a table needs
+        return all(any(key in layer for layer in own) for key in keys)
+
+    def section(self, name: str, kind: type[Options]) -> Any:
+        """The settings of the executor `name`."""
+        values: dict[str, Any] = {}
+        for layer in [*self.files, *self.command_line]:
+            values |= _section(layer, name)
+        return kind.parse(values, f"executor '{name}'")
+
+    def points(self, row: str, method: type[Method], variant: Mapping[str, Any]) -> Iterator[Point]:
+        """Every grid point of a method (or of its variant `row`)."""
+        kinds = (Training, method.options_type)
+        known = {key for kind in kinds for key in kind.model_fields}
+        merged = {k: v for k, v in self._flat(method.name, row, variant).items() if k in known}
+        merged |= {f"{TEACHER}.{k}": v for k, v in self.teacher_section().items()}
+        grid = {k: v if isinstance(v, list) else [v] for k, v in merged.items()}
+        several = [k for k, v in grid.items() if len(v) > 1]
+        for values in itertools.product(*grid.values()):
+            chosen = dict(zip(grid, values, strict=True))
+            training, options = (_parse(kind, chosen, row) for kind in kinds)
+            assert isinstance(training, Training)
+            if not training.epochs:
+                raise UserError(f"method '{row}': epochs='0' is not valid: it should be greater than or equal to 1.")
+            teacher = teacher_settings({k.partition(".")[2]: v for k, v in chosen.items() if "." in k})
+            own = {f"{TEACHER}.{key}": value for key, value in teacher.items()}
+            choice = {k: own[k] if k in own else _plain(training, options, k) for k in several}
+            yield Point(training, options, choice, teacher)
+
+    def teacher_section(self) -> dict[str, Any]:
+        """What is said of the teacher's own fine-tuning, by key."""
+        values: dict[str, Any] = {}
+        for layer in [*self.files, *self.command_line]:
+            values |= {key: value for key, value in _section(layer, TEACHER).items() if key != NETWORK}
+        return values
+
+    def _flat(self, method: str = "", row: str = "", variant: Layer = MappingProxyType({})) -> dict[str, Any]:
+        """Keys for a method and its variant `row`: files, then what the variant is, then what is said of it by name."""
+        out: dict[str, Any] = {}
+        for layer in self.files:
+            out |= _plain_keys(layer) | _section(layer, method)
+        out |= variant
+        for layer in self.files if row != method else []:
+            out |= _section(layer, row)
+        for layer in self.command_line:
+            out |= _plain_keys(layer) | _section(layer, method) | _section(layer, row)
+        return out
+
+
+def _plain_keys(layer: Layer) -> dict[str, Any]:
+    plain = {key: value for key, value in layer.items() if not isinstance(value, dict)}
+    network = _section(layer, TEACHER).get(NETWORK)
+    return plain if network is None else {**plain, TEACHER: network}
+
+
+def _section(layer: Layer, name: str) -> dict[str, Any]:
+    found = layer.get(name, {})
+    return found if isinstance(found, dict) else {}
+
+
+def _parse(kind: type[Options], values: Layer, row: str) -> Options:
+    return kind.parse({k: v for k, v in values.items() if k in kind.model_fields}, f"method '{row}'")
+
+
+def _plain(training: Training, options: Options, key: str) -> Any:
+    return getattr(training if key in Training.model_fields else options, key)
+
+
+def engine_keys() -> list[str]:
+    """The keys that belong to no method."""
+    return [key for group in GROUPS.values() for key in group.model_fields]
+
+
+def owner(name: str) -> type[Method]:
+    """The method called `name`, or the one that has a variant called so."""
+    methods = METHODS.all()
+    if found := METHODS.owner(name):
+        return METHODS.get(found)
+    raise unknown("method", name, [*methods, *(v for m in methods.values() for v in m.variants)])
+
+
+def usual(preset: str, row: str, method: type[Method]) -> dict[str, Any]:
+    """The hyperparameters that a preset alone gives a method (or its variant `row`), without those of its grid."""
+    config, (_, variant) = Config(files=[read_toml(presets()[preset])]), method.variants.get(row, ("", {}))
+    first = next(config.points(row, method, variant))
+    values = {**first.training.model_dump(mode="json"), **first.options.model_dump(mode="json")}
+    return {key: value for key, value in values.items() if key not in first.choice}
+
+
+def default_options(row: str, method: type[Method]) -> dict[str, Any]:
+    """The options of a method (or of its variant `row`) where nobody sets any."""
+    _, variant = method.variants.get(row, ("", {}))
+    return method.options_type.parse(variant, f"method '{row}'").model_dump(mode="json")
+
+
+def parse_sets(pairs: Iterable[str], options: Layer = MappingProxyType({})) -> Layer:
+    """`["student_lr=1e-4,3e-5", "lgtm.influence=fda"]` as a layer.
+
+    Args:
+        options: keys that have an option of their own on the command line, and its text; stronger than the pairs.
+
+    Raises:
+        UserError: a pair that is not KEY=VALUE.
+    """
+    layer: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not (key and equals and text):
+            raise UserError(f"--set {pair} is not KEY=VALUE; for example --set student_lr=1e-4,3e-5.")
+        section, dot, name = key.strip().partition(".")
+        if not dot:
+            _set(layer, section, _grid(section, text))
+            continue
+        inner = layer.setdefault(section, {})
+        if section == TEACHER and isinstance(inner, str):
+            layer[section] = inner = {NETWORK: inner}
+        if not isinstance(inner, dict):
+            raise UserError(f"--set {section} has a value and --set {pair} makes it a method; choose one.")
+        # commas of an executor's values are its own
+        inner[name] = text.strip() if section in EXECUTORS.all() else _grid(name, text)
+    for key, text in options.items():
+        _set(layer, key, _grid(key, text) if key in Training.model_fields else text)
+    return layer
+
+
+def _set(layer: dict[str, Any], key: str, value: Any) -> None:
+    """Set a key that has no dot; the teacher's network goes beside what else is said of the teacher."""
+    if key == TEACHER and isinstance(layer.get(key), dict):
+        layer[key][NETWORK] = value
+    else:
+        layer[key] = value
+
+
+def _grid(key: str, text: str) -> Any:
+    """The value, or several; a key that takes one text, such as a folder, may have commas in it."""
+    parts = [text] if key in {*SINGLE, NETWORK} else COMMA.split(text)
+    values = [part.strip().replace("\\,", ",") for part in parts]
+    return values if len(values) > 1 else values[0]
+
+
+def presets() -> dict[str, Path]:
+    """The presets by name."""
+    folder = Path(str(files("kdbench.planning"))) / "presets"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def check_preset(preset: str | None, stored: Iterable[str]) -> None:
+    """Raises UserError: there is no such preset, neither in kdbench nor among those of stored results."""
+    known = {*presets(), *stored}
+    if preset is not None and preset not in known:
+        raise unknown("preset", preset, known)
+
+
+def read_toml(path: Path) -> Layer:
+    """A settings file.
+
+    Raises:
+        UserError: it is not TOML, or cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin with a mark
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); mend or move it.") from None
+    except RecursionError:
+        raise UserError(f"{path} is not valid TOML: its values are nested too deeply.") from None
+    except ValueError as error:  # of TOML, UTF-8, or a number of thousands of digits
+        raise UserError(f"{path} is not valid TOML: {error}.") from None
+
+
+def request_layer(methods: str, varies: Layer) -> Layer:
+    """Settings as they are, options in a section for each of the methods."""
+    shared = {key: value for key, value in varies.items() if key in engine_keys()}
+    options = {key: value for key, value in varies.items() if key not in shared}
+    return {**shared, **({name.strip(): options for name in methods.split(",")} if options else {})}
+
+
+def assemble(command_line: Layer, folder: Path, request: Layer | None = None) -> Config:
+    """The layers in force in `folder`: preset, kdbench.toml, what a table or figure needs, command line.
+
+    Raises:
+        UserError: an unknown preset.
+    """
+    path = folder / CONFIG_FILE
+    own = read_toml(path) if path.is_file() else {}
+    needed = dict(request or {})
+    name = str(command_line.get("preset") or needed.get("preset") or own.get("preset") or Invocation().preset)
+    if name not in presets():
+        raise unknown("preset", name, presets())
+    preset = dict(read_toml(presets()[name])) | {"preset": name}
+    given = {k: v for k, v in command_line.items() if v is not None}
+    layers = [{"source": "glue-dir", **layer} if layer.get("glue_dir") else layer for layer in (own, given)]
+    return Config(files=[preset, layers[0], needed | {"preset": name}], command_line=[layers[1]])

@@ -1,0 +1,92 @@
+"""Refuse settings that do not exist, that are not valid, or that nothing reads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from kdbench.core.errors import UserError, unknown
+from kdbench.core.settings import Training, teacher_keys, teacher_settings
+from kdbench.distill.method import Method
+from kdbench.planning.config import GROUPS, NETWORK, TEACHER, Config, Layer, engine_keys, owner
+from kdbench.planning.executor import EXECUTORS
+
+
+def check_keys(config: Config, rows: Mapping[str, type[Method]]) -> None:
+    """Look at every key, and at the values in sections, also of methods that are not selected.
+
+    Args:
+        rows: the selected methods and variants by name.
+
+    Raises:
+        UserError: an unknown key, one that no selected method has, or a value that is not valid.
+    """
+    for layer in [*config.files, *config.command_line]:
+        for key, value in layer.items():
+            if isinstance(value, dict):
+                _check_section(key, value)
+            elif value == []:
+                raise UserError(f"{key} has no value; give one, or several for a grid.")
+            elif key != "description" or layer in config.command_line:
+                _check_key(key, rows)
+
+
+def _check_key(key: str, rows: Mapping[str, type[Method]]) -> None:
+    own = {option for method in rows.values() for option in method.options_type.model_fields}
+    if key not in engine_keys() and key not in own:
+        groups: dict[str, Iterable[str]] = {name: group.keys() for name, group in GROUPS.items()}
+        raise unknown(
+            "key", key, groups=groups | ({"options of the methods (kdbench show METHOD)": own} if own else {})
+        )
+
+
+def _check_section(name: str, values: Mapping[str, Any]) -> None:
+    if empty := [key for key, value in values.items() if value == []]:
+        raise UserError(f"{name}.{empty[0]} has no value; give one, or several for a grid.")
+    if name in EXECUTORS.broken:
+        return
+    if name in EXECUTORS.all():
+        EXECUTORS.get(name).options_type.parse(values, f"executor '{name}'")
+        return
+    singles = [(key, one) for key, value in values.items() for one in (value if isinstance(value, list) else [value])]
+    if name == TEACHER:
+        for key, one in singles:
+            teacher_settings({key: one} if key != NETWORK else {})
+        return
+    own = owner(name).options_type
+    for key, one in singles:
+        kind = next((kind for kind in (own, Training) if key in kind.model_fields), None)
+        if kind is None:
+            groups = {"its own": own.keys(), "training": Training.keys()}
+            raise unknown(f"key of method '{name}'", key, groups=groups)
+        kind.parse({key: one}, f"method '{name}'")
+
+
+def check_read(
+    command_line: Layer, rows: Collection[str], executor: str = "local", *, has_teacher: bool = True
+) -> None:  # fmt: skip
+    """Refuse what the command line sets and nothing reads; files may speak of more than is asked for.
+
+    Args:
+        rows: the methods and variants that are to be trained.
+        has_teacher: one may be fine-tuned for them.
+
+    Raises:
+        UserError: a section of a method that is not trained, or of another executor.
+    """
+    read = {name for row in rows for name in (row, owner(row).name)} | {executor, TEACHER}
+    for name, values in command_line.items():
+        if not isinstance(values, dict):
+            continue
+        key = next((key for key in values if key != NETWORK), "")
+        if name == TEACHER and key and not has_teacher:
+            raise UserError(f"Nothing reads teacher.{key}: none of {', '.join(rows)} fine-tunes a teacher first.")
+        if name in read:
+            continue
+        if name in EXECUTORS.all() or name in EXECUTORS.broken:
+            raise UserError(f"Nothing reads {name}.{key}: runs are trained by '{executor}'; add --executor {name}.")
+        hint = f"; the teacher's own is set by --set {TEACHER}.{key}=VALUE" if key in teacher_keys() else ""
+        raise UserError(
+            f"Nothing reads {name}.{key}: '{name}' is not among the methods ({', '.join(rows)}); "
+            f"select it by --methods, or leave the setting out{hint}."
+        )

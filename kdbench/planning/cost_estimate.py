@@ -1,0 +1,349 @@
+"""What a plan will cost, before anything is trained: steps, seconds, bytes on disk, and how well that is known.
+
+A run's work is counted in floating-point operations, from its spec and the shapes of its networks, no method being
+known by name; an operation takes what it took the finished runs most alike, else what is assumed and named so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Hashable, Iterable, Mapping
+from contextlib import suppress
+from functools import cache, lru_cache
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.core.errors import UserError
+from kdbench.core.formatting import count, duration
+from kdbench.core.spec import DataRef, ModelRef, RunSpec
+from kdbench.data.splits import assign, division
+from kdbench.data.task import Examples
+from kdbench.models import reference
+from kdbench.models.configuration import read_dimensions
+from kdbench.planning import inputs
+from kdbench.planning.plan import Plan
+from kdbench.results.store import RunFolder, Store
+
+TRAINED, READ = 6, 2  # operations a weight and token (of BERT, 72 and 24 L H^2 a token): forward 2, back 4
+FILLED = 0.4  # of max_length, where no text is at hand
+PIECES = 1.25  # tokens a word of English; made words are one token each
+SAMPLE, FOLDERS = 500, 5  # rows whose words are counted, finished runs whose bytes are
+ALIKE = 20  # times a step's work: further off, a small network's overhead says nothing about a large one's speed
+CORE_RATE = 0.05e12  # operations a second of a CPU core: float32 with AVX2, half of the peak at 3 GHz
+GPU_RATE = 10e12  # operations a second of a data-centre GPU: float32, two thirds of a V100's peak
+GPU = Path("/dev/nvidiactl")  # there where a GPU is; asking torch would take seconds
+OVERHEAD = 0.015  # seconds a step, of Python and evaluation, however small the networks
+SAME = "from {} of the same methods and networks"
+BASES = (SAME, SAME, SAME, "from {} of other methods on the same networks")  # as in `_Scale.likeness`
+OTHERS = "roughly, from {} of other networks"
+GUESS = "a rough guess: nothing alike was measured here yet; assumes {:g} TFLOP/s ({}), and {:.0f} ms a step beside"
+
+
+class Estimate(NamedTuple):
+    """The cost of the runs that are still to be trained."""
+
+    runs: int
+    steps: int  # batches left, of all runs
+    seconds: float  # of training, one run after the other
+    chain_seconds: float  # of the longest chain of runs that need one another: the least with unlimited machines
+    disk: int  # bytes in the runs' folders when they are done
+    basis: str  # what the seconds are derived from, a phrase
+    remarks: tuple[str, ...] = ()  # what else was assumed, sentences
+
+
+def estimate(plan: Plan, store: Store, runs: Iterable[str] | None = None) -> Estimate:
+    """What is left of a plan.
+
+    Args:
+        runs: ids of the plan's runs to look at, None for all of them; those that are done cost nothing.
+
+    Raises:
+        UserError: a run cannot work: its data are gone, or a role is left without rows.
+    """
+    chosen = plan.runs if runs is None else {run: plan.runs[run] for run in runs}
+    begun = {folder.id: folder for folder in store.runs()}
+    done = {run for run in begun.keys() & chosen if begun[run].is_done(chosen[run].snapshots)}
+    # in the plan's order, in which what is needed comes first
+    left = {run: spec for run, spec in plan.runs.items() if run in chosen and run not in done}
+    if not left:
+        return Estimate(0, 0, 0.0, 0.0, 0, "nothing is left to train")
+    prices = _Prices(plan, begun)
+    costs = {run: prices.of(spec) for run, spec in left.items()}
+    steps = {run: _steps_left(begun[run], c.steps) if run in begun else c.steps for run, c in costs.items()}
+    seconds = {run: steps[run] * c.step_seconds for run, c in costs.items()}
+    return Estimate(
+        len(left), sum(steps.values()), sum(seconds.values()), _longest(left, seconds),
+        round(sum(c.disk for c in costs.values())), _basis(costs.values()), _remarks(left, costs),
+    )  # fmt: skip
+
+
+def _steps_left(folder: RunFolder, steps: int) -> int:
+    """Of a run that somebody began; one that stopped before its first checkpoint starts over."""
+    state = folder.state()
+    goes_on = state.status == "running" or (state.status == "interrupted" and folder.checkpoint.exists())
+    return max(0, state.total - state.step) if goes_on and state.total else steps
+
+
+def _longest(left: Mapping[str, RunSpec], seconds: Mapping[str, float]) -> float:
+    ends: dict[str, float] = {}
+    for run, spec in left.items():
+        ends[run] = seconds[run] + max((ends.get(parent, 0.0) for parent in spec.needs.values()), default=0.0)
+    return max(ends.values())
+
+
+class _Facts(NamedTuple):
+    """A task's data: rows of each split (train 0: not known), tokens in some rows of train, words of a tiny network."""
+
+    rows: Mapping[str, int]
+    lengths: NDArray[np.float64]
+    words: int
+
+    def tokens(self, max_length: int) -> float:
+        """In a row on average; a guess where no text is at hand."""
+        return float(np.minimum(self.lengths, max_length).mean()) if len(self.lengths) else FILLED * max_length
+
+
+NO_DATA = _Facts({"train": 0}, np.empty(0), 0)  # of data that the plan does not name: gone, maybe, or large
+
+
+@lru_cache(maxsize=64)
+def _facts(task: str, ref: DataRef) -> _Facts:
+    """Data on the hub are left there; others are read."""
+    kind = inputs.task(task)
+    rows = {"train": 0} | dict.fromkeys(kind.report_splits, 1)  # of these any number will do: it changes no step
+    if ref.source == "hub":
+        return _Facts(rows | dict(kind.official_rows), np.empty(0), len(reference.tiny_tokens(())))
+    data = inputs.data(task, ref)
+    rows |= {name: len(split) for name, split in data.splits.items()}
+    lengths = _lengths(data.splits["train"], 1.0 if data.vocabulary else PIECES) if rows["train"] else np.empty(0)
+    return _Facts(rows, lengths, len(reference.tiny_tokens(data.vocabulary)))
+
+
+def _lengths(examples: Examples, pieces: float) -> NDArray[np.float64]:
+    """Tokens in evenly spaced rows, from their words: a tokeniser would take seconds to load."""
+    texts = [examples.text_a] if examples.text_b is None else [examples.text_a, examples.text_b]
+    rows = range(0, len(examples), len(examples) // SAMPLE + 1)
+    return np.array([1 + len(texts) + pieces * sum(len(text[row].split()) for text in texts) for row in rows])
+
+
+class _Size(NamedTuple):
+    """A network of BERT's kind."""
+
+    layers: int
+    hidden: int
+    inner: int  # features within a feed-forward layer
+    rows: int  # of the embeddings of words and positions
+    guessed: bool = False  # nothing is known but the name
+
+    @property
+    def weights(self) -> int:
+        """In the encoder's matrices, each of which every token meets."""
+        return self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.inner)
+
+    @property
+    def bytes(self) -> int:
+        """Of all parameters but a few, in float32; the last term is the pooler."""
+        return 4 * (self.weights + self.rows * self.hidden + self.hidden**2)
+
+
+BERT = _Size(12, 768, 3072, 30522 + 512)
+MINIATURE = re.compile(r"L-(\d+)_H-(\d+)")  # in Google's names of small BERTs
+
+
+def _size(ref: ModelRef, words: int) -> _Size:
+    """From the name or the files of a network; BERT-base's where these are not on this machine."""
+    base, kept = reference.split_name(ref.name)
+    if tiny := reference.TINY.fullmatch(base):
+        hidden = int(tiny["hidden"])
+        return _Size(int(tiny["layers"]), hidden, 2 * hidden, words + reference.TINY_POSITIONS)
+    size = _from_files(base)
+    if size is None and (small := MINIATURE.search(base)):
+        hidden = int(small[2])
+        size = BERT._replace(layers=int(small[1]), hidden=hidden, inner=4 * hidden)
+    size = size or BERT._replace(guessed=True)
+    return size._replace(layers=len(kept)) if kept else size
+
+
+def _from_files(base: str) -> _Size | None:
+    """Read a network's sizes, if it is on this machine; a hub model's are where the hub's library keeps them."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        folder, (name, _, revision) = reference.local_folder(base), base.partition("@")
+        path = folder / "config.json" if folder else try_to_load_from_cache(name, "config.json", None, revision or None)
+        sizes = read_dimensions(Path(str(path)).parent)
+        return _Size(sizes.layers, sizes.hidden, sizes.intermediate, sizes.vocabulary + (sizes.positions or 0))
+    except (UserError, OSError, ValueError):  # absent: an estimate can do without
+        return None
+
+
+class _Scale:
+    """How much there is to do in a run; `specs` are all that is known, `data` may be read (by task and fingerprint)."""
+
+    def __init__(self, specs: Mapping[str, RunSpec], data: Mapping[tuple[str, str], DataRef]) -> None:
+        self._specs, self._data = specs, data
+        self._size = cache(_size)
+        self._rows: dict[Hashable, int] = {}
+
+    def needed(self, spec: RunSpec) -> list[ModelRef]:
+        """The networks that needed runs leave; those of runs that nobody knows any more are passed over."""
+        return [self._specs[run].student for run in spec.needs.values() if run in self._specs]
+
+    def facts(self, spec: RunSpec) -> _Facts:
+        ref = self._data.get((spec.task, spec.data.fingerprint))
+        return _facts(spec.task, ref) if ref else NO_DATA
+
+    def size(self, spec: RunSpec, ref: ModelRef) -> _Size:
+        return self._size(ref, self.facts(spec).words)
+
+    def work(self, spec: RunSpec) -> float:
+        """Floating-point operations of a step; feedback is one more batch for the student, forward and back."""
+        # a rate for a teacher, and no fresh one: what a needed run left is trained on
+        goes_on = spec.training.teacher_lr is not None and spec.teacher is None
+        operations = (2 if spec.feedback else 1) * TRAINED * self.size(spec, spec.student).weights
+        operations += TRAINED * self.size(spec, spec.teacher).weights if spec.teacher else 0
+        operations += (TRAINED if goes_on else READ) * sum(self.size(spec, ref).weights for ref in self.needed(spec))
+        return spec.training.batch_size * self.facts(spec).tokens(spec.training.max_length) * max(1, operations)
+
+    def steps(self, spec: RunSpec) -> int:
+        """Batches of a whole run; 0 where nobody knows the rows before the data are fetched."""
+        asked, key = spec.training, division(spec)
+        if key not in self._rows:
+            rows, task = self.facts(spec).rows, inputs.task(spec.task)
+            self._rows[key] = len(assign(spec, rows, task.report_splits).train.rows) if rows["train"] else 0
+        return asked.epochs * -(-self._rows[key] // asked.batch_size)
+
+    def likeness(self, spec: RunSpec) -> tuple[Hashable, Hashable, Hashable, Hashable]:
+        """Keys that runs share which are alike, the closest first: also by data; by options; by method; by networks."""
+        needed = sorted(ref.fingerprint for ref in self.needed(spec))
+        networks = spec.student.fingerprint, spec.teacher and spec.teacher.fingerprint, *needed
+        asked = spec.training
+        how = json.dumps([spec.options, asked.precision, asked.attention, asked.compile, asked.dropout], sort_keys=True)
+        closest = spec.method, networks, how, spec.task, spec.data.fingerprint
+        return closest, closest[:3], closest[:2], frozenset(networks) - {None}
+
+
+class _Cost(NamedTuple):
+    """Of a whole run. `basis` has a place for the number of `sources`, finished runs by id."""
+
+    steps: int
+    step_seconds: float
+    disk: float
+    basis: str
+    sources: frozenset[str]
+    guessed: frozenset[str]  # names of networks whose size is guessed
+
+
+class _Prices:
+    """What the runs of a plan cost, by what finished ones took and left; `begun` are the runs in the store."""
+
+    def __init__(self, plan: Plan, begun: Mapping[str, RunFolder]) -> None:
+        specs = dict(plan.runs)  # and soon those that only the store knows
+        self._scale = _Scale(specs, {(s.task, s.data.fingerprint): s.data for s in plan.runs.values()})
+        self._known: dict[Hashable, _Cost] = {}
+        self._rates: dict[Hashable, dict[str, float]] = {None: {}}  # seconds an operation, by likeness (None: all), run
+        self._work: dict[str, float] = {}
+        self._folders: dict[str, list[RunFolder]] = {}  # by the student's fingerprint
+        paces = {run: pace for run, folder in begun.items() if (pace := _pace(folder, specs)) is not None}
+        for run, pace in paces.items():
+            self._work[run] = self._scale.work(specs[run])
+            for key in (*self._scale.likeness(specs[run]), None):
+                self._rates.setdefault(key, {})[run] = pace / self._work[run]
+            self._folders.setdefault(specs[run].student.fingerprint, []).append(begun[run])
+
+    def of(self, spec: RunSpec) -> _Cost:
+        """Runs that differ in nothing that matters are looked at once."""
+        t = spec.training
+        numbers = t.epochs, t.batch_size, t.max_length, t.train_rows, t.teacher_lr is None
+        key = self._scale.likeness(spec)[0], spec.selection, spec.feedback, len(spec.snapshots), numbers
+        return self._known.get(key) or self._known.setdefault(key, self._cost(spec))
+
+    def _cost(self, spec: RunSpec) -> _Cost:
+        scale, (rate, basis, sources) = self._scale, self._rate(spec)
+        refs = [spec.student, *([spec.teacher] if spec.teacher else []), *scale.needed(spec)]
+        guessed = frozenset(ref.name for ref in refs if scale.size(spec, ref).guessed)
+        shares = [_share(folder) for folder in self._folders.get(spec.student.fingerprint, [])[:FOLDERS]]
+        disk = (1 + len(spec.snapshots)) * (median(shares) if shares else scale.size(spec, spec.student).bytes)
+        return _Cost(scale.steps(spec), scale.work(spec) * rate, disk, basis, sources, guessed)
+
+    def _rate(self, spec: RunSpec) -> tuple[float, str, frozenset[str]]:
+        """Seconds an operation: the median of the runs most alike; what to say of them; which they are."""
+        for key, basis in zip(self._scale.likeness(spec), BASES, strict=True):
+            if rates := self._rates.get(key):
+                return median(rates.values()), basis, frozenset(rates)
+        work = self._scale.work(spec)
+        near = {run: rate for run, rate in self._rates[None].items() if 1 / ALIKE < self._work[run] / work < ALIKE}
+        if near:
+            return median(near.values()), OTHERS, frozenset(near)
+        cores = os.cpu_count() or 1
+        speed, what = (GPU_RATE, "a GPU") if GPU.exists() else (CORE_RATE * cores, count(cores, "core"))
+        return 1 / speed + OVERHEAD / work, GUESS.format(speed / 1e12, what, 1000 * OVERHEAD), frozenset()
+
+
+def _pace(folder: RunFolder, specs: dict[str, RunSpec]) -> float | None:
+    """Seconds a step; None for a run that was never finished. Its spec is added to `specs`."""
+    try:
+        cost = folder.cost()
+        specs[folder.id] = specs.get(folder.id) or folder.spec
+        return float(cost["train_seconds"]) / int(cost["steps"]) or None
+    except (OSError, UserError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _share(folder: RunFolder) -> float:
+    """Bytes of one network and what lies beside it: a run that keeps snapshots holds several networks."""
+    total = 0
+    for file in folder.path.rglob("*"):
+        with suppress(OSError):  # somebody trains it again, and this was temporary
+            total += file.stat().st_size if file.is_file() else 0
+    return total / (1 + len(list(folder.path.glob("snapshots/*"))))
+
+
+def _basis(costs: Iterable[_Cost]) -> str:
+    """One phrase, or several with the number of runs that each is about."""
+    found: dict[str, list[frozenset[str]]] = {}
+    for cost in costs:
+        found.setdefault(cost.basis, []).append(cost.sources)
+    parts = []
+    for basis, sources in sorted(found.items(), key=lambda item: -len(item[1])):
+        text = basis.format(count(len(set[str]().union(*sources)), "finished run"))
+        parts.append(text if len(found) == 1 else f"{text} ({count(len(sources), 'run')})")
+    return "; ".join(parts)
+
+
+def _remarks(left: Mapping[str, RunSpec], costs: Mapping[str, _Cost]) -> tuple[str, ...]:
+    out = []
+    if any(spec.data.source == "hub" for spec in left.values()):
+        out.append(f"Rows as published, {100 * FILLED:.0f} % of max_length filled: data on the hub are not looked at.")
+    if guessed := sorted(set[str]().union(*(cost.guessed for cost in costs.values()))):
+        out.append(f"Taken to be of BERT-base's size, being unknown here: {', '.join(guessed)}.")
+    if blank := sorted({left[run].task for run, cost in costs.items() if not cost.steps and left[run].training.epochs}):
+        out.append(f"Time not counted, because the rows are unknown before they are fetched: {', '.join(blank)}.")
+    return tuple(out)
+
+
+def lines(found: Estimate) -> list[str]:
+    """The one to three lines that a user sees."""
+    if not found.runs:
+        return ["Nothing is left to train."]
+    first = (
+        f"{count(found.runs, 'run')} to train, {found.steps:,} steps: about {_duration(found.seconds)} one after the "
+        f"other, at least {_duration(found.chain_seconds)} however many at once; {_bytes(found.disk)} on disk."
+    )
+    return [first, f"{found.basis[0].upper()}{found.basis[1:]}.", *([" ".join(found.remarks)] if found.remarks else [])]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 86400:,.0f} days" if seconds > 3 * 86400 else duration(seconds)
+
+
+def _bytes(number: float) -> str:
+    power, unit = (3, "GB") if number >= 999.5e6 else (2, "MB") if number >= 999.5e3 else (1, "kB")
+    value = number / 1000**power
+    return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"

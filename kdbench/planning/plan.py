@@ -1,0 +1,229 @@
+"""From what the user asked for to a graph of runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from kdbench.core.atomic_files import user_path
+from kdbench.core.errors import UserError, unknown
+from kdbench.core.settings import Invocation, Study
+from kdbench.core.spec import Cell, DataLocation, DataRef, ModelRef, RunSpec
+from kdbench.data.splits import held_out_share
+from kdbench.data.task import TASKS
+from kdbench.distill.method import METHODS, Method
+from kdbench.distill.method_files import row_of
+from kdbench.models import reference
+from kdbench.planning.config import Config, owner
+from kdbench.planning.config_check import check_keys
+
+MOST_SEEDS = 10_000
+
+
+@dataclass
+class Plan:
+    """A graph of runs. `runs` is in an order in which every run comes after those it needs."""
+
+    preset: str
+    study: Study
+    runs: dict[str, RunSpec] = field(default_factory=dict)
+    cells: list[Cell] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        cells = sorted([c.row, c.run, *([json.dumps(dict(c.varies))] if c.varies else [])] for c in self.cells)
+        text = json.dumps([self.preset, self.study.identity(), cells])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def shared(self) -> dict[str, int]:
+        """How many runs need each run that is needed at all."""
+        counts: dict[str, int] = {}
+        for spec in self.runs.values():
+            for parent in spec.needs.values():
+                counts[parent] = counts.get(parent, 0) + 1
+        return counts
+
+    def only(self, runs: Iterable[str]) -> Plan:
+        """Some of the runs, and all that they need; the cells stay."""
+        wanted = set(runs)
+        for run_id, spec in reversed(self.runs.items()):
+            if run_id in wanted:
+                wanted |= set(spec.needs.values())
+        return Plan(self.preset, self.study, {r: spec for r, spec in self.runs.items() if r in wanted}, self.cells)
+
+    def absorb(self, other: Plan) -> None:
+        """Take over another plan's cells and runs, keeping every snapshot that either asks for."""
+        self.cells += [cell for cell in other.cells if cell not in self.cells]
+        for run, spec in other.runs.items():
+            self.runs[run] = _with_snapshots(spec, self.runs.get(run))
+
+    def add(self, spec: RunSpec) -> str:
+        """Add a run and, first, the runs it needs; equal runs are one node. Returns its id."""
+        method = METHODS.get(spec.method)
+        options = method.options_type.parse(spec.options, f"method '{spec.method}'")
+        own = {"method_version": method.version, "method_file": METHODS.files.get(method.name)}
+        spec = spec.model_copy(update={**own, "options": options.model_dump(mode="json")})
+        needs = {role: self.add(need) for role, need in sorted(method.needs(spec).items())}
+        changes = {
+            **_unused(spec, method),
+            "needs": needs,
+            "teacher_training": spec.teacher_training if _trains_teacher(spec, method) else {},
+            # `needs` reads every option; what is kept names no default of a later one, as the specs from before it
+            "options": options.identity(),
+        }
+        final = spec.model_copy(update=changes)
+        self.runs[final.id] = _with_snapshots(final, self.runs.get(final.id))
+        return final.id
+
+
+def _with_snapshots(spec: RunSpec, known: RunSpec | None) -> RunSpec:
+    """The run with the snapshots of the equal run that is planned already."""
+    if known is None or set(known.snapshots) >= set(spec.snapshots):
+        return known or spec
+    return known.model_copy(update={"snapshots": tuple(sorted({*known.snapshots, *spec.snapshots}))})
+
+
+def _trains_teacher(spec: RunSpec, method: type[Method]) -> bool:
+    """Whether the settings of the teacher's own fine-tuning change what is needed."""
+    without = spec.model_copy(update={"teacher_training": {}})
+    return bool(spec.teacher_training) and method.needs(spec) != method.needs(without)
+
+
+def _unused(spec: RunSpec, method: type[Method]) -> dict[str, Any]:
+    """None for every field that the method does not use."""
+    changes: dict[str, Any] = {field: None for field in ("teacher", "feedback") if field not in method.uses}
+    if "teacher_lr" not in method.uses:
+        changes["training"] = spec.training.model_copy(update={"teacher_lr": None})
+    return changes
+
+
+def parse_seeds(value: str | int | list[int]) -> list[int]:
+    """`0,1,2`, `0-4`, or both mixed.
+
+    Raises:
+        UserError: anything else, or more than `MOST_SEEDS`.
+    """
+    out: list[int] = []
+    try:
+        for part in str(value).strip("[]").split(","):
+            first, dash, last = part.strip().partition("-")
+            some = range(int(first), int(last) + 1) if dash else [int(first)]
+            if len(out) + len(some) > MOST_SEEDS:
+                raise UserError(f"--seeds {value} asks for more than {MOST_SEEDS:,} seeds; write 0,1,2 or 0-4.")
+            out += some
+    except (ValueError, OverflowError):  # also of numbers with thousands of digits
+        out = []
+    if not out:
+        raise UserError(f"--seeds {value} is not valid; write 0,1,2 or 0-4.")
+    return list(dict.fromkeys(out))
+
+
+def _names(value: str | list[str]) -> list[str]:
+    parts = value.split(",") if isinstance(value, str) else value
+    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def select_methods(value: str | list[str]) -> dict[str, type[Method]]:
+    """Rows by name, in the order of the tables: methods, variants (`lgtm_released`), files, or `all` methods."""
+    rows: dict[str, type[Method]] = {}
+    for name in _names(value):
+        rows |= dict(METHODS.all()) if name == "all" else {(row := row_of(name)): owner(row)}
+    if not rows:
+        raise UserError(f"--methods is empty; give all, or some of {', '.join(METHODS.all())}.")
+    return dict(sorted(rows.items(), key=lambda item: (item[1].position, item[0])))
+
+
+def select_tasks(value: str | list[str]) -> list[str]:
+    """Tasks by name, or by group (`glue`), or `all`; in the order of the tables."""
+    tasks, chosen = TASKS.all(), set[str]()
+    for name in _names(value):
+        group = {n for n, task in tasks.items() if name in ("all", task.group)}
+        if not group and name not in tasks and name not in TASKS.broken:
+            raise unknown("task", name, {*tasks, *(t.group for t in tasks.values() if t.group)})
+        chosen |= group or {TASKS.get(name).name}
+    if not chosen:
+        raise UserError(f"--tasks is empty; give glue, or some of {', '.join(tasks)}.")
+    return sorted(chosen, key=lambda n: (tasks[n].position, n))
+
+
+@lru_cache(maxsize=64)
+def data_ref(task: str, location: DataLocation) -> DataRef:
+    """A task's data by content."""
+    path = str(location.path.resolve()) if location.path else None
+    return DataRef(source=location.source, path=path, fingerprint=TASKS.get(task)().fingerprint(location))
+
+
+@lru_cache(maxsize=64)
+def model_ref(name: str) -> ModelRef:
+    return reference.resolve(name)
+
+
+def make(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) -> Plan:
+    """The graph for a configuration.
+
+    Args:
+        varies: see `Cell`.
+
+    Raises:
+        UserError: anything that the user got wrong, before any work starts.
+    """
+    asked: Invocation = config.group(Invocation)
+    rows, tasks, seeds = select_methods(asked.methods), select_tasks(asked.tasks), parse_seeds(asked.seeds)
+    check_keys(config, rows)
+    study: Study = config.group(Study)
+    for role in ("feedback", "selection"):
+        held_out_share(getattr(study, role), role)
+    # a folder under the path that leads to it from anywhere
+    study = study.model_copy(update={role: model_ref(getattr(study, role)).name for role in ("student", "teacher")})
+    plan = Plan(asked.preset, study)
+    for task in tasks:
+        for row, method in rows.items():
+            for spec, choice in _specs(config, study, row, method, task, seeds):
+                plan.cells.append(Cell(row, task, spec.seed, choice, plan.add(spec), dict(varies)))
+    if study.teacher_is_finetuned:
+        _check_given_teacher(plan, config)
+    return plan
+
+
+def _check_given_teacher(plan: Plan, config: Config) -> None:
+    """See that every method can take a teacher as it is.
+
+    Raises:
+        UserError: some would train it from its start, or there are settings of a training that does not take place.
+    """
+    if own := config.teacher_section():
+        raise UserError(f"teacher_is_finetuned leaves nothing to train; leave out teacher.{next(iter(own))}.")
+    along = {cell.row: plan.runs[cell.run] for cell in plan.cells if _trains_along(plan.runs[cell.run])}
+    if along:
+        fine = ",".join(dict.fromkeys(cell.row for cell in plan.cells if cell.row not in along))
+        ways = ["--set teacher_start=finetuned"] * any("teacher_start" in spec.options for spec in along.values())
+        ways += [f"--methods {fine}"] if fine else []
+        raise UserError(
+            f"A teacher that is fine-tuned already cannot be taken as it is by {', '.join(along)}, where it is trained "
+            f"along as one that is only pre-trained; give {' or '.join(ways) or 'other methods'}."
+        )
+
+
+def _trains_along(spec: RunSpec) -> bool:
+    """Whether the teacher's network is trained from its start."""
+    return spec.teacher is not None and not spec.needs
+
+
+def _specs(
+    config: Config, study: Study, row: str, method: type[Method], task: str, seeds: Iterable[int]
+) -> Iterator[tuple[RunSpec, Mapping[str, Any]]]:
+    location = DataLocation(study.source, user_path(study.glue_dir) if study.glue_dir else None)
+    _, variant = method.variants.get(row, ("", {}))
+    for point in config.points(row, method, variant):
+        spec = RunSpec(
+            method=method.name, method_version=method.version, task=task, seed=0, data=data_ref(task, location),
+            student=model_ref(study.student), teacher=model_ref(study.teacher), selection=study.selection,
+            feedback=study.feedback, training=point.training, options=point.options.model_dump(mode="json"),
+            teacher_training={"epochs": 0} if study.teacher_is_finetuned else dict(point.teacher),
+        )  # fmt: skip
+        yield from ((spec.model_copy(update={"seed": seed}), point.choice) for seed in seeds)

@@ -1,0 +1,203 @@
+"""The command that makes a run, a cell, or what a table lacks: short."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdbench.core.settings import Invocation, Study, Training, teacher_keys
+from kdbench.core.spec import RunSpec
+from kdbench.distill.method import METHODS
+from kdbench.planning.config import TEACHER as SECTION
+from kdbench.planning.config import Config, presets, read_toml
+from kdbench.planning.exhibits import Exhibit
+from kdbench.results.selection import newest
+from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
+from kdbench.results.sweep_files import Sweep
+
+STUDY_FLAGS = ("glue_dir", "feedback", "selection")  # options of `kdbench run`; the other fields are keys of --set
+TEACHERS = f"{SECTION}."  # begins a key of the teacher's own training
+
+
+def command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
+    """`kdbench run ...` for cells that differ in their seed only: it plans their runs, and no other cell.
+
+    A teacher is made on the way to a row that needs it, because a table shows it with that row.
+    """
+    if cells[0].cell.row == TEACHER and TEACHER not in study.titles:
+        cells = needing(study, [cell.run.id for cell in cells])
+    first = cells[0]
+    seeds = sorted({cell.cell.seed for cell in cells})
+    words = ["kdbench", "run", "--methods", _row(first), "--tasks", first.cell.task]
+    words += ["--seeds", ",".join(map(str, seeds)), "--preset", study.preset, *_places(study)]
+    wanted, usual = _settings(first, study.runs), _usual(first, study)
+    for key, item in wanted.items():
+        if item is not None and item != "" and (key not in usual or usual[key] != item):
+            words += ["--set", f"{key}={_typed(item)}"]
+    return words
+
+
+def _row(cell: CellResult) -> str:
+    """What --methods takes for the cell's row; see `plugins.row_of`."""
+    spec = cell.run.spec
+    if spec.method_file is None:
+        return cell.cell.row
+    variant = f":{cell.cell.row}" if cell.cell.row != spec.method else ""
+    return f"{spec.method_file.path}{variant}"
+
+
+def for_exhibits(
+    exhibits: Sequence[Exhibit], root: Path, study: StudyResults | None, *, preset: str | None = None,
+    tasks: Sequence[str] = (),
+) -> list[str]:  # fmt: skip
+    """`kdbench run --for ...`: the runs of tables and figures, trained as those of a study are.
+
+    Args:
+        root: the results folder.
+        study: None where there is nothing yet; then `preset` alone, if any, says how they are trained.
+    """
+    preset = study.preset if study else preset
+    asked = {"--for": ",".join(one.name for one in exhibits), "--preset": preset, "--tasks": ",".join(tasks)}
+    words = ["kdbench", "run", *(part for key, value in asked.items() if value for part in (key, value))]
+    words += _as_in(study, exhibits) if study else []
+    return words + ([] if root == Path(Invocation().results) else ["--results", str(root)])
+
+
+def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
+    """Seeds, places and settings of the exhibits' cells, but for what they vary themselves."""
+    requests = [request for one in exhibits for request in one.requests]
+    own = {key for request in requests for key in request.varies}
+    rows = {name.strip() for request in requests for name in request.methods.split(",")}
+    cells = [
+        cell for cell in study.cells
+        if rows & {"all", cell.cell.row} and any(set(varies) <= own for varies in cell.varied)
+    ] or study.cells  # fmt: skip
+    cells = [cell for row in dict.fromkeys(c.cell.row for c in cells) for cell in newest(_of(row, cells))]
+    seeds = sorted({cell.cell.seed for cell in cells})
+    return ["--seeds", ",".join(map(str, seeds)), *_places(study, own), *_shared(cells, study, own, _read(rows))]
+
+
+def _read(rows: Collection[str]) -> set[str]:
+    """The sections that are read where these rows are asked for."""
+    methods = METHODS.all()
+    several = methods.keys() if "all" in rows else set[str]()
+    return {*rows, *several, *(name for name, method in methods.items() if method.variants.keys() & set(rows))}
+
+
+def _of(row: str, cells: Iterable[CellResult]) -> Iterable[CellResult]:
+    return (cell for cell in cells if cell.cell.row == row)
+
+
+def _shared(
+    cells: Iterable[CellResult], study: StudyResults, own: Collection[str], read: Collection[str]
+) -> list[str]:  # fmt: skip
+    """The hyperparameters that are not the usual ones: once where all rows that have a key agree, else by row.
+
+    An option that one method alone has here is said of it, for others might have one of that name. What was usual
+    when an earlier version left the results is not known of options; then they are left out.
+    """
+    known: dict[str, dict[str, list[Any]]] = {}  # key -> row -> values
+    changed: set[tuple[str, str]] = set()
+    one = {cell.cell.row: cell for cell in cells}
+    owners = {row: cell.run.spec.method for row, cell in one.items()}
+    usual = {row: _usual(cell, study) for row, cell in one.items()}
+    for cell in cells:
+        purposely = {*own, *set.intersection(*map(set, cell.varied))}
+        for key, item in _settings(cell, study.runs).items():
+            if key not in purposely and item not in (None, ""):
+                values = known.setdefault(key, {}).setdefault(cell.cell.row, [])
+                values += [item] * (item not in values)
+    for key, by_row in known.items():
+        changed |= {(row, key) for row, some in by_row.items() if _texts(some) != _texts(usual[row].get(key, some))}
+    words: list[str] = []
+    for key, by_row in known.items():
+        here = [row for row in by_row if {(row, key), (owners[row], key)} & changed]
+        shared = key in Training.model_fields or len({owners[row] for row in by_row}) > 1
+        alike = shared and len(set(map(_texts, by_row.values()))) == 1
+        pairs = {key: by_row[here[0]]} if here and alike else {f"{r}.{key}": by_row[r] for r in here if r in read}
+        if key.startswith(TEACHERS):  # is said of no single method
+            pairs = {key: list(dict.fromkeys(item for row in here for item in by_row[row]))} if here else {}
+        words += [part for name, some in pairs.items() for part in ("--set", f"{name}={','.join(map(_typed, some))}")]
+    return words
+
+
+def _texts(items: Any) -> frozenset[str]:
+    return frozenset(map(_typed, items if isinstance(items, list) else [items]))
+
+
+def needing(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
+    """The cells of one row and grid point that need the runs, directly or not; those of most of them."""
+    found: dict[tuple[str, str, str], list[tuple[CellResult, set[str]]]] = {}
+    for cell in study.cells:
+        if here := (closure(cell.run.id, study.runs).keys() - {cell.run.id}) & set(runs):
+            found.setdefault((cell.cell.row, cell.cell.task, cell.point), []).append((cell, here))
+    best = max(found.values(), key=lambda some: len(set[str]().union(*(here for _, here in some))))
+    return [cell for cell, _ in best]
+
+
+def for_run(run: Run, study: StudyResults) -> list[str]:
+    """The command for one run: that of its cell, or of one that needs it."""
+    own = study.by_run.get(run.id, [])
+    return command(own[:1] or needing(study, [run.id])[:1], study)
+
+
+def stored(run: str, sweeps: Iterable[Sweep]) -> tuple[list[list[str]], bool]:
+    """The commands, as they were typed, that asked for a run; else those that needed it, and False."""
+    sweeps = list(sweeps)
+    asked = [sweep.command for sweep in sweeps if run in {cell.run for cell in sweep.cells}]
+    found = asked or [sweep.command for sweep in sweeps if run in sweep.runs]
+    return [words for i, words in enumerate(found) if words not in found[:i]], bool(asked)
+
+
+def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:
+    """What is compared on what, as far as neither the preset nor who asks (`own`) says it."""
+    known = Config(files=[read_toml(presets()[study.preset])]) if study.preset in presets() else Config()
+    usual: Study = known.group(Study)
+    words: list[str] = []
+    for key in Study.model_fields:
+        item = study.networks[key].argument if key in study.networks else study.study.get(key)
+        if key in own or item in (None, "", getattr(usual, key)) or (key == "source" and study.study["glue_dir"]):
+            continue
+        flag = f"--{key.replace('_', '-')}"
+        if item is True:
+            words += [flag]
+        else:
+            words += [flag, str(item)] if key in STUDY_FLAGS else ["--set", f"{key}={item}"]
+    return words
+
+
+def _settings(cell: CellResult, runs: Mapping[str, Run]) -> dict[str, Any]:
+    """The hyperparameters that lead to the run, among them those that only the runs use that it needs."""
+    spec = cell.run.spec
+    values = {**spec.training.model_dump(mode="json"), **spec.options}
+    if not _is_given(spec):
+        own = spec.teacher_training
+        values["teacher_lr"] = values["teacher_lr"] or (None if "lr" in own else _teacher_rate(cell.run, runs))
+        values |= {f"{TEACHERS}{key}": item for key, item in own.items()}
+    return values
+
+
+def _is_given(spec: RunSpec) -> bool:
+    """Whether the teacher was taken as it is, which the study says."""
+    return spec.teacher_training.get("epochs") == 0
+
+
+def _teacher_rate(run: Run, runs: Mapping[str, Run]) -> float | None:
+    """The rate at which the teacher at the end of what a run needs was fine-tuned; see `method.finetuned`."""
+    for parent in (runs[need] for need in run.spec.needs.values() if need in runs):
+        return _teacher_rate(parent, runs) or parent.spec.training.student_lr
+    return None
+
+
+def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
+    """What the row has where only the preset is said."""
+    layer = read_toml(presets()[study.preset]) if study.preset in presets() else {}
+    sections = [layer.get(name, {}) for name in (cell.run.spec.method, cell.cell.row)]
+    known = study.titles[cell.cell.row].usual
+    unset = {f"{TEACHERS}{key}": None for key in teacher_keys()}
+    return {**unset, **Training().model_dump(mode="json"), **layer, **sections[0], **sections[1], **known}
+
+
+def _typed(item: Any) -> str:
+    return str(item).lower() if isinstance(item, bool) else str(item).replace(",", "\\,")

@@ -1,0 +1,23 @@
+"""Audits as plugins: each holds numbers that were published against one another, without any results."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from kdbench.core.registry import Registry
+from kdbench.reporting.tables import Sheet
+
+
+class Audit(ABC):
+    """An audit of published numbers. Subclass it in a file of its own in `analysis/`, or in a package of yours."""
+
+    name: ClassVar[str] = ""  # set by the registry: the file's (or the entry point's) name
+    title: ClassVar[str]
+
+    @abstractmethod
+    def sheets(self) -> list[Sheet]:
+        """What was recomputed, and as notes what was found."""
+
+
+AUDITS: Registry[Audit] = Registry("audit", "kdbench.audits", Audit)  # type: ignore[type-abstract]

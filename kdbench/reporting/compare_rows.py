@@ -1,0 +1,201 @@
+"""Two rows side by side on every task: the difference, how sure it is, and what that means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kdbench.core.errors import UserError, unknown
+from kdbench.core.formatting import count
+from kdbench.data.task import TASKS
+from kdbench.planning.config import check_preset
+from kdbench.planning.plan import select_tasks
+from kdbench.reporting import fairness, notes
+from kdbench.reporting.formats.text import render
+from kdbench.reporting.show_table import FORMATS
+from kdbench.reporting.tables import Entry, Sheet
+from kdbench.results.class_use import is_collapsed
+from kdbench.results.comparison import METHOD, Comparison, compare, trials
+from kdbench.results.selection import Line, pick
+from kdbench.results.significance import ALPHA, MOST_SEEDS, POWER, Difference, average, holm, seeds_needed
+from kdbench.results.store import Store
+from kdbench.results.study import TEACHER, StudyResults, studies, task_title
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+HEAD = ("Difference", "95 % interval", "p", "p,\nHolm", "Seeds", "Seeds\nneeded")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows of a study by their names in tables."""
+
+    study: StudyResults
+    names: tuple[str, str]
+    titles: tuple[str, str]
+
+
+def show(
+    rows: tuple[str, str], store: Store, preset: str | None, tasks: str | None, form: str, console: Console
+) -> None:
+    """Compare two rows in every study that has both.
+
+    Raises:
+        UserError: a name that is not known, the same name twice, or nothing to compare.
+    """
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+    every = studies(store)
+    check_preset(preset, (study.preset for study in every))
+    found = [study for study in every if preset in (None, study.preset)]
+    pairs = _pairs(rows, found, store)
+    wanted = set(select_tasks(tasks)) if tasks else None
+    sheets = [sheet for pair in pairs if (sheet := _sheet(pair, wanted))]
+    if not sheets:
+        on = f" on {tasks}" if tasks else ""
+        raise UserError(f"There is no seed that is done of both '{rows[0]}' and '{rows[1]}'{on}; see: kdbench status")
+    render(sheets, form, console)
+
+
+def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -> list[Pair]:
+    valid = {row for study in found for row in _rows(study)}
+    if not valid:
+        raise UserError(f"There are no results in {store.root}; give another folder with --results DIR.")
+    for row in rows:
+        if row not in valid:
+            raise unknown("row", row, valid)
+    if rows[0] == rows[1]:
+        others = ", ".join(sorted(valid - {rows[0]}))
+        raise UserError(f"'{rows[0]}' is given twice; compare it with one of: {others or 'none, it is the only row'}.")
+    both = [study for study in found if set(rows) <= set(_rows(study))]
+    if not both:
+        raise UserError(f"No study has both '{rows[0]}' and '{rows[1]}': they were run with other settings or data.")
+    return [Pair(study, rows, (study.title(rows[0]), study.title(rows[1]))) for study in both]
+
+
+def _rows(study: StudyResults) -> list[str]:
+    return ([TEACHER] if study.teachers else []) + study.rows
+
+
+def _sheet(pair: Pair, wanted: set[str] | None) -> Sheet | None:
+    """None where no task has a seed that both rows have done."""
+    tasks = [task for task in pair.study.tasks if wanted is None or task in wanted]
+    lines = [_narrowed(pick(pair.study, name), tasks) for name in pair.names]
+    first, second = (line.shown for line in lines)
+    shared = {t: {c.cell.seed for c in first[t]} & {c.cell.seed for c in second[t]} for t in tasks}
+    found = {t: compare(TASKS.get(t)(), first[t], second[t]) for t in tasks if shared[t]}
+    if not found:
+        return None
+    corrected = dict(zip(found, holm([one.difference.p for one in found.values()]), strict=True))
+    titles = [line.title + (notes.DAGGER if line.feedback_from("validation") else "") for line in lines]
+    sheet = Sheet(f"{' and '.join(titles)}, preset {pair.study.preset}: {pair.study.pairing}", ["", *titles, *HEAD])
+    for task, one in found.items():
+        _add(sheet, pair, task, one, corrected[task], ALPHA / len(found))
+        for column, line in enumerate(lines, start=1):
+            if any(is_collapsed(cell.run, "best") for cell in line.shown[task]):
+                sheet.rows[-1][column] = replace(sheet.rows[-1][column], sign=notes.COLLAPSED)
+    if len(found) > 1:
+        _add(sheet, pair, "average", _mean(list(found.values())), None)
+        sheet.rules = {len(found)}
+    lacking = [task_title(task) for task in tasks if not shared[task]]
+    sheet.notes += [*_notes(found, corrected, lacking), *notes.collapsed(lines), *_cautions(pair.study, lines)]
+    return sheet
+
+
+def _narrowed(line: Line, tasks: Sequence[str]) -> Line:
+    asked, shown = ({task: cells[task] for task in tasks} for cells in (line.asked, line.shown))
+    return replace(line, asked=asked, shown=shown)
+
+
+def _cautions(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+    """What a table says of its rows, of these two."""
+    said: dict[str, list[str]] = {}
+    for task in lines[0].asked if TEACHER not in (line.row for line in lines) else ():
+        tried = [trials(line, task) for line in lines]
+        if min(tried) not in (0, max(tried)):
+            words = ", ".join(f"{line.title} {count(n, 'setting')}" for line, n in zip(lines, tried, strict=True))
+            said.setdefault(words, []).append(task_title(task))
+    budgets = "; ".join(f"{words} ({', '.join(names)})" for words, names in said.items())
+    return [
+        *notes.protocol(study, lines),
+        *notes.training(lines),
+        *fairness.options(study, lines),
+        *notes.grid(study, lines),
+        *([f"Picked among unequal numbers of settings: {budgets}."] if budgets else []),
+        *notes.evidence(study),
+    ]
+
+
+def _mean(found: Sequence[Comparison]) -> Comparison:
+    """Over tasks. The seeds are those of every task; none where tasks have different ones."""
+    seeds = found[0].seeds if len({one.seeds for one in found}) == 1 else ()
+    first, second = (sum(values) / len(found) for values in zip(*((o.first, o.second) for o in found), strict=True))
+    return Comparison(seeds, first, second, average([one.difference for one in found]))
+
+
+def _add(
+    sheet: Sheet, pair: Pair, task: str, one: Comparison, corrected: float | None, level: float = ALPHA
+) -> None:  # fmt: skip
+    """A row, its record and its sentence; `level` is that of the seeds needed."""
+    d, title = one.difference, "Average" if corrected is None else task_title(task)
+    low, high = d.interval()
+    judged = d.p if corrected is None else corrected
+    more = seeds_needed(d, level) if d.seeds > 1 else None
+    cells = [
+        f"{one.first:.1f}", f"{one.second:.1f}", _signed(d.value), f"{_signed(low)} to {_signed(high)}", _p(d.p),
+        "–" if corrected is None else _p(corrected), str(d.seeds), str(more or "–"),
+    ]  # fmt: skip
+    sheet.rows.append([Entry((title,)), *(Entry((text,)) for text in cells)])
+    sheet.notes.append(f"{title}: {_conclusion(pair.titles, d, judged, more)}.")
+    sheet.records.append({
+        "preset": pair.study.preset, "first": pair.names[0], "second": pair.names[1], "task": task,
+        "unit": "per cent", "first_mean": one.first, "second_mean": one.second, "difference": d.value, "low": low,
+        "high": high, "p": d.p, "p_holm": "" if corrected is None else corrected,
+        "seeds": " ".join(map(str, one.seeds)), "seeds_needed": more or "",
+    })  # fmt: skip
+
+
+def _signed(number: float) -> str:
+    return f"{round(number, 1) + 0.0:+.1f}"  # no -0.0
+
+
+def _p(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _conclusion(titles: tuple[str, str], d: Difference, p: float, more: int | None) -> str:
+    seeds = count(d.seeds, "seed")
+    if p < ALPHA:
+        return f"{titles[d.value < 0]} is higher{' (one seed: another may differ)' if d.seeds == 1 else ''}"
+    if d.variance == 0:
+        return "the same predictions"
+    if d.p < ALPHA:
+        seeds += ", once corrected for the number of tasks"
+    if d.seeds == 1 or d.value == 0:
+        return f"not separable with {seeds}"
+    if more is None:
+        return f"not separable with {seeds}; more than {MOST_SEEDS:,} seeds, or more items, are needed"
+    return f"not separable with {seeds}; a true difference of this size would take about {more} seeds"
+
+
+def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: Sequence[str]) -> list[str]:
+    said = [
+        "In per cent, over the seeds that both have; the numbers of a task are averaged first.",
+        METHOD,
+    ]
+    if len(corrected) > 1:
+        said.append(f"p, Holm: corrected for {len(corrected)} tasks; a difference is called one below {ALPHA}.")
+    if any(one.difference.seeds == 1 for one in found.values()):
+        said.append("One seed: only items are resampled, so nothing is said about other seeds.")
+    else:
+        aim = f"{100 * POWER:g} % power at {100 * ALPHA:g} %"
+        parted = f" (on a task at {100 * ALPHA:g} % / {len(found)}, as p is corrected)" if len(found) > 1 else ""
+        said.append(f"Seeds needed: for {aim}{parted}, a rough guess from these seeds; – where items are too few.")
+    if lacking:
+        over = f"; the average is over the other {len(found)} tasks" if len(found) > 1 else ""
+        said.append(f"No seed in common: {', '.join(lacking)}{over}.")
+    if len({one.seeds for one in found.values()}) > 1:
+        said.append("Average: tasks have different seeds, and it has the fewest of a task.")
+    return said

@@ -1,0 +1,90 @@
+"""Notes on what sets rows apart beside their methods: options that somebody chose, rows held out, rows seen before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kdbench.core.errors import UserError
+from kdbench.core.formatting import count, value
+from kdbench.planning.config import default_options, owner
+from kdbench.results.selection import Line
+from kdbench.results.study import CellResult, StudyResults, task_title
+
+MOST_GROUPS = 3  # of tasks whose numbers are said; of more, the first
+
+
+def options(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+    """The options of methods that are not at their defaults in the rows shown.
+
+    Not those of which another note tells the values (a grid), nor those that a table varies on purpose.
+    """
+    by_preset, by_hand = list[str](), list[str]()
+    for line in lines:
+        default = _defaults(study, line.row)
+        changed = {k: v for k, v in _chosen(line).items() if k in default and v != [default[k]]}
+        usual = study.titles[line.row].usual if line.row in study.titles else {}
+        preset = {k for k, values in changed.items() if k in usual and values == [usual[k]]}
+        for keys, found in ((preset, by_preset), (changed.keys() - preset, by_hand)):
+            words = ", ".join(f"{k}={'/'.join(map(value, v))}" for k, v in changed.items() if k in keys)
+            found += [f"{line.title} {words}"] if words else []
+    parts = [f"{'; '.join(by_preset)} (preset {study.preset})"] if by_preset else []
+    parts += ["; ".join(by_hand)] if by_hand else []
+    return [f"Options of methods that are not at their defaults: {'; '.join(parts)}."] if parts else []
+
+
+def _defaults(study: StudyResults, row: str) -> Mapping[str, Any]:
+    """As written down when the row was asked for; else those of the installed method, if there is one."""
+    stored = study.titles[row].defaults if row in study.titles else {}
+    if stored is not None:
+        return stored
+    try:
+        return default_options(row, owner(row))
+    except UserError:
+        return {}
+
+
+def _chosen(line: Line) -> dict[str, list[Any]]:
+    """Option -> the values that the runs shown have."""
+    cells = [cell for some in line.shown.values() for cell in some]
+    told = {key for cell in cells for key in [*cell.cell.choice, *(k for varies in cell.varied for k in varies)]}
+    keys = dict.fromkeys(key for cell in cells for key in cell.run.spec.options if key not in told)
+    return {key: _distinct(cell.run.spec.options.get(key) for cell in cells) for key in keys}
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    return list({str(item): item for item in values}.values())
+
+
+def held_out(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+    """What rows with feedback from train do without, in numbers, and whose networks have seen what they held out."""
+    learners = [line for line in lines if line.feedback_from(study.study["feedback"])]
+    sizes: dict[str, dict[str, None]] = {}  # numbers -> tasks
+    for task, cell in ((task, cell) for line in learners for task, cells in line.shown.items() for cell in cells):
+        if words := _sizes(cell):
+            sizes.setdefault(words, {})[task_title(task)] = None
+    groups = list(sizes.items())
+    parts = [words if len(groups) == 1 else f"{words} ({', '.join(tasks)})" for words, tasks in groups[:MOST_GROUPS]]
+    rest = sum(len(tasks) for _, tasks in groups[MOST_GROUPS:])
+    more = [f"as much less on {count(rest, 'other task')}"] if rest else []
+    notes = [f"{', '.join(parts + more)} remain"] if parts else []
+    seen = list(dict.fromkeys(f"{line.title}'s {role}" for line in learners for role in _seen(study, line)))
+    return [*notes, f"{' and '.join(seen)} was trained on the feedback rows too"] if seen else notes
+
+
+def _sizes(cell: CellResult) -> str:
+    """`2,970 of 3,301 rows and 93 of 104 steps an epoch`; "" where the run did not write down its rows."""
+    rows = (cell.run.result or {}).get("rows", {})
+    train, feedback = rows.get("train", 0), rows.get("feedback", 0)
+    if not train or not feedback:
+        return ""
+    batch = cell.run.spec.training.batch_size
+    steps, others = -(-train // batch), -(-(train + feedback) // batch)
+    return f"{train:,} of {train + feedback:,} rows and {steps:,} of {others:,} steps an epoch"
+
+
+def _seen(study: StudyResults, line: Line) -> list[str]:
+    """The roles of the runs that the row builds on and that were trained on all of train."""
+    cells = [cell for some in line.shown.values() for cell in some]
+    needs = {role: need for cell in cells for role, need in cell.run.spec.needs.items()}
+    return [role for role, need in needs.items() if need in study.runs and study.runs[need].spec.feedback is None]

@@ -1,0 +1,177 @@
+"""Figures as plugins: each knows which points it shows of stored results, and nothing about how they are drawn."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from kdbench.core.registry import Registry
+from kdbench.planning.exhibits import Exhibit
+from kdbench.results.study import StudyResults
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a curve is drawn; `thin` is for one of many."""
+
+    color: str
+    dash: str | tuple[int, tuple[float, ...]]
+    marker: str = "o"
+    thin: bool = False
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values over training, a line a seed; drawn is their mean, and a band of one standard deviation.
+
+    Curves of one label look the same and are one entry of the legend. `about` goes into CSV.
+    """
+
+    label: str
+    look: Look
+    steps: tuple[int, ...]
+    epochs: tuple[float, ...]
+    values: Mapping[int, tuple[float, ...]]  # seed -> a value a step
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> list[float]:
+        return [statistics.fmean(at) for at in zip(*self.values.values(), strict=True)]
+
+    @property
+    def spread(self) -> list[float] | None:
+        """The sample standard deviation over seeds; None where there is one seed."""
+        if len(self.values) < 2:
+            return None
+        # statistics.stdev does not take nan
+        columns = zip(*self.values.values(), strict=True)
+        return [statistics.stdev(at) if all(map(math.isfinite, at)) else math.nan for at in columns]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds with its interval, a row of a panel. `about` goes into CSV."""
+
+    label: str
+    look: Look
+    seeds: Mapping[int, float]
+    mean: float
+    interval: tuple[float, float] | None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def records(self) -> Iterator[dict[str, Any]]:
+        low, high = self.interval or ("", "")
+        for seed, value in self.seeds.items():
+            yield {"seed": seed, "value": value, "mean": self.mean, "low": low, "high": high}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Axes with curves, or with estimates below each other.
+
+    Attributes:
+        rule: a horizontal line to measure by.
+        limits: those of the vertical axis; of estimates, of the horizontal one.
+        by_step: curves run over steps instead of epochs.
+        estimates: rows from the top; where there are some, `y_label` is the label of the horizontal axis.
+    """
+
+    y_label: str
+    curves: Sequence[Curve] = ()
+    title: str = ""
+    rule: float | None = None
+    limits: tuple[float, float] | None = None
+    by_step: bool = False
+    estimates: Sequence[Estimate] = ()
+
+    @property
+    def x_label(self) -> str:
+        if self.estimates:
+            return self.y_label
+        return "Step" if self.by_step else "Epoch"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, ready to be drawn: panels row by row, the last row perhaps not full.
+
+    `columns` holds at page width, `narrow` at the width of a column. `printed` are the notes that stand in the figure
+    itself; the others are for its caption. With `share`, panels beside each other have one vertical scale.
+    """
+
+    title: str
+    panels: Sequence[Panel]
+    columns: int = 1
+    narrow: int = 1
+    notes: Sequence[str] = ()
+    printed: Sequence[str] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)  # what it was drawn from; goes into CSV and names of files
+    share: bool = False
+
+    @property
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Every value that is drawn, one in a record, with the mean and the spread or interval that are drawn."""
+        for panel in self.panels:
+            place = {"panel": " ".join(f"{panel.title} {panel.y_label}".split())}
+            for curve in panel.curves:
+                for record in _points(curve):
+                    yield {**self.about, **place, "curve": curve.label, **curve.about, **record}
+            for row in panel.estimates:
+                for record in row.records:
+                    yield {**self.about, **place, "curve": row.label, **row.about, **record}
+
+
+def _points(curve: Curve) -> Iterator[dict[str, Any]]:
+    mean, spread = curve.mean, curve.spread
+    for seed, values in curve.values.items():
+        for i, value in enumerate(values):
+            at = {"step": curve.steps[i], "epoch": curve.epochs[i], "seed": seed, "value": _number(value)}
+            yield {**at, "mean": _number(mean[i]), "sd": _number(spread[i]) if spread else ""}
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else ""
+
+
+class Lacking(Exception):
+    """What a figure shows is not there: `LGTM on MNLI`."""
+
+
+class Figure(Exhibit):
+    """A figure of the paper. Subclass it in a file `analysis/figureN.py`."""
+
+    task: ClassVar[str]  # the one that the paper draws; "" is every task of a study, see `TaskFigure`
+
+    @abstractmethod
+    def build(self, study: StudyResults, task: str) -> Picture:
+        """The picture for one task of one study.
+
+        Raises:
+            Lacking: a run that it shows is not done, or wrote down nothing to draw.
+        """
+
+
+class TaskFigure(Figure):
+    """A figure that any study has, a panel for each of its tasks. Subclass it in a file `analysis/figure_NAME.py`."""
+
+    title = ""  # a base, not a figure
+    task = ""
+
+    @abstractmethod
+    def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> Picture:
+        """The picture of those tasks that have something to show.
+
+        Raises:
+            Lacking: none has.
+        """
+
+    def build(self, study: StudyResults, task: str) -> Picture:
+        return self.build_panels(study, [task])
+
+
+FIGURES: Registry[Figure] = Registry("figure", "kdbench.figures", Figure)  # type: ignore[type-abstract]

@@ -1,0 +1,131 @@
+"""Sheets as LaTeX tables (booktabs)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from kdbench.reporting.formats.presentation import PLAIN, Presentation
+from kdbench.reporting.tables import Entry, Sheet
+
+GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "η": "eta", "θ": "theta",
+         "κ": "kappa", "λ": "lambda", "μ": "mu", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "varphi",
+         "ω": "omega", "Δ": "Delta"}  # fmt: skip
+SPECIAL = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+           "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
+           "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+           "±": r"$\pm$", "†": r"$^{\dagger}$",
+           "‡": r"$^{\ddagger}$", "§": r"$^{\S}$", "°": r"$^{\circ}$", "–": "--", "×": r"$\times$",
+           "≤": r"$\leq$", "≥": r"$\geq$", "²": r"$^{2}$", "…": r"\ldots{}",
+           "--": r"-{}-", "\N{MINUS SIGN}": "$-$",
+           **{letter: rf"$\{name}$" for letter, name in GREEK.items()}}  # fmt: skip
+FOUND = re.compile("|".join(map(re.escape, SPECIAL)))
+MINUS = re.compile(r"(?<![\w.-])-(?=\d)")  # not of 3e-5, 0-4, 2026-01-31
+NUMBERED = re.compile(r"Table \d+, ")
+PAGE = 31  # lines of a body; with head and notes more are too high for a page
+SHRUNK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # where it is wider than the page
+RULE = r"\midrule"
+T = TypeVar("T")
+
+
+def latex(sheet: Sheet, presentation: Presentation = PLAIN) -> str:
+    """A table at most as wide as the page, its notes below; what is too high for a page goes on in a table of its own.
+
+    Comments say what the document needs, and the notes that the table leaves out.
+    """
+    parts, (kept, left_out) = _parts(sheet), presentation.divide(sheet.notes)
+    comments = [
+        rf"% {' '.join(sheet.title.split())}. The document needs \usepackage{{booktabs,graphicx}}.",
+        "% table* spans both columns where there are two; for one of them write table in both places.",
+        *(f"% Note: {' '.join(note.split())}" for note in left_out),
+    ]
+    sheet = replace(sheet, notes=kept)
+    floats = [line for i in range(len(parts)) for line in _float(sheet, parts, i, presentation)]
+    return "\n".join([*comments, *floats]) + "\n"
+
+
+def _parts(sheet: Sheet) -> list[list[str]]:
+    """The lines of the body, by float."""
+    parts: list[list[str]] = [[]]
+    for block in _blocks(sheet):
+        if parts[-1] and len(parts[-1]) + len(block) > PAGE:
+            parts.append([])
+        parts[-1] += block if parts[-1] or block[0] != RULE else block[1:]
+    return parts
+
+
+def _blocks(sheet: Sheet) -> list[list[str]]:
+    """The lines of each row together with those that are indented below it."""
+    blocks: list[list[str]] = []
+    for i, row in enumerate(sheet.rows):
+        if not (blocks and row[0].values[0].startswith(" ")):
+            blocks.append([])
+        blocks[-1] += _lines(row, i in sheet.rules)
+    return blocks
+
+
+def _float(sheet: Sheet, parts: Sequence[list[str]], i: int, presentation: Presentation) -> list[str]:
+    text = tex(_caption(sheet.title)) if presentation.caption is None else presentation.caption.strip()
+    caption = rf"\caption{{{text}{' (continued)' if i else ''}}}"
+    if presentation.label and not i:  # after the caption, which counts
+        caption += rf"\label{{{presentation.label}}}"
+    return [
+        r"\begin{table*}[t]", r"\centering\small", r"\setlength{\tabcolsep}{4pt}",
+        *([r"\addtocounter{table}{-1}"] if i else []), caption, r"\medskip", SHRUNK,
+        rf"\begin{{tabular}}{{@{{}}{_columns(sheet)}@{{}}}}", r"\toprule", *_head(sheet), RULE, *parts[i],
+        r"\bottomrule", r"\end{tabular}}", *(_notes(sheet.notes) if i + 1 == len(parts) else []), r"\end{table*}",
+    ]  # fmt: skip
+
+
+def _caption(title: str) -> str:
+    """LaTeX counts tables itself."""
+    text = NUMBERED.sub("", title, count=1)
+    return text[:1].upper() + text[1:]
+
+
+def _columns(sheet: Sheet) -> str:
+    return "l" + "".join("l" if sheet.is_text(i) else "r" for i in range(1, len(sheet.head)))
+
+
+def _head(sheet: Sheet) -> list[str]:
+    names = [name.split("\n") for name in sheet.head]
+    return [
+        _row([name[depth] if depth < len(name) else "" for name in names], tex) for depth in range(max(map(len, names)))
+    ]
+
+
+def _lines(row: Sequence[Entry], ruled: bool) -> list[str]:
+    """Spreads stand below the numbers: beside them, six tasks are wider than a page."""
+    spread = [_row(row, _spread)] if any(entry.spreads for entry in row) else []
+    return [*([RULE] if ruled else []), _row(row, _entry), *spread]
+
+
+def _row(cells: Sequence[T], write: Callable[[T], str]) -> str:
+    text = " & ".join(write(cell) for cell in cells)
+    return ("{}" if text.startswith(("[", "*")) else "") + text + r" \\"  # else the row before takes it
+
+
+def _entry(entry: Entry) -> str:
+    """A sign has no width, so that digits stand below digits; the space between columns has room for it."""
+    text = "/".join(entry.values)
+    values = (r"\quad " if text.startswith(" ") else "") + tex(text.strip())
+    sign = rf"\rlap{{{tex(entry.sign)}}}" if entry.sign else ""
+    return (rf"\textbf{{{values}}}" if entry.best else values) + sign
+
+
+def _spread(entry: Entry) -> str:
+    return rf"{{\scriptsize {tex(entry.below)}}}" if entry.below else ""
+
+
+def _notes(notes: Sequence[str]) -> list[str]:
+    if not notes:
+        return []
+    lines = [rf"{tex(note)}\par" for note in notes]
+    return [r"\par\medskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright", *lines, r"\end{minipage}"]
+
+
+def tex(text: str) -> str:
+    """Text with LaTeX's special characters made harmless, and with minus signs before numbers."""
+    return FOUND.sub(lambda found: SPECIAL[found[0]], MINUS.sub("\N{MINUS SIGN}", text))

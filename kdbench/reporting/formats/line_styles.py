@@ -1,0 +1,38 @@
+"""Colours and dashes that stay with a method in every figure.
+
+The colours are those of Okabe and Ito that are seen on white, chosen for every kind of colour blindness, and an olive.
+A method's place among all methods says which colour and dashes are its own; its variants have its colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kdbench.reporting.figures import Look
+from kdbench.results.study import StudyResults
+
+COLORS = ("#56B4E9", "#009E73", "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#999999", "#999933")
+DASHES = ("-.", ":", (0, (4, 1, 1, 1, 1, 1)), (0, (7, 1.5)), "--", "-")
+MARKERS = ("^", "D", "v", "P", "o", "s")
+
+ON_DARK = {"#000000": "#E6E6E6", "#882255": "#DD7FAE", "#777777": "#A0A0A0"}  # of what is not seen there
+
+TEACHER = Look("#000000", "--", "^")
+STUDENT = Look("#882255", "-", "o")
+SETTINGS = (Look("#000000", "--", "^"), Look("#882255", "-.", "D"), Look("#777777", ":", "v"))
+
+
+def of_row(study: StudyResults, row: str) -> Look:
+    """The look of a row in every figure: of a method, a variant, or the teacher that others need."""
+    if row not in study.titles:
+        return TEACHER
+    position = study.titles[row].position
+    same = sorted(name for name, other in study.titles.items() if other.position == position)
+    place = position + same.index(row)
+    return Look(COLORS[position % len(COLORS)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
+
+
+def of_settings(study: StudyResults, row: str, count: int) -> Sequence[Look]:
+    """Looks for one method in several settings: its own, then some that are no method's."""
+    others = [SETTINGS[i % len(SETTINGS)] for i in range(count - 1)]
+    return [of_row(study, row), *others]

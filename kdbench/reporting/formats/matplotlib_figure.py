@@ -1,0 +1,203 @@
+"""Pictures on paper: PDF, SVG or PNG, for a column of a paper or for its whole width. The only user of matplotlib."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from kdbench.core.atomic_files import replacing
+from kdbench.reporting.figures import Curve, Panel, Picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+PAGE = 5.0  # inches; from here on panels lie side by side
+SMALL, NORMAL = 7.0, 8.0  # points, at final size
+FEW_BANDS = 4  # curves whose bands can be told from each other
+FEW = 15  # points of a curve that are marked one by one
+LETTER = 0.58  # the usual width of a letter, of its size
+NARROWEST = 0.9  # inches of a panel of estimates
+LINE = 0.14  # inches between estimates
+BAND, PALE = 0.18, 0.08  # how dense the band of a curve is, and of one of many
+GREY = "#555555"
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif", "font.size": NORMAL, "axes.labelsize": NORMAL, "axes.titlesize": NORMAL,
+    "xtick.labelsize": SMALL, "ytick.labelsize": SMALL, "legend.fontsize": SMALL,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "axes.axisbelow": True,
+    "axes.grid": True, "grid.color": "#DDDDDD", "grid.linewidth": 0.5, "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6, "xtick.major.size": 2.5, "ytick.major.size": 2.5, "lines.linewidth": 1.3,
+    "lines.markersize": 3.0, "legend.frameon": False, "legend.handlelength": 2.4, "legend.columnspacing": 1.2,
+    "legend.handletextpad": 0.5, "figure.dpi": 100,
+    "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "kdbench", "savefig.dpi": 300, "axes.xmargin": 0.02,
+}  # fmt: skip
+
+
+def save(picture: Picture, path: Path, form: str, width: float) -> None:
+    """Draw into a file.
+
+    Args:
+        form: `pdf`, `svg` or `png`.
+        width: in inches.
+    """
+    with _style():
+        drawn = _draw(picture, width)
+        with replacing(path) as temporary:
+            drawn.savefig(temporary, format=form, metadata=_metadata(picture, form))
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Ours, whatever a matplotlibrc says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def _metadata(picture: Picture, form: str) -> dict[str, Any]:
+    """No dates, so that the same results give the same bytes."""
+    text = " ".join([*picture.notes, *picture.printed])
+    known: dict[str, dict[str, Any]] = {
+        "pdf": {"Title": picture.title, "Subject": text, "Creator": "kdbench", "CreationDate": None},
+        "svg": {"Title": picture.title, "Description": text, "Creator": "kdbench", "Date": None},
+        "png": {"Title": picture.title, "Description": text, "Software": "kdbench"},
+    }
+    return known[form]
+
+
+def _draw(picture: Picture, width: float) -> Figure:
+    columns, room = _columns(picture, width)
+    rows = math.ceil(len(picture.panels) / columns)
+    letters = int(width * 72 / (LETTER * SMALL))
+    below = [line for text in picture.printed for line in textwrap.wrap(text, letters)]
+    height = _height(picture, width / columns, rows) + 0.16 * len(below)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0.04, wspace=0.04)  # type: ignore[union-attr,call-arg]
+    pairs = list(zip(_axes(figure, picture, rows, columns), picture.panels, strict=True))
+    for axes, panel in pairs:
+        _panel(axes, panel, max(2, min(6, int(3.5 * room))))
+    _rows(pairs)
+    for i, (axes, panel) in enumerate(pairs):
+        # once all is drawn, because panels may share a scale; of equal labels in a row the first will do
+        repeats = panel.by_step and i % columns and panel.y_label == pairs[i - 1][1].y_label
+        if panel.y_label and not panel.estimates and not repeats:
+            axes.set_ylabel(panel.y_label + _scale(axes))
+        if i + columns >= len(pairs):  # the lowest of its column
+            axes.set_xlabel(panel.x_label)
+    figure.align_ylabels()
+    _legend(figure, width)
+    if below:
+        figure.supxlabel("\n".join(below), fontsize=SMALL, color=GREY)
+    return figure
+
+
+def _columns(picture: Picture, width: float) -> tuple[int, float]:
+    """How many panels lie beside each other, and how wide each is, in inches: labels of estimates need room too."""
+    columns = picture.columns if width >= PAGE else picture.narrow
+    letters = max((len(row.label) for panel in picture.panels for row in panel.estimates), default=0)
+    room = width - letters * LETTER * SMALL / 72
+    while columns > 1 and letters and room / columns < NARROWEST:
+        columns -= 1
+    return columns, room / columns
+
+
+def _axes(figure: Figure, picture: Picture, rows: int, columns: int) -> list[Axes]:
+    """A place for each panel; those over are left out."""
+    alike = not any(panel.by_step or panel.estimates for panel in picture.panels)
+    share: Any = "all" if any(panel.estimates for panel in picture.panels) else "row" if picture.share else "none"
+    grid = figure.subplots(rows, columns, sharex=alike, sharey=share, squeeze=False)
+    places = list(grid.flat)
+    for axes in places[len(picture.panels) :]:
+        axes.remove()
+    return places[: len(picture.panels)]
+
+
+def _rows(pairs: Sequence[tuple[Axes, Panel]]) -> None:
+    """Estimates below each other; a label has the same place in all panels."""
+    labels = list(dict.fromkeys(row.label for _, panel in pairs for row in panel.estimates))
+    for axes, panel in pairs if labels else ():
+        for row in panel.estimates:
+            place, color = labels.index(row.label), row.look.color
+            if row.interval:
+                axes.plot(row.interval, [place] * 2, color=color, linewidth=1.2, solid_capstyle="butt")
+            axes.plot([row.mean], [place], color=color, marker=row.look.marker, markersize=4.5, zorder=3)
+            if len(row.seeds) > 1:
+                axes.plot(list(row.seeds.values()), [place] * len(row.seeds), "o", color="white", markersize=2.4,
+                          markeredgecolor=color, markeredgewidth=0.6, zorder=4)  # fmt: skip
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+
+
+def _height(picture: Picture, panel: float, rows: int) -> float:
+    """In inches: flat panels, flatter where several lie on each other; and what stands around them."""
+    if count := len({row.label for one in picture.panels for row in one.estimates}):
+        return rows * (LINE * count + 0.25) + 0.4
+    return rows * min(max(0.62 * panel, 1.15), 1.3 if rows > 1 else 2.2) + 0.45
+
+
+def _panel(axes: Axes, panel: Panel, ticks: int) -> None:
+    band = BAND if len(panel.curves) <= FEW_BANDS else PALE
+    for curve in panel.curves:
+        _curve(axes, curve, curve.steps if panel.by_step else curve.epochs, band)
+    if panel.rule is not None:
+        axes.axhline(panel.rule, color=GREY, linewidth=0.6, zorder=1)
+    if panel.limits:
+        (axes.set_xlim if panel.estimates else axes.set_ylim)(*panel.limits)
+    if panel.by_step:  # the axis begins where the curves do; their marks need room
+        axes.margins(x=0.04)
+    axes.set_title(panel.title)
+    if panel.estimates:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10]))
+        return
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
+
+
+def _scale(axes: Axes) -> str:
+    """Ticks without a power of ten of their own; it goes to the label."""
+    power = math.floor(math.log10(max(map(abs, axes.get_ylim())) or 1.0))
+    if -2 <= power <= 3:
+        return ""
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 10**power:g}"))
+    return f" ($\\times 10^{{{power}}}$)"
+
+
+def _curve(axes: Axes, curve: Curve, x: Sequence[float], band: float) -> None:
+    look, mean, spread = curve.look, curve.mean, curve.spread
+    extra: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.4} if look.thin else {"zorder": 3}
+    if len(mean) <= FEW and not look.thin:
+        extra["marker"] = look.marker
+    axes.plot(x, mean, color=look.color, linestyle=look.dash, label=curve.label, **extra)
+    if spread:
+        low = [m - s for m, s in zip(mean, spread, strict=True)]
+        high = [m + s for m, s in zip(mean, spread, strict=True)]
+        axes.fill_between(x, low, high, color=look.color, alpha=band, linewidth=0)
+
+
+def _legend(figure: Figure, width: float) -> None:
+    """Above the panels, one entry a label, in as many columns as fit."""
+    found: dict[str, Line2D] = {}
+    for axes in figure.axes:
+        for line in axes.get_lines():
+            if not str(line.get_label()).startswith("_"):
+                found.setdefault(str(line.get_label()), line)
+    for columns in range(len(found), 0, -1):
+        legend = figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width < 0.98 * width * figure.dpi:
+            break
+        legend.remove()
+    else:
+        return
+    for handle in legend.get_lines():
+        handle.set(linewidth=max(1.0, handle.get_linewidth()), alpha=1.0)

@@ -1,0 +1,111 @@
+"""Sheets as text: for the terminal, Markdown, LaTeX (booktabs) or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from kdbench.core.plain_text import without_control
+from kdbench.reporting import printing
+from kdbench.reporting.formats.latex import latex
+from kdbench.reporting.formats.presentation import PLAIN, Presentation
+from kdbench.reporting.tables import Entry, Sheet
+
+MARKDOWN_SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
+
+
+def render(sheets: Sequence[Sheet], form: str, console: Console, presentation: Presentation = PLAIN) -> None:
+    """Print sheets in one of `table.FORMATS`; as CSV they become one table.
+
+    Raises:
+        UserError: one caption for several tables.
+    """
+    each = [presentation.numbered(i, len(sheets)) for i in range(1, len(sheets) + 1)]
+    if form == "latex":
+        console.file.write(without_control("\n".join(map(latex, sheets, each))))
+        return
+    if form == "csv":
+        console.file.write(without_control(as_csv(sheets)))
+        return
+    shown = [replace(sheet, notes=presentation.divide(sheet.notes)[0]) for sheet in sheets]
+    if form == "markdown":
+        console.file.write(without_control("\n".join(map(markdown, shown))))
+        return
+    for i, sheet in enumerate(shown):
+        if i:
+            console.print()
+        _terminal(sheet, console)
+
+
+def _terminal(sheet: Sheet, console: Console) -> None:
+    """The title is a line of its own, because Rich would wrap it to the width of the table."""
+    printing.line(console, sheet.title, "bold")
+    full = _rich(sheet, lambda entry: entry.text)
+    fits = not console.is_terminal or printing.width(full, console) <= console.width
+    printing.print_table(console, full if fits else _rich(sheet, _two_lines))
+    for note in sheet.notes:
+        printing.note(console, note)
+
+
+def _two_lines(entry: Entry) -> str:
+    return f"{entry.short}\n{entry.below}" if entry.below else entry.short
+
+
+def _rich(sheet: Sheet, write: Callable[[Entry], str]) -> RichTable:
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    word = max((len(word) for row in sheet.rows for word in row[0].text.split()), default=1)
+    table.add_column(Text(sheet.head[0]), min_width=word)  # labels may wrap, between words
+    for i, name in enumerate(sheet.head[1:], start=1):
+        table.add_column(Text(name), justify="left" if sheet.is_text(i) else "right", no_wrap=True)
+    signed = [max(len(entry.sign) for entry in column) for column in zip(*sheet.rows, strict=True)]
+    for i, row in enumerate(sheet.rows):
+        texts = [_aligned(write(entry), width - len(entry.sign)) for entry, width in zip(row, signed, strict=True)]
+        cells = [Text(text, style="bold green" if e.best else "") for text, e in zip(texts, row, strict=True)]
+        table.add_row(*cells, end_section=i + 1 in sheet.rules)
+    return table
+
+
+def _aligned(text: str, room: int) -> str:
+    """With room for the sign that others of the column have, so that digits stand below digits."""
+    return "\n".join(part + " " * room for part in text.split("\n"))
+
+
+def markdown(sheet: Sheet) -> str:
+    """A GitHub table, title above, notes below."""
+
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    def entry(item: Entry) -> str:
+        return f"**{_plain(item.text)}**" if item.best else _plain(item.text)
+
+    head = line(_plain(name.replace("\n", " ")) for name in sheet.head)
+    rule = line("---" if not i or sheet.is_text(i) else "---:" for i in range(len(sheet.head)))
+    rows = [line(map(entry, row)) for row in sheet.rows]
+    notes = [f"- {_plain(note)}" for note in sheet.notes]
+    return "\n".join([f"**{_plain(sheet.title)}**", "", head, rule, *rows, "", *notes]) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return MARKDOWN_SPECIAL.sub(r"\\\1", text)
+
+
+def as_csv(sheets: Sequence[Sheet]) -> str:
+    """One record a number, unrounded; the head names the columns of all sheets."""
+    records = [record for sheet in sheets for record in sheet.records]
+    if not records:
+        return ""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(key for record in records for key in record)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue()

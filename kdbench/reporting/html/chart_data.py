@@ -1,0 +1,217 @@
+"""What the page draws of a study's scores, series and costs: plain numbers, by what the reader may choose."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kdbench.core.formatting import sentence
+from kdbench.data.task import TASKS, metric_title
+from kdbench.reporting import provenance
+from kdbench.reporting.figures import Curve, Look, Panel
+from kdbench.reporting.formats import line_styles
+from kdbench.reporting.html.run_pages import COSTS
+from kdbench.reporting.tables import Sheet
+from kdbench.results import series
+from kdbench.results.selection import Line, pick
+from kdbench.results.study import TEACHER, Run, StudyResults, task_title
+
+POINTS = 60  # of a curve of training losses, at most
+DASHES = {"-": "none", "--": "7 4", "-.": "7 3 2 3", ":": "2 3"}  # as SVG has them
+SYMBOLS = {"o": "circle", "^": "triangle-up", "v": "triangle-down", "D": "diamond", "P": "cross", "s": "square"}
+AVERAGE = "average"
+Chart = dict[str, Any]
+Choices = dict[str, dict[str, str]]  # the name of a choice -> key -> words
+
+
+def chart(name: str, kind: str, title: str, about: str, choices: Choices, views: Mapping[str, Any]) -> Chart | None:
+    """A figure of the page; None where there is nothing to draw.
+
+    Args:
+        views: what is drawn, by the keys of the choices, joined by `|`.
+    """
+    left = {label: words for label, words in choices.items() if words}
+    if not views:
+        return None
+    return {"id": name, "kind": kind, "title": title, "about": about, "choices": left, "views": dict(views)}
+
+
+def style(label: str, look: Look) -> dict[str, Any]:
+    """A look in the words of the page."""
+    dash = DASHES[look.dash] if isinstance(look.dash, str) else " ".join(f"{2 * part:g}" for part in look.dash[1])
+    found = {"label": label, "color": look.color, "dash": dash, "symbol": SYMBOLS[look.marker]}
+    return {**found, "dark": line_styles.ON_DARK.get(look.color, look.color), "thin": look.thin}
+
+
+def panel(drawn: Panel) -> dict[str, Any]:
+    """Axes with curves, as numbers."""
+    curves = [
+        {
+            **style(curve.label, curve.look),
+            "x": list(curve.epochs),
+            "y": _rounded(curve.mean),
+            "sd": _rounded(curve.spread) if curve.spread else None,
+        }
+        for curve in drawn.curves
+    ]
+    label = " ".join(drawn.y_label.split())
+    return {"y": label, "title": drawn.title, "rule": drawn.rule, "limits": drawn.limits, "curves": curves}
+
+
+def spread(name: str, study: StudyResults, sheet: Sheet, order: Sequence[str]) -> Chart | None:
+    """Every seed a point, by task: the mean over the numbers of its cell, as in the average of the table.
+
+    Args:
+        order: of the tasks.
+    """
+    values: dict[str, dict[str, dict[int, list[float]]]] = {}  # task -> row -> seed -> numbers
+    for record in sheet.records:
+        row = values.setdefault(record["task"], {}).setdefault(record["row"], {})
+        row.setdefault(record["seed"], []).append(record["value"])
+    means = {
+        task: {row: {seed: statistics.fmean(v) for seed, v in seeds.items()} for row, seeds in by_row.items()}
+        for task, by_row in values.items()
+    }
+    tasks = {task: task_title(task) for task in order if task in means}
+    views = {task: [_strip(study, row, seeds) for row, seeds in means[task].items()] for task in tasks}
+    if len(tasks) > 1:
+        whole = _whole([means[task] for task in tasks])
+        views[AVERAGE] = [_strip(study, row, seeds) for row, seeds in whole.items()]
+        tasks[AVERAGE] = "Average"
+    about = "Each point is one seed, the bar their mean; numbers of one cell (F1 and accuracy, m and mm) are averaged."
+    return chart(name, "strip", "Spread over seeds", about, {"Task": tasks}, {k: v for k, v in views.items() if v})
+
+
+def _whole(by_task: Sequence[Mapping[str, Mapping[int, float]]]) -> dict[str, dict[int, float]]:
+    """The mean over tasks, of the seeds that have all of them."""
+    found = {}
+    for row in by_task[0]:
+        every = [rows.get(row, {}) for rows in by_task]
+        seeds = sorted(set.intersection(*(set(one) for one in every)))
+        if seeds:
+            found[row] = {seed: statistics.fmean(one[seed] for one in every) for seed in seeds}
+    return found
+
+
+def _strip(study: StudyResults, row: str, seeds: Mapping[int, float]) -> dict[str, Any]:
+    values = _rounded(seeds.values())
+    return {**style(study.title(row), line_styles.of_row(study, row)), "seeds": list(seeds), "x": values}
+
+
+def curves(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
+    """What selected checkpoints and what was minimised, over epochs, of the runs that the table shows.
+
+    Scores and losses begin after step 0, where an untrained network's would set the scale.
+
+    Args:
+        order: of the tasks.
+    """
+    shown = [pick(study, row) for row in provenance.rows(study)]
+    views: dict[str, Any] = {}
+    for task in order:
+        metric = TASKS.get(task).metrics[0]
+        title = f"{sentence(metric_title(metric))} on the selection split (%)"
+        wanted = {"score": ("selection", metric, 100.0, title),
+                  "loss": ("selection", "loss", 1.0, "Loss on the selection split (nats)"),
+                  "train": ("train", "loss", 1.0, "Training loss of the method"),
+                  "gap": ("probe", "entropy_gap", 1.0, "H(student) - H(teacher), train (nats)")}  # fmt: skip
+        found = {key: list[Curve]() for key in wanted}
+        for line in shown:
+            read = {cell.cell.seed: _series(cell.run) for cell in line.shown[task]}
+            for key, (split, of, factor, _) in wanted.items():
+                if drawn := _curve(study, line, {s: rows.get((split, of), {}) for s, rows in read.items()}, factor):
+                    found[key].append(drawn)
+        views |= {
+            f"{task}|{key}": {"panels": [panel(Panel(wanted[key][3], drawn))]} for key, drawn in found.items() if drawn
+        }
+    tasks = {task: task_title(task) for task in order if any(key.startswith(f"{task}|") for key in views)}
+    shows = {"score": "Selection score", "loss": "Selection loss", "train": "Training loss", "gap": "Entropy gap"}
+    about = (
+        "The runs of the table: mean over seeds, with a band of one standard deviation where four lines or fewer are "
+        "shown. Scores and losses start after step 0. Methods minimise different training losses, which are not to be "
+        "compared."
+    )
+    return chart(name, "panels", "Learning curves", about, {"Task": tasks, "Shown": shows}, views)
+
+
+Points = dict[int, tuple[float, float]]  # step -> epoch and value
+
+
+def _series(run: Run) -> dict[tuple[str, str], Points]:
+    """By split and key."""
+    found: dict[tuple[str, str], Points] = {}
+    for row in series.read(run.folder.series, ("selection", "train", "probe")):
+        untrained = row["split"] == "selection" and not row["step"]
+        if not untrained and isinstance(row["value"], int | float) and isinstance(row.get("epoch"), int | float):
+            found.setdefault((row["split"], row["key"]), {})[row["step"]] = (row["epoch"], row["value"])
+    return found
+
+
+def _curve(study: StudyResults, line: Line, by_seed: Mapping[int, Points], factor: float) -> Curve | None:
+    """At the steps that all seeds have; of many, neighbours are averaged."""
+    steps = sorted(set.intersection(*(set(points) for points in by_seed.values()))) if by_seed else []
+    if not steps:
+        return None
+    width = math.ceil(len(steps) / POINTS)
+    bins = [steps[i : i + width] for i in range(0, len(steps), width)]
+    first = next(iter(by_seed.values()))
+    epochs = tuple(statistics.fmean(first[step][0] for step in part) for part in bins)
+    values = {
+        seed: tuple(factor * statistics.fmean(points[step][1] for step in part) for part in bins)
+        for seed, points in by_seed.items()
+    }
+    return Curve(line.title, line_styles.of_row(study, line.row), tuple(part[-1] for part in bins), epochs, values)
+
+
+def costs(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
+    """Score against what it cost, for everything that runs have counted.
+
+    Args:
+        order: of the tasks.
+    """
+    shown = [pick(study, row) for row in provenance.rows(study) if row != TEACHER]
+    views: dict[str, list[dict[str, Any]]] = {}
+    for task in order:
+        for line in shown:
+            for key, point in _points(study, line, task).items():
+                views.setdefault(f"{task}|{key}", []).append(
+                    {**style(line.title, line_styles.of_row(study, line.row)), **point}
+                )
+    kinds = dict.fromkeys(key.split("|")[1] for key in views)
+    tasks = {task: task_title(task) for task in order if any(key.startswith(f"{task}|") for key in views)}
+    words = {kind: _sentence(kind) for kind in kinds}
+    counted = {"all": "With the runs it needs", "own": "The run alone"}
+    about = "Means over seeds, bars of one standard deviation of the score. Time depends on the machine and its load."
+    return chart(name, "cost", "Cost against score", about, {"Task": tasks, "Cost": words, "Counted": counted}, views)
+
+
+def _sentence(kind: str) -> str:
+    return sentence(COSTS.get(kind, kind.replace("_", " ")))
+
+
+def _points(study: StudyResults, line: Line, task: str) -> dict[str, dict[str, Any]]:
+    """Of one row, by `KIND|own` and `KIND|all`: means over the seeds."""
+    cells = line.shown[task]
+    if not cells:
+        return {}
+    scores = [statistics.fmean(provenance.scores(cell)) for cell in cells]
+    base = {
+        "y": round(statistics.fmean(scores), 3),
+        "sd": round(statistics.stdev(scores), 3) if len(scores) > 1 else None,
+    }
+    found = {}
+    for scope in ("own", "all"):
+        each = [
+            provenance.cost(cell.run) if scope == "own" else provenance.whole_cost(cell.run, study.runs)
+            for cell in cells
+        ]
+        for kind in (key for key in each[0] if all(key in one for one in each)):
+            found[f"{kind}|{scope}"] = {**base, "x": round(statistics.fmean(one[kind] for one in each), 3)}
+    return found
+
+
+def _rounded(values: Iterable[float]) -> list[float | None]:
+    """Six digits, more than is seen; nothing for what is not finite."""
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]

@@ -1,0 +1,49 @@
+"""The paper's figures for the page, of every task that has their runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from kdbench.reporting.figures import FIGURES, Panel, Picture, TaskFigure
+from kdbench.reporting.html.chart_data import Chart, chart, panel
+from kdbench.reporting.show_figure import Wish, build, drawable
+from kdbench.results.study import StudyResults, task_title
+
+
+def figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[str]]:
+    """What can be drawn, and a sentence about each figure that cannot."""
+    found: list[Chart] = []
+    lacking: list[str] = []
+    for name, kind in FIGURES.all().items():
+        figure = kind()
+        if isinstance(figure, TaskFigure):  # of scores and curves the page has charts of its own
+            continue
+        built = {task: build(figure, study, task) for task in study.tasks}
+        drawn = {task: picture for task, picture in built.items() if isinstance(picture, Picture)}
+        views = {task: _view(picture) for task, picture in drawn.items()}
+        tasks = {task: task_title(task) for task in drawn}
+        one = chart(f"{prefix}-{name}", "panels", figure.title, "", {"Task": tasks}, views)
+        if one:
+            found.append(one)
+        else:
+            lacking.append(drawable(figure, [study], Wish())[1])
+    return found, lacking
+
+
+def _view(picture: Picture) -> dict[str, Any]:
+    panels = list(picture.panels)
+    if picture.share:  # what lies beside each other has one vertical scale
+        rows = [panels[i : i + picture.columns] for i in range(0, len(panels), picture.columns)]
+        panels = [replace(one, limits=one.limits or _range(row), y_label=row[0].y_label) for row in rows for one in row]
+    notes = [*picture.notes, *picture.printed]
+    return {"panels": [panel(one) for one in panels], "columns": picture.columns, "notes": notes}
+
+
+def _range(row: Sequence[Panel]) -> tuple[float, float] | None:
+    """Where all curves lie, with some room."""
+    values = [value for one in row for curve in one.curves for value in curve.mean if math.isfinite(value)]
+    room = 0.05 * (max(values) - min(values)) if values else 0.0
+    return (min(values) - room, max(values) + room) if room else None

@@ -1,0 +1,52 @@
+"""Which task tells most about the methods: the page shows it first."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from itertools import combinations
+
+from kdbench.core.errors import UserError
+from kdbench.data.task import TASKS
+from kdbench.reporting import provenance
+from kdbench.results.comparison import mean_score
+from kdbench.results.selection import pick
+from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
+
+Score = tuple[float, float]  # a row's mean, and half of its 95 % interval; infinite where it is not known
+
+
+def by_information(study: StudyResults) -> tuple[list[str], list[tuple[str, str]]]:
+    """The study's tasks, the most informative first and the others as tables have them; and the fact that says so.
+
+    It is the task on which most pairs of methods lie further apart than their joint 95 % error: the root of the sum of
+    both squared half intervals, which count items and seeds. Of equal ones, it is that with the largest spread of
+    means over methods. The teacher does not compete. Pairs share their items, so the count is a low one.
+    """
+    lines = [pick(study, row) for row in provenance.rows(study) if row != TEACHER]
+    scores = {task: [_score(task, line.shown[task]) for line in lines if line.shown[task]] for task in study.tasks}
+    counted = {task: _apart(found) for task, found in scores.items() if len(found) > 1}
+    if len(counted) < 2:
+        return study.tasks, []
+    spreads = {task: statistics.pstdev(mean for mean, _ in scores[task]) for task in counted}
+    best = max(counted, key=lambda task: (counted[task], spreads[task]))
+    pairs = math.comb(len(scores[best]), 2)
+    said = f"{task_title(best)}: {counted[best]} of {pairs} pairs of methods are further apart than their error"
+    if all(math.isinf(half) for _, half in scores[best]):
+        said = f"{task_title(best)}: methods differ most; without predictions their error is not known"
+    elif not counted[best]:
+        said = f"{task_title(best)}: methods differ most, though no pair is further apart than its error"
+    return sorted(study.tasks, key=lambda task: task != best), [("Shown first", said)]
+
+
+def _score(task: str, cells: Sequence[CellResult]) -> Score:
+    try:
+        found = mean_score(TASKS.get(task)(), cells)
+    except UserError:  # no predictions were kept
+        return statistics.fmean(statistics.fmean(provenance.scores(cell)) for cell in cells), math.inf
+    return found.value, found.interval()[1] - found.value
+
+
+def _apart(found: Sequence[Score]) -> int:
+    return sum(abs(a - b) > math.hypot(x, y) for (a, x), (b, y) in combinations(found, 2))

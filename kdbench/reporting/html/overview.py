@@ -1,0 +1,141 @@
+"""The table of a study for the page, and behind each of its cells a card with the runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kdbench.core.formatting import sentence, value
+from kdbench.data.task import TASKS, selection_title
+from kdbench.planning import reproduce
+from kdbench.reporting import provenance
+from kdbench.reporting.provenance import Traced
+from kdbench.reporting.run_status import Standings
+from kdbench.reporting.tables import Entry, Sheet
+from kdbench.results.study import CellResult, StudyResults, task_title
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cell of the table: `anchor` is that of its card, `sort` what its column is sorted by."""
+
+    entry: Entry
+    anchor: str
+    sort: float | None
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    title: str
+    places: Sequence[Place]
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A run on a card; `point` are the settings that tell it from the others there."""
+
+    run: str
+    seed: int
+    point: str
+    score: str
+    selection: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is behind a cell: runs by what they are to it; of an average, links to the cells that it averages."""
+
+    anchor: str
+    title: str
+    entry: Entry | None
+    unit: str
+    selection: str = ""
+    groups: Mapping[str, Sequence[Behind]] = field(default_factory=dict)
+    links: Sequence[tuple[str, Place]] = ()
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Board:
+    """`groups` are the rows between two rules; they are sorted apart, the teacher being no competitor."""
+
+    title: str
+    head: Sequence[Sequence[str]]
+    groups: Sequence[Sequence[BoardRow]]
+    notes: Sequence[str]
+    cards: Sequence[Card]
+
+
+def board(number: int, study: StudyResults, sheet: Sheet, standings: Standings) -> Board:
+    """The sheet with an anchor for each cell.
+
+    Args:
+        number: of the study on the page.
+    """
+    groups: list[list[BoardRow]] = []
+    cards: list[Card] = []
+    for i, (key, entries) in enumerate(zip(sheet.row_keys, sheet.rows, strict=True)):
+        places = [
+            Place(entry, anchor(number, key, column), statistics.fmean(entry.numbers) if entry.numbers else None)
+            for entry, column in zip(entries[1:], sheet.column_keys, strict=True)
+        ]
+        if i == 0 or i in sheet.rules:
+            groups.append([])
+        groups[-1].append(BoardRow(entries[0].text, places))
+        cards += _cards(study, sheet, key, places, standings)
+    return Board(sheet.title, [name.split("\n") for name in sheet.head], groups, sheet.notes, cards)
+
+
+def anchor(number: int, row: str, column: str) -> str:
+    """The name of a card, for addresses."""
+    return "-".join(["cell", str(number), *(re.sub(r"[^\w.]+", "_", part) for part in (row, column))])
+
+
+def _cards(
+    study: StudyResults, sheet: Sheet, row: str, places: Sequence[Place], standings: Standings
+) -> list[Card]:  # fmt: skip
+    cards, links = list[Card](), list[tuple[str, Place]]()
+    for place, column in zip(places, sheet.column_keys, strict=True):
+        if column in study.tasks:
+            cards.append(_card(provenance.trace(study, sheet, row, column), place, standings))
+            links.append((task_title(column), place))
+        else:
+            cards.append(Card(place.anchor, f"{study.title(row)}, average", place.entry, "", links=links))
+    return cards
+
+
+def _card(traced: Traced, place: Place, standings: Standings) -> Card:
+    keys = provenance.differing(traced.asked)
+    groups = {
+        "Behind the numbers": traced.shown,
+        "Finished, but not the grid point that is shown": traced.others,
+        "Not done": traced.missing,
+    }
+    behind = {
+        title: [_behind(cell, keys, traced.study, standings) for cell in cells] for title, cells in groups.items()
+    }
+    title = f"{traced.line.title} on {task_title(traced.task)}"
+    unit = traced.heads[-1] if len(traced.heads) > 1 else ""
+    if traced.wanted:
+        words = reproduce.command(traced.wanted, traced.study)
+    else:
+        words = ["kdbench", "run", "--methods", traced.line.row, "--tasks", traced.task]
+        words += ["--preset", traced.study.preset]
+    selection = sentence(selection_title(traced.task))
+    return Card(place.anchor, title, place.entry, unit, selection, behind, command=shlex.join(words))
+
+
+def _behind(cell: CellResult, keys: Sequence[str], study: StudyResults, standings: Standings) -> Behind:
+    run, score, selection = cell.run, "–", "–"
+    if run.result is not None:
+        score = "/".join(f"{value:.1f}" for value in provenance.scores(cell))
+        selection = f"{100 * cell.selection(TASKS.get(cell.cell.task).metrics[0]):.1f}"
+    point = "  ".join(f"{key}={value(cell.settings[key])}" for key in keys if key in cell.settings)
+    return Behind(
+        run.id, cell.cell.seed, point, score, selection, standings.word(study, run), provenance.reason(run, study)
+    )

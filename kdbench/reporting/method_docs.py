@@ -1,0 +1,95 @@
+"""The page about the methods, from their own words: `python -m kdbench.reporting.method_docs docs/methods.md`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from kdbench.core.atomic_files import write_text
+from kdbench.core.formatting import value
+from kdbench.distill.method import METHODS, Method
+from kdbench.reporting.list_plugins import needs
+from kdbench.reporting.show_method import valid_values
+
+HEAD = """# The methods
+
+Every method is a file in `methods/`; this page is made from those files (`make docs`). s, t are logits of student and
+teacher [B, C], S, T their probabilities, y the labels, tau the temperature; CE(T, S) is the soft cross-entropy,
+KL(T || S) the divergence, both means over the batch. Set an option with `--set METHOD.OPTION=VALUE`.
+"""
+SECTION = re.compile(r"^(Loss|Trained|Paper and code|Variants): ", re.MULTILINE)
+HEADINGS = {"Trained": "What is trained when", "Paper and code": "Paper, released code, and which we follow"}
+
+
+def page() -> str:
+    """The whole page, markdown."""
+    ordered = sorted(METHODS.all().items(), key=lambda item: (item[1].position, item[0]))
+    contents = "\n".join(f"- [{method.title}](#{_anchor(method.title)}): {_idea(method)}" for _, method in ordered)
+    return "\n".join([HEAD, contents, *(_method(name, method) for name, method in ordered)]) + "\n"
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^\w-]", "", title.lower().replace(" ", "-"))
+
+
+def _words(method: type[Method]) -> str:
+    """The docstring of the method's file."""
+    module = inspect.getmodule(method)
+    return inspect.cleandoc(module.__doc__ or "") if module else ""
+
+
+def _idea(method: type[Method]) -> str:
+    first = _words(method).split("\n\n")[0].replace("\n", " ")
+    return first.partition(": ")[2] or first
+
+
+def _method(name: str, method: type[Method]) -> str:
+    """One method's section."""
+    idea = _idea(method)
+    lines = [f"\n## {method.title}\n", f"`{name}`. {_sentence(idea)}\n"]
+    parts = SECTION.split(_words(method))
+    for heading, text in zip(parts[1::2], parts[2::2], strict=True):
+        lines.append(_section(heading, text.strip()))
+    lines.append(f"Needs {needs(method) or 'the labels only'}.\n")
+    return "\n".join([*lines, _options(method), _variants(method)]).rstrip()
+
+
+def _section(heading: str, text: str) -> str:
+    if heading == "Loss":
+        return f"**Loss.**\n\n```text\n{text}\n```\n"
+    return f"**{HEADINGS.get(heading, heading)}.** {_sentence(text)}\n"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _options(method: type[Method]) -> str:
+    fields = method.options_type.model_fields
+    if not fields:
+        return "It has no options of its own.\n"
+    rows = ["| option | default | values | what it is | source |", "|---|---|---|---|---|"]
+    for key, field in fields.items():
+        extra: Any = field.json_schema_extra or {}
+        cells = (f"`{key}`", f"`{value(field.default)}`", valid_values(field), field.description or "")
+        rows.append("| " + " | ".join(_cell(cell) for cell in (*cells, extra.get("source") or "ours")) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _variants(method: type[Method]) -> str:
+    rows = []
+    for name, (title, values) in method.variants.items():
+        text = ", ".join(f"`{key}={value(item)}`" for key, item in values.items())
+        rows.append(f"- `{name}`, {title}: {text}")
+    return "\n".join(["Variants, each a row of its own in a table:\n", *rows]) if rows else ""
+
+
+if __name__ == "__main__":
+    write_text(Path(sys.argv[1]), page())

@@ -1,0 +1,244 @@
+"""The sentences below a table: how its numbers came about, and what is missing from it."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kdbench.core.formatting import count, value
+from kdbench.core.settings import Training
+from kdbench.data.splits import held_out_share
+from kdbench.data.task import TASKS
+from kdbench.planning import reproduce
+from kdbench.planning.exhibits import Exhibit
+from kdbench.reporting import fairness
+from kdbench.reporting.printing import word
+from kdbench.reporting.tables import Detail
+from kdbench.results.class_use import HEADING, is_collapsed
+from kdbench.results.data_origin import generated, random_networks
+from kdbench.results.selection import Line
+from kdbench.results.study import DAMAGED, TEACHER, CellResult, StudyResults, task_title
+
+DAGGER = "†"
+COLLAPSED = "§"
+MAX_HOLES = 6  # rows whose missing runs are listed one by one
+
+
+def seeds(lines: Sequence[Line], spread: str = "mean ± sample standard deviation over seeds") -> str:
+    """How many seeds are behind a number, among the numbers that there are."""
+    counts = {len(cells) for line in lines for cells in line.shown.values() if cells}
+    if not counts:
+        return "no run is done yet"
+    if counts == {1}:
+        return "one seed a number"
+    if len(counts) == 1:
+        return f"{spread} ({max(counts)} a number)"
+    single = "; no ± where one seed is done" if 1 in counts else ""
+    return f"{spread} ({min(counts)} to {max(counts)} a number{single})"
+
+
+def split_words(protocol: str) -> str:
+    """`train:0.1` and `validation` in words."""
+    share = held_out_share(protocol, "selection")
+    return f"{value(100 * share)} % of train, held out" if share else "the reported split"
+
+
+def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+    """What selected, what gave feedback, and what is to be thought of it."""
+    selection, feedback = study.study["selection"], study.study["feedback"]
+    notes: list[str] = [Detail(f"Checkpoints selected on {split_words(selection)}{_first_of(study, selection)}.")]
+    if selection == "validation":  # a warning, and so no detail
+        notes[0] += " The split that selects is the one that is reported, so the numbers are optimistic."
+    learners = [line.title for line in lines if line.feedback_from(feedback)]
+    if learners and feedback == "validation":
+        alone = any(
+            not line.feedback_from(feedback) and line.row != TEACHER and any(line.shown.values()) for line in lines
+        )
+        apart = " Not compared with the other rows." if alone else ""
+        notes.append(f"{DAGGER} Learned from feedback on the reported split{_first_of(study, feedback)}.{apart}")
+    elif learners:
+        told = "; ".join(fairness.held_out(study, lines))
+        notes.append(
+            Detail(f"Feedback ({', '.join(learners)}) from {split_words(feedback)}{f': {told}' if told else ''}.")
+        )
+    if study.study["train_rows"]:
+        notes.append(f"At most {count(study.study['train_rows'], 'row')} of train are used.")
+    if study.study["split_seed"]:
+        notes.append(Detail(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}."))
+    return notes + gone(study)
+
+
+def gone(study: StudyResults) -> list[str]:
+    """Which tasks cannot be shown."""
+    if not study.gone:
+        return []
+    return [f"Left out, for no installed task has the name or it does not load: {', '.join(study.gone)}."]
+
+
+def _first_of(study: StudyResults, protocol: str) -> str:
+    """Of a task with several reported splits only the first one selects or gives feedback."""
+    several = [TASKS.get(name) for name in study.tasks if len(TASKS.get(name).report_splits) > 1]
+    if protocol != "validation" or not several:
+        return ""
+    return " (" + ", ".join(f"{task.title}: {task.report_splits[0]} only" for task in several) + ")"
+
+
+def evidence(study: StudyResults) -> list[str]:
+    """A warning where the numbers cannot say anything, or not of networks that are pre-trained."""
+    made, drawn = generated(study), random_networks(study)
+    if made:
+        which = "" if made == study.tasks else f" ({', '.join(map(task_title, made))})"
+        return [f"Made data{which}: these numbers say nothing about the methods.", *_random(drawn, made != study.tasks)]
+    return _random(drawn)
+
+
+def _random(drawn: Sequence[str], said: bool = True) -> list[str]:
+    """On made data alone it need not be said."""
+    networks = f"Networks drawn at random ({', '.join(drawn)}), without pre-training"
+    return [f"{networks}: how methods compare on pre-trained ones may differ."] if drawn and said else []
+
+
+def training(lines: Sequence[Line]) -> list[str]:
+    """The settings that are the same in all rows, and those that are not although no grid varies them."""
+    known = {
+        key: set[Any]().union(*(_values(line, key) for line in lines)) for key in ("epochs", "batch_size", "max_length")
+    }
+    same = [f"{key}={min(values)}" for key, values in known.items() if len(values) == 1]
+    notes: list[str] = [Detail(f"All runs shown: {', '.join(same)}.")] if same else []
+    notes += _teacher(lines)
+    shown = [line for line in lines if line.row != TEACHER and any(line.shown.values())]
+    for key in Training.model_fields:
+        sets = [_values(line, key) for line in shown]
+        if len(set[Any]().union(*sets)) > 1 and not any(key in _varied(line.asked.values()) for line in shown):
+            parts = [
+                f"{line.title} {'/'.join(sorted(map(value, v)))}" for line, v in zip(shown, sets, strict=True) if v
+            ]
+            notes.append(f"Rows differ in {key}: {', '.join(parts)}.")
+    return notes
+
+
+def _teacher(lines: Sequence[Line]) -> list[str]:
+    """In what the teacher's own training differs from that of all others; their rates always may."""
+    rows = {is_teacher: [x for x in lines if (x.row == TEACHER) == is_teacher] for is_teacher in (True, False)}
+    texts = []
+    for key in Training.model_fields if all(rows.values()) else ():
+        own, others = (set[Any]().union(*(_values(line, key) for line in rows[one])) for one in (True, False))
+        if own and others and own.isdisjoint(others) and key not in ("student_lr", "teacher_lr"):
+            texts.append(f"{key}={'/'.join(map(value, sorted(own)))} (others {'/'.join(map(value, sorted(others)))})")
+        if key == "epochs" and own == {0}:
+            return ["The teacher was taken as it was given; it was not fine-tuned here."]
+    return [f"The teacher was fine-tuned with {', '.join(texts)}."] if texts else []
+
+
+def collapsed(lines: Sequence[Line]) -> list[str]:
+    """What the sign means, and which networks that no cell shows answer alike whatever the text."""
+    signed, partly = False, list[str]()
+    last, teachers = dict[str, list[str]](), dict[str, list[str]]()  # tasks by row
+    for line, (task, cells) in ((one, item) for one in lines for item in one.shown.items()):
+        kept = [cell for cell in cells if is_collapsed(cell.run, "best")]
+        signed = signed or bool(kept)
+        partly += [f"{line.title} on {task_title(task)}{_share(kept, cells)}"] if 0 < len(kept) < len(cells) else []
+        for network, said in (("last", last), ("teacher", teachers)):
+            hit = [cell for cell in cells if is_collapsed(cell.run, network)]
+            if hit := [cell for cell in hit if network == "teacher" or cell not in kept]:
+                said.setdefault(line.title, []).append(f"{task_title(task)}{_share(hit, cells)}")
+    some = f" Not in every seed: {'; '.join(partly)}." if partly else ""
+    notes = [f"{COLLAPSED} {HEADING}: as good as a constant answer.{some}"] if signed else []
+    ends = {"the last student": last, "the teacher": teachers}
+    at_end = [f"{who} of {_alike(said)}" for who, said in ends.items() if said]
+    return notes + ([f"{HEADING}, at the end of training: {'; '.join(at_end)}."] if at_end else [])
+
+
+def _share(some: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
+    return "" if len(some) == len(cells) else f" ({len(some)} of {count(len(cells), 'seed')})"
+
+
+def _alike(found: Mapping[str, Sequence[str]]) -> str:
+    """Rows with their tasks; those with the same tasks together."""
+    alike: dict[str, list[str]] = {}
+    for title, tasks in found.items():
+        alike.setdefault(", ".join(tasks), []).append(title)
+    return ", of ".join(f"{', '.join(titles)} on {tasks}" for tasks, titles in alike.items())
+
+
+def _values(line: Line, key: str) -> set[Any]:
+    return {c.settings[key] for cells in line.shown.values() for c in cells if c.settings[key] is not None}
+
+
+def _varied(groups: Iterable[Sequence[CellResult]]) -> list[str]:
+    """The keys that the grid points of a task differ in; what only some have follows from another."""
+    keys: dict[str, None] = {}
+    for cells in groups:
+        points = [c.settings for c in {c.point: c for c in cells}.values()]
+        names = dict.fromkeys(key for settings in points for key in settings)
+        keys |= {k: None for k in names if len({str(settings[k]) for settings in points if k in settings}) > 1}
+    return list(keys)
+
+
+def grid(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+    """Which grid points are shown, where there was a choice."""
+    notes = [Detail(f"{line.title}: {text}.") for line in lines if (text := _points(line))]
+    if not notes:
+        return []
+    where = split_words(study.study["selection"])
+    rule = Detail(f"Grid points have the most finished seeds, then the best mean first metric on {where}.")
+    return [rule, *notes]
+
+
+def _points(line: Line) -> str:
+    keys = _varied(line.asked.values())
+    by_text: dict[str, list[str]] = {}
+    for task, cells in line.shown.items():
+        if cells and _varied([line.asked[task]]):
+            known = cells[0].settings
+            text = ", ".join(f"{k}={value(known[k])}" for k in keys if k in known and not _repeats(k, line))
+            by_text.setdefault(text, []).append(task_title(task))
+    everywhere = len(by_text) == 1 and sum(map(len, by_text.values())) > 1
+    return "; ".join(t if everywhere else f"{t} on {', '.join(tasks)}" for t, tasks in by_text.items())
+
+
+def _repeats(key: str, line: Line) -> bool:
+    """Whether `teacher's epochs` is always what `epochs` is, and so need not be said."""
+    _, of_role, own = key.rpartition("'s ")
+    cells = [c for some in line.asked.values() for c in some]
+    return bool(of_role) and all(own in c.settings and c.settings[own] == c.settings.get(key) for c in cells)
+
+
+def holes(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+    """What was asked for and is not there, and what was not asked for although the table has a place for it."""
+    found = [f"{line.title}: {text}" for line in lines if (text := _unfinished(study, line))]
+    more = f"; and {count(len(found) - MAX_HOLES, 'row')} more (kdbench status)" if len(found) > MAX_HOLES else ""
+    notes = [f"Not finished: {'; '.join(found[:MAX_HOLES])}{more}."] if found else []
+    unasked = [
+        f"{line.title} on {', '.join(tasks)}"
+        for line in lines
+        if (tasks := [task_title(task) for task, cells in line.asked.items() if not cells])
+    ]
+    return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
+
+
+def remedy(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:
+    """The command that trains what a table or figure lacks, as what is there was trained."""
+    command = shlex.join(reproduce.for_exhibits([exhibit], study.root, study, tasks=tasks))
+    return Detail(f"To train what is missing: {command}")
+
+
+def _unfinished(study: StudyResults, line: Line) -> str:
+    parts = []
+    for task, cells in line.asked.items():
+        missing = Counter(_why(study, c) for c in cells if c.run.result is None)
+        if missing:
+            whys = ", ".join(f"{n} {why}" for why, n in missing.items())
+            parts.append(f"{task_title(task)} {sum(missing.values())} of {count(len(cells), 'run')} ({whys})")
+    return ", ".join(parts)
+
+
+def _why(study: StudyResults, cell: CellResult) -> str:
+    state = cell.run.state
+    if state.status == "failed":
+        return f"failed: {state.kind}" if state.kind else "failed"
+    if state.kind == DAMAGED:
+        return "damaged, to be trained again"
+    return "blocked" if study.blocker(cell.run) else word(state.status)

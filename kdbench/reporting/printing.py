@@ -1,0 +1,109 @@
+"""What the commands that show things share: the results folder, the console, and lines that fit."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from kdbench.core.atomic_files import folder_instead, user_path, write_text
+from kdbench.core.console import make_console as make_console
+from kdbench.core.console import text_console
+from kdbench.results.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STYLES = {
+    "done": "green",
+    "running": "cyan",
+    "failed": "red",
+    "lost": "red",
+    "interrupted": "yellow",
+    "blocked": "magenta",
+    "queued": "blue",
+}
+WORDS = {"pending": "waiting"}  # how people call a state
+
+
+def open_store(results: str | None, *, raw: bool = False) -> Store:
+    """The results folder that was given, else the one that kdbench.toml names, else `results`; never made.
+
+    Args:
+        raw: a collected study will not do.
+    """
+    from kdbench.core.settings import Invocation
+    from kdbench.planning.config import assemble
+
+    folder = results or assemble({}, Path.cwd()).group(Invocation).results
+    store = Store(user_path(folder), create=False)
+    if raw:
+        store.check_raw()
+    return store
+
+
+def emit(out: str | None, write: Callable[[Console], None]) -> None:
+    """Let `write` print, to the terminal or into a file.
+
+    Raises:
+        UserError: there is a folder where the file should be.
+    """
+    if out is None:
+        write(make_console())
+        return
+    path, text = user_path(out), io.StringIO()
+    if path.is_dir():
+        raise folder_instead(path)
+    write(text_console(text))
+    write_text(path, text.getvalue())
+    line(make_console(), f"Wrote {out}.")
+
+
+def line(console: Console, text: str | Text, style: str = "") -> None:
+    """One line, however long."""
+    console.print(text if isinstance(text, Text) else Text(text, style=style), soft_wrap=True)
+
+
+def note(console: Console, text: str) -> None:
+    """A dim, indented line; on a terminal it is wrapped under itself."""
+    if console.is_terminal:
+        console.print(Padding(Text(text, style="dim"), (0, 0, 0, 2)))
+    else:
+        line(console, f"  {text}")
+
+
+def width(table: Table, console: Console) -> int:
+    """How wide the table is when nothing is wrapped."""
+    return _measure(table, console).maximum
+
+
+def _measure(table: Table, console: Console) -> Measurement:
+    return Measurement.get(console, console.options.update(width=10_000), table)
+
+
+def print_table(console: Console, table: Table, *, wrap: bool = False) -> None:
+    """Print a table with nothing cut off: where the console is too narrow, lines are longer than it.
+
+    Args:
+        wrap: the table has columns of running text, which may be wrapped.
+    """
+    measured = _measure(table, console)
+    wanted, least = max(1, measured.maximum), console.width if wrap else measured.minimum
+    target = min(wanted, max(console.width, least)) if wrap or console.is_terminal else wanted
+    # not console.print(width=...), which never goes beyond the console
+    lines = console.render_lines(table, console.options.update(width=target), pad=console.is_terminal)
+    for segments in lines:
+        text = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
+        if not console.is_terminal:
+            text.rstrip()
+        line(console, text)
+
+
+def word(status: str) -> str:
+    return WORDS.get(status, status)

@@ -1,0 +1,188 @@
+"""From a printed cell to the runs behind it, and from a run to the facts that it takes to get it again.
+
+Everything is read from the results folder; no method is imported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kdbench.data.task import TASKS
+from kdbench.reporting.tables import TABLES, Entry, Sheet
+from kdbench.results import class_use
+from kdbench.results.selection import Line, pick
+from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
+
+TABLE = "table1"  # the one whose cells are traced
+Facts = dict[str, dict[str, Any]]  # heading -> name -> value; a value that is None is not known
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A cell of the table, and the runs that were asked for in its place.
+
+    Attributes:
+        entry: as the table prints it; None where the table has no such place.
+        heads: the task's name, and below it what its numbers are, as the table has them.
+        shown: the runs behind the numbers, one a seed.
+        others: finished runs of grid points that were not chosen.
+        missing: the runs that are not done.
+        elsewhere: runs that other tables and figures vary on purpose, or of another version of the method.
+    """
+
+    study: StudyResults
+    task: str
+    line: Line
+    entry: Entry | None
+    heads: tuple[str, ...]
+    shown: Sequence[CellResult]
+    others: Sequence[CellResult]
+    missing: Sequence[CellResult]
+    elsewhere: Sequence[CellResult]
+
+    @property
+    def asked(self) -> Sequence[CellResult]:
+        """All in its place."""
+        return [*self.shown, *self.others, *self.missing]
+
+    @property
+    def wanted(self) -> Sequence[CellResult]:
+        """The runs to make again: those shown, with the unfinished ones of their grid point; or the first point's."""
+        point = self.asked[0].point if self.asked else ""
+        return [cell for cell in self.asked if cell.point == point]
+
+
+def sheet(study: StudyResults) -> Sheet | None:
+    """The table of a study; None where nothing of it was asked for."""
+    return TABLES.get(TABLE)().build(study)
+
+
+def rows(study: StudyResults) -> list[str]:
+    """The rows that can be traced."""
+    return [*([TEACHER] if study.teachers and TEACHER not in study.rows else []), *study.rows]
+
+
+def trace(study: StudyResults, printed: Sheet | None, row: str, task: str) -> Traced:
+    """The runs behind a cell.
+
+    Args:
+        printed: the sheet of the study.
+        row: one of `rows`.
+        task: one of the study's.
+    """
+    line = pick(study, row)
+    every, asked, shown = study.of(row, task), line.asked[task], line.shown[task]
+    taken = {cell.run.id for cell in shown}
+    entry: Entry | None = None
+    heads: tuple[str, ...] = (TASKS.get(task).title,)
+    if printed and row in printed.row_keys and task in printed.column_keys:
+        column = printed.column_keys.index(task) + 1
+        entry, heads = printed.rows[printed.row_keys.index(row)][column], tuple(printed.head[column].split("\n"))
+    return Traced(
+        study, task, line, entry, heads, shown,
+        [cell for cell in asked if cell.run.result is not None and cell.run.id not in taken],
+        [cell for cell in asked if cell.run.result is None],
+        [cell for cell in every if cell not in asked],
+    )  # fmt: skip
+
+
+def scores(cell: CellResult) -> list[float]:
+    """The numbers of a run in the order in which a cell prints them, in per cent."""
+    kind = TASKS.get(cell.cell.task)
+    return [cell.score(metric, split) for split in kind.report_splits for metric in kind.metrics]
+
+
+def differing(cells: Iterable[CellResult]) -> list[str]:
+    """The settings in which cells differ: their runs' own, and what the runs that they need do not only repeat."""
+    cells = list(cells)
+    keys = dict.fromkeys(key for cell in cells for key in cell.settings)
+    found = [key for key in keys if len({str(cell.settings.get(key)) for cell in cells}) > 1]
+    own = {key for key in found if "'s " not in key}
+    everywhere = {key for key in found if all(key in cell.settings for cell in cells)}
+    return [key for key in found if key in own or (key in everywhere and key.rpartition("'s ")[2] not in own)]
+
+
+def facts(run: Run) -> Facts:
+    """What a run was made of: settings, options, models, data, splits."""
+    spec = run.spec
+    sizes = (run.result or {}).get("rows", {})
+    models = {"student": spec.student, "teacher, trained along": spec.teacher}
+    file = spec.method_file
+    own = {f"teacher.{key}": value for key, value in spec.teacher_training.items()}
+    if own.get("teacher.epochs") == 0:
+        own = {"teacher": "taken as it is, not fine-tuned here"}
+    return {
+        **({"File of the method": {"path": file.path, "sha256": file.sha256}} if file else {}),
+        "Settings": spec.training.model_dump() | own,
+        f"Options of {spec.method} (version {spec.method_version})": dict(spec.options),
+        "Models": {role: f"{ref.name}  ({ref.fingerprint})" for role, ref in models.items() if ref},
+        "Data": {"source": spec.data.source, "folder": spec.data.path, "fingerprint": spec.data.fingerprint},
+        "Splits": {
+            "selection": spec.selection,
+            "feedback": spec.feedback,
+            "rows": "  ".join(f"{name} {number}" for name, number in sizes.items()) or None,
+        },
+    }
+
+
+def machine(run: Run) -> dict[str, Any]:
+    """What it ran on, as written down when it began."""
+    there = run.environment
+    if not there:
+        return {}
+    packages = "  ".join(f"{name} {version}" for name, version in (there.get("packages") or {}).items())
+    commit = f", commit {there['commit']}" if there.get("commit") else ""
+    return {
+        "host": run.state.host or None,
+        "job": run.state.job or None,
+        "device": f"{there.get('device')}  {there.get('gpu') or there.get('cpu')}",
+        "cores, threads": f"{there.get('cores')}, {there.get('threads')}",
+        "kdbench": f"{there.get('kdbench')}{commit}",
+        "python": f"{there.get('python')}  {there.get('platform')}",
+        "packages": packages or None,
+    }
+
+
+def cost(run: Run) -> dict[str, float]:
+    """Every number of cost.json; one in a group is called `group name`. Empty where there is none."""
+    return dict(_numbers(run.cost, ""))
+
+
+def whole_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:
+    """The cost of a run and of all that it needs, each once; of peaks the highest. Only what all of them counted."""
+    each = [cost(one) for one in closure(run.id, {**runs, run.id: run}).values()]
+    keys = [key for key in each[0] if all(key in one for one in each)]
+    return {key: (max if key.startswith("peak") else sum)(one[key] for one in each) for key in keys}
+
+
+def _numbers(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, float]]:
+    for key, item in values.items():
+        if isinstance(item, Mapping):
+            yield from _numbers(item, f"{prefix}{key} ")
+        elif isinstance(item, int | float) and not isinstance(item, bool) and math.isfinite(item):
+            yield f"{prefix}{key}", item
+
+
+def common(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several runs' named values as one: where they differ, all of them, each once."""
+    merged: dict[str, Any] = {}
+    for key in dict.fromkeys(key for values in found for key in values):
+        items = list({str(v[key]): v[key] for v in found if v.get(key) is not None}.values())
+        merged[key] = items[0] if len(items) == 1 else " | ".join(map(str, items)) or None
+    return merged
+
+
+def children(run: str, runs: Mapping[str, Run]) -> list[str]:
+    """The runs that need it."""
+    return [other for other, found in runs.items() if run in found.spec.needs.values()]
+
+
+def reason(run: Run, study: StudyResults | None) -> str:
+    """What is wrong with a run: what failed, what it waits for, what has collapsed; "" where nothing is."""
+    if run.state.status == "failed":
+        return f"{run.state.kind or 'failed'}: {' '.join(run.state.message.split()) or 'no reason given'}"
+    blocker = study.blocker(run) if study else None
+    return f"It waits for {blocker.id}, which failed." if blocker else " ".join(class_use.warnings(run))

@@ -1,0 +1,77 @@
+"""A sheet with the published numbers beside ours, and the differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from kdbench.reporting.tables import Entry, Published, Sheet
+
+NOTHING = "–"
+NONE = Entry((NOTHING,))
+
+
+def beside(sheet: Sheet, paper: Published) -> Sheet:
+    """Below every row that the paper has too: its numbers, and how far ours are from them.
+
+    Records become one a printed number: published, ours (unrounded, the mean over seeds), and the difference.
+    """
+    out = replace(
+        sheet, rows=[], rules=set(), notes=[*sheet.notes, paper.note, *_other(sheet, paper)], records=[], row_keys=[]
+    )
+    before = 0
+    for i, (key, row) in enumerate(zip(sheet.row_keys, sheet.rows, strict=True)):
+        printed = [paper.cells.get((key, name), "") for name in sheet.column_keys]
+        lines = [row, *_below(row, printed)] if any(printed) else [row]
+        if i and (i in sheet.rules or max(before, len(lines)) > 1):
+            out.rules.add(len(out.rows))
+        before = len(lines)
+        out.rows += lines
+        out.row_keys += [key] * len(lines)
+        out.records += _records(sheet, key, row, printed)
+    return out
+
+
+def _other(sheet: Sheet, paper: Published) -> list[str]:
+    """A warning where the differences are of other networks too; those that are shown are in the records."""
+    if others := sorted({str(record["preset"]) for record in sheet.records} - {paper.preset}):
+        return [f"The paper's networks here are those of {paper.preset}; the differences to {', '.join(others)} are "
+                "of other networks or data too."]  # fmt: skip
+    return []
+
+
+def _below(row: Sequence[Entry], printed: Sequence[str]) -> list[list[Entry]]:
+    theirs = [Entry(tuple(text.split("/"))) if text else NONE for text in printed]
+    return [
+        [Entry(("  published",)), *theirs],
+        [Entry(("  difference",)), *(_difference(*both) for both in zip(row[1:], theirs, strict=True))],
+    ]
+
+
+def _difference(ours: Entry, theirs: Entry) -> Entry:
+    """Part by part, where both have it."""
+    if not ours.numbers or len(ours.values) != len(theirs.values):
+        return NONE
+    parts = [(float(mine), _number(his)) for mine, his in zip(ours.values, theirs.values, strict=True)]
+    texts = (NOTHING if his is None else f"{round(mine - his, 1) + 0.0:+.1f}" for mine, his in parts)
+    return Entry(tuple(texts))
+
+
+def _number(text: str) -> float | None:
+    return None if text == NOTHING else float(text)
+
+
+def _records(sheet: Sheet, key: str, row: Sequence[Entry], printed: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """One a number of a row."""
+    for name, head, entry, text in zip(sheet.column_keys, sheet.head[1:], row[1:], printed, strict=True):
+        parts = head.partition("\n")[2].split("/")
+        theirs = [_number(part) for part in text.split("/")] if text else []
+        for i in range(max(len(entry.numbers), len(theirs))):
+            ours = entry.numbers[i] if i < len(entry.numbers) else None
+            his = theirs[i] if i < len(theirs) else None
+            yield {
+                "table": sheet.title, "row": key, "title": row[0].text, "column": name,
+                "part": parts[i] if i < len(parts) else "", "published": his, "ours": ours,
+                "difference": None if ours is None or his is None else ours - his,
+            }  # fmt: skip

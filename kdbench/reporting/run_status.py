@@ -1,0 +1,42 @@
+"""How runs stand: what the results folder says, and what the queues say of their jobs."""
+
+from __future__ import annotations
+
+from kdbench.planning.executor import EXECUTORS, Job
+from kdbench.reporting import printing
+from kdbench.results.store import Store
+from kdbench.results.study import Run, StudyResults
+
+LISTED = ("running", "failed", "lost", "interrupted")  # one by one
+STATES = ("done", *LISTED, "blocked", "queued", "waiting")  # every word
+
+
+class Standings:
+    """Asked once, for all runs of a results folder.
+
+    Attributes:
+        jobs: the newest job of each run that was ever put into a queue.
+        problems: why a queue could not be asked, by the name of its place.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.problems: dict[str, str] = {}
+        for executor in EXECUTORS.all().values():
+            jobs, problem = executor.jobs(store)
+            self.jobs |= jobs
+            if problem:
+                self.problems[executor.title] = problem
+
+    def word(self, study: StudyResults | None, run: Run) -> str:
+        """One of `STATES`. A run is lost when its job ended before the run could begin."""
+        job, status = self.jobs.get(run.id), run.state.status
+        if study and study.blocker(run):
+            return "blocked"
+        if status in ("pending", "interrupted") and job and job.is_live:
+            return "queued"
+        return "lost" if status == "pending" and job and _has_died(job) else printing.word(status)
+
+
+def _has_died(job: Job) -> bool:
+    return job.standing == "ended" and job.detail != "COMPLETED" and not job.cancelled

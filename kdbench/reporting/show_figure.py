@@ -1,0 +1,276 @@
+"""Figures: found by number or name, built for every study and task that has the runs, written to files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdbench.core.atomic_files import user_path, write_text
+from kdbench.core.errors import UserError, unknown
+from kdbench.core.plain_text import without_control
+from kdbench.planning import reproduce
+from kdbench.planning.config import check_preset
+from kdbench.reporting import printing
+from kdbench.reporting.figures import FIGURES, Figure, Lacking, Picture, TaskFigure
+from kdbench.results.store import Store
+from kdbench.results.study import StudyResults, studies, task_title
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FORMATS = ("pdf", "svg", "png", "csv")
+WIDTHS = {"column": 3.3, "page": 6.8}  # inches
+ALL = "all"
+FOLDER = "figures"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for, as it was typed."""
+
+    preset: str | None = None
+    tasks: str | None = None
+    form: str | None = None
+    out: str | None = None
+    width: str = "column"
+
+    @property
+    def inches(self) -> float:
+        """The width.
+
+        Raises:
+            UserError: it is no width.
+        """
+        try:
+            value = WIDTHS[self.width] if self.width in WIDTHS else float(self.width)
+        except ValueError:
+            value = 0.0
+        if not 2.5 <= value <= 20:
+            raise UserError(f"--width {self.width} is not valid; give column, page, or 2.5 to 20 (inches).")
+        return value
+
+    def form_of(self, path: Path | None) -> str:
+        """The format: as said, else by the file's ending, else PDF.
+
+        Raises:
+            UserError: there is no such format, or the two do not agree.
+        """
+        ending = path.suffix.lower().removeprefix(".") if path else ""
+        if self.form is not None and self.form not in FORMATS:
+            raise unknown("format", self.form, FORMATS)
+        if ending and ending not in FORMATS:
+            raise unknown("format", ending, FORMATS)
+        if ending and self.form and ending != self.form:
+            raise UserError(f"--out {self.out} ends in .{ending} and --format is {self.form}; leave one of them out.")
+        return ending or self.form or FORMATS[0]
+
+
+def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None:
+    """Draw a figure, one file a study and task; or, with `all`, every one that there are results for.
+
+    Raises:
+        UserError: no such figure, format, preset or task, or nothing to draw.
+    """
+    _ = wish.inches
+    if number.lower() == ALL:
+        _show_all(store, wish, console)
+        return
+    figure = _figure(number)()
+    path = user_path(wish.out) if wish.out else None
+    form = wish.form_of(path)
+    pictures, sentence, others = drawable(figure, _studies(store, wish, [figure]), wish)
+    printed = form == "csv" and path is None
+    if sentence and (printed or not pictures):
+        raise UserError(sentence)
+    if printed:
+        console.file.write(without_control(as_csv(pictures)))
+        return
+    _write(pictures, path or Path(f"{_stem(figure.name)}.{form}"), form, wish, console)
+    _not_drawn([sentence, others], console)
+
+
+def _show_all(store: Store, wish: Wish, console: Console) -> None:
+    form, folder = wish.form_of(None), user_path(wish.out or FOLDER)
+    if folder.suffix.lower().removeprefix(".") in FORMATS or folder.is_file():
+        raise UserError(
+            f"With '{ALL}', --out names a folder, and {wish.out} looks like a file; --format sets the form."
+        )
+    kinds = [kind() for kind in FIGURES.all().values()]
+    found = _studies(store, wish, kinds)
+    built = {figure.name: drawable(figure, found, wish) for figure in kinds}
+    if not any(pictures for pictures, *_ in built.values()):
+        own = [kind for kind in kinds if not isinstance(kind, TaskFigure)]
+        raise UserError(
+            f"No figure has all its runs in {store.root}; run: {_command(own, found[-1].root, found[-1], wish)}, "
+            f"or see what each lacks with kdbench figure {'|'.join(map(_number, built))}."
+        )
+    for name, (pictures, *_) in built.items():
+        if pictures:
+            _write(pictures, folder / f"{_stem(name)}.{form}", form, wish, console)
+    _not_drawn([sentence for _, *sentences in built.values() for sentence in sentences], console)
+
+
+def _not_drawn(sentences: Iterable[str], console: Console) -> None:
+    for sentence in filter(None, sentences):
+        printing.line(console, f"Not drawn: {sentence}")
+
+
+def _number(name: str) -> str:
+    """`2` of figure2, `curves` of figure_curves."""
+    return name.removeprefix("figure").removeprefix("_")
+
+
+def _stem(name: str) -> str:
+    """The usual name of its file: figure2, curves."""
+    return name if _number(name).isdigit() else _number(name)
+
+
+def _figure(number: str) -> type[Figure]:
+    known = FIGURES.all()
+    by_number = {_number(name): name for name in [*known, *FIGURES.broken]}
+    name = by_number.get(_number(number.lower()))
+    if name is None:
+        raise unknown("figure", number, [*map(_number, known), ALL])
+    return FIGURES.get(name)
+
+
+def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> list[StudyResults]:
+    """The studies of the results folder.
+
+    Raises:
+        UserError: there are none, or no such preset.
+    """
+    found = studies(store, wish.preset)
+    if found:
+        return found
+    check_preset(wish.preset, (study.preset for study in studies(store)))
+    which = f" of preset {wish.preset}" if wish.preset else ""
+    raise UserError(
+        f"There are no results{which} in {store.root}; give another folder with --results DIR, or run: "
+        f"{_command(wanted, store.root, None, wish)}"
+    )
+
+
+def _command(figures: Sequence[Figure], root: Path, study: StudyResults | None, wish: Wish, tasks: str = "") -> str:
+    """The command that trains what is missing."""
+    named = list(filter(None, (tasks or wish.tasks or "").split(",")))
+    return shlex.join(reproduce.for_exhibits(figures, root, study, preset=wish.preset, tasks=named))
+
+
+def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[Picture], str, str]:
+    """What can be drawn; a sentence about the tasks of which nothing can, and one about the studies that lack a task.
+
+    A sentence is "" where there is nothing to say.
+    """
+    from kdbench.planning.plan import select_tasks
+
+    if isinstance(figure, TaskFigure):
+        return _with_panels(figure, found, select_tasks(wish.tasks) if wish.tasks else [], wish)
+    tasks = select_tasks(wish.tasks) if wish.tasks else [figure.task]
+    built = {task: [build(figure, study, task) for study in found] for task in tasks}
+    lacking = {task: str(some[-1]) for task, some in built.items() if all(isinstance(one, Lacking) for one in some)}
+    pictures = [one for study in zip(*built.values(), strict=True) for one in study if isinstance(one, Picture)]
+    others = [
+        f"{_place(found[i])}: {one}"
+        for task, some in built.items() if task not in lacking
+        for i, one in enumerate(some) if isinstance(one, Lacking)
+    ]  # fmt: skip
+    sentence = _sentence(figure, found, lacking, wish) if lacking else ""
+    more = (
+        f"Figure {_number(figure.name)} of {'; of '.join(others)}: there are no such finished runs." if others else ""
+    )
+    return pictures, sentence, more
+
+
+def _with_panels(
+    figure: TaskFigure, found: Sequence[StudyResults], asked: Sequence[str], wish: Wish
+) -> tuple[list[Picture], str, str]:
+    """Like `drawable`: a picture a study, with a panel for each task of it that was asked for (or for all)."""
+    pictures, lacking = list[Picture](), list[str]()
+    for study in found:
+        tasks = [task for task in study.tasks if task in asked or not asked]
+        try:
+            pictures.append(figure.build_panels(study, tasks))
+        except Lacking as missing:
+            lacking.append(f"{_place(study)}: {missing}")
+    shown = {task for one in pictures for task in one.about["task"].split(",")}
+    absent = [task for task in asked if task not in shown]
+    name = f"Figure {_number(figure.name)}"
+    if not pictures or absent:
+        command = _command([figure], found[-1].root, found[-1], wish, ",".join(absent))
+        on = f" on {', '.join(map(task_title, absent))}" if absent else ""
+        return pictures, f"{name} needs finished runs{on}; run: {command}.", ""
+    return pictures, "", f"{name} of {'; of '.join(lacking)}: there are no such finished runs." if lacking else ""
+
+
+def _place(study: StudyResults) -> str:
+    """Which study it is."""
+    return f"preset {study.preset} with feedback {study.study['feedback']}, selection {study.study['selection']}"
+
+
+def build(figure: Figure, study: StudyResults, task: str) -> Picture | Lacking:
+    try:
+        return figure.build(study, task)
+    except Lacking as missing:
+        return missing
+
+
+def _sentence(figure: Figure, found: Sequence[StudyResults], lacking: Mapping[str, str], wish: Wish) -> str:
+    """What is missing in the study that was asked for last, and what trains it; or which task has it all."""
+    command = _command([figure], found[-1].root, found[-1], wish, ",".join(lacking) if wish.tasks else "")
+    others = dict.fromkeys(task for study in found for task in study.tasks if not wish.tasks)
+    there = [task for task in others if any(isinstance(build(figure, study, task), Picture) for study in found)]
+    instead = f", or draw another task with --tasks ({', '.join(there)})" if there else ""
+    return (
+        f"Figure {_number(figure.name)} needs finished runs of {'; '.join(lacking.values())}; run: {command}{instead}."
+    )
+
+
+def _write(pictures: Sequence[Picture], path: Path, form: str, wish: Wish, console: Console) -> None:
+    """One file a picture, or one CSV for all; and what is to be known of each."""
+    if form == "csv":
+        write_text(path, as_csv(pictures))
+        printing.line(console, f"Wrote {path}.")
+        return
+    from kdbench.reporting.formats import matplotlib_figure as paper
+
+    endings = suffixes([picture.about for picture in pictures])
+    for picture, ending in zip(pictures, endings, strict=True):
+        file = path.with_name(f"{path.stem}{ending}.{form}")
+        paper.save(picture, file, form, wish.inches)
+        printing.line(console, f"Wrote {file}: {picture.title}; {_source(picture.about)}.")
+        for remark in [*picture.notes, *picture.printed]:
+            printing.note(console, remark)
+
+
+def _source(about: Mapping[str, Any]) -> str:
+    return f"preset {about['preset']}, {', '.join(map(task_title, about['task'].split(',')))}"
+
+
+def suffixes(abouts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What tells each picture from the others, for file names; a number where nothing does."""
+    if len(abouts) == 1:
+        return [""]
+    differing = [key for key in abouts[0] if len({str(about.get(key)) for about in abouts}) > 1]
+    words = ["".join(f"-{_slug(about[key])}" for key in differing) for about in abouts]
+    return [word if words.count(word) == 1 else f"{word}-{i + 1}" for i, word in enumerate(words)]
+
+
+def _slug(value: object) -> str:
+    return re.sub(r"[^\w.+]+", "-", str(value)).strip("-")
+
+
+def as_csv(pictures: Iterable[Picture]) -> str:
+    """One record a point; the head names the columns of all pictures."""
+    records = [record for picture in pictures for record in picture.records]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(key for record in records for key in record)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue()

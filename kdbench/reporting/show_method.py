@@ -1,0 +1,110 @@
+"""A method and its options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kdbench.core.errors import UserError
+from kdbench.core.formatting import value
+from kdbench.core.options import Options
+from kdbench.distill.method import METHODS, Method
+from kdbench.reporting import printing
+from kdbench.reporting.list_plugins import about, needs
+
+BOUNDS = {"ge": "≥ ", "gt": "> ", "le": "≤ ", "lt": "< "}
+
+
+def find(name: str) -> type[Method] | None:
+    """The method or the owner of the variant; None where there is neither.
+
+    Raises:
+        UserError: it does not load.
+    """
+    found = METHODS.owner(name)
+    return METHODS.get(found) if found else None
+
+
+def names() -> list[str]:
+    """Methods and variants."""
+    return [name for key, method in METHODS.all().items() for name in (key, *method.variants)]
+
+
+def show(name: str, method: type[Method], console: Console) -> None:
+    """Print what the method is, its options and its variants.
+
+    Args:
+        name: the method's, or a variant's, whose values then stand beside the defaults.
+    """
+    title, changed = method.variants.get(name, (method.title, {}))
+    printing.line(console, Text.assemble((title, "bold"), f"  {method.paper}, version {method.version}"))
+    printing.note(console, about(method))
+    printing.note(console, f"needs {needs(method) or 'the labels only'}")
+    if not method.options_type.model_fields:
+        printing.line(console, "It has no options of its own; those of every training do hold.")
+    else:
+        console.print()
+        printing.print_table(console, _options(method.options_type, name, changed), wrap=True)
+    for variant, (label, values) in method.variants.items():
+        text = " ".join(f"{key}={value(item)}" for key, item in values.items())
+        printing.line(console, f"variant {variant}, {label}: {text}")
+    printing.line(console, f"Set one: kdbench run --methods {name} --set {name}.KEY=VALUE", "dim")
+
+
+def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in ("option", "default", *([name] if changed else [])):
+        table.add_column(column, no_wrap=True)
+    table.add_column("what it is, valid values, source of the default")
+    for key, field in kind.model_fields.items():
+        extra = field.json_schema_extra
+        source = f"; {extra['source']}" if isinstance(extra, dict) and extra.get("source") else ""
+        own = [Text(value(changed[key]) if key in changed else "", style="bold")] if changed else []
+        facts = f"{valid_values(field)}{source}"
+        text = Text.assemble(f"{field.description or 'no description'}\n", (facts, "dim"))
+        table.add_row(Text(key, style="bold"), Text(value(field.default)), *own, text)
+    return table
+
+
+def valid_values(field: FieldInfo) -> str:
+    """The choices, or the type and its bounds."""
+    bounds = [
+        f"{sign}{getattr(item, key):g}" for item in field.metadata for key, sign in BOUNDS.items() if hasattr(item, key)
+    ]
+    return " ".join([_type(field.annotation), ", ".join(bounds)]).strip()
+
+
+def _type(annotation: Any) -> str:
+    if annotation is type(None):
+        return "none"
+    arguments = get_args(annotation)
+    if hasattr(annotation, "__metadata__"):
+        patterns = [p for item in annotation.__metadata__ if (p := getattr(item, "pattern", None))]
+        return _pattern(str(patterns[0])) if patterns else _type(arguments[0])
+    if get_origin(annotation) is not None and all(isinstance(a, str | int | float) for a in arguments):
+        return ", ".join(map(value, arguments))
+    if arguments:
+        return " or ".join(map(_type, arguments))
+    words = {"float": "a number", "int": "a whole number", "bool": "true, false", "str": "text"}
+    return words.get(getattr(annotation, "__name__", ""), str(annotation))
+
+
+def _pattern(pattern: str) -> str:
+    """`^(a|b:\\d+)$` for people."""
+    return re.sub(r"(\\d\+)(\(\\\.\\d\+\)\?)?", "NUMBER", pattern.removeprefix("^(").removesuffix(")$")).replace(
+        "|", ", "
+    )
+
+
+def unknown_name(name: str, runs: list[str]) -> UserError:
+    """For a name that is neither a method's nor part of a run's."""
+    from kdbench.core.errors import unknown
+
+    return unknown("run or method", name, [*runs, *names()])

@@ -1,0 +1,251 @@
+"""Everything about one run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kdbench.core.atomic_files import sha256_of
+from kdbench.core.formatting import ago, count, duration, value
+from kdbench.core.spec import RunSpec
+from kdbench.data.task import TASKS
+from kdbench.planning import reproduce
+from kdbench.reporting import printing, provenance
+from kdbench.reporting.run_status import Standings
+from kdbench.reporting.show_status import progress
+from kdbench.results import class_use
+from kdbench.results.store import Store
+from kdbench.results.study import Run, StudyResults, read, studies, task_title
+from kdbench.results.sweep_files import Sweep, sweeps
+
+TAIL = 15  # lines of error.txt
+
+
+def find(store: Store, text: str, *, methods: bool = False) -> Run:
+    """The run whose name contains `text`, begun or only asked for.
+
+    Args:
+        methods: `text` might have been meant as the name of a method.
+
+    Raises:
+        UserError: none or several do.
+    """
+    asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
+    begun = {run.id for run in store.runs()}
+    waiting = [run_id for run_id in asked if text in run_id]
+    if not any(text in run_id for run_id in begun) and len(waiting) == 1:
+        return asked[waiting[0]]
+    if methods and not waiting and not any(text in run_id for run_id in begun):
+        from kdbench.reporting.show_method import unknown_name
+
+        raise unknown_name(text, sorted({*asked, *begun})[:12])
+    folder = store.find(text)
+    return asked.get(folder.id) or read(folder, folder.spec)
+
+
+def with_children(run_ids: Iterable[str], known: Mapping[str, Run]) -> list[str]:
+    """The runs, and all that need them, directly or not."""
+    wanted = set(run_ids)
+    grown = True
+    while grown:
+        more = {run_id for run_id, run in known.items() if wanted & set(run.spec.needs.values())}
+        grown = not more <= wanted
+        wanted |= more
+    return sorted(wanted)
+
+
+def show(run: Run, store: Store, console: Console) -> None:
+    """Print what the run is, how it stands, what it gave, and how to make it again."""
+    found = studies(store)
+    study = next((s for s in reversed(found) if run.id in s.runs), None)
+    standings = Standings(store)
+    _head(run, study, standings, console)
+    if run.result is not None:
+        console.print()
+        printing.print_table(console, _scores(run))
+        for warning in class_use.warnings(run):
+            printing.line(console, warning, "yellow")
+    for title, values in provenance.facts(run).items():
+        group(title, values, console)
+    group("Needs and is needed", _relations(run, found, standings), console)
+    group("Cost and machine", _machine(run), console)
+    group("Files", {"collected in": store.root} if store.is_collected else _files(run), console)
+    _again(run, study, sweeps(store), console)
+
+
+def _head(run: Run, study: StudyResults | None, standings: Standings, console: Console) -> None:
+    spec, state = run.spec, run.state
+    stands = standings.word(study, run)
+    printing.line(console, Text.assemble((run.id, "bold"), "  ", (stands, printing.STYLES.get(stands, ""))))
+    printing.line(console, f"{spec.method} on {task_title(spec.task)}, seed {spec.seed}")
+    if problem := _file_problem(spec):
+        printing.line(console, problem, "yellow")
+    blocker = study.blocker(run) if study else None
+    if blocker:
+        printing.line(console, f"It waits for {blocker.id}, which failed.")
+    if stands == "running":
+        printing.line(console, progress(run))
+    elif stands == "interrupted":
+        printing.line(console, f"Stopped at step {state.step} of {state.total}, {ago(state.updated)}.")
+    elif stands == "failed":
+        printing.line(
+            console, f"{state.kind or 'failed'}: {' '.join(state.message.split()) or 'no reason given'}", "red"
+        )
+        _tail(run, console)
+
+
+def _file_problem(spec: RunSpec) -> str:
+    """Whether the file of the run's method is still what it was; "" when it is, or belongs to a package."""
+    if spec.method_file is None:
+        return ""
+    try:
+        same = sha256_of(Path(spec.method_file.path)) == spec.method_file.sha256
+    except OSError:
+        return f"The file of its method, {spec.method_file.path}, is not here."
+    return "" if same else f"The file of its method, {spec.method_file.path}, has changed since."
+
+
+def _tail(run: Run, console: Console) -> None:
+    """The end of the stored traceback, where there is one."""
+    count, lines = error_tail(run)
+    if lines:
+        cut = f" (last {TAIL} of {count} lines)" if count > TAIL else ""
+        printing.line(console, f"{run.folder.path / 'error.txt'}{cut}:", "dim")
+        for text in lines:
+            printing.line(console, f"  {text}", "dim")
+
+
+def error_tail(run: Run) -> tuple[int, list[str]]:
+    """How many lines the stored traceback has, and the last of them."""
+    file = run.folder.path / "error.txt"
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+    return len(lines), lines[-TAIL:]
+
+
+def _scores(run: Run) -> Table:
+    """Checkpoints by splits."""
+    head, rows = score_rows(run)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for name in head:
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
+    """A head and rows: checkpoints by splits; scores in per cent, losses in nats; which classes are predicted."""
+    assert run.result is not None
+    result, use = run.result, run.class_use
+    labels = TASKS.get(run.spec.task).labels if run.spec.task in TASKS.all() else ()
+    splits = list(result["best"]["report"])
+    rows = []
+    used = [
+        "; ".join(dict.fromkeys(one.words(labels) for one in use.get(name, {}).values()))
+        for name in ("best", "last", *(["teacher"] if result.get("teacher") else []))
+    ]
+    for name in ("best", "last"):
+        part = result[name]
+        values = [_metrics(part["selection"]), *(_metrics(part["report"][split]) for split in splits)]
+        rows.append([name, str(part["step"]), *values])
+    if result.get("teacher"):
+        rows.append(
+            ["teacher, last", str(result["last"]["step"]), "", *(_metrics(result["teacher"][s]) for s in splits)]
+        )
+    head = ["checkpoint", "step", "selection", *splits]
+    if any(used):
+        head.append("predicts")
+        rows = [[*row, text] for row, text in zip(rows, used, strict=True)]
+    return head, rows
+
+
+def _metrics(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{key} {v:.3f}" if key == "loss" else f"{key} {100 * v:.1f}" for key, v in values.items())
+
+
+def group(title: str, values: Mapping[str, Any], console: Console) -> None:
+    """A heading, and what there is below it; nothing for nothing."""
+    known = {key: item for key, item in values.items() if item is not None}
+    if not known:
+        return
+    console.print()
+    printing.line(console, title, "bold")
+    space = max(map(len, known)) + 2
+    for key, item in known.items():
+        printing.line(console, f"  {key:<{space}}{value(item)}")
+
+
+def _relations(run: Run, found: list[StudyResults], standings: Standings) -> dict[str, str]:
+    """Parents by role, and children."""
+    known = {run_id: (study, other) for study in found for run_id, other in study.runs.items()}
+    out = {}
+    for role, parent in run.spec.needs.items():
+        stands = f"  {standings.word(*known[parent])}" if parent in known else ""
+        out[f"needs, as {role}"] = f"{parent}{stands}"
+    children = provenance.children(run.id, {run_id: other for run_id, (_, other) in known.items()})
+    if children:
+        out["needed by"] = ", ".join(children)
+    return out
+
+
+def _machine(run: Run) -> dict[str, Any]:
+    """What it cost, and what it ran on."""
+    there = provenance.machine(run)
+    if not there:
+        return {}
+    cost = provenance.cost(run)
+    spent = None
+    if {"train_seconds", "steps"} <= cost.keys():
+        spent = f"{duration(cost['train_seconds'])} for {count(int(cost['steps']), 'step')}"
+    passes = [
+        f"{name.removeprefix('passes ')} {rows / cost['rows']:.2g}"
+        for name, rows in cost.items()
+        if name.startswith("passes ")
+    ]
+    peak = f"{cost['peak_memory'] / 1e6:,.0f} MB at its highest" if "peak_memory" in cost else None
+    return {"training": spent, "passes a row": ", ".join(passes) or None, "memory": peak, **there}
+
+
+def _files(run: Run) -> dict[str, str]:
+    """Names and sizes; of a folder the sum."""
+    path = run.folder.path
+    if not path.is_dir():
+        return {}
+    sizes = {}
+    for item in sorted(path.iterdir()):
+        parts = [item] if item.is_file() else [p for p in item.rglob("*") if p.is_file()]
+        if item.name != "lock":
+            sizes[item.name + "/" * item.is_dir()] = _size(sum(p.stat().st_size for p in parts))
+    return {"folder": str(path), **sizes}
+
+
+def _size(number: int) -> str:
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}"
+        number //= 1000
+    return f"{number} GB"
+
+
+def _again(run: Run, study: StudyResults | None, known: list[Sweep], console: Console) -> None:
+    """The command for this run alone, and the stored ones; done runs are skipped, so they also go on with it."""
+    if study:
+        console.print()
+        printing.line(console, "Make it again", "bold")
+        printing.line(console, f"  {shlex.join(reproduce.for_run(run, study))}")
+    commands, asked = reproduce.stored(run.id, known)
+    console.print()
+    if not commands:
+        printing.line(console, "No stored command asks for this run.")
+        return
+    printing.line(console, "Made by" if asked else "Made because other runs need it, by", "bold")
+    for words in commands:
+        printing.line(console, f"  {shlex.join(words)}")
+    printing.note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")

@@ -1,0 +1,181 @@
+"""Tables of the paper, found by number and printed for every study that has results."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdbench.core.errors import UserError, unknown
+from kdbench.planning import reproduce
+from kdbench.planning.config import check_preset
+from kdbench.reporting.formats.presentation import PLAIN, Presentation
+from kdbench.reporting.formats.text import render
+from kdbench.reporting.printing import line
+from kdbench.reporting.published import beside
+from kdbench.reporting.tables import TABLES, Sheet, Table
+from kdbench.results.store import Store
+from kdbench.results.study import StudyResults, studies
+from kdbench.results.submission_records import answers
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kdbench.planning.executor import Order
+
+FORMATS = ("terminal", "markdown", "latex", "csv")
+ENDINGS = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
+ALL = "all"
+
+
+def show_table(
+    number: str, store: Store, preset: str | None, form: str, console: Console, *, published: bool = False,
+    presentation: Presentation = PLAIN,
+) -> list[str]:  # fmt: skip
+    """Print a table for every study in the results folder (of one preset, if given).
+
+    Args:
+        number: `1`, `table1`, or `all`.
+        published: put the paper's numbers beside.
+
+    Returns:
+        Of `all`, what there is nothing of: a sentence a table, with the command that makes its runs.
+
+    Raises:
+        UserError: no such table, format or preset, or nothing to show.
+    """
+    check_format(form)
+    presentation.check(form)
+    tables = [kind() for kind in _every(preset)] if number == ALL else [TABLES.get(_name(number))()]
+    every = studies(store) if any(table.needs_results for table in tables) else []
+    check_preset(preset, (study.preset for study in every))
+    sheets, lacking = list[Sheet](), list[str]()
+    for table in tables:
+        try:
+            found = _sheets(table, every, preset, published)
+            lacking += [] if found else [nothing(table, store, every, preset)]
+            sheets += found
+        except UserError as error:  # of all tables the others are shown
+            if number != ALL:
+                raise
+            lacking.append(f"{_title(table)}: {error}")
+    if not sheets or (lacking and number != ALL):
+        raise UserError(lacking[0])
+    render(sheets, form, console, presentation)
+    return lacking
+
+
+def show_tested(
+    number: str, store: Store, preset: str | None, form: str, console: Console, *, published: bool = False,
+    presentation: Presentation = PLAIN,
+) -> None:  # fmt: skip
+    """Print a table as a test server scored its rows, for every study of which it has scored something.
+
+    Raises:
+        UserError: no such table or format, or no scores.
+    """
+    check_format(form)
+    presentation.check(form)
+    check_preset(preset, (study.preset for study in studies(store)))
+    said, sheets = answers(store), list[Sheet]()
+    for name in TABLES.all() if number == ALL else [_name(number)]:
+        table = TABLES.get(name)()
+        every = studies(store, preset or table.preset or None)
+        found = [sheet for study in every if (sheet := table.tested(study, said))]
+        sheets += _with_paper(table, found, published)
+    if not sheets:
+        raise UserError(_untested(number, store))
+    render(sheets, form, console, presentation)
+
+
+def _untested(number: str, store: Store) -> str:
+    able = [name.removeprefix("table") for name, kind in TABLES.all().items() if kind.tested is not Table.tested]
+    asked = number if number == ALL else _name(number).removeprefix("table")
+    if asked not in (ALL, *able):
+        return f"Table {asked} has no rows that a test server can score; --test is for table {' and '.join(able)}."
+    which = "" if asked == ALL else f" for table {asked}"
+    return (
+        f"No scores of a test server{which} are in {store.root}; hand rows in with kdbench glue export ROW and store "
+        "the answers with kdbench glue import FILE --row ROW"
+    )
+
+
+def show_tables(order: Order) -> None:
+    """Print the tables that go with an order; one that cannot be shown says why, and the others follow."""
+    for number in order.tables:
+        try:
+            show_table(number, order.store, order.plan.preset, FORMATS[0], order.console)
+        except UserError as error:
+            line(order.console, str(error))
+
+
+def check_format(form: str) -> None:
+    """Raises UserError: there is no such format."""
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+
+
+def format_of(form: str | None, out: str | None) -> str:
+    """The format: as said, else by the file's ending, else for the terminal.
+
+    Raises:
+        UserError: there is no such format or ending.
+    """
+    if form is not None:
+        check_format(form)
+        return form
+    ending = Path(out).suffix.lower() if out else ""
+    if ending and ending not in ENDINGS:
+        raise UserError(f"--out {out}: {ending} is no format; end in {', '.join(ENDINGS)}, or give --format.")
+    return ENDINGS[ending] if ending else FORMATS[0]
+
+
+def _every(preset: str | None) -> list[type[Table]]:
+    """All tables, but for those that are about another preset; those of the paper first."""
+    ordered = sorted(TABLES.all().items(), key=lambda item: (not item[0].startswith("table"), item[0]))
+    return [table for _, table in ordered if not preset or table.preset in ("", preset)]
+
+
+def _name(number: str) -> str:
+    known = TABLES.all()
+    name = number.lower()
+    name = name if name in known else f"table{name.removeprefix('table')}"
+    if name not in known and name not in TABLES.broken:
+        raise unknown("table", number, [*(key.removeprefix("table") for key in known), ALL])
+    return name
+
+
+def _sheets(table: Table, every: Iterable[StudyResults], preset: str | None, published: bool) -> list[Sheet]:
+    wanted = preset or table.preset
+    sheets = table.sheets([study for study in every if wanted in ("", study.preset)])
+    return _with_paper(table, sheets, published)
+
+
+def _with_paper(table: Table, sheets: list[Sheet], published: bool) -> list[Sheet]:
+    paper = table.published()
+    return [beside(sheet, paper) for sheet in sheets] if published and paper is not None else sheets
+
+
+def nothing(table: Table, store: Store, every: Sequence[StudyResults], preset: str | None) -> str:
+    """Why there is nothing to show, and what makes it."""
+    wanted = preset or table.preset
+    of = f" of preset {wanted}" if wanted else ""
+    known = [study for study in every if wanted in ("", study.preset)]
+    if not known:
+        problem = f"There are no results{of} in {store.root}"
+    else:
+        problem = f"No run{of} in {store.root} belongs to {_title(table)}"
+    last = known[-1] if known else None
+    command = reproduce.for_exhibits([table], store.root, last, preset=preset, tasks=_tasks(table, last))
+    return f"{problem}; give another folder with --results DIR, or run: {shlex.join(command)}"
+
+
+def _title(table: Table) -> str:
+    return table.title.partition(":")[0]
+
+
+def _tasks(table: Table, study: StudyResults | None) -> list[str]:
+    """Of the study's tasks those that the table is about; none where it is about others."""
+    own = {name.strip() for request in table.requests for name in request.settings.get("tasks", "").split(",")} - {""}
+    return [task for task in study.tasks if not own or task in own] if study else []

@@ -1,0 +1,119 @@
+"""Tables as plugins: each knows how to build a sheet from stored results, and nothing about how it is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from kdbench.core.registry import Registry
+from kdbench.planning.exhibits import Exhibit
+from kdbench.results.study import StudyResults
+from kdbench.results.submission_records import Answer
+
+Place = tuple[str, str]  # the keys of a row and of a column
+
+
+class Detail(str):
+    """A note that short notes leave out. Every other note is needed to read the numbers, or warns of them."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A printed cell: numbers (or a label), each perhaps with a spread, joined by slashes.
+
+    `numbers` are unrounded; `sign` stands behind the last and is explained in a note.
+    """
+
+    values: tuple[str, ...]
+    spreads: tuple[str, ...] = ()
+    best: bool = False
+    numbers: tuple[float, ...] = ()
+    sign: str = ""
+
+    @property
+    def text(self) -> str:
+        """`79.5±0.4/66.0±0.5`"""
+        if not self.spreads:
+            return self.short
+        pairs = zip(self.values, self.spreads, strict=True)
+        return "/".join(f"{value}±{spread}" for value, spread in pairs) + self.sign
+
+    @property
+    def short(self) -> str:
+        """`79.5/66.0`"""
+        return "/".join(self.values) + self.sign
+
+    @property
+    def below(self) -> str:
+        """`±0.4/0.5`, for a line of its own where `text` is too long."""
+        return f"±{'/'.join(self.spreads)}" if self.spreads else ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """The paper's numbers as printed, by the keys of the sheets; `note` is the sentence that says what they are.
+
+    `preset` is the one with the paper's networks.
+    """
+
+    cells: Mapping[Place, str]
+    note: str
+    preset: str
+
+
+@dataclass
+class Sheet:
+    """A table, ready to be printed.
+
+    `head` names the columns, a line break in a name is one in the head; every row starts with its label. A row of
+    `rules` is preceded by a line. `records` hold the numbers of the table unrounded, each in one record, for CSV.
+    Short notes leave out each `Detail`. `row_keys` and `column_keys` (of all columns but the first) say which published
+    number belongs where.
+    """
+
+    title: str
+    head: list[str]
+    rows: list[list[Entry]] = field(default_factory=list)
+    rules: set[int] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    row_keys: list[str] = field(default_factory=list)
+    column_keys: list[str] = field(default_factory=list)
+
+    def is_text(self, column: int) -> bool:
+        """Whether a column has words, which begin where it begins; numbers end where it ends."""
+        return any(row[column].values[0][:1].isalpha() for row in self.rows)
+
+
+class Table(Exhibit):
+    """A table of the paper. Subclass it in a file `analysis/tableN.py`.
+
+    Class attributes:
+        preset: the one whose results it shows where no other is asked for; "" is every one.
+        needs_results: whether it shows results at all.
+    """
+
+    preset: ClassVar[str] = ""
+    needs_results: ClassVar[bool] = True
+
+    def sheets(self, studies: Sequence[StudyResults]) -> list[Sheet]:
+        """What there is to show of studies; of each of them one sheet, unless a table says otherwise."""
+        return [sheet for study in studies if (sheet := self.build(study)) is not None]
+
+    def build(self, study: StudyResults) -> Sheet | None:
+        """The sheet for one study; None where nothing of it was asked for."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither sheets nor build")
+
+    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> Sheet | None:
+        """The same of a test server's scores, which are by run; None where it has none, or shows none such."""
+        return None
+
+    def published(self) -> Published | None:
+        """What the paper has in these places."""
+        return None
+
+
+TABLES: Registry[Table] = Registry("table", "kdbench.tables", Table)

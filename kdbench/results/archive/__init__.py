@@ -1,0 +1,1 @@
+"""A study as a few compressed files that go into git: written, read, described."""

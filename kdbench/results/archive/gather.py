@@ -1,0 +1,227 @@
+"""Everything that is kept of the runs of one or several results folders, in an order that depends on nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any
+
+from kdbench.core.errors import UserError, unknown
+from kdbench.core.records import read_record
+from kdbench.core.spec import UNKNOWN_PATH, ModelRef, RunSpec
+from kdbench.results import series
+from kdbench.results.archive.anonymize import DIR, Neutral
+from kdbench.results.archive.compression import Answers
+from kdbench.results.archive.read import StoredRun
+from kdbench.results.store import RunFolder, State, Store
+from kdbench.results.submission_records import Submission, submissions
+from kdbench.results.sweep_files import Sweep
+
+PRIVATE = {"host": "", "pid": 0, "job": ""}  # of a state
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run in one of the folders."""
+
+    store: Store
+    spec: RunSpec
+    folder: RunFolder
+
+    @cached_property
+    def state(self) -> State | None:
+        """None where it was not begun."""
+        if not (self.folder.path / "spec.json").exists():
+            return None
+        state = self.folder.state()
+        if state.status == "done" and not self.folder.has_result():
+            return State()  # as the engine sees it
+        return state.model_copy(update={"status": "interrupted"}) if state.status == "running" else state
+
+    @property
+    def is_done(self) -> bool:
+        return self.state is not None and self.state.status == "done"
+
+    def part(self, name: str) -> dict[str, Any] | None:
+        path = self.folder.path / f"{name}.json"
+        return read_record(path, dict[str, Any]) if self.state is not None and path.exists() else None
+
+    @cached_property
+    def answers(self) -> list[Answers]:
+        """Of a run that is done and kept any.
+
+        Raises:
+            UserError: they are damaged.
+        """
+        from kdbench.results.predictions import read_predictions
+
+        if not self.is_done or not self.folder.predictions.exists():
+            return []
+        found = sorted(read_predictions(self.folder).items())
+        return [Answers(self.folder.id, split, one.classes, one.labels) for split, one in found]
+
+    def rows(self) -> list[str]:
+        """Of its series, without damaged lines."""
+        begun = self.state is not None
+        return [json.dumps(row) + "\n" for row in series.read(self.folder.series)] if begun else []
+
+    def agrees(self, other: Found) -> bool:
+        """Whether both gave the same, down to the single answer where both kept them."""
+        results = (json.dumps(run.part("result"), sort_keys=True) for run in (self, other))
+        answers = ([(a.split, a.classes.tolist(), a.labels.tolist()) for a in run.answers] for run in (self, other))
+        return len(set(results)) == 1 and (not self.answers or not other.answers or next(answers) == next(answers))
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What is to be written; nothing in it is private any more."""
+
+    runs: Sequence[StoredRun]
+    sweeps: Sequence[dict[str, Any]]
+    submissions: Sequence[dict[str, Any]]
+    found: Sequence[Found]  # as `runs`
+
+    def series(self) -> Iterator[tuple[str, list[str]]]:
+        return ((one.folder.id, rows) for one in self.found if (rows := one.rows()))
+
+    def answers(self) -> Iterator[Answers]:
+        return (answer for one in self.found for answer in one.answers)
+
+
+def gather(stores: Sequence[Store], preset: str | None) -> Gathered:
+    """Join the results folders.
+
+    Args:
+        preset: only what was asked for with it.
+
+    Raises:
+        UserError: there is nothing, something is damaged, or a run has other results in one folder than in another.
+    """
+    raw = [(store, name, sweep) for store in stores for name, sweep in _sweeps(store)]
+    known = {str(sweep["preset"]) for _, _, sweep in raw}
+    if preset is not None and known and preset not in known:
+        raise unknown("preset", preset, known)
+    raw = [item for item in raw if preset in (None, item[2]["preset"])]
+    if not raw:
+        raise UserError(f"There are no results in {_places(stores)}; give another folder with --results DIR.")
+    several: dict[str, list[Found]] = {}
+    for store, _, sweep in raw:
+        for run, spec in Sweep.model_validate(sweep).runs.items():
+            several.setdefault(run, []).append(Found(store, spec, store.run(run)))
+    found = [_choose(several[run]) for run in sorted(several)]
+    neutral = _neutral(stores, [sweep for _, _, sweep in raw], several)
+    asked: dict[str, dict[str, Any]] = {}
+    for _, name, sweep in sorted(raw, key=lambda item: (item[1], item[2]["created"])):
+        asked[name] = _sweep(name, sweep, neutral)  # of one that was asked for again the last
+    handed = _submissions(stores, {run.folder.id for run in found})
+    return Gathered(
+        [_run(one, neutral) for one in found], list(asked.values()), [neutral.value(one) for one in handed], found
+    )
+
+
+def _sweeps(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
+    for file in sorted(store.sweeps_folder.glob("*.json")):
+        read_record(file, Sweep)
+        yield file.stem, read_record(file, dict[str, Any])
+
+
+def _places(stores: Iterable[Store]) -> str:
+    return " and ".join(str(store.root) for store in stores)
+
+
+def _choose(several: Sequence[Found]) -> Found:
+    """The one that is done, or got on last.
+
+    Raises:
+        UserError: several are done and do not agree.
+    """
+    folders = {one.folder.path.resolve(): one for one in several}  # many sweeps may ask for a run
+    done = sorted((one for one in folders.values() if one.is_done), key=lambda one: (not one.answers, _moment(one)))
+    for other in done[1:]:
+        if not done[0].agrees(other):
+            raise UserError(
+                f"{other.folder.id} has other results in {done[0].store.root} than in {other.store.root}; leave one of "
+                "the folders out, or delete the run in one of them."
+            )
+    return done[0] if done else max(folders.values(), key=_moment)
+
+
+def _moment(one: Found) -> tuple[float, str]:
+    return (one.state.updated, one.state.model_dump_json()) if one.state else (-1.0, "")
+
+
+def _neutral(stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs: Mapping[str, list[Found]]) -> Neutral:
+    known: dict[str, str] = {}
+    for sweep in sweeps:
+        known[str(sweep["study"].get("glue_dir") or "")] = DIR
+        for role, fingerprint in sweep["models"].items():
+            own = str(sweep["study"].get(role, ""))
+            for name in [own, *_ways(own, sweep["command"])]:
+                _know(known, ModelRef(name=name, fingerprint=fingerprint))
+    every = [one for some in runs.values() for one in some]
+    for one in every:
+        known[one.spec.data.path or ""] = DIR
+        if one.spec.method_file is not None:
+            known[one.spec.method_file.path] = PurePath(one.spec.method_file.path).name
+        for ref in (one.spec.student, one.spec.teacher):
+            _know(known, ref)
+    for store in stores:
+        known |= {str(path): DIR for path in (store.root, store.root.resolve(), store.runs_folder.parent)}
+    hosts = {one.state.host for one in every if one.state}
+    sections = {"teacher", *(one.spec.method for one in every), *(row for sweep in sweeps for row in sweep["rows"])}
+    return Neutral(known, hosts, sections)
+
+
+def _ways(name: str, command: Iterable[str]) -> Iterator[str]:
+    """The relative paths in a command that lead to the folder `name`."""
+    values = (word.rpartition("=")[2] for word in command)
+    return (value for value in values if "/" in value and name.endswith("/" + value.lstrip("./")))
+
+
+def _know(known: dict[str, str], ref: ModelRef | None) -> None:
+    if ref is not None and ref.title != ref.name:
+        known[ref.name] = f"{UNKNOWN_PATH}{ref.title}"  # in commands and options, where its own name may be another's
+
+
+def _run(one: Found, neutral: Neutral) -> StoredRun:
+    spec, state = neutral.value(_spec(one.spec).model_dump(mode="json")), None
+    if one.state is not None:
+        state = one.state.model_dump(mode="json") | PRIVATE | {"message": neutral.message(one.state.message)}
+    parts = {name: neutral.value(one.part(name)) for name in ("environment", "result", "cost")}
+    return StoredRun(id=one.folder.id, spec=spec, state=state, **parts)
+
+
+def _spec(spec: RunSpec) -> RunSpec:
+    """With names for folders. The id is stored, and is not that of this spec where an option holds a path."""
+    data = spec.data.model_copy(update={"path": DIR if spec.data.path else None})
+    models = {role: _named(getattr(spec, role)) for role in ("student", "teacher")}
+    return spec.model_copy(update={"data": data, **models})
+
+
+def _named(ref: ModelRef | None) -> ModelRef | None:
+    return ref and ref.model_copy(update={"name": ref.title})
+
+
+def _sweep(name: str, raw: Mapping[str, Any], neutral: Neutral) -> dict[str, Any]:
+    """What is read of a sweep; the runs by their names, because their specs are stored with them."""
+    kept = {key: raw[key] for key in Sweep.model_fields if key in raw}
+    study = dict(kept["study"])
+    study["glue_dir"] = DIR if study.get("glue_dir") else ""
+    for role, fingerprint in kept["models"].items():
+        if role in study:
+            study[role] = ModelRef(name=study[role], fingerprint=fingerprint).title
+    command, runs = neutral.command(kept["command"]), list(kept["runs"])
+    kept |= {"study": study, "command": command, "runs": runs}
+    return {"id": name, **neutral.value(kept)}
+
+
+def _submissions(stores: Iterable[Store], runs: set[str]) -> list[dict[str, Any]]:
+    """By name; of the same export the one that was scored."""
+    found: dict[str, Submission] = {}
+    for one in (one for store in stores for one in submissions(store)):
+        if any(part.run in runs for part in one.parts.values()):
+            found[one.id] = max(found.get(one.id, one), one, key=lambda s: (str(s.scored or ""), s.model_dump_json()))
+    return [{"id": name, **found[name].model_dump(mode="json")} for name in sorted(found)]

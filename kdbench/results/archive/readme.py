@@ -1,0 +1,121 @@
+"""What a collected study says of itself: its README.md, the same from the same study."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from kdbench.results.store import Store
+from kdbench.results.study import Run, StudyResults, studies, task_title
+
+TEMPLATE = Path(str(files("kdbench.results.archive"))) / "collected.md"  # what is the same for all
+MAX_LISTED = 40  # runs without a result
+MAX_MESSAGE = 300  # characters
+
+
+def text(name: str, store: Store) -> str:
+    """Markdown."""
+    found = studies(store)
+    runs = {run_id: run for study in found for run_id, run in study.runs.items()}
+    parts = [
+        f"# {name}",
+        "Results of kdbench, collected from the folders of the runs: what tables and figures are made of.",
+        *(part for study in found for part in _study(study)),
+        *_machines(runs.values()),
+        *_unfinished(found),
+        "## Tables and figures",
+        _commands(name, found),
+        TEMPLATE.read_text(encoding="utf-8"),
+    ]
+    return "\n\n".join(parts)
+
+
+def _study(study: StudyResults) -> Iterator[str]:
+    setup = study.study
+    yield f"## Preset {study.preset}: {study.pairing}"
+    counts = Counter(run.state.status for run in study.runs.values())
+    others = "".join(f", {number} {status}" for status, number in sorted(counts.items()) if status != "done")
+    rows = {
+        "models": "; ".join(f"{role} {setup.get(role)} ({known})" for role, known in sorted(study.models.items())),
+        "methods": ", ".join(study.title(row) for row in study.rows),
+        "tasks, data": "; ".join(f"{task_title(task)} {study.data[task]}" for task in study.tasks),
+        "source": setup["source"],
+        "seeds": ", ".join(map(str, sorted({cell.cell.seed for cell in study.cells}))),
+        "feedback, selection": f"{setup['feedback']}, {setup['selection']}",
+        "rows of train": setup["train_rows"] or "all",
+        "runs": f"{len(study.runs)}: {counts['done']} done{others}",
+        "trained": _when(study.runs.values()),
+    }
+    yield _table(rows)
+
+
+def _when(runs: Iterable[Run]) -> str:
+    moments = [m for run in runs for m in (run.state.started, run.state.updated) if m and run.state.status == "done"]
+    days = [datetime.datetime.fromtimestamp(m, datetime.UTC).date().isoformat() for m in moments]
+    return " to ".join(dict.fromkeys((min(days), max(days)))) if days else "nothing yet"
+
+
+def _machines(runs: Iterable[Run]) -> Iterator[str]:
+    """Kinds of machines and versions, each with its number of runs."""
+    kinds: Counter[str] = Counter()
+    for run in runs:
+        there = run.environment if (run.folder.path / "environment.json").exists() else None
+        if there:
+            kinds[_machine(there)] += 1
+    if kinds:
+        yield "## Machines and versions"
+        yield "\n".join(f"- {number} of the runs: {kind}" for kind, number in sorted(kinds.items()))
+
+
+def _machine(there: Mapping[str, Any]) -> str:
+    versions = {"kdbench": there.get("kdbench"), "python": there.get("python"), **(there.get("packages") or {})}
+    commit = f" (commit {there['commit']})" if there.get("commit") else ""
+    sizes = f"cores {there.get('cores')}, threads {there.get('threads')}"
+    device = f"{there.get('device')}, {there.get('gpu') or there.get('cpu')}, {sizes}"
+    known = [f"{name} {value}{commit if name == 'kdbench' else ''}" for name, value in versions.items() if value]
+    return f"{device}; {', '.join(known)}"
+
+
+def _unfinished(found: Iterable[StudyResults]) -> Iterator[str]:
+    lines = {
+        run.id: f"- `{run.id}`: {_why(study, run)}"
+        for study in found for run in study.runs.values() if run.state.status != "done"
+    }  # fmt: skip
+    if lines:
+        more = [f"- and {len(lines) - MAX_LISTED} more"] if len(lines) > MAX_LISTED else []
+        yield "## Not there"
+        yield "\n".join([*(lines[run_id] for run_id in sorted(lines)[:MAX_LISTED]), *more])
+
+
+def _why(study: StudyResults, run: Run) -> str:
+    blocker, state = study.blocker(run), run.state
+    if blocker:
+        return f"blocked by `{blocker.id}`, which failed"
+    if state.status != "failed":
+        return "not trained" if state.status == "pending" else f"{state.status} at step {state.step} of {state.total}"
+    message = " ".join(state.message.split())[:MAX_MESSAGE]
+    return f"failed ({state.kind or 'unknown'}): {message or 'no reason given'}"
+
+
+def _commands(name: str, found: Iterable[StudyResults]) -> str:
+    where = f"--results results/{name}"
+    rows = next((study.rows for study in reversed(list(found)) if len(study.rows) > 1), ["A", "B"])
+    commands = {
+        f"kdbench table all {where}": "also --format latex, markdown or csv",
+        f"kdbench figure all {where}": "what there are series for",
+        f"kdbench compare {rows[0]} {rows[-1]} {where}": "is one better?",
+        f"kdbench status {where}": "and kdbench list runs, kdbench show RUN",
+        f"kdbench collect {name} --results DIR": "makes this folder anew from runs",
+    }
+    space = max(map(len, commands)) + 4
+    listed = "\n".join(f"    {command:<{space}}# {remark}" for command, remark in commands.items())
+    return f"Where this folder lies at `results/{name}`; nothing else is needed, and nothing is trained:\n\n{listed}"
+
+
+def _table(rows: Mapping[str, Any]) -> str:
+    cells = "\n".join(f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items())
+    return f"| | |\n|---|---|\n{cells}"

@@ -1,0 +1,77 @@
+"""Write a collected study."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdbench.core.atomic_files import replacing
+from kdbench.core.errors import UserError
+from kdbench.core.spec import RUN_NAME
+from kdbench.results.archive import compression, format
+from kdbench.results.archive.gather import gather
+from kdbench.results.archive.readme import text
+from kdbench.results.store import Store
+
+TAKEN = ("runs", "sweeps", "cache", "slurm", "submissions")  # what results folders hold themselves
+
+
+def collect(name: str, stores: Sequence[Store], target: Path, preset: str | None) -> Store:
+    """Write what the folders hold to `target`, or put it in the place of what was collected there; returns it.
+
+    Files of others in a study that is collected anew stay.
+
+    Raises:
+        UserError: a bad name, something else is in the place, or see `gather`.
+    """
+    check(name, target)
+    found = gather(stores, preset)
+    with replacing(target) as folder:
+        folder.mkdir()
+        _keep_others(target, folder)
+        (folder / format.RUNS).write_text(
+            format.lines(run.model_dump(mode="json") for run in found.runs), encoding="utf-8"
+        )
+        _put(folder / format.SWEEPS, found.sweeps)
+        _put(folder / format.SUBMISSIONS, found.submissions)
+        compression.write_series(folder / format.SERIES, found.series())
+        compression.write_predictions(folder / format.PREDICTIONS, found.answers())
+        format.seal(folder, name)
+        # made from what was written, which so is known to be readable
+        (folder / format.README).write_text(text(name, Store(folder, create=False)), encoding="utf-8")
+    return Store(target, create=False)
+
+
+def check(name: str, target: Path) -> None:
+    """Raises UserError: a name that cannot be a folder's, or something else is in the place."""
+    if not re.fullmatch(RUN_NAME, name) or name in TAKEN:
+        raise UserError(
+            f"'{name}' cannot be the name of a study: give letters, digits, '_', and after the first also '.' and '-', "
+            f"and none of {', '.join(TAKEN)}."
+        )
+    if target.is_dir() and not any(target.iterdir()):
+        return
+    if target.exists() and not (format.is_collected(target) and _name(target) == name):
+        raise UserError(f"{target} is there and is not the collected study '{name}'; give another with --out DIR.")
+
+
+def _name(target: Path) -> object:
+    """Of the study that lies there, whole or not."""
+    try:
+        found = json.loads((target / format.MARKER).read_bytes())
+    except (ValueError, RecursionError):
+        return None
+    return found.get("name") if isinstance(found, dict) else None
+
+
+def _keep_others(target: Path, folder: Path) -> None:
+    for item in sorted(target.iterdir()) if target.is_dir() else []:
+        if item.name not in format.FILES:
+            (shutil.copytree if item.is_dir() else shutil.copy2)(item, folder / item.name)
+
+
+def _put(file: Path, value: object) -> None:
+    file.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

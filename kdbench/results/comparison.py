@@ -1,0 +1,147 @@
+"""Two rows of a table, seed by seed and item by item."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdbench.core.errors import UserError
+from kdbench.data.task import Task
+from kdbench.results import significance
+from kdbench.results.predictions import Predictions
+from kdbench.results.selection import Line
+from kdbench.results.significance import Classes, Difference, Floats, Metric
+from kdbench.results.study import CellResult
+
+METHOD = (
+    f"Paired by seed and development item; the error counts both: items by bootstrap ({significance.RESAMPLES:,} "
+    "resamples), seeds by their sample variance with Student's t."
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows on a task over the seeds that both have; in per cent.
+
+    As tables have it, a score is the mean over seeds, splits and metrics.
+    """
+
+    seeds: tuple[int, ...]
+    first: float
+    second: float
+    difference: Difference
+
+
+def compare(task: Task, first: Sequence[CellResult], second: Sequence[CellResult]) -> Comparison:
+    """Compare the cells that a table shows of two rows, one a seed.
+
+    The random numbers depend on the ids of the runs only, and exchanging the rows changes nothing but signs.
+
+    Raises:
+        UserError: there is no seed that both have, or a run was scored on other items than the others.
+    """
+    seeds = sorted({c.cell.seed for c in first} & {c.cell.seed for c in second})
+    sides = [[c for c in sorted(cells, key=_seed) if c.cell.seed in seeds] for cells in (first, second)]
+    if not seeds:
+        raise UserError(
+            f"There is no seed that is done in both rows on {task.title} ({_seeds(first)} in one, {_seeds(second)} in "
+            "the other); run both with the same --seeds."
+        )
+    sign, sides = (-1, sides[::-1]) if _ids(sides[0]) > _ids(sides[1]) else (1, sides)
+    parts = [_split(task, split, sides) for split in task.report_splits]
+    values, resampled = (np.mean(np.stack(some), axis=0) for some in zip(*parts, strict=True))
+    means = [float(np.mean(_scores(task, cells))) for cells in sides][::sign]
+    return Comparison(tuple(seeds), means[0], means[1], significance.difference(100 * sign * values, 100 * resampled))
+
+
+def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
+    """The mean score of a row over its seeds, in per cent, with the error that `statistics.difference` counts.
+
+    As tables have it, a score is the mean over seeds, splits and metrics. Errors of two rows are not independent, for
+    both have the same items: whether the rows differ is for `compare` to say.
+
+    Raises:
+        UserError: a run kept no predictions, or was scored on other items than the others.
+    """
+    parts = []
+    for split in task.report_splits:
+        labels = _same_items(split, cells)
+        predicted = np.stack([_predictions(cell, split).classes for cell in cells])
+        scores = significance.resample_scores(
+            _metric(task), labels, predicted, len(task.labels), _generator([split, *_ids(cells)])
+        )
+        parts.append(scores)
+    found = 100 * np.mean(np.stack(parts), axis=0)
+    return significance.difference(found[0], found[1:])
+
+
+def trials(line: Line, task: str) -> int:
+    """How many settings a row was picked among: grid points with a finished run."""
+    return len({cell.point for cell in line.asked.get(task, ()) if cell.run.result is not None})
+
+
+def _seed(cell: CellResult) -> int:
+    return cell.cell.seed
+
+
+def _seeds(cells: Sequence[CellResult]) -> str:
+    return ", ".join(str(c.cell.seed) for c in sorted(cells, key=_seed)) or "none"
+
+
+def _ids(cells: Sequence[CellResult]) -> list[str]:
+    return [c.run.id for c in cells]
+
+
+def _scores(task: Task, cells: Sequence[CellResult]) -> Floats:
+    """The mean over splits and metrics, by cell."""
+    numbers = [(metric, split) for split in task.report_splits for metric in task.metrics]
+    means: Floats = np.mean([[cell.score(*number) for number in numbers] for cell in cells], axis=1)
+    return means
+
+
+def _split(task: Task, split: str, sides: Sequence[Sequence[CellResult]]) -> tuple[Floats, Floats]:
+    """See `statistics.resample`; a value is the mean of the task's metrics, as a fraction."""
+    labels = _same_items(split, [cell for cells in sides for cell in cells])
+    predicted = [np.stack([_predictions(cell, split).classes for cell in cells]) for cells in sides]
+    rng = _generator([split, *(run for cells in sides for run in _ids(cells))])
+    return significance.resample(_metric(task), labels, predicted[0], predicted[1], len(task.labels), rng)
+
+
+def _generator(names: Sequence[str]) -> np.random.Generator:
+    """Random numbers that depend on names only."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256("|".join(names).encode()).digest()[:8]))
+
+
+def _metric(task: Task) -> Metric:
+    """The mean of the task's metrics, from counts."""
+
+    def metric(counts: Floats) -> Floats:
+        mean: Floats = np.mean(list(task.score_counts(counts).values()), axis=0)
+        return mean
+
+    return metric
+
+
+def _predictions(cell: CellResult, split: str) -> Predictions:
+    found = cell.run.predictions
+    if split not in found:
+        raise UserError(f"{cell.run.id} kept no predictions of {split} (kept: {', '.join(found) or 'none'}).")
+    return found[split]
+
+
+def _same_items(split: str, cells: Sequence[CellResult]) -> Classes:
+    """The labels that all runs were scored with."""
+    reference = cells[0]
+    labels = _predictions(reference, split).labels
+    for cell in cells:
+        data = cell.run.spec.data.fingerprint
+        own = _predictions(cell, split).labels
+        if data != reference.run.spec.data.fingerprint or not (own is labels or np.array_equal(own, labels)):
+            raise UserError(
+                f"{reference.run.id} and {cell.run.id} were scored on different data ({split}), so they cannot be "
+                "compared item by item; run both on the same data."
+            )
+    return labels

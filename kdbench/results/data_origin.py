@@ -1,0 +1,33 @@
+"""What a study's examples and networks are: real or made up, pre-trained or drawn at random."""
+
+from __future__ import annotations
+
+from kdbench.core.spec import ModelRef
+from kdbench.data.task import TASKS
+from kdbench.models import reference
+from kdbench.models.display_names import display_name
+from kdbench.results.study import StudyResults
+
+
+def generated(study: StudyResults) -> list[str]:
+    """Return the tasks whose examples are made up, in the order of the tables; by the runs, not by the preset."""
+    data = {cell.cell.task: cell.run.spec.data for cell in study.cells}
+    return [task for task in study.tasks if TASKS.get(task).is_generated(data[task].location)]
+
+
+def data_words(study: StudyResults) -> str:
+    """Return where the examples are from: a folder, `hub`, `generated`, or the tasks themselves."""
+    if study.study["glue_dir"] or study.study["source"] != "generated":
+        return str(study.study["glue_dir"] or study.study["source"])
+    made = generated(study)
+    own = [TASKS.get(task).title for task in study.tasks if task not in made]
+    parts = ["generated"] if made or not own else []
+    return ", ".join([*parts, *(f"{title}'s own" for title in own)])
+
+
+def random_networks(study: StudyResults) -> list[str]:
+    """Return the names of the networks that start from random weights."""
+    known = {role: study.models.get(role, "") for role in ("teacher", "student")}
+    drawn = {role: fingerprint for role, fingerprint in known.items() if reference.is_random(fingerprint)}
+    refs = (ModelRef(name=str(study.study[role]), fingerprint=fingerprint) for role, fingerprint in drawn.items())
+    return list(dict.fromkeys(map(display_name, refs)))

@@ -1,0 +1,33 @@
+"""How the networks of studies are called: in commands, and where people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from kdbench.core.spec import ModelRef
+from kdbench.models.reference import is_built_in
+
+if TYPE_CHECKING:
+    from kdbench.results.study import StudyResults
+    from kdbench.results.sweep_files import Sweep
+
+
+def networks(sweep: Sweep) -> dict[str, ModelRef]:
+    """Return the networks of a sweep by role, as the specs of its runs name them, which is good in any folder."""
+    known = {ref.fingerprint: ref for spec in sweep.runs.values() for ref in (spec.student, spec.teacher) if ref}
+    return {
+        role: known.get(fingerprint) or ModelRef(name=str(sweep.study[role]), fingerprint=fingerprint)
+        for role, fingerprint in sweep.models.items() if role in sweep.study
+    }  # fmt: skip
+
+
+def tell_apart(found: Iterable[StudyResults]) -> None:
+    """Add digits of the fingerprint to folders that are called like another network, of these or built-in."""
+    every = [(study, role, ref) for study in found for role, ref in study.networks.items()]
+    prints: dict[str, set[str]] = {}
+    for _, _, ref in every:
+        prints.setdefault(ref.title, set()).add(ref.fingerprint)
+    for study, role, ref in every:
+        if len(prints[ref.title]) > 1 or is_built_in(ref.title):
+            study.study[role] = ref.unique_title

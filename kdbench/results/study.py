@@ -1,0 +1,341 @@
+"""What tables are made of: the cells that were asked for, joined with what their runs gave.
+
+Everything here is read from the results folder. No method is imported, and so torch is not either.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from kdbench.core.errors import NotPermitted, UserError
+from kdbench.core.settings import Invocation
+from kdbench.core.spec import Cell, ModelRef, RunSpec
+from kdbench.data.task import TASKS
+from kdbench.models.display_names import display_name
+from kdbench.results import network_names
+from kdbench.results.class_use import ClassUse, find_class_use
+from kdbench.results.predictions import Predictions, read_predictions
+from kdbench.results.store import RunFolder, State, Store
+from kdbench.results.sweep_files import Row, Sweep, sweeps
+
+TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
+LOOSE = ("glue_dir", "student", "teacher")  # names, which may differ: fingerprints are in `models` and `data`
+FILE = "method_file"  # the setting that says which content a method's file had
+DAMAGED = "damaged"  # the kind of a run that is done and whose result cannot be read
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was asked for or is needed, begun or not."""
+
+    spec: RunSpec
+    folder: RunFolder
+    state: State
+    result: dict[str, Any] | None  # of a run that is done
+
+    @property
+    def id(self) -> str:
+        return self.folder.id
+
+    @cached_property
+    def cost(self) -> Mapping[str, Any]:
+        """Empty where it is lost or damaged."""
+        return self.folder.cost()
+
+    @cached_property
+    def environment(self) -> Mapping[str, Any]:
+        """Empty where it is lost or damaged."""
+        return self.folder.environment()
+
+    @cached_property
+    def class_use(self) -> dict[str, dict[str, ClassUse]]:
+        """Which classes its networks predict; see `class_use.find_class_use`."""
+        return find_class_use(self)
+
+    @cached_property
+    def predictions(self) -> dict[str, Predictions]:
+        """Of a run that is done, by report split."""
+        return read_predictions(self.folder)
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell and its run.
+
+    `settings` are all hyperparameters, those of the runs that this one needs as `ROLE's KEY`; what tells grid points
+    apart. `varied` are the purposes for which it was asked for: what each table or figure varies on purpose.
+    """
+
+    cell: Cell
+    run: Run
+    settings: Mapping[str, Any]
+    varied: Sequence[Mapping[str, Any]] = field(default=({},), kw_only=True)
+    asked: int = field(default=0, kw_only=True)  # the place of the last sweep that asked for it, among all by time
+
+    def score(self, metric: str, split: str, checkpoint: str = "best") -> float:
+        """A metric on a report split, in per cent."""
+        assert self.run.result is not None
+        return 100 * self._value(self.run.result[checkpoint]["report"].get(split, {}), metric, split)
+
+    def selection(self, metric: str) -> float:
+        """The metric on the selection split, of the checkpoint that it selected."""
+        assert self.run.result is not None
+        return self._value(self.run.result["best"]["selection"], metric, "the selection split")
+
+    def _value(self, scores: Mapping[str, float], metric: str, split: str) -> float:
+        """Look up a metric; raises UserError where the run was scored before the task had it."""
+        if metric not in scores:
+            raise UserError(
+                f"{self.run.id} was not scored by {metric} on {split}: the metrics or splits of {self.cell.task} were "
+                f"others then. Delete the folder {self.run.folder.path} and repeat the command that made it."
+            )
+        return float(scores[metric])
+
+    def has(self, values: Mapping[str, Any]) -> bool:
+        """Whether it was trained with these values, and asked for with nothing else varied on purpose."""
+        here = {"feedback": self.run.spec.feedback, **self.settings}
+        fits = any(set(varies) <= set(values) for varies in self.varied)
+        return fits and all(here.get(key) == value for key, value in values.items())
+
+    @cached_property
+    def files(self) -> dict[str, Any]:
+        """The content of the methods' files that the run depends on, where there are such."""
+        return {key: item for key, item in self.settings.items() if key == FILE or key.endswith(f"'s {FILE}")}
+
+    @cached_property
+    def point(self) -> str:
+        """The grid point: equal for runs that differ in their seed only."""
+        return json.dumps(self.settings, sort_keys=True)
+
+
+@dataclass
+class StudyResults:
+    """All cells of one preset on the same models, data and splits, from however many sweeps.
+
+    `study` holds the fields of `config.Study`, and `split_seed` and `train_rows`, which also divide the data.
+    """
+
+    preset: str
+    study: dict[str, Any]
+    models: dict[str, str]  # role -> fingerprint
+    key: str
+    titles: dict[str, Row] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
+    cells: list[CellResult] = field(default_factory=list)
+    runs: dict[str, Run] = field(default_factory=dict)
+    root: Path = Path(Invocation().results)  # the results folder, or where one would be made
+    networks: dict[str, ModelRef] = field(default_factory=dict)  # role -> the network to start from
+
+    @property
+    def tasks(self) -> list[str]:
+        """Those whose plugins are there, in the order of the tables."""
+        return sorted({c.cell.task for c in self.cells} & TASKS.all().keys(), key=task_order)
+
+    @property
+    def gone(self) -> list[str]:
+        """Tasks that no installed plugin knows any more, or whose plugin does not load; nothing shows their scores."""
+        return sorted({c.cell.task for c in self.cells} - TASKS.all().keys())
+
+    @property
+    def rows(self) -> list[str]:
+        """Methods and variants, in the order of the tables."""
+        return sorted({c.cell.row for c in self.cells}, key=lambda row: (self.titles[row].position, row))
+
+    def of(self, row: str, task: str) -> list[CellResult]:
+        """The cells of a row on a task; those of the row `teacher` are the fine-tuned teachers that others need."""
+        cells = self.teachers if row == TEACHER and row not in self.titles else self.cells
+        return [c for c in cells if c.cell.row == row and c.cell.task == task]
+
+    @cached_property
+    def by_run(self) -> dict[str, list[CellResult]]:
+        """The cells that each run was asked for in."""
+        found: dict[str, list[CellResult]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.run.id, []).append(cell)
+        return found
+
+    @property
+    def pairing(self) -> str:
+        """Name both networks: `MiniLM-L6 teaches MiniLM (layers 1, 3, 5)`."""
+        names = {role: ModelRef(name=self.study[role], fingerprint=known) for role, known in self.models.items()}
+        return f"{display_name(names[TEACHER])} teaches {display_name(names['student'])}"
+
+    def title(self, row: str) -> str:
+        """How tables name a row."""
+        return self.titles[row].title if row in self.titles else row.capitalize()
+
+    @cached_property
+    def teachers(self) -> list[CellResult]:
+        """The runs that others need in the role `teacher` and that started from the study's teacher network."""
+        found: dict[str, CellResult] = {}
+        for run in self.runs.values():
+            need = self.runs.get(run.spec.needs.get(TEACHER, ""))
+            if need is not None and need.spec.student.fingerprint == self.models[TEACHER]:
+                cell = Cell(TEACHER, need.spec.task, need.spec.seed, {}, need.id)
+                found[need.id] = CellResult(cell, need, settings(need.id, self.runs))
+        return list(found.values())
+
+    def blocker(self, run: Run) -> Run | None:
+        """The failed run that keeps `run` from being trained."""
+        if run.state.status not in ("pending", "interrupted"):
+            return None
+        for parent in (self.runs[need] for need in run.spec.needs.values() if need in self.runs):
+            found = parent if parent.state.status == "failed" else self.blocker(parent)
+            if found is not None:
+                return found
+        return None
+
+
+def settings(run_id: str, runs: Mapping[str, Run]) -> dict[str, Any]:
+    """All hyperparameters that a run depends on, by name."""
+    spec = runs[run_id].spec
+    values: dict[str, Any] = {**spec.training.model_dump(), **spec.options, "method_version": spec.method_version}
+    if spec.method_file is not None:
+        values[FILE] = spec.method_file.sha256
+    for role, parent in sorted(spec.needs.items()):
+        if parent in runs:
+            values[f"{role}'s method"] = runs[parent].spec.method
+            values |= {f"{role}'s {key}": value for key, value in settings(parent, runs).items()}
+    return values
+
+
+def task_order(name: str) -> tuple[int, str]:
+    """A sort key for tasks; one whose plugin is gone comes last."""
+    task = TASKS.all().get(name)
+    return (task.position if task else 10**6, name)
+
+
+def task_title(name: str) -> str:
+    return TASKS.get(name).title if name in TASKS.all() else name
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Thousands of runs are no garbage, and to look through them again and again takes as long as to read them."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # nor shall a later collection look through them; they hold no cycles and so are freed all the same
+        if before:
+            gc.enable()
+
+
+@_uncollected()
+def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
+    """The studies in a results folder, the last asked for last.
+
+    Args:
+        preset: only those of this preset.
+    """
+    found: list[StudyResults] = []
+    known: dict[str, Run] = {}
+    for number, sweep in enumerate(sweeps(store)):
+        if preset in (None, sweep.preset):
+            new = {run_id: spec for run_id, spec in sweep.runs.items() if run_id not in known}
+            known |= {run_id: read(store.run(run_id), spec) for run_id, spec in new.items()}
+            _add(sweep, number, {run_id: known[run_id] for run_id in sweep.runs}, found)
+    for study in found if not store.is_collected else []:
+        study.root = store.root
+    network_names.tell_apart(found)
+    return found
+
+
+def read(folder: RunFolder, spec: RunSpec) -> Run:
+    """How a run stands, and what it gave."""
+    state = folder.state()
+    try:
+        result = folder.result() if state.status == "done" else None
+    except NotPermitted as error:
+        return Run(spec, folder, State(status="failed", kind="permission", message=str(error)), None)
+    if state.status == "done" and result is None:
+        # as the engine sees it: to be trained again
+        return Run(spec, folder, State(kind=DAMAGED if (folder.path / "result.json").exists() else ""), None)
+    return Run(spec, folder, state, cast(dict[str, Any] | None, result))
+
+
+def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResults]) -> None:
+    """Put each cell of a sweep into the study that it belongs to."""
+    groups: dict[str, list[Cell]] = {}
+    keys: dict[tuple[object, ...], str] = {}  # of a sweep's cells, most have the same
+    networks = network_names.networks(sweep)
+    for cell in sweep.cells:
+        training = runs[cell.run].spec.training
+        apart = (training.split_seed, training.train_rows)
+        keys[apart] = keys.get(apart) or _key(sweep, runs[cell.run].spec)
+        groups.setdefault(keys[apart], []).append(cell)
+    for key, cells in groups.items():
+        data = {cell.task: runs[cell.run].spec.data.fingerprint for cell in cells}
+        own = _study(sweep, runs[cells[0].run].spec)
+        study = _home(key, data, found) or StudyResults(sweep.preset, own, sweep.models, key)
+        found[:] = [other for other in found if other is not study] + [study]
+        study.titles |= sweep.rows
+        study.networks |= networks
+        study.data |= data
+        known = {(c.cell.row, c.run.id): c for c in study.cells}
+        for cell in cells:
+            study.runs |= closure(cell.run, runs)
+            place = (cell.row, cell.run)
+            before = known[place].varied if place in known else ()
+            varied = (*before, cell.varies)
+            known[place] = CellResult(cell, runs[cell.run], settings(cell.run, runs), varied=varied, asked=number)
+        study.cells = list(known.values())
+
+
+def _study(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:
+    training = spec.training
+    names = {
+        role: ModelRef(name=sweep.study[role], fingerprint=known).title
+        for role, known in sweep.models.items() if role in sweep.study
+    }  # fmt: skip
+    return {**sweep.study, **names, "split_seed": training.split_seed, "train_rows": training.train_rows}
+
+
+def _key(sweep: Sweep, spec: RunSpec) -> str:
+    """Equal for cells that may be compared, as far as one cell can tell; see also `_home`."""
+    fields = {k: v for k, v in _study(sweep, spec).items() if k not in LOOSE}
+    return json.dumps([sweep.preset, fields, sweep.models], sort_keys=True)
+
+
+def _home(key: str, data: Mapping[str, str], found: Iterable[StudyResults]) -> StudyResults | None:
+    """The study with this key in which no task has other data."""
+    same = (study for study in found if study.key == key)
+    return next((s for s in same if all(s.data.get(task, value) == value for task, value in data.items())), None)
+
+
+def families(found: Iterable[StudyResults], free: str) -> list[list[StudyResults]]:
+    """Studies on the same models and data that differ in one field of `study` only, such as `feedback`."""
+    groups: list[list[StudyResults]] = []
+    for study in found:
+        home = next((group for group in groups if all(_alike(study, other, free) for other in group)), None)
+        if home is None:
+            groups.append(home := [])
+        home.append(study)
+    return groups
+
+
+def _alike(one: StudyResults, other: StudyResults, free: str) -> bool:
+    loose = (free, *LOOSE)
+    fields = ({k: v for k, v in study.study.items() if k not in loose} for study in (one, other))
+    shared = one.data.keys() & other.data.keys()
+    same_data = all(one.data[task] == other.data[task] for task in shared)
+    return one.preset == other.preset and one.models == other.models and next(fields) == next(fields) and same_data
+
+
+def closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:
+    """A run and all that it needs."""
+    out: dict[str, Run] = {}
+    left = [run_id]
+    while left:
+        if (name := left.pop()) in runs and name not in out:
+            out[name] = runs[name]
+            left += reversed(runs[name].spec.needs.values())
+    return out

@@ -1,0 +1,188 @@
+"""What was handed to a test server, and what came back: records in the results folder."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from kdbench.core.atomic_files import write_json
+from kdbench.core.errors import UserError, unknown
+from kdbench.core.records import read_records
+from kdbench.core.spec import Name
+from kdbench.data.task import TASKS
+from kdbench.data.test_server import Server, ServerFile
+from kdbench.results.store import Store
+from kdbench.results.submission_zip import NUMBER, owners, wanted
+
+Scores = dict[str, dict[str, float]]  # test split -> metric -> per cent
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said of one run."""
+
+    date: datetime.date
+    scores: Scores
+
+
+class Part(BaseModel):
+    """One file of a submission that a student answered."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    task: str
+    split: str
+    run: str
+    scores: dict[str, float] = {}  # by metric, in per cent, once the server has told them
+
+
+class Submission(BaseModel):
+    """A zip that was exported, and the server's scores when they are known."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    server: str
+    row: Name
+    preset: Name
+    seed: int
+    exported: AwareDatetime  # UTC
+    zip: str  # sha256
+    parts: dict[str, Part]  # by file name; other files were filled
+    scored: datetime.date | None = None  # the server's date
+
+    @property
+    def id(self) -> str:
+        digest = hashlib.sha256(json.dumps([self.zip, {n: p.run for n, p in self.parts.items()}]).encode())
+        return f"{self.row}-{self.preset}-s{self.seed}-{digest.hexdigest()[:12]}"
+
+
+def remember(store: Store, submission: Submission) -> None:
+    """Keep the record of an export; one of the same answers keeps its scores."""
+    before = {known.id: known for known in submissions(store)}.get(submission.id, submission)
+    _save(store, before.model_copy(update={"exported": submission.exported}))
+
+
+def _save(store: Store, submission: Submission) -> None:
+    write_json(store.submissions_folder / f"{submission.id}.json", submission.model_dump(mode="json"))
+
+
+def submissions(store: Store) -> list[Submission]:
+    """All that was exported, oldest first; a damaged record is named on standard error and left out."""
+    return sorted(read_records(store.submissions_folder, Submission), key=lambda submission: submission.exported)
+
+
+def answers(store: Store) -> dict[str, Answer]:
+    """What the servers said, by run. Of several answers the latest counts."""
+    found: dict[str, Answer] = {}
+    scored = [(s.scored, s) for s in submissions(store) if s.scored is not None]
+    for date, submission in sorted(scored, key=lambda item: item[0]):
+        new: dict[str, Scores] = {}
+        for part in submission.parts.values():
+            new.setdefault(part.run, {})[part.split] = part.scores
+        found |= {run: Answer(date, scores) for run, scores in new.items()}
+    return found
+
+
+def take_in(
+    store: Store, server: Server, file: Path, row: str, preset: str | None, seed: int | None
+) -> tuple[Submission, Submission]:
+    """Store the scores that a file holds, with the last export of a row; returns its record, and the one before.
+
+    Raises:
+        UserError: nothing of the row was exported, several exports could be meant, or the file is malformed.
+    """
+    submission = _exported(store, server, row, preset, seed)
+    date, values = read_scores(file, server)
+    _check_date(date, submission, file)
+    if missing := [name for name in submission.parts if name not in values]:
+        lacking = ", ".join(wanted(server)[name].name for name in missing)
+        raise UserError(f"{file} has no scores of {lacking}, which '{row}' answered: add them as the page prints them.")
+    parts = {name: part.model_copy(update={"scores": values[name]}) for name, part in submission.parts.items()}
+    scored = submission.model_copy(update={"parts": parts, "scored": date})
+    _save(store, scored)
+    return scored, submission
+
+
+def _exported(store: Store, server: Server, row: str, preset: str | None, seed: int | None) -> Submission:
+    """The last export of a row; it has to be clear of which preset and seed."""
+    every = [s for s in submissions(store) if s.server == server.title]
+    found = [s for s in every if s.row == row and preset in (None, s.preset) and seed in (None, s.seed)]
+    if not found:
+        have = ", ".join(dict.fromkeys(f"{s.row} ({s.preset}, seed {s.seed})" for s in every)) or "nothing"
+        raise UserError(f"No such export of '{row}' is in {store.root} (exported: {have}); see: kdbench glue export -h")
+    for option, choices in (("preset", {s.preset for s in found}), ("seed", {str(s.seed) for s in found})):
+        if len(choices) > 1:
+            raise UserError(f"'{row}' was exported with {option} {_either(choices)}; choose with --{option}.")
+    return found[-1]
+
+
+def _either(names: Iterable[str]) -> str:
+    return " and ".join(sorted(names))
+
+
+def _check_date(date: datetime.date, submission: Submission, file: Path) -> None:
+    exported, today = submission.exported.date(), datetime.datetime.now(tz=datetime.UTC).date()
+    day = datetime.timedelta(days=1)  # the user's clock may show yesterday's or tomorrow's
+    if not exported - day <= date <= today + day:
+        raise UserError(
+            f"{file}: date = {date} cannot be the day of the answer: the zip was exported on {exported}, and today is "
+            f"{today}."
+        )
+
+
+def read_scores(file: Path, server: Server) -> tuple[datetime.date, dict[str, dict[str, float]]]:
+    """The date and, by file name, the scores in per cent by metric; those of tasks that are not here are left out.
+
+    Raises:
+        UserError: no such file, no TOML, a name or number that is none of the server's.
+    """
+    raw = _toml(file)
+    date = raw.pop("date", None)
+    if not isinstance(date, datetime.date) or isinstance(date, datetime.datetime):
+        raise UserError(f"{file} needs a line with the day of the server's answer, such as: date = 2026-01-31")
+    files = {item.name: item for item in wanted(server).values()}
+    mine = owners(server)
+    for name in raw:
+        if name not in files:
+            raise unknown(f"task in {file}", name, ["date", *files])
+    own = {files[name]: value for name, value in raw.items() if files[name].filename in mine}
+    return date, {f.filename: _scores(file, f, mine[f.filename], value) for f, value in own.items()}
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UserError(f"There is no file {file}; kdbench glue import -h shows what it has to hold.") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}); name the file with the scores.") from None
+    except (ValueError, RecursionError) as error:  # of TOML, UTF-8, or a number of thousands of digits
+        raise UserError(f"{file} is no TOML ({error}); kdbench glue import -h shows what it has to hold.") from None
+
+
+def _scores(file: Path, item: ServerFile, task: str, value: object) -> dict[str, float]:
+    """`88.9/84.8` -> {f1: 88.9, accuracy: 84.8}"""
+    metrics = TASKS.get(task).metrics
+    texts = str(value).split("/")
+    numbers = [_per_cent(text) for text in texts]
+    if isinstance(value, bool) or len(numbers) != len(metrics) or None in numbers:
+        example = f'"{"/".join(["88.9"] * len(metrics))}"' if len(metrics) > 1 else "88.9"
+        raise UserError(
+            f"{file}: {item.name} = {value!r} is not what the server prints: {'/'.join(metrics)} in per cent, "
+            f"each above 1 and at most 100, such as {item.name} = {example}"
+        )
+    return {metric: number for metric, number in zip(metrics, numbers, strict=True) if number is not None}
+
+
+def _per_cent(text: str) -> float | None:
+    """None where it is none; up to 1 it is a fraction, and no server's score."""
+    number = float(text) if NUMBER.fullmatch(text.strip()) else 0.0
+    return number if 1 < number <= 100 else None

@@ -1,0 +1,159 @@
+"""The zip of predictions that a test server takes: written whole, or refused with the first thing that is wrong."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kdbench.core.atomic_files import replacing
+from kdbench.core.errors import UserError, unknown
+from kdbench.data.task import TASKS
+from kdbench.data.test_server import Server, ServerFile
+
+HEADER = "index\tprediction"
+NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+ROW_BYTES = 64  # more than any row of a sound file takes
+MOMENT = (1980, 1, 1, 0, 0, 0)  # in every zip, so that equal predictions give equal bytes
+
+
+def server_of(group: str) -> Server:
+    """The server that scores the tasks of a group."""
+    for task in TASKS.all().values():
+        if task.group == group and task.server is not None:
+            return task.server
+    raise UserError(f"No task of the group '{group}' loads, so that its server is not known; see: kdbench list tasks")
+
+
+def owners(server: Server) -> dict[str, str]:
+    """The file names that the server wants and whose task is here: file name -> task, in the order of tables."""
+    tasks = sorted(TASKS.all().items(), key=lambda item: (item[1].position, item[0]))
+    return {file.filename: name for name, task in tasks if task.server is server for file in task.server_files}
+
+
+def wanted(server: Server) -> dict[str, ServerFile]:
+    """All that the server wants, by file name."""
+    own = [file for name in dict.fromkeys(owners(server).values()) for file in TASKS.get(name).server_files]
+    return {file.filename: file for file in (*own, *server.others)}
+
+
+def write(path: Path, server: Server, predictions: Mapping[str, Sequence[str]]) -> None:
+    """Write the zip; what is malformed is refused, and then `path` stays as it was.
+
+    Args:
+        predictions: by file name; files that are left out are filled with the most frequent class.
+
+    Raises:
+        UserError: the zip would not be what the server takes, a name is none of its files, or `path` is a folder.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name the zip to write, such as {path / 'submission.zip'}.")
+    texts = {}
+    files = wanted(server)
+    for name in predictions:
+        if name not in files:
+            raise unknown("file", name, files)
+    for name, file in files.items():
+        texts[name] = _text(predictions[name] if name in predictions else [file.filler] * file.rows)
+        check_text(texts[name], file, f"{path}, {name}")
+    with replacing(path) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, text in texts.items():
+                archive.writestr(zipfile.ZipInfo(name, MOMENT), text, zipfile.ZIP_DEFLATED)
+        check(temporary, server, str(path))
+
+
+def _text(predictions: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in (HEADER, *(f"{i}\t{word}" for i, word in enumerate(predictions))))
+
+
+def check(path: Path, server: Server, called: str = "") -> None:
+    """Refuse what the server would not take, or would score as something else.
+
+    Args:
+        called: what messages call the file, where it is not `path`.
+
+    Raises:
+        UserError: one sentence about the first thing that is wrong.
+    """
+    called, files = called or str(path), wanted(server)
+    if not path.is_file():
+        raise UserError(f"There is no file {called}; kdbench glue export ROW writes one.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_names([info.filename for info in archive.infolist()], files, server, called)
+            for name, file in files.items():
+                check_text(_read(archive, archive.getinfo(name), file, f"{called}, {name}"), file, f"{called}, {name}")
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        raise UserError(f"{called} is no zip that can be read ({error}); export it again.") from None
+
+
+def _check_names(found: Sequence[str], files: Mapping[str, ServerFile], server: Server, called: str) -> None:
+    """There is every file, once, at the top, and nothing else."""
+    for name in found:
+        if name not in files:
+            inside = "; files must lie at the top, in no folder" if "/" in name else ""
+            raise UserError(
+                f"{called} holds '{name}', which {server.title} does not take{inside} (takes: {_list(files)})."
+            )
+        if found.count(name) > 1:
+            raise UserError(f"{called} holds {name} {found.count(name)} times; keep one.")
+    if missing := [name for name in files if name not in found]:
+        raise UserError(f"{called} lacks {_list(missing)}: {server.title} wants {len(files)} files, {_list(files)}.")
+
+
+def _list(names: Sequence[str] | Mapping[str, ServerFile]) -> str:
+    return ", ".join(names)
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: ServerFile, called: str) -> str:
+    """The text of a member that is not larger than it can be."""
+    if info.flag_bits & 1:
+        raise UserError(f"{called}: encrypted; zip it without a password.")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UserError(f"{called}: compressed in a way that not every zip program reads; zip it with 'deflate'.")
+    if info.file_size > ROW_BYTES * (file.rows + 1):
+        raise UserError(f"{called}: {info.file_size:,} bytes are too many for {file.rows:,} rows; export it again.")
+    try:
+        return archive.read(info).decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{called}: no UTF-8 text; export it again.") from None
+
+
+def check_text(text: str, file: ServerFile, called: str) -> None:
+    """Header, columns, order and number of the rows, and what they predict.
+
+    Raises:
+        UserError: one sentence that names the line and what was expected.
+    """
+    lines = text.removesuffix("\n").split("\n")
+    if lines[0] != HEADER:
+        raise UserError(f"{called}, line 1: expected the header {HEADER!r}, found {lines[0][:60]!r}.")
+    for row, line in enumerate(lines[1:]):
+        cells, where = line.split("\t"), f"{called}, line {row + 2}"
+        if len(cells) != 2:
+            raise UserError(f"{where}: expected an index, a tab and a prediction, found {line[:60]!r}.")
+        if cells[0] != str(row):
+            raise UserError(f"{where}: {_disorder(cells[0], row)}; the server wants 0 to {file.rows - 1} in order.")
+        if not _fits(cells[1], file):
+            raise UserError(f"{where}: {cells[1][:60]!r} is no prediction (valid: {_valid(file)}).")
+    if len(lines) - 1 != file.rows:
+        raise UserError(f"{called}: {len(lines) - 1:,} rows, but the test split has {file.rows:,}.")
+
+
+def _disorder(index: str, row: int) -> str:
+    if NUMBER.fullmatch(index) and index in map(str, range(row)):
+        return f"the index {index} stands there twice"
+    return f"expected the index {row}, found {index[:60]!r}"
+
+
+def _fits(word: str, file: ServerFile) -> bool:
+    if file.words:
+        return word in file.words
+    return NUMBER.fullmatch(word) is not None and file.limits[0] <= float(word) <= file.limits[1]
+
+
+def _valid(file: ServerFile) -> str:
+    return ", ".join(file.words) or f"a number from {file.limits[0]:g} to {file.limits[1]:g}"

@@ -1,0 +1,96 @@
+"""Sweeps as they are stored: what was asked for, and the graph of runs that this meant."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, field_validator, model_validator
+from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
+
+from kdbench.core.records import read_records
+from kdbench.core.spec import Cell, Name, RunSpec
+from kdbench.results.store import Store
+
+ROLES = {"student", "teacher"}  # those whose fingerprints a sweep has
+MOST_HOPS = 100  # from a student to the first teacher
+
+
+class Row(BaseModel):
+    """How tables name and order a method or a variant, its options by default, and its settings by the preset alone."""
+
+    title: str
+    position: int
+    usual: dict[str, Any] = {}
+    defaults: dict[str, Any] | None = None  # not written down by earlier versions
+
+
+class StudyRecord(TypedDict):
+    """What was compared on what: the fields of `config.Study` that every version wrote."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    student: str
+    teacher: str
+    source: str
+    glue_dir: str
+    feedback: str
+    selection: str
+
+
+_STUDY = TypeAdapter(StudyRecord)
+
+
+class Sweep(BaseModel):
+    """One invocation of `kdbench run`: what was asked for, and the graph of runs that this meant."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    created: str
+    command: list[str]
+    preset: Name
+    study: dict[str, Any]
+    models: dict[str, str]  # role (student, teacher) -> fingerprint
+    rows: dict[Name, Row]
+    cells: list[Cell]
+    runs: dict[Name, RunSpec]  # those of the cells, and what they need
+
+    @field_validator("study")
+    @classmethod
+    def _check_study(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return cast(dict[str, Any], _STUDY.validate_python(value))
+
+    @model_validator(mode="after")
+    def _check_references(self) -> Sweep:
+        """Refuse what would end in a search without end, or in none: cycles, and names that nothing stands for."""
+        if lost := [cell.run for cell in self.cells if cell.run not in self.runs]:
+            raise ValueError(f"a cell names the run {lost[0]}, which is not among the runs")
+        if untitled := {cell.row for cell in self.cells} - self.rows.keys():
+            raise ValueError(f"the row {min(untitled)} has no title")
+        if not self.models.keys() >= ROLES:
+            raise ValueError("models must name student and teacher")
+        needs = {run: set(spec.needs.values()) & self.runs.keys() for run, spec in self.runs.items()}
+        try:
+            order = list(TopologicalSorter(needs).static_order())
+        except CycleError as error:
+            raise ValueError(f"runs need each other in a circle: {error.args[1][0]}") from None
+        depth: dict[str, int] = {}
+        for run in order:
+            depth[run] = 1 + max((depth[parent] for parent in needs[run]), default=0)
+        if max(depth.values(), default=0) > MOST_HOPS:
+            raise ValueError(f"more than {MOST_HOPS} runs need each other in a row")
+        return self
+
+    @property
+    def moment(self) -> float:
+        """When it was asked for, in seconds, comparable across time zones; 0 where `created` is no time."""
+        try:
+            return datetime.strptime(self.created, "%Y-%m-%dT%H:%M:%S%z").timestamp()
+        except (ValueError, OverflowError):
+            return 0.0
+
+
+def sweeps(store: Store) -> list[Sweep]:
+    """What was asked for, oldest first; a damaged file is named on standard error and left out."""
+    return sorted(read_records(store.sweeps_folder, Sweep), key=lambda sweep: sweep.moment)

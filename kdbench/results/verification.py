@@ -1,0 +1,76 @@
+"""Check what a results folder holds against the checksums that runs left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kdbench.core.errors import UserError
+from kdbench.core.records import read_record
+from kdbench.results.checksums import CHECKSUMS
+from kdbench.results.predictions import read_predictions
+from kdbench.results.store import RunFolder, Store
+from kdbench.results.submission_records import Submission
+from kdbench.results.sweep_files import Sweep
+
+
+@dataclass
+class Verification:
+    """What was found.
+
+    Attributes:
+        whole: finished runs whose files are what was written.
+        unchecked: finished runs without checksums, of an earlier version; their records and predictions can be read.
+        unfinished: runs that are not done, which have nothing to check yet.
+        damaged: what is wrong, by file or run.
+    """
+
+    whole: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    damaged: dict[str, str] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """What to print: what is damaged, then the counts."""
+        out = [f"{name}: {problem}" for name, problem in self.damaged.items()]
+        parts = [f"{len(self.whole)} finished runs whole", f"{len(self.damaged)} damaged"]
+        parts += [f"{len(self.unchecked)} without checksums (readable)"] if self.unchecked else []
+        parts += [f"{len(self.unfinished)} not done"] if self.unfinished else []
+        return [*out, ", ".join(parts) + "."]
+
+
+def verify(store: Store) -> Verification:
+    """Check every run and record of a results folder, or of a collected study, whose own checksums were checked
+    when it was opened.
+    """
+    found = Verification()
+    for folder, kind in ((store.sweeps_folder, Sweep), (store.submissions_folder, Submission)):
+        for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+            try:
+                read_record(file, kind)
+            except (UserError, OSError) as error:
+                found.damaged[str(file)] = str(error)
+    for run in store.runs():
+        _check_run(run, found)
+    return found
+
+
+def _check_run(run: RunFolder, found: Verification) -> None:
+    state = run.state()
+    if state.status != "done":
+        if state.kind in ("permission", "damaged"):
+            found.damaged[run.id] = state.message
+        else:
+            found.unfinished.append(run.id)
+        return
+    try:
+        problem = run.damage() or ("" if run.has_result() else "result.json is damaged")
+        if not problem and run.predictions.exists():
+            read_predictions(run)
+    except UserError as error:
+        problem = str(error)
+    if problem:
+        found.damaged[run.id] = f"{problem} in {run.path}"
+    elif (run.path / CHECKSUMS).exists():
+        found.whole.append(run.id)
+    else:
+        found.unchecked.append(run.id)

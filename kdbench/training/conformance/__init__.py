@@ -1,0 +1,1 @@
+"""Does a method do what a method must? The checks behind kdbench check-method."""

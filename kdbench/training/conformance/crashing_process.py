@@ -1,0 +1,36 @@
+"""A process that trains a run and kills itself in the middle; run it with `python -m`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from kdbench.distill.method import METHODS
+from kdbench.training.conformance.full_run_checks import KILL_AT, killed_store
+from kdbench.training.conformance.small_run import CPU, NOTHING
+from kdbench.training.conformance.subject import Bench
+from kdbench.training.runner import execute
+
+
+def main(folder: Path, name: str, file: str, sets: str) -> None:
+    if file:
+        METHODS.add_file(Path(file))
+    trial, store = Bench(folder, name, json.loads(sets)).trial(), killed_store(folder)
+    steps = itertools.count(1)
+
+    def die() -> bool:
+        if next(steps) == KILL_AT:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    trial.train_needs(store)
+    settings = CPU.model_copy(update={"checkpoint_seconds": 0.0})
+    execute(trial.spec, store, settings, NOTHING, should_stop=die)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

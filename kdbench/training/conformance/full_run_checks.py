@@ -1,0 +1,146 @@
+"""The checks that need a run from beginning to end, or two; they join the suite when this module is imported."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kdbench.core import safe_path
+from kdbench.data.splits import assign
+from kdbench.data.task import Examples
+from kdbench.planning import inputs
+from kdbench.results.store import Store
+from kdbench.training.conformance.checks import check
+from kdbench.training.conformance.small_run import CPU, NOTHING, NotApplicable, Trial, advance, first, weights
+from kdbench.training.conformance.subject import STEPS, Bench
+from kdbench.training.setup import prepare
+
+LEFT = ("model/model.safetensors", "series.jsonl", "result.json", "predictions.safetensors")
+KILL_AT = 6  # steps; the run has about twenty
+
+
+def start_victim(bench: Bench) -> subprocess.Popen[str]:
+    """Another process, which makes the run up to a step and then kills itself."""
+    arguments = [str(bench.folder), bench.name, str(bench.file or ""), json.dumps(dict(bench.sets))]
+    command = [sys.executable, "-P", "-m", "kdbench.training.conformance.crashing_process", *arguments]
+    return subprocess.Popen(
+        command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=safe_path.environment()
+    )
+
+
+def killed_store(folder: Path) -> Store:
+    return Store(folder / "killed")
+
+
+def _left(store: Store, trial: Trial) -> dict[str, bytes]:
+    return {name: (store.run(trial.spec.id).path / name).read_bytes() for name in LEFT}
+
+
+def _done(bench: Bench, name: str, seed: int = 0) -> dict[str, bytes]:
+    """What a whole run leaves in a results folder of its own."""
+    trial, store = bench.trial(seed=seed), Store(bench.folder / name)
+    trial.complete(store)
+    return _left(store, trial)
+
+
+@check(
+    "same seed", "Something is drawn from a generator that the runner does not seed, or depends on time or on order."
+)
+def same_seed(bench: Bench) -> str:
+    once = _done(bench, "calm")
+    twice, other = _done(bench, "again"), _done(bench, "other", seed=1)
+    for name in LEFT:
+        if once[name] != twice[name]:
+            return f"two runs of one seed left different bytes in {name}"
+    return "two seeds gave the same weights" if once[LEFT[0]] == other[LEFT[0]] else ""
+
+
+@check("resume", "What a step leaves to the next must lie in a network, an optimiser, or in `state` and `load_state`.")
+def resume(bench: Bench) -> str:
+    victim = bench.victim or start_victim(bench)
+    _, said = victim.communicate(timeout=120)
+    trial, store = bench.trial(), killed_store(bench.folder)
+    if victim.returncode != -9 or store.run(trial.spec.id).state().status != "interrupted":
+        return f"the run could not be killed at step {KILL_AT}: {' '.join(said.strip().splitlines()[-1:])}"
+    trial.complete(store)
+    calm, resumed = _done(bench, "calm"), _left(store, trial)
+    for name in LEFT:
+        if calm[name] != resumed[name]:
+            return f"a run killed at step {KILL_AT} and resumed left other bytes in {name} than an undisturbed one"
+    return ""
+
+
+@check("feedback", "It reserves rows for feedback, trains on so many fewer, and never uses them.")
+def feedback(bench: Bench) -> str:
+    if "feedback" not in bench.method.uses:
+        raise NotApplicable("the method does not learn from feedback")
+    setup = bench.trial().ready()
+    advance(setup, first(setup, setup.total_steps))
+    return (
+        "" if setup.lab.feedback_used else f"it names 'feedback' in `uses`, and took none in {setup.total_steps} steps"
+    )
+
+
+@check("splits", "The rows that pick the checkpoint, and those that are reported, are no business of the method's.")
+def splits(bench: Bench) -> str:
+    trial = bench.trial()
+    apart = Store(bench.folder / "apart")
+    trial.train_needs(apart)
+    with _others_scrambled(trial, apart):
+        setup = prepare(trial.spec, apart, CPU, NOTHING)
+        advance(setup, first(setup, STEPS))
+    before = {name: weights(learner.module) for name, learner in bench.training.after.lab.learners.items()}
+    after = {name: weights(learner.module) for name, learner in setup.lab.learners.items()}
+    changed = [name for name in before if not _equal(before[name], after[name])]
+    return f"'{changed[0]}' learns otherwise when the rows for selection and report are others" if changed else ""
+
+
+def _equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@contextmanager
+def _others_scrambled(trial: Trial, store: Store) -> Iterator[None]:
+    """Within the block all rows but the method's own have other texts and labels."""
+    spec = trial.spec
+    real = inputs.data(spec.task, spec.data)
+    task = inputs.task(spec.task)
+    roles = assign(spec, {name: len(split) for name, split in real.splits.items()}, task.report_splits)
+    own: dict[str, set[int]] = {}
+    for part in filter(None, (roles.train, roles.feedback)):
+        own.setdefault(part.split, set()).update(part.rows.tolist())
+    made = {name: _scrambled(split, own.get(name, set()), len(task.labels)) for name, split in real.splits.items()}
+    kind = type(task)
+    load = vars(kind).get("load")
+    shutil.rmtree(store.cache, ignore_errors=True)
+    try:
+        kind.load = lambda *_: replace(real, splits=made)  # type: ignore[method-assign]
+        _forget()
+        yield
+    finally:
+        if load is None:
+            del kind.load
+        else:
+            kind.load = load  # type: ignore[method-assign]
+        _forget()
+
+
+def _forget() -> None:
+    inputs.data.cache_clear()
+    inputs._tokens.cache_clear()
+
+
+def _scrambled(split: Examples, keep: set[int], classes: int) -> Examples:
+    order = [i if i in keep else len(split) - 1 - i for i in range(len(split))]
+    labels = [label if i in keep else (label + 1) % classes for i, label in enumerate(split.labels)]
+    second = None if split.text_b is None else [split.text_b[i] for i in order]
+    return Examples([split.text_a[i] for i in order], second, labels)

@@ -1,0 +1,183 @@
+"""A method at work on small networks and made data, step by step, under observation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.core.errors import UserError
+from kdbench.core.settings import Execution, Recording
+from kdbench.core.spec import RunSpec
+from kdbench.data.batches import Batch
+from kdbench.data.task import TASKS
+from kdbench.distill.context import seed_everything
+from kdbench.distill.trainable import Learner
+from kdbench.planning import plan
+from kdbench.planning.config import Layer, assemble
+from kdbench.results.store import Store
+from kdbench.training import preflight
+from kdbench.training.runner import execute
+from kdbench.training.setup import Setup, numerics, prepare
+
+CPU = Execution(device="cpu", threads=1)
+PATIENCE = 6  # steps in which the student must learn something
+NOTHING = Recording(probe_size=8, influence_samples=4, influence_points=2)
+SETTINGS: Layer = {
+    "preset": "tiny", "student": "tiny-2x32", "teacher": "tiny-3x32", "train_rows": "80", "batch_size": "8",
+    "epochs": "2", "eval_every": "4",
+}  # fmt: skip
+# stronger than what the user sets: gradients are compared
+PLAIN: Layer = {"max_grad_norm": "0", "precision": "fp32", "compile": "false"}
+
+
+def task_with(classes: int) -> str:
+    """The first task that has so many classes."""
+    found = sorted((task.position, name) for name, task in TASKS.all().items() if len(task.labels) == classes)
+    if not found:
+        raise UserError(f"No task has {classes} classes, which the checks need.")
+    return found[0][1]
+
+
+class NotApplicable(Exception):
+    """The method has nothing that the check could look at; the message says what."""
+
+
+@dataclass
+class Observed:
+    """What was seen of the networks while the method made its steps."""
+
+    logs: list[dict[str, Tensor]] = field(default_factory=list)
+    gradients: dict[str, list[list[Tensor]]] = field(default_factory=dict)  # by network: of each update
+    frozen_with_dropout: set[str] = field(default_factory=set)
+
+
+class Trial:
+    """One run of the method, its needs trained, before its first step.
+
+    Args:
+        folder: where it may write.
+        method: its name, or a variant's.
+        sets: settings, as `config.parse_sets` gives them.
+    """
+
+    def __init__(self, folder: Path, method: str, sets: Mapping[str, Any], *, classes: int = 2, seed: int = 0) -> None:
+        layer = {**SETTINGS, **sets, **PLAIN, "methods": method, "tasks": task_with(classes), "seeds": str(seed)}
+        self.store = Store(folder / "results")
+        self.plan = plan.make(assemble(layer, folder))
+        if len(self.plan.cells) != 1:
+            raise UserError("check-method looks at one setting at a time; give one value to each --set.")
+        (cell,) = self.plan.cells
+        self.spec: RunSpec = self.plan.runs[cell.run]
+
+    def train_needs(self, store: Store) -> None:
+        for spec in self.plan.runs.values():
+            if spec.id != self.spec.id:
+                execute(spec, store, CPU, NOTHING)
+
+    def ready(self) -> Setup:
+        """The run set up anew, from its seed."""
+        preflight.check_plan(self.plan, [CPU])
+        self.train_needs(self.store)
+        return prepare(self.spec, self.store, CPU, NOTHING)
+
+    def complete(self, store: Store) -> None:
+        """The whole run and what it needs, in the real loop."""
+        self.train_needs(store)
+        execute(self.spec, store, CPU, NOTHING)
+
+
+def outspoken(setup: Setup) -> Setup:
+    """Make every network's passes repeatable, and its answers to different rows different.
+
+    As they are drawn, networks this small say nearly the same of every row, and a mistake between rows would not show.
+    """
+    for module in networks(setup).values():
+        for part in module.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = 0.0
+            elif isinstance(part, nn.Linear):
+                part.weight.data.mul_(8.0)
+    return setup
+
+
+def networks(setup: Setup) -> dict[str, nn.Module]:
+    """All networks of the run by name, trained and frozen."""
+    lab = setup.lab
+    found = {name: learner.module for name, learner in lab.learners.items()}
+    found |= {f"frozen {name}": network.module for name, network in lab.frozen_networks.items()}
+    rest = [module for module in lab.loaded if not any(module is known for known in found.values())]
+    return found | {f"loaded {i}": module for i, module in enumerate(rest)}
+
+
+def weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def advance(setup: Setup, batches: Iterable[Batch], *, start: int = 0, draw: int = 0) -> Observed:
+    """Make a step on each of the batches, the first of them step `start`; `draw` chooses other random numbers."""
+    seen = Observed()
+    learners = {name: learner.module for name, learner in setup.lab.learners.items()}
+    hooks = [_watch_updates(name, learner, seen) for name, learner in setup.lab.learners.items()]
+    hooks += [_watch_mode(name, module, seen) for name, module in networks(setup).items() if name not in learners]
+    try:
+        with numerics(setup.spec, setup.device, CPU.threads):
+            for step, batch in enumerate(batches, start):
+                setup.lab.step = step
+                seed_everything(setup.spec.seed + draw, "step", step)
+                seen.logs.append(setup.method.step(batch))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def _watch_updates(name: str, learner: Learner, seen: Observed) -> Any:
+    def note(*_: Any) -> None:
+        found = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in learner.params]
+        seen.gradients.setdefault(name, []).append(found)
+
+    return learner.optimizer.register_step_pre_hook(note)
+
+
+def _watch_mode(name: str, module: nn.Module, seen: Observed) -> Any:
+    def note(_: nn.Module, given: Any) -> None:
+        if any(part.training for part in module.modules()):
+            seen.frozen_with_dropout.add(name)
+
+    return module.register_forward_pre_hook(note)
+
+
+def first(setup: Setup, count: int) -> list[Batch]:
+    """The run's first training batches."""
+    return [setup.train.at(step) for step in range(count)]
+
+
+def rows(batch: Batch, order: Tensor) -> Batch:
+    """Some rows of a batch, in an order."""
+    tensors: dict[str, Any] = {key: value[order] for key, value in vars(batch).items() if isinstance(value, Tensor)}
+    return replace(batch, **tensors)
+
+
+def student_gradient(setup: Setup, batch: Batch, *, draw: int = 0) -> tuple[Tensor, Tensor]:
+    """The gradients that the student's optimiser gets from `batch`, in one piece, and the loss that is logged.
+
+    A method that does not update its student in every step is given the batch a few times.
+
+    Raises:
+        NotApplicable: it does not update the student at all.
+    """
+    for step in range(PATIENCE):
+        seen = advance(setup, [batch], start=step, draw=draw)
+        if updates := seen.gradients.get("student"):
+            return torch.cat([g.flatten() for update in updates for g in update]), seen.logs[0]["loss"].detach()
+    raise NotApplicable(f"the student is not updated in {PATIENCE} steps")
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    """|a - b| relative to the longer of both."""
+    return float((a - b).norm() / torch.maximum(a.norm(), b.norm()).clamp_min(1e-12))

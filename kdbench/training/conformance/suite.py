@@ -1,0 +1,83 @@
+"""All checks on one method."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kdbench.core.errors import RunFailure, UserError, unknown
+from kdbench.training.conformance import checks, full_run_checks
+from kdbench.training.conformance.small_run import NotApplicable
+from kdbench.training.conformance.subject import Bench
+
+Verdict = Literal["passed", "failed", "not applicable"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found; `text` says what is wrong, or why the check does not apply."""
+
+    check: checks.Check
+    verdict: Verdict
+    text: str = ""
+
+
+def names() -> list[str]:
+    return [check.name for check in checks.CHECKS]
+
+
+def examine(
+    folder: Path, name: str, *, sets: Mapping[str, Any] | None = None, file: Path | None = None,
+    only: Collection[str] = (),
+) -> Iterator[Finding]:  # fmt: skip
+    """Check a method, one finding after the other; when it cannot even start, that is the only one.
+
+    Args:
+        folder: an empty one, for its runs.
+        only: names of checks; empty is all.
+
+    Raises:
+        UserError: an unknown check, or a method that the small networks of the checks do not fit.
+    """
+    for asked in only:
+        if asked not in names():
+            raise unknown("check", asked, names())
+    chosen = [check for check in checks.CHECKS if not only or check.name in only]
+    bench = Bench(folder, name, sets or {}, file)
+    if any(check.find is full_run_checks.resume for check in chosen):
+        bench.victim = full_run_checks.start_victim(bench)
+    try:
+        for check in chosen:
+            finding = _find(check, bench)
+            yield finding
+            if check.find is checks.start and finding.verdict == "failed":
+                return
+    finally:
+        if bench.victim is not None:
+            bench.victim.kill()
+            bench.victim.wait()
+
+
+def _find(check: checks.Check, bench: Bench) -> Finding:
+    try:
+        text = check.find(bench)
+    except NotApplicable as reason:
+        return Finding(check, "not applicable", str(reason))
+    except UserError:
+        raise
+    except RunFailure as failure:
+        return Finding(check, "failed", failure.message)
+    except Exception as error:
+        return Finding(check, "failed", f"{type(error).__name__}: {error}{_where(error, bench)}")
+    return Finding(check, "failed" if text else "passed", text)
+
+
+def _where(error: Exception, bench: Bench) -> str:
+    """The last line of the method's own file that the error passed."""
+    own = inspect.getfile(bench.method)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    return f" ({Path(own).name}, line {lines[-1]})" if lines else ""

@@ -1,0 +1,125 @@
+"""The executor of this machine: one run after the other in this process, or several at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from kdbench.core.settings import Execution
+from kdbench.core.spec import RunSpec
+from kdbench.planning.executor import STOPPED, Executor, Order, ShowTables
+from kdbench.results.store import Store
+from kdbench.training.executors.scheduler import Outcome
+
+if TYPE_CHECKING:
+    from kdbench.planning.plan import Plan
+    from kdbench.training.executors.process_pool import Worker
+
+
+class Local(Executor):
+    """Trains here, and stays until everything is settled."""
+
+    title = "this machine"
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self._ready: tuple[Worker, ...] = ()  # processes that were started for the check, and will train
+
+    def check(self, order: Order) -> list[str]:
+        from kdbench.training import preflight
+
+        shares = executions(order)
+        test = partial(self._smoke_test, order, shares[0]) if len(shares) > 1 else None
+        remarks = preflight.check(order.plan, shares, order.store, test)
+        if order.runs_per_job > 1:
+            remarks.append(f"runs_per_job={order.runs_per_job} is for queues; here it changes nothing.")
+        return remarks
+
+    def _smoke_test(self, order: Order, execution: Execution, plan: Plan, todo: Sequence[RunSpec]) -> None:
+        """Let a process of the later pool do it, so that torch is not imported in this one as well."""
+        from kdbench.training.executors import process_pool
+
+        worker = process_pool.start_worker(order.store, order.recording, execution)
+        process_pool.smoke_test(worker, plan, todo)
+        self._ready = (worker,)
+
+    def carry_out(self, order: Order, show_tables: ShowTables) -> int:
+        from kdbench.training.executors import process_pool
+        from kdbench.training.executors.progress_bars import board_for
+        from kdbench.training.executors.serial import run_all, stop_flag
+
+        shares = executions(order)
+        with board_for(order.plan, order.console) as board, stop_flag() as should_stop:
+            if len(shares) > 1:
+                outcome = process_pool.run_pool(
+                    order.plan, order.store, shares, order.recording, board, should_stop, ready=self._ready
+                )
+            else:
+                outcome = run_all(order.plan, order.store, shares[0], order.recording, board, should_stop)
+        if outcome.stopped:
+            order.console.print("Stopped; nothing is lost. The same command goes on where it stopped.")
+            return STOPPED
+        show_tables(order)
+        report(outcome, order.console)
+        return 1 if outcome.failed or outcome.blocked else 0
+
+    @classmethod
+    def cancel(cls, store: Store, runs: Iterable[str]) -> list[str]:
+        """Ask the processes of this machine that train them to stop; each writes a checkpoint."""
+        said = []
+        for folder in map(store.run, runs):
+            state = folder.state()
+            owner = folder.lock().owner() if state.status == "running" and not state.job else None
+            if owner is not None:
+                said += [f"{folder.id}: {text}" for text in _stop(*owner)]
+        return said
+
+
+def _stop(host: str, process: int) -> list[str]:
+    """Ask a process that trains to stop; nothing to say if it has just ended."""
+    if host != socket.gethostname():
+        return [f"process {process} on {host} trains it; stop it there."]
+    try:
+        os.kill(process, signal.SIGTERM)
+    except ProcessLookupError:
+        return []
+    except PermissionError:
+        return [f"process {process} is another user's."]
+    return [f"process {process} was asked to stop, and with it the sweep that it belongs to."]
+
+
+def executions(order: Order) -> list[Execution]:
+    """The settings of each of the runs that go on at once on this machine."""
+    return shares(order.execution, order.devices, os.cpu_count() or 1)
+
+
+def shares(common: Execution, devices: Sequence[str], cores: int) -> list[Execution]:
+    """The settings of each of `jobs` runs at once: the listed devices in turn, an equal part of the cores.
+
+    A device may be listed, or come in turn, several times: then so many runs share it.
+    """
+    jobs = max(common.jobs, len(devices))
+    threads = common.threads or (max(1, cores // jobs) if jobs > 1 else 0)
+    names = [devices[i % len(devices)] if devices else common.device for i in range(jobs)]
+    return [common.model_copy(update={"device": name, "threads": threads}) for name in names]
+
+
+def report(outcome: Outcome, console: Console) -> None:
+    """Counts, and each run that is not there, with the reason."""
+    parts = [f"{len(outcome.trained)} trained", f"{len(outcome.done)} done before"]
+    parts += [f"{len(outcome.elsewhere)} by another process"] if outcome.elsewhere else []
+    parts += [f"{len(outcome.failed)} failed"]
+    parts += [f"{len(outcome.blocked)} blocked"] if outcome.blocked else []
+    console.print(", ".join(parts) + ".")
+    for run, why in outcome.failed.items():
+        console.print(f"  {run}: {why}", markup=False, soft_wrap=True)
+    for run, parent in outcome.blocked.items():
+        console.print(f"  {run} waits for {parent}", markup=False, soft_wrap=True)
+    if outcome.failed:
+        console.print("The same command tries them again; kdbench show RUN tells more.")

@@ -1,0 +1,204 @@
+"""What can be known to fail before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+from kdbench.core.errors import UserError
+from kdbench.core.formatting import count
+from kdbench.core.settings import Execution
+from kdbench.core.spec import ModelRef, RunSpec
+from kdbench.data.splits import assign, division
+from kdbench.distill.method_files import method_of
+from kdbench.models.finetuned_networks import build_given
+from kdbench.planning import inputs
+from kdbench.planning.plan import Plan
+from kdbench.results.store import Store
+
+PLAIN = ("auto", "cpu")  # nothing to look at, which would take the import of torch
+
+
+def check(
+    plan: Plan, executions: Sequence[Execution], store: Store | None = None,
+    smoke_test: Callable[[Plan, Sequence[RunSpec]], None] | None = None,
+) -> list[str]:  # fmt: skip
+    """See that a plan can be carried out: everything of `check_plan`, and a step of every method on a few rows.
+
+    Networks are built on the CPU, whatever trains them. A plan of which nothing is left to train is not tried out.
+
+    Args:
+        store: the results folder, which says what is done.
+        smoke_test: what makes the steps; the default is `kdbench.training.smoke_test`, in this process.
+
+    Returns:
+        what the user should know.
+
+    Raises:
+        UserError: one sentence about the first thing that cannot work.
+    """
+    remarks = check_plan(plan, executions)
+    todo = [spec for spec in plan.runs.values() if store is None or not store.run(spec.id).is_done(spec.snapshots)]
+    if todo and smoke_test is None:
+        from kdbench.training.smoke_test import smoke_test
+    if todo and smoke_test:
+        smoke_test(plan, todo)
+    return remarks
+
+
+def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
+    """Look at the device, fetch models and data that the user asked for, and see that networks fit each other.
+
+    Returns:
+        what the user should know about the data (splits that are shorter than the published ones), and about settings
+        that do not hold for some network.
+
+    Raises:
+        UserError: one sentence about the first thing that cannot work.
+    """
+    for name in dict.fromkeys(execution.device for execution in executions):
+        _check_device(name)
+        if any(spec.training.compile for spec in plan.runs.values()):
+            _check_compiler(name)
+    remarks: dict[str, None] = {}
+    divided: set[Hashable] = set()
+    for spec in plan.runs.values():
+        data = inputs.data(spec.task, spec.data)
+        for split in ("train", *inputs.task(spec.task).report_splits):
+            if split not in data.splits or not len(data.splits[split]):
+                raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
+        if (key := division(spec)) not in divided:
+            divided.add(key)
+            _check_roles(spec)
+        _check_fit(plan, spec, tuple(data.vocabulary))
+        remarks |= dict.fromkeys(_subsets(spec))
+        remarks |= dict.fromkeys(_whole_layers(spec, tuple(data.vocabulary)))
+    return [*remarks, *_check_given(plan)]
+
+
+def _check_roles(spec: RunSpec) -> None:
+    """See that every role of the data has rows.
+
+    Raises:
+        UserError: one of them has none.
+    """
+    sizes = {name: len(split) for name, split in inputs.data(spec.task, spec.data).splits.items()}
+    assign(spec, sizes, inputs.task(spec.task).report_splits)
+
+
+def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
+    """Networks of a run for which `last_layer=first` does nothing."""
+    if spec.training.last_layer != "first":
+        return []
+    kinds = {ref: inputs.shape(ref, vocabulary).kind for ref in (spec.student, spec.teacher) if ref is not None}
+    return [
+        f"last_layer=first is for BERTs; {ref.title} ({kind}) computes all of its last layer."
+        for ref, kind in kinds.items()
+        if kind != "bert"
+    ]
+
+
+def _check_given(plan: Plan) -> list[str]:
+    """Load each network that is to be taken as it is; tell of those whose classes have no words."""
+    given = {(s.student, s.task): s.training.attention for s in plan.runs.values() if not s.training.epochs}
+    said = (build_given(ref, inputs.task(task).labels, attention)[1] for (ref, task), attention in given.items())
+    return [sentence for sentence in said if sentence]
+
+
+def _subsets(spec: RunSpec) -> list[str]:
+    """Splits of real data that have fewer rows than the published ones."""
+    task, data = inputs.task(spec.task), inputs.data(spec.task, spec.data)
+    if spec.data.source == "generated":
+        return []
+    rows = {split: (len(data.splits[split]), official) for split, official in task.official_rows.items()}
+    return [
+        f"{task.title} {split}: a subset, {here:,} of {official:,} rows; scores on it are not GLUE scores."
+        for split, (here, official) in rows.items()
+        if here < official
+    ]
+
+
+def check_local(plan: Plan) -> None:
+    """The part of `check` that needs nothing from the hub; a dry run can afford it."""
+    divided: set[Hashable] = set()
+    for spec in plan.runs.values():
+        refs = [spec.student, *_others(plan, spec).values()]
+        if spec.data.source != "hub" and (key := division(spec)) not in divided:
+            divided.add(key)
+            _check_roles(spec)
+        if spec.data.source != "hub" and not any(_on_hub(ref) for ref in refs):
+            _check_fit(plan, spec, tuple(inputs.data(spec.task, spec.data).vocabulary))
+
+
+def _on_hub(ref: ModelRef) -> bool:
+    return ref.fingerprint.startswith("hub/")
+
+
+def _others(plan: Plan, spec: RunSpec) -> dict[str, ModelRef]:
+    """The networks that the student meets, by role."""
+    others = {role: plan.runs[run].student for role, run in spec.needs.items()}
+    return others if spec.teacher is None else {**others, "teacher": spec.teacher}
+
+
+def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
+    student, refs = inputs.shape(spec.student, vocabulary), _others(plan, spec)
+    others = {role: inputs.shape(ref, vocabulary) for role, ref in refs.items()}
+    for known in (student, *others.values()):
+        if spec.training.max_length > known.positions:
+            raise UserError(
+                f"max_length={spec.training.max_length} is more than {known.name} can read; "
+                f"give --set max_length={known.positions} or less."
+            )
+    for role, ref in refs.items():
+        if what := inputs.tokenizer_difference(spec.student, ref, vocabulary):
+            raise UserError(
+                f"Method '{spec.method}' gives student and {role} the same tokens, but the tokenizers of "
+                f"{student.name} and {ref.name} differ ({what}); choose two models with one tokenizer, or, if one was "
+                f"saved with wrong tokenizer files, copy the other's into its folder."
+            )
+    classes = len(inputs.task(spec.task).labels)
+    if problem := method_of(spec).misfit(spec, student, others, classes):
+        raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
+
+
+def check_device_name(name: str) -> None:
+    """See that it is one, on whatever machine.
+
+    Raises:
+        UserError: it is not.
+    """
+    if name in PLAIN:
+        return
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name} is not valid; give auto, cpu, cuda or cuda:N.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {name} is not supported; give auto, cpu, cuda or cuda:N.")
+
+
+def _check_compiler(name: str) -> None:
+    from kdbench.models import compilation
+    from kdbench.training.setup import choose_device
+
+    device = choose_device(name).type
+    if problem := compilation.problem(device):
+        needs = "a C++ compiler such as g++" if device == "cpu" else "Triton"
+        raise UserError(
+            f"compile=true: torch.compile does not work on {device} ({problem}); it needs {needs}, "
+            f"or give --set compile=false."
+        )
+
+
+def _check_device(name: str) -> None:
+    check_device_name(name)
+    if name in PLAIN:
+        return
+    import torch
+
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"--device {name}: this machine has {count(torch.cuda.device_count(), 'GPU')}; give --device cpu or auto."
+        )

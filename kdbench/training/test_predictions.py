@@ -1,0 +1,162 @@
+"""Test-split predictions of the students that tables show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kdbench.core.atomic_files import user_path
+from kdbench.core.errors import UserError, unknown
+from kdbench.core.spec import DataLocation, ModelRef
+from kdbench.data.task import TASKS, Examples, Task
+from kdbench.data.test_server import Server, ServerFile
+from kdbench.planning.config import check_preset
+from kdbench.results.selection import pick
+from kdbench.results.store import Store
+from kdbench.results.study import TEACHER, Run, StudyResults, studies, task_order
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A row of a study with one seed: its finished runs on the tasks of a server, by task."""
+
+    study: StudyResults
+    row: str
+    seed: int
+    runs: dict[str, Run]
+
+
+def choose(
+    store: Store, server: Server, row: str, preset: str | None, seed: int | None, tasks: Iterable[str] | None = None
+) -> Choice:
+    """The runs that tables show of a row, in the study that was asked for last and has some.
+
+    Args:
+        seed: the first one that is done, unless given.
+        tasks: only these.
+
+    Raises:
+        UserError: no such preset or row, nothing of it is done, or all of it was trained on made data.
+    """
+    everything = studies(store)
+    check_preset(preset, (study.preset for study in everything))
+    found = [study for study in everything if preset in (None, study.preset)]
+    rows = {TEACHER, *(name for study in found for name in study.rows)}
+    if found and row not in rows:
+        raise unknown("row", row, rows)
+    done = [(study, shown) for study in found if (shown := _shown(study, server, row, tasks))]
+    real = [(study, shown) for study, shown in done if study.study["source"] != "generated"]
+    if not real:
+        raise _nothing(row, store, server, made=bool(done))
+    study, shown = real[-1]
+    return Choice(study, row, *_seed(row, shown, seed))
+
+
+Shown = dict[str, dict[int, Run]]  # task -> seed -> run
+
+
+def _shown(study: StudyResults, server: Server, row: str, tasks: Iterable[str] | None) -> Shown:
+    """What tables show of a row on the tasks of a server."""
+    wanted = None if tasks is None else set(tasks)
+    line = pick(study, row)
+    return {
+        name: {cell.cell.seed: cell.run for cell in line.shown[name]}
+        for name in sorted(line.shown, key=task_order)
+        if line.shown[name] and TASKS.get(name).server is server and (wanted is None or name in wanted)
+    }
+
+
+def _nothing(row: str, store: Store, server: Server, *, made: bool) -> UserError:
+    if made:
+        return UserError(
+            f"'{row}' was trained on made data, which {server.title}'s server does not know: train it on real data, "
+            "with a preset that reads the hub or with --glue-dir DIR."
+        )
+    return UserError(f"No run of '{row}' on a task of {server.title} is done in {store.root}; see: kdbench status")
+
+
+def _seed(row: str, shown: Shown, seed: int | None) -> tuple[int, dict[str, Run]]:
+    seeds = sorted({number for runs in shown.values() for number in runs})
+    if seed is not None and seed not in seeds:
+        raise UserError(f"Seed {seed} of '{row}' is not done (done: {', '.join(map(str, seeds))}).")
+    chosen = seeds[0] if seed is None else seed
+    return chosen, {task: runs[chosen] for task, runs in shown.items() if chosen in runs}
+
+
+def device(name: str) -> torch.device:
+    """The device that a user named.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    from kdbench.training import preflight
+    from kdbench.training.setup import choose_device
+
+    preflight.check_device_name(name)
+    return choose_device(name)
+
+
+def predict(run: Run, location: DataLocation, device: torch.device) -> dict[str, list[str]]:
+    """What the stored student of a run answers on its task's test splits, in the server's words, by file name.
+
+    Raises:
+        UserError: the student or a test split is missing or damaged.
+    """
+    from kdbench.training.setup import numerics
+
+    task = TASKS.get(run.spec.task)()
+    splits = [(file, _examples(task, file, location)) for file in task.server_files]
+    student = _student(run, device)
+    with numerics(run.spec, device, 0):
+        return {file.filename: _words(run, student, examples, file, device) for file, examples in splits}
+
+
+def where(run: Run, glue_dir: str | None) -> DataLocation:
+    """Where the test splits are: beside the data that the run was trained on, unless a folder is named."""
+    return run.spec.data.location if glue_dir is None else DataLocation("glue-dir", user_path(glue_dir))
+
+
+def _examples(task: Task, file: ServerFile, location: DataLocation) -> Examples:
+    examples = task.load_test(location, file.split)
+    if len(examples) != file.rows:
+        raise UserError(
+            f"{task.title}'s split '{file.split}' has {len(examples):,} rows where the server wants {file.rows:,}: "
+            "get the published file, or leave the task out with --tasks."
+        )
+    return examples
+
+
+def _student(run: Run, device: torch.device) -> nn.Module:
+    from kdbench.models import build
+
+    try:
+        if problem := run.folder.damage(run.folder.model):
+            raise ValueError(problem)
+        student: nn.Module = build.load(run.folder.model, attention=run.spec.training.attention)
+    except Exception as error:  # absent, cut short, of another library: for the user they all mean the same
+        raise UserError(
+            f"The student in {run.folder.model} cannot be loaded ({type(error).__name__}: {error}); delete the folder "
+            f"{run.folder.path} and repeat the command that made it (kdbench show {run.id})."
+        ) from None
+    return student.to(device)
+
+
+def _words(run: Run, student: nn.Module, examples: Examples, file: ServerFile, device: torch.device) -> list[str]:
+    import numpy as np
+
+    from kdbench.data.tokens import tokenise
+    from kdbench.models import build
+    from kdbench.models.inference import all_logits
+
+    # the one that was saved with the student: what it started from may have gone or changed
+    tokenizer = build.tokenizer(ModelRef(name=str(run.folder.model.resolve()), fingerprint="saved"))
+    tokens = tokenise(tokenizer, examples, run.spec.training.max_length)
+    logits = all_logits(student, tokens, np.arange(len(tokens)), device)
+    if logits.shape[1] != len(file.words) or not bool(logits.isfinite().all()):
+        raise UserError(f"The student in {run.folder.model} gives no usable answers; delete {run.folder.path}.")
+    return [file.words[index] for index in logits.argmax(1).tolist()]

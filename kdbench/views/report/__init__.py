@@ -1,1 +1,0 @@
-"""All results as one HTML file that needs nothing but a browser."""
