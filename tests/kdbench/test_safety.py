@@ -21,11 +21,6 @@ from tests.kdbench.bench import SMALL, plan, refusal
 
 ROOT = Path(kdbench.__file__).parents[1]
 SOURCES = [file for room in sorted((ROOT / "kdbench").iterdir()) for file in room.rglob("*.py")]
-    Path(folder) / name
-    for folder, _, names in os.walk(ROOT / "kdbench", followlinks=True)
-    for name in names
-    if name.endswith(".py")
-)
 FORBIDDEN = {"eval", "exec", "os.system", "os.popen", "torch.load", "torch.save", "pickle.load", "pickle.loads",
              "yaml.load", "np.load", "numpy.load", "subprocess.getoutput", "marshal.loads", "joblib.load"}  # fmt: skip
 
