@@ -8,7 +8,7 @@ from kdbench.analysis import consistency as check
 from kdbench.analysis.consistency import NAMED, Formula, Row
 from kdbench.analysis.published import published
 from kdbench.reporting.audits import Audit
-from kdbench.reporting.tables import Entry, Sheet
+from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.study import task_title
 
 Tables = Mapping[str, Sequence[Row]]
@@ -19,7 +19,7 @@ class PublishedTables(Audit):
 
     title = "The paper's tables"
 
-    def sheets(self) -> list[Sheet]:
+    def sheets(self) -> list[TableData]:
         tables = {name: rows for name, table in published().items() if (rows := check.rows_of(table))}
         sheets = [_averages(name, rows) for name, rows in tables.items() if any(r.average is not None for r in rows)]
         return [*sheets, _rows_twice(tables), _odd_cells(tables)]
@@ -29,14 +29,16 @@ def _table(name: str) -> str:
     return f"Table {name.removeprefix('table')}"
 
 
-def _averages(name: str, rows: Sequence[Row]) -> Sheet:
-    sheet = Sheet(f"Printed averages of {_table(name)}", ["", "printed", "recomputed", "difference", "reproduced by"])
+def _averages(name: str, rows: Sequence[Row]) -> TableData:
+    sheet = TableData(
+        f"Printed averages of {_table(name)}", ["", "printed", "recomputed", "difference", "reproduced by"]
+    )
     fits = [check.reproducing(row, rows) for row in rows]
     for row, found in zip(rows, fits, strict=True):
         assert row.average is not None
         value = NAMED.value(row.scores)
         texts = (row.source.title, f"{row.average:.1f}", f"{value:.2f}", f"{row.average - value:+.2f}", _name(found))
-        sheet.rows.append([Entry((text,)) for text in texts])
+        sheet.rows.append([TableCell((text,)) for text in texts])
         sheet.records.append({
             "table": name, "row": row.source.row, "title": row.source.title, "printed": row.average,
             "recomputed": value, "difference": row.average - value, "reproduced_by": _names(found),
@@ -67,15 +69,15 @@ def _other_formula(own: Sequence[tuple[Row, Sequence[Formula]]], of: int) -> str
     )
 
 
-def _rows_twice(tables: Tables) -> Sheet:
+def _rows_twice(tables: Tables) -> TableData:
     """Rows that stand in several tables, with their averages."""
-    sheet = Sheet("Rows that are printed in several tables", ["", "tables", "averages"])
+    sheet = TableData("Rows that are printed in several tables", ["", "tables", "averages"])
     for group in check.copies(tables):
         titles = " and ".join(dict.fromkeys(row.source.title for row in group.values()))
         averages = {_table(name): row.average for name, row in group.items() if row.average is not None}
         numbers = ", ".join(name.removeprefix("table") for name in group)
         texts = (titles, numbers, ", ".join(map(str, averages.values())))
-        sheet.rows.append([Entry((text,)) for text in texts])
+        sheet.rows.append([TableCell((text,)) for text in texts])
         sheet.records.append({"title": titles, "tables": " ".join(group), "averages": " ".join(texts[2].split(", "))})
         if len(set(averages.values())) > 1:
             said = ", ".join(f"{average} in {name}" for name, average in averages.items())
@@ -83,9 +85,9 @@ def _rows_twice(tables: Tables) -> Sheet:
     return sheet
 
 
-def _odd_cells(tables: Tables) -> Sheet:
+def _odd_cells(tables: Tables) -> TableData:
     """Cells that repeat one another, stand out, or contradict what the paper says of its method."""
-    sheet = Sheet("Cells to look at", ["", "table", "task", "cell", "what"])
+    sheet = TableData("Cells to look at", ["", "table", "task", "cell", "what"])
     everything = [row for rows in tables.values() for row in rows if row.source.group != "teacher"]
     for name, rows in tables.items():
         for row in rows:
@@ -102,10 +104,10 @@ def _odd_cells(tables: Tables) -> Sheet:
     return sheet
 
 
-def _add(sheet: Sheet, row: Row, table: str, tasks: Sequence[str], what: str) -> None:
+def _add(sheet: TableData, row: Row, table: str, tasks: Sequence[str], what: str) -> None:
     names = ", ".join(map(task_title, tasks))
     texts = (row.source.title, table.removeprefix("table"), names, row.scores[tasks[0]], what)
-    sheet.rows.append([Entry((text,)) for text in texts])
+    sheet.rows.append([TableCell((text,)) for text in texts])
     sheet.records.append({
         "table": table, "row": row.source.row, "title": row.source.title, "task": " ".join(tasks),
         "cell": row.scores[tasks[0]], "finding": what,

@@ -13,7 +13,7 @@ from kdbench.analysis.tuning_budget import SIGN
 from kdbench.data.task import TASKS, Task
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
-from kdbench.reporting.tables import Entry, Sheet, Table
+from kdbench.reporting.tables import Table, TableCell, TableData
 from kdbench.results.comparison import trials
 from kdbench.results.selection import Line, pick
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
@@ -36,7 +36,7 @@ class Cost(Table):
     title = "Cost: what each method's numbers took"
     requests = (Request("all"),)
 
-    def build(self, study: StudyResults) -> Sheet | None:
+    def build(self, study: StudyResults) -> TableData | None:
         lines = [pick(study, row) for row in ([TEACHER] if study.teachers else []) + study.rows]
         lines = [line for line in lines if any(line.asked.values())]
         done = [name for name in study.tasks if any(line.shown.get(name) for line in lines)]
@@ -46,8 +46,10 @@ class Cost(Table):
         found = [_costs(line, tasks, study) for line in lines]
         unit = _unit(found)
         titles = [name.format(unit=unit) for name in COLUMNS.values()]
-        sheet = Sheet(f"Cost, {heading(self.name, study).partition(', ')[2]}", ["", *titles])
-        sheet.rows = [[Entry((line.title,)), *_entries(costs, unit)] for line, costs in zip(lines, found, strict=True)]
+        sheet = TableData(f"Cost, {heading(self.name, study).partition(', ')[2]}", ["", *titles])
+        sheet.rows = [
+            [TableCell((line.title,)), *_entries(costs, unit)] for line, costs in zip(lines, found, strict=True)
+        ]
         sheet.rules = {1} if study.teachers else set()
         sheet.row_keys, sheet.column_keys = [line.row for line in lines], list(COLUMNS)
         _mark_trials(sheet, lines, tasks)
@@ -107,12 +109,12 @@ def _unit(found: Iterable[Costs]) -> str:
     return next((unit for unit, seconds in UNITS.items() if longest >= 2 * seconds), "s")
 
 
-def _entries(costs: Costs, unit: str) -> list[Entry]:
+def _entries(costs: Costs, unit: str) -> list[TableCell]:
     out = []
     for key in COLUMNS:
         scale = UNITS[unit] if key in TIMES else 1.0
         numbers = tuple(number / scale for number in costs.get(key, ()))
-        out.append(Entry(tuple(_text(key, n) for n in numbers), numbers=numbers) if any(numbers) else NONE)
+        out.append(TableCell(tuple(_text(key, n) for n in numbers), numbers=numbers) if any(numbers) else NONE)
     return out
 
 
@@ -124,7 +126,7 @@ def _text(key: str, number: float) -> str:
     return f"{number:.1f}" if number else "0"
 
 
-def _mark_trials(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> None:
+def _mark_trials(sheet: TableData, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> None:
     """Rows with a cell for which more settings were tried than for another."""
     column = list(COLUMNS).index("trials") + 1
     most = {i: max(trials(line, task.name) for task in tasks) for i, line in enumerate(lines) if line.row != TEACHER}
@@ -132,7 +134,7 @@ def _mark_trials(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]
     more = [i for i, n in most.items() if n > least]
     for i in more:
         number = most[i]
-        sheet.rows[i][column] = Entry((f"{number}",), numbers=(float(number),), sign=SIGN)
+        sheet.rows[i][column] = TableCell((f"{number}",), numbers=(float(number),), sign=SIGN)
     if more:
         sheet.notes.append(f"{SIGN} Picked among more settings than other rows.")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from kdbench.data.task import TASKS
 from kdbench.reporting import notes
-from kdbench.reporting.figures import Curve, Lacking, Look
+from kdbench.reporting.figures import Curve, Lacking, LineStyle
 from kdbench.results import series
 from kdbench.results.selection import Line, chosen, newest
 from kdbench.results.study import CellResult, StudyResults, task_title
@@ -131,7 +131,7 @@ def with_series(found: Sequence[Line], task: str, reads: Mapping[str, Reader]) -
 
 
 def curve(
-    line: Line, task: str, look: Look, read: Reader, *, label: str = "", factor: float = 1.0, **about: Any
+    line: Line, task: str, look: LineStyle, read: Reader, *, label: str = "", factor: float = 1.0, **about: Any
 ) -> Curve:
     """A line over training, at the steps that all its seeds have.
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from kdbench.analysis import curves
 from kdbench.analysis.published import METHOD
 from kdbench.reporting import notes
-from kdbench.reporting.figures import Figure, Panel, Picture
+from kdbench.reporting.figures import Figure, FigureData, Panel
 from kdbench.reporting.formats import line_styles
 from kdbench.results.study import StudyResults, task_title
 
@@ -23,7 +23,7 @@ class GapFigure(Figure):
     title = ""  # a base, not a figure
     settings: ClassVar[Mapping[str, Mapping[str, Any]]]
 
-    def build(self, study: StudyResults, task: str) -> Picture:
+    def build(self, study: StudyResults, task: str) -> FigureData:
         read = curves.recorded("probe", "entropy_gap")
         every = curves.varied(study, task, METHOD, self.settings)
         shown, left_out = curves.with_series(every, task, {"entropy gap": read})
@@ -36,4 +36,4 @@ class GapFigure(Figure):
         first = f"{task_title(task)}, rows of train: mean H(student) - H(teacher); above 0 the teacher is surer."
         panel = Panel("Entropy gap (nats)", drawn, rule=0.0)
         told = curves.remarks(study, shown, first, equal=True) + left_out
-        return Picture(self.title, [panel], 1, 1, told, notes.evidence(study), curves.about(study, task))
+        return FigureData(self.title, [panel], 1, 1, told, notes.evidence(study), curves.about(study, task))

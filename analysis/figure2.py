@@ -6,7 +6,7 @@ from kdbench.analysis import curves
 from kdbench.data.task import TASKS, metric_title
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
-from kdbench.reporting.figures import Figure, Panel, Picture
+from kdbench.reporting.figures import Figure, FigureData, Panel
 from kdbench.reporting.formats import line_styles
 from kdbench.results.selection import Line
 from kdbench.results.study import StudyResults, task_title
@@ -22,7 +22,7 @@ class Figure2(Figure):
     task = TASK
     requests = (Request(",".join(METHODS), settings={"tasks": TASK}),)
 
-    def build(self, study: StudyResults, task: str) -> Picture:
+    def build(self, study: StudyResults, task: str) -> FigureData:
         kind = TASKS.get(task)
         metric = "accuracy" if "accuracy" in kind.metrics else kind.metrics[0]
         split = kind.report_splits[0]
@@ -37,7 +37,7 @@ class Figure2(Figure):
         first = f"{task_title(task)}, {split.replace('_', ' ')}: what student and teacher score at each evaluation."
         told = curves.remarks(study, shown, first) + left_out
         about = curves.about(study, task)
-        return Picture(self.title, panels, 3, 1, told, notes.evidence(study), about)
+        return FigureData(self.title, panels, 3, 1, told, notes.evidence(study), about)
 
 
 def _panel(

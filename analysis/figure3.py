@@ -12,7 +12,7 @@ from kdbench.analysis.published import METHOD
 from kdbench.data.task import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
-from kdbench.reporting.figures import Figure, Panel, Picture
+from kdbench.reporting.figures import Figure, FigureData, Panel
 from kdbench.reporting.formats import line_styles
 from kdbench.results.study import StudyResults, task_title
 
@@ -41,7 +41,7 @@ class Figure3(Figure):
     task = TASK
     requests = (Request(METHOD, settings={"tasks": TASK}),)
 
-    def build(self, study: StudyResults, task: str) -> Picture:
+    def build(self, study: StudyResults, task: str) -> FigureData:
         shown, left_out = influence.line(study, task)
         found = influence.followed(shown, task)[0]
         pair = choose(found)
@@ -50,7 +50,7 @@ class Figure3(Figure):
         first = f"{task_title(task)}: {shown.title}, seed {found.cell.cell.seed}. {_words(found, pair, task)}"
         told = curves.remarks(study, [shown], first, band=False) + left_out
         about = curves.about(study, task)
-        return Picture(self.title, panels, 2, 2, told, notes.evidence(study), about, share=True)
+        return FigureData(self.title, panels, 2, 2, told, notes.evidence(study), about, share=True)
 
 
 def choose(found: Followed) -> tuple[Choice, Choice]:

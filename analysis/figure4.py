@@ -9,13 +9,13 @@ from kdbench.analysis import curves, influence
 from kdbench.analysis.published import METHOD
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
-from kdbench.reporting.figures import Curve, Figure, Look, Panel, Picture
+from kdbench.reporting.figures import Curve, Figure, FigureData, LineStyle, Panel
 from kdbench.reporting.formats import line_styles
 from kdbench.results.selection import Line
 from kdbench.results.study import CellResult, StudyResults, task_title
 
 TASK = "mrpc"
-PALE = Look("#999999", "-", thin=True)
+PALE = LineStyle("#999999", "-", thin=True)
 
 
 class Figure4(Figure):
@@ -25,7 +25,7 @@ class Figure4(Figure):
     task = TASK
     requests = (Request(METHOD, settings={"tasks": TASK}),)
 
-    def build(self, study: StudyResults, task: str) -> Picture:
+    def build(self, study: StudyResults, task: str) -> FigureData:
         shown, left_out = influence.line(study, task)
         found = influence.followed(shown, task)
         one = found[0]
@@ -42,10 +42,10 @@ class Figure4(Figure):
             f"{one.cell.cell.seed}; thick: mean of max(w, 0) and of min(w, 0) over the samples of each seed."
         )
         told = curves.remarks(study, [shown], first) + left_out
-        return Picture(self.title, [panel], 1, 1, told, notes.evidence(study), curves.about(study, task))
+        return FigureData(self.title, [panel], 1, 1, told, notes.evidence(study), curves.about(study, task))
 
 
-def _part(shown: Line, task: str, sign: int, label: str, look: Look) -> Curve:
+def _part(shown: Line, task: str, sign: int, label: str, look: LineStyle) -> Curve:
     """What the samples with this sign add to the mean influence."""
     every = curves.recorded("influence", "influence")
 

@@ -9,7 +9,7 @@ from kdbench.analysis import curves, task_panels
 from kdbench.analysis.metric_labels import short_metric
 from kdbench.data.task import TASKS
 from kdbench.planning.exhibits import Request
-from kdbench.reporting.figures import Curve, Lacking, Panel, Picture, TaskFigure
+from kdbench.reporting.figures import Curve, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.selection import Line
 from kdbench.results.study import CellResult, StudyResults, task_title
@@ -21,7 +21,7 @@ class FigureCurves(TaskFigure):
     title = "Figure curves: selection score over training"
     requests = (Request("all"),)
 
-    def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> Picture:
+    def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
         shown, panels, lost = task_panels.shown_rows(study, tasks), dict[str, Panel](), list[str]()
         for task in tasks:
             metric = TASKS.get(task).metrics[0]

@@ -11,7 +11,7 @@ from kdbench.core.errors import UserError
 from kdbench.data.task import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import provenance
-from kdbench.reporting.figures import Estimate, Lacking, Panel, Picture, TaskFigure
+from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.comparison import mean_score
 from kdbench.results.selection import Line
@@ -32,7 +32,7 @@ class FigureScores(TaskFigure):
     title = "Figure scores: scores with intervals"
     requests = (Request("all"),)
 
-    def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> Picture:
+    def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
         shown, panels = task_panels.shown_rows(study, tasks), dict[str, Panel]()
         for task in tasks:
             rows = [_row(study, line, task) for line in shown if line.shown[task]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kdbench.analysis import curves
 from kdbench.analysis.published import METHOD
-from kdbench.reporting.figures import Curve, Look
+from kdbench.reporting.figures import Curve, LineStyle
 from kdbench.results import series
 from kdbench.results.selection import Line
 from kdbench.results.study import CellResult, StudyResults
@@ -30,7 +30,7 @@ class Followed:
         """One sample over training."""
         return [point[sample] for point in self.values[key]]
 
-    def curve(self, key: str, sample: int, label: str, look: Look) -> Curve:
+    def curve(self, key: str, sample: int, label: str, look: LineStyle) -> Curve:
         about = {
             "row": self.cell.cell.row, "runs": self.cell.run.id, "key": key,
             "sample": self.rows[sample], "label": self.labels[sample],

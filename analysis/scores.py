@@ -18,12 +18,12 @@ from kdbench.data.task import TASKS, Task
 from kdbench.planning.exhibits import Request
 from kdbench.planning.plan import select_tasks
 from kdbench.reporting import fairness, notes
-from kdbench.reporting.tables import Entry, Published, Sheet, Table
+from kdbench.reporting.tables import Published, Table, TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.selection import Line, pick
 from kdbench.results.study import TEACHER, CellResult, StudyResults
 
-NONE = Entry(("–",))
+NONE = TableCell(("–",))
 PAPER_GROUP = "glue"  # the tasks whose mean the paper prints
 
 
@@ -74,10 +74,10 @@ class Score:
         """Seeds averaged, then the parts (F1 and accuracy; matched and mismatched)."""
         return statistics.fmean(self.means)
 
-    def entry(self, best: bool) -> Entry:
+    def entry(self, best: bool) -> TableCell:
         several = len(self.parts[0]) > 1
         spreads = tuple(f"{statistics.stdev(values):.1f}" for values in self.parts) if several else ()
-        return Entry(tuple(f"{mean:.1f}" for mean in self.means), spreads, best, self.means)
+        return TableCell(tuple(f"{mean:.1f}" for mean in self.means), spreads, best, self.means)
 
 
 class ScoreTable(Table):
@@ -93,7 +93,7 @@ class ScoreTable(Table):
         """The rows, by what competes."""
         raise NotImplementedError
 
-    def build(self, study: StudyResults) -> Sheet | None:
+    def build(self, study: StudyResults) -> TableData | None:
         groups = [[find(asked, study) for asked in group] for group in self.groups(study)]
         tasks = asked_tasks(self, [shown for group in groups for shown in group])
         if not tasks:
@@ -110,7 +110,7 @@ class ScoreTable(Table):
         return Published(table.cells, " ".join([table.note, *departures(table)]), table.preset)
 
 
-def mark(sheet: Sheet, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]]) -> list[str]:
+def mark(sheet: TableData, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]]) -> list[str]:
     """Sign what is not separable from the best, was tuned with a larger budget, or has collapsed; returns the notes.
 
     Args:
@@ -126,7 +126,7 @@ def mark(sheet: Sheet, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[T
     ]
 
 
-def _mark_collapsed(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
+def _mark_collapsed(sheet: TableData, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
     """Sign the cells that have a run whose student answers alike whatever the text; returns the notes."""
     for row, line in zip(sheet.rows, lines, strict=True):
         for column, task in enumerate(tasks, start=1):
@@ -168,10 +168,10 @@ def _own_tasks(request: Request) -> list[str]:
 
 def score_sheet(
     title: str, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]], *, averaged: bool = True
-) -> Sheet:
+) -> TableData:
     """Scores, without notes. Groups are parted by lines; the best of each is marked, the teacher apart."""
     rows = [shown for group in groups for shown in group]
-    sheet = Sheet(title, ["", *map(column_name, tasks), *(["Avg."] if averaged else [])])
+    sheet = TableData(title, ["", *map(column_name, tasks), *(["Avg."] if averaged else [])])
     whole = {task.name for task in tasks} == _whole()
     sheet.column_keys = [task.name for task in tasks]
     sheet.column_keys += [AVERAGE if whole else f"{AVERAGE} of what is shown"] if averaged else []
@@ -215,7 +215,7 @@ def _average(scores: Sequence[Score | None]) -> float | None:
 
 def _entries(
     labels: Sequence[str], scores: Sequence[Sequence[Score | None]], averaged: bool, compete: Sequence[bool]
-) -> list[list[Entry]]:
+) -> list[list[TableCell]]:
     """The printed rows of a group."""
     means = [[s.mean if s else None for s in row] + ([_average(row)] if averaged else []) for row in scores]
     # as printed: a difference that nobody can see is no difference
@@ -229,12 +229,12 @@ def _entries(
         best = [compete[i] and mean is not None and mean == top for mean, top in zip(printed[i], tops, strict=True)]
         cells = [score.entry(mark) if score else NONE for score, mark in zip(row, best, strict=False)]
         cells += [_single(means[i][-1], best[-1])] if averaged else []
-        rows.append([Entry((label,)), *cells])
+        rows.append([TableCell((label,)), *cells])
     return rows
 
 
-def _single(number: float | None, best: bool) -> Entry:
-    return NONE if number is None else Entry((f"{number:.1f}",), (), best, (number,))
+def _single(number: float | None, best: bool) -> TableCell:
+    return NONE if number is None else TableCell((f"{number:.1f}",), (), best, (number,))
 
 
 def score_notes(

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from kdbench.core.errors import UserError
 from kdbench.data.task import Task
-from kdbench.reporting.tables import Detail, Entry, Sheet
+from kdbench.reporting.tables import Detail, TableCell, TableData
 from kdbench.results.comparison import METHOD, Comparison, compare
 from kdbench.results.selection import Line
 from kdbench.results.significance import ALPHA, Difference, average, holm
@@ -78,7 +78,7 @@ def competing(lines: Sequence[Line]) -> list[bool]:
     return clean if any(clean) else own
 
 
-def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Task]]) -> list[str]:
+def mark(sheet: TableData, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Task]]) -> list[str]:
     """Add the signs to a sheet whose rows are those of the groups, one after the other.
 
     Args:
@@ -106,8 +106,8 @@ def mark(sheet: Sheet, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Ta
 
 
 def _column(
-    entries: Sequence[Entry], column: int, comparisons: Comparisons, rivals: Sequence[bool]
-) -> tuple[list[Entry], list[int]]:
+    entries: Sequence[TableCell], column: int, comparisons: Comparisons, rivals: Sequence[bool]
+) -> tuple[list[TableCell], list[int]]:
     """The entries with their signs, and the places of those that could not be compared."""
     signed, others = list(entries), [i for i, entry in enumerate(entries) if entry.numbers and rivals[i]]
     if not any(entry.best for entry in entries) or len(others) < 2:

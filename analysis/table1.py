@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from kdbench.analysis import test_scores
 from kdbench.analysis.scores import Asked, ScoreTable
 from kdbench.planning.exhibits import Request
-from kdbench.reporting.tables import Sheet
+from kdbench.reporting.tables import TableData
 from kdbench.results.study import StudyResults
 from kdbench.results.submission_records import Answer
 
@@ -21,5 +21,5 @@ class Table1(ScoreTable):
     def groups(self, study: StudyResults) -> list[list[Asked]]:
         return [[Asked(row) for row in study.rows if any(c.has({}) for c in study.cells if c.cell.row == row)]]
 
-    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> Sheet | None:
+    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> TableData | None:
         return test_scores.sheet(self.name, study, self.groups(study), answers)

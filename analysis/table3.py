@@ -20,7 +20,7 @@ from kdbench.analysis.scores import (
     score_sheet,
 )
 from kdbench.data.task import TASKS
-from kdbench.reporting.tables import Entry, Published, Sheet, Table
+from kdbench.reporting.tables import Published, Table, TableCell, TableData
 from kdbench.results.study import CellResult, StudyResults
 
 ROWS = (
@@ -38,7 +38,7 @@ class Table3(Table):
     title = "Table 3: finite differences"
     requests = tuple(asked.request(tasks="mrpc") for asked in ROWS)
 
-    def build(self, study: StudyResults) -> Sheet | None:
+    def build(self, study: StudyResults) -> TableData | None:
         shown = [find(asked, study) for asked in ROWS]
         tasks = asked_tasks(self, shown)
         if not tasks:
@@ -79,14 +79,14 @@ def step_seconds(shown: Shown) -> float | None:
     return sum(float(cost["step_seconds"]) for cost in costs) / steps
 
 
-def _time_entries(seconds: float | None, base: float | None) -> list[Entry]:
+def _time_entries(seconds: float | None, base: float | None) -> list[TableCell]:
     """The time, and how many times that of the row with finite differences it is."""
     if seconds is None:
         return [NONE, NONE]
     ratio = seconds / base if base else None
     return [
-        Entry((f"{seconds:.3g}",), numbers=(seconds,)),
-        Entry((f"{ratio:.1f}",), numbers=(ratio,)) if ratio is not None else NONE,
+        TableCell((f"{seconds:.3g}",), numbers=(seconds,)),
+        TableCell((f"{ratio:.1f}",), numbers=(ratio,)) if ratio is not None else NONE,
     ]
 
 

@@ -8,7 +8,7 @@ from kdbench.analysis import test_scores
 from kdbench.analysis.published import published
 from kdbench.analysis.scores import Asked, ScoreTable
 from kdbench.planning.exhibits import Request
-from kdbench.reporting.tables import Sheet
+from kdbench.reporting.tables import TableData
 from kdbench.results.study import TEACHER, StudyResults
 from kdbench.results.submission_records import Answer
 
@@ -28,5 +28,5 @@ class Table4(ScoreTable):
     def groups(self, study: StudyResults) -> list[list[Asked]]:
         return [[Asked(row) for row in _methods()]]
 
-    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> Sheet | None:
+    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> TableData | None:
         return test_scores.sheet(self.name, study, self.groups(study), answers)

@@ -10,7 +10,7 @@ from kdbench.analysis.published import METHOD, PublishedTable, published
 from kdbench.core.formatting import value
 from kdbench.distill.method import METHODS
 from kdbench.planning.config import Config, Point, presets, read_toml
-from kdbench.reporting.tables import Entry, Sheet, Table
+from kdbench.reporting.tables import Table, TableCell, TableData
 from kdbench.results.study import StudyResults
 
 KD = "kd"
@@ -56,12 +56,12 @@ class Table5(Table):
     title = "Table 5: hyperparameters"
     needs_results = False
 
-    def sheets(self, studies: Sequence[StudyResults]) -> list[Sheet]:
+    def sheets(self, studies: Sequence[StudyResults]) -> list[TableData]:
         found = _settings(published()[self.name])
-        sheet = Sheet("Table 5, hyperparameters: the paper's and those of the presets", ["", "paper", *presets()])
+        sheet = TableData("Table 5, hyperparameters: the paper's and those of the presets", ["", "paper", *presets()])
         for setting in found:
             texts = [setting.paper, *map(_text, setting.ours.values())]
-            sheet.rows.append([Entry((text,)) for text in (setting.title, *texts)])
+            sheet.rows.append([TableCell((text,)) for text in (setting.title, *texts)])
             sheet.records.append(
                 {"row": setting.key, "title": setting.title} | dict(zip(sheet.head[1:], texts, strict=True))
             )

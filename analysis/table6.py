@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kdbench.analysis.published import published
 from kdbench.analysis.scores import Asked, Shown, asked_tasks, find, heading, mark, score_notes, score_sheet
-from kdbench.reporting.tables import Published, Sheet, Table
+from kdbench.reporting.tables import Published, Table, TableData
 from kdbench.results.study import StudyResults, families
 
 ROWS = (
@@ -23,10 +23,10 @@ class Table6(Table):
     title = "Table 6: where feedback comes from"
     requests = tuple(asked.request() for asked in ROWS)
 
-    def sheets(self, studies: Sequence[StudyResults]) -> list[Sheet]:
+    def sheets(self, studies: Sequence[StudyResults]) -> list[TableData]:
         return [sheet for family in families(studies, "feedback") if (sheet := self._sheet(family)) is not None]
 
-    def _sheet(self, family: Sequence[StudyResults]) -> Sheet | None:
+    def _sheet(self, family: Sequence[StudyResults]) -> TableData | None:
         """One for studies that differ in nothing but their feedback."""
         shown = [_shown(asked, family) for asked in ROWS]
         tasks = asked_tasks(self, shown)

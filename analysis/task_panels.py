@@ -8,7 +8,7 @@ from typing import Any
 
 from kdbench.analysis import curves
 from kdbench.reporting import notes
-from kdbench.reporting.figures import Panel, Picture
+from kdbench.reporting.figures import FigureData, Panel
 from kdbench.reporting.provenance import rows
 from kdbench.results.selection import Line, pick
 from kdbench.results.study import StudyResults
@@ -28,7 +28,7 @@ def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[Line]:
 
 def picture(
     title: str, study: StudyResults, panels: dict[str, Panel], shown: Sequence[Line], first: Sequence[str]
-) -> Picture:
+) -> FigureData:
     """Panels beside each other, as many as fit.
 
     Args:
@@ -38,4 +38,4 @@ def picture(
     told = [*first, *curves.remarks(study, shown, band=False)]
     about: dict[str, Any] = curves.about(study, ",".join(panels))
     columns, narrow = min(PAGE, len(panels)), min(COLUMN, len(panels))
-    return Picture(title, list(panels.values()), columns, narrow, told, notes.evidence(study), about)
+    return FigureData(title, list(panels.values()), columns, narrow, told, notes.evidence(study), about)

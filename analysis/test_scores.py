@@ -9,7 +9,7 @@ from typing import Any
 from kdbench.analysis.scores import Asked, Shown, find, formula, heading, score_sheet
 from kdbench.data.task import TASKS
 from kdbench.reporting import notes
-from kdbench.reporting.tables import Detail, Sheet
+from kdbench.reporting.tables import Detail, TableData
 from kdbench.results.selection import Line, pick
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, task_order, task_title
 from kdbench.results.submission_records import Answer
@@ -34,7 +34,7 @@ def _test_split(task: str, reported: str) -> str:
 
 def sheet(
     name: str, study: StudyResults, groups: Sequence[Sequence[Asked]], answers: Mapping[str, Answer]
-) -> Sheet | None:
+) -> TableData | None:
     """The rows that a server has scored something of; None where there are none.
 
     Args:

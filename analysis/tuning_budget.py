@@ -8,7 +8,7 @@ from dataclasses import replace
 from kdbench.core.formatting import count
 from kdbench.data.task import Task
 from kdbench.reporting import notes
-from kdbench.reporting.tables import Sheet
+from kdbench.reporting.tables import TableData
 from kdbench.results.comparison import trials
 from kdbench.results.selection import Line
 from kdbench.results.study import TEACHER
@@ -16,7 +16,7 @@ from kdbench.results.study import TEACHER
 SIGN = "‡"
 
 
-def mark(sheet: Sheet, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
+def mark(sheet: TableData, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
     """Add the sign, and return its note, where the settings of a row were picked among more than those of another.
 
     Args:

@@ -121,7 +121,7 @@ class LGTM(Online):
     title = "LGTM"
     paper = "Ren et al., 2023"
     position = 11
-    uses = Online.uses | {"feedback"}
+    requires = Online.requires | {"feedback"}
     options_type = LGTMOptions
     options: LGTMOptions
     variants = {
@@ -203,7 +203,7 @@ class LGTM(Online):
                     common = (plus - minus).mean(0) / 2
                     plus, minus = plus - common, minus + common
                 return (self._influence_loss(t, plus) - self._influence_loss(t, minus)) / (2 * eps)
-            z, dz = bilevel.forward_derivative(self.student, v, batch)
+            z, dz = bilevel.jvp(self.student, v, batch)
             return bilevel.derivative_along(self._influence_loss, t, z, self._centered(dz))
 
     def _centered(self, values: Tensor) -> Tensor:
@@ -223,7 +223,7 @@ class LGTM(Online):
     def _weights(self, batch: Batch, t: Tensor, v: Params) -> Tensor:
         """w_i of Eq. 8 [B], in one of three ways that agree."""
         if self.options.weights_via == "jvp":
-            return bilevel.sample_weights(t, *bilevel.forward_derivative(self.student, v, batch))
+            return bilevel.sample_weights(t, *bilevel.jvp(self.student, v, batch))
         if self.options.weights_via == "fda":
             eps = self._epsilon(v)
             plus, minus = (soft_cross_entropy_each(t, s) for s in bilevel.displaced(self.student, v, eps, batch))
@@ -239,7 +239,7 @@ class LGTM(Online):
         if self.options.influence == "none":
             self.teacher.step(aux)
             return {"teacher_aux": aux}
-        v = self.direction(batch, self.lab.feedback(), s, t)
+        v = self.direction(batch, self.context.feedback(), s, t)
         seen = t
         if self.options.influence_teacher == "eval":
             with self.teacher.mode(False):
@@ -249,13 +249,13 @@ class LGTM(Online):
         added = coefficient * term
         if self.options.influence_bound:
             added = self._bounded(added, seen, aux, t)
-            if self.lab.probe_is_due:
-                with self.lab.aside():
+            if self.context.probe_is_due:
+                with self.context.not_counted():
                     ratio = self._ratio(added, aux)
         self.teacher.step(aux + added)
-        if self.lab.probe_is_due and self.lab.probe is not None:
-            with self.lab.aside():
-                self._record(self.lab.probe, v, ratio)
+        if self.context.probe_is_due and self.context.probe is not None:
+            with self.context.not_counted():
+                self._record(self.context.probe, v, ratio)
         return {"teacher_aux": aux, "influence": term, "v_norm": bilevel.norm(v)}
 
     def _bounded(self, term: Tensor, seen: Tensor, aux: Tensor, t: Tensor) -> Tensor:
@@ -281,8 +281,8 @@ class LGTM(Online):
         """The signed factor of the influence term, and the ratio of gradient norms |influence| / |aux| where known."""
         o, ratio = self.options, torch.tensor(float("nan"))
         matched = isinstance(o.influence_coef, str) and o.influence_coef.startswith("match_aux")
-        if matched or self.lab.probe_is_due:
-            with nullcontext() if matched else self.lab.aside():
+        if matched or self.context.probe_is_due:
+            with nullcontext() if matched else self.context.not_counted():
                 ratio = self._ratio(term, aux)
         sign = o.influence_sign * o.influence_scale
         if isinstance(o.influence_coef, float):
@@ -303,10 +303,10 @@ class LGTM(Online):
     def _record(self, probe: Batch, v: Params, ratio: Tensor) -> None:
         """The influence of the probe samples, between the two updates (Figures 3 and 4)."""
         with self.student.mode(False):
-            z, dz = bilevel.forward_derivative(self.student, v, probe)
+            z, dz = bilevel.jvp(self.student, v, probe)
         t = self.teacher.target(probe)
         rows = probe.labels[:, None]
-        self.lab.record(
+        self.context.record(
             {
                 "sample": probe.index,
                 "label": probe.labels,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
-from kdbench.distill.hidden_states import LayerMap, View, mismatch, views
+from kdbench.distill.hidden_states import FeatureView, LayerMap, mismatch, views
 from kdbench.distill.lazy import bilevel
 from kdbench.distill.losses import cross_entropy, kl, logit_mse, probability_mse
 from kdbench.distill.method import Method, finetuned
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from kdbench.data.batches import Batch
     from kdbench.distill.bilevel import Params
-    from kdbench.distill.context import Lab
+    from kdbench.distill.context import MethodContext
 
 
 class MetaDistillOptions(Options):
@@ -59,7 +59,7 @@ class MetaDistill(Method):
     title = "Meta Distill"
     paper = "Zhou et al., 2022"
     position = 10
-    uses = frozenset({"teacher_lr", "feedback"})
+    requires = frozenset({"teacher_lr", "feedback"})
     options_type = MetaDistillOptions
     options: MetaDistillOptions
     variants = {"meta_distill_released": ("Meta Distill (released code)", RELEASED)}
@@ -73,19 +73,21 @@ class MetaDistill(Method):
         return {"teacher": finetuned(spec)}
 
     @classmethod
-    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
+    def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
         return mismatch(student, others["teacher"]) if spec.options["beta"] else ""
 
-    def build(self, lab: Lab) -> None:
-        super().build(lab)
-        self.teacher = lab.learner("teacher", lab.trained("teacher"), lr=self.spec.training.teacher_lr)
-        self.teacher_view, self.student_view = View(), View()
+    def build(self, context: MethodContext) -> None:
+        super().build(context)
+        self.teacher = context.trainable_model(
+            "teacher", context.trained_network("teacher"), lr=self.spec.training.teacher_lr
+        )
+        self.teacher_view, self.student_view = FeatureView(), FeatureView()
         if self.options.beta:
             configs = self.teacher.module.config, self.student.module.config
             self.teacher_view, self.student_view = views(self.options.layers, *configs)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        held = [self.lab.feedback() for _ in range(self.options.held_batches or self.lab.feedback_batches)]
+        held = [self.context.feedback() for _ in range(self.options.held_batches or self.context.feedback_batches)]
         gradients = self.meta_gradient(batch, held)
         length = bilevel.norm(gradients)  # before they are clipped
         self.teacher.apply(list(gradients.values()))
@@ -98,7 +100,7 @@ class MetaDistill(Method):
     def meta_gradient(self, batch: Batch, held: list[Batch]) -> dict[str, Tensor]:
         """d CE(y^q, S(x^q; theta')) / d theta_t, exact."""
         pilot = self.options.mode_pilot == "train"
-        before = bilevel.draws(self.lab.device)
+        before = bilevel.draws(self.context.device)
         with self.student.mode(pilot), self.teacher.mode(False):
             s, t = self._student_sees(batch), self._teacher_sees(batch)
         params = self.student.named_params()
@@ -106,8 +108,8 @@ class MetaDistill(Method):
             params, bilevel.gradient(self.student_loss(batch.labels, t.detach(), s), params), self.options.pilot_lr
         )
         v = self._held_gradient(ahead, held)
-        with self.student.mode(pilot), bilevel.drawn_again(before, self.lab.device):  # the same dropout masks
-            z, dz = bilevel.forward_derivative(self.student, v, batch, self.student_view)
+        with self.student.mode(pilot), bilevel.drawn_again(before, self.context.device):  # the same dropout masks
+            z, dz = bilevel.jvp(self.student, v, batch, self.student_view)
         slope = -self.options.pilot_lr * bilevel.derivative_along(self._distance, t, z, dz)
         return bilevel.gradient(slope, self.teacher.named_params())
 
@@ -124,11 +126,11 @@ class MetaDistill(Method):
 
     def student_loss(self, labels: Tensor, t: Tensor, s: Tensor) -> Tensor:
         """L_S on the views of both networks."""
-        return self.options.ce_weight * cross_entropy(labels, s[:, : self.lab.num_labels]) + self._distance(t, s)
+        return self.options.ce_weight * cross_entropy(labels, s[:, : self.context.num_labels]) + self._distance(t, s)
 
     def _distance(self, t: Tensor, s: Tensor) -> Tensor:
         """The part of L_S that the teacher has a hand in."""
-        o, classes = self.options, self.lab.num_labels
+        o, classes = self.options, self.context.num_labels
         soft = self._soft(t[:, :classes], s[:, :classes])
         return o.kd_weight * soft + o.beta * self.teacher_view.distance(t, s, classes)
 

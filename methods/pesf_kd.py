@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kdbench.core.lazy_torch import nn, torch
 from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
-from kdbench.distill.hidden_states import LayerMap, View, mismatch, views
+from kdbench.distill.hidden_states import FeatureView, LayerMap, mismatch, views
 from kdbench.distill.lazy import trainable
 from kdbench.distill.losses import cross_entropy, kl, probability_mse
 from kdbench.distill.method import Method, finetuned
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kdbench.data.batches import Batch
-    from kdbench.distill.context import Lab
+    from kdbench.distill.context import MethodContext
 
 
 class PESFOptions(Options):
@@ -81,7 +81,7 @@ class PESFKD(Method):
     title = "PESF-KD"
     paper = "Rao et al., 2022"
     position = 9
-    uses = frozenset({"teacher_lr"})
+    requires = frozenset({"teacher_lr"})
     options_type = PESFOptions
     options: PESFOptions
     variants = {"pesf_kd_released": ("PESF-KD (released code)", RELEASED)}
@@ -95,21 +95,21 @@ class PESFKD(Method):
         return {"teacher": finetuned(spec)}
 
     @classmethod
-    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
+    def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
         return mismatch(student, others["teacher"]) if spec.options["beta"] else ""
 
-    def build(self, lab: Lab) -> None:
-        super().build(lab)
+    def build(self, context: MethodContext) -> None:
+        super().build(context)
         o, rate = self.options, self.spec.training.teacher_lr
         if o.train == "all":
-            self.teacher = lab.learner("teacher", lab.trained("teacher"), lr=rate)
+            self.teacher = context.trainable_model("teacher", context.trained_network("teacher"), lr=rate)
             config: Any = self.teacher.module.config
         else:
-            self.frozen = lab.frozen("teacher")
+            self.frozen = context.frozen_teacher("teacher")
             config = self.frozen.module.config
-            module = adapter(self.frozen.head_width, o.adapter_hidden, lab.num_labels, o.adapter_dropout)
-            self.teacher = lab.learner("adapter", module, lr=rate)
-        self.teacher_view, self.student_view = View(), View()
+            module = adapter(self.frozen.head_width, o.adapter_hidden, context.num_labels, o.adapter_dropout)
+            self.teacher = context.trainable_model("adapter", module, lr=rate)
+        self.teacher_view, self.student_view = FeatureView(), FeatureView()
         if o.beta:
             self.teacher_view, self.student_view = views(o.layers, config, self.student.module.config)
 
@@ -127,12 +127,12 @@ class PESFKD(Method):
         h, seen = self.frozen.head_inputs(batch, self.teacher_view)
         with self.teacher.mode(self.options.adapter_mode == "train"):
             change = self.teacher.module(h)
-        classes = self.lab.num_labels
+        classes = self.context.num_labels
         return torch.cat([seen[:, :classes] + change, seen[:, classes:]], dim=1)
 
     def objective(self, labels: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """The common loss of student and adapter on their views [B, C + M H], and CE(y, T') alone."""
-        o, classes = self.options, self.lab.num_labels
+        o, classes = self.options, self.context.num_labels
         t_logits, s_logits = t[:, :classes], s[:, :classes]
         teacher_ce = cross_entropy(labels, t_logits)
         loss = o.ce_weight * (cross_entropy(labels, s_logits) + teacher_ce)

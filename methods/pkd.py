@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kdbench.data.batches import Batch
-    from kdbench.distill.context import Lab
+    from kdbench.distill.context import MethodContext
 
 
 class PKDOptions(KDOptions):
@@ -57,21 +57,21 @@ class PKD(KD):
     }
 
     @classmethod
-    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
+    def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
         teacher = others["teacher"]
         if not spec.options["projection"]:
             return mismatch(student, teacher)
         return mismatch(replace(student, hidden=teacher.hidden), teacher)
 
-    def build(self, lab: Lab) -> None:
-        super().build(lab)
+    def build(self, context: MethodContext) -> None:
+        super().build(context)
         teacher: Any = self.teacher.module.config
         student: Any = self.student.module.config
         self.teacher_view, self.student_view = views(self.options.layers, teacher, student)
         self.learners = [self.student]
         if self.options.projection:
             linear = nn.Linear(student.hidden_size, teacher.hidden_size)
-            self.projection = lab.learner("projection", linear, lr=self.spec.training.student_lr)
+            self.projection = context.trainable_model("projection", linear, lr=self.spec.training.student_lr)
             self.learners.append(self.projection)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -80,7 +80,7 @@ class PKD(KD):
         return {"loss": loss}
 
     def loss(self, batch: Batch) -> Tensor:
-        o, classes = self.options, self.lab.num_labels
+        o, classes = self.options, self.context.num_labels
         t, t_states = self.teacher_view.split(self.teacher.seen(batch, self.teacher_view), classes)
         own = self.student_view
         s, s_states = own.split(own(self.student.outputs(batch, **own.asks)), classes)

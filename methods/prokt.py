@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kdbench.data.batches import Batch
-    from kdbench.distill.context import Lab
+    from kdbench.distill.context import MethodContext
 
 
 class ProKTOptions(OnlineOptions):
@@ -49,9 +49,9 @@ class ProKT(Online):
         "teacher_only": {"student_ce": 0.0, "teacher_ce": 0.0, "zero_heads": False},
     }
 
-    def build(self, lab: Lab) -> None:
-        super().build(lab)
-        self.dual_weight = torch.zeros((), device=lab.device)
+    def build(self, context: MethodContext) -> None:
+        super().build(context)
+        self.dual_weight = torch.zeros((), device=context.device)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         teacher_loss = self.teacher_loss(batch, self.student.target(batch), self.teacher.logits(batch))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kdbench.data.batches import Batch
-    from kdbench.distill.context import Lab
+    from kdbench.distill.context import MethodContext
 
 
 class RCOOptions(KDOptions):
@@ -47,27 +47,27 @@ class RCO(KD):
         count = spec.options["anchors"]
         return {"teacher": finetuned(spec, snapshots=tuple(i / count for i in range(1, count)))}
 
-    def build(self, lab: Lab) -> None:
-        self.student = lab.learner("student", self.spec.student, lr=self.spec.training.student_lr)
+    def build(self, context: MethodContext) -> None:
+        self.student = context.trainable_model("student", self.spec.student, lr=self.spec.training.student_lr)
         self._meet(0)
 
     def loss(self, batch: Batch) -> Tensor:
-        anchor = self._anchor_of(self.lab.step)
+        anchor = self._anchor_of(self.context.step)
         if anchor != self.anchor:
             self._meet(anchor)
-        is_first = self.lab.step == 0 or anchor != self._anchor_of(self.lab.step - 1)
+        is_first = self.context.step == 0 or anchor != self._anchor_of(self.context.step - 1)
         if self.options.restart_schedule and is_first:
             self.student.restart_schedule(self._length(anchor))
         return super().loss(batch)
 
     def _anchor_of(self, step: int) -> int:
-        return step * self.options.anchors // self.lab.total_steps
+        return step * self.options.anchors // self.context.total_steps
 
     def _length(self, anchor: int) -> int:
         """How many steps the student spends with an anchor."""
-        return sum(self._anchor_of(step) == anchor for step in range(self.lab.total_steps))
+        return sum(self._anchor_of(step) == anchor for step in range(self.context.total_steps))
 
     def _meet(self, anchor: int) -> None:
         """Load one anchor; the one before is let go."""
         self.anchor, count = anchor, self.options.anchors
-        self.teacher = self.lab.frozen("teacher", None if anchor == count - 1 else (anchor + 1) / count)
+        self.teacher = self.context.frozen_teacher("teacher", None if anchor == count - 1 else (anchor + 1) / count)

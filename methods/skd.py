@@ -63,7 +63,7 @@ class SKD(Distillation):
     }
 
     @classmethod
-    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
+    def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
         o = spec.options
         if classes == 2 and o["norm"] != "l2" and o["ce_on"] == "normalized":
             return (

@@ -19,7 +19,7 @@ from kdbench.models.reference import halfway
 from kdbench.planning.plan import model_ref
 
 if TYPE_CHECKING:
-    from kdbench.distill.context import Lab
+    from kdbench.distill.context import MethodContext
 
 
 class TAKDOptions(KDOptions):
@@ -52,6 +52,6 @@ class TAKD(KD):
             hop = hop.derive(method=cls.name, options={**hop.options, "assistants": chain})
         return {"assistant": hop}
 
-    def build(self, lab: Lab) -> None:
-        self.student = lab.learner("student", self.spec.student, lr=self.spec.training.student_lr)
-        self.teacher = lab.frozen("assistant")
+    def build(self, context: MethodContext) -> None:
+        self.student = context.trainable_model("student", self.spec.student, lr=self.spec.training.student_lr)
+        self.teacher = context.frozen_teacher("assistant")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
-from kdbench.planning.executor import STOPPED, Executor, Job, Order, ShowTables
+from kdbench.planning.executor import STOPPED, ExecutionRequest, Executor, Job, ShowTables
 from kdbench.reporting import printing
 from kdbench.results.store import Store
 from kdbench.slurm import queue
@@ -28,7 +28,7 @@ class Slurm(Executor):
     options_type = SlurmOptions
     options: SlurmOptions
 
-    def check(self, order: Order) -> list[str]:
+    def check(self, order: ExecutionRequest) -> list[str]:
         from kdbench.training import preflight
 
         self._check_settings(order)
@@ -39,7 +39,7 @@ class Slurm(Executor):
         self._try_out(order, known)
         return remarks
 
-    def _check_settings(self, order: Order) -> None:
+    def _check_settings(self, order: ExecutionRequest) -> None:
         """What can be told without the cluster."""
         from kdbench.training import preflight
 
@@ -49,7 +49,7 @@ class Slurm(Executor):
         if "%" in str(order.store.root.resolve()):
             raise UserError(f"SLURM takes % in {order.store.root} for a pattern; give another --results DIR.")
 
-    def _try_out(self, order: Order, known: Queue) -> None:
+    def _try_out(self, order: ExecutionRequest, known: Queue) -> None:
         """Let sbatch look at the request before anything is written."""
         from kdbench.slurm import submit
 
@@ -65,7 +65,7 @@ class Slurm(Executor):
                     f"The cluster refuses the job ({error}); see [slurm] in kdbench.toml, or --set slurm.KEY=VALUE."
                 ) from None
 
-    def _arrays(self, order: Order, known: Queue) -> list[Array]:
+    def _arrays(self, order: ExecutionRequest, known: Queue) -> list[Array]:
         """What is to be submitted: neither done nor in the queue."""
         plan, live = order.plan, self._live(order.store, known)
         chosen = [
@@ -88,7 +88,7 @@ class Slurm(Executor):
         """Runs that have a job in the queue, with its id."""
         return {run: job for run, job in Ledger(store).jobs(known).items() if known.job(job).is_live}
 
-    def preview(self, order: Order) -> None:
+    def preview(self, order: ExecutionRequest) -> None:
         from kdbench.slurm import submit
 
         self._check_settings(order)
@@ -110,12 +110,12 @@ class Slurm(Executor):
         return f"{jobs} for {count(len(array.runs), 'run')}, {first}{f' and {len(more)} more' if more else ''}"
 
     @staticmethod
-    def _pending(order: Order, array: Array) -> set[str]:
+    def _pending(order: ExecutionRequest, array: Array) -> set[str]:
         """The runs that the array must wait for."""
         runs = order.plan.runs
         return {run for run in array.after if not order.store.run(run).is_done(runs[run].snapshots)}
 
-    def carry_out(self, order: Order, show_tables: ShowTables) -> int:
+    def execute(self, order: ExecutionRequest, show_tables: ShowTables) -> int:
         known = _reached()
         live, made = self._live(order.store, known), self._arrays(order, known)
         jobs = sum(len(array.tasks) for array in made)
@@ -146,7 +146,7 @@ class Slurm(Executor):
         )
         return 0
 
-    def _agreed(self, order: Order, jobs: int, made: list[Array]) -> bool:
+    def _agreed(self, order: ExecutionRequest, jobs: int, made: list[Array]) -> bool:
         """Say what it will cost; on a terminal, ask."""
         import click
 
@@ -158,19 +158,19 @@ class Slurm(Executor):
         order.console.print(f"{count(jobs, 'job')} in {count(len(made), 'array')}.", highlight=False)
         return not sys.stdin.isatty() or not sys.stdout.isatty() or click.confirm("Submit?", default=True)
 
-    def _submit(self, order: Order, made: list[Array], live: Mapping[str, str]) -> None:
+    def _submit(self, order: ExecutionRequest, made: list[Array], live: Mapping[str, str]) -> None:
         from kdbench.slurm import submit
 
         ledger, jobs = Ledger(order.store), dict(live)
         for place, array in enumerate(made):
             folders = [order.store.run(run) for run in array.runs]
-            failures = [(folder, state) for folder in folders if (state := folder.forgive())]
+            failures = [(folder, state) for folder in folders if (state := folder.reset_failure())]
             after = {jobs[run] for run in array.after if run in jobs}
             try:
                 record = submit.submit(order, self.options, ledger, array, after)
             except SlurmError as error:
                 for folder, state in failures:
-                    folder.put_back(state)
+                    folder.restore_failure(state)
                 raise UserError(
                     f"The cluster refused array {place + 1} of {len(made)} ({error}); the {place} before it are in the "
                     f"queue, and the same command submits the rest (kdbench cancel takes them out)."

@@ -26,7 +26,7 @@ PATIENCE = 30  # seconds that a command of SLURM may take
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableCell:
     """A job that the queue knows."""
 
     id: str
@@ -49,7 +49,7 @@ class Entry:
 class Queue:
     """Jobs of kdbench by id, those of the last minutes included. `problem` says why they could not be asked for."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, TableCell] = field(default_factory=dict)
     by_comment: dict[str, str] = field(default_factory=dict)  # -> id of the job or array
     problem: str = ""
 
@@ -81,7 +81,7 @@ def read(text: str) -> Queue:
         parts = line.split("|", 4)
         if len(parts) == 5:
             job, state, reason, node, comment = parts
-            queue.entries[job] = Entry(job, state, reason, node, comment)
+            queue.entries[job] = TableCell(job, state, reason, node, comment)
             queue.by_comment[comment] = job.partition("_")[0]
     return queue
 

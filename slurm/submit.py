@@ -16,7 +16,7 @@ from submitit.core.utils import FailedJobError
 from submitit.slurm.slurm import _make_sbatch_string
 
 from kdbench.core.safe_path import Children
-from kdbench.planning.executor import Order
+from kdbench.planning.executor import ExecutionRequest
 from kdbench.slurm import worker
 from kdbench.slurm.arrays import Array
 from kdbench.slurm.ledger import Ledger, Record
@@ -64,7 +64,9 @@ def text(parameters: dict[str, Any], jobs: int, folder: str) -> str:
     return made
 
 
-def submit(order: Order, options: SlurmOptions, ledger: Ledger, array: Array, after: Iterable[str]) -> Record:
+def submit(
+    order: ExecutionRequest, options: SlurmOptions, ledger: Ledger, array: Array, after: Iterable[str]
+) -> Record:
     """Put an array into the queue.
 
     Raises:

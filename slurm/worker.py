@@ -14,7 +14,7 @@ from typing import Any
 from kdbench.core.console import make_console
 from kdbench.core.formatting import count
 from kdbench.core.settings import Execution, Recording
-from kdbench.planning.executor import Order
+from kdbench.planning.executor import ExecutionRequest
 from kdbench.planning.plan import Plan
 from kdbench.results.store import JOB, Store
 from kdbench.slurm import queue
@@ -39,7 +39,7 @@ class Unfinished(Exception):
     """Some runs of this job failed; makes the queue call the job FAILED."""
 
 
-def calls(order: Order, tasks: tuple[Task, ...], at_once: int) -> list[Call]:
+def calls(order: ExecutionRequest, tasks: tuple[Task, ...], at_once: int) -> list[Call]:
     """The arguments of `train` for each job of an array: plain values, so that nothing is pickled by content."""
     execution = order.execution.model_dump(mode="json") | {"jobs": at_once}
     recording = order.recording.model_dump(mode="json")

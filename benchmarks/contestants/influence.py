@@ -19,7 +19,7 @@ from kdbench.data.batches import Batch
 from kdbench.distill.bilevel import Params, gradient
 from kdbench.distill.context import seed_everything
 from kdbench.distill.losses import soft_cross_entropy_each
-from kdbench.distill.trainable import Learner
+from kdbench.distill.trainable import TrainableModel
 
 
 def measure(work: Work, how: How, rows: bool = False, **options: Any) -> Timing:
@@ -35,7 +35,7 @@ def measure(work: Work, how: How, rows: bool = False, **options: Any) -> Timing:
             seed_everything(spec.seed, "step", step)
             batch = setup.train.at(step)
             s, t = method._forward(batch)
-            v = method.direction(batch, setup.lab.feedback(), s, t)
+            v = method.direction(batch, setup.context.feedback(), s, t)
             t = t.detach()
             start = time.perf_counter()
             if rows:
@@ -46,7 +46,7 @@ def measure(work: Work, how: How, rows: bool = False, **options: Any) -> Timing:
     return Timing(sum(seconds[work.warmup :]), work.steps)
 
 
-def by_rows(student: Learner, batch: Batch, t: Tensor, v: Params) -> Tensor:
+def by_rows(student: TrainableModel, batch: Batch, t: Tensor, v: Params) -> Tensor:
     """w_i of Eq. 8 [B], a row at a time without its padding."""
     weights = []
     with student.mode(False):

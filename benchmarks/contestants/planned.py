@@ -78,7 +78,7 @@ def prepared(spec: RunSpec, store: Store, work: Work) -> Iterator[Setup]:
 def one_step(setup: Setup, step: int) -> None:
     """What the runner does of a step: the batch, the seed, the method."""
     batch = setup.train.at(step)
-    setup.lab.step = step
+    setup.context.step = step
     seed_everything(setup.spec.seed, "step", step)
     setup.method.step(batch)
 
@@ -88,7 +88,7 @@ def both_streams(work: Work, how: How) -> tuple[list[Batch], list[Batch]]:
     plain = replace(how, precision="fp32")
     with planned(work, plain, "lgtm", {}, feedback=True) as made, prepared(*made, work) as setup:
         batches = [setup.train.at(step) for step in epoch_last(work)]
-        feedback = [setup.lab.feedback() for _ in batches]
+        feedback = [setup.context.feedback() for _ in batches]
     if how.padding == "fixed":
         return [padded(batch) for batch in batches], [padded(batch) for batch in feedback]
     return batches, feedback

@@ -16,13 +16,13 @@ from unittest.mock import patch
 
 from benchmarks.contestants.planned import NOTHING, execution, one_step, planned, prepared
 from benchmarks.work import How, Timing, Work
-from kdbench.distill.frozen_teacher import Frozen
+from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.method import METHODS
 from kdbench.training.runner import execute
 
 
 def measure(work: Work, how: How, method: str = "kd") -> Timing:
-    feedback = "feedback" in METHODS.get(method).uses
+    feedback = "feedback" in METHODS.get(method).requires
     with planned(work, how, method, {}, feedback=feedback) as (spec, store):
         with prepared(spec, store, work) as setup:
             for step in range(work.warmup):
@@ -30,7 +30,7 @@ def measure(work: Work, how: How, method: str = "kd") -> Timing:
         del setup
         gc.collect()
         shutil.rmtree(store.cache / "outputs", ignore_errors=True)  # what the warm-up has left to be looked up
-        with seconds_of(Frozen, "_table") as once, seconds_of(METHODS.get(method), "step") as inside:
+        with seconds_of(FrozenTeacher, "_table") as once, seconds_of(METHODS.get(method), "step") as inside:
             execute(spec, store, execution(work), NOTHING)
         cost = store.run(spec.id).cost()
     if cost["steps"] != work.steps:

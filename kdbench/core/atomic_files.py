@@ -23,22 +23,22 @@ def replacing(path: Path) -> Iterator[Path]:
         UserError: a file would take the place of a folder; nothing of that folder is touched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, aside = (path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp") for _ in range(2))
+    temporary, not_counted = (path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp") for _ in range(2))
     try:
         yield temporary
         _finish(temporary)
         if path.is_dir():
             if not temporary.is_dir():  # a mistyped name must never cost a folder
                 raise folder_instead(path)
-            path.replace(aside)
+            path.replace(not_counted)
         try:
             temporary.replace(path)
         except OSError:
-            if aside.is_dir():
-                aside.replace(path)
+            if not_counted.is_dir():
+                not_counted.replace(path)
             raise
     finally:
-        for folder in (temporary, aside):
+        for folder in (temporary, not_counted):
             if folder.is_dir():
                 shutil.rmtree(folder)
         temporary.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """What a student's next step would do to its loss elsewhere, and how that depends on the teacher.
 
 Shared by the methods that learn from feedback. No network is copied: a look-ahead is a dictionary of parameters that
-`Learner.logits_at` uses in place of the network's own.
+`TrainableModel.logits_at` uses in place of the network's own.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kdbench.data.batches import Batch
-from kdbench.distill.hidden_states import View
+from kdbench.distill.hidden_states import FeatureView
 from kdbench.distill.losses import Objective
-from kdbench.distill.trainable import BETAS, Learner
+from kdbench.distill.trainable import BETAS, TrainableModel
 from kdbench.models.matmul_precision import exactly
 
 Params = Mapping[str, Tensor]
@@ -35,7 +35,7 @@ def sgd_step(params: Params, grad: Params, lr: float) -> dict[str, Tensor]:
     return {name: torch.sub(p.detach(), grad[name], alpha=lr).requires_grad_() for name, p in params.items()}
 
 
-def adam_step(learner: Learner, grad: Params) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def adam_step(learner: TrainableModel, grad: Params) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The step that the learner's AdamW would take along `grad`, clipping included, and its diagonal derivative.
 
     Returns:
@@ -73,8 +73,8 @@ def norm(direction: Params) -> Tensor:
     return length
 
 
-def forward_derivative(
-    learner: Learner, direction: Params, batch: Batch, view: View | None = None
+def jvp(
+    learner: TrainableModel, direction: Params, batch: Batch, view: FeatureView | None = None
 ) -> tuple[Tensor, Tensor]:
     """Logits z [B, C] and dz/d eps [B, C] at theta + eps * direction, eps = 0, in one forward pass.
 
@@ -83,7 +83,7 @@ def forward_derivative(
     Args:
         view: what to read off the network's output instead, [B, anything].
     """
-    look = view or View()
+    look = view or FeatureView()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
         params = {n: _dual(p.detach(), direction[n]) for n, p in learner.named_params().items()}
         seen = look(learner.outputs_at(params, batch, **look.asks))
@@ -112,7 +112,7 @@ def _dual(value: Tensor, tangent: Tensor) -> Tensor:
     return made
 
 
-def displaced(learner: Learner, direction: Params, epsilon: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+def displaced(learner: TrainableModel, direction: Params, epsilon: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Logits at theta + epsilon * direction and at theta - epsilon * direction [B, C] (LGTM Eq. 10), without a graph.
 
     Both passes draw the same dropout masks and run in full float32: their difference is small against either.

@@ -17,8 +17,8 @@ from kdbench.data.batches import Batch, Stream, collate, first_rows
 from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.distill.cost_meter import Meter
-from kdbench.distill.frozen_teacher import Frozen
-from kdbench.distill.trainable import Learner, zero_head
+from kdbench.distill.frozen_teacher import FrozenTeacher
+from kdbench.distill.trainable import TrainableModel, zero_head
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Sources:
     trained: Callable[[str, float | None], nn.Module]
 
 
-class Lab:
+class MethodContext:
     """A method's window on its run.
 
     Attributes:
@@ -51,8 +51,8 @@ class Lab:
         self.step = 0
         self.probe: Batch | None = None
         self.probe_every = 0
-        self.learners: dict[str, Learner] = {}
-        self.frozen_networks: dict[str, Frozen] = {}
+        self.learners: dict[str, TrainableModel] = {}
+        self.frozen_networks: dict[str, FrozenTeacher] = {}
         self.loaded: list[nn.Module] = []  # what `trained` gave, for those who watch over a method
         self.feedback_used = 0
         self.records: list[tuple[str, list[float]]] = []
@@ -61,9 +61,9 @@ class Lab:
         self._outputs = None if cache is None else cache / "outputs"
         self.meter = Meter(device)
 
-    def learner(
+    def trainable_model(
         self, name: str, network: ModelRef | nn.Module | None, *, lr: float | None, zero_head_first: bool = False
-    ) -> Learner:
+    ) -> TrainableModel:
         """A network to train. The one called `student` is evaluated and saved; `teacher` is evaluated too.
 
         Args:
@@ -75,11 +75,11 @@ class Lab:
             raise ValueError(f"the method already has a network called '{name}'")
         if network is None or lr is None:
             missing = "teacher" if network is None else "teacher_lr"
-            raise ValueError(f"'{name}' lacks its model or learning rate; name '{missing}' in the method's `uses`")
+            raise ValueError(f"'{name}' lacks its model or learning rate; name '{missing}' in the method's `requires`")
         module = self._seeded(name, network) if isinstance(network, ModelRef) else network
         if zero_head_first:
             zero_head(module)
-        made = Learner(
+        made = TrainableModel(
             module, lr=lr, length=self.total_steps, training=self.spec.training, device=self.device,
             micro_batch=self._micro_batch, name=name, meter=self.meter,
         )  # fmt: skip
@@ -91,7 +91,7 @@ class Lab:
         seed_everything(self.spec.seed, f"build {name}")
         return self._sources.fresh(ref)
 
-    def trained(self, role: str, snapshot: float | None = None) -> nn.Module:
+    def trained_network(self, role: str, snapshot: float | None = None) -> nn.Module:
         """The student that the needed run `role` left, as a module of this method's own.
 
         Args:
@@ -102,20 +102,27 @@ class Lab:
         self.loaded = [*self.loaded[-8:], module]
         return module
 
-    def frozen(self, role: str, snapshot: float | None = None) -> Frozen:
+    def frozen_teacher(self, role: str, snapshot: float | None = None) -> FrozenTeacher:
         """The student that the needed run `role` left, as a teacher that does not learn."""
         name = role, "best" if snapshot is None else f"{snapshot:.4f}"
-        made = Frozen(
-            self.trained(role, snapshot), self._tokens, self._train, self.device, self._micro_batch, name, self.meter,
-            self._outputs, compile=self.spec.training.compile,
-        )  # fmt: skip
+        made = FrozenTeacher(
+            self.trained_network(role, snapshot),
+            self._tokens,
+            self._train,
+            self.device,
+            self._micro_batch,
+            name,
+            self.meter,
+            self._outputs,
+            compile=self.spec.training.compile,
+        )
         self.frozen_networks[role] = made
         return made
 
     def feedback(self) -> Batch:
         """The next feedback batch."""
         if self._feedback is None:
-            raise PermissionError(f"method '{self.spec.method}' does not name 'feedback' in its `uses`")
+            raise PermissionError(f"method '{self.spec.method}' does not name 'feedback' in its `requires`")
         self.feedback_used += 1
         return self._feedback.at(self.feedback_used - 1)
 
@@ -129,9 +136,9 @@ class Lab:
         """Whether the influence on `probe` should be written down in this step."""
         return self.probe is not None and self.step % self.probe_every == 0
 
-    def aside(self) -> AbstractContextManager[None]:
+    def not_counted(self) -> AbstractContextManager[None]:
         """A block for what is only written down: it is not counted among the method's passes and time."""
-        return self.meter.aside()
+        return self.meter.not_counted()
 
     def record(self, values: Mapping[str, Tensor]) -> None:
         """Write down one vector a key for this step (the samples of `probe`, in order)."""

@@ -1,7 +1,7 @@
 """What a training costs: the passes of each network, the time apart from watching it, the memory at its highest.
 
-Counted is what a method does in its steps. Evaluation, saving and what is only written down for a figure (`aside`) are
-not.
+Counted is what a method does in its steps. Evaluation, saving and what is only written down for a figure
+(`not_counted`) are not.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Spent:
         rows: training rows in all steps.
         passes: network -> kind -> rows that went through it.
         tables: a frozen network's state -> rows that it was asked for once and then looked up.
-        aside: seconds within the training that are not the method's.
+        not_counted: seconds within the training that are not the method's.
         peak: bytes of memory.
     """
 
     rows: int = 0
     passes: dict[str, dict[str, int]] = field(default_factory=dict)
     tables: dict[str, int] = field(default_factory=dict)
-    aside: float = 0.0
+    not_counted: float = 0.0
     peak: int = 0
 
 
@@ -50,7 +50,7 @@ class Meter:
     def __init__(self, device: torch.device) -> None:
         self.spent = Spent()
         self._device = device
-        self._aside = 0  # how many `aside` blocks we are in
+        self._aside = 0  # how many `not_counted` blocks we are in
         _reset_peak(device)
 
     def passed(self, network: str, logits: Any) -> None:
@@ -73,7 +73,7 @@ class Meter:
             kinds[kind] = kinds.get(kind, 0) + rows
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def not_counted(self) -> Iterator[None]:
         """What happens within the block is not part of the method."""
         if self._aside:
             yield
@@ -85,7 +85,7 @@ class Meter:
         finally:
             self._wait()
             self._aside = 0
-            self.spent.aside += time.perf_counter() - start
+            self.spent.not_counted += time.perf_counter() - start
 
     def _wait(self) -> None:
         """A GPU works behind our back: let it finish what the time so far is of."""
@@ -108,8 +108,8 @@ class Meter:
             seconds: of the whole training.
 
         Returns:
-            step_seconds: without what was aside; rows: training rows in all steps; passes: rows through each network;
-            peak_memory: bytes, None where the system does not tell.
+            step_seconds: without what is not counted; rows: training rows in all steps; passes: rows through each
+            network; peak_memory: bytes, None where the system does not tell.
         """
         passes = {network: dict(kinds) for network, kinds in self.spent.passes.items()}
         for key, rows in self.spent.tables.items():
@@ -117,7 +117,7 @@ class Meter:
             kinds[FORWARD] = kinds.get(FORWARD, 0) + rows
         peak = self.numbers()["peak"]
         return {
-            "step_seconds": round(seconds - self.spent.aside, 3), "rows": self.spent.rows, "passes": passes,
+            "step_seconds": round(seconds - self.spent.not_counted, 3), "rows": self.spent.rows, "passes": passes,
             "peak_memory": peak or None,
         }  # fmt: skip
 

@@ -15,7 +15,7 @@ from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.distill import teacher_cache
 from kdbench.distill.cost_meter import Meter
-from kdbench.distill.hidden_states import View
+from kdbench.distill.hidden_states import FeatureView
 from kdbench.distill.trainable import full
 from kdbench.models import cls_only_layer
 from kdbench.models.classifier_head import output_layer
@@ -30,7 +30,7 @@ Network = Callable[..., Any]
 Reading = Callable[[Network, Mapping[str, Tensor], int], Tensor]  # inputs [B, L], rows at a time -> [B, D]
 
 
-class Frozen:
+class FrozenTeacher:
     """A network in eval mode, without gradients.
 
     What is read off it on the training rows is computed once, in one pass over batches of like length, kept on
@@ -58,13 +58,13 @@ class Frozen:
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits of a batch [B, C]: looked up if it is a training batch, else computed."""
-        return self.seen(batch, View())
+        return self.seen(batch, FeatureView())
 
-    def seen(self, batch: Batch, view: View) -> Tensor:
+    def seen(self, batch: Batch, view: FeatureView) -> Tensor:
         """A view of the network [B, D]: looked up if it is a training batch and the table fits, else computed."""
         return self._look_up(batch, f"view {view.layers}", partial(self._view, view))
 
-    def head_inputs(self, batch: Batch, view: View) -> tuple[Tensor, Tensor]:
+    def head_inputs(self, batch: Batch, view: FeatureView) -> tuple[Tensor, Tensor]:
         """Return what the classifier's last layer reads [B, H], and a view of the output; looked up or computed."""
         both = self._look_up(batch, f"head and view {view.layers}", partial(self._head_and_view, view))
         config: Any = self.module.config
@@ -73,7 +73,7 @@ class Frozen:
 
     @torch.no_grad()
     def outputs(self, batch: Batch, **more: Any) -> Any:
-        """The network's full output on any batch, computed; see `Learner.outputs`."""
+        """The network's full output on any batch, computed; see `TrainableModel.outputs`."""
         asked = requested(self.module, more, batch.format)
         out = in_pieces(partial(self._in_step(batch), **asked), batch.inputs, self._micro_batch)
         self._passed(out.logits)
@@ -88,10 +88,10 @@ class Frozen:
         """H: how many features the classifier's last layer reads."""
         return output_layer(self.module)[1].in_features
 
-    def _view(self, view: View, network: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
+    def _view(self, view: FeatureView, network: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
         return view(in_pieces(partial(network, **requested(self.module, view.asks, self._tokens.format)), inputs, rows))
 
-    def _head_and_view(self, view: View, _: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
+    def _head_and_view(self, view: FeatureView, _: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
         """Never compiled: it listens to what passes through the classifier's last layer."""
         read: list[Tensor] = []
         made: list[Tensor] = []

@@ -41,7 +41,7 @@ def mismatch(student: Shape, teacher: Shape) -> str:
 
 
 @dataclass(frozen=True)
-class View:
+class FeatureView:
     """What a loss reads off a network: its logits and, of some layers (1-based), the state of the first token.
 
     One tensor [B, C + M H], so that it can be differentiated as one.
@@ -51,7 +51,7 @@ class View:
 
     @property
     def asks(self) -> dict[str, bool]:
-        """What `Learner.outputs` must be asked for."""
+        """What `TrainableModel.outputs` must be asked for."""
         return {"output_hidden_states": True, "first_tokens": True} if self.layers else {}
 
     def __call__(self, outputs: Any) -> Tensor:
@@ -71,11 +71,11 @@ class View:
         return patience(self.split(teacher, classes)[1], self.split(student, classes)[1])
 
 
-def views(kind: LayerMap, teacher: Any, student: Any) -> tuple[View, View]:
+def views(kind: LayerMap, teacher: Any, student: Any) -> tuple[FeatureView, FeatureView]:
     """Views of the layers that `layer_pairs` puts side by side.
 
     Args:
         teacher, student: the networks' configurations.
     """
     theirs, own = layer_pairs(kind, teacher.num_hidden_layers, student.num_hidden_layers)
-    return View(theirs), View(own)
+    return FeatureView(theirs), FeatureView(own)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from kdbench.core.spec import ModelRef, RunSpec
     from kdbench.data.batches import Batch
-    from kdbench.distill.context import Lab
+    from kdbench.distill.context import MethodContext
     from kdbench.models.reference import Shape
 
-Uses = Literal["teacher", "teacher_lr", "feedback"]
+Requirement = Literal["teacher", "teacher_lr", "feedback"]
 Limit = Literal["labels_only", "teacher_only"]
 RowName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
 
@@ -31,14 +31,15 @@ class NoOptions(Options):
 class Method:
     """A distillation method: what it needs, its options, its step.
 
-    The runner owns data, seeds, evaluation, checkpoints and logs. A subclass builds its networks from the `Lab` in
-    `build` and advances them by one batch in `step`; a method with a single loss for the student overrides `loss`.
+    The runner owns data, seeds, evaluation, checkpoints and logs. A subclass builds its networks from the
+    `MethodContext` in `build` and advances them by one batch in `step`; a method with a single loss for the student
+    overrides `loss`.
 
     Class attributes:
         title: how tables name it.
         paper: author and year.
         version: raise it when a change to the code changes results.
-        uses: which fields of the spec it reads beside the basics. What it does not name is None in its spec.
+        requires: which fields of the spec it reads beside the basics. What it does not name is None in its spec.
         options_type: the class of its hyperparameters.
         variants: named settings of the options, selectable like a method of their own (title, option values).
         couples_rows: whether the loss relates the rows of a batch to one another in a way that depends on how many
@@ -52,28 +53,28 @@ class Method:
     paper: ClassVar[str] = ""
     version: ClassVar[int] = 1
     position: ClassVar[int] = 1000  # row order in the tables
-    uses: ClassVar[frozenset[Uses]] = frozenset()
+    requires: ClassVar[frozenset[Requirement]] = frozenset()
     options_type: ClassVar[type[Options]] = NoOptions
     variants: ClassVar[Mapping[RowName, tuple[str, Mapping[str, Any]]]] = {}
     limits: ClassVar[Mapping[Limit, Mapping[str, Any]]] = {}
     couples_rows: ClassVar[bool] = False
 
-    def __init__(self, spec: RunSpec, lab: Lab) -> None:
+    def __init__(self, spec: RunSpec, context: MethodContext) -> None:
         self.spec = spec
-        self.lab = lab
+        self.context = context
         self.options: Any = self.options_type.parse(spec.options, f"method '{spec.method}'")
-        self.build(lab)
+        self.build(context)
 
     @classmethod
     def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
         """The runs that must be done first, by role (`teacher`, `assistant`, ...).
 
-        `spec` is complete here (`teacher`, `teacher_lr` and `feedback` are set even when `uses` does not name them).
+        `spec` is complete here: `teacher`, `teacher_lr` and `feedback` are set even when `requires` does not name them.
         """
         return {}
 
     @classmethod
-    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
+    def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
         """Why this student cannot learn this task from these networks by this method, as one sentence; "" when it can.
 
         `spec.options` lacks the options that came later (`option(..., later=True)`) and have their default.
@@ -84,9 +85,9 @@ class Method:
         """
         return ""
 
-    def build(self, lab: Lab) -> None:
+    def build(self, context: MethodContext) -> None:
         """Make the networks. The default is one student."""
-        self.student = lab.learner("student", self.spec.student, lr=self.spec.training.student_lr)
+        self.student = context.trainable_model("student", self.spec.student, lr=self.spec.training.student_lr)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Advance all networks by one batch and return scalars to log, `loss` among them."""
@@ -119,9 +120,9 @@ class Distillation(Method):
     def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
         return {"teacher": finetuned(spec)}
 
-    def build(self, lab: Lab) -> None:
-        super().build(lab)
-        self.teacher = lab.frozen("teacher")
+    def build(self, context: MethodContext) -> None:
+        super().build(context)
+        self.teacher = context.frozen_teacher("teacher")
 
 
 class OnlineOptions(Options):
@@ -139,18 +140,22 @@ class Online(Method):
     """A method whose teacher learns along: a subclass writes its `step`, with two learners at hand."""
 
     title = ""  # a base, not a method
-    uses = frozenset({"teacher", "teacher_lr"})
+    requires = frozenset({"teacher", "teacher_lr"})
 
     @classmethod
     def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
         return {"teacher": finetuned(spec)} if spec.options["teacher_start"] == "finetuned" else {}
 
-    def build(self, lab: Lab) -> None:
+    def build(self, context: MethodContext) -> None:
         o, training = self.options, self.spec.training
-        self.student = lab.learner("student", self.spec.student, lr=training.student_lr, zero_head_first=o.zero_heads)
+        self.student = context.trainable_model(
+            "student", self.spec.student, lr=training.student_lr, zero_head_first=o.zero_heads
+        )
         fresh = o.teacher_start == "pretrained"
-        start = self.spec.teacher if fresh else lab.trained("teacher")
-        self.teacher = lab.learner("teacher", start, lr=training.teacher_lr, zero_head_first=fresh and o.zero_heads)
+        start = self.spec.teacher if fresh else context.trained_network("teacher")
+        self.teacher = context.trainable_model(
+            "teacher", start, lr=training.teacher_lr, zero_head_first=fresh and o.zero_heads
+        )
 
 
 def finetuned(spec: RunSpec, model: ModelRef | None = None, snapshots: tuple[float, ...] = ()) -> RunSpec:

@@ -23,7 +23,7 @@ from kdbench.models.network_outputs import checked, requested
 BETAS = (0.9, 0.999)
 
 
-class Learner:
+class TrainableModel:
     """A network with its optimiser and schedule.
 
     The optimiser is AdamW as in the LGTM code (bias-corrected, epsilon added to the uncorrected root); the learning
@@ -186,7 +186,7 @@ def full(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
-def step_together(loss: Tensor, *learners: Learner) -> None:
+def step_together(loss: Tensor, *learners: TrainableModel) -> None:
     """One backward pass for several networks, then one update of each."""
     loss.backward()  # type: ignore[no-untyped-call]
     for learner in learners:

@@ -25,7 +25,7 @@ class NoSettings(Options):
 
 
 @dataclass(frozen=True)
-class Order:
+class ExecutionRequest:
     """What is to be carried out, and with what settings.
 
     Attributes:
@@ -46,7 +46,7 @@ class Order:
     tables: tuple[str, ...] = ("1",)
 
 
-ShowTables = Callable[[Order], None]
+ShowTables = Callable[[ExecutionRequest], None]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Executor:
     def __init__(self, options: Any) -> None:
         self.options = options
 
-    def check(self, order: Order) -> list[str]:
+    def check(self, order: ExecutionRequest) -> list[str]:
         """What the user should know before it begins.
 
         Raises:
@@ -95,10 +95,10 @@ class Executor:
         """
         raise NotImplementedError
 
-    def preview(self, order: Order) -> None:
+    def preview(self, order: ExecutionRequest) -> None:
         """Print what would be done beyond the plan itself; nothing is begun."""
 
-    def carry_out(self, order: Order, show_tables: ShowTables) -> int:
+    def execute(self, order: ExecutionRequest, show_tables: ShowTables) -> int:
         """Train what is not done, or see to it that it is trained; prints what happened and returns the exit code.
 
         Args:

@@ -96,8 +96,8 @@ def _trains_teacher(spec: RunSpec, method: type[Method]) -> bool:
 
 def _unused(spec: RunSpec, method: type[Method]) -> dict[str, Any]:
     """None for every field that the method does not use."""
-    changes: dict[str, Any] = {field: None for field in ("teacher", "feedback") if field not in method.uses}
-    if "teacher_lr" not in method.uses:
+    changes: dict[str, Any] = {field: None for field in ("teacher", "feedback") if field not in method.requires}
+    if "teacher_lr" not in method.requires:
         changes["training"] = spec.training.model_copy(update={"teacher_lr": None})
     return changes
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from kdbench.core.registry import Registry
-from kdbench.reporting.tables import Sheet
+from kdbench.reporting.tables import TableData
 
 
 class Audit(ABC):
@@ -16,7 +16,7 @@ class Audit(ABC):
     title: ClassVar[str]
 
     @abstractmethod
-    def sheets(self) -> list[Sheet]:
+    def sheets(self) -> list[TableData]:
         """What was recomputed, and as notes what was found."""
 
 

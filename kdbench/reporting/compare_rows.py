@@ -14,7 +14,7 @@ from kdbench.planning.plan import select_tasks
 from kdbench.reporting import fairness, notes
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.show_table import FORMATS
-from kdbench.reporting.tables import Entry, Sheet
+from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.comparison import METHOD, Comparison, compare, trials
 from kdbench.results.selection import Line, pick
@@ -79,7 +79,7 @@ def _rows(study: StudyResults) -> list[str]:
     return ([TEACHER] if study.teachers else []) + study.rows
 
 
-def _sheet(pair: Pair, wanted: set[str] | None) -> Sheet | None:
+def _sheet(pair: Pair, wanted: set[str] | None) -> TableData | None:
     """None where no task has a seed that both rows have done."""
     tasks = [task for task in pair.study.tasks if wanted is None or task in wanted]
     lines = [_narrowed(pick(pair.study, name), tasks) for name in pair.names]
@@ -90,7 +90,7 @@ def _sheet(pair: Pair, wanted: set[str] | None) -> Sheet | None:
         return None
     corrected = dict(zip(found, holm([one.difference.p for one in found.values()]), strict=True))
     titles = [line.title + (notes.DAGGER if line.feedback_from("validation") else "") for line in lines]
-    sheet = Sheet(f"{' and '.join(titles)}, preset {pair.study.preset}: {pair.study.pairing}", ["", *titles, *HEAD])
+    sheet = TableData(f"{' and '.join(titles)}, preset {pair.study.preset}: {pair.study.pairing}", ["", *titles, *HEAD])
     for task, one in found.items():
         _add(sheet, pair, task, one, corrected[task], ALPHA / len(found))
         for column, line in enumerate(lines, start=1):
@@ -136,7 +136,7 @@ def _mean(found: Sequence[Comparison]) -> Comparison:
 
 
 def _add(
-    sheet: Sheet, pair: Pair, task: str, one: Comparison, corrected: float | None, level: float = ALPHA
+    sheet: TableData, pair: Pair, task: str, one: Comparison, corrected: float | None, level: float = ALPHA
 ) -> None:  # fmt: skip
     """A row, its record and its sentence; `level` is that of the seeds needed."""
     d, title = one.difference, "Average" if corrected is None else task_title(task)
@@ -147,7 +147,7 @@ def _add(
         f"{one.first:.1f}", f"{one.second:.1f}", _signed(d.value), f"{_signed(low)} to {_signed(high)}", _p(d.p),
         "–" if corrected is None else _p(corrected), str(d.seeds), str(more or "–"),
     ]  # fmt: skip
-    sheet.rows.append([Entry((title,)), *(Entry((text,)) for text in cells)])
+    sheet.rows.append([TableCell((title,)), *(TableCell((text,)) for text in cells)])
     sheet.notes.append(f"{title}: {_conclusion(pair.titles, d, judged, more)}.")
     sheet.records.append({
         "preset": pair.study.preset, "first": pair.names[0], "second": pair.names[1], "task": task,

@@ -15,7 +15,7 @@ from kdbench.results.study import StudyResults
 
 
 @dataclass(frozen=True)
-class Look:
+class LineStyle:
     """How a curve is drawn; `thin` is for one of many."""
 
     color: str
@@ -32,7 +32,7 @@ class Curve:
     """
 
     label: str
-    look: Look
+    look: LineStyle
     steps: tuple[int, ...]
     epochs: tuple[float, ...]
     values: Mapping[int, tuple[float, ...]]  # seed -> a value a step
@@ -57,7 +57,7 @@ class Estimate:
     """A mean over seeds with its interval, a row of a panel. `about` goes into CSV."""
 
     label: str
-    look: Look
+    look: LineStyle
     seeds: Mapping[int, float]
     mean: float
     interval: tuple[float, float] | None
@@ -97,7 +97,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Picture:
+class FigureData:
     """A figure, ready to be drawn: panels row by row, the last row perhaps not full.
 
     `columns` holds at page width, `narrow` at the width of a column. `printed` are the notes that stand in the figure
@@ -148,7 +148,7 @@ class Figure(Exhibit):
     task: ClassVar[str]  # the one that the paper draws; "" is every task of a study, see `TaskFigure`
 
     @abstractmethod
-    def build(self, study: StudyResults, task: str) -> Picture:
+    def build(self, study: StudyResults, task: str) -> FigureData:
         """The picture for one task of one study.
 
         Raises:
@@ -163,14 +163,14 @@ class TaskFigure(Figure):
     task = ""
 
     @abstractmethod
-    def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> Picture:
+    def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
         """The picture of those tasks that have something to show.
 
         Raises:
             Lacking: none has.
         """
 
-    def build(self, study: StudyResults, task: str) -> Picture:
+    def build(self, study: StudyResults, task: str) -> FigureData:
         return self.build_panels(study, [task])
 
 

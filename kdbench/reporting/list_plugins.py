@@ -120,8 +120,8 @@ def needs(method: type[Method]) -> str:
     """What a method needs beside the student and the labels, in words."""
     names = {"teacher": "a fine-tuned teacher", "assistant": "an assistant, distilled from a fine-tuned teacher"}
     parts = [names.get(role, role) for role in _roles(method)]
-    hidden = {"teacher_lr"} if "teacher" in method.uses else set()
-    return ", ".join([*parts, *(words for key, words in USES.items() if key in method.uses - hidden)])
+    hidden = {"teacher_lr"} if "teacher" in method.requires else set()
+    return ", ".join([*parts, *(words for key, words in USES.items() if key in method.requires - hidden)])
 
 
 def _roles(method: type[Method]) -> Iterable[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdbench.data.task import TASKS
-from kdbench.reporting.tables import TABLES, Entry, Sheet
+from kdbench.reporting.tables import TABLES, TableCell, TableData
 from kdbench.results import class_use
 from kdbench.results.selection import Line, pick
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
@@ -36,7 +36,7 @@ class Traced:
     study: StudyResults
     task: str
     line: Line
-    entry: Entry | None
+    entry: TableCell | None
     heads: tuple[str, ...]
     shown: Sequence[CellResult]
     others: Sequence[CellResult]
@@ -55,7 +55,7 @@ class Traced:
         return [cell for cell in self.asked if cell.point == point]
 
 
-def sheet(study: StudyResults) -> Sheet | None:
+def sheet(study: StudyResults) -> TableData | None:
     """The table of a study; None where nothing of it was asked for."""
     return TABLES.get(TABLE)().build(study)
 
@@ -65,7 +65,7 @@ def rows(study: StudyResults) -> list[str]:
     return [*([TEACHER] if study.teachers and TEACHER not in study.rows else []), *study.rows]
 
 
-def trace(study: StudyResults, printed: Sheet | None, row: str, task: str) -> Traced:
+def trace(study: StudyResults, printed: TableData | None, row: str, task: str) -> Traced:
     """The runs behind a cell.
 
     Args:
@@ -76,7 +76,7 @@ def trace(study: StudyResults, printed: Sheet | None, row: str, task: str) -> Tr
     line = pick(study, row)
     every, asked, shown = study.of(row, task), line.asked[task], line.shown[task]
     taken = {cell.run.id for cell in shown}
-    entry: Entry | None = None
+    entry: TableCell | None = None
     heads: tuple[str, ...] = (TASKS.get(task).title,)
     if printed and row in printed.row_keys and task in printed.column_keys:
         column = printed.column_keys.index(task) + 1

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kdbench.reporting.tables import Entry, Published, Sheet
+from kdbench.reporting.tables import Published, TableCell, TableData
 
 NOTHING = "–"
-NONE = Entry((NOTHING,))
+NONE = TableCell((NOTHING,))
 
 
-def beside(sheet: Sheet, paper: Published) -> Sheet:
+def beside(sheet: TableData, paper: Published) -> TableData:
     """Below every row that the paper has too: its numbers, and how far ours are from them.
 
     Records become one a printed number: published, ours (unrounded, the mean over seeds), and the difference.
@@ -33,7 +33,7 @@ def beside(sheet: Sheet, paper: Published) -> Sheet:
     return out
 
 
-def _other(sheet: Sheet, paper: Published) -> list[str]:
+def _other(sheet: TableData, paper: Published) -> list[str]:
     """A warning where the differences are of other networks too; those that are shown are in the records."""
     if others := sorted({str(record["preset"]) for record in sheet.records} - {paper.preset}):
         return [f"The paper's networks here are those of {paper.preset}; the differences to {', '.join(others)} are "
@@ -41,28 +41,28 @@ def _other(sheet: Sheet, paper: Published) -> list[str]:
     return []
 
 
-def _below(row: Sequence[Entry], printed: Sequence[str]) -> list[list[Entry]]:
-    theirs = [Entry(tuple(text.split("/"))) if text else NONE for text in printed]
+def _below(row: Sequence[TableCell], printed: Sequence[str]) -> list[list[TableCell]]:
+    theirs = [TableCell(tuple(text.split("/"))) if text else NONE for text in printed]
     return [
-        [Entry(("  published",)), *theirs],
-        [Entry(("  difference",)), *(_difference(*both) for both in zip(row[1:], theirs, strict=True))],
+        [TableCell(("  published",)), *theirs],
+        [TableCell(("  difference",)), *(_difference(*both) for both in zip(row[1:], theirs, strict=True))],
     ]
 
 
-def _difference(ours: Entry, theirs: Entry) -> Entry:
+def _difference(ours: TableCell, theirs: TableCell) -> TableCell:
     """Part by part, where both have it."""
     if not ours.numbers or len(ours.values) != len(theirs.values):
         return NONE
     parts = [(float(mine), _number(his)) for mine, his in zip(ours.values, theirs.values, strict=True)]
     texts = (NOTHING if his is None else f"{round(mine - his, 1) + 0.0:+.1f}" for mine, his in parts)
-    return Entry(tuple(texts))
+    return TableCell(tuple(texts))
 
 
 def _number(text: str) -> float | None:
     return None if text == NOTHING else float(text)
 
 
-def _records(sheet: Sheet, key: str, row: Sequence[Entry], printed: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _records(sheet: TableData, key: str, row: Sequence[TableCell], printed: Sequence[str]) -> Iterator[dict[str, Any]]:
     """One a number of a row."""
     for name, head, entry, text in zip(sheet.column_keys, sheet.head[1:], row[1:], printed, strict=True):
         parts = head.partition("\n")[2].split("/")

@@ -17,7 +17,7 @@ from kdbench.core.plain_text import without_control
 from kdbench.planning import reproduce
 from kdbench.planning.config import check_preset
 from kdbench.reporting import printing
-from kdbench.reporting.figures import FIGURES, Figure, Lacking, Picture, TaskFigure
+from kdbench.reporting.figures import FIGURES, Figure, FigureData, Lacking, TaskFigure
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies, task_title
 
@@ -163,7 +163,7 @@ def _command(figures: Sequence[Figure], root: Path, study: StudyResults | None, 
     return shlex.join(reproduce.for_exhibits(figures, root, study, preset=wish.preset, tasks=named))
 
 
-def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[Picture], str, str]:
+def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[FigureData], str, str]:
     """What can be drawn; a sentence about the tasks of which nothing can, and one about the studies that lack a task.
 
     A sentence is "" where there is nothing to say.
@@ -175,7 +175,7 @@ def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple
     tasks = select_tasks(wish.tasks) if wish.tasks else [figure.task]
     built = {task: [build(figure, study, task) for study in found] for task in tasks}
     lacking = {task: str(some[-1]) for task, some in built.items() if all(isinstance(one, Lacking) for one in some)}
-    pictures = [one for study in zip(*built.values(), strict=True) for one in study if isinstance(one, Picture)]
+    pictures = [one for study in zip(*built.values(), strict=True) for one in study if isinstance(one, FigureData)]
     others = [
         f"{_place(found[i])}: {one}"
         for task, some in built.items() if task not in lacking
@@ -190,9 +190,9 @@ def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple
 
 def _with_panels(
     figure: TaskFigure, found: Sequence[StudyResults], asked: Sequence[str], wish: Wish
-) -> tuple[list[Picture], str, str]:
+) -> tuple[list[FigureData], str, str]:
     """Like `drawable`: a picture a study, with a panel for each task of it that was asked for (or for all)."""
-    pictures, lacking = list[Picture](), list[str]()
+    pictures, lacking = list[FigureData](), list[str]()
     for study in found:
         tasks = [task for task in study.tasks if task in asked or not asked]
         try:
@@ -214,7 +214,7 @@ def _place(study: StudyResults) -> str:
     return f"preset {study.preset} with feedback {study.study['feedback']}, selection {study.study['selection']}"
 
 
-def build(figure: Figure, study: StudyResults, task: str) -> Picture | Lacking:
+def build(figure: Figure, study: StudyResults, task: str) -> FigureData | Lacking:
     try:
         return figure.build(study, task)
     except Lacking as missing:
@@ -225,14 +225,14 @@ def _sentence(figure: Figure, found: Sequence[StudyResults], lacking: Mapping[st
     """What is missing in the study that was asked for last, and what trains it; or which task has it all."""
     command = _command([figure], found[-1].root, found[-1], wish, ",".join(lacking) if wish.tasks else "")
     others = dict.fromkeys(task for study in found for task in study.tasks if not wish.tasks)
-    there = [task for task in others if any(isinstance(build(figure, study, task), Picture) for study in found)]
+    there = [task for task in others if any(isinstance(build(figure, study, task), FigureData) for study in found)]
     instead = f", or draw another task with --tasks ({', '.join(there)})" if there else ""
     return (
         f"Figure {_number(figure.name)} needs finished runs of {'; '.join(lacking.values())}; run: {command}{instead}."
     )
 
 
-def _write(pictures: Sequence[Picture], path: Path, form: str, wish: Wish, console: Console) -> None:
+def _write(pictures: Sequence[FigureData], path: Path, form: str, wish: Wish, console: Console) -> None:
     """One file a picture, or one CSV for all; and what is to be known of each."""
     if form == "csv":
         write_text(path, as_csv(pictures))
@@ -266,7 +266,7 @@ def _slug(value: object) -> str:
     return re.sub(r"[^\w.+]+", "-", str(value)).strip("-")
 
 
-def as_csv(pictures: Iterable[Picture]) -> str:
+def as_csv(pictures: Iterable[FigureData]) -> str:
     """One record a point; the head names the columns of all pictures."""
     records = [record for picture in pictures for record in picture.records]
     out = io.StringIO()

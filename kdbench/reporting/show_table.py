@@ -14,7 +14,7 @@ from kdbench.reporting.formats.presentation import PLAIN, Presentation
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.printing import line
 from kdbench.reporting.published import beside
-from kdbench.reporting.tables import TABLES, Sheet, Table
+from kdbench.reporting.tables import TABLES, Table, TableData
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
 from kdbench.results.submission_records import answers
@@ -22,7 +22,7 @@ from kdbench.results.submission_records import answers
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kdbench.planning.executor import Order
+    from kdbench.planning.executor import ExecutionRequest
 
 FORMATS = ("terminal", "markdown", "latex", "csv")
 ENDINGS = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
@@ -50,7 +50,7 @@ def show_table(
     tables = [kind() for kind in _every(preset)] if number == ALL else [TABLES.get(_name(number))()]
     every = studies(store) if any(table.needs_results for table in tables) else []
     check_preset(preset, (study.preset for study in every))
-    sheets, lacking = list[Sheet](), list[str]()
+    sheets, lacking = list[TableData](), list[str]()
     for table in tables:
         try:
             found = _sheets(table, every, preset, published)
@@ -78,7 +78,7 @@ def show_tested(
     check_format(form)
     presentation.check(form)
     check_preset(preset, (study.preset for study in studies(store)))
-    said, sheets = answers(store), list[Sheet]()
+    said, sheets = answers(store), list[TableData]()
     for name in TABLES.all() if number == ALL else [_name(number)]:
         table = TABLES.get(name)()
         every = studies(store, preset or table.preset or None)
@@ -101,7 +101,7 @@ def _untested(number: str, store: Store) -> str:
     )
 
 
-def show_tables(order: Order) -> None:
+def show_tables(order: ExecutionRequest) -> None:
     """Print the tables that go with an order; one that cannot be shown says why, and the others follow."""
     for number in order.tables:
         try:
@@ -146,13 +146,13 @@ def _name(number: str) -> str:
     return name
 
 
-def _sheets(table: Table, every: Iterable[StudyResults], preset: str | None, published: bool) -> list[Sheet]:
+def _sheets(table: Table, every: Iterable[StudyResults], preset: str | None, published: bool) -> list[TableData]:
     wanted = preset or table.preset
     sheets = table.sheets([study for study in every if wanted in ("", study.preset)])
     return _with_paper(table, sheets, published)
 
 
-def _with_paper(table: Table, sheets: list[Sheet], published: bool) -> list[Sheet]:
+def _with_paper(table: Table, sheets: list[TableData], published: bool) -> list[TableData]:
     paper = table.published()
     return [beside(sheet, paper) for sheet in sheets] if published and paper is not None else sheets
 

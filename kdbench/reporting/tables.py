@@ -21,7 +21,7 @@ class Detail(str):
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableCell:
     """A printed cell: numbers (or a label), each perhaps with a spread, joined by slashes.
 
     `numbers` are unrounded; `sign` stands behind the last and is explained in a note.
@@ -65,7 +65,7 @@ class Published:
 
 
 @dataclass
-class Sheet:
+class TableData:
     """A table, ready to be printed.
 
     `head` names the columns, a line break in a name is one in the head; every row starts with its label. A row of
@@ -76,7 +76,7 @@ class Sheet:
 
     title: str
     head: list[str]
-    rows: list[list[Entry]] = field(default_factory=list)
+    rows: list[list[TableCell]] = field(default_factory=list)
     rules: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
@@ -99,15 +99,15 @@ class Table(Exhibit):
     preset: ClassVar[str] = ""
     needs_results: ClassVar[bool] = True
 
-    def sheets(self, studies: Sequence[StudyResults]) -> list[Sheet]:
+    def sheets(self, studies: Sequence[StudyResults]) -> list[TableData]:
         """What there is to show of studies; of each of them one sheet, unless a table says otherwise."""
         return [sheet for study in studies if (sheet := self.build(study)) is not None]
 
-    def build(self, study: StudyResults) -> Sheet | None:
+    def build(self, study: StudyResults) -> TableData | None:
         """The sheet for one study; None where nothing of it was asked for."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither sheets nor build")
 
-    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> Sheet | None:
+    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> TableData | None:
         """The same of a test server's scores, which are by run; None where it has none, or shows none such."""
         return None
 

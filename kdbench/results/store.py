@@ -213,7 +213,7 @@ class RunFolder:
         """Held by the process that trains the run."""
         return RunLock(self.path)
 
-    def forgive(self) -> State | None:
+    def reset_failure(self) -> State | None:
         """Forget a failure, so that the run is tried again; returns it."""
         state = self.state()
         if state.status != "failed":
@@ -221,8 +221,8 @@ class RunFolder:
         self.set_state("pending", micro_batch=state.micro_batch)
         return state
 
-    def put_back(self, state: State) -> None:
-        """Undo `forgive`."""
+    def restore_failure(self, state: State) -> None:
+        """Undo `reset_failure`."""
         write_json(self.path / "state.json", state.model_dump(mode="json"))
 
     def note(self, text: str) -> None:

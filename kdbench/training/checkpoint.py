@@ -16,7 +16,7 @@ from kdbench.core.atomic_files import replacing
 from kdbench.results.series import Mark
 
 if TYPE_CHECKING:
-    from kdbench.distill.context import Lab
+    from kdbench.distill.context import MethodContext
     from kdbench.distill.method import Method
 
 
@@ -35,30 +35,30 @@ class Progress:
     cost: dict[str, Any] = field(default_factory=dict)  # what the meter has counted
 
 
-def save(path: Path, progress: Progress, lab: Lab, method: Method) -> None:
+def save(path: Path, progress: Progress, context: MethodContext, method: Method) -> None:
     """Write all networks, optimisers and the method's own state. Random states need no saving: each step seeds anew."""
     tensors = {f"method/{k}": v for k, v in method.state().items()}
-    progress.feedback_used, progress.cost = lab.feedback_used, lab.meter.numbers()
-    for name, learner in lab.learners.items():
+    progress.feedback_used, progress.cost = context.feedback_used, context.meter.numbers()
+    for name, learner in context.learners.items():
         part, progress.learners[name] = learner.state()
         tensors |= {f"learner/{name}/{k}": v for k, v in part.items()}
     store(path, tensors, asdict(progress))
 
 
-def load(path: Path, lab: Lab, method: Method) -> Progress:
+def load(path: Path, context: MethodContext, method: Method) -> Progress:
     """Take back what `save` wrote; a fresh `Progress` when there is no file or it is damaged."""
     try:
         tensors, numbers = read(path)
         progress = Progress(**numbers)
     except Exception:  # absent, cut short or foreign: the run starts over, which costs time and loses nothing
         return Progress()
-    for name, learner in lab.learners.items():
+    for name, learner in context.learners.items():
         start = f"learner/{name}/"
         part = {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
         learner.load_state(part, progress.learners[name])
     method.load_state({k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")})
-    lab.feedback_used = progress.feedback_used
-    lab.meter.load(progress.cost)
+    context.feedback_used = progress.feedback_used
+    context.meter.load(progress.cost)
     return progress
 
 

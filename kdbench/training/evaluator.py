@@ -27,7 +27,7 @@ class Evaluator:
 
     def __init__(self, setup: Setup, series: Series, probe_size: int) -> None:
         self._setup, self._series = setup, series
-        self._student = setup.lab.learners["student"].module
+        self._student = setup.context.learners["student"].module
         rows = first_rows(setup.roles.train.rows, probe_size, [setup.spec.training.split_seed, 2048])
         self._probe = Part("train", rows)
         self._latest: dict[str, Tensor] = {}  # the student's logits at the last evaluation, by role
@@ -39,7 +39,7 @@ class Evaluator:
         scores = {role: self._measure(self._latest[role], part) for role, part in self._parts().items()}
         for role, part in self._parts().items():
             values = dict(scores[role])
-            if role != "selection" and "teacher" in self._setup.lab.learners:
+            if role != "selection" and "teacher" in self._setup.context.learners:
                 values |= {f"teacher_{key}": value for key, value in self._teacher_scores(part).items()}
             self._series.add(step, role, values)
         self._gaps(step)
@@ -78,14 +78,14 @@ class Evaluator:
         }
 
     def _teacher_scores(self, part: Part) -> dict[str, float]:
-        return self._measure(self._logits(self._setup.lab.learners["teacher"].module, part), part)
+        return self._measure(self._logits(self._setup.context.learners["teacher"].module, part), part)
 
     def _teacher_on_probe(self) -> Tensor | None:
         """A teacher that does not learn is asked once."""
-        lab = self._setup.lab
-        if "teacher" in lab.learners:
-            return self._logits(lab.learners["teacher"].module, self._probe)
-        module = next((frozen.module for frozen in lab.frozen_networks.values()), None)
+        context = self._setup.context
+        if "teacher" in context.learners:
+            return self._logits(context.learners["teacher"].module, self._probe)
+        module = next((frozen.module for frozen in context.frozen_networks.values()), None)
         if module is not self._frozen[0]:
             self._frozen = module, self._logits(module, self._probe) if module else None
         return self._frozen[1]
@@ -117,9 +117,9 @@ class Evaluator:
 
     def teacher_final(self) -> dict[str, dict[str, Any] | None]:
         """Measure a teacher that was trained along: its scores and its classes at the end, by report split."""
-        if "teacher" not in self._setup.lab.learners:
+        if "teacher" not in self._setup.context.learners:
             return {"teacher": None}
-        module, report = self._setup.lab.learners["teacher"].module, self._setup.roles.report
+        module, report = self._setup.context.learners["teacher"].module, self._setup.roles.report
         logits = {part.split: self._logits(module, part) for part in report}
         scores = {part.split: self._measure(logits[part.split], part) for part in report}
         return {"teacher": scores, "teacher_predicted": self._predicted(logits)}

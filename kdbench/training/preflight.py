@@ -156,7 +156,7 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
                 f"saved with wrong tokenizer files, copy the other's into its folder."
             )
     classes = len(inputs.task(spec.task).labels)
-    if problem := method_of(spec).misfit(spec, student, others, classes):
+    if problem := method_of(spec).check_compatible(spec, student, others, classes):
         raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
 
 

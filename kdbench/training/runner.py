@@ -136,12 +136,12 @@ class _Run:
         self.should_stop = should_stop
         self.started = time.time()
         self.setup: Setup = prepare(spec, store, execution, recording)
-        self.lab, self.method = self.setup.lab, self.setup.method
+        self.context, self.method = self.setup.context, self.setup.method
         if folder.checkpoint.exists() and (problem := self._unusable()):
             # kept, it could be taken up again later, beside a series that begins anew
             folder.checkpoint.unlink()
             folder.note(f"its checkpoint cannot be used: {problem}")
-        self.progress = checkpoint.load(folder.checkpoint, self.lab, self.method)
+        self.progress = checkpoint.load(folder.checkpoint, self.context, self.method)
         self._told = 0.0
         self._saved_at = self.progress.seconds
         self.series = Series(folder.series, self._mark(self.progress), self.setup.train.batches_per_epoch)
@@ -162,7 +162,7 @@ class _Run:
         self._tell(force=True)
         self._clock = time.perf_counter()
         if self.progress.step == 0:
-            with self.lab.aside():
+            with self.context.not_counted():
                 # a network that is taken as it is, for no steps, is at its best now
                 self.evaluator(0) if total else self._evaluate(0)
                 self._snapshots(0)
@@ -176,10 +176,10 @@ class _Run:
     def _one_step(self, step: int) -> None:
         """Step `step`: seed, train, then whatever is due after it."""
         batch = self.setup.train.at(step)
-        self.lab.step = step
+        self.context.step = step
         seed_everything(self.spec.seed, "step", step)
         logs = {key: value.detach() for key, value in self.method.step(batch).items()}
-        self.lab.meter.spent.rows += len(batch)
+        self.context.meter.spent.rows += len(batch)
         self.pending.append((step, logs, batch))
         done = self.progress.step = step + 1
         due = done % self.setup.eval_every == 0 or done == self.setup.total_steps
@@ -187,11 +187,11 @@ class _Run:
             self._check_finite()
         if done % self.log_every == 0:
             self.series.add(done, "train", {key: float(value) for key, value in logs.items()})
-        for key, values in self.lab.records:
+        for key, values in self.context.records:
             self.series.add(done, "influence", {key: values})
-        self.lab.records.clear()
+        self.context.records.clear()
         if due or self._snapshots_at(done):
-            with self.lab.aside():  # waits for a GPU, so it is not entered at every step
+            with self.context.not_counted():  # waits for a GPU, so it is not entered at every step
                 if due:
                     self._evaluate(done)
                 self._snapshots(done)
@@ -228,7 +228,7 @@ class _Run:
         self.folder.note(f"step {step} of {self.setup.total_steps}: {loss}, {scored}")
         if self.progress.best_score is None or score > self.progress.best_score:
             self.progress.best_score, self.progress.best_step = score, step
-            student = self.lab.learners["student"].module
+            student = self.context.learners["student"].module
             checkpoint.store(self.folder.best, student.state_dict(), {"step": step})
 
     def _unusable(self) -> str:
@@ -268,7 +268,7 @@ class _Run:
         self.lock.check()
         build.quiet()
         with replacing(path) as temporary:
-            self.lab.learners["student"].module.save_pretrained(temporary)  # type: ignore[operator]
+            self.context.learners["student"].module.save_pretrained(temporary)  # type: ignore[operator]
             build.tokenizer(self.spec.student, tuple(self.setup.data.vocabulary)).save_pretrained(temporary)
 
     def _spent(self) -> float:
@@ -294,7 +294,7 @@ class _Run:
 
     def _checkpoint_if_due(self) -> None:
         if self._spent() - self._saved_at >= self.execution.checkpoint_seconds:
-            with self.lab.aside():
+            with self.context.not_counted():
                 self._checkpoint()
 
     def _checkpoint(self) -> None:
@@ -302,7 +302,7 @@ class _Run:
         self.lock.check()
         mark = self.series.mark
         self.progress.series_size, self.progress.series_digest = mark.size, mark.digest
-        checkpoint.save(self.folder.checkpoint, self.progress, self.lab, self.method)
+        checkpoint.save(self.folder.checkpoint, self.progress, self.context, self.method)
         self._saved_at = self.progress.seconds
 
     def _stop(self) -> None:
@@ -318,7 +318,7 @@ class _Run:
         teacher = self.evaluator.teacher_final()
         tensors, found = checkpoint.read(self.folder.best)
         self.progress.best_step = found["step"]
-        self.lab.learners["student"].module.load_state_dict(tensors)
+        self.context.learners["student"].module.load_state_dict(tensors)
         best, more = self.evaluator.final("best", latest=self.progress.best_step == self.progress.step)
         self._save_model(self.folder.model)
         checkpoint.store(self.folder.predictions, predictions | more, {})
@@ -340,7 +340,7 @@ class _Run:
             file.unlink(missing_ok=True)
 
     def _cost(self, seconds: float) -> dict[str, Any]:
-        return {"steps": self.progress.step, **self.lab.meter.report(seconds)}
+        return {"steps": self.progress.step, **self.context.meter.report(seconds)}
 
     def _rows(self) -> dict[str, int]:
         roles = self.setup.roles

@@ -18,7 +18,7 @@ from kdbench.data.batches import Stream
 from kdbench.data.splits import Part, Roles, assign
 from kdbench.data.task import Task, TaskData
 from kdbench.data.tokens import Tokens
-from kdbench.distill.context import Lab, Sources, seed_everything
+from kdbench.distill.context import MethodContext, Sources, seed_everything
 from kdbench.distill.method import Method
 from kdbench.distill.method_files import method_of
 from kdbench.models import attention_masks, build, cls_only_layer, compilation, matmul_precision, packed_dropout
@@ -36,7 +36,7 @@ class Setup:
     data: TaskData
     roles: Roles
     train: Stream
-    lab: Lab
+    context: MethodContext
     method: Method
     tokens: dict[str, Tokens]
     device: torch.device
@@ -44,7 +44,7 @@ class Setup:
 
     @property
     def total_steps(self) -> int:
-        return self.lab.total_steps
+        return self.context.total_steps
 
     @property
     def eval_every(self) -> int:
@@ -68,23 +68,23 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     notes: list[str] = []
-    lab, method = build_method(
+    context, method = build_method(
         spec, _sources(spec, store, data, task.labels, notes.append), train, roles.train, feedback, device, recording,
         execution.micro_batch, store.cache,
     )  # fmt: skip
-    return Setup(spec, task, data, roles, train, lab, method, tokens, device, tuple(dict.fromkeys(notes)))
+    return Setup(spec, task, data, roles, train, context, method, tokens, device, tuple(dict.fromkeys(notes)))
 
 
 def build_method(
     spec: RunSpec, sources: Sources, train: Stream, part: Part, feedback: Stream | None, device: torch.device,
     recording: Recording, micro_batch: int = 0, cache: Path | None = None,
-) -> tuple[Lab, Method]:  # fmt: skip
-    """Build the method with its networks on the rows `part`, seeded by the spec; see `Lab` for the rest."""
+) -> tuple[MethodContext, Method]:  # fmt: skip
+    """Build the method with its networks on the rows `part`, seeded by the spec; see `MethodContext` for the rest."""
     classes, steps = len(inputs.task(spec.task).labels), spec.training.epochs * train.batches_per_epoch
-    lab = Lab(spec, sources, train.tokens, part, feedback, classes, steps, device, micro_batch, cache)
-    lab.set_probe(recording.influence_samples, recording.influence_points)
+    context = MethodContext(spec, sources, train.tokens, part, feedback, classes, steps, device, micro_batch, cache)
+    context.set_probe(recording.influence_samples, recording.influence_points)
     seed_everything(spec.seed, "build")
-    return lab, method_of(spec)(spec, lab)
+    return context, method_of(spec)(spec, context)
 
 
 def _needed(roles: Roles) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.core.spec import RunSpec
-from kdbench.reporting.figures import FIGURES, Picture
+from kdbench.reporting.figures import FIGURES, FigureData
 from kdbench.results.series import Mark, Series
 from kdbench.results.store import Store
 from kdbench.results.study import studies
@@ -103,5 +103,5 @@ def everything(root: Path, seeds: tuple[int, ...] = (0, 1)) -> Store:
     return made.write()
 
 
-def picture(number: int, store: Store, task: str) -> Picture:
+def picture(number: int, store: Store, task: str) -> FigureData:
     return FIGURES.get(f"figure{number}")().build(studies(store)[-1], task)

@@ -13,15 +13,15 @@ from kdbench.analysis.consistency import NAMED, Formula, Row
 from kdbench.analysis.published import PublishedTable, published
 from kdbench.reporting.formats.latex import latex
 from kdbench.reporting.formats.text import as_csv
-from kdbench.reporting.tables import Sheet
+from kdbench.reporting.tables import TableData
 from tests.analysis.typeset import check_latex
 
 
-def sheets() -> dict[str, Sheet]:
+def sheets() -> dict[str, TableData]:
     return {sheet.title: sheet for sheet in PublishedTables().sheets()}
 
 
-def lines(sheet: Sheet) -> list[list[str]]:
+def lines(sheet: TableData) -> list[list[str]]:
     return [[entry.text for entry in row] for row in sheet.rows]
 
 

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.atomic_files import write_json
-from kdbench.reporting.tables import TABLES, Sheet
+from kdbench.reporting.tables import TABLES, TableData
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.made import COST, Made, full, spec, teacher
 
 
-def sheet(name: str, store: Store) -> Sheet:
+def sheet(name: str, store: Store) -> TableData:
     (found,) = TABLES.get(name)().sheets(studies(store))
     return found
 
 
-def rows(found: Sheet) -> dict[str, list[str]]:
+def rows(found: TableData) -> dict[str, list[str]]:
     return {row[0].text: [entry.text for entry in row[1:]] for row in found.rows}
 
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from kdbench.core.errors import UserError
-from kdbench.reporting.figures import Curve, Panel, Picture
+from kdbench.reporting.figures import Curve, FigureData, Panel
 from kdbench.reporting.formats import line_styles
 from kdbench.reporting.show_figure import Wish, show_figure, suffixes
 from kdbench.results.store import Store
@@ -76,7 +76,7 @@ def test_the_width_is_the_width(width: str, inches: float, store: Store) -> None
     assert int.from_bytes(Path("f.png").read_bytes()[16:20]) == round(300 * inches)
 
 
-def boxes(picture: Picture, width: float) -> None:
+def boxes(picture: FigureData, width: float) -> None:
     """Nothing is cut off, and no two labels of an axis touch."""
     from kdbench.reporting.formats import matplotlib_figure as paper
 
@@ -108,7 +108,7 @@ def test_small_and_large_numbers_keep_short_ticks(size: float) -> None:
 
     curve = Curve("a", line_styles.TEACHER, (0, 1, 2), (0.0, 1.0, 2.0), {0: (0.0, 0.4 * size, size)})
     with paper._style():
-        figure = paper._draw(Picture("t", [Panel("Gap", [curve])]), 3.3)
+        figure = paper._draw(FigureData("t", [Panel("Gap", [curve])]), 3.3)
         figure.canvas.draw()
         (axes,) = figure.axes
     assert max(len(t.get_text()) for t in axes.get_yticklabels()) <= 5

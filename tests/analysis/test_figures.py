@@ -11,7 +11,7 @@ import pytest
 from kdbench.analysis.figure3 import choose
 from kdbench.analysis.influence import followed, line, middle
 from kdbench.planning.exhibits import Request
-from kdbench.reporting.figures import FIGURES, Curve, Lacking, Picture, TaskFigure
+from kdbench.reporting.figures import FIGURES, Curve, FigureData, Lacking, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.store import Store
 from kdbench.results.study import studies
@@ -31,7 +31,7 @@ from tests.analysis.drawn import (
 from tests.analysis.made import Made, spec
 
 
-def curves(found: Picture) -> dict[str, Curve]:
+def curves(found: FigureData) -> dict[str, Curve]:
     return {curve.label: curve for panel in found.panels for curve in panel.curves}
 
 

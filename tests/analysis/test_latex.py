@@ -14,7 +14,7 @@ from kdbench.analysis.audit import PublishedTables
 from kdbench.reporting import compare_rows
 from kdbench.reporting.formats.latex import latex, tex
 from kdbench.reporting.show_table import show_table
-from kdbench.reporting.tables import TABLES, Entry, Sheet
+from kdbench.reporting.tables import TABLES, TableCell, TableData
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from kdbench.results.submission_records import Answer
@@ -97,10 +97,12 @@ def hostile(root: Path) -> str:
         return printed("1", made.write()) + latex(nasty())
 
 
-def nasty() -> Sheet:
-    made = Sheet(f"title {NASTY}", ["", NASTY, "b\nc"], notes=[NASTY], rules={1})
+def nasty() -> TableData:
+    made = TableData(f"title {NASTY}", ["", NASTY, "b\nc"], notes=[NASTY], rules={1})
     for i in range(2):
-        made.rows.append([Entry((NASTY,)), Entry(("1.0", "2.0"), ("0.1", "0.2"), best=bool(i)), Entry(("–",))])
+        made.rows.append(
+            [TableCell((NASTY,)), TableCell(("1.0", "2.0"), ("0.1", "0.2"), best=bool(i)), TableCell(("–",))]
+        )
     return made
 
 
@@ -143,7 +145,7 @@ def test_all_seven_are_there(texts: dict[str, str]) -> None:
 def test_special_characters() -> None:
     assert tex(r"\a_{b}") == r"\textbackslash{}a\_\{b\}"
     assert tex("-1.5 to -0.5, 3e-5, 0-4, run --for x") == r"$-$1.5 to $-$0.5, 3e-5, 0-4, run -{}-for x"
-    assert "\n{}*a & " in latex(Sheet("", ["", "b"], [[Entry(("*a",)), Entry(("1",))]]))
+    assert "\n{}*a & " in latex(TableData("", ["", "b"], [[TableCell(("*a",)), TableCell(("1",))]]))
 
 
 def test_a_high_table_goes_on_with_the_same_number(texts: dict[str, str]) -> None:

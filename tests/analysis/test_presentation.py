@@ -14,7 +14,7 @@ from kdbench.reporting.formats.latex import latex
 from kdbench.reporting.formats.presentation import Presentation
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.show_table import show_table
-from kdbench.reporting.tables import Detail, Entry, Sheet
+from kdbench.reporting.tables import Detail, TableCell, TableData
 from kdbench.results.store import Store
 from tests.analysis.made import STUDY, Made, full, spec
 from tests.analysis.typeset import PREAMBLES, check_latex, typeset
@@ -23,11 +23,11 @@ CAPTION = r"Scores on \textsc{Glue} in \%, $\alpha_1 = 0.6$; see Section \ref{s}
 WARNING, DETAIL = "° Not the best.", Detail("All runs shown: epochs=5.")
 
 
-def sheet(title: str = "Table 1, preset tiny: a_b teaches c") -> Sheet:
-    return Sheet(title, ["", "MRPC"], [[Entry(("KD",)), Entry(("1.0",))]], notes=[WARNING, DETAIL])
+def sheet(title: str = "Table 1, preset tiny: a_b teaches c") -> TableData:
+    return TableData(title, ["", "MRPC"], [[TableCell(("KD",)), TableCell(("1.0",))]], notes=[WARNING, DETAIL])
 
 
-def rendered(sheets: list[Sheet], form: str, **options: Any) -> str:
+def rendered(sheets: list[TableData], form: str, **options: Any) -> str:
     out = io.StringIO()
     render(sheets, form, Console(file=out, width=100), Presentation(**options))
     return out.getvalue()

@@ -13,7 +13,7 @@ from rich.console import Console
 from kdbench.core.errors import UserError
 from kdbench.reporting.formats import text as render
 from kdbench.reporting.show_table import show_table
-from kdbench.reporting.tables import Entry, Sheet
+from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.store import Store
 from tests.analysis.made import STUDY, Made, full, spec
 from tests.analysis.typeset import check_latex
@@ -43,7 +43,9 @@ def test_markdown_has_one_width(whole: Store) -> None:
     lines = [text for text in shown(whole, "markdown").splitlines() if text.startswith("|")]
     assert {text.count("|") for text in lines} == {9}
     assert "**" in lines[-1]
-    assert r"50% \_x\_ \|k\|" in render.markdown(Sheet("", ["", "b"], [[Entry(("50% _x_ |k|",)), Entry(("1",))]]))
+    assert r"50% \_x\_ \|k\|" in render.markdown(
+        TableData("", ["", "b"], [[TableCell(("50% _x_ |k|",)), TableCell(("1",))]])
+    )
 
 
 def test_csv_round_trip(whole: Store) -> None:

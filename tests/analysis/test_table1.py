@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from kdbench.analysis.table1 import Table1
-from kdbench.reporting.tables import Sheet
+from kdbench.reporting.tables import TableData
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.made import STUDY, Made, full, spec, states, teacher
 
 
-def sheet(store: Store) -> Sheet:
+def sheet(store: Store) -> TableData:
     return Table1().build(studies(store)[0])
 
 
-def texts(made: Sheet) -> dict[str, list[str]]:
+def texts(made: TableData) -> dict[str, list[str]]:
     return {row[0].text: [entry.text for entry in row[1:]] for row in made.rows}
 
 

@@ -16,7 +16,7 @@ from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError
 from kdbench.reporting.published import beside
 from kdbench.reporting.show_table import show_table
-from kdbench.reporting.tables import TABLES, Sheet
+from kdbench.reporting.tables import TABLES, TableData
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.made import COST, STUDY, Made, spec, teacher
@@ -36,16 +36,16 @@ def add(made: Made, row: str, task: str, score: Any, seconds: float = 65.0, **va
     return run
 
 
-def sheet(name: str, store: Store) -> Sheet:
+def sheet(name: str, store: Store) -> TableData:
     (found,) = TABLES.get(name)().sheets(studies(store))
     return found
 
 
-def texts(made: Sheet) -> dict[str, list[str]]:
+def texts(made: TableData) -> dict[str, list[str]]:
     return {row[0].text: [entry.text for entry in row[1:]] for row in made.rows}
 
 
-def note(made: Sheet, start: str) -> str:
+def note(made: TableData, start: str) -> str:
     (found,) = [text for text in made.notes if text.startswith(start)]
     return found
 
@@ -202,7 +202,7 @@ def test_table_6_is_one_sheet_of_several_studies(whole: Store) -> None:
     )
 
 
-def sheet_of_preset(name: str, store: Store, preset: str) -> Sheet:
+def sheet_of_preset(name: str, store: Store, preset: str) -> TableData:
     (found,) = TABLES.get(name)().sheets(studies(store, preset))
     return found
 
@@ -295,7 +295,7 @@ def test_all_tables_and_what_is_lacking(tmp_path: Path) -> None:
 
 
 def test_of_all_tables_one_that_cannot_be_made_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def damaged(self: object, studies: object) -> list[Sheet]:
+    def damaged(self: object, studies: object) -> list[TableData]:
         raise UserError("A file is damaged.")
 
     made = Made(Store(tmp_path))

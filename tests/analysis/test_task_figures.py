@@ -12,7 +12,7 @@ from kdbench.analysis.figure_curves import FigureCurves
 from kdbench.analysis.figure_scores import FigureScores
 from kdbench.core.errors import UserError
 from kdbench.data.task import TASKS
-from kdbench.reporting.figures import Estimate, Lacking, Panel, Picture, TaskFigure
+from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.comparison import mean_score
 from kdbench.results.store import Store
@@ -141,13 +141,15 @@ def test_tasks_are_chosen_and_those_without_runs_named(tmp_path: Path, monkeypat
         draw("curves", store, tasks="qnli")
 
 
-def many(count: int, panels: int) -> Picture:
+def many(count: int, panels: int) -> FigureData:
     """Long labels in many panels."""
     rows = [
         Estimate(f"LGTM (as released, {i})", line_styles.TEACHER, {0: 50.0 + i, 1: 51.0}, 50.0 + i, (40.0, 100.0))
         for i in range(count)
     ]
-    return Picture("t", [Panel("Score (%)", title="MNLI, m/mm", estimates=rows, limits=(39.0, 101.0))] * panels, 3, 2)
+    return FigureData(
+        "t", [Panel("Score (%)", title="MNLI, m/mm", estimates=rows, limits=(39.0, 101.0))] * panels, 3, 2
+    )
 
 
 @pytest.mark.parametrize("width", [2.5, 3.3, 6.8])

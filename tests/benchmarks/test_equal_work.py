@@ -18,8 +18,8 @@ from benchmarks.contestants.second_order import PILOT_RATE, SecondOrder
 from benchmarks.suites import EQUAL
 from kdbench.core.settings import Training
 from kdbench.data.batches import Batch
-from kdbench.distill.bilevel import forward_derivative, gradient, sample_weights
-from kdbench.distill.trainable import Learner
+from kdbench.distill.bilevel import gradient, jvp, sample_weights
+from kdbench.distill.trainable import TrainableModel
 from kdbench.methods.kd import KD, KDOptions
 from kdbench.methods.lgtm import RELEASED
 from tests.benchmarks.small import apart, batches, flat, networks
@@ -88,7 +88,8 @@ def released() -> tuple[Released, Any]:
         method = golden.lgtm(student, teacher, 1e-3, 1e-3, **RELEASED)
         training = Training(adam_eps=1e-12)  # the two add it in other places
         method.student, method.teacher = (
-            Learner(m, lr=1e-3, length=10**9, training=training, device=torch.device("cpu")) for m in (student, teacher)
+            TrainableModel(m, lr=1e-3, length=10**9, training=training, device=torch.device("cpu"))
+            for m in (student, teacher)
         )
         _, feedback = batches()
         for learner in (method.student, method.teacher):
@@ -116,7 +117,7 @@ def test_the_released_lgtm_is_ours() -> None:
     term = method.influence(batch, t, v)
     ours = TEACHER_KD * flat(gradient(term, params, keep_graph=True).values())
     assert apart(flat(rendered.influence_gradient(batch, list(v.values()))), ours) < 1e-6
-    method.lab.feedback = lambda: feedback
+    method.context.feedback = lambda: feedback
     coefficient, _ = method._coefficient(torch.zeros(()), term)
     whole = flat(gradient(method.auxiliary_loss(batch, s.detach(), t) + coefficient * term, params).values())
     assert apart(flat(rendered.teacher_gradient(batch, feedback)), whole) < 1e-6
@@ -151,10 +152,10 @@ def test_the_weights_of_a_row_at_a_time_are_those_of_one_forward_mode_pass() -> 
     """In float64, on rows with padding, which the passes over single rows leave out."""
     student, teacher = networks(torch.float64)
     batch = padded(batches()[0])
-    made = Learner(student, lr=1e-3, length=9, training=Training(), device=torch.device("cpu"))
+    made = TrainableModel(student, lr=1e-3, length=9, training=Training(), device=torch.device("cpu"))
     t = teacher(**batch.inputs).logits.detach()
     torch.manual_seed(0)
     v = {name: torch.randn_like(p) for name, p in made.named_params().items()}
     with made.mode(False):
-        exact = sample_weights(t, *forward_derivative(made, v, batch))
+        exact = sample_weights(t, *jvp(made, v, batch))
     torch.testing.assert_close(by_rows(made, batch, t, v), exact)

@@ -43,15 +43,15 @@ class Good(Online):
     """Learn from a teacher that learns."""
 
     title = "Good"
-    uses = Online.uses | {"feedback"}
+    requires = Online.requires | {"feedback"}
     options_type = OnlineOptions
 
-    def build(self, lab):
-        super().build(lab)
+    def build(self, context):
+        super().build(context)
         self.average = torch.zeros(())
 
     def step(self, batch):
-        fed = self.lab.feedback()
+        fed = self.context.feedback()
         teacher_loss = cross_entropy(batch.labels, self.teacher.logits(batch))
         self.teacher.step(teacher_loss + 0.1 * cross_entropy(fed.labels, self.teacher.logits(fed)))
         t, s = self.teacher.target(batch), self.student.logits(batch)
@@ -101,7 +101,7 @@ MISTAKES = {
         OFFLINE,
         "    def loss(self, batch):\n",
         "    def loss(self, batch):\n"
-        "        if self.lab.step == 0:\n"
+        "        if self.context.step == 0:\n"
         "            for p in self.student.params:\n"
         "                p.data.fill_(0.01)\n"
         "        return sum((p * p).sum() for p in self.student.params)\n",
@@ -143,7 +143,7 @@ MISTAKES = {
         "self.teacher.logits(batch)\n",
         "None\n"
         "        from kdbench.data.batches import collate\n"
-        "        t = self.teacher.logits(collate(self.lab._tokens, batch.index.numpy(), batch.index.device))\n",
+        "        t = self.teacher.logits(collate(self.context._tokens, batch.index.numpy(), batch.index.device))\n",
     ),
     "weights the wrong way round": Mistake(
         "labels only",
@@ -179,8 +179,8 @@ MISTAKES = {
     ),
     "teacher never steps": Mistake("trained", ONLINE, "self.teacher.step(teacher", "abs(teacher"),
     "left in eval mode": Mistake("modes", ONLINE, "        fed =", "        self.student.module.eval()\n        fed ="),
-    "feedback not declared": Mistake("start", ONLINE, 'Online.uses | {"feedback"}', "Online.uses"),
-    "feedback declared and not used": Mistake("feedback", ONLINE, "fed = self.lab.feedback()", "fed = batch"),
+    "feedback not declared": Mistake("start", ONLINE, 'Online.requires | {"feedback"}', "Online.requires"),
+    "feedback declared and not used": Mistake("feedback", ONLINE, "fed = self.context.feedback()", "fed = batch"),
     "two classes taken for granted": Mistake(
         "three classes", OFFLINE, "        return (1", "        assert s.shape[1] == 2\n        return (1"
     ),

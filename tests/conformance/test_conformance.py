@@ -79,7 +79,7 @@ def test_a_loss_that_couples_rows_may_say_so(tmp_path: Path) -> None:
 def test_a_student_that_learns_in_every_other_step(tmp_path: Path) -> None:
     source = broken.ONLINE.replace(
         "        self.student.step(loss * (1 + 0.1 * self.average))",
-        "        if self.lab.step % 2:\n            self.student.step(loss)",
+        "        if self.context.step % 2:\n            self.student.step(loss)",
     )
     found = verdicts(tmp_path, source, *QUICK)
     assert [f"{n}: {f.text}" for n, f in found.items() if f.verdict == "failed"] == []
@@ -98,7 +98,7 @@ def test_settings_that_change_gradients_do_not_raise_an_alarm(tmp_path: Path) ->
 def test_a_method_that_does_not_start_is_told_so_and_no_more(tmp_path: Path) -> None:
     found = verdicts(tmp_path, broken.write("feedback not declared"))
     assert list(found) == ["start"]
-    assert "does not name 'feedback' in its `uses`" in found["start"].text
+    assert "does not name 'feedback' in its `requires`" in found["start"].text
 
 
 def test_the_command_on_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

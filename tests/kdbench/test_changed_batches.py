@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from kdbench.data.batches import Batch, collate
-from kdbench.distill.frozen_teacher import Frozen
-from kdbench.distill.hidden_states import View
+from kdbench.distill.frozen_teacher import FrozenTeacher
+from kdbench.distill.hidden_states import FeatureView
 from tests.kdbench.test_shelf import CPU, ROWS, batch, teacher, tokens
 
-VIEW = View((1,))
+VIEW = FeatureView((1,))
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
@@ -52,7 +52,7 @@ SELECTED: dict[str, Callable[[Batch], Batch]] = {
 }
 
 
-def passes(made: Frozen) -> list[int]:
+def passes(made: FrozenTeacher) -> list[int]:
     """Grows by the rows of every pass from now on."""
     found: list[int] = []
     made.module.register_forward_pre_hook(lambda _, __, given: found.append(len(given["input_ids"])), with_kwargs=True)

@@ -35,10 +35,10 @@ def steps(spec: RunSpec, store: Store, count: int = 4) -> dict[str, Tensor]:
     out: dict[str, Tensor] = {}
     with numerics(spec, setup.device, 1):
         for step in range(count):
-            setup.lab.step = step
+            setup.context.step = step
             seed_everything(0, "step", step)
             out[f"loss {step}"] = setup.method.step(setup.train.at(step))["loss"].detach()
-    for name, learner in setup.lab.learners.items():
+    for name, learner in setup.context.learners.items():
         out |= {f"{name} {key}": value for key, value in learner.module.state_dict().items()}
     return out
 
@@ -83,7 +83,7 @@ def test_a_pass_in_pieces_is_not_compiled(rows: int, tmp_path: Path) -> None:
     spec, store = ready(tmp_path, method="finetune")
     setup = prepare(asking(spec), store, CPU.model_copy(update={"micro_batch": rows}), FEW)
     seen: list[int] = []
-    student = setup.lab.learners["student"]
+    student = setup.context.learners["student"]
     student._network = lambda **inputs: seen.append(len(inputs["input_ids"])) or student.module(**inputs)
     batch = setup.train.at(0)
     student.logits(batch)

@@ -14,11 +14,11 @@ from kdbench.cli.app import app
 from kdbench.core.errors import RunFailure
 from kdbench.core.settings import Training
 from kdbench.data.batches import Batch
-from kdbench.distill.bilevel import forward_derivative, gradient
-from kdbench.distill.frozen_teacher import Frozen
-from kdbench.distill.hidden_states import View
+from kdbench.distill.bilevel import gradient, jvp
+from kdbench.distill.frozen_teacher import FrozenTeacher
+from kdbench.distill.hidden_states import FeatureView
 from kdbench.distill.method import METHODS
-from kdbench.distill.trainable import Learner
+from kdbench.distill.trainable import TrainableModel
 from kdbench.models import compilation
 from kdbench.models.build import load
 from kdbench.models.cls_only_layer import install
@@ -29,22 +29,22 @@ from tests.kdbench.bench import CPU, FEW, plan, the_run, train
 from tests.kdbench.test_pieces import CLOSE, CLOSE_32, a_batch, assert_close, derivatives, learner
 
 
-def shortened(**given: Any) -> Learner:
+def shortened(**given: Any) -> TrainableModel:
     made = learner(0, **given)
     install(made.module)
     return made
 
 
-def seen(made: Learner, batch: Batch) -> dict[str, Any]:
+def seen(made: TrainableModel, batch: Batch) -> dict[str, Any]:
     """Logits, first tokens' states, gradients and forward-mode derivatives, without dropout."""
-    view = View((1, 2))
+    view = FeatureView((1, 2))
     with made.mode(False):
         direction = {name: p.detach().cos() for name, p in made.named_params().items()}
         z = made.logits(batch)
         return {
             "logits": z, "view": view(made.outputs(batch, **view.asks)),
             "gradient": gradient(z.square().sum(), made.named_params()),
-            "tangent": forward_derivative(made, direction, batch, view),
+            "tangent": jvp(made, direction, batch, view),
         }  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def test_only_the_first_token_goes_through_the_last_layer() -> None:
 
 @pytest.mark.parametrize("rows", [1, 5])
 def test_a_batch_in_pieces_drops_the_same(rows: int) -> None:
-    def made(rows: int) -> Learner:
+    def made(rows: int) -> TrainableModel:
         found = learner(rows)
         install(found.module)
         return found
@@ -75,7 +75,7 @@ def test_a_batch_in_pieces_drops_the_same(rows: int) -> None:
 def test_with_dropout_the_logits_have_the_same_distribution() -> None:
     """Means over draws agree within five standard errors, and so do the variances."""
 
-    def drawn(made: Learner) -> Tensor:
+    def drawn(made: TrainableModel) -> Tensor:
         torch.manual_seed(0)
         with torch.no_grad():
             return torch.stack([made.logits(a_batch()).flatten() for _ in range(1500)])
@@ -124,7 +124,7 @@ def test_a_reader_gets_all_that_it_asks_for(asked: dict[str, bool], rows: int) -
     batch = a_batch()
     made, whole = learner(rows), learner(0)
     install(made.module)
-    frozen = Frozen(shortened().module, None, None, torch.device("cpu"), rows)  # type: ignore[arg-type]
+    frozen = FrozenTeacher(shortened().module, None, None, torch.device("cpu"), rows)  # type: ignore[arg-type]
     with made.mode(False), whole.mode(False):
         wanted = whole.outputs(batch, **asked)
         found = [
@@ -157,7 +157,7 @@ def test_a_compiled_pass_gives_all_too(monkeypatch: pytest.MonkeyPatch) -> None:
     module = learner(0).module
     install(module)
     with compilation.in_force(True):
-        made = Learner(module, lr=1e-3, length=9, training=Training(compile=True), device=torch.device("cpu"))
+        made = TrainableModel(module, lr=1e-3, length=9, training=Training(compile=True), device=torch.device("cpu"))
         with made.mode(False), torch.no_grad():
             maps = made.outputs(a_batch(), output_attentions=True).attentions
             few = made.outputs(a_batch(), output_hidden_states=True, first_tokens=True).hidden_states

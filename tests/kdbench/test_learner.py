@@ -9,13 +9,13 @@ from torch import nn
 
 from kdbench.core.settings import Training
 from kdbench.distill.bilevel import adam_step
-from kdbench.distill.trainable import Learner
+from kdbench.distill.trainable import TrainableModel
 
 
-def learner(**settings: float) -> Learner:
+def learner(**settings: float) -> TrainableModel:
     torch.manual_seed(0)
     module = nn.Linear(3, 2, dtype=torch.float64)
-    return Learner(module, lr=0.1, length=10, training=Training(**settings), device=torch.device("cpu"))
+    return TrainableModel(module, lr=0.1, length=10, training=Training(**settings), device=torch.device("cpu"))
 
 
 def test_adamw_adds_epsilon_to_the_uncorrected_root() -> None:

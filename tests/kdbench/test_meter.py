@@ -72,8 +72,8 @@ def test_an_interruption_costs_nothing_twice(tmp_path: Path) -> None:
 def test_what_is_aside_is_not_counted() -> None:
     meter = Meter(torch.device("cpu"))
     logits = torch.zeros(4, 2, requires_grad=True)
-    with meter.aside(), meter.aside():
+    with meter.not_counted(), meter.not_counted():
         meter.passed("student", logits * 1)
     meter.passed("student", logits * 1)
     assert meter.spent.passes == {"student": {"forward": 4}}
-    assert meter.spent.aside > 0
+    assert meter.spent.not_counted > 0

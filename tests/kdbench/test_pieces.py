@@ -19,10 +19,10 @@ from kdbench.core.settings import Training
 from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
 from kdbench.data.tokens import BERT_FORMAT
-from kdbench.distill.bilevel import forward_derivative, gradient
-from kdbench.distill.frozen_teacher import Frozen
+from kdbench.distill.bilevel import gradient, jvp
+from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.method import METHODS
-from kdbench.distill.trainable import Learner
+from kdbench.distill.trainable import TrainableModel
 from kdbench.models.inference import EVAL_BATCH
 from kdbench.models.micro_batches import in_pieces
 from kdbench.results.store import Store
@@ -44,7 +44,9 @@ def settings(rows: int) -> Any:
     return CPU.model_copy(update={"micro_batch": rows})
 
 
-def learner(rows: int, *, attention: str = "eager", layers: int = 2, dtype: torch.dtype = torch.float64) -> Learner:
+def learner(
+    rows: int, *, attention: str = "eager", layers: int = 2, dtype: torch.dtype = torch.float64
+) -> TrainableModel:
     """A network with dropout, the same one every time."""
     torch.manual_seed(0)
     config = BertConfig(
@@ -53,7 +55,7 @@ def learner(rows: int, *, attention: str = "eager", layers: int = 2, dtype: torc
         attention_probs_dropout_prob=0.2,
     )  # fmt: skip
     module = BertForSequenceClassification(config).to(dtype)
-    return Learner(module, lr=1e-3, length=9, training=Training(), device=torch.device("cpu"), micro_batch=rows)
+    return TrainableModel(module, lr=1e-3, length=9, training=Training(), device=torch.device("cpu"), micro_batch=rows)
 
 
 def a_batch(longest: int = 20) -> Batch:
@@ -65,7 +67,7 @@ def a_batch(longest: int = 20) -> Batch:
     return Batch(ids * mask, mask, torch.zeros_like(ids), labels, torch.arange(ROWS), "feedback")
 
 
-def derivatives(made: Learner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+def derivatives(made: TrainableModel, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits of a seeded pass, and the gradient of a loss that ties the rows together."""
     torch.manual_seed(3)
     z = made.logits(batch)
@@ -105,7 +107,7 @@ def one_step(setup: Setup) -> dict[str, Any]:
     for module in networks(setup).values():
         module.double()
     seen = advance(setup, first(setup, 1))
-    weights = {name: made.module.state_dict() for name, made in setup.lab.learners.items()}
+    weights = {name: made.module.state_dict() for name, made in setup.context.learners.items()}
     return {"logs": seen.logs, "gradients": seen.gradients, "weights": weights, "random": torch.get_rng_state()}
 
 
@@ -299,7 +301,7 @@ def test_forward_mode_derivative(attention: str, dropout: bool) -> None:
         made._set_mode(dropout)
         torch.manual_seed(4)
         direction = {n: torch.randn_like(p) for n, p in made.named_params().items()}
-        found.append([*forward_derivative(made, direction, a_batch()), torch.get_rng_state()])
+        found.append([*jvp(made, direction, a_batch()), torch.get_rng_state()])
     assert float(found[0][1].abs().max()) > 0.1
     for divided in found[1:]:
         assert_close(divided, found[0], CLOSE)
@@ -319,17 +321,17 @@ def test_a_piece_is_made_again_under_the_same_autocast(attention: str) -> None:
 
 
 def test_what_the_classifier_of_a_frozen_network_reads_is_joined() -> None:
-    from kdbench.distill.hidden_states import View
+    from kdbench.distill.hidden_states import FeatureView
 
     module, part, read = learner(0).module, None, SimpleNamespace(format=BERT_FORMAT)
-    whole, divided = (Frozen(module, read, part, torch.device("cpu"), rows) for rows in (0, 5))
-    found = [network.head_inputs(a_batch(), View((1,))) for network in (divided, whole)]
+    whole, divided = (FrozenTeacher(module, read, part, torch.device("cpu"), rows) for rows in (0, 5))
+    found = [network.head_inputs(a_batch(), FeatureView((1,))) for network in (divided, whole)]
     assert found[0][0].shape == (ROWS, 32)
     assert found[0][1].shape == (ROWS, 2 + 32)
     assert_close(*found, CLOSE_32)
 
 
-def peak(made: Learner, batch: Batch) -> int:
+def peak(made: TrainableModel, batch: Batch) -> int:
     """The most bytes that tensors held at once, from the allocator's own records of a training pass."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         made.logits(batch).sum().backward()

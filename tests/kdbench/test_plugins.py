@@ -166,8 +166,8 @@ WRONG = [
     ("version = 'second'", "A.version is wrong: 'second': input should be a valid integer"),
     ("position = None", "A.position is wrong: None"),
     (
-        "uses = {'teachers'}",
-        "A.uses is wrong: 'teachers' at [0]: input should be 'teacher', 'teacher_lr' or 'feedback'",
+        "requires = {'teachers'}",
+        "A.requires is wrong: 'teachers' at [0]: input should be 'teacher', 'teacher_lr' or 'feedback'",
     ),
     ("options_type = dict", "A.options_type is wrong: <class 'dict'>: input should be a subclass of Options"),
     ("options_type = NoOptions()", "A.options_type is wrong"),

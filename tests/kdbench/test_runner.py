@@ -128,7 +128,7 @@ def test_a_non_finite_loss_stops_the_run_with_step_and_rows(tmp_path: Path, monk
     good = Finetune.loss
 
     def bad(self, batch):  # type: ignore[no-untyped-def]
-        return good(self, batch) * (float("nan") if self.lab.step == 4 else 1.0)
+        return good(self, batch) * (float("nan") if self.context.step == 4 else 1.0)
 
     monkeypatch.setattr(Finetune, "loss", bad)
     store = Store(tmp_path / "r")

@@ -18,9 +18,9 @@ from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
 from kdbench.data.tokens import InputFormat, Tokens
 from kdbench.distill import frozen_teacher
-from kdbench.distill.frozen_teacher import Frozen
-from kdbench.distill.hidden_states import View
-from kdbench.distill.trainable import Learner
+from kdbench.distill.frozen_teacher import FrozenTeacher
+from kdbench.distill.hidden_states import FeatureView
+from kdbench.distill.trainable import TrainableModel
 from kdbench.models import build, cls_only_layer, inference, reference
 
 CPU = torch.device("cpu")
@@ -35,12 +35,12 @@ def tokens() -> Tokens:
     return Tokens(ids, np.zeros_like(ids, np.int8), starts, rng.integers(0, 2, 150))
 
 
-def teacher(folder: Path | None, seed: int = 0, some: Tokens | None = None, *, first: bool = False) -> Frozen:
+def teacher(folder: Path | None, seed: int = 0, some: Tokens | None = None, *, first: bool = False) -> FrozenTeacher:
     torch.manual_seed(seed)
     module = build.build(reference.resolve("tiny-3x32"), ("no", "yes"), "eager", tuple(f"w{i}" for i in range(40)))
     if first:
         cls_only_layer.install(module)
-    return Frozen(module, some or tokens(), Part("train", ROWS), CPU, folder=folder)
+    return FrozenTeacher(module, some or tokens(), Part("train", ROWS), CPU, folder=folder)
 
 
 def batch(role: str = "train") -> Batch:
@@ -60,8 +60,8 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("view", [View(), View((1, 2))])
-def test_what_is_looked_up_is_what_is_computed(tmp_path: Path, view: View) -> None:
+@pytest.mark.parametrize("view", [FeatureView(), FeatureView((1, 2))])
+def test_what_is_looked_up_is_what_is_computed(tmp_path: Path, view: FeatureView) -> None:
     computed = teacher(None).seen(batch("feedback"), view)
     for _ in ("made", "read back"):
         torch.testing.assert_close(teacher(tmp_path).seen(batch(), view), computed, atol=1e-6, rtol=1e-5)
@@ -71,18 +71,20 @@ def test_states_of_the_first_token_are_refused_where_it_is_padding() -> None:
     some = replace(tokens(), format=InputFormat(side="left"))
     left, frozen = collate(some, ROWS[:4], CPU), teacher(None, some=some)
     frozen.logits(left)
-    learner = Learner(frozen.module.requires_grad_(True), lr=1.0, length=1, training=Training(), device=CPU)
+    learner = TrainableModel(frozen.module.requires_grad_(True), lr=1.0, length=1, training=Training(), device=CPU)
     reads = (frozen.seen, frozen.head_inputs, lambda batch, view: learner.outputs(batch, **view.asks))
     for read in reads:
         with pytest.raises(RunFailure, match="pads on the left"):
-            read(left, View((1,)))
+            read(left, FeatureView((1,)))
 
 
 def test_the_head_s_input_is_looked_up_too(tmp_path: Path) -> None:
-    for found, wanted in zip(
-        teacher(tmp_path).head_inputs(batch(), View((1,))), teacher(None).head_inputs(batch("feedback"), View((1,))),
-        strict=True,
-    ):  # fmt: skip
+    view = FeatureView((1,))
+    found_ones, wanted_ones = (
+        teacher(tmp_path).head_inputs(batch(), view),
+        teacher(None).head_inputs(batch("feedback"), view),
+    )
+    for found, wanted in zip(found_ones, wanted_ones, strict=True):
         torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
 
 
@@ -103,7 +105,7 @@ def test_another_teacher_other_texts_other_kernels_another_last_layer_are_anothe
     teacher(tmp_path, some=longer).logits(batch())
     with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
         teacher(tmp_path).logits(batch())
-    teacher(tmp_path).seen(batch(), View((1,)))
+    teacher(tmp_path).seen(batch(), FeatureView((1,)))
     for _ in range(2):
         teacher(tmp_path, first=True).logits(batch())
     assert len(passes) == 6

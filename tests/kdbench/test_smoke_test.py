@@ -16,8 +16,8 @@ from kdbench.core.errors import UserError
 from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
 from kdbench.data.tokens import InputFormat
-from kdbench.distill.frozen_teacher import Frozen
-from kdbench.distill.hidden_states import View
+from kdbench.distill.frozen_teacher import FrozenTeacher
+from kdbench.distill.hidden_states import FeatureView
 from kdbench.distill.losses import cross_entropy
 from kdbench.distill.method import METHODS, Distillation, Method
 from kdbench.distill.trainable import zero_head
@@ -93,10 +93,10 @@ def test_the_features_before_the_last_layer_make_the_logits(kind: str, tmp_path:
     with torch.no_grad():
         output_layer(module)[1].weight.normal_()  # else all logits are nearly the same
     some = replace(tokens(), format=InputFormat.of(TOKENIZERS[kind](), kind))
-    teacher = Frozen(module, some, Part("train", ROWS), torch.device("cpu"))
+    teacher = FrozenTeacher(module, some, Part("train", ROWS), torch.device("cpu"))
     for role in ("train", "feedback"):  # looked up, computed
         asked = collate(some, ROWS[:16], torch.device("cpu"), role)
-        features, logits = teacher.head_inputs(asked, View())
+        features, logits = teacher.head_inputs(asked, FeatureView())
         assert features.shape == (len(asked), 32)
         torch.testing.assert_close(output_layer(module)[1](features), logits, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(logits, teacher.outputs(asked).logits, rtol=1e-4, atol=1e-5)

@@ -54,19 +54,19 @@ def test_the_division_does_not_depend_on_the_seed_of_the_run(tmp_path: Path) -> 
 def test_a_method_that_did_not_ask_for_feedback_gets_none(tmp_path: Path) -> None:
     setup = prepare(the_run(plan(tmp_path, methods="finetune")), Store(tmp_path / "r"), CPU, FEW)
     with pytest.raises(PermissionError, match="feedback"):
-        setup.lab.feedback()
+        setup.context.feedback()
 
 
 def test_a_method_is_handed_train_and_feedback_and_nothing_else(tmp_path: Path) -> None:
-    """Whatever a method reaches from its lab holds training rows only."""
+    """Whatever a method reaches from its context holds training rows only."""
     setup = prepare(the_run(plan(tmp_path, methods="lgtm")), Store(tmp_path / "r"), CPU, FEW)
     seen = {int(i) for step in range(40) for i in setup.train.at(step).index}
-    fed = {int(i) for _ in range(12) for i in setup.lab.feedback().index}
+    fed = {int(i) for _ in range(12) for i in setup.context.feedback().index}
     assert seen == set(setup.roles.train.rows)
     assert fed == set(setup.roles.feedback.rows)
     assert not (seen | fed) & set(setup.roles.selection.rows)
     hidden = setup.roles.selection.rows
-    for stream in (setup.train, setup.lab._feedback):
+    for stream in (setup.train, setup.context._feedback):
         assert (stream.tokens.labels[hidden] == -1).all()
         assert all(not stream.tokens.ids[stream.tokens.starts[r] : stream.tokens.starts[r + 1]].any() for r in hidden)
-    assert setup.lab._tokens is setup.train.tokens
+    assert setup.context._tokens is setup.train.tokens

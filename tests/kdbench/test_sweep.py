@@ -11,7 +11,7 @@ from kdbench.cli.app import app
 from kdbench.cli.commands.run import _plans
 from kdbench.core.settings import Execution, Recording, Study
 from kdbench.distill.method import METHODS
-from kdbench.planning.executor import Order
+from kdbench.planning.executor import ExecutionRequest
 from kdbench.planning.plan import Plan
 from kdbench.reporting.show_table import show_tables
 from kdbench.results.store import Store
@@ -139,7 +139,9 @@ def test_all_is_all_of_one_preset(
 def test_what_failed_is_told_whatever_the_tables_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, _ = states(tmp_path / "results")
     plan = Plan("bert-6l", Study())
-    order = Order(plan, "one", store, Execution(), Recording(), (), 1, Console(width=100), ("table7", "table1"))
+    order = ExecutionRequest(
+        plan, "one", store, Execution(), Recording(), (), 1, Console(width=100), ("table7", "table1")
+    )
     show_tables(order)
     report(Outcome(failed={"rte-kd-s0-1": "non-finite"}), order.console)
     said = capsys.readouterr().out

@@ -98,8 +98,8 @@ def on_meta(folder: Path, store: Store, method: str, *sets: str) -> Setup:
     spec = the_run(made)
     train(Plan(made.preset, made.study, {k: v for k, v in made.runs.items() if k != spec.id}), store)
     setup = prepare(spec, store, META, STILL)
-    setup.lab._outputs = None  # tables of numbers that are not there cannot be kept on disk
-    for frozen in setup.lab.frozen_networks.values():
+    setup.context._outputs = None  # tables of numbers that are not there cannot be kept on disk
+    for frozen in setup.context.frozen_networks.values():
         frozen._folder = None
     return setup
 
@@ -108,7 +108,7 @@ def make_steps(setup: Setup, change: Callable[[dict[str, Tensor]], object] = lam
     """The first steps, of which the first may make tables; `change` is done with what each step logs."""
     with numerics(setup.spec, torch.device("cpu"), CPU.threads):
         for step in range(STEPS):
-            setup.lab.step = step
+            setup.context.step = step
             seed_everything(0, "step", step)
             if step:
                 with nothing_waits():
@@ -149,8 +149,8 @@ def test_whatever_waits_is_noticed(
 
     def waiting(batch: Batch) -> dict[str, Tensor]:
         logs = step(batch)
-        if setup.lab.step:
-            wait(logs["loss"], setup.lab.learners["student"].target(batch))
+        if setup.context.step:
+            wait(logs["loss"], setup.context.learners["student"].target(batch))
         return logs
 
     monkeypatch.setattr(setup.method, "step", waiting)

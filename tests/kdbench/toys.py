@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
-from kdbench.distill.bilevel import derivative_along, forward_derivative, gradient, sgd_step
-from kdbench.distill.context import Lab
+from kdbench.distill.bilevel import derivative_along, gradient, jvp, sgd_step
+from kdbench.distill.context import MethodContext
 from kdbench.distill.losses import cross_entropy, kl
 from kdbench.distill.method import Distillation, Method, finetuned
 from kdbench.distill.trainable import step_together
@@ -28,12 +28,12 @@ class Route(Method):
     def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
         return {"teacher": finetuned(spec, snapshots=cls.shares)}
 
-    def build(self, lab: Lab) -> None:
-        super().build(lab)
-        self.anchors = [lab.frozen("teacher", share) for share in (*self.shares, None)]
+    def build(self, context: MethodContext) -> None:
+        super().build(context)
+        self.anchors = [context.frozen_teacher("teacher", share) for share in (*self.shares, None)]
 
     def loss(self, batch: Batch) -> Tensor:
-        stage = min(2, 3 * self.lab.step // self.lab.total_steps)
+        stage = min(2, 3 * self.context.step // self.context.total_steps)
         return kl(self.anchors[stage].logits(batch), self.student.logits(batch))
 
 
@@ -47,9 +47,9 @@ class Assistant(Method):
         options = {"ce_weight": 0.5, "kd_weight": 0.5, "temperature": 2.0, "t2": True}
         return {"assistant": spec.derive(method="kd", student=model_ref("tiny-2x64"), options=options)}
 
-    def build(self, lab: Lab) -> None:
-        super().build(lab)
-        self.assistant = lab.frozen("assistant")
+    def build(self, context: MethodContext) -> None:
+        super().build(context)
+        self.assistant = context.frozen_teacher("assistant")
 
     def loss(self, batch: Batch) -> Tensor:
         return kl(self.assistant.logits(batch), self.student.logits(batch))
@@ -61,7 +61,7 @@ class Hidden(Distillation):
     title = "toy hidden states"
 
     @classmethod
-    def misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
+    def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
         wide = others["teacher"].hidden
         return "" if wide == student.hidden else f"hidden sizes {student.hidden} and {wide} differ."
 
@@ -78,12 +78,12 @@ class Adapter(Distillation):
     """A small network on a frozen teacher's logits, trained with the student in one backward pass (as PESF-KD)."""
 
     title = "toy adapter"
-    uses = frozenset({"teacher_lr"})
+    requires = frozenset({"teacher_lr"})
 
-    def build(self, lab: Lab) -> None:
-        super().build(lab)
-        self.adapter = lab.learner(
-            "adapter", nn.Linear(lab.num_labels, lab.num_labels), lr=self.spec.training.teacher_lr
+    def build(self, context: MethodContext) -> None:
+        super().build(context)
+        self.adapter = context.trainable_model(
+            "adapter", nn.Linear(context.num_labels, context.num_labels), lr=self.spec.training.teacher_lr
         )
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -97,25 +97,27 @@ class Meta(Method):
     """A fine-tuned teacher that follows the student's loss on feedback, and a state of its own (as Meta Distill)."""
 
     title = "toy meta"
-    uses = frozenset({"teacher_lr", "feedback"})
+    requires = frozenset({"teacher_lr", "feedback"})
 
     @classmethod
     def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
         return {"teacher": finetuned(spec)}
 
-    def build(self, lab: Lab) -> None:
-        super().build(lab)
-        self.teacher = lab.learner("teacher", lab.trained("teacher"), lr=self.spec.training.teacher_lr)
+    def build(self, context: MethodContext) -> None:
+        super().build(context)
+        self.teacher = context.trainable_model(
+            "teacher", context.trained_network("teacher"), lr=self.spec.training.teacher_lr
+        )
         self.average = torch.zeros(())
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         with self.student.mode(False), self.teacher.mode(False):
             t = self.teacher.logits(batch)
-            feedback = self.lab.feedback()
+            feedback = self.context.feedback()
             params = self.student.named_params()
             ahead = sgd_step(params, gradient(kl(t.detach(), self.student.logits(batch)), params), 0.1)
             v = gradient(cross_entropy(feedback.labels, self.student.logits_at(ahead, feedback)), ahead)
-            self.teacher.step(-derivative_along(kl, t, *forward_derivative(self.student, v, batch)))
+            self.teacher.step(-derivative_along(kl, t, *jvp(self.student, v, batch)))
         loss = kl(self.teacher.target(batch), self.student.logits(batch))
         self.average = 0.9 * self.average + 0.1 * loss.detach()
         self.student.step(loss * (1 + self.average))

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from kdbench.core.settings import Training
 from kdbench.data.batches import Batch
-from kdbench.distill.hidden_states import View, layer_pairs
-from kdbench.distill.trainable import Learner
+from kdbench.distill.hidden_states import FeatureView, layer_pairs
+from kdbench.distill.trainable import TrainableModel
 from kdbench.methods.lgtm import LGTM, LGTMOptions
 from kdbench.methods.meta_distill import MetaDistill, MetaDistillOptions
 
@@ -61,8 +61,8 @@ def tokens(name: str) -> Batch:
     return Batch(ids, torch.tensor(data["attention_mask"]), types, torch.tensor(data["labels"]), torch.arange(len(ids)))
 
 
-def learner(module: nn.Module, lr: float) -> Learner:
-    return Learner(module, lr=lr, length=10**9, training=Training(), device=torch.device("cpu"))
+def learner(module: nn.Module, lr: float) -> TrainableModel:
+    return TrainableModel(module, lr=lr, length=10**9, training=Training(), device=torch.device("cpu"))
 
 
 def lgtm(student: nn.Module, teacher: nn.Module, student_lr: float, teacher_lr: float = 1.0, **options: Any) -> LGTM:
@@ -70,7 +70,7 @@ def lgtm(student: nn.Module, teacher: nn.Module, student_lr: float, teacher_lr: 
     method = LGTM.__new__(LGTM)
     method.options = LGTMOptions(**options)
     method.student, method.teacher = learner(student, student_lr), learner(teacher, teacher_lr)
-    method.lab = SimpleNamespace(probe_is_due=False, probe=None)
+    method.context = SimpleNamespace(probe_is_due=False, probe=None)
     return method
 
 
@@ -79,9 +79,9 @@ def meta(student: nn.Module, teacher: nn.Module, classes: int, teacher_lr: float
     method = MetaDistill.__new__(MetaDistill)
     method.options = MetaDistillOptions(**options)
     method.student, method.teacher = learner(student, 1.0), learner(teacher, teacher_lr)
-    method.lab = SimpleNamespace(num_labels=classes, device=torch.device("cpu"))
-    method.teacher_view, method.student_view = View(), View()
+    method.context = SimpleNamespace(num_labels=classes, device=torch.device("cpu"))
+    method.teacher_view, method.student_view = FeatureView(), FeatureView()
     if method.options.beta:
         depths = (module.config.num_hidden_layers for module in (teacher, student))
-        method.teacher_view, method.student_view = map(View, layer_pairs("skip", *depths))
+        method.teacher_view, method.student_view = map(FeatureView, layer_pairs("skip", *depths))
     return method

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kdbench.distill.bilevel import forward_derivative, gradient, sample_weights
+from kdbench.distill.bilevel import gradient, jvp, sample_weights
 from kdbench.methods.lgtm import LGTM
 from tests.methods import golden
 
@@ -107,7 +107,7 @@ def test_influence_is_the_exact_meta_gradient() -> None:
 def test_forward_derivative_and_weights_bert() -> None:
     method, outputs, batch, feedback = bert()
     s, t = method._forward(batch)
-    z, dz = forward_derivative(method.student, method.direction(batch, feedback, s, t), batch)
+    z, dz = jvp(method.student, method.direction(batch, feedback, s, t), batch)
     assert torch.allclose(z, outputs["student_logits"], atol=1e-12)
     assert torch.allclose(dz, outputs["student_logits_jvp"], rtol=1e-8, atol=1e-10)
     assert torch.allclose(sample_weights(t, z, dz), outputs["w"], rtol=1e-8, atol=1e-10)
@@ -160,7 +160,7 @@ def test_centered_influence_is_the_covariance_of_teacher_and_change(form: str, t
     method, _, batch, feedback = bert(influence=form, influence_center="batch")
     s, t = method._forward(batch)
     v = method.direction(batch, feedback, s, t)
-    _, dz = forward_derivative(method.student, v, batch)
+    _, dz = jvp(method.student, v, batch)
     wanted = -(t.softmax(1) * (dz - dz.mean(0))).sum(1).mean()
     params = method.teacher.named_params()
     close(gradient(method.influence(batch, t, v), params, keep_graph=True), gradient(wanted, params), tolerance)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdbench.data.batches import Batch
-from kdbench.distill.hidden_states import View, layer_pairs
+from kdbench.distill.hidden_states import FeatureView, layer_pairs
 from kdbench.distill.losses import dist, kl, logit_mse, patience, soft_cross_entropy
 from kdbench.methods.dist import DIST, DISTOptions
 from kdbench.methods.dml import DML, DMLOptions
@@ -187,10 +187,10 @@ def test_original_losses_with_hidden_states(entry: dict[str, Any]) -> None:
     stacks = [[tensor(h, case["dtype"]) for h in case[f"{who}_hidden_states"]] for who in ("teacher", "student")]
     chosen = layer_pairs("skip", len(stacks[0]) - 1, len(stacks[1]) - 1)
     assert list(chosen[0]) == [i + 1 for i in o["order"]]
-    looks = [View(layers) if o["beta"] else View() for layers in chosen]
+    looks = [FeatureView(layers) if o["beta"] else FeatureView() for layers in chosen]
     t, s = (look(SimpleNamespace(logits=z, hidden_states=h)) for look, z, h in zip(looks, heads, stacks, strict=True))
     shared = {"ce_weight": 1 - o["alpha"], "kd_weight": o["alpha"], "temperature": o["T"], "beta": o["beta"]}
-    around = {"teacher_view": looks[0], "lab": SimpleNamespace(num_labels=classes)}
+    around = {"teacher_view": looks[0], "context": SimpleNamespace(num_labels=classes)}
     if entry["method"] == "pesfkd":
         method = bare(PESFKD, PESFOptions(**shared, soft="probability_mse"), **around)
         loss, _ = method.objective(y, t, s)

@@ -29,13 +29,13 @@ def ready(tmp_path: Path, *sets: str, **given: Any) -> Setup:
 
 def advance(setup: Setup, steps: int) -> None:
     for step in range(steps):
-        setup.lab.step = step
+        setup.context.step = step
         seed_everything(0, "step", step)
         setup.method.step(setup.train.at(step))
 
 
 def weights(setup: Setup, name: str = "student") -> dict[str, torch.Tensor]:
-    return {k: v.clone() for k, v in setup.lab.learners[name].module.state_dict().items()}
+    return {k: v.clone() for k, v in setup.context.learners[name].module.state_dict().items()}
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -107,14 +107,14 @@ def test_rco_follows_the_teachers_route_and_ends_at_the_teacher(tmp_path: Path) 
     assert teacher.snapshots == (1 / 3, 2 / 3)
     met, last = [], None
     for step in range(setup.total_steps):
-        setup.lab.step = step
+        setup.context.step = step
         setup.method.step(setup.train.at(step))
         if setup.method.teacher is not last:
             last = setup.method.teacher
             met.append((step, next(last.module.parameters()).clone()))
     thirds = [-(-setup.total_steps * i // 3) for i in range(3)]
     assert [step for step, _ in met] == thirds
-    final = next(setup.lab.trained("teacher").parameters())
+    final = next(setup.context.trained_network("teacher").parameters())
     assert torch.equal(met[-1][1], final)
     assert not torch.equal(met[0][1], met[1][1])
 
@@ -123,7 +123,7 @@ def test_rco_restarts_the_schedule_at_each_anchor(tmp_path: Path) -> None:
     setup = ready(tmp_path, "rco.restart_schedule=true", "warmup=0", methods="rco")
     rates = []
     for step in range(setup.total_steps):
-        setup.lab.step = step
+        setup.context.step = step
         setup.method.step(setup.train.at(step))
         rates.append(setup.method.student.current_lr)
     rises = [i for i in range(1, len(rates)) if rates[i] > rates[i - 1]]
@@ -210,7 +210,7 @@ def test_pesf_as_released_trains_the_whole_teacher(tmp_path: Path) -> None:
     before = weights(setup, "teacher")
     advance(setup, 2)
     assert not equal(before, weights(setup, "teacher"))
-    assert "adapter" not in setup.lab.learners
+    assert "adapter" not in setup.context.learners
 
 
 def test_meta_distill_moves_its_teacher_by_feedback_alone(tmp_path: Path) -> None:
@@ -218,13 +218,13 @@ def test_meta_distill_moves_its_teacher_by_feedback_alone(tmp_path: Path) -> Non
     before = weights(setup, "teacher")
     advance(setup, 2)
     assert not equal(before, weights(setup, "teacher"))
-    assert setup.lab.feedback_used == 2 * setup.lab.feedback_batches
+    assert setup.context.feedback_used == 2 * setup.context.feedback_batches
 
 
 def test_meta_distill_leaves_the_student_alone_while_it_looks_ahead(tmp_path: Path) -> None:
     setup = ready(tmp_path, methods="meta_distill_released")
     before = weights(setup)
-    setup.method.meta_gradient(setup.train.at(0), [setup.lab.feedback()])
+    setup.method.meta_gradient(setup.train.at(0), [setup.context.feedback()])
     assert equal(before, weights(setup))
     assert not setup.method.student.optimizer.state
     assert all(p.grad is None for p in setup.method.student.params)
@@ -234,10 +234,10 @@ def test_meta_distill_leaves_the_student_alone_while_it_looks_ahead(tmp_path: Pa
 def test_two_stages(method: str, tmp_path: Path) -> None:
     """Figure 5: the same method from a teacher that was fine-tuned first, whose classifier is kept."""
     setup = ready(tmp_path, f"{method}.teacher_start=finetuned", f"{method}.zero_heads=true", methods=method)
-    heads = [setup.lab.learners[name].module.classifier.weight for name in ("student", "teacher")]
+    heads = [setup.context.learners[name].module.classifier.weight for name in ("student", "teacher")]
     assert not heads[0].any()
     assert heads[1].any()
-    assert equal(weights(setup, "teacher"), setup.lab.trained("teacher").state_dict())
+    assert equal(weights(setup, "teacher"), setup.context.trained_network("teacher").state_dict())
     advance(setup, 1)
 
 
@@ -277,5 +277,5 @@ def test_the_preconditioned_lookahead_is_finite_for_weights_that_nothing_touches
 
 def test_meta_distill_tells_its_gradient_before_it_is_clipped(tmp_path: Path) -> None:
     setup = ready(tmp_path, "max_grad_norm=1e-12", "meta_distill.pilot_lr=1", methods="meta_distill")
-    setup.lab.step = 0
+    setup.context.step = 0
     assert float(setup.method.step(setup.train.at(0))["meta_gradient_norm"]) > 1e-9

@@ -13,7 +13,7 @@ from kdbench.core.atomic_files import user_path
 
 if TYPE_CHECKING:
     from kdbench.planning.config import Config, Layer
-    from kdbench.planning.executor import Executor, Order
+    from kdbench.planning.executor import ExecutionRequest, Executor
     from kdbench.planning.exhibits import Request
     from kdbench.planning.plan import Plan
 
@@ -79,12 +79,12 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
     for executor, order in orders:
         order.store.begin()
         sweep_record.remember(executor, order)
-    return sweep_record.carry_out(orders, show_tables)
+    return sweep_record.execute(orders, show_tables)
 
 
 def _orders(
     wanted: str | None, sets: tuple[str, ...], given: dict[str, Any]
-) -> tuple[list[tuple[Executor, Order]], bool]:  # fmt: skip
+) -> tuple[list[tuple[Executor, ExecutionRequest]], bool]:  # fmt: skip
     """What is to be carried out, one after the other; and whether the user said which methods and tasks."""
     from kdbench.core.console import make_console
     from kdbench.core.settings import Invocation
@@ -106,7 +106,7 @@ def _orders(
     return [sweep_record.order(merged, plan, store, console, tables) for plan, merged, tables in plans], is_said
 
 
-def _agreed(orders: Sequence[tuple[Executor, Order]]) -> bool:
+def _agreed(orders: Sequence[tuple[Executor, ExecutionRequest]]) -> bool:
     """Show what would be trained, and ask; there is nothing to ask where nothing is left to train."""
     from kdbench.planning import cost_estimate
     from kdbench.reporting import printing
@@ -181,7 +181,7 @@ def _go_offline() -> None:
         os.environ[name] = "1"
 
 
-def _dry_run(executor: Executor, order: Order) -> None:
+def _dry_run(executor: Executor, order: ExecutionRequest) -> None:
     from kdbench.planning import cost_estimate
     from kdbench.reporting import printing
     from kdbench.reporting.show_plan import show

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kdbench.reporting.formats.presentation import PLAIN, Presentation
-from kdbench.reporting.tables import Entry, Sheet
+from kdbench.reporting.tables import TableCell, TableData
 
 GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "η": "eta", "θ": "theta",
          "κ": "kappa", "λ": "lambda", "μ": "mu", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "varphi",
@@ -30,7 +30,7 @@ RULE = r"\midrule"
 T = TypeVar("T")
 
 
-def latex(sheet: Sheet, presentation: Presentation = PLAIN) -> str:
+def latex(sheet: TableData, presentation: Presentation = PLAIN) -> str:
     """A table at most as wide as the page, its notes below; what is too high for a page goes on in a table of its own.
 
     Comments say what the document needs, and the notes that the table leaves out.
@@ -46,7 +46,7 @@ def latex(sheet: Sheet, presentation: Presentation = PLAIN) -> str:
     return "\n".join([*comments, *floats]) + "\n"
 
 
-def _parts(sheet: Sheet) -> list[list[str]]:
+def _parts(sheet: TableData) -> list[list[str]]:
     """The lines of the body, by float."""
     parts: list[list[str]] = [[]]
     for block in _blocks(sheet):
@@ -56,7 +56,7 @@ def _parts(sheet: Sheet) -> list[list[str]]:
     return parts
 
 
-def _blocks(sheet: Sheet) -> list[list[str]]:
+def _blocks(sheet: TableData) -> list[list[str]]:
     """The lines of each row together with those that are indented below it."""
     blocks: list[list[str]] = []
     for i, row in enumerate(sheet.rows):
@@ -66,7 +66,7 @@ def _blocks(sheet: Sheet) -> list[list[str]]:
     return blocks
 
 
-def _float(sheet: Sheet, parts: Sequence[list[str]], i: int, presentation: Presentation) -> list[str]:
+def _float(sheet: TableData, parts: Sequence[list[str]], i: int, presentation: Presentation) -> list[str]:
     text = tex(_caption(sheet.title)) if presentation.caption is None else presentation.caption.strip()
     caption = rf"\caption{{{text}{' (continued)' if i else ''}}}"
     if presentation.label and not i:  # after the caption, which counts
@@ -85,18 +85,18 @@ def _caption(title: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _columns(sheet: Sheet) -> str:
+def _columns(sheet: TableData) -> str:
     return "l" + "".join("l" if sheet.is_text(i) else "r" for i in range(1, len(sheet.head)))
 
 
-def _head(sheet: Sheet) -> list[str]:
+def _head(sheet: TableData) -> list[str]:
     names = [name.split("\n") for name in sheet.head]
     return [
         _row([name[depth] if depth < len(name) else "" for name in names], tex) for depth in range(max(map(len, names)))
     ]
 
 
-def _lines(row: Sequence[Entry], ruled: bool) -> list[str]:
+def _lines(row: Sequence[TableCell], ruled: bool) -> list[str]:
     """Spreads stand below the numbers: beside them, six tasks are wider than a page."""
     spread = [_row(row, _spread)] if any(entry.spreads for entry in row) else []
     return [*([RULE] if ruled else []), _row(row, _entry), *spread]
@@ -107,7 +107,7 @@ def _row(cells: Sequence[T], write: Callable[[T], str]) -> str:
     return ("{}" if text.startswith(("[", "*")) else "") + text + r" \\"  # else the row before takes it
 
 
-def _entry(entry: Entry) -> str:
+def _entry(entry: TableCell) -> str:
     """A sign has no width, so that digits stand below digits; the space between columns has room for it."""
     text = "/".join(entry.values)
     values = (r"\quad " if text.startswith(" ") else "") + tex(text.strip())
@@ -115,7 +115,7 @@ def _entry(entry: Entry) -> str:
     return (rf"\textbf{{{values}}}" if entry.best else values) + sign
 
 
-def _spread(entry: Entry) -> str:
+def _spread(entry: TableCell) -> str:
     return rf"{{\scriptsize {tex(entry.below)}}}" if entry.below else ""
 
 

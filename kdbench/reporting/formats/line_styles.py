@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kdbench.reporting.figures import Look
+from kdbench.reporting.figures import LineStyle
 from kdbench.results.study import StudyResults
 
 COLORS = ("#56B4E9", "#009E73", "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#999999", "#999933")
@@ -17,22 +17,22 @@ MARKERS = ("^", "D", "v", "P", "o", "s")
 
 ON_DARK = {"#000000": "#E6E6E6", "#882255": "#DD7FAE", "#777777": "#A0A0A0"}  # of what is not seen there
 
-TEACHER = Look("#000000", "--", "^")
-STUDENT = Look("#882255", "-", "o")
-SETTINGS = (Look("#000000", "--", "^"), Look("#882255", "-.", "D"), Look("#777777", ":", "v"))
+TEACHER = LineStyle("#000000", "--", "^")
+STUDENT = LineStyle("#882255", "-", "o")
+SETTINGS = (LineStyle("#000000", "--", "^"), LineStyle("#882255", "-.", "D"), LineStyle("#777777", ":", "v"))
 
 
-def of_row(study: StudyResults, row: str) -> Look:
+def of_row(study: StudyResults, row: str) -> LineStyle:
     """The look of a row in every figure: of a method, a variant, or the teacher that others need."""
     if row not in study.titles:
         return TEACHER
     position = study.titles[row].position
     same = sorted(name for name, other in study.titles.items() if other.position == position)
     place = position + same.index(row)
-    return Look(COLORS[position % len(COLORS)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
+    return LineStyle(COLORS[position % len(COLORS)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
 
 
-def of_settings(study: StudyResults, row: str, count: int) -> Sequence[Look]:
+def of_settings(study: StudyResults, row: str, count: int) -> Sequence[LineStyle]:
     """Looks for one method in several settings: its own, then some that are no method's."""
     others = [SETTINGS[i % len(SETTINGS)] for i in range(count - 1)]
     return [of_row(study, row), *others]

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from kdbench.core.atomic_files import replacing
-from kdbench.reporting.figures import Curve, Panel, Picture
+from kdbench.reporting.figures import Curve, FigureData, Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def save(picture: Picture, path: Path, form: str, width: float) -> None:
+def save(picture: FigureData, path: Path, form: str, width: float) -> None:
     """Draw into a file.
 
     Args:
@@ -64,7 +64,7 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _metadata(picture: Picture, form: str) -> dict[str, Any]:
+def _metadata(picture: FigureData, form: str) -> dict[str, Any]:
     """No dates, so that the same results give the same bytes."""
     text = " ".join([*picture.notes, *picture.printed])
     known: dict[str, dict[str, Any]] = {
@@ -75,7 +75,7 @@ def _metadata(picture: Picture, form: str) -> dict[str, Any]:
     return known[form]
 
 
-def _draw(picture: Picture, width: float) -> Figure:
+def _draw(picture: FigureData, width: float) -> Figure:
     columns, room = _columns(picture, width)
     rows = math.ceil(len(picture.panels) / columns)
     letters = int(width * 72 / (LETTER * SMALL))
@@ -102,7 +102,7 @@ def _draw(picture: Picture, width: float) -> Figure:
     return figure
 
 
-def _columns(picture: Picture, width: float) -> tuple[int, float]:
+def _columns(picture: FigureData, width: float) -> tuple[int, float]:
     """How many panels lie beside each other, and how wide each is, in inches: labels of estimates need room too."""
     columns = picture.columns if width >= PAGE else picture.narrow
     letters = max((len(row.label) for panel in picture.panels for row in panel.estimates), default=0)
@@ -112,7 +112,7 @@ def _columns(picture: Picture, width: float) -> tuple[int, float]:
     return columns, room / columns
 
 
-def _axes(figure: Figure, picture: Picture, rows: int, columns: int) -> list[Axes]:
+def _axes(figure: Figure, picture: FigureData, rows: int, columns: int) -> list[Axes]:
     """A place for each panel; those over are left out."""
     alike = not any(panel.by_step or panel.estimates for panel in picture.panels)
     share: Any = "all" if any(panel.estimates for panel in picture.panels) else "row" if picture.share else "none"
@@ -139,7 +139,7 @@ def _rows(pairs: Sequence[tuple[Axes, Panel]]) -> None:
         axes.set_ylim(len(labels) - 0.4, -0.6)
 
 
-def _height(picture: Picture, panel: float, rows: int) -> float:
+def _height(picture: FigureData, panel: float, rows: int) -> float:
     """In inches: flat panels, flatter where several lie on each other; and what stands around them."""
     if count := len({row.label for one in picture.panels for row in one.estimates}):
         return rows * (LINE * count + 0.25) + 0.4

@@ -17,12 +17,12 @@ from kdbench.core.plain_text import without_control
 from kdbench.reporting import printing
 from kdbench.reporting.formats.latex import latex
 from kdbench.reporting.formats.presentation import PLAIN, Presentation
-from kdbench.reporting.tables import Entry, Sheet
+from kdbench.reporting.tables import TableCell, TableData
 
 MARKDOWN_SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
 
 
-def render(sheets: Sequence[Sheet], form: str, console: Console, presentation: Presentation = PLAIN) -> None:
+def render(sheets: Sequence[TableData], form: str, console: Console, presentation: Presentation = PLAIN) -> None:
     """Print sheets in one of `table.FORMATS`; as CSV they become one table.
 
     Raises:
@@ -45,7 +45,7 @@ def render(sheets: Sequence[Sheet], form: str, console: Console, presentation: P
         _terminal(sheet, console)
 
 
-def _terminal(sheet: Sheet, console: Console) -> None:
+def _terminal(sheet: TableData, console: Console) -> None:
     """The title is a line of its own, because Rich would wrap it to the width of the table."""
     printing.line(console, sheet.title, "bold")
     full = _rich(sheet, lambda entry: entry.text)
@@ -55,11 +55,11 @@ def _terminal(sheet: Sheet, console: Console) -> None:
         printing.note(console, note)
 
 
-def _two_lines(entry: Entry) -> str:
+def _two_lines(entry: TableCell) -> str:
     return f"{entry.short}\n{entry.below}" if entry.below else entry.short
 
 
-def _rich(sheet: Sheet, write: Callable[[Entry], str]) -> RichTable:
+def _rich(sheet: TableData, write: Callable[[TableCell], str]) -> RichTable:
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     word = max((len(word) for row in sheet.rows for word in row[0].text.split()), default=1)
     table.add_column(Text(sheet.head[0]), min_width=word)  # labels may wrap, between words
@@ -78,13 +78,13 @@ def _aligned(text: str, room: int) -> str:
     return "\n".join(part + " " * room for part in text.split("\n"))
 
 
-def markdown(sheet: Sheet) -> str:
+def markdown(sheet: TableData) -> str:
     """A GitHub table, title above, notes below."""
 
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 
-    def entry(item: Entry) -> str:
+    def entry(item: TableCell) -> str:
         return f"**{_plain(item.text)}**" if item.best else _plain(item.text)
 
     head = line(_plain(name.replace("\n", " ")) for name in sheet.head)
@@ -99,7 +99,7 @@ def _plain(text: str) -> str:
     return MARKDOWN_SPECIAL.sub(r"\\\1", text)
 
 
-def as_csv(sheets: Sequence[Sheet]) -> str:
+def as_csv(sheets: Sequence[TableData]) -> str:
     """One record a number, unrounded; the head names the columns of all sheets."""
     records = [record for sheet in sheets for record in sheet.records]
     if not records:

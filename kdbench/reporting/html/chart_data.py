@@ -10,10 +10,10 @@ from typing import Any
 from kdbench.core.formatting import sentence
 from kdbench.data.task import TASKS, metric_title
 from kdbench.reporting import provenance
-from kdbench.reporting.figures import Curve, Look, Panel
+from kdbench.reporting.figures import Curve, LineStyle, Panel
 from kdbench.reporting.formats import line_styles
 from kdbench.reporting.html.run_pages import COSTS
-from kdbench.reporting.tables import Sheet
+from kdbench.reporting.tables import TableData
 from kdbench.results import series
 from kdbench.results.selection import Line, pick
 from kdbench.results.study import TEACHER, Run, StudyResults, task_title
@@ -38,7 +38,7 @@ def chart(name: str, kind: str, title: str, about: str, choices: Choices, views:
     return {"id": name, "kind": kind, "title": title, "about": about, "choices": left, "views": dict(views)}
 
 
-def style(label: str, look: Look) -> dict[str, Any]:
+def style(label: str, look: LineStyle) -> dict[str, Any]:
     """A look in the words of the page."""
     dash = DASHES[look.dash] if isinstance(look.dash, str) else " ".join(f"{2 * part:g}" for part in look.dash[1])
     found = {"label": label, "color": look.color, "dash": dash, "symbol": SYMBOLS[look.marker]}
@@ -60,7 +60,7 @@ def panel(drawn: Panel) -> dict[str, Any]:
     return {"y": label, "title": drawn.title, "rule": drawn.rule, "limits": drawn.limits, "curves": curves}
 
 
-def spread(name: str, study: StudyResults, sheet: Sheet, order: Sequence[str]) -> Chart | None:
+def spread(name: str, study: StudyResults, sheet: TableData, order: Sequence[str]) -> Chart | None:
     """Every seed a point, by task: the mean over the numbers of its cell, as in the average of the table.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from kdbench.reporting.figures import FIGURES, Panel, Picture, TaskFigure
+from kdbench.reporting.figures import FIGURES, FigureData, Panel, TaskFigure
 from kdbench.reporting.html.chart_data import Chart, chart, panel
 from kdbench.reporting.show_figure import Wish, build, drawable
 from kdbench.results.study import StudyResults, task_title
@@ -22,7 +22,7 @@ def figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[str]]:
         if isinstance(figure, TaskFigure):  # of scores and curves the page has charts of its own
             continue
         built = {task: build(figure, study, task) for task in study.tasks}
-        drawn = {task: picture for task, picture in built.items() if isinstance(picture, Picture)}
+        drawn = {task: picture for task, picture in built.items() if isinstance(picture, FigureData)}
         views = {task: _view(picture) for task, picture in drawn.items()}
         tasks = {task: task_title(task) for task in drawn}
         one = chart(f"{prefix}-{name}", "panels", figure.title, "", {"Task": tasks}, views)
@@ -33,7 +33,7 @@ def figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[str]]:
     return found, lacking
 
 
-def _view(picture: Picture) -> dict[str, Any]:
+def _view(picture: FigureData) -> dict[str, Any]:
     panels = list(picture.panels)
     if picture.share:  # what lies beside each other has one vertical scale
         rows = [panels[i : i + picture.columns] for i in range(0, len(panels), picture.columns)]

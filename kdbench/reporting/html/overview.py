@@ -14,7 +14,7 @@ from kdbench.planning import reproduce
 from kdbench.reporting import provenance
 from kdbench.reporting.provenance import Traced
 from kdbench.reporting.run_status import Standings
-from kdbench.reporting.tables import Entry, Sheet
+from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.study import CellResult, StudyResults, task_title
 
 
@@ -22,7 +22,7 @@ from kdbench.results.study import CellResult, StudyResults, task_title
 class Place:
     """A cell of the table: `anchor` is that of its card, `sort` what its column is sorted by."""
 
-    entry: Entry
+    entry: TableCell
     anchor: str
     sort: float | None
 
@@ -52,7 +52,7 @@ class Card:
 
     anchor: str
     title: str
-    entry: Entry | None
+    entry: TableCell | None
     unit: str
     selection: str = ""
     groups: Mapping[str, Sequence[Behind]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Board:
     cards: Sequence[Card]
 
 
-def board(number: int, study: StudyResults, sheet: Sheet, standings: Standings) -> Board:
+def board(number: int, study: StudyResults, sheet: TableData, standings: Standings) -> Board:
     """The sheet with an anchor for each cell.
 
     Args:
@@ -97,7 +97,7 @@ def anchor(number: int, row: str, column: str) -> str:
 
 
 def _cards(
-    study: StudyResults, sheet: Sheet, row: str, places: Sequence[Place], standings: Standings
+    study: StudyResults, sheet: TableData, row: str, places: Sequence[Place], standings: Standings
 ) -> list[Card]:  # fmt: skip
     cards, links = list[Card](), list[tuple[str, Place]]()
     for place, column in zip(places, sheet.column_keys, strict=True):

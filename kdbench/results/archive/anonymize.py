@@ -17,7 +17,7 @@ PATH = re.compile(r"(?<![\w./<~-])(?:[A-Za-z]:\\|~[\w.-]*/|/(?=[\w.~-]))[^\s'\"`
 FOLDER_OPTIONS = ("--results", "--glue-dir", "--out")
 
 
-class Neutral:
+class Anonymizer:
     """Replaces what is private.
 
     Args:

@@ -13,7 +13,7 @@ from kdbench.core.errors import UserError, unknown
 from kdbench.core.records import read_record
 from kdbench.core.spec import UNKNOWN_PATH, ModelRef, RunSpec
 from kdbench.results import series
-from kdbench.results.archive.anonymize import DIR, Neutral
+from kdbench.results.archive.anonymize import DIR, Anonymizer
 from kdbench.results.archive.compression import Answers
 from kdbench.results.archive.read import StoredRun
 from kdbench.results.store import RunFolder, State, Store
@@ -153,7 +153,9 @@ def _moment(one: Found) -> tuple[float, str]:
     return (one.state.updated, one.state.model_dump_json()) if one.state else (-1.0, "")
 
 
-def _neutral(stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs: Mapping[str, list[Found]]) -> Neutral:
+def _neutral(
+    stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs: Mapping[str, list[Found]]
+) -> Anonymizer:
     known: dict[str, str] = {}
     for sweep in sweeps:
         known[str(sweep["study"].get("glue_dir") or "")] = DIR
@@ -172,7 +174,7 @@ def _neutral(stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs:
         known |= {str(path): DIR for path in (store.root, store.root.resolve(), store.runs_folder.parent)}
     hosts = {one.state.host for one in every if one.state}
     sections = {"teacher", *(one.spec.method for one in every), *(row for sweep in sweeps for row in sweep["rows"])}
-    return Neutral(known, hosts, sections)
+    return Anonymizer(known, hosts, sections)
 
 
 def _ways(name: str, command: Iterable[str]) -> Iterator[str]:
@@ -186,7 +188,7 @@ def _know(known: dict[str, str], ref: ModelRef | None) -> None:
         known[ref.name] = f"{UNKNOWN_PATH}{ref.title}"  # in commands and options, where its own name may be another's
 
 
-def _run(one: Found, neutral: Neutral) -> StoredRun:
+def _run(one: Found, neutral: Anonymizer) -> StoredRun:
     spec, state = neutral.value(_spec(one.spec).model_dump(mode="json")), None
     if one.state is not None:
         state = one.state.model_dump(mode="json") | PRIVATE | {"message": neutral.message(one.state.message)}
@@ -205,7 +207,7 @@ def _named(ref: ModelRef | None) -> ModelRef | None:
     return ref and ref.model_copy(update={"name": ref.title})
 
 
-def _sweep(name: str, raw: Mapping[str, Any], neutral: Neutral) -> dict[str, Any]:
+def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, Any]:
     """What is read of a sweep; the runs by their names, because their specs are stored with them."""
     kept = {key: raw[key] for key in Sweep.model_fields if key in raw}
     study = dict(kept["study"])

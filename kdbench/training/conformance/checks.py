@@ -23,7 +23,7 @@ from kdbench.training.conformance.small_run import (
     student_gradient,
     weights,
 )
-from kdbench.training.conformance.subject import STEPS, Bench
+from kdbench.training.conformance.subject import STEPS, Subject
 from kdbench.training.setup import Setup
 
 FAINT = 1e-4  # of the gradient of plain fine-tuning
@@ -42,16 +42,16 @@ class Check:
 
     name: str
     meaning: str
-    find: Callable[[Bench], str]
+    find: Callable[[Subject], str]
 
 
 CHECKS: list[Check] = []
 
 
-def check(name: str, meaning: str) -> Callable[[Callable[[Bench], str]], Callable[[Bench], str]]:
+def check(name: str, meaning: str) -> Callable[[Callable[[Subject], str]], Callable[[Subject], str]]:
     """Add a function to the suite, in the order of the file."""
 
-    def add(find: Callable[[Bench], str]) -> Callable[[Bench], str]:
+    def add(find: Callable[[Subject], str]) -> Callable[[Subject], str]:
         CHECKS.append(Check(name, meaning, find))
         return find
 
@@ -59,14 +59,14 @@ def check(name: str, meaning: str) -> Callable[[Callable[[Bench], str]], Callabl
 
 
 @check("start", "Nothing else can be looked at before the method sets up and makes a step.")
-def start(bench: Bench) -> str:
-    names = list(bench.training.after.lab.learners)
+def start(subject: Subject) -> str:
+    names = list(subject.training.after.context.learners)
     return "" if "student" in names else f"no learner is called 'student', only {', '.join(names) or 'none at all'}"
 
 
 @check("options", "Whoever tunes the method reads these texts in `kdbench show` and in the docs.")
-def options(bench: Bench) -> str:
-    method = bench.method
+def options(subject: Subject) -> str:
+    method = subject.method
     bare = [key for key, field in method.options_type.model_fields.items() if not field.description]
     if bare:
         return f"option {bare[0]} has no description; make it with kdbench.option(default, doc, source=...)"
@@ -74,8 +74,8 @@ def options(bench: Bench) -> str:
 
 
 @check("loss", "A run stops at the first number that is not finite; `loss` is what progress and curves show.")
-def loss(bench: Bench) -> str:
-    for step, logs in enumerate(bench.training.seen.logs):
+def loss(subject: Subject) -> str:
+    for step, logs in enumerate(subject.training.seen.logs):
         if "loss" not in logs:
             return f"step returned {sorted(logs)} without `loss`"
         for key, value in logs.items():
@@ -87,8 +87,8 @@ def loss(bench: Bench) -> str:
 
 
 @check("gradient", "Weights that never move were detached on the way, or are not in the student's loss.")
-def gradient(bench: Bench) -> str:
-    before, module = bench.training.before["student"], bench.training.after.lab.learners["student"].module
+def gradient(subject: Subject) -> str:
+    before, module = subject.training.before["student"], subject.training.after.context.learners["student"].module
     # softmax does not see the keys' bias, so its gradient is zero by right
     asked = {name: p for name, p in module.named_parameters() if p.requires_grad and not re.search("key.bias$", name)}
     still = [name for name, value in asked.items() if torch.equal(before[name], value)]
@@ -98,9 +98,9 @@ def gradient(bench: Bench) -> str:
 @check(
     "strength", "The loss is all but flat: standardised logits are, with two classes; such a student learns nothing."
 )
-def strength(bench: Bench) -> str:
-    for words, setup in (("two", bench.still()), ("three", bench.still(classes=3))):
-        batch, student = setup.train.at(0), setup.lab.learners["student"]
+def strength(subject: Subject) -> str:
+    for words, setup in (("two", subject.still()), ("three", subject.still(classes=3))):
+        batch, student = setup.train.at(0), setup.context.learners["student"]
         value = cross_entropy(batch.labels, student.logits(batch))
         plain = torch.autograd.grad(value, student.params, materialize_grads=True)
         found, _ = student_gradient(setup, batch)
@@ -111,9 +111,9 @@ def strength(bench: Bench) -> str:
 
 
 @check("frozen", "A teacher that is meant to stay as it was must not learn, and must answer without dropout.")
-def frozen(bench: Bench) -> str:
-    training = bench.training
-    found = {name: m for name, m in training.modules.items() if name not in training.after.lab.learners}
+def frozen(subject: Subject) -> str:
+    training = subject.training
+    found = {name: m for name, m in training.modules.items() if name not in training.after.context.learners}
     if not found:
         raise NotApplicable("every network of the method learns")
     for name, module in found.items():
@@ -121,16 +121,19 @@ def frozen(bench: Bench) -> str:
             return f"the {name} network was asked in train mode, with its dropout on"
         after = weights(module)
         if any(not torch.equal(value, after[key]) for key, value in training.before[name].items()):
-            return f"the weights of the {name} network have changed; one that learns comes from lab.learner"
+            return f"the weights of the {name} network have changed; one that learns comes from context.trainable_model"
         if any(p.grad is not None for p in module.parameters()):
             return f"gradients flow into the {name} network; detach its outputs"
     return ""
 
 
-@check("trained", "A network from lab.learner that nothing updates; what does not learn comes from lab.frozen.")
-def trained(bench: Bench) -> str:
-    training = bench.training
-    learners = {name: learner for name, learner in training.after.lab.learners.items() if name != "student"}
+@check(
+    "trained",
+    "A network from context.trainable_model that nothing updates; context.frozen_teacher is for such.",
+)
+def trained(subject: Subject) -> str:
+    training = subject.training
+    learners = {name: learner for name, learner in training.after.context.learners.items() if name != "student"}
     if not learners:
         raise NotApplicable("the student is the only network that learns")
     for name, learner in learners.items():
@@ -141,25 +144,25 @@ def trained(bench: Bench) -> str:
 
 
 @check("detached", "A gradient left over is added to the next one: a loss reached a network that it should not teach.")
-def detached(bench: Bench) -> str:
-    for name, learner in bench.training.after.lab.learners.items():
+def detached(subject: Subject) -> str:
+    for name, learner in subject.training.after.context.learners.items():
         if any(p.grad is not None for p in learner.params):
             return f"after a step, gradients are left in '{name}'; detach its outputs (`target`) in the others' losses"
     return ""
 
 
 @check("modes", "The next step would train without dropout.")
-def modes(bench: Bench) -> str:
-    for name, learner in bench.training.after.lab.learners.items():
+def modes(subject: Subject) -> str:
+    for name, learner in subject.training.after.context.learners.items():
         if not all(part.training for part in learner.module.modules()):
             return f"after a step, '{name}' is left in eval mode; use `with learner.mode(False)`"
     return ""
 
 
 @check("batch order", "The loss pairs an example with what belongs to another: logits, labels or states of other rows.")
-def batch_order(bench: Bench) -> str:
-    bench.same_every_time()
-    setups = [bench.still() for _ in range(2)]
+def batch_order(subject: Subject) -> str:
+    subject.same_every_time()
+    setups = [subject.still() for _ in range(2)]
     for setup in setups:
         advance(setup, first(setup, 1))  # whatever is remembered from one batch to the next
     batch = setups[0].train.at(1)
@@ -173,11 +176,11 @@ def batch_order(bench: Bench) -> str:
 @check(
     "batch mean", "A sum over the batch changes the learning rate with its size; or set `couples_rows` (see Method)."
 )
-def batch_mean(bench: Bench) -> str:
-    if bench.method.couples_rows:
+def batch_mean(subject: Subject) -> str:
+    if subject.method.couples_rows:
         raise NotApplicable("the method says that its loss couples the rows of a batch")
-    bench.same_every_time()
-    once, twice = bench.still(), bench.still()
+    subject.same_every_time()
+    once, twice = subject.still(), subject.still()
     batch = once.train.at(0)
     doubled = rows(batch, torch.arange(len(batch)).repeat(2))
     (a, loss_a), (b, loss_b) = student_gradient(once, batch), student_gradient(twice, doubled)
@@ -190,20 +193,20 @@ def batch_mean(bench: Bench) -> str:
     "changed inputs",
     "A teacher must answer for the tokens in the batch, which may be augmented, not for the row's own.",
 )
-def changed_inputs(bench: Bench) -> str:
-    if not bench.training.after.lab.frozen_networks:
+def changed_inputs(subject: Subject) -> str:
+    if not subject.training.after.context.frozen_networks:
         raise NotApplicable("no network of the method is frozen, so nothing is kept of one")
-    bench.same_every_time()
-    batch, other = first(bench.still(), 2)
+    subject.same_every_time()
+    batch, other = first(subject.still(), 2)
     few = torch.arange(min(len(batch), len(other)))
     own = rows(other, few)
     changed = replace(own, index=batch.index[few])  # the tokens and labels of one batch under the numbers of another
-    (a, loss_a), (b, loss_b) = (student_gradient(bench.still(), x) for x in (changed, own))
+    (a, loss_a), (b, loss_b) = (student_gradient(subject.still(), x) for x in (changed, own))
     if difference(loss_a, loss_b) > NOISE or _apart(a, b):
         return f"tokens put in the place of others have the loss {float(loss_a):.4g}, in their own {float(loss_b):.4g}"
-    if not _apart(b, student_gradient(_turned(bench.still()), own)[0]):
+    if not _apart(b, student_gradient(_turned(subject.still()), own)[0]):
         raise NotApplicable("the frozen networks make no difference to the student")
-    setups = bench.still(), bench.still()
+    setups = subject.still(), subject.still()
     for setup in setups:
         advance(setup, [batch])  # what is kept of these rows must not serve for other tokens
     (a, _), (b, _) = (student_gradient(setup, changed) for setup in (setups[0], _turned(setups[1])))
@@ -212,16 +215,16 @@ def changed_inputs(bench: Bench) -> str:
 
 def _turned(setup: Setup) -> Setup:
     """The run with frozen networks that predict something else."""
-    for frozen in setup.lab.frozen_networks.values():
+    for frozen in setup.context.frozen_networks.values():
         output_layer(frozen.module)[1].weight.data.neg_()
     return setup
 
 
 @check("labels only", "With all weight on the labels the student must get the gradient of plain fine-tuning.")
-def labels_only(bench: Bench) -> str:
-    setup = bench.at_limit("labels_only")
-    bench.same_every_time()
-    batch, student = setup.train.at(0), setup.lab.learners["student"]
+def labels_only(subject: Subject) -> str:
+    setup = subject.at_limit("labels_only")
+    subject.same_every_time()
+    batch, student = setup.train.at(0), setup.context.learners["student"]
     value = cross_entropy(batch.labels, student.logits(batch))
     wanted = torch.cat([g.flatten() for g in torch.autograd.grad(value, student.params, materialize_grads=True)])
     found, _ = student_gradient(setup, batch)
@@ -229,22 +232,22 @@ def labels_only(bench: Bench) -> str:
 
 
 @check("teacher only", "With all weight on the teacher the labels must not reach the student.")
-def teacher_only(bench: Bench) -> str:
-    setups = [bench.at_limit("teacher_only") for _ in range(2)]
-    bench.same_every_time()
+def teacher_only(subject: Subject) -> str:
+    setups = [subject.at_limit("teacher_only") for _ in range(2)]
+    subject.same_every_time()
     batch = setups[0].train.at(0)
-    other = type(batch)(**{**vars(batch), "labels": (batch.labels + 1) % setups[0].lab.num_labels})
+    other = type(batch)(**{**vars(batch), "labels": (batch.labels + 1) % setups[0].context.num_labels})
     (a, _), (b, _) = (student_gradient(s, x) for s, x in zip(setups, (batch, other), strict=True))
     return f"other labels give another gradient, by {_percent(a, b)}" if _apart(a, b) else ""
 
 
 @check("temperature", "Softened losses shrink with 1 / tau^2 unless multiplied by tau^2 (Hinton et al., 2015).")
-def temperature(bench: Bench) -> str:
-    if "temperature" not in bench.method.options_type.model_fields:
+def temperature(subject: Subject) -> str:
+    if "temperature" not in subject.method.options_type.model_fields:
         raise NotApplicable("the method has no temperature")
     lengths = []
     for tau in (40.0, 80.0):
-        setup = bench.at_limit("teacher_only", temperature=tau)
+        setup = subject.at_limit("teacher_only", temperature=tau)
         found, _ = student_gradient(setup, setup.train.at(0))
         lengths.append(float(found.norm()))
     ratio = lengths[0] / max(lengths[1], 1e-30)
@@ -256,8 +259,8 @@ def temperature(bench: Bench) -> str:
 @check(
     "extreme logits", "Sure networks have logits whose small probabilities are 0 in floating point; use log-softmax."
 )
-def extreme_logits(bench: Bench) -> str:
-    setup = bench.still()
+def extreme_logits(subject: Subject) -> str:
+    setup = subject.still()
     for module in networks(setup).values():
         if heads := [part for part in module.modules() if isinstance(part, nn.Linear)]:
             torch.nn.init.normal_(heads[-1].weight, std=1e3)
@@ -271,16 +274,16 @@ def extreme_logits(bench: Bench) -> str:
 
 
 @check("batch of one", "The last batch of an epoch may hold one example.")
-def batch_of_one(bench: Bench) -> str:
-    setup = bench.still()
+def batch_of_one(subject: Subject) -> str:
+    setup = subject.still()
     seen = advance(setup, [rows(batch, torch.arange(1)) for batch in first(setup, 2)])
     bad = _not_finite(seen)
     return f"{bad[0]} is not finite" if bad else ""
 
 
 @check("three classes", "A task may have more than two classes.")
-def three_classes(bench: Bench) -> str:
-    setup = bench.still(classes=3)
+def three_classes(subject: Subject) -> str:
+    setup = subject.still(classes=3)
     seen = advance(setup, first(setup, 2))
     bad = _not_finite(seen)
     return f"{bad[0]} is not finite with three classes" if bad else ""

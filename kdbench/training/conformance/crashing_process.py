@@ -12,14 +12,14 @@ from pathlib import Path
 from kdbench.distill.method import METHODS
 from kdbench.training.conformance.full_run_checks import KILL_AT, killed_store
 from kdbench.training.conformance.small_run import CPU, NOTHING
-from kdbench.training.conformance.subject import Bench
+from kdbench.training.conformance.subject import Subject
 from kdbench.training.runner import execute
 
 
 def main(folder: Path, name: str, file: str, sets: str) -> None:
     if file:
         METHODS.add_file(Path(file))
-    trial, store = Bench(folder, name, json.loads(sets)).trial(), killed_store(folder)
+    small_run, store = Subject(folder, name, json.loads(sets)).small_run(), killed_store(folder)
     steps = itertools.count(1)
 
     def die() -> bool:
@@ -27,9 +27,9 @@ def main(folder: Path, name: str, file: str, sets: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return False
 
-    trial.train_needs(store)
+    small_run.train_needs(store)
     settings = CPU.model_copy(update={"checkpoint_seconds": 0.0})
-    execute(trial.spec, store, settings, NOTHING, should_stop=die)
+    execute(small_run.spec, store, settings, NOTHING, should_stop=die)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,17 @@ from kdbench.data.task import Examples
 from kdbench.planning import inputs
 from kdbench.results.store import Store
 from kdbench.training.conformance.checks import check
-from kdbench.training.conformance.small_run import CPU, NOTHING, NotApplicable, Trial, advance, first, weights
-from kdbench.training.conformance.subject import STEPS, Bench
+from kdbench.training.conformance.small_run import CPU, NOTHING, NotApplicable, SmallRun, advance, first, weights
+from kdbench.training.conformance.subject import STEPS, Subject
 from kdbench.training.setup import prepare
 
 LEFT = ("model/model.safetensors", "series.jsonl", "result.json", "predictions.safetensors")
 KILL_AT = 6  # steps; the run has about twenty
 
 
-def start_victim(bench: Bench) -> subprocess.Popen[str]:
+def start_crashing_process(subject: Subject) -> subprocess.Popen[str]:
     """Another process, which makes the run up to a step and then kills itself."""
-    arguments = [str(bench.folder), bench.name, str(bench.file or ""), json.dumps(dict(bench.sets))]
+    arguments = [str(subject.folder), subject.name, str(subject.file or ""), json.dumps(dict(subject.sets))]
     command = [sys.executable, "-P", "-m", "kdbench.training.conformance.crashing_process", *arguments]
     return subprocess.Popen(
         command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=safe_path.environment()
@@ -41,23 +41,23 @@ def killed_store(folder: Path) -> Store:
     return Store(folder / "killed")
 
 
-def _left(store: Store, trial: Trial) -> dict[str, bytes]:
-    return {name: (store.run(trial.spec.id).path / name).read_bytes() for name in LEFT}
+def _left(store: Store, small_run: SmallRun) -> dict[str, bytes]:
+    return {name: (store.run(small_run.spec.id).path / name).read_bytes() for name in LEFT}
 
 
-def _done(bench: Bench, name: str, seed: int = 0) -> dict[str, bytes]:
+def _done(subject: Subject, name: str, seed: int = 0) -> dict[str, bytes]:
     """What a whole run leaves in a results folder of its own."""
-    trial, store = bench.trial(seed=seed), Store(bench.folder / name)
-    trial.complete(store)
-    return _left(store, trial)
+    small_run, store = subject.small_run(seed=seed), Store(subject.folder / name)
+    small_run.complete(store)
+    return _left(store, small_run)
 
 
 @check(
     "same seed", "Something is drawn from a generator that the runner does not seed, or depends on time or on order."
 )
-def same_seed(bench: Bench) -> str:
-    once = _done(bench, "calm")
-    twice, other = _done(bench, "again"), _done(bench, "other", seed=1)
+def same_seed(subject: Subject) -> str:
+    once = _done(subject, "calm")
+    twice, other = _done(subject, "again"), _done(subject, "other", seed=1)
     for name in LEFT:
         if once[name] != twice[name]:
             return f"two runs of one seed left different bytes in {name}"
@@ -65,14 +65,14 @@ def same_seed(bench: Bench) -> str:
 
 
 @check("resume", "What a step leaves to the next must lie in a network, an optimiser, or in `state` and `load_state`.")
-def resume(bench: Bench) -> str:
-    victim = bench.victim or start_victim(bench)
+def resume(subject: Subject) -> str:
+    victim = subject.victim or start_crashing_process(subject)
     _, said = victim.communicate(timeout=120)
-    trial, store = bench.trial(), killed_store(bench.folder)
-    if victim.returncode != -9 or store.run(trial.spec.id).state().status != "interrupted":
+    small_run, store = subject.small_run(), killed_store(subject.folder)
+    if victim.returncode != -9 or store.run(small_run.spec.id).state().status != "interrupted":
         return f"the run could not be killed at step {KILL_AT}: {' '.join(said.strip().splitlines()[-1:])}"
-    trial.complete(store)
-    calm, resumed = _done(bench, "calm"), _left(store, trial)
+    small_run.complete(store)
+    calm, resumed = _done(subject, "calm"), _left(store, small_run)
     for name in LEFT:
         if calm[name] != resumed[name]:
             return f"a run killed at step {KILL_AT} and resumed left other bytes in {name} than an undisturbed one"
@@ -80,26 +80,28 @@ def resume(bench: Bench) -> str:
 
 
 @check("feedback", "It reserves rows for feedback, trains on so many fewer, and never uses them.")
-def feedback(bench: Bench) -> str:
-    if "feedback" not in bench.method.uses:
+def feedback(subject: Subject) -> str:
+    if "feedback" not in subject.method.requires:
         raise NotApplicable("the method does not learn from feedback")
-    setup = bench.trial().ready()
+    setup = subject.small_run().ready()
     advance(setup, first(setup, setup.total_steps))
     return (
-        "" if setup.lab.feedback_used else f"it names 'feedback' in `uses`, and took none in {setup.total_steps} steps"
+        ""
+        if setup.context.feedback_used
+        else f"it names 'feedback' in `requires`, and took none in {setup.total_steps} steps"
     )
 
 
 @check("splits", "The rows that pick the checkpoint, and those that are reported, are no business of the method's.")
-def splits(bench: Bench) -> str:
-    trial = bench.trial()
-    apart = Store(bench.folder / "apart")
-    trial.train_needs(apart)
-    with _others_scrambled(trial, apart):
-        setup = prepare(trial.spec, apart, CPU, NOTHING)
+def splits(subject: Subject) -> str:
+    small_run = subject.small_run()
+    apart = Store(subject.folder / "apart")
+    small_run.train_needs(apart)
+    with _others_scrambled(small_run, apart):
+        setup = prepare(small_run.spec, apart, CPU, NOTHING)
         advance(setup, first(setup, STEPS))
-    before = {name: weights(learner.module) for name, learner in bench.training.after.lab.learners.items()}
-    after = {name: weights(learner.module) for name, learner in setup.lab.learners.items()}
+    before = {name: weights(learner.module) for name, learner in subject.training.after.context.learners.items()}
+    after = {name: weights(learner.module) for name, learner in setup.context.learners.items()}
     changed = [name for name in before if not _equal(before[name], after[name])]
     return f"'{changed[0]}' learns otherwise when the rows for selection and report are others" if changed else ""
 
@@ -109,9 +111,9 @@ def _equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 @contextmanager
-def _others_scrambled(trial: Trial, store: Store) -> Iterator[None]:
+def _others_scrambled(small_run: SmallRun, store: Store) -> Iterator[None]:
     """Within the block all rows but the method's own have other texts and labels."""
-    spec = trial.spec
+    spec = small_run.spec
     real = inputs.data(spec.task, spec.data)
     task = inputs.task(spec.task)
     roles = assign(spec, {name: len(split) for name, split in real.splits.items()}, task.report_splits)

@@ -16,7 +16,7 @@ from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
 from kdbench.data.task import TASKS
 from kdbench.distill.context import seed_everything
-from kdbench.distill.trainable import Learner
+from kdbench.distill.trainable import TrainableModel
 from kdbench.planning import plan
 from kdbench.planning.config import Layer, assemble
 from kdbench.results.store import Store
@@ -56,7 +56,7 @@ class Observed:
     frozen_with_dropout: set[str] = field(default_factory=set)
 
 
-class Trial:
+class SmallRun:
     """One run of the method, its needs trained, before its first step.
 
     Args:
@@ -107,10 +107,10 @@ def outspoken(setup: Setup) -> Setup:
 
 def networks(setup: Setup) -> dict[str, nn.Module]:
     """All networks of the run by name, trained and frozen."""
-    lab = setup.lab
-    found = {name: learner.module for name, learner in lab.learners.items()}
-    found |= {f"frozen {name}": network.module for name, network in lab.frozen_networks.items()}
-    rest = [module for module in lab.loaded if not any(module is known for known in found.values())]
+    context = setup.context
+    found = {name: learner.module for name, learner in context.learners.items()}
+    found |= {f"frozen {name}": network.module for name, network in context.frozen_networks.items()}
+    rest = [module for module in context.loaded if not any(module is known for known in found.values())]
     return found | {f"loaded {i}": module for i, module in enumerate(rest)}
 
 
@@ -121,13 +121,13 @@ def weights(module: nn.Module) -> dict[str, Tensor]:
 def advance(setup: Setup, batches: Iterable[Batch], *, start: int = 0, draw: int = 0) -> Observed:
     """Make a step on each of the batches, the first of them step `start`; `draw` chooses other random numbers."""
     seen = Observed()
-    learners = {name: learner.module for name, learner in setup.lab.learners.items()}
-    hooks = [_watch_updates(name, learner, seen) for name, learner in setup.lab.learners.items()]
+    learners = {name: learner.module for name, learner in setup.context.learners.items()}
+    hooks = [_watch_updates(name, learner, seen) for name, learner in setup.context.learners.items()]
     hooks += [_watch_mode(name, module, seen) for name, module in networks(setup).items() if name not in learners]
     try:
         with numerics(setup.spec, setup.device, CPU.threads):
             for step, batch in enumerate(batches, start):
-                setup.lab.step = step
+                setup.context.step = step
                 seed_everything(setup.spec.seed + draw, "step", step)
                 seen.logs.append(setup.method.step(batch))
     finally:
@@ -136,7 +136,7 @@ def advance(setup: Setup, batches: Iterable[Batch], *, start: int = 0, draw: int
     return seen
 
 
-def _watch_updates(name: str, learner: Learner, seen: Observed) -> Any:
+def _watch_updates(name: str, learner: TrainableModel, seen: Observed) -> Any:
     def note(*_: Any) -> None:
         found = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in learner.params]
         seen.gradients.setdefault(name, []).append(found)

@@ -16,7 +16,7 @@ from kdbench.planning.config import owner
 from kdbench.training.conformance.small_run import (
     NotApplicable,
     Observed,
-    Trial,
+    SmallRun,
     advance,
     difference,
     first,
@@ -40,7 +40,7 @@ class Training:
     after: Setup
 
 
-class Bench:
+class Subject:
     """A method under examination.
 
     Args:
@@ -55,14 +55,14 @@ class Bench:
         self.method: type[Method] = owner(name)
         self.victim: Popen[str] | None = None  # a process that makes the run and is killed in it, started early
 
-    def trial(self, *, classes: int = 2, seed: int = 0, **options: Any) -> Trial:
+    def small_run(self, *, classes: int = 2, seed: int = 0, **options: Any) -> SmallRun:
         """The run with some options of the method, stronger than what the user sets."""
         own = {**self.sets.get(self.name, {}), **options}
-        return Trial(self.folder, self.name, {**self.sets, self.name: own}, classes=classes, seed=seed)
+        return SmallRun(self.folder, self.name, {**self.sets, self.name: own}, classes=classes, seed=seed)
 
     def still(self, **options: Any) -> Setup:
         """The run before its first step, its networks made repeatable and outspoken."""
-        return outspoken(self.trial(**options).ready())
+        return outspoken(self.small_run(**options).ready())
 
     def same_every_time(self) -> None:
         """See that the loss draws nothing when there is no dropout.
@@ -85,7 +85,7 @@ class Bench:
     @cached_property
     def training(self) -> Training:
         """The first steps, as they are made in a real run."""
-        setup = self.trial().ready()
+        setup = self.small_run().ready()
         modules = networks(setup)
         before = {name: weights(module) for name, module in modules.items()}
         return Training(modules, before, advance(setup, first(setup, STEPS)), setup)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from kdbench.core.errors import RunFailure, UserError, unknown
 from kdbench.training.conformance import checks, full_run_checks
 from kdbench.training.conformance.small_run import NotApplicable
-from kdbench.training.conformance.subject import Bench
+from kdbench.training.conformance.subject import Subject
 
 Verdict = Literal["passed", "failed", "not applicable"]
 
@@ -47,24 +47,24 @@ def examine(
         if asked not in names():
             raise unknown("check", asked, names())
     chosen = [check for check in checks.CHECKS if not only or check.name in only]
-    bench = Bench(folder, name, sets or {}, file)
+    subject = Subject(folder, name, sets or {}, file)
     if any(check.find is full_run_checks.resume for check in chosen):
-        bench.victim = full_run_checks.start_victim(bench)
+        subject.victim = full_run_checks.start_crashing_process(subject)
     try:
         for check in chosen:
-            finding = _find(check, bench)
+            finding = _find(check, subject)
             yield finding
             if check.find is checks.start and finding.verdict == "failed":
                 return
     finally:
-        if bench.victim is not None:
-            bench.victim.kill()
-            bench.victim.wait()
+        if subject.victim is not None:
+            subject.victim.kill()
+            subject.victim.wait()
 
 
-def _find(check: checks.Check, bench: Bench) -> Finding:
+def _find(check: checks.Check, subject: Subject) -> Finding:
     try:
-        text = check.find(bench)
+        text = check.find(subject)
     except NotApplicable as reason:
         return Finding(check, "not applicable", str(reason))
     except UserError:
@@ -72,12 +72,12 @@ def _find(check: checks.Check, bench: Bench) -> Finding:
     except RunFailure as failure:
         return Finding(check, "failed", failure.message)
     except Exception as error:
-        return Finding(check, "failed", f"{type(error).__name__}: {error}{_where(error, bench)}")
+        return Finding(check, "failed", f"{type(error).__name__}: {error}{_where(error, subject)}")
     return Finding(check, "failed" if text else "passed", text)
 
 
-def _where(error: Exception, bench: Bench) -> str:
+def _where(error: Exception, subject: Subject) -> str:
     """The last line of the method's own file that the error passed."""
-    own = inspect.getfile(bench.method)
+    own = inspect.getfile(subject.method)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
     return f" ({Path(own).name}, line {lines[-1]})" if lines else ""

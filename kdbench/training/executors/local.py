@@ -13,7 +13,7 @@ from rich.console import Console
 
 from kdbench.core.settings import Execution
 from kdbench.core.spec import RunSpec
-from kdbench.planning.executor import STOPPED, Executor, Order, ShowTables
+from kdbench.planning.executor import STOPPED, ExecutionRequest, Executor, ShowTables
 from kdbench.results.store import Store
 from kdbench.training.executors.scheduler import Outcome
 
@@ -31,7 +31,7 @@ class Local(Executor):
         super().__init__(options)
         self._ready: tuple[Worker, ...] = ()  # processes that were started for the check, and will train
 
-    def check(self, order: Order) -> list[str]:
+    def check(self, order: ExecutionRequest) -> list[str]:
         from kdbench.training import preflight
 
         shares = executions(order)
@@ -41,7 +41,7 @@ class Local(Executor):
             remarks.append(f"runs_per_job={order.runs_per_job} is for queues; here it changes nothing.")
         return remarks
 
-    def _smoke_test(self, order: Order, execution: Execution, plan: Plan, todo: Sequence[RunSpec]) -> None:
+    def _smoke_test(self, order: ExecutionRequest, execution: Execution, plan: Plan, todo: Sequence[RunSpec]) -> None:
         """Let a process of the later pool do it, so that torch is not imported in this one as well."""
         from kdbench.training.executors import process_pool
 
@@ -49,7 +49,7 @@ class Local(Executor):
         process_pool.smoke_test(worker, plan, todo)
         self._ready = (worker,)
 
-    def carry_out(self, order: Order, show_tables: ShowTables) -> int:
+    def execute(self, order: ExecutionRequest, show_tables: ShowTables) -> int:
         from kdbench.training.executors import process_pool
         from kdbench.training.executors.progress_bars import board_for
         from kdbench.training.executors.serial import run_all, stop_flag
@@ -94,7 +94,7 @@ def _stop(host: str, process: int) -> list[str]:
     return [f"process {process} was asked to stop, and with it the sweep that it belongs to."]
 
 
-def executions(order: Order) -> list[Execution]:
+def executions(order: ExecutionRequest) -> list[Execution]:
     """The settings of each of the runs that go on at once on this machine."""
     return shares(order.execution, order.devices, os.cpu_count() or 1)
 

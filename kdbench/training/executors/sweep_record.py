@@ -16,7 +16,7 @@ from kdbench.core.records import read_record, read_records
 from kdbench.core.settings import Execution, Invocation, Recording, Study
 from kdbench.core.spec import Name
 from kdbench.planning.config import Config, default_options, owner, usual
-from kdbench.planning.executor import EXECUTORS, STOPPED, Executor, Order, ShowTables
+from kdbench.planning.executor import EXECUTORS, STOPPED, ExecutionRequest, Executor, ShowTables
 from kdbench.planning.plan import Plan, model_ref
 from kdbench.results.store import Store
 from kdbench.results.sweep_files import Sweep, sweeps
@@ -48,11 +48,11 @@ class StoredSweep(Sweep):
 
 def order(
     config: Config, plan: Plan, store: Store, console: Console, tables: tuple[str, ...] = ("1",)
-) -> tuple[Executor, Order]:
+) -> tuple[Executor, ExecutionRequest]:
     """A configuration's executor, and what it is to carry out.
 
     Args:
-        tables: see `Order`.
+        tables: see `ExecutionRequest`.
 
     Raises:
         UserError: no such executor, or a setting that it does not have.
@@ -61,14 +61,14 @@ def order(
     kind = EXECUTORS.get(asked.executor)
     given = asked.devices.split(",") if isinstance(asked.devices, str) else asked.devices
     devices = tuple(part.strip() for part in given if part.strip())
-    made = Order(
+    made = ExecutionRequest(
         plan, plan.id, store, config.group(Execution), config.group(Recording), devices, asked.runs_per_job, console,
         tables,
     )  # fmt: skip
     return kind(config.section(kind.name, kind.options_type)), made
 
 
-def remember(executor: Executor, order: Order) -> None:
+def remember(executor: Executor, order: ExecutionRequest) -> None:
     """Write down what was asked for; no method has to be imported to show it."""
     plan = order.plan
     rows = {row: owner(row) for row in sorted({cell.row for cell in plan.cells})}
@@ -128,10 +128,10 @@ def retry(store: Store, runs: set[str], console: Console, show_tables: ShowTable
             left -= here
             todo.append(_again(store, record, here, console))
     check(todo)
-    return carry_out(todo, show_tables)
+    return execute(todo, show_tables)
 
 
-def check(orders: Iterable[tuple[Executor, Order]]) -> None:
+def check(orders: Iterable[tuple[Executor, ExecutionRequest]]) -> None:
     """Print what is to be known before anything begins.
 
     Raises:
@@ -142,7 +142,7 @@ def check(orders: Iterable[tuple[Executor, Order]]) -> None:
             order.console.print(remark, highlight=False)
 
 
-def _other_versions(order: Order) -> list[str]:
+def _other_versions(order: ExecutionRequest) -> list[str]:
     """Say which methods were trained here with other content of their files."""
     files = {spec.method: spec.method_file for spec in order.plan.runs.values() if spec.method_file}
     others: dict[str, set[str]] = {}
@@ -158,18 +158,20 @@ def _other_versions(order: Order) -> list[str]:
     ]  # fmt: skip
 
 
-def carry_out(orders: Iterable[tuple[Executor, Order]], show_tables: ShowTables) -> int:
+def execute(orders: Iterable[tuple[Executor, ExecutionRequest]], show_tables: ShowTables) -> int:
     """One after the other, until somebody asks to stop; returns the worst exit code."""
     worst = 0
     for executor, order in orders:
-        code = executor.carry_out(order, show_tables)
+        code = executor.execute(order, show_tables)
         if code == STOPPED:
             return code
         worst = max(worst, code)
     return worst
 
 
-def _again(store: Store, record: StoredSweep, runs: Iterable[str], console: Console) -> tuple[Executor, Order]:
+def _again(
+    store: Store, record: StoredSweep, runs: Iterable[str], console: Console
+) -> tuple[Executor, ExecutionRequest]:
     """The executor and the order of a remembered sweep, for some of its runs and what they need."""
     file = store.sweeps_folder / f"{record.id}.json"
     try:
@@ -180,7 +182,7 @@ def _again(store: Store, record: StoredSweep, runs: Iterable[str], console: Cons
     if owner != os.getuid():  # its settings may hold commands, which would run as us
         raise UserError(f"{file} was written by another user; repeat its kdbench run command yourself.")
     kind = EXECUTORS.get(how.executor)
-    made = Order(
+    made = ExecutionRequest(
         _plan(record).only(runs), record.id, store, Execution.parse(how.execution, "the stored sweep"),
         Recording.parse(how.recording, "the stored sweep"), tuple(how.devices), how.runs_per_job, console,
         tuple(how.tables),
