@@ -11,5 +11,11 @@ from .distill.method import Method as Method
 from .distill.method import NoOptions as NoOptions
 from .distill.method import Online as Online
 from .distill.method import OnlineOptions as OnlineOptions
+from .reporting.python_interface import load_results as load_results
+from .reporting.python_interface import make_figure as make_figure
+from .reporting.python_interface import make_table as make_table
+from .reporting.python_interface import make_tables as make_tables
+from .reporting.python_interface import run_study as run_study
+from .reporting.tables import TableData as TableData
 
 __version__: str

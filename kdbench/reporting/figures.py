@@ -7,11 +7,15 @@ import statistics
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kdbench.core.registry import Registry
 from kdbench.planning.exhibits import Exhibit
+from kdbench.reporting.data_frames import records_frame
 from kdbench.results.study import StudyResults
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,15 @@ class Curve:
     epochs: tuple[float, ...]
     values: Mapping[int, tuple[float, ...]]  # seed -> a value a step
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def frame(self) -> DataFrame:
+        """The values as a data frame with the columns step, epoch, seed, value."""
+        import pandas as pd
+
+        points = [(*at, seed, value) for seed, values in self.values.items()
+                  for *at, value in zip(self.steps, self.epochs, values, strict=True)]  # fmt: skip
+        return pd.DataFrame(points, columns=["step", "epoch", "seed", "value"])
 
     @property
     def mean(self) -> list[float]:
@@ -124,6 +137,11 @@ class FigureData:
             for row in panel.estimates:
                 for record in row.records:
                     yield {**self.about, **place, "curve": row.label, **row.about, **record}
+
+    @property
+    def frame(self) -> DataFrame:
+        """Every value that is drawn, as a data frame; see `records`."""
+        return records_frame(self.records)
 
 
 def _points(curve: Curve) -> Iterator[dict[str, Any]]:

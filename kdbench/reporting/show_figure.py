@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +15,7 @@ from kdbench.core.plain_text import without_control
 from kdbench.planning import reproduce
 from kdbench.planning.config import check_preset
 from kdbench.reporting import printing
+from kdbench.reporting.data_frames import csv_text
 from kdbench.reporting.figures import FIGURES, Figure, FigureData, Lacking, TaskFigure
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies, task_title
@@ -93,6 +92,19 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
         return
     _write(pictures, path or Path(f"{_stem(figure.name)}.{form}"), form, wish, console)
     _not_drawn([sentence, others], console)
+
+
+def find_figures(number: str, store: Store, wish: Wish) -> list[FigureData]:
+    """Build a figure for each study and task that has the runs.
+
+    Raises:
+        UserError: no such figure, preset or task, or nothing to draw.
+    """
+    figure = _figure(number)()
+    pictures, sentence, _ = drawable(figure, _studies(store, wish, [figure]), wish)
+    if not pictures:
+        raise UserError(sentence)
+    return pictures
 
 
 def _show_all(store: Store, wish: Wish, console: Console) -> None:
@@ -267,10 +279,5 @@ def _slug(value: object) -> str:
 
 
 def as_csv(pictures: Iterable[FigureData]) -> str:
-    """One record a point; the head names the columns of all pictures."""
-    records = [record for picture in pictures for record in picture.records]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(key for record in records for key in record)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return out.getvalue()
+    """Return the points of all figures as CSV, one record a point; the head names the columns of all."""
+    return csv_text(record for picture in pictures for record in picture.records)

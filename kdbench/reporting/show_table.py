@@ -47,6 +47,22 @@ def show_table(
     """
     check_format(form)
     presentation.check(form)
+    sheets, lacking = find_tables(number, store, preset, published=published)
+    render(sheets, form, console, presentation)
+    return lacking
+
+
+def find_tables(
+    number: str, store: Store, preset: str | None, *, published: bool = False
+) -> tuple[list[TableData], list[str]]:
+    """Build a table for every study in the results folder (of one preset, if given); see `show_table`.
+
+    Returns:
+        The tables; and, of `all`, a sentence for each table that has nothing to show.
+
+    Raises:
+        UserError: no such table or preset, or nothing to show.
+    """
     tables = [kind() for kind in _every(preset)] if number == ALL else [TABLES.get(_name(number))()]
     every = studies(store) if any(table.needs_results for table in tables) else []
     check_preset(preset, (study.preset for study in every))
@@ -62,8 +78,7 @@ def show_table(
             lacking.append(f"{_title(table)}: {error}")
     if not sheets or (lacking and number != ALL):
         raise UserError(lacking[0])
-    render(sheets, form, console, presentation)
-    return lacking
+    return sheets, lacking
 
 
 def show_tested(

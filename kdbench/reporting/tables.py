@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from html import escape
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kdbench.core.registry import Registry
 from kdbench.planning.exhibits import Exhibit
+from kdbench.reporting.data_frames import records_frame
 from kdbench.results.study import StudyResults
 from kdbench.results.submission_records import Answer
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Place = tuple[str, str]  # the keys of a row and of a column
 
@@ -82,6 +87,25 @@ class TableData:
     records: list[dict[str, Any]] = field(default_factory=list)
     row_keys: list[str] = field(default_factory=list)
     column_keys: list[str] = field(default_factory=list)
+
+    @property
+    def frame(self) -> DataFrame:
+        """The printed cells as a data frame of strings: index the row labels, columns the heads."""
+        import pandas as pd
+
+        heads = [" ".join(name.split()) for name in self.head[1:]]
+        cells = [[cell.text for cell in row[1:]] for row in self.rows]
+        return pd.DataFrame(cells, index=[row[0].text.strip() for row in self.rows], columns=heads)
+
+    @property
+    def numbers(self) -> DataFrame:
+        """The unrounded numbers behind the table, a row a number, as `kdbench table --format csv` writes them."""
+        return records_frame(self.records)
+
+    def _repr_html_(self) -> str:
+        """Show the table, and its notes, in a notebook."""
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return f"<p><b>{escape(self.title)}</b></p>{self.frame.to_html()}<ul>{notes}</ul>"
 
     def is_text(self, column: int) -> bool:
         """Whether a column has words, which begin where it begins; numbers end where it ends."""

@@ -195,8 +195,8 @@ MISTAKES = {
         "splits",
         OFFLINE,
         "        return (1",
-        "        from kdbench.training import workbench\n"
-        "        rows = workbench.data(self.spec.task, self.spec.data).splits['validation'].labels\n"
+        "        from kdbench.planning import inputs\n"
+        "        rows = inputs.data(self.spec.task, self.spec.data).splits['validation'].labels\n"
         "        s = s * (1 + sum(rows[::3]) / len(rows))\n        return (1",
     ),
     "no loss among the logs": Mistake("loss", ONLINE, '{"loss": loss, "average"', '{"average"'),

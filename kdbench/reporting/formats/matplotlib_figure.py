@@ -1,4 +1,4 @@
-"""Pictures on paper: PDF, SVG or PNG, for a column of a paper or for its whole width. The only user of matplotlib."""
+"""Figures drawn with seaborn and matplotlib: PDF, SVG or PNG, as wide as a column or a page of a paper."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
+import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -30,15 +31,20 @@ NARROWEST = 0.9  # inches of a panel of estimates
 LINE = 0.14  # inches between estimates
 BAND, PALE = 0.18, 0.08  # how dense the band of a curve is, and of one of many
 GREY = "#555555"
-STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif", "font.size": NORMAL, "axes.labelsize": NORMAL, "axes.titlesize": NORMAL,
-    "xtick.labelsize": SMALL, "ytick.labelsize": SMALL, "legend.fontsize": SMALL,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6, "axes.axisbelow": True,
-    "axes.grid": True, "grid.color": "#DDDDDD", "grid.linewidth": 0.5, "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6, "xtick.major.size": 2.5, "ytick.major.size": 2.5, "lines.linewidth": 1.3,
-    "lines.markersize": 3.0, "legend.frameon": False, "legend.handlelength": 2.4, "legend.columnspacing": 1.2,
-    "legend.handletextpad": 0.5, "figure.dpi": 100,
-    "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "kdbench", "savefig.dpi": 300, "axes.xmargin": 0.02,
+CONTEXT: dict[str, Any] = {
+    "font.size": NORMAL, "axes.labelsize": NORMAL, "axes.titlesize": NORMAL, "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL, "legend.fontsize": SMALL, "axes.linewidth": 0.6, "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5, "ytick.major.size": 2.5,
+    "lines.linewidth": 1.3, "lines.markersize": 3.0,
+}  # fmt: skip
+STYLE: dict[str, Any] = {
+    "axes.spines.top": False, "axes.spines.right": False, "grid.color": "#DDDDDD", "axes.edgecolor": "black",
+    "font.sans-serif": ["DejaVu Sans"], "xtick.bottom": True, "ytick.left": True,
+}  # fmt: skip
+OUTPUT: dict[str, Any] = {
+    "legend.frameon": False, "legend.handlelength": 2.4, "legend.columnspacing": 1.2, "legend.handletextpad": 0.5,
+    "figure.dpi": 100, "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "kdbench", "savefig.dpi": 300,
+    "axes.xmargin": 0.02,
 }  # fmt: skip
 
 
@@ -49,10 +55,14 @@ def save(picture: FigureData, path: Path, form: str, width: float) -> None:
         form: `pdf`, `svg` or `png`.
         width: in inches.
     """
+    with _style(), replacing(path) as temporary:
+        _draw(picture, width).savefig(temporary, format=form, metadata=_metadata(picture, form))
+
+
+def draw(picture: FigureData, width: float) -> Figure:
+    """Draw a figure `width` inches wide, for a notebook or for changes of one's own."""
     with _style():
-        drawn = _draw(picture, width)
-        with replacing(path) as temporary:
-            drawn.savefig(temporary, format=form, metadata=_metadata(picture, form))
+        return _draw(picture, width)
 
 
 @contextmanager
@@ -60,7 +70,7 @@ def _style() -> Iterator[None]:
     """Ours, whatever a matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
+        sns.set_theme(style="whitegrid", context=CONTEXT, rc={**STYLE, **OUTPUT})
         yield
 
 
@@ -149,7 +159,7 @@ def _height(picture: FigureData, panel: float, rows: int) -> float:
 def _panel(axes: Axes, panel: Panel, ticks: int) -> None:
     band = BAND if len(panel.curves) <= FEW_BANDS else PALE
     for curve in panel.curves:
-        _curve(axes, curve, curve.steps if panel.by_step else curve.epochs, band)
+        _curve(axes, curve, panel.by_step, band)
     if panel.rule is not None:
         axes.axhline(panel.rule, color=GREY, linewidth=0.6, zorder=1)
     if panel.limits:
@@ -173,16 +183,17 @@ def _scale(axes: Axes) -> str:
     return f" ($\\times 10^{{{power}}}$)"
 
 
-def _curve(axes: Axes, curve: Curve, x: Sequence[float], band: float) -> None:
-    look, mean, spread = curve.look, curve.mean, curve.spread
-    extra: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.4} if look.thin else {"zorder": 3}
-    if len(mean) <= FEW and not look.thin:
-        extra["marker"] = look.marker
-    axes.plot(x, mean, color=look.color, linestyle=look.dash, label=curve.label, **extra)
-    if spread:
-        low = [m - s for m, s in zip(mean, spread, strict=True)]
-        high = [m + s for m, s in zip(mean, spread, strict=True)]
-        axes.fill_between(x, low, high, color=look.color, alpha=band, linewidth=0)
+def _curve(axes: Axes, curve: Curve, by_step: bool, band: float) -> None:
+    """Draw the mean over seeds, with a band of one standard deviation where there are several."""
+    look, several = curve.look, len(curve.values) > 1
+    sns.lineplot(
+        curve.frame, x="step" if by_step else "epoch", y="value", ax=axes, label=curve.label, legend=False,
+        errorbar="sd" if several else None, err_kws={"alpha": band, "linewidth": 0}, color=look.color,
+        linestyle=look.dash, marker=look.marker if len(curve.steps) <= FEW and not look.thin else None,
+        markeredgewidth=1.0, markeredgecolor=look.color, linewidth=0.5 if look.thin else 1.3, alpha=0.4 if look.thin else 1.0,
+        zorder=2 if look.thin else 3,
+    )  # fmt: skip
+    axes.set(xlabel="", ylabel="")
 
 
 def _legend(figure: Figure, width: float) -> None:

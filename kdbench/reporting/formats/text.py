@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -15,6 +13,7 @@ from rich.text import Text
 
 from kdbench.core.plain_text import without_control
 from kdbench.reporting import printing
+from kdbench.reporting.data_frames import csv_text
 from kdbench.reporting.formats.latex import latex
 from kdbench.reporting.formats.presentation import PLAIN, Presentation
 from kdbench.reporting.tables import TableCell, TableData
@@ -33,7 +32,7 @@ def render(sheets: Sequence[TableData], form: str, console: Console, presentatio
         console.file.write(without_control("\n".join(map(latex, sheets, each))))
         return
     if form == "csv":
-        console.file.write(without_control(as_csv(sheets)))
+        console.file.write(without_control(csv_text(record for sheet in sheets for record in sheet.records)))
         return
     shown = [replace(sheet, notes=presentation.divide(sheet.notes)[0]) for sheet in sheets]
     if form == "markdown":
@@ -97,15 +96,3 @@ def markdown(sheet: TableData) -> str:
 def _plain(text: str) -> str:
     """Text that Markdown shows as it is."""
     return MARKDOWN_SPECIAL.sub(r"\\\1", text)
-
-
-def as_csv(sheets: Sequence[TableData]) -> str:
-    """One record a number, unrounded; the head names the columns of all sheets."""
-    records = [record for sheet in sheets for record in sheet.records]
-    if not records:
-        return ""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(key for record in records for key in record)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return out.getvalue()

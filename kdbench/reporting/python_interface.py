@@ -1,0 +1,140 @@
+"""What a notebook imports from kdbench: run a study, and get results, tables and figures as objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdbench.core.atomic_files import user_path
+from kdbench.core.console import make_console
+from kdbench.core.errors import UserError
+from kdbench.reporting.data_frames import results_frame
+from kdbench.reporting.tables import TableData
+from kdbench.results.store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+Names = str | Sequence[str]
+
+
+def load_results(results: str | Path = "results", preset: str | None = None) -> DataFrame:
+    """Return the runs of a results folder, or of a collected study, as a data frame with a row a run.
+
+    Columns are those of `kdbench.reporting.data_frames.results_frame`: what a run is, its settings, its scores in per
+    cent, its cost.
+
+    Args:
+        preset: only runs of this preset.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    return results_frame(_open_store(results), preset)
+
+
+def run_study(
+    methods: Names = "all",
+    tasks: Names = "glue",
+    seeds: str | int | Iterable[int] = "0",
+    *,
+    preset: str = "tiny",
+    results: str | Path = "results",
+    settings: Mapping[str, Any] | None = None,
+) -> DataFrame:
+    """Train methods on tasks on this machine, as `kdbench run` does, and return their runs as `load_results` does.
+
+    Done runs are skipped and interrupted ones go on. The file kdbench.toml of the working folder counts, as it does
+    for the command.
+
+    Args:
+        settings: any key of `--set`, such as `{"student_lr": 1e-4, "kd.temperature": [2, 4], "jobs": 2}`; a list is a
+            grid.
+
+    Raises:
+        UserError: a name or value is not valid, or a run failed; those that are done are kept.
+    """
+    from kdbench.planning import config, plan
+    from kdbench.training.executors import sweep_record
+
+    pairs = [f"{key}={','.join(map(str, _as_list(value)))}" for key, value in (settings or {}).items()]
+    names = {"methods": _joined(methods), "tasks": _joined(tasks), "seeds": _joined(seeds)}
+    layer = config.parse_sets(pairs, {**names, "preset": preset, "results": str(results)})
+    merged = config.assemble(layer, Path.cwd())
+    asked, store = plan.make(merged), Store(user_path(str(results)), create=False)
+    store.check_raw()
+    request = sweep_record.order(merged, asked, store, make_console(), tables=())
+    sweep_record.check([request])
+    store.begin()
+    sweep_record.remember(*request)
+    sweep_record.execute([request], lambda _: None)
+    frame = results_frame(store)
+    ours = frame[frame["run"].isin(asked.runs)].reset_index(drop=True)
+    if lost := list(ours.loc[ours["status"] != "done", "run"]):
+        raise UserError(
+            f"{len(lost)} of {len(ours)} runs are not done: {', '.join(lost[:5])}; kdbench show RUN says why."
+        )
+    return ours
+
+
+def make_table(number: str | int = 1, results: str | Path = "results", preset: str | None = None) -> TableData:
+    """Return a table of the paper: `.frame` has its cells, `.numbers` the unrounded values, `.notes` the sentences.
+
+    Raises:
+        UserError: no such table or preset, nothing to show, or tables of several studies (give a preset).
+    """
+    from kdbench.reporting.show_table import find_tables
+
+    found, _ = find_tables(str(number), _open_store(results), preset)
+    if len(found) > 1:
+        titles = "; ".join(table.title for table in found)
+        raise UserError(f"{results} holds {len(found)} studies ({titles}); give preset, or use make_tables.")
+    return found[0]
+
+
+def make_tables(number: str | int = 1, results: str | Path = "results", preset: str | None = None) -> list[TableData]:
+    """Return a table of the paper for each study in a results folder; see `make_table`."""
+    from kdbench.reporting.show_table import find_tables
+
+    return find_tables(str(number), _open_store(results), preset)[0]
+
+
+def make_figure(
+    name: str | int,
+    results: str | Path = "results",
+    preset: str | None = None,
+    *,
+    tasks: Names | None = None,
+    width: str | float = "column",
+) -> Figure:
+    """Return a figure as a matplotlib object, for the study that was asked for last.
+
+    Args:
+        name: `2` to `6`, `scores`, `curves`; see `kdbench figure --help`.
+        width: `column`, `page`, or inches.
+
+    Raises:
+        UserError: no such figure, preset or task, or a run that it needs is not done.
+    """
+    from kdbench.reporting.formats.matplotlib_figure import draw
+    from kdbench.reporting.show_figure import Wish, find_figures
+
+    wish = Wish(preset=preset, tasks=_joined(tasks) if tasks else None, width=str(width))
+    return draw(find_figures(str(name), _open_store(results), wish)[-1], wish.inches)
+
+
+def _open_store(results: str | Path) -> Store:
+    path = user_path(str(results))
+    if not path.is_dir():
+        raise UserError(f"There is no results folder '{path}'; give the one that kdbench run wrote.")
+    return Store(path, create=False)
+
+
+def _as_list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else [str(value).lower() if isinstance(value, bool) else value]
+
+
+def _joined(names: Names | int | Iterable[int]) -> str:
+    return str(names) if isinstance(names, str | int) else ",".join(map(str, names))
