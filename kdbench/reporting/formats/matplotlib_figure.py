@@ -190,8 +190,8 @@ def _curve(axes: Axes, curve: Curve, by_step: bool, band: float) -> None:
         curve.frame, x="step" if by_step else "epoch", y="value", ax=axes, label=curve.label, legend=False,
         errorbar="sd" if several else None, err_kws={"alpha": band, "linewidth": 0}, color=look.color,
         linestyle=look.dash, marker=look.marker if len(curve.steps) <= FEW and not look.thin else None,
-        markeredgewidth=1.0, markeredgecolor=look.color, linewidth=0.5 if look.thin else 1.3, alpha=0.4 if look.thin else 1.0,
-        zorder=2 if look.thin else 3,
+        markeredgewidth=1.0, markeredgecolor=look.color, linewidth=0.5 if look.thin else 1.3,
+        alpha=0.4 if look.thin else 1.0, zorder=2 if look.thin else 3,
     )  # fmt: skip
     axes.set(xlabel="", ylabel="")
 
