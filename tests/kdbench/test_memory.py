@@ -12,7 +12,7 @@ from kdbench.core.errors import RunFailure
 from kdbench.core.settings import Execution
 from kdbench.results.store import Store
 from kdbench.training.checkpoint import read
-from kdbench.training.runner import _smaller
+from kdbench.training.runner import _halve_micro_batch
 from tests.kdbench.bench import plan, the_run, train
 from tests.kdbench.short_of_memory import hungry
 
@@ -47,6 +47,6 @@ def test_a_run_that_is_short_of_memory_goes_on_in_pieces(tmp_path: Path) -> None
 @pytest.mark.parametrize(("rows", "next_rows"), [(0, 8), (8, 4), (64, 8), (2, 1), (1, None)])
 def test_the_remedy_halves_until_nothing_is_left(tmp_path: Path, rows: int, next_rows: int | None) -> None:
     spec = the_run(plan(tmp_path, methods="finetune"))
-    found = _smaller(spec, Execution(micro_batch=rows), RunFailure("out-of-memory", ""))
+    found = _halve_micro_batch(spec, Execution(micro_batch=rows), RunFailure("out-of-memory", ""))
     assert (found.micro_batch if found else None) == next_rows
-    assert _smaller(spec, Execution(micro_batch=rows), RunFailure("bug", "")) is None
+    assert _halve_micro_batch(spec, Execution(micro_batch=rows), RunFailure("bug", "")) is None

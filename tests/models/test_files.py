@@ -18,7 +18,7 @@ from kdbench.models import build, reference
 from kdbench.models.reference import resolve
 from kdbench.planning import inputs
 from kdbench.results.store import Store
-from kdbench.training.runner import as_failure
+from kdbench.training.failures import as_failure
 from tests.kdbench import subject
 from tests.kdbench.bench import refusal
 from tests.models.made import config, save, tensors
