@@ -12,7 +12,7 @@ analysis of Obuchowski & Rockette (1995) for readers and cases, the same two way
 of Hillis (2007) and with the seeds' part never below what the items alone would make it.
 
 The seeds are not resampled, because there are so few: S values drawn from S seeds have a variance that is too small by
-(S - 1) / S, and nothing of Student's tails. tests/kdbench/test_statistics.py has how often either interval holds the
+(S - 1) / S, and nothing of Student's tails. tests/kdbench/test_significance.py has how often either interval holds the
 truth.
 
 Dror et al. (2018) recommend resampling for F1; one test for all metrics keeps a table's marks comparable.
