@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kdbench.analysis.metric_labels import AVERAGE, part_names
-from kdbench.analysis.published import PublishedRow, PublishedTable, numbers
+from kdbench.analysis.published import PublishedRow, PublishedTable, cell_numbers
 from kdbench.data.task import TASKS
 from kdbench.results.study import task_title
 
-HALF = 0.05 + 1e-9  # half of the last printed digit, however the authors round
+HALF_DIGIT = 0.05 + 1e-9  # half of the last printed digit, however the authors round
 FAR = 3.0  # interquartile ranges beyond the quartiles: Tukey's "far out"
 
 
@@ -34,21 +34,21 @@ class Formula:
 
     def value(self, cells: Mapping[str, str]) -> float:
         """The average that it gives, unrounded."""
-        return statistics.fmean(self._task(task, numbers(cell)) for task, cell in cells.items())
+        return statistics.fmean(self._task(task, cell_numbers(cell)) for task, cell in cells.items())
 
     def _task(self, task: str, values: Sequence[float]) -> float:
         return values[self.only[task]] if task in self.only else statistics.fmean(values)
 
-    def gives(self, row: Row) -> bool:
+    def gives(self, row: ScoreRow) -> bool:
         """Whether it gives the printed average."""
-        return row.average is not None and abs(self.value(row.scores) - row.average) <= HALF
+        return row.average is not None and abs(self.value(row.scores) - row.average) <= HALF_DIGIT
 
 
-NAMED = Formula({})  # the one that this project uses
+OUR_FORMULA = Formula({})  # the one that this project uses
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """A published row, its average apart."""
 
     source: PublishedRow
@@ -56,7 +56,7 @@ class Row:
     average: float | None
 
 
-def rows_of(table: PublishedTable) -> list[Row]:
+def score_rows(table: PublishedTable) -> list[ScoreRow]:
     """The rows of a table of scores; none of a table of other things."""
     if not set(table.columns) <= {*TASKS.all(), AVERAGE}:
         return []
@@ -64,51 +64,53 @@ def rows_of(table: PublishedTable) -> list[Row]:
     for row in table.rows:
         cells = {column: text for column, text in zip(table.columns, row.cells, strict=True) if text}
         average = cells.pop(AVERAGE, None)
-        found.append(Row(row, cells, None if average is None else float(average)))
+        found.append(ScoreRow(row, cells, None if average is None else float(average)))
     return found
 
 
-def departures(table: PublishedTable) -> list[str]:
+def formula_warning(table: PublishedTable) -> list[str]:
     """A warning where printed averages are not what ours are."""
-    odd = [row.source.title for row in rows_of(table) if row.average is not None and not NAMED.gives(row)]
+    odd = [row.source.title for row in score_rows(table) if row.average is not None and not OUR_FORMULA.gives(row)]
     return [f"Another formula than ours gave the printed averages of {', '.join(odd)} (kdbench audit)."] if odd else []
 
 
-def formulas(rows: Iterable[Row]) -> list[Formula]:
+def candidate_formulas(rows: Iterable[ScoreRow]) -> list[Formula]:
     """Every choice of one or both numbers of each pair, those that leave out least first."""
-    paired = list(dict.fromkeys(task for row in rows for task, cell in row.scores.items() if len(numbers(cell)) > 1))
+    paired = list(
+        dict.fromkeys(task for row in rows for task, cell in row.scores.items() if len(cell_numbers(cell)) > 1)
+    )
     choices = itertools.product((None, 0, 1), repeat=len(paired))
     named = ({t: part for t, part in zip(paired, choice, strict=True) if part is not None} for choice in choices)
     return [Formula(only) for only in sorted(named, key=len)]
 
 
-def reproducing(row: Row, rows: Sequence[Row]) -> list[Formula]:
+def matching_formulas(row: ScoreRow, rows: Sequence[ScoreRow]) -> list[Formula]:
     """The formulas that give a row's printed average, those that give most of the other averages first."""
-    found = [formula for formula in formulas(rows) if formula.gives(row)]
+    found = [formula for formula in candidate_formulas(rows) if formula.gives(row)]
     return sorted(found, key=lambda f: (len(f.only) > 0, -sum(f.gives(other) for other in rows), len(f.only)))
 
 
-def repeats(row: Row) -> list[list[str]]:
+def repeated_pairs(row: ScoreRow) -> list[list[str]]:
     """The tasks in which one row prints the same pair."""
     by_text: dict[str, list[str]] = {}
     for task, cell in row.scores.items():
-        if len(numbers(cell)) > 1:
+        if len(cell_numbers(cell)) > 1:
             by_text.setdefault(cell, []).append(task)
     return [tasks for tasks in by_text.values() if len(tasks) > 1]
 
 
-def repeats_below(rows: Sequence[Row]) -> list[tuple[str, str, list[Row]]]:
+def pairs_shared_by_rows(rows: Sequence[ScoreRow]) -> list[tuple[str, str, list[ScoreRow]]]:
     """The task, the pair, and the rows of one table that print this pair for it."""
-    by_place: dict[tuple[str, str], list[Row]] = {}
+    by_place: dict[tuple[str, str], list[ScoreRow]] = {}
     for row in rows:
         for task, cell in row.scores.items():
-            if len(numbers(cell)) > 1:
+            if len(cell_numbers(cell)) > 1:
                 by_place.setdefault((task, cell), []).append(row)
     return [(task, cell, found) for (task, cell), found in by_place.items() if len(found) > 1]
 
 
 @dataclass(frozen=True)
-class Gap:
+class PairGap:
     """The distance between the two numbers of a cell, and the range that the other rows have."""
 
     task: str
@@ -117,7 +119,7 @@ class Gap:
     high: float
 
 
-def far_gaps(row: Row, others: Iterable[Row]) -> list[Gap]:
+def outlying_gaps(row: ScoreRow, others: Iterable[ScoreRow]) -> list[PairGap]:
     """The cells whose two numbers are much nearer, or further apart, than in the same column of other rows.
 
     Args:
@@ -126,17 +128,17 @@ def far_gaps(row: Row, others: Iterable[Row]) -> list[Gap]:
     found = []
     for task, cell in row.scores.items():
         cells = {other.scores[task] for other in others if task in other.scores} - {cell}
-        gaps = [values[0] - values[1] for values in map(numbers, cells) if len(values) == 2]
-        own = numbers(cell)
+        gaps = [values[0] - values[1] for values in map(cell_numbers, cells) if len(values) == 2]
+        own = cell_numbers(cell)
         if len(own) == 2 and len(gaps) > 3:
             low, _, high = statistics.quantiles(gaps, method="inclusive")
             reach = FAR * (high - low)
             if not low - reach <= own[0] - own[1] <= high + reach:
-                found.append(Gap(task, own[0] - own[1], min(gaps), max(gaps)))
+                found.append(PairGap(task, own[0] - own[1], min(gaps), max(gaps)))
     return found
 
 
-def beaten(rows: Sequence[Row]) -> list[tuple[Row, str, Row]]:
+def beaten_cells(rows: Sequence[ScoreRow]) -> list[tuple[ScoreRow, str, ScoreRow]]:
     """Where the paper's own method does not have the best mean of a column in its group: by whom it is beaten."""
     found = []
     for own in (row for row in rows if row.source.ours):
@@ -148,13 +150,13 @@ def beaten(rows: Sequence[Row]) -> list[tuple[Row, str, Row]]:
     return found
 
 
-def _mean(row: Row, task: str) -> float:
-    return statistics.fmean(numbers(row.scores[task]))
+def _mean(row: ScoreRow, task: str) -> float:
+    return statistics.fmean(cell_numbers(row.scores[task]))
 
 
-def copies(tables: Mapping[str, Sequence[Row]]) -> list[dict[str, Row]]:
+def copied_rows(tables: Mapping[str, Sequence[ScoreRow]]) -> list[dict[str, ScoreRow]]:
     """Rows of different tables that print the same in every task that both have; by table."""
-    groups: list[dict[str, Row]] = []
+    groups: list[dict[str, ScoreRow]] = []
     for name, rows in tables.items():
         for row in rows:
             home = next((g for g in groups if name not in g and all(_same(row, other) for other in g.values())), None)
@@ -164,6 +166,6 @@ def copies(tables: Mapping[str, Sequence[Row]]) -> list[dict[str, Row]]:
     return [group for group in groups if len(group) > 1]
 
 
-def _same(one: Row, other: Row) -> bool:
+def _same(one: ScoreRow, other: ScoreRow) -> bool:
     shared = one.scores.keys() & other.scores.keys()
     return len(shared) > 1 and all(one.scores[task] == other.scores[task] for task in shared)

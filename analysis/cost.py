@@ -8,14 +8,14 @@ from statistics import fmean
 from typing import Any
 
 from kdbench.analysis import machines
-from kdbench.analysis.scores import NONE, heading
+from kdbench.analysis.scores import EMPTY_CELL, table_heading
 from kdbench.analysis.tuning_budget import SIGN
 from kdbench.data.task import TASKS, Task
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
 from kdbench.reporting.tables import Table, TableCell, TableData
-from kdbench.results.comparison import trials
-from kdbench.results.selection import Line, pick
+from kdbench.results.comparison import count_trials
+from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 
 STUDENT, OTHERS = "student", "others"
@@ -37,7 +37,7 @@ class Cost(Table):
     requests = (Request("all"),)
 
     def build(self, study: StudyResults) -> TableData | None:
-        lines = [pick(study, row) for row in ([TEACHER] if study.teachers else []) + study.rows]
+        lines = [select_row(study, row) for row in ([TEACHER] if study.teachers else []) + study.rows]
         lines = [line for line in lines if any(line.asked.values())]
         done = [name for name in study.tasks if any(line.shown.get(name) for line in lines)]
         tasks = [TASKS.get(name) for name in done or study.tasks if any(line.asked.get(name) for line in lines)]
@@ -46,7 +46,7 @@ class Cost(Table):
         found = [_costs(line, tasks, study) for line in lines]
         unit = _unit(found)
         titles = [name.format(unit=unit) for name in COLUMNS.values()]
-        sheet = TableData(f"Cost, {heading(self.name, study).partition(', ')[2]}", ["", *titles])
+        sheet = TableData(f"Cost, {table_heading(self.name, study).partition(', ')[2]}", ["", *titles])
         sheet.rows = [
             [TableCell((line.title,)), *_entries(costs, unit)] for line, costs in zip(lines, found, strict=True)
         ]
@@ -58,10 +58,10 @@ class Cost(Table):
         return sheet
 
 
-def _costs(line: Line, tasks: Sequence[type[Task]], study: StudyResults) -> Costs:
+def _costs(line: SelectedRow, tasks: Sequence[type[Task]], study: StudyResults) -> Costs:
     """The numbers of a row; of one without a finished run on some task only how many settings were tried."""
     cells = [line.shown.get(task.name, []) for task in tasks]
-    tried: Costs = {"trials": (max(trials(line, task.name) for task in tasks),)}
+    tried: Costs = {"trials": (max(count_trials(line, task.name) for task in tasks),)}
     costs = [[cell.run.cost for cell in some] for some in cells]
     flat = [cost for some in costs for cost in some]
     if not all(cells) or not all(flat):
@@ -114,7 +114,7 @@ def _entries(costs: Costs, unit: str) -> list[TableCell]:
     for key in COLUMNS:
         scale = UNITS[unit] if key in TIMES else 1.0
         numbers = tuple(number / scale for number in costs.get(key, ()))
-        out.append(TableCell(tuple(_text(key, n) for n in numbers), numbers=numbers) if any(numbers) else NONE)
+        out.append(TableCell(tuple(_text(key, n) for n in numbers), numbers=numbers) if any(numbers) else EMPTY_CELL)
     return out
 
 
@@ -126,10 +126,12 @@ def _text(key: str, number: float) -> str:
     return f"{number:.1f}" if number else "0"
 
 
-def _mark_trials(sheet: TableData, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> None:
+def _mark_trials(sheet: TableData, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> None:
     """Rows with a cell for which more settings were tried than for another."""
     column = list(COLUMNS).index("trials") + 1
-    most = {i: max(trials(line, task.name) for task in tasks) for i, line in enumerate(lines) if line.row != TEACHER}
+    most = {
+        i: max(count_trials(line, task.name) for task in tasks) for i, line in enumerate(lines) if line.row != TEACHER
+    }
     least = min((n for n in most.values() if n), default=0)
     more = [i for i, n in most.items() if n > least]
     for i in more:
@@ -139,22 +141,22 @@ def _mark_trials(sheet: TableData, lines: Sequence[Line], tasks: Sequence[type[T
         sheet.notes.append(f"{SIGN} Picked among more settings than other rows.")
 
 
-def _notes(study: StudyResults, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
+def _notes(study: StudyResults, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> list[str]:
     cells = [cell for line in lines for some in line.shown.values() for cell in some]
     others = sorted({name for cell in cells for name in cell.run.cost.get("passes", {})})
     lost = sorted({cell.run.id for cell in cells if not cell.run.cost})
     names = ", ".join(task.title for task in tasks)
-    seeds = notes.seeds(lines, spread="mean over seeds")
+    seeds = notes.describe_seeds(lines, spread="mean over seeds")
     found = [
         f"Steps and times are of {names} together; {seeds}.",
         *(_passes_words(others) if others else []),
         "Settings tried: grid points. Time: one training with the settings shown, evaluation included; All: every "
         "seed and setting; Needs: the trainings that it builds on, which rows share.",
         *(_memory_words(cells) if any(cell.run.cost.get("peak_memory") for cell in cells) else []),
-        machines.note(cell.run for cell in cells),
+        machines.machine_note(cell.run for cell in cells),
         f"cost.json is lost or damaged: {', '.join(lost)}." if lost else "",
-        *notes.gone(study),
-        *notes.holes(study, lines),
+        *notes.missing_task_notes(study),
+        *notes.unfinished_notes(study, lines),
     ]
     return [note for note in found if note]
 
@@ -174,9 +176,9 @@ def _memory_words(cells: Iterable[CellResult]) -> list[str]:
     return ["Memory: the most that the process had resident, libraries and what earlier runs left included."]
 
 
-def _records(line: Line, task: str) -> list[dict[str, Any]]:
+def _records(line: SelectedRow, task: str) -> list[dict[str, Any]]:
     """What each run of a cell took; `shown` tells those of the grid point that tables show."""
-    shown, tried = {cell.run.id for cell in line.shown.get(task, ())}, trials(line, task)
+    shown, tried = {cell.run.id for cell in line.shown.get(task, ())}, count_trials(line, task)
     out = []
     for cell in line.asked.get(task, ()):
         if cell.run.result is not None:

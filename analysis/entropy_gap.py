@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kdbench.analysis import curves
-from kdbench.analysis.published import METHOD
+from kdbench.analysis.published import PAPER_METHOD
 from kdbench.reporting import notes
 from kdbench.reporting.figures import Figure, FigureData, Panel
 from kdbench.reporting.formats import line_styles
@@ -24,16 +24,18 @@ class GapFigure(Figure):
     settings: ClassVar[Mapping[str, Mapping[str, Any]]]
 
     def build(self, study: StudyResults, task: str) -> FigureData:
-        read = curves.recorded("probe", "entropy_gap")
-        every = curves.varied(study, task, METHOD, self.settings)
-        shown, left_out = curves.with_series(every, task, {"entropy gap": read})
+        read = curves.series_reader("probe", "entropy_gap")
+        every = curves.setting_lines(study, task, PAPER_METHOD, self.settings)
+        shown, left_out = curves.drop_incomplete_seeds(every, task, {"entropy gap": read})
         drawn = [
-            curves.curve(line, task, look, read, label=label)
+            curves.make_curve(line, task, look, read, label=label)
             for label, line, look in zip(
-                self.settings, shown, line_styles.of_settings(study, METHOD, len(shown)), strict=True
+                self.settings, shown, line_styles.of_settings(study, PAPER_METHOD, len(shown)), strict=True
             )
         ]
         first = f"{task_title(task)}, rows of train: mean H(student) - H(teacher); above 0 the teacher is surer."
         panel = Panel("Entropy gap (nats)", drawn, rule=0.0)
-        told = curves.remarks(study, shown, first, equal=True) + left_out
-        return FigureData(self.title, [panel], 1, 1, told, notes.evidence(study), curves.about(study, task))
+        told = curves.figure_notes(study, shown, first, equal=True) + left_out
+        return FigureData(
+            self.title, [panel], 1, 1, told, notes.evidence_notes(study), curves.figure_origin(study, task)
+        )

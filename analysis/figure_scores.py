@@ -14,7 +14,7 @@ from kdbench.reporting import provenance
 from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.comparison import mean_score
-from kdbench.results.selection import Line
+from kdbench.results.selection import SelectedRow
 from kdbench.results.significance import RESAMPLES
 from kdbench.results.study import StudyResults, task_title
 
@@ -42,12 +42,12 @@ class FigureScores(TaskFigure):
                 panels[task] = Panel("Score (%)", title=title, estimates=rows, limits=_limits(rows))
         if not panels:
             raise Lacking(f"any row on {' or '.join(map(task_title, tasks))}")
-        return task_panels.picture(self.title, study, panels, shown, [WHAT, *_interval_notes(panels, shown)])
+        return task_panels.panel_figure(self.title, study, panels, shown, [WHAT, *_interval_notes(panels, shown)])
 
 
-def _row(study: StudyResults, line: Line, task: str) -> Estimate:
+def _row(study: StudyResults, line: SelectedRow, task: str) -> Estimate:
     cells = line.shown[task]
-    seeds = {cell.cell.seed: statistics.fmean(provenance.scores(cell)) for cell in cells}
+    seeds = {cell.cell.seed: statistics.fmean(provenance.run_scores(cell)) for cell in cells}
     try:
         low, high = mean_score(TASKS.get(task)(), cells).interval()
         interval = max(low, 0.0), min(high, 100.0)
@@ -75,7 +75,7 @@ def _runs_on(panel: Panel) -> bool:
     return any(row.interval and (row.interval[0] < low or row.interval[1] > high) for row in panel.estimates)
 
 
-def _interval_notes(panels: dict[str, Panel], shown: Sequence[Line]) -> list[str]:
+def _interval_notes(panels: dict[str, Panel], shown: Sequence[SelectedRow]) -> list[str]:
     bare = [
         f"{row.label} on {task_title(task)}"
         for task, panel in panels.items() for row in panel.estimates if row.interval is None

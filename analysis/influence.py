@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdbench.analysis import curves
-from kdbench.analysis.published import METHOD
+from kdbench.analysis.published import PAPER_METHOD
 from kdbench.reporting.figures import Curve, LineStyle
 from kdbench.results import series
-from kdbench.results.selection import Line
+from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, StudyResults
 
 KEYS = ("influence", "teacher_p", "student_p", "teacher_predicts", "student_predicts")
 
 
 @dataclass(frozen=True)
-class Followed:
+class FollowedSamples:
     """The samples of one run: `values[key][point][sample]`, where `steps` and `epochs` are those of the points."""
 
     cell: CellResult
@@ -39,42 +39,44 @@ class Followed:
         return Curve(label, look, self.steps, self.epochs, values, about)
 
 
-def line(study: StudyResults, task: str) -> tuple[Line, list[str]]:
+def followed_row(study: StudyResults, task: str) -> tuple[SelectedRow, list[str]]:
     """The runs of the method that followed samples, and the note about those that did not.
 
     Raises:
         Lacking: none did, or none is done.
     """
-    (shown,), told = curves.with_series(curves.lines(study, task, [METHOD]), task, {"influence": _points})
+    (shown,), told = curves.drop_incomplete_seeds(
+        curves.method_lines(study, task, [PAPER_METHOD]), task, {"influence": _points}
+    )
     return shown, told
 
 
-def followed(shown: Line, task: str) -> list[Followed]:
+def samples_by_seed(shown: SelectedRow, task: str) -> list[FollowedSamples]:
     """What each seed wrote down."""
-    return [one for cell in shown.shown[task] if (one := read(cell))]
+    return [one for cell in shown.shown[task] if (one := read_samples(cell))]
 
 
-def _points(cell: CellResult) -> curves.Rows:
+def _points(cell: CellResult) -> curves.SeriesPoints:
     """By step the epoch and, by key, one number a sample; steps that lack a key are left out."""
     points: dict[int, tuple[float, dict[str, list[float]]]] = {}
-    for row in series.read(cell.run.folder.series):
+    for row in series.read_series(cell.run.folder.series):
         if row["split"] == "influence":
             _, values = points.setdefault(row["step"], (float(row["epoch"]), {}))
-            values[row["key"]] = [curves.number(v) for v in row["value"]]
+            values[row["key"]] = [curves.stored_number(v) for v in row["value"]]
     return {step: point for step, point in sorted(points.items()) if {"sample", "label", *KEYS} <= point[1].keys()}
 
 
-def read(cell: CellResult) -> Followed | None:
+def read_samples(cell: CellResult) -> FollowedSamples | None:
     """The samples of a run; None where it followed none."""
     points = _points(cell)
     if not points:
         return None
     epochs, values = zip(*points.values(), strict=True)
     rows, labels = (tuple(map(int, values[0][key])) for key in ("sample", "label"))
-    return Followed(cell, rows, labels, tuple(points), epochs, {key: [v[key] for v in values] for key in KEYS})
+    return FollowedSamples(cell, rows, labels, tuple(points), epochs, {key: [v[key] for v in values] for key in KEYS})
 
 
-def middle(points: Sequence[float]) -> Sequence[float]:
+def middle_half(points: Sequence[float]) -> Sequence[float]:
     """The middle half of a training, at least one point."""
     quarter = len(points) // 4
     return points[quarter : max(quarter + 1, len(points) - quarter)]

@@ -9,7 +9,7 @@ from kdbench.core.formatting import count
 from kdbench.results.study import Run
 
 
-def note(runs: Iterable[Run]) -> str:
+def machine_note(runs: Iterable[Run]) -> str:
     """On what the times were measured, or that they cannot be compared; "" without runs."""
     places = sorted({_place(run.environment) for run in runs})
     if len(places) > 1:

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-METHOD = "lgtm"  # the paper's own
+PAPER_METHOD = "lgtm"  # the paper's own
 
 
 class PublishedRow(BaseModel):
@@ -61,12 +61,12 @@ class PublishedTable(BaseModel):
 
 
 @cache
-def published() -> dict[str, PublishedTable]:
+def published_tables() -> dict[str, PublishedTable]:
     """The paper's tables by name."""
     raw = tomllib.loads((files("kdbench.analysis") / "published.toml").read_text(encoding="utf-8"))
     return {name: PublishedTable.model_validate(table) for name, table in raw.items()}
 
 
-def numbers(cell: str) -> tuple[float, ...]:
+def cell_numbers(cell: str) -> tuple[float, ...]:
     """`89.0/85.2` as numbers."""
     return tuple(float(part) for part in cell.split("/"))

@@ -10,9 +10,9 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from kdbench.analysis import significance_marks, tuning_budget
-from kdbench.analysis.consistency import departures
+from kdbench.analysis.consistency import formula_warning
 from kdbench.analysis.metric_labels import AVERAGE, part_names
-from kdbench.analysis.published import published
+from kdbench.analysis.published import published_tables
 from kdbench.core.formatting import value
 from kdbench.data.task import TASKS, Task
 from kdbench.planning.exhibits import Request
@@ -20,15 +20,15 @@ from kdbench.planning.plan import select_tasks
 from kdbench.reporting import fairness, notes
 from kdbench.reporting.tables import Published, Table, TableCell, TableData
 from kdbench.results.class_use import is_collapsed
-from kdbench.results.selection import Line, pick
+from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, CellResult, StudyResults
 
-NONE = TableCell(("–",))
+EMPTY_CELL = TableCell(("–",))
 PAPER_GROUP = "glue"  # the tasks whose mean the paper prints
 
 
 @dataclass(frozen=True)
-class Asked:
+class RowRequest:
     """A row as a table declares it: a method or variant, and the settings that set it apart."""
 
     row: str
@@ -46,21 +46,21 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownRow:
     """A row with its runs."""
 
     key: str
-    line: Line
+    line: SelectedRow
     study: StudyResults
 
-    def narrowed(self, tasks: Sequence[type[Task]]) -> Shown:
+    def narrowed(self, tasks: Sequence[type[Task]]) -> ShownRow:
         """Without the tasks that the table does not show."""
         asked, shown = ({t.name: cells.get(t.name, []) for t in tasks} for cells in (self.line.asked, self.line.shown))
         return replace(self, line=replace(self.line, asked=asked, shown=shown))
 
 
 @dataclass(frozen=True)
-class Score:
+class TaskScore:
     """What one row scored on one task: for every metric and reported split the values over seeds, in per cent."""
 
     parts: tuple[tuple[float, ...], ...]
@@ -89,28 +89,28 @@ class ScoreTable(Table):
     title = ""  # a base, not a table
     averaged: ClassVar[bool] = True
 
-    def groups(self, study: StudyResults) -> list[list[Asked]]:
+    def groups(self, study: StudyResults) -> list[list[RowRequest]]:
         """The rows, by what competes."""
         raise NotImplementedError
 
     def build(self, study: StudyResults) -> TableData | None:
-        groups = [[find(asked, study) for asked in group] for group in self.groups(study)]
+        groups = [[find_row(asked, study) for asked in group] for group in self.groups(study)]
         tasks = asked_tasks(self, [shown for group in groups for shown in group])
         if not tasks:
             return None
-        top = [[Shown(TEACHER, pick(study, TEACHER), study)]] if study.teachers else []
+        top = [[ShownRow(TEACHER, select_row(study, TEACHER), study)]] if study.teachers else []
         groups = [[shown.narrowed(tasks) for shown in group] for group in top + groups]
-        sheet = score_sheet(heading(self.name, study), groups, tasks, averaged=self.averaged)
+        sheet = score_sheet(table_heading(self.name, study), groups, tasks, averaged=self.averaged)
         rows = [shown for group in groups for shown in group]
-        sheet.notes = score_notes(self, rows, tasks, mark(sheet, groups, tasks), averaged=self.averaged)
+        sheet.notes = score_notes(self, rows, tasks, mark_cells(sheet, groups, tasks), averaged=self.averaged)
         return sheet
 
     def published(self) -> Published:
-        table = published()[self.name]
-        return Published(table.cells, " ".join([table.note, *departures(table)]), table.preset)
+        table = published_tables()[self.name]
+        return Published(table.cells, " ".join([table.note, *formula_warning(table)]), table.preset)
 
 
-def mark(sheet: TableData, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]]) -> list[str]:
+def mark_cells(sheet: TableData, groups: Sequence[Sequence[ShownRow]], tasks: Sequence[type[Task]]) -> list[str]:
     """Sign what is not separable from the best, was tuned with a larger budget, or has collapsed; returns the notes.
 
     Args:
@@ -120,38 +120,38 @@ def mark(sheet: TableData, groups: Sequence[Sequence[Shown]], tasks: Sequence[ty
     lines = [[shown.line for shown in group] for group in groups]
     every = list(chain(*lines))
     return [
-        *significance_marks.mark(sheet, lines, tasks),
-        *tuning_budget.mark(sheet, every, tasks),
+        *significance_marks.mark_inseparable(sheet, lines, tasks),
+        *tuning_budget.mark_tuned_more(sheet, every, tasks),
         *_mark_collapsed(sheet, every, tasks),
     ]
 
 
-def _mark_collapsed(sheet: TableData, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
+def _mark_collapsed(sheet: TableData, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> list[str]:
     """Sign the cells that have a run whose student answers alike whatever the text; returns the notes."""
     for row, line in zip(sheet.rows, lines, strict=True):
         for column, task in enumerate(tasks, start=1):
             if any(is_collapsed(cell.run, "best") for cell in line.shown.get(task.name, ())):
-                row[column] = replace(row[column], sign=row[column].sign + notes.COLLAPSED)
-    return notes.collapsed(lines)
+                row[column] = replace(row[column], sign=row[column].sign + notes.COLLAPSE_SIGN)
+    return notes.collapse_notes(lines)
 
 
-def find(asked: Asked, study: StudyResults) -> Shown:
+def find_row(asked: RowRequest, study: StudyResults) -> ShownRow:
     """The runs of a row in a study."""
     title = asked.title or (None if asked.row in study.titles else _papers_titles().get(asked.row))
-    return Shown(asked.key, pick(study, asked.row, asked.values, title), study)
+    return ShownRow(asked.key, select_row(study, asked.row, asked.values, title), study)
 
 
 def _papers_titles() -> dict[str, str]:
     """What the paper calls its rows; for those that nobody has asked for yet."""
-    return {row.row: row.title for table in published().values() for row in table.rows if row.row != TEACHER}
+    return {row.row: row.title for table in published_tables().values() for row in table.rows if row.row != TEACHER}
 
 
-def heading(name: str, study: StudyResults) -> str:
+def table_heading(name: str, study: StudyResults) -> str:
     number = name.removeprefix("table")
     return f"Table {number}, preset {study.preset}: {study.pairing}"
 
 
-def asked_tasks(table: Table, rows: Sequence[Shown]) -> list[type[Task]]:
+def asked_tasks(table: Table, rows: Sequence[ShownRow]) -> list[type[Task]]:
     """The tasks on which any of the rows was asked for, in the order of the tables.
 
     Where a table is about some tasks only, another one is shown if there is something to compare on it.
@@ -167,7 +167,7 @@ def _own_tasks(request: Request) -> list[str]:
 
 
 def score_sheet(
-    title: str, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]], *, averaged: bool = True
+    title: str, groups: Sequence[Sequence[ShownRow]], tasks: Sequence[type[Task]], *, averaged: bool = True
 ) -> TableData:
     """Scores, without notes. Groups are parted by lines; the best of each is marked, the teacher apart."""
     rows = [shown for group in groups for shown in group]
@@ -178,10 +178,12 @@ def score_sheet(
     sheet.row_keys = [shown.key for shown in rows]
     for group in groups:
         sheet.rules |= {len(sheet.rows)} - {0}
-        scores = [[score(task, shown.line.shown.get(task.name, [])) for task in tasks] for shown in group]
+        scores = [[score_cells(task, shown.line.shown.get(task.name, [])) for task in tasks] for shown in group]
         labels = [shown.line.title + _mark(shown.line) for shown in group]
-        sheet.rows += _entries(labels, scores, averaged, significance_marks.competing([shown.line for shown in group]))
-    sheet.records = [record for shown in rows for record in records(shown)]
+        sheet.rows += _entries(
+            labels, scores, averaged, significance_marks.competing_rows([shown.line for shown in group])
+        )
+    sheet.records = [record for shown in rows for record in score_records(shown)]
     return sheet
 
 
@@ -195,26 +197,26 @@ def column_name(task: type[Task]) -> str:
     return f"{task.title}\n{'/'.join(part_names(task))}"
 
 
-def _mark(line: Line) -> str:
+def _mark(line: SelectedRow) -> str:
     """A dagger where the reported split was also learned from."""
     return notes.DAGGER if line.feedback_from("validation") else ""
 
 
-def score(task: type[Task], cells: Sequence[CellResult]) -> Score | None:
+def score_cells(task: type[Task], cells: Sequence[CellResult]) -> TaskScore | None:
     """What the cells of one row on one task give together."""
     if not cells:
         return None
-    return Score(tuple(tuple(c.score(metric, split) for c in cells) for metric, split in _numbers(task)))
+    return TaskScore(tuple(tuple(c.score(metric, split) for c in cells) for metric, split in _numbers(task)))
 
 
-def _average(scores: Sequence[Score | None]) -> float | None:
+def _average(scores: Sequence[TaskScore | None]) -> float | None:
     """The mean of the task means; None when a task is missing."""
     means = [score.mean for score in scores if score]
     return statistics.fmean(means) if means and len(means) == len(scores) else None
 
 
 def _entries(
-    labels: Sequence[str], scores: Sequence[Sequence[Score | None]], averaged: bool, compete: Sequence[bool]
+    labels: Sequence[str], scores: Sequence[Sequence[TaskScore | None]], averaged: bool, compete: Sequence[bool]
 ) -> list[list[TableCell]]:
     """The printed rows of a group."""
     means = [[s.mean if s else None for s in row] + ([_average(row)] if averaged else []) for row in scores]
@@ -227,18 +229,18 @@ def _entries(
     rows = []
     for i, (label, row) in enumerate(zip(labels, scores, strict=True)):
         best = [compete[i] and mean is not None and mean == top for mean, top in zip(printed[i], tops, strict=True)]
-        cells = [score.entry(mark) if score else NONE for score, mark in zip(row, best, strict=False)]
+        cells = [score.entry(mark) if score else EMPTY_CELL for score, mark in zip(row, best, strict=False)]
         cells += [_single(means[i][-1], best[-1])] if averaged else []
         rows.append([TableCell((label,)), *cells])
     return rows
 
 
 def _single(number: float | None, best: bool) -> TableCell:
-    return NONE if number is None else TableCell((f"{number:.1f}",), (), best, (number,))
+    return EMPTY_CELL if number is None else TableCell((f"{number:.1f}",), (), best, (number,))
 
 
 def score_notes(
-    table: Table, rows: Sequence[Shown], tasks: Sequence[type[Task]], marks: Sequence[str], *, averaged: bool = True
+    table: Table, rows: Sequence[ShownRow], tasks: Sequence[type[Task]], marks: Sequence[str], *, averaged: bool = True
 ) -> list[str]:
     """The sentences below: what the numbers are, how they came about, what is missing and what makes it.
 
@@ -249,23 +251,23 @@ def score_notes(
     by_study = {
         id(shown.study): (shown.study, [other.line for other in rows if other.study is shown.study]) for shown in rows
     }
-    holes = [note for study, own in by_study.values() for note in notes.holes(study, own)]
+    holes = [note for study, own in by_study.values() for note in notes.unfinished_notes(study, own)]
     found = [
-        f"{where(tasks)}, in per cent; {notes.seeds(lines)}.",
-        *([formula(tasks)] if averaged else []),
+        f"{describe_splits(tasks)}, in per cent; {notes.describe_seeds(lines)}.",
+        *([average_note(tasks)] if averaged else []),
         *marks,
-        *(note for study, own in by_study.values() for note in notes.protocol(study, own)),
-        *notes.training(lines),
-        *(note for study, own in by_study.values() for note in fairness.options(study, own)),
-        *(note for study, own in by_study.values() for note in notes.grid(study, own)),
-        *(note for study, _ in by_study.values() for note in notes.evidence(study)),
+        *(note for study, own in by_study.values() for note in notes.protocol_notes(study, own)),
+        *notes.training_notes(lines),
+        *(note for study, own in by_study.values() for note in fairness.option_notes(study, own)),
+        *(note for study, own in by_study.values() for note in notes.grid_notes(study, own)),
+        *(note for study, _ in by_study.values() for note in notes.evidence_notes(study)),
         *holes,
-        *([notes.remedy(table, rows[-1].study, [task.name for task in tasks])] if holes else []),
+        *([notes.missing_runs_command(table, rows[-1].study, [task.name for task in tasks])] if holes else []),
     ]
     return list(dict.fromkeys(found))
 
 
-def where(tasks: Sequence[type[Task]]) -> str:
+def describe_splits(tasks: Sequence[type[Task]]) -> str:
     """What was reported on."""
     splits = {split for task in tasks for split in task.report_splits}
     return "Development sets" if all(s.startswith("validation") for s in splits) else ", ".join(sorted(splits))
@@ -276,7 +278,7 @@ def _whole() -> set[str]:
     return {name for name, task in TASKS.all().items() if task.group == PAPER_GROUP}
 
 
-def formula(tasks: Sequence[type[Task]]) -> str:
+def average_note(tasks: Sequence[type[Task]]) -> str:
     """How the last column is computed, and whether it is the paper's."""
     pairs = ["/".join(part_names(task)) for task in tasks if len(_numbers(task)) > 1]
     first = f"; {' and '.join(dict.fromkeys(pairs))} are averaged first" if pairs else ""
@@ -288,7 +290,7 @@ def formula(tasks: Sequence[type[Task]]) -> str:
     return f"Avg. = mean of {number} shown here, not of the {len(whole)} GLUE tasks{first}."
 
 
-def records(shown: Shown) -> list[dict[str, Any]]:
+def score_records(shown: ShownRow) -> list[dict[str, Any]]:
     """The numbers behind a row, one a record; `last` is the same number without checkpoint selection."""
     about = ("student", "teacher", "source", "feedback", "selection", "split_seed", "train_rows")
     study, line = shown.study, shown.line

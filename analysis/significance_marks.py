@@ -18,9 +18,9 @@ from threadpoolctl import threadpool_limits
 from kdbench.core.errors import UserError
 from kdbench.data.task import Task
 from kdbench.reporting.tables import Detail, TableCell, TableData
-from kdbench.results.comparison import METHOD, Comparison, compare
-from kdbench.results.selection import Line
-from kdbench.results.significance import ALPHA, Difference, average, holm
+from kdbench.results.comparison import ERROR_METHOD, Comparison, compare_cells
+from kdbench.results.selection import SelectedRow
+from kdbench.results.significance import ALPHA, Difference, average_difference, holm_correction
 from kdbench.results.study import TEACHER, task_title
 
 SIGN = "°"
@@ -29,7 +29,7 @@ SIGN = "°"
 class Comparisons:
     """Every pair of rows and task is compared once."""
 
-    def __init__(self, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> None:
+    def __init__(self, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> None:
         self._lines, self._tasks = lines, tasks
         self._known: dict[tuple[int, int, str], Comparison | None] = {}
 
@@ -40,7 +40,7 @@ class Comparisons:
             return found.difference if found else None
         parts = [self._on(best, row, task) for task in self._tasks]
         known = [part.difference for part in parts if part]
-        return average(known) if len(known) == len(parts) else None
+        return average_difference(known) if len(known) == len(parts) else None
 
     def _on(self, first: int, second: int, task: type[Task]) -> Comparison | None:
         key = (first, second, task.name)
@@ -51,7 +51,7 @@ class Comparisons:
     def _compare(self, first: int, second: int, task: type[Task]) -> Comparison | None:
         sides = [self._lines[row].shown.get(task.name, []) for row in (first, second)]
         try:
-            return compare(task(), *sides)
+            return compare_cells(task(), *sides)
         except UserError:  # no seed in common, or no predictions: the table says so and is printed all the same
             return None
 
@@ -71,14 +71,16 @@ class Comparisons:
         return out
 
 
-def competing(lines: Sequence[Line]) -> list[bool]:
+def competing_rows(lines: Sequence[SelectedRow]) -> list[bool]:
     """Which rows are compared: not the teacher, and none that learned from the reported split unless all did."""
     own = [line.row != TEACHER for line in lines]
     clean = [competes and not line.feedback_from("validation") for line, competes in zip(lines, own, strict=True)]
     return clean if any(clean) else own
 
 
-def mark(sheet: TableData, groups: Sequence[Sequence[Line]], tasks: Sequence[type[Task]]) -> list[str]:
+def mark_inseparable(
+    sheet: TableData, groups: Sequence[Sequence[SelectedRow]], tasks: Sequence[type[Task]]
+) -> list[str]:
     """Add the signs to a sheet whose rows are those of the groups, one after the other.
 
     Args:
@@ -91,7 +93,7 @@ def mark(sheet: TableData, groups: Sequence[Sequence[Line]], tasks: Sequence[typ
     untested, fewer = dict[str, list[str]](), dict[str, list[str]]()
     for lines in groups:
         rows = range(start, start + len(lines))
-        comparisons, rivals = Comparisons(lines, tasks), competing(lines)
+        comparisons, rivals = Comparisons(lines, tasks), competing_rows(lines)
         for column in range(len(sheet.head) - 1):
             entries = [sheet.rows[row][column + 1] for row in rows]
             signed, missing = _column(entries, column, comparisons, rivals)
@@ -119,7 +121,7 @@ def _column(
         found = dict(zip(others, pool.map(lambda i: comparisons.column(best, i, column), others), strict=True))
     # on the seeds that both have the other may be the better one; then nothing says that it is worse
     tested = {i: difference.p if difference.value > 0 else 1.0 for i, difference in found.items() if difference}
-    for i, p in zip(tested, holm(list(tested.values())), strict=True):
+    for i, p in zip(tested, holm_correction(list(tested.values())), strict=True):
         if p >= ALPHA and not entries[i].best:
             signed[i] = replace(entries[i], sign=SIGN)
     return signed, [i for i in others if i not in tested]
@@ -134,7 +136,7 @@ def _notes(
         notes.append(
             f"{SIGN} Not separable from the best of its column ({level}, Holm-corrected over the column's rows)."
         )
-        notes.append(Detail(METHOD + (" Where there is one seed, only items count." if 1 in seeds else "")))
+        notes.append(Detail(ERROR_METHOD + (" Where there is one seed, only items count." if 1 in seeds else "")))
     if fewer:
         notes.append(f"{SIGN} is from the seeds in common with the best, fewer than the means have: {_alike(fewer)}.")
     if untested:

@@ -6,31 +6,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdbench.analysis.published import METHOD, PublishedTable, published
+from kdbench.analysis.published import PAPER_METHOD, PublishedTable, published_tables
 from kdbench.core.formatting import value
 from kdbench.distill.method import METHODS
-from kdbench.planning.config import Config, Point, presets, read_toml
+from kdbench.planning.config import Config, Point, preset_files, read_toml
 from kdbench.reporting.tables import Table, TableCell, TableData
 from kdbench.results.study import StudyResults
 
 KD = "kd"
 Points = Mapping[str, list[Point]]  # by method
-Read = Callable[[Points], set[Any]]
+ReadSetting = Callable[[Points], set[Any]]
 
 
-def _option(method: str, key: str) -> Read:
+def _option(method: str, key: str) -> ReadSetting:
     return lambda points: {getattr(point.options, key) for point in points[method]}
 
 
-def _training(key: str) -> Read:
-    return lambda points: {getattr(point.training, key) for point in points[METHOD]}
+def _training(key: str) -> ReadSetting:
+    return lambda points: {getattr(point.training, key) for point in points[PAPER_METHOD]}
 
 
 # By row of the paper's table: how we call it, and where a preset has it.
-OURS: dict[str, list[tuple[str, Read]]] = {
+OURS: dict[str, list[tuple[str, ReadSetting]]] = {
     "alpha": [
-        ("α, of the student (Eq. 1)", _option(METHOD, "student_ce")),
-        ("α, of the teacher (Eq. 11)", _option(METHOD, "teacher_ce")),
+        ("α, of the student (Eq. 1)", _option(PAPER_METHOD, "student_ce")),
+        ("α, of the teacher (Eq. 11)", _option(PAPER_METHOD, "teacher_ce")),
     ],
     "temperature": [("distillation temperature (KD)", _option(KD, "temperature"))],
 }
@@ -57,8 +57,10 @@ class Table5(Table):
     needs_results = False
 
     def sheets(self, studies: Sequence[StudyResults]) -> list[TableData]:
-        found = _settings(published()[self.name])
-        sheet = TableData("Table 5, hyperparameters: the paper's and those of the presets", ["", "paper", *presets()])
+        found = _settings(published_tables()[self.name])
+        sheet = TableData(
+            "Table 5, hyperparameters: the paper's and those of the presets", ["", "paper", *preset_files()]
+        )
         for setting in found:
             texts = [setting.paper, *map(_text, setting.ours.values())]
             sheet.rows.append([TableCell((text,)) for text in (setting.title, *texts)])
@@ -74,7 +76,7 @@ class Table5(Table):
 
 
 def _settings(paper: PublishedTable) -> list[Setting]:
-    points = {name: _points(name) for name in presets()}
+    points = {name: _points(name) for name in preset_files()}
     return [
         Setting(row.row, title, row.cells[0], {name: read(found) for name, found in points.items()})
         for row in paper.rows
@@ -84,8 +86,8 @@ def _settings(paper: PublishedTable) -> list[Setting]:
 
 def _points(preset: str) -> Points:
     """Every grid point of the two methods under a preset alone, without kdbench.toml and the command line."""
-    config = Config(files=[read_toml(presets()[preset])])
-    return {name: list(config.points(name, METHODS.get(name), {})) for name in (KD, METHOD)}
+    config = Config(files=[read_toml(preset_files()[preset])])
+    return {name: list(config.points(name, METHODS.get(name), {})) for name in (KD, PAPER_METHOD)}
 
 
 def _text(values: set[Any]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kdbench.analysis.scores import Asked, ScoreTable
+from kdbench.analysis.scores import RowRequest, ScoreTable
 from kdbench.results.study import StudyResults
 
-ROWS = tuple(Asked("lgtm", {"teacher_ce": share}, f"α = {share}") for share in (1.0, 0.8, 0.6, 0.4))
+ROWS = tuple(RowRequest("lgtm", {"teacher_ce": share}, f"α = {share}") for share in (1.0, 0.8, 0.6, 0.4))
 
 
 class Table7(ScoreTable):
@@ -15,5 +15,5 @@ class Table7(ScoreTable):
     averaged = False
     requests = tuple(asked.request(tasks="mrpc,rte,sst2,mnli") for asked in ROWS)
 
-    def groups(self, study: StudyResults) -> list[list[Asked]]:
+    def groups(self, study: StudyResults) -> list[list[RowRequest]]:
         return [list(ROWS)]

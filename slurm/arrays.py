@@ -9,14 +9,14 @@ from typing import TypeVar
 from kdbench.core.spec import RunSpec
 
 T = TypeVar("T")
-Task = tuple[str, ...]  # the runs that one job trains, one after the other
+JobRuns = tuple[str, ...]  # the runs that one job trains, one after the other
 
 
 @dataclass(frozen=True)
-class Array:
+class JobArray:
     """Jobs that are submitted together. `after` are runs of other jobs that must have ended first."""
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[JobRuns, ...]
     after: frozenset[str]
 
     @property
@@ -24,9 +24,9 @@ class Array:
         return [run for task in self.tasks for run in task]
 
 
-def arrays(
+def make_arrays(
     runs: Mapping[str, RunSpec], chosen: Iterable[str], *, longest: int, runs_per_job: int = 1, together: bool = False
-) -> list[Array]:
+) -> list[JobArray]:
     """Cut `chosen` into arrays, in an order in which each comes after those that it waits for.
 
     Args:
@@ -40,20 +40,20 @@ def arrays(
     """
     wanted = set(chosen)
     groups: dict[int | frozenset[str], list[str]] = {}
-    depth = depths(runs)
+    depth = run_depths(runs)
     for run in sorted((run for run in runs if run in wanted), key=depth.__getitem__):  # stable: the plan's order
         key = depth[run] if together else frozenset(runs[run].needs.values())
         groups.setdefault(key, []).append(run)
-    out: list[Array] = []
+    out: list[JobArray] = []
     for group in groups.values():
         for tasks in _pieces(_pieces(group, runs_per_job), longest):
             before = out[-1].runs if together and out else []
             needs = {parent for task in tasks for run in task for parent in runs[run].needs.values()}
-            out.append(Array(tuple(tuple(task) for task in tasks), frozenset({*needs, *before})))
+            out.append(JobArray(tuple(tuple(task) for task in tasks), frozenset({*needs, *before})))
     return out
 
 
-def depths(runs: Mapping[str, RunSpec]) -> dict[str, int]:
+def run_depths(runs: Mapping[str, RunSpec]) -> dict[str, int]:
     """How many runs stand before each on its longest way."""
     out: dict[str, int] = {}
     for run, spec in runs.items():

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
-from kdbench.planning.executor import STOPPED, ExecutionRequest, Executor, Job, ShowTables
+from kdbench.planning.executor import EXIT_STOPPED, ExecutionRequest, Executor, Job, ShowTables
 from kdbench.reporting import printing
 from kdbench.results.store import Store
 from kdbench.slurm import queue
-from kdbench.slurm.arrays import Array, arrays
+from kdbench.slurm.arrays import JobArray, make_arrays
 from kdbench.slurm.ledger import Ledger
 from kdbench.slurm.options import SlurmOptions
 from kdbench.slurm.queue import Queue, SlurmError
@@ -54,10 +54,10 @@ class Slurm(Executor):
         from kdbench.slurm import submit
 
         for array in self._arrays(order, known)[:1]:
-            script = submit.text(submit.parameters(self.options, array, "test", ()), 1, "kdbench")
+            script = submit.sbatch_script(submit.sbatch_parameters(self.options, array, "test", ()), 1, "kdbench")
             try:
                 with submit.outside_of_jobs():
-                    queue.call("sbatch", "--test-only", stdin=script)
+                    queue.call_slurm("sbatch", "--test-only", stdin=script)
             except SlurmError as error:
                 if NOT_NOW in str(error):  # also said while nodes are down for a moment; sbatch itself will tell
                     continue
@@ -65,14 +65,14 @@ class Slurm(Executor):
                     f"The cluster refuses the job ({error}); see [slurm] in kdbench.toml, or --set slurm.KEY=VALUE."
                 ) from None
 
-    def _arrays(self, order: ExecutionRequest, known: Queue) -> list[Array]:
+    def _arrays(self, order: ExecutionRequest, known: Queue) -> list[JobArray]:
         """What is to be submitted: neither done nor in the queue."""
         plan, live = order.plan, self._live(order.store, known)
         chosen = [
             run for run, spec in plan.runs.items()
             if run not in live and not order.store.run(run).is_done(spec.snapshots)
         ]  # fmt: skip
-        return arrays(
+        return make_arrays(
             plan.runs, chosen, longest=self._longest(known),
             runs_per_job=max(order.runs_per_job, self.options.side_by_side), together=self.options.max_parallel > 0,
         )  # fmt: skip
@@ -92,11 +92,13 @@ class Slurm(Executor):
         from kdbench.slurm import submit
 
         self._check_settings(order)
-        made, folder = self._arrays(order, queue.ask()), str(order.store.root.resolve() / "slurm" / order.sweep)
+        made, folder = self._arrays(order, queue.ask_queue()), str(order.store.root.resolve() / "slurm" / order.sweep)
         order.console.print()
         for place, array in enumerate(made[:SOME]):
             after = [f"<job of {run}>" for run in sorted(self._pending(order, array))]
-            script = submit.text(submit.parameters(self.options, array, order.sweep, after), len(array.tasks), folder)
+            script = submit.sbatch_script(
+                submit.sbatch_parameters(self.options, array, order.sweep, after), len(array.tasks), folder
+            )
             lines = [line for line in script.splitlines() if line.startswith("#SBATCH")]
             order.console.print(f"Array {place + 1} of {len(made)}: {self._about(array)}", markup=False)
             order.console.print("\n".join(f"  {line}" for line in lines), markup=False, soft_wrap=True)
@@ -104,13 +106,13 @@ class Slurm(Executor):
             order.console.print(f"Array {place + 1} of {len(made)}: {self._about(array)}", markup=False)
 
     @staticmethod
-    def _about(array: Array) -> str:
+    def _about(array: JobArray) -> str:
         first, *more = array.runs
         jobs = count(len(array.tasks), "job")
         return f"{jobs} for {count(len(array.runs), 'run')}, {first}{f' and {len(more)} more' if more else ''}"
 
     @staticmethod
-    def _pending(order: ExecutionRequest, array: Array) -> set[str]:
+    def _pending(order: ExecutionRequest, array: JobArray) -> set[str]:
         """The runs that the array must wait for."""
         runs = order.plan.runs
         return {run for run in array.after if not order.store.run(run).is_done(runs[run].snapshots)}
@@ -125,7 +127,7 @@ class Slurm(Executor):
             return 0
         if not self._agreed(order, jobs, made):
             order.console.print("Not submitted.")
-            return STOPPED
+            return EXIT_STOPPED
         ledger = Ledger(order.store)
         with ledger.submitting():
             # while we asked or waited, another command may have submitted the same runs
@@ -146,19 +148,19 @@ class Slurm(Executor):
         )
         return 0
 
-    def _agreed(self, order: ExecutionRequest, jobs: int, made: list[Array]) -> bool:
+    def _agreed(self, order: ExecutionRequest, jobs: int, made: list[JobArray]) -> bool:
         """Say what it will cost; on a terminal, ask."""
         import click
 
         from kdbench.planning import cost_estimate
 
         chosen = [run for array in made for run in array.runs]
-        for line in cost_estimate.lines(cost_estimate.estimate(order.plan, order.store, chosen)):
-            printing.line(order.console, line)
+        for line in cost_estimate.estimate_lines(cost_estimate.estimate_cost(order.plan, order.store, chosen)):
+            printing.print_line(order.console, line)
         order.console.print(f"{count(jobs, 'job')} in {count(len(made), 'array')}.", highlight=False)
         return not sys.stdin.isatty() or not sys.stdout.isatty() or click.confirm("Submit?", default=True)
 
-    def _submit(self, order: ExecutionRequest, made: list[Array], live: Mapping[str, str]) -> None:
+    def _submit(self, order: ExecutionRequest, made: list[JobArray], live: Mapping[str, str]) -> None:
         from kdbench.slurm import submit
 
         ledger, jobs = Ledger(order.store), dict(live)
@@ -167,7 +169,7 @@ class Slurm(Executor):
             failures = [(folder, state) for folder in folders if (state := folder.reset_failure())]
             after = {jobs[run] for run in array.after if run in jobs}
             try:
-                record = submit.submit(order, self.options, ledger, array, after)
+                record = submit.submit_array(order, self.options, ledger, array, after)
             except SlurmError as error:
                 for folder, state in failures:
                     folder.restore_failure(state)
@@ -182,7 +184,7 @@ class Slurm(Executor):
         ledger = Ledger(store)
         if not any(True for _ in ledger.records()):
             return {}, ""
-        known = queue.ask()
+        known = queue.ask_queue()
         return {run: known.job(job) for run, job in ledger.jobs(known).items()}, known.problem
 
     @classmethod
@@ -197,7 +199,7 @@ class Slurm(Executor):
         if not ids:
             return []
         try:
-            queue.call("scancel", *ids)
+            queue.call_slurm("scancel", *ids)
         except SlurmError as error:
             raise UserError(f"The jobs {', '.join(ids)} could not be cancelled ({error}); try again.") from None
         said = f"Cancelled {count(len(ids), 'job')}; what was running has a checkpoint."
@@ -214,7 +216,7 @@ def _reached() -> Queue:
     Raises:
         UserError: nothing.
     """
-    known = queue.ask()
+    known = queue.ask_queue()
     if known.problem:
         raise UserError(
             f"The cluster does not answer: {known.problem}; go to one of its login nodes, or give --executor local."

@@ -16,13 +16,13 @@ from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError
 from kdbench.core.records import read_records
 from kdbench.results.store import Store
-from kdbench.slurm.arrays import Task
+from kdbench.slurm.arrays import JobRuns
 from kdbench.slurm.queue import Queue
 
 WAIT = 600.0  # seconds for another command that submits
 
 
-class Record(BaseModel):
+class ArrayRecord(BaseModel):
     """An array of jobs. `job` is "" from just before sbatch until just after it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -30,7 +30,7 @@ class Record(BaseModel):
     name: str  # of the folder, and the jobs' comment
     sweep: str
     created: float
-    tasks: tuple[Task, ...]
+    tasks: tuple[JobRuns, ...]
     job: str = ""
 
     def job_of(self, place: int, job: str) -> str:
@@ -47,7 +47,7 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._root = store.root / "slurm"
 
-    def folder(self, record: Record) -> Path:
+    def folder(self, record: ArrayRecord) -> Path:
         """Where Submitit keeps the array's files; nobody else may write there, because they are code to it."""
         return self._root / record.name
 
@@ -73,20 +73,20 @@ class Ledger:
             self._root.mkdir(parents=True, exist_ok=True)
             self._root.chmod(self._root.stat().st_mode | stat.S_ISVTX)  # nobody puts a folder in another's place
 
-    def open(self, sweep: str, tasks: tuple[Task, ...]) -> Record:
-        record = Record(name=f"{sweep}-{uuid.uuid4().hex[:12]}", sweep=sweep, created=time.time(), tasks=tasks)
+    def open(self, sweep: str, tasks: tuple[JobRuns, ...]) -> ArrayRecord:
+        record = ArrayRecord(name=f"{sweep}-{uuid.uuid4().hex[:12]}", sweep=sweep, created=time.time(), tasks=tasks)
         self._make_root()
         self.folder(record).mkdir(mode=0o700)
         return self.write(record)
 
-    def write(self, record: Record) -> Record:
+    def write(self, record: ArrayRecord) -> ArrayRecord:
         """Also for others to read, who share the results folder."""
         write_json(self._root / f"{record.name}.json", record.model_dump(mode="json"))
         return record
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[ArrayRecord]:
         """Oldest first; what is damaged is named on standard error and left out."""
-        yield from sorted(read_records(self._root, Record), key=lambda record: record.created)
+        yield from sorted(read_records(self._root, ArrayRecord), key=lambda record: record.created)
 
     def jobs(self, queue: Queue) -> dict[str, str]:
         """Run -> id of the job that was last submitted for it.

@@ -19,7 +19,7 @@ Text = Annotated[str, BeforeValidator(lambda v: ",".join(map(str, v)) if isinsta
 Lines = Annotated[list[str], BeforeValidator(lambda v: v.splitlines() if isinstance(v, str) else v)]
 
 
-OURS = {  # parameters of sbatch that are set here -> the setting that they have, if any
+RESERVED_PARAMETERS = {  # parameters of sbatch that are set here -> the setting that they have, if any
     "account": "account", "constraint": "constraint", "cpus-per-task": "cpus", "gpus-per-node": "gpus", "mem": "memory",
     "partition": "partition", "qos": "qos", "signal": "checkpoint_before", "time": "time", "array": "", "comment": "",
     "dependency": "", "error": "", "job-name": "", "no-requeue": "", "nodes": "", "ntasks": "", "ntasks-per-node": "",
@@ -51,7 +51,7 @@ class SlurmOptions(Options):
     @field_validator("time")
     @classmethod
     def _readable(cls, value: str) -> str:
-        minutes(value)
+        parse_minutes(value)
         return value
 
     @field_validator("memory")
@@ -68,15 +68,19 @@ class SlurmOptions(Options):
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
         for key in value:
             name = key.replace("_", "-")
-            if name in OURS:
-                instead = f"use slurm.{OURS[name]}" if OURS[name] else "kdbench needs it for itself"
+            if name in RESERVED_PARAMETERS:
+                instead = (
+                    f"use slurm.{RESERVED_PARAMETERS[name]}"
+                    if RESERVED_PARAMETERS[name]
+                    else "kdbench needs it for itself"
+                )
                 raise ValueError(f"should not hold '{key}': {instead}")
         return value
 
     def too_short(self) -> str:
         """Why the time limit leaves no time to train; "" when it does."""
         least = (self.checkpoint_before + START_SECONDS) / 60 + 1
-        if not self.time or minutes(self.time) >= least:
+        if not self.time or parse_minutes(self.time) >= least:
             return ""
         return (
             f"slurm.time={self.time} leaves nothing before the checkpoint that is written {self.checkpoint_before} s "
@@ -84,7 +88,7 @@ class SlurmOptions(Options):
         )
 
 
-def minutes(text: str) -> float:
+def parse_minutes(text: str) -> float:
     """A time limit in minutes; 0 for none.
 
     Raises:

@@ -17,7 +17,7 @@ ENDED = {
 }  # fmt: skip
 RUNNING = {"RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"}
 GIVEN_UP = {"CANCELLED", "FAILED", "OUT_OF_MEMORY", "DEADLINE"}  # somebody's wish, or it would happen again
-HOPELESS = {
+HOPELESS_REASONS = {
     "BadConstraints", "DependencyNeverSatisfied", "InvalidAccount", "InvalidQOS", "JobHeldAdmin", "JobHeldUser",
     "JobHoldMaxRequeue", "PartitionNodeLimit", "PartitionTimeLimit", "launch_failed_requeued_held",
     "launch failed requeued held",
@@ -26,7 +26,7 @@ PATIENCE = 30  # seconds that a command of SLURM may take
 
 
 @dataclass(frozen=True)
-class TableCell:
+class QueueEntry:
     """A job that the queue knows."""
 
     id: str
@@ -42,14 +42,14 @@ class TableCell:
         if self.state in RUNNING:
             return Job(self.id, "running", "" if self.state == "RUNNING" else self.state, self.node)
         reason = "" if self.reason in ("None", "Priority", "Resources") else self.reason
-        return Job(self.id, "queued", reason, hopeless=reason in HOPELESS)
+        return Job(self.id, "queued", reason, hopeless=reason in HOPELESS_REASONS)
 
 
 @dataclass(frozen=True)
 class Queue:
     """Jobs of kdbench by id, those of the last minutes included. `problem` says why they could not be asked for."""
 
-    entries: dict[str, TableCell] = field(default_factory=dict)
+    entries: dict[str, QueueEntry] = field(default_factory=dict)
     by_comment: dict[str, str] = field(default_factory=dict)  # -> id of the job or array
     problem: str = ""
 
@@ -63,25 +63,25 @@ class Queue:
         return entry.job if entry else Job(job_id, "unknown")
 
 
-def ask() -> Queue:
+def ask_queue() -> Queue:
     """All jobs of kdbench that one may see, other people's too."""
     if not shutil.which("squeue"):
         return Queue(problem="this machine has no squeue")
     try:
-        text = call("squeue", "-h", "-a", "-r", "-t", "all", "-n", NAME, "-o", FORMAT)
+        text = call_slurm("squeue", "-h", "-a", "-r", "-t", "all", "-n", NAME, "-o", FORMAT)
     except SlurmError as error:
         return Queue(problem=str(error))
-    return read(text)
+    return parse_queue(text)
 
 
-def read(text: str) -> Queue:
+def parse_queue(text: str) -> Queue:
     """What squeue printed in `FORMAT`."""
     queue = Queue()
     for line in text.splitlines():
         parts = line.split("|", 4)
         if len(parts) == 5:
             job, state, reason, node, comment = parts
-            queue.entries[job] = TableCell(job, state, reason, node, comment)
+            queue.entries[job] = QueueEntry(job, state, reason, node, comment)
             queue.by_comment[comment] = job.partition("_")[0]
     return queue
 
@@ -90,7 +90,7 @@ class SlurmError(Exception):
     """A command of SLURM did not do what it should; the message is its own."""
 
 
-def call(*command: str, stdin: str = "") -> str:
+def call_slurm(*command: str, stdin: str = "") -> str:
     """Run a command of SLURM and return what it prints.
 
     Raises:
@@ -114,5 +114,5 @@ def longest_array() -> int:
     Raises:
         SlurmError: the cluster does not answer.
     """
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", call("scontrol", "show", "config"))
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", call_slurm("scontrol", "show", "config"))
     return max(1, int(found[1])) if found else 1000

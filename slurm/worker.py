@@ -18,7 +18,7 @@ from kdbench.planning.executor import ExecutionRequest
 from kdbench.planning.plan import Plan
 from kdbench.results.store import JOB, Store
 from kdbench.slurm import queue
-from kdbench.slurm.arrays import Task
+from kdbench.slurm.arrays import JobRuns
 from kdbench.slurm.ledger import Ledger
 from kdbench.training.executors import sweep_record
 from kdbench.training.executors.local import report, shares
@@ -39,7 +39,7 @@ class Unfinished(Exception):
     """Some runs of this job failed; makes the queue call the job FAILED."""
 
 
-def calls(order: ExecutionRequest, tasks: tuple[Task, ...], at_once: int) -> list[Call]:
+def job_arguments(order: ExecutionRequest, tasks: tuple[JobRuns, ...], at_once: int) -> list[Call]:
     """The arguments of `train` for each job of an array: plain values, so that nothing is pickled by content."""
     execution = order.execution.model_dump(mode="json") | {"jobs": at_once}
     recording = order.recording.model_dump(mode="json")
@@ -47,7 +47,7 @@ def calls(order: ExecutionRequest, tasks: tuple[Task, ...], at_once: int) -> lis
     return [(root, order.sweep, list(task), execution, recording) for task in tasks]
 
 
-def train(root: str, sweep: str, runs: list[str], execution: dict[str, Any], recording: dict[str, Any]) -> str:
+def train_runs(root: str, sweep: str, runs: list[str], execution: dict[str, Any], recording: dict[str, Any]) -> str:
     """Train some runs of a sweep, `jobs` at once; whatever they need and nobody has trained, first.
 
     Returns:
@@ -60,8 +60,8 @@ def train(root: str, sweep: str, runs: list[str], execution: dict[str, Any], rec
     store = Store(Path(root))
     plan = sweep_record.stored_plan(store, sweep).only(runs)
     console = make_console(width=200)
-    with listening() as heard, _Counting(plan, console) as board:
-        settled = given_up(plan, store, runs, queue.ask())
+    with listen_for_signals() as heard, _Counting(plan, console) as board:
+        settled = runs_to_skip(plan, store, runs, queue.ask_queue())
         own, asked = _shares(execution, len(plan.runs)), lambda: bool(heard)
         how = Recording.model_validate(recording)
         if len(own) > 1:
@@ -97,7 +97,7 @@ def _summary(outcome: Outcome, runs: list[str]) -> str:
     return f"{len(outcome.trained)} trained, {len(outcome.blocked)} blocked"
 
 
-def given_up(plan: Plan, store: Store, own: list[str], known: queue.Queue) -> dict[str, str]:
+def runs_to_skip(plan: Plan, store: Store, own: list[str], known: queue.Queue) -> dict[str, str]:
     """The runs that this job must not try, with the reason: those that failed, or whose job was taken away.
 
     A failure here is one since the submission, which clears older ones. A run that is not there for another reason (its
@@ -116,7 +116,7 @@ def given_up(plan: Plan, store: Store, own: list[str], known: queue.Queue) -> di
 
 
 @contextmanager
-def listening() -> Iterator[list[int]]:
+def listen_for_signals() -> Iterator[list[int]]:
     """Within the block, signals that announce the end are written down; a run checkpoints at its next step.
 
     They replace Submitit's handlers, which would checkpoint in the middle of a step, count every early end as used-up
@@ -165,7 +165,7 @@ def _requeue(job: str, is_ending: Callable[[], bool]) -> None:
     end = time.monotonic() + END_SECONDS
     while not is_ending() and time.monotonic() < end:
         try:
-            queue.call("scontrol", "requeue", job)
+            queue.call_slurm("scontrol", "requeue", job)
         except queue.SlurmError as error:
             print(f"It could not be put back yet ({error}).", flush=True)
         for _ in range(ASK_SECONDS * 10):

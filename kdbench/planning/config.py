@@ -142,7 +142,7 @@ def engine_keys() -> list[str]:
     return [key for group in GROUPS.values() for key in group.model_fields]
 
 
-def owner(name: str) -> type[Method]:
+def method_of_row(name: str) -> type[Method]:
     """The method called `name`, or the one that has a variant called so."""
     methods = METHODS.all()
     if found := METHODS.owner(name):
@@ -150,9 +150,9 @@ def owner(name: str) -> type[Method]:
     raise unknown("method", name, [*methods, *(v for m in methods.values() for v in m.variants)])
 
 
-def usual(preset: str, row: str, method: type[Method]) -> dict[str, Any]:
+def preset_values(preset: str, row: str, method: type[Method]) -> dict[str, Any]:
     """The hyperparameters that a preset alone gives a method (or its variant `row`), without those of its grid."""
-    config, (_, variant) = Config(files=[read_toml(presets()[preset])]), method.variants.get(row, ("", {}))
+    config, (_, variant) = Config(files=[read_toml(preset_files()[preset])]), method.variants.get(row, ("", {}))
     first = next(config.points(row, method, variant))
     values = {**first.training.model_dump(mode="json"), **first.options.model_dump(mode="json")}
     return {key: value for key, value in values.items() if key not in first.choice}
@@ -209,7 +209,7 @@ def _grid(key: str, text: str) -> Any:
     return values if len(values) > 1 else values[0]
 
 
-def presets() -> dict[str, Path]:
+def preset_files() -> dict[str, Path]:
     """The presets by name."""
     folder = Path(str(files("kdbench.planning"))) / "presets"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
@@ -217,7 +217,7 @@ def presets() -> dict[str, Path]:
 
 def check_preset(preset: str | None, stored: Iterable[str]) -> None:
     """Raises UserError: there is no such preset, neither in kdbench nor among those of stored results."""
-    known = {*presets(), *stored}
+    known = {*preset_files(), *stored}
     if preset is not None and preset not in known:
         raise unknown("preset", preset, known)
 
@@ -245,7 +245,7 @@ def request_layer(methods: str, varies: Layer) -> Layer:
     return {**shared, **({name.strip(): options for name in methods.split(",")} if options else {})}
 
 
-def assemble(command_line: Layer, folder: Path, request: Layer | None = None) -> Config:
+def assemble_config(command_line: Layer, folder: Path, request: Layer | None = None) -> Config:
     """The layers in force in `folder`: preset, kdbench.toml, what a table or figure needs, command line.
 
     Raises:
@@ -255,9 +255,9 @@ def assemble(command_line: Layer, folder: Path, request: Layer | None = None) ->
     own = read_toml(path) if path.is_file() else {}
     needed = dict(request or {})
     name = str(command_line.get("preset") or needed.get("preset") or own.get("preset") or Invocation().preset)
-    if name not in presets():
-        raise unknown("preset", name, presets())
-    preset = dict(read_toml(presets()[name])) | {"preset": name}
+    if name not in preset_files():
+        raise unknown("preset", name, preset_files())
+    preset = dict(read_toml(preset_files()[name])) | {"preset": name}
     given = {k: v for k, v in command_line.items() if v is not None}
     layers = [{"source": "glue-dir", **layer} if layer.get("glue_dir") else layer for layer in (own, given)]
     return Config(files=[preset, layers[0], needed | {"preset": name}], command_line=[layers[1]])

@@ -8,7 +8,7 @@ from typing import Any
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.settings import Training, teacher_keys, teacher_settings
 from kdbench.distill.method import Method
-from kdbench.planning.config import GROUPS, NETWORK, TEACHER, Config, Layer, engine_keys, owner
+from kdbench.planning.config import GROUPS, NETWORK, TEACHER, Config, Layer, engine_keys, method_of_row
 from kdbench.planning.executor import EXECUTORS
 
 
@@ -53,7 +53,7 @@ def _check_section(name: str, values: Mapping[str, Any]) -> None:
         for key, one in singles:
             teacher_settings({key: one} if key != NETWORK else {})
         return
-    own = owner(name).options_type
+    own = method_of_row(name).options_type
     for key, one in singles:
         kind = next((kind for kind in (own, Training) if key in kind.model_fields), None)
         if kind is None:
@@ -62,7 +62,7 @@ def _check_section(name: str, values: Mapping[str, Any]) -> None:
         kind.parse({key: one}, f"method '{name}'")
 
 
-def check_read(
+def check_no_unread(
     command_line: Layer, rows: Collection[str], executor: str = "local", *, has_teacher: bool = True
 ) -> None:  # fmt: skip
     """Refuse what the command line sets and nothing reads; files may speak of more than is asked for.
@@ -74,7 +74,7 @@ def check_read(
     Raises:
         UserError: a section of a method that is not trained, or of another executor.
     """
-    read = {name for row in rows for name in (row, owner(row).name)} | {executor, TEACHER}
+    read = {name for row in rows for name in (row, method_of_row(row).name)} | {executor, TEACHER}
     for name, values in command_line.items():
         if not isinstance(values, dict):
             continue

@@ -45,7 +45,7 @@ OTHERS = "roughly, from {} of other networks"
 GUESS = "a rough guess: nothing alike was measured here yet; assumes {:g} TFLOP/s ({}), and {:.0f} ms a step beside"
 
 
-class Estimate(NamedTuple):
+class CostEstimate(NamedTuple):
     """The cost of the runs that are still to be trained."""
 
     runs: int
@@ -57,7 +57,7 @@ class Estimate(NamedTuple):
     remarks: tuple[str, ...] = ()  # what else was assumed, sentences
 
 
-def estimate(plan: Plan, store: Store, runs: Iterable[str] | None = None) -> Estimate:
+def estimate_cost(plan: Plan, store: Store, runs: Iterable[str] | None = None) -> CostEstimate:
     """What is left of a plan.
 
     Args:
@@ -72,12 +72,12 @@ def estimate(plan: Plan, store: Store, runs: Iterable[str] | None = None) -> Est
     # in the plan's order, in which what is needed comes first
     left = {run: spec for run, spec in plan.runs.items() if run in chosen and run not in done}
     if not left:
-        return Estimate(0, 0, 0.0, 0.0, 0, "nothing is left to train")
+        return CostEstimate(0, 0, 0.0, 0.0, 0, "nothing is left to train")
     prices = _Prices(plan, begun)
     costs = {run: prices.of(spec) for run, spec in left.items()}
     steps = {run: _steps_left(begun[run], c.steps) if run in begun else c.steps for run, c in costs.items()}
     seconds = {run: steps[run] * c.step_seconds for run, c in costs.items()}
-    return Estimate(
+    return CostEstimate(
         len(left), sum(steps.values()), sum(seconds.values()), _longest(left, seconds),
         round(sum(c.disk for c in costs.values())), _basis(costs.values()), _remarks(left, costs),
     )  # fmt: skip
@@ -115,11 +115,11 @@ NO_DATA = _Facts({"train": 0}, np.empty(0), 0)  # of data that the plan does not
 @lru_cache(maxsize=64)
 def _facts(task: str, ref: DataRef) -> _Facts:
     """Data on the hub are left there; others are read."""
-    kind = inputs.task(task)
+    kind = inputs.load_task(task)
     rows = {"train": 0} | dict.fromkeys(kind.report_splits, 1)  # of these any number will do: it changes no step
     if ref.source == "hub":
         return _Facts(rows | dict(kind.official_rows), np.empty(0), len(reference.tiny_tokens(())))
-    data = inputs.data(task, ref)
+    data = inputs.load_data(task, ref)
     rows |= {name: len(split) for name, split in data.splits.items()}
     lengths = _lengths(data.splits["train"], 1.0 if data.vocabulary else PIECES) if rows["train"] else np.empty(0)
     return _Facts(rows, lengths, len(reference.tiny_tokens(data.vocabulary)))
@@ -215,7 +215,7 @@ class _Scale:
         """Batches of a whole run; 0 where nobody knows the rows before the data are fetched."""
         asked, key = spec.training, division(spec)
         if key not in self._rows:
-            rows, task = self.facts(spec).rows, inputs.task(spec.task)
+            rows, task = self.facts(spec).rows, inputs.load_task(spec.task)
             self._rows[key] = len(assign(spec, rows, task.report_splits).train.rows) if rows["train"] else 0
         return asked.epochs * -(-self._rows[key] // asked.batch_size)
 
@@ -328,7 +328,7 @@ def _remarks(left: Mapping[str, RunSpec], costs: Mapping[str, _Cost]) -> tuple[s
     return tuple(out)
 
 
-def lines(found: Estimate) -> list[str]:
+def estimate_lines(found: CostEstimate) -> list[str]:
     """The one to three lines that a user sees."""
     if not found.runs:
         return ["Nothing is left to train."]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kdbench.core.settings import Execution, Recording
     from kdbench.planning.plan import Plan
 
-STOPPED = 130  # the exit code when somebody asked to stop
+EXIT_STOPPED = 130  # the exit code when somebody asked to stop
 
 
 class NoSettings(Options):

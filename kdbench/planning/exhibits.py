@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.registry import Registry
 from kdbench.core.settings import Recording, Study
-from kdbench.planning.config import Config, Layer, assemble, request_layer
-from kdbench.planning.plan import Plan, make
+from kdbench.planning.config import Config, Layer, assemble_config, request_layer
+from kdbench.planning.plan import Plan, make_plan
 
 ALL = "all"
 
@@ -51,7 +51,7 @@ class Exhibit(ABC):
     requests: ClassVar[Sequence[Request]] = ()
 
 
-def named(names: str, registries: Iterable[Registry[Any]]) -> dict[str, Sequence[Request]]:
+def requests_by_name(names: str, registries: Iterable[Registry[Any]]) -> dict[str, Sequence[Request]]:
     """Tables and figures, `table1,figure3` or `all`, with what they need.
 
     Raises:
@@ -69,7 +69,7 @@ def named(names: str, registries: Iterable[Registry[Any]]) -> dict[str, Sequence
     return {name: asking[name] for name in wanted}
 
 
-def configs(requests: Iterable[Request], command_line: Layer, folder: Path) -> list[tuple[Request, Config]]:
+def request_configs(requests: Iterable[Request], command_line: Layer, folder: Path) -> list[tuple[Request, Config]]:
     """A request and the user's own settings, merged, for each request.
 
     Raises:
@@ -79,14 +79,14 @@ def configs(requests: Iterable[Request], command_line: Layer, folder: Path) -> l
         raise UserError("--for says which methods are trained; leave out --methods, or leave out --for.")
     once: list[Request] = []
     once += (request for request in requests if request not in once)
-    return [(request, assemble(command_line, folder, request.layer)) for request in once]
+    return [(request, assemble_config(command_line, folder, request.layer)) for request in once]
 
 
-def plans(merged: Iterable[tuple[Request, Config]]) -> list[tuple[Plan, Config]]:
+def merge_plans(merged: Iterable[tuple[Request, Config]]) -> list[tuple[Plan, Config]]:
     """One plan for all requests on the same data and splits, so that they are carried out together."""
     found: dict[str, tuple[Plan, Config]] = {}
     for request, config in merged:
-        plan = make(config, request.varies)
+        plan = make_plan(config, request.varies)
         recording: Recording = config.group(Recording)
         study: Study = config.group(Study)
         key = "\n".join([plan.preset, study.model_dump_json(), recording.model_dump_json()])

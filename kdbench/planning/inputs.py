@@ -13,17 +13,17 @@ from kdbench.models import build, compare_tokenizers, reference
 
 
 @lru_cache(maxsize=8)
-def data(task: str, ref: DataRef) -> TaskData:
+def load_data(task: str, ref: DataRef) -> TaskData:
     """The task's examples."""
     return TASKS.get(task)().load(ref.location)
 
 
-def task(name: str) -> Task:
+def load_task(name: str) -> Task:
     return TASKS.get(name)()
 
 
 @lru_cache(maxsize=64)
-def shape(ref: ModelRef, vocabulary: Sequence[str]) -> reference.Shape:
+def network_shape(ref: ModelRef, vocabulary: Sequence[str]) -> reference.Shape:
     return reference.shape(ref, vocabulary)
 
 
@@ -43,21 +43,21 @@ def tokenizer_difference(one: ModelRef, other: ModelRef, vocabulary: Sequence[st
 
     Tokenizers are only loaded, which takes the import of transformers, where their files leave it open.
     """
-    if shape(one, vocabulary).tokenizer == shape(other, vocabulary).tokenizer:
+    if network_shape(one, vocabulary).tokenizer == network_shape(other, vocabulary).tokenizer:
         return ""
     return compare_tokenizers.difference(build.tokenizer(one, vocabulary), build.tokenizer(other, vocabulary))
 
 
-def tokens(cache: Path, spec: RunSpec, split: str) -> Tokens:
+def load_tokens(cache: Path, spec: RunSpec, split: str) -> Tokens:
     """A split as the student reads it (teacher and student share a tokenizer; the plan has checked that)."""
     return _tokens(cache, spec.task, spec.data, spec.student, spec.training.max_length, split)
 
 
 @lru_cache(maxsize=12)
 def _tokens(cache: Path, task: str, ref: DataRef, student: ModelRef, max_length: int, split: str) -> Tokens:
-    examples = data(task, ref)
+    examples = load_data(task, ref)
     vocabulary = tuple(examples.vocabulary)
-    key = (task, ref.fingerprint, split, shape(student, vocabulary).tokenizer, str(max_length))
+    key = (task, ref.fingerprint, split, network_shape(student, vocabulary).tokenizer, str(max_length))
     format = input_format(student, vocabulary)
 
     def make() -> Tokens:

@@ -19,7 +19,7 @@ from kdbench.data.task import TASKS
 from kdbench.distill.method import METHODS, Method
 from kdbench.distill.method_files import row_of
 from kdbench.models import reference
-from kdbench.planning.config import Config, owner
+from kdbench.planning.config import Config, method_of_row
 from kdbench.planning.config_check import check_keys
 
 MOST_SEEDS = 10_000
@@ -132,7 +132,7 @@ def select_methods(value: str | list[str]) -> dict[str, type[Method]]:
     """Rows by name, in the order of the tables: methods, variants (`lgtm_released`), files, or `all` methods."""
     rows: dict[str, type[Method]] = {}
     for name in _names(value):
-        rows |= dict(METHODS.all()) if name == "all" else {(row := row_of(name)): owner(row)}
+        rows |= dict(METHODS.all()) if name == "all" else {(row := row_of(name)): method_of_row(row)}
     if not rows:
         raise UserError(f"--methods is empty; give all, or some of {', '.join(METHODS.all())}.")
     return dict(sorted(rows.items(), key=lambda item: (item[1].position, item[0])))
@@ -163,7 +163,7 @@ def model_ref(name: str) -> ModelRef:
     return reference.resolve(name)
 
 
-def make(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) -> Plan:
+def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) -> Plan:
     """The graph for a configuration.
 
     Args:

@@ -10,9 +10,9 @@ from kdbench.core.settings import Invocation, Study, Training, teacher_keys
 from kdbench.core.spec import RunSpec
 from kdbench.distill.method import METHODS
 from kdbench.planning.config import TEACHER as SECTION
-from kdbench.planning.config import Config, presets, read_toml
+from kdbench.planning.config import Config, preset_files, read_toml
 from kdbench.planning.exhibits import Exhibit
-from kdbench.results.selection import newest
+from kdbench.results.selection import newest_version
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 from kdbench.results.sweep_files import Sweep
 
@@ -20,13 +20,13 @@ STUDY_FLAGS = ("glue_dir", "feedback", "selection")  # options of `kdbench run`;
 TEACHERS = f"{SECTION}."  # begins a key of the teacher's own training
 
 
-def command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
+def cell_command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
     """`kdbench run ...` for cells that differ in their seed only: it plans their runs, and no other cell.
 
     A teacher is made on the way to a row that needs it, because a table shows it with that row.
     """
     if cells[0].cell.row == TEACHER and TEACHER not in study.titles:
-        cells = needing(study, [cell.run.id for cell in cells])
+        cells = dependent_cells(study, [cell.run.id for cell in cells])
     first = cells[0]
     seeds = sorted({cell.cell.seed for cell in cells})
     words = ["kdbench", "run", "--methods", _row(first), "--tasks", first.cell.task]
@@ -47,7 +47,7 @@ def _row(cell: CellResult) -> str:
     return f"{spec.method_file.path}{variant}"
 
 
-def for_exhibits(
+def exhibit_command(
     exhibits: Sequence[Exhibit], root: Path, study: StudyResults | None, *, preset: str | None = None,
     tasks: Sequence[str] = (),
 ) -> list[str]:  # fmt: skip
@@ -73,7 +73,7 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
         cell for cell in study.cells
         if rows & {"all", cell.cell.row} and any(set(varies) <= own for varies in cell.varied)
     ] or study.cells  # fmt: skip
-    cells = [cell for row in dict.fromkeys(c.cell.row for c in cells) for cell in newest(_of(row, cells))]
+    cells = [cell for row in dict.fromkeys(c.cell.row for c in cells) for cell in newest_version(_of(row, cells))]
     seeds = sorted({cell.cell.seed for cell in cells})
     return ["--seeds", ",".join(map(str, seeds)), *_places(study, own), *_shared(cells, study, own, _read(rows))]
 
@@ -126,7 +126,7 @@ def _texts(items: Any) -> frozenset[str]:
     return frozenset(map(_typed, items if isinstance(items, list) else [items]))
 
 
-def needing(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
+def dependent_cells(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
     """The cells of one row and grid point that need the runs, directly or not; those of most of them."""
     found: dict[tuple[str, str, str], list[tuple[CellResult, set[str]]]] = {}
     for cell in study.cells:
@@ -136,13 +136,13 @@ def needing(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
     return [cell for cell, _ in best]
 
 
-def for_run(run: Run, study: StudyResults) -> list[str]:
+def run_command(run: Run, study: StudyResults) -> list[str]:
     """The command for one run: that of its cell, or of one that needs it."""
     own = study.by_run.get(run.id, [])
-    return command(own[:1] or needing(study, [run.id])[:1], study)
+    return cell_command(own[:1] or dependent_cells(study, [run.id])[:1], study)
 
 
-def stored(run: str, sweeps: Iterable[Sweep]) -> tuple[list[list[str]], bool]:
+def stored_commands(run: str, sweeps: Iterable[Sweep]) -> tuple[list[list[str]], bool]:
     """The commands, as they were typed, that asked for a run; else those that needed it, and False."""
     sweeps = list(sweeps)
     asked = [sweep.command for sweep in sweeps if run in {cell.run for cell in sweep.cells}]
@@ -152,7 +152,7 @@ def stored(run: str, sweeps: Iterable[Sweep]) -> tuple[list[list[str]], bool]:
 
 def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:
     """What is compared on what, as far as neither the preset nor who asks (`own`) says it."""
-    known = Config(files=[read_toml(presets()[study.preset])]) if study.preset in presets() else Config()
+    known = Config(files=[read_toml(preset_files()[study.preset])]) if study.preset in preset_files() else Config()
     usual: Study = known.group(Study)
     words: list[str] = []
     for key in Study.model_fields:
@@ -192,7 +192,7 @@ def _teacher_rate(run: Run, runs: Mapping[str, Run]) -> float | None:
 
 def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
     """What the row has where only the preset is said."""
-    layer = read_toml(presets()[study.preset]) if study.preset in presets() else {}
+    layer = read_toml(preset_files()[study.preset]) if study.preset in preset_files() else {}
     sections = [layer.get(name, {}) for name in (cell.run.spec.method, cell.cell.row)]
     known = study.titles[cell.cell.row].usual
     unset = {f"{TEACHERS}{key}": None for key in teacher_keys()}

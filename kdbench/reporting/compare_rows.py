@@ -16,9 +16,17 @@ from kdbench.reporting.formats.text import render
 from kdbench.reporting.show_table import FORMATS
 from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.class_use import is_collapsed
-from kdbench.results.comparison import METHOD, Comparison, compare, trials
-from kdbench.results.selection import Line, pick
-from kdbench.results.significance import ALPHA, MOST_SEEDS, POWER, Difference, average, holm, seeds_needed
+from kdbench.results.comparison import ERROR_METHOD, Comparison, compare_cells, count_trials
+from kdbench.results.selection import SelectedRow, select_row
+from kdbench.results.significance import (
+    ALPHA,
+    MOST_SEEDS,
+    POWER,
+    Difference,
+    average_difference,
+    holm_correction,
+    seeds_needed,
+)
 from kdbench.results.store import Store
 from kdbench.results.study import TEACHER, StudyResults, studies, task_title
 
@@ -29,7 +37,7 @@ HEAD = ("Difference", "95 % interval", "p", "p,\nHolm", "Seeds", "Seeds\nneeded"
 
 
 @dataclass(frozen=True)
-class Pair:
+class RowPair:
     """Two rows of a study by their names in tables."""
 
     study: StudyResults
@@ -37,7 +45,7 @@ class Pair:
     titles: tuple[str, str]
 
 
-def show(
+def show_comparison(
     rows: tuple[str, str], store: Store, preset: str | None, tasks: str | None, form: str, console: Console
 ) -> None:
     """Compare two rows in every study that has both.
@@ -59,7 +67,7 @@ def show(
     render(sheets, form, console)
 
 
-def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -> list[Pair]:
+def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -> list[RowPair]:
     valid = {row for study in found for row in _rows(study)}
     if not valid:
         raise UserError(f"There are no results in {store.root}; give another folder with --results DIR.")
@@ -72,59 +80,59 @@ def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -
     both = [study for study in found if set(rows) <= set(_rows(study))]
     if not both:
         raise UserError(f"No study has both '{rows[0]}' and '{rows[1]}': they were run with other settings or data.")
-    return [Pair(study, rows, (study.title(rows[0]), study.title(rows[1]))) for study in both]
+    return [RowPair(study, rows, (study.title(rows[0]), study.title(rows[1]))) for study in both]
 
 
 def _rows(study: StudyResults) -> list[str]:
     return ([TEACHER] if study.teachers else []) + study.rows
 
 
-def _sheet(pair: Pair, wanted: set[str] | None) -> TableData | None:
+def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
     """None where no task has a seed that both rows have done."""
     tasks = [task for task in pair.study.tasks if wanted is None or task in wanted]
-    lines = [_narrowed(pick(pair.study, name), tasks) for name in pair.names]
+    lines = [_narrowed(select_row(pair.study, name), tasks) for name in pair.names]
     first, second = (line.shown for line in lines)
     shared = {t: {c.cell.seed for c in first[t]} & {c.cell.seed for c in second[t]} for t in tasks}
-    found = {t: compare(TASKS.get(t)(), first[t], second[t]) for t in tasks if shared[t]}
+    found = {t: compare_cells(TASKS.get(t)(), first[t], second[t]) for t in tasks if shared[t]}
     if not found:
         return None
-    corrected = dict(zip(found, holm([one.difference.p for one in found.values()]), strict=True))
+    corrected = dict(zip(found, holm_correction([one.difference.p for one in found.values()]), strict=True))
     titles = [line.title + (notes.DAGGER if line.feedback_from("validation") else "") for line in lines]
     sheet = TableData(f"{' and '.join(titles)}, preset {pair.study.preset}: {pair.study.pairing}", ["", *titles, *HEAD])
     for task, one in found.items():
         _add(sheet, pair, task, one, corrected[task], ALPHA / len(found))
         for column, line in enumerate(lines, start=1):
             if any(is_collapsed(cell.run, "best") for cell in line.shown[task]):
-                sheet.rows[-1][column] = replace(sheet.rows[-1][column], sign=notes.COLLAPSED)
+                sheet.rows[-1][column] = replace(sheet.rows[-1][column], sign=notes.COLLAPSE_SIGN)
     if len(found) > 1:
         _add(sheet, pair, "average", _mean(list(found.values())), None)
         sheet.rules = {len(found)}
     lacking = [task_title(task) for task in tasks if not shared[task]]
-    sheet.notes += [*_notes(found, corrected, lacking), *notes.collapsed(lines), *_cautions(pair.study, lines)]
+    sheet.notes += [*_notes(found, corrected, lacking), *notes.collapse_notes(lines), *_cautions(pair.study, lines)]
     return sheet
 
 
-def _narrowed(line: Line, tasks: Sequence[str]) -> Line:
+def _narrowed(line: SelectedRow, tasks: Sequence[str]) -> SelectedRow:
     asked, shown = ({task: cells[task] for task in tasks} for cells in (line.asked, line.shown))
     return replace(line, asked=asked, shown=shown)
 
 
-def _cautions(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+def _cautions(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """What a table says of its rows, of these two."""
     said: dict[str, list[str]] = {}
     for task in lines[0].asked if TEACHER not in (line.row for line in lines) else ():
-        tried = [trials(line, task) for line in lines]
+        tried = [count_trials(line, task) for line in lines]
         if min(tried) not in (0, max(tried)):
             words = ", ".join(f"{line.title} {count(n, 'setting')}" for line, n in zip(lines, tried, strict=True))
             said.setdefault(words, []).append(task_title(task))
     budgets = "; ".join(f"{words} ({', '.join(names)})" for words, names in said.items())
     return [
-        *notes.protocol(study, lines),
-        *notes.training(lines),
-        *fairness.options(study, lines),
-        *notes.grid(study, lines),
+        *notes.protocol_notes(study, lines),
+        *notes.training_notes(lines),
+        *fairness.option_notes(study, lines),
+        *notes.grid_notes(study, lines),
         *([f"Picked among unequal numbers of settings: {budgets}."] if budgets else []),
-        *notes.evidence(study),
+        *notes.evidence_notes(study),
     ]
 
 
@@ -132,11 +140,11 @@ def _mean(found: Sequence[Comparison]) -> Comparison:
     """Over tasks. The seeds are those of every task; none where tasks have different ones."""
     seeds = found[0].seeds if len({one.seeds for one in found}) == 1 else ()
     first, second = (sum(values) / len(found) for values in zip(*((o.first, o.second) for o in found), strict=True))
-    return Comparison(seeds, first, second, average([one.difference for one in found]))
+    return Comparison(seeds, first, second, average_difference([one.difference for one in found]))
 
 
 def _add(
-    sheet: TableData, pair: Pair, task: str, one: Comparison, corrected: float | None, level: float = ALPHA
+    sheet: TableData, pair: RowPair, task: str, one: Comparison, corrected: float | None, level: float = ALPHA
 ) -> None:  # fmt: skip
     """A row, its record and its sentence; `level` is that of the seeds needed."""
     d, title = one.difference, "Average" if corrected is None else task_title(task)
@@ -183,7 +191,7 @@ def _conclusion(titles: tuple[str, str], d: Difference, p: float, more: int | No
 def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: Sequence[str]) -> list[str]:
     said = [
         "In per cent, over the seeds that both have; the numbers of a task are averaged first.",
-        METHOD,
+        ERROR_METHOD,
     ]
     if len(corrected) > 1:
         said.append(f"p, Holm: corrected for {len(corrected)} tasks; a difference is called one below {ALPHA}.")

@@ -7,14 +7,14 @@ from typing import Any
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, value
-from kdbench.planning.config import default_options, owner
-from kdbench.results.selection import Line
+from kdbench.planning.config import default_options, method_of_row
+from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, StudyResults, task_title
 
 MOST_GROUPS = 3  # of tasks whose numbers are said; of more, the first
 
 
-def options(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+def option_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """The options of methods that are not at their defaults in the rows shown.
 
     Not those of which another note tells the values (a grid), nor those that a table varies on purpose.
@@ -39,12 +39,12 @@ def _defaults(study: StudyResults, row: str) -> Mapping[str, Any]:
     if stored is not None:
         return stored
     try:
-        return default_options(row, owner(row))
+        return default_options(row, method_of_row(row))
     except UserError:
         return {}
 
 
-def _chosen(line: Line) -> dict[str, list[Any]]:
+def _chosen(line: SelectedRow) -> dict[str, list[Any]]:
     """Option -> the values that the runs shown have."""
     cells = [cell for some in line.shown.values() for cell in some]
     told = {key for cell in cells for key in [*cell.cell.choice, *(k for varies in cell.varied for k in varies)]}
@@ -56,7 +56,7 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return list({str(item): item for item in values}.values())
 
 
-def held_out(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+def held_out_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """What rows with feedback from train do without, in numbers, and whose networks have seen what they held out."""
     learners = [line for line in lines if line.feedback_from(study.study["feedback"])]
     sizes: dict[str, dict[str, None]] = {}  # numbers -> tasks
@@ -83,7 +83,7 @@ def _sizes(cell: CellResult) -> str:
     return f"{train:,} of {train + feedback:,} rows and {steps:,} of {others:,} steps an epoch"
 
 
-def _seen(study: StudyResults, line: Line) -> list[str]:
+def _seen(study: StudyResults, line: SelectedRow) -> list[str]:
     """The roles of the runs that the row builds on and that were trained on all of train."""
     cells = [cell for some in line.shown.values() for cell in some]
     needs = {role: need for cell in cells for role, need in cell.run.spec.needs.items()}

@@ -41,7 +41,7 @@ def methods(console: Console) -> None:
         grid.add_row("", "")
     printing.print_table(console, grid, wrap=True)
     _broken(METHODS.broken, "method", console)
-    printing.line(console, "Options of one: kdbench show METHOD. Run some: kdbench run --methods kd,lgtm", "dim")
+    printing.print_line(console, "Options of one: kdbench show METHOD. Run some: kdbench run --methods kd,lgtm", "dim")
 
 
 def tasks(console: Console) -> None:
@@ -55,19 +55,21 @@ def tasks(console: Console) -> None:
     printing.print_table(console, table, wrap=True)
     _broken(TASKS.broken, "task", console)
     groups = ", ".join(sorted({task.group for task in TASKS.all().values() if task.group}))
-    printing.line(console, f"The first metric selects. Groups: {groups}. Run some: kdbench run --tasks mrpc,rte", "dim")
+    printing.print_line(
+        console, f"The first metric selects. Groups: {groups}. Run some: kdbench run --tasks mrpc,rte", "dim"
+    )
 
 
 def presets(console: Console) -> None:
     """Every preset with its models."""
     grid = _grid()
-    for name, path in config.presets().items():
+    for name, path in config.preset_files().items():
         values: Mapping[str, Any] = config.read_toml(path)
         models = f"{values.get('teacher')} teaches {values.get('student')}, data: {values.get('source')}"
         text = f"{_sentence(str(values.get('description', '')))}\n"
         grid.add_row(Text(name, style="bold"), Text.assemble(text, (models, "dim")))
     printing.print_table(console, grid, wrap=True)
-    printing.line(console, "Use one: kdbench run --preset NAME; change a value: --set KEY=VALUE", "dim")
+    printing.print_line(console, "Use one: kdbench run --preset NAME; change a value: --set KEY=VALUE", "dim")
 
 
 def executors(console: Console) -> None:
@@ -81,7 +83,7 @@ def executors(console: Console) -> None:
             grid.add_row(Text(f"  {name}.{key}"), Text.assemble(str(field.description), (default, "dim")))
     printing.print_table(console, grid, wrap=True)
     _broken(EXECUTORS.broken, "executor", console)
-    printing.line(
+    printing.print_line(
         console, "Use one: kdbench run --executor NAME --set NAME.KEY=VALUE, or a table in kdbench.toml", "dim"
     )
 
@@ -140,4 +142,4 @@ def _roles(method: type[Method]) -> Iterable[str]:
 
 def _broken(broken: Mapping[str, str], what: str, console: Console) -> None:
     for name, why in broken.items():
-        printing.line(console, f"The {what} '{name}' does not load: {why}.", "red")
+        printing.print_line(console, f"The {what} '{name}' does not load: {why}.", "red")

@@ -13,7 +13,7 @@ from kdbench.core.errors import UserError, unknown
 from kdbench.core.formatting import ago, count
 from kdbench.data.task import selection_title
 from kdbench.reporting import printing
-from kdbench.reporting.run_status import STATES, Standings
+from kdbench.reporting.run_status import STATES, RunStatuses
 from kdbench.results.store import Store
 from kdbench.results.study import Run, StudyResults, studies
 
@@ -29,11 +29,11 @@ def show(store: Store, filters: Mapping[str, str | None], console: Console) -> N
     Raises:
         UserError: there are no runs at all, or a filter that no run could pass.
     """
-    found = _all(studies(store), Standings(store))
+    found = _all(studies(store), RunStatuses(store))
     if not found:
         raise UserError(f"There are no runs in {store.root}; give another folder with --results DIR.")
     method, task, status = (filters.get(key) for key in ("method", "task", "status"))
-    status = printing.WORDS.get(status, status) if status else None
+    status = printing.STATUS_WORDS.get(status, status) if status else None
     _check("method", method, {name for _, _, names in found.values() for name in names})
     _check("task", task, {run.spec.task for run, _, _ in found.values()})
     _check("status", status, STATES)
@@ -45,7 +45,7 @@ def show(store: Store, filters: Mapping[str, str | None], console: Console) -> N
     ]  # fmt: skip
     if shown:
         printing.print_table(console, _table(shown))
-    printing.line(console, f"{count(len(shown), 'run')} of {len(found)}")
+    printing.print_line(console, f"{count(len(shown), 'run')} of {len(found)}")
 
 
 def _check(what: str, name: str | None, valid: set[str] | tuple[str, ...]) -> None:
@@ -53,7 +53,7 @@ def _check(what: str, name: str | None, valid: set[str] | tuple[str, ...]) -> No
         raise unknown(what, name, valid)
 
 
-def _all(found: list[StudyResults], standings: Standings) -> dict[str, Listed]:
+def _all(found: list[StudyResults], standings: RunStatuses) -> dict[str, Listed]:
     out: dict[str, Listed] = {}
     for study in found:
         rows: dict[str, set[str]] = {}
@@ -79,7 +79,7 @@ def _table(items: list[Listed]) -> Table:
         loss = "" if state.loss is None else f"{state.loss:.3f}"
         metric = selection_title(run.spec.task).removeprefix("selection ")
         score = "" if state.score is None else f"{metric} {state.score:.1f}"
-        style = printing.STYLES.get(standing_, "dim")
+        style = printing.STATUS_STYLES.get(standing_, "dim")
         news = state.kind or ago(state.updated)
         table.add_row(run.id, Text(standing_, style=style), steps, loss, score, Text(run.spec.student.name), Text(news))
     return table

@@ -24,7 +24,7 @@ SECTION = re.compile(r"^(Loss|Trained|Paper and code|Variants): ", re.MULTILINE)
 HEADINGS = {"Trained": "What is trained when", "Paper and code": "Paper, released code, and which we follow"}
 
 
-def page() -> str:
+def methods_page() -> str:
     """The whole page, markdown."""
     ordered = sorted(METHODS.all().items(), key=lambda item: (item[1].position, item[0]))
     contents = "\n".join(f"- [{method.title}](#{_anchor(method.title)}): {_idea(method)}" for _, method in ordered)
@@ -92,4 +92,4 @@ def _variants(method: type[Method]) -> str:
 
 
 if __name__ == "__main__":
-    write_text(Path(sys.argv[1]), page())
+    write_text(Path(sys.argv[1]), methods_page())

@@ -14,19 +14,19 @@ from kdbench.data.task import TASKS
 from kdbench.planning import reproduce
 from kdbench.planning.exhibits import Exhibit
 from kdbench.reporting import fairness
-from kdbench.reporting.printing import word
+from kdbench.reporting.printing import status_word
 from kdbench.reporting.tables import Detail
-from kdbench.results.class_use import HEADING, is_collapsed
-from kdbench.results.data_origin import generated, random_networks
-from kdbench.results.selection import Line
+from kdbench.results.class_use import COLLAPSE_HEADING, is_collapsed
+from kdbench.results.data_origin import generated_tasks, random_networks
+from kdbench.results.selection import SelectedRow
 from kdbench.results.study import DAMAGED, TEACHER, CellResult, StudyResults, task_title
 
 DAGGER = "†"
-COLLAPSED = "§"
-MAX_HOLES = 6  # rows whose missing runs are listed one by one
+COLLAPSE_SIGN = "§"
+MAX_UNFINISHED = 6  # rows whose missing runs are listed one by one
 
 
-def seeds(lines: Sequence[Line], spread: str = "mean ± sample standard deviation over seeds") -> str:
+def describe_seeds(lines: Sequence[SelectedRow], spread: str = "mean ± sample standard deviation over seeds") -> str:
     """How many seeds are behind a number, among the numbers that there are."""
     counts = {len(cells) for line in lines for cells in line.shown.values() if cells}
     if not counts:
@@ -39,16 +39,16 @@ def seeds(lines: Sequence[Line], spread: str = "mean ± sample standard deviatio
     return f"{spread} ({min(counts)} to {max(counts)} a number{single})"
 
 
-def split_words(protocol: str) -> str:
+def describe_split(protocol: str) -> str:
     """`train:0.1` and `validation` in words."""
     share = held_out_share(protocol, "selection")
     return f"{value(100 * share)} % of train, held out" if share else "the reported split"
 
 
-def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """What selected, what gave feedback, and what is to be thought of it."""
     selection, feedback = study.study["selection"], study.study["feedback"]
-    notes: list[str] = [Detail(f"Checkpoints selected on {split_words(selection)}{_first_of(study, selection)}.")]
+    notes: list[str] = [Detail(f"Checkpoints selected on {describe_split(selection)}{_first_of(study, selection)}.")]
     if selection == "validation":  # a warning, and so no detail
         notes[0] += " The split that selects is the one that is reported, so the numbers are optimistic."
     learners = [line.title for line in lines if line.feedback_from(feedback)]
@@ -59,18 +59,18 @@ def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
         apart = " Not compared with the other rows." if alone else ""
         notes.append(f"{DAGGER} Learned from feedback on the reported split{_first_of(study, feedback)}.{apart}")
     elif learners:
-        told = "; ".join(fairness.held_out(study, lines))
+        told = "; ".join(fairness.held_out_notes(study, lines))
         notes.append(
-            Detail(f"Feedback ({', '.join(learners)}) from {split_words(feedback)}{f': {told}' if told else ''}.")
+            Detail(f"Feedback ({', '.join(learners)}) from {describe_split(feedback)}{f': {told}' if told else ''}.")
         )
     if study.study["train_rows"]:
         notes.append(f"At most {count(study.study['train_rows'], 'row')} of train are used.")
     if study.study["split_seed"]:
         notes.append(Detail(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}."))
-    return notes + gone(study)
+    return notes + missing_task_notes(study)
 
 
-def gone(study: StudyResults) -> list[str]:
+def missing_task_notes(study: StudyResults) -> list[str]:
     """Which tasks cannot be shown."""
     if not study.gone:
         return []
@@ -85,9 +85,9 @@ def _first_of(study: StudyResults, protocol: str) -> str:
     return " (" + ", ".join(f"{task.title}: {task.report_splits[0]} only" for task in several) + ")"
 
 
-def evidence(study: StudyResults) -> list[str]:
+def evidence_notes(study: StudyResults) -> list[str]:
     """A warning where the numbers cannot say anything, or not of networks that are pre-trained."""
-    made, drawn = generated(study), random_networks(study)
+    made, drawn = generated_tasks(study), random_networks(study)
     if made:
         which = "" if made == study.tasks else f" ({', '.join(map(task_title, made))})"
         return [f"Made data{which}: these numbers say nothing about the methods.", *_random(drawn, made != study.tasks)]
@@ -100,7 +100,7 @@ def _random(drawn: Sequence[str], said: bool = True) -> list[str]:
     return [f"{networks}: how methods compare on pre-trained ones may differ."] if drawn and said else []
 
 
-def training(lines: Sequence[Line]) -> list[str]:
+def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
     """The settings that are the same in all rows, and those that are not although no grid varies them."""
     known = {
         key: set[Any]().union(*(_values(line, key) for line in lines)) for key in ("epochs", "batch_size", "max_length")
@@ -119,7 +119,7 @@ def training(lines: Sequence[Line]) -> list[str]:
     return notes
 
 
-def _teacher(lines: Sequence[Line]) -> list[str]:
+def _teacher(lines: Sequence[SelectedRow]) -> list[str]:
     """In what the teacher's own training differs from that of all others; their rates always may."""
     rows = {is_teacher: [x for x in lines if (x.row == TEACHER) == is_teacher] for is_teacher in (True, False)}
     texts = []
@@ -132,7 +132,7 @@ def _teacher(lines: Sequence[Line]) -> list[str]:
     return [f"The teacher was fine-tuned with {', '.join(texts)}."] if texts else []
 
 
-def collapsed(lines: Sequence[Line]) -> list[str]:
+def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
     """What the sign means, and which networks that no cell shows answer alike whatever the text."""
     signed, partly = False, list[str]()
     last, teachers = dict[str, list[str]](), dict[str, list[str]]()  # tasks by row
@@ -145,10 +145,10 @@ def collapsed(lines: Sequence[Line]) -> list[str]:
             if hit := [cell for cell in hit if network == "teacher" or cell not in kept]:
                 said.setdefault(line.title, []).append(f"{task_title(task)}{_share(hit, cells)}")
     some = f" Not in every seed: {'; '.join(partly)}." if partly else ""
-    notes = [f"{COLLAPSED} {HEADING}: as good as a constant answer.{some}"] if signed else []
+    notes = [f"{COLLAPSE_SIGN} {COLLAPSE_HEADING}: as good as a constant answer.{some}"] if signed else []
     ends = {"the last student": last, "the teacher": teachers}
     at_end = [f"{who} of {_alike(said)}" for who, said in ends.items() if said]
-    return notes + ([f"{HEADING}, at the end of training: {'; '.join(at_end)}."] if at_end else [])
+    return notes + ([f"{COLLAPSE_HEADING}, at the end of training: {'; '.join(at_end)}."] if at_end else [])
 
 
 def _share(some: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
@@ -163,7 +163,7 @@ def _alike(found: Mapping[str, Sequence[str]]) -> str:
     return ", of ".join(f"{', '.join(titles)} on {tasks}" for tasks, titles in alike.items())
 
 
-def _values(line: Line, key: str) -> set[Any]:
+def _values(line: SelectedRow, key: str) -> set[Any]:
     return {c.settings[key] for cells in line.shown.values() for c in cells if c.settings[key] is not None}
 
 
@@ -177,17 +177,17 @@ def _varied(groups: Iterable[Sequence[CellResult]]) -> list[str]:
     return list(keys)
 
 
-def grid(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+def grid_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """Which grid points are shown, where there was a choice."""
     notes = [Detail(f"{line.title}: {text}.") for line in lines if (text := _points(line))]
     if not notes:
         return []
-    where = split_words(study.study["selection"])
+    where = describe_split(study.study["selection"])
     rule = Detail(f"Grid points have the most finished seeds, then the best mean first metric on {where}.")
     return [rule, *notes]
 
 
-def _points(line: Line) -> str:
+def _points(line: SelectedRow) -> str:
     keys = _varied(line.asked.values())
     by_text: dict[str, list[str]] = {}
     for task, cells in line.shown.items():
@@ -199,18 +199,22 @@ def _points(line: Line) -> str:
     return "; ".join(t if everywhere else f"{t} on {', '.join(tasks)}" for t, tasks in by_text.items())
 
 
-def _repeats(key: str, line: Line) -> bool:
+def _repeats(key: str, line: SelectedRow) -> bool:
     """Whether `teacher's epochs` is always what `epochs` is, and so need not be said."""
     _, of_role, own = key.rpartition("'s ")
     cells = [c for some in line.asked.values() for c in some]
     return bool(of_role) and all(own in c.settings and c.settings[own] == c.settings.get(key) for c in cells)
 
 
-def holes(study: StudyResults, lines: Sequence[Line]) -> list[str]:
+def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """What was asked for and is not there, and what was not asked for although the table has a place for it."""
     found = [f"{line.title}: {text}" for line in lines if (text := _unfinished(study, line))]
-    more = f"; and {count(len(found) - MAX_HOLES, 'row')} more (kdbench status)" if len(found) > MAX_HOLES else ""
-    notes = [f"Not finished: {'; '.join(found[:MAX_HOLES])}{more}."] if found else []
+    more = (
+        f"; and {count(len(found) - MAX_UNFINISHED, 'row')} more (kdbench status)"
+        if len(found) > MAX_UNFINISHED
+        else ""
+    )
+    notes = [f"Not finished: {'; '.join(found[:MAX_UNFINISHED])}{more}."] if found else []
     unasked = [
         f"{line.title} on {', '.join(tasks)}"
         for line in lines
@@ -219,13 +223,13 @@ def holes(study: StudyResults, lines: Sequence[Line]) -> list[str]:
     return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
 
 
-def remedy(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:
+def missing_runs_command(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:
     """The command that trains what a table or figure lacks, as what is there was trained."""
-    command = shlex.join(reproduce.for_exhibits([exhibit], study.root, study, tasks=tasks))
+    command = shlex.join(reproduce.exhibit_command([exhibit], study.root, study, tasks=tasks))
     return Detail(f"To train what is missing: {command}")
 
 
-def _unfinished(study: StudyResults, line: Line) -> str:
+def _unfinished(study: StudyResults, line: SelectedRow) -> str:
     parts = []
     for task, cells in line.asked.items():
         missing = Counter(_why(study, c) for c in cells if c.run.result is None)
@@ -241,4 +245,4 @@ def _why(study: StudyResults, cell: CellResult) -> str:
         return f"failed: {state.kind}" if state.kind else "failed"
     if state.kind == DAMAGED:
         return "damaged, to be trained again"
-    return "blocked" if study.blocker(cell.run) else word(state.status)
+    return "blocked" if study.blocker(cell.run) else status_word(state.status)

@@ -20,7 +20,7 @@ from kdbench.results.store import Store
 if TYPE_CHECKING:
     from rich.console import Console
 
-STYLES = {
+STATUS_STYLES = {
     "done": "green",
     "running": "cyan",
     "failed": "red",
@@ -29,7 +29,7 @@ STYLES = {
     "blocked": "magenta",
     "queued": "blue",
 }
-WORDS = {"pending": "waiting"}  # how people call a state
+STATUS_WORDS = {"pending": "waiting"}  # how people call a state
 
 
 def open_store(results: str | None, *, raw: bool = False) -> Store:
@@ -39,16 +39,16 @@ def open_store(results: str | None, *, raw: bool = False) -> Store:
         raw: a collected study will not do.
     """
     from kdbench.core.settings import Invocation
-    from kdbench.planning.config import assemble
+    from kdbench.planning.config import assemble_config
 
-    folder = results or assemble({}, Path.cwd()).group(Invocation).results
+    folder = results or assemble_config({}, Path.cwd()).group(Invocation).results
     store = Store(user_path(folder), create=False)
     if raw:
         store.check_raw()
     return store
 
 
-def emit(out: str | None, write: Callable[[Console], None]) -> None:
+def write_output(out: str | None, write: Callable[[Console], None]) -> None:
     """Let `write` print, to the terminal or into a file.
 
     Raises:
@@ -62,23 +62,23 @@ def emit(out: str | None, write: Callable[[Console], None]) -> None:
         raise folder_instead(path)
     write(text_console(text))
     write_text(path, text.getvalue())
-    line(make_console(), f"Wrote {out}.")
+    print_line(make_console(), f"Wrote {out}.")
 
 
-def line(console: Console, text: str | Text, style: str = "") -> None:
+def print_line(console: Console, text: str | Text, style: str = "") -> None:
     """One line, however long."""
     console.print(text if isinstance(text, Text) else Text(text, style=style), soft_wrap=True)
 
 
-def note(console: Console, text: str) -> None:
+def print_note(console: Console, text: str) -> None:
     """A dim, indented line; on a terminal it is wrapped under itself."""
     if console.is_terminal:
         console.print(Padding(Text(text, style="dim"), (0, 0, 0, 2)))
     else:
-        line(console, f"  {text}")
+        print_line(console, f"  {text}")
 
 
-def width(table: Table, console: Console) -> int:
+def table_width(table: Table, console: Console) -> int:
     """How wide the table is when nothing is wrapped."""
     return _measure(table, console).maximum
 
@@ -102,8 +102,8 @@ def print_table(console: Console, table: Table, *, wrap: bool = False) -> None:
         text = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
         if not console.is_terminal:
             text.rstrip()
-        line(console, text)
+        print_line(console, text)
 
 
-def word(status: str) -> str:
-    return WORDS.get(status, status)
+def status_word(status: str) -> str:
+    return STATUS_WORDS.get(status, status)

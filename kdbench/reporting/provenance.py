@@ -13,15 +13,15 @@ from typing import Any
 from kdbench.data.task import TASKS
 from kdbench.reporting.tables import TABLES, TableCell, TableData
 from kdbench.results import class_use
-from kdbench.results.selection import Line, pick
+from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 
-TABLE = "table1"  # the one whose cells are traced
+TRACED_TABLE = "table1"  # the one whose cells are traced
 Facts = dict[str, dict[str, Any]]  # heading -> name -> value; a value that is None is not known
 
 
 @dataclass(frozen=True)
-class Traced:
+class TracedCell:
     """A cell of the table, and the runs that were asked for in its place.
 
     Attributes:
@@ -35,7 +35,7 @@ class Traced:
 
     study: StudyResults
     task: str
-    line: Line
+    line: SelectedRow
     entry: TableCell | None
     heads: tuple[str, ...]
     shown: Sequence[CellResult]
@@ -55,17 +55,17 @@ class Traced:
         return [cell for cell in self.asked if cell.point == point]
 
 
-def sheet(study: StudyResults) -> TableData | None:
+def build_traced_table(study: StudyResults) -> TableData | None:
     """The table of a study; None where nothing of it was asked for."""
-    return TABLES.get(TABLE)().build(study)
+    return TABLES.get(TRACED_TABLE)().build(study)
 
 
-def rows(study: StudyResults) -> list[str]:
+def traceable_rows(study: StudyResults) -> list[str]:
     """The rows that can be traced."""
     return [*([TEACHER] if study.teachers and TEACHER not in study.rows else []), *study.rows]
 
 
-def trace(study: StudyResults, printed: TableData | None, row: str, task: str) -> Traced:
+def trace_cell(study: StudyResults, printed: TableData | None, row: str, task: str) -> TracedCell:
     """The runs behind a cell.
 
     Args:
@@ -73,7 +73,7 @@ def trace(study: StudyResults, printed: TableData | None, row: str, task: str) -
         row: one of `rows`.
         task: one of the study's.
     """
-    line = pick(study, row)
+    line = select_row(study, row)
     every, asked, shown = study.of(row, task), line.asked[task], line.shown[task]
     taken = {cell.run.id for cell in shown}
     entry: TableCell | None = None
@@ -81,7 +81,7 @@ def trace(study: StudyResults, printed: TableData | None, row: str, task: str) -
     if printed and row in printed.row_keys and task in printed.column_keys:
         column = printed.column_keys.index(task) + 1
         entry, heads = printed.rows[printed.row_keys.index(row)][column], tuple(printed.head[column].split("\n"))
-    return Traced(
+    return TracedCell(
         study, task, line, entry, heads, shown,
         [cell for cell in asked if cell.run.result is not None and cell.run.id not in taken],
         [cell for cell in asked if cell.run.result is None],
@@ -89,13 +89,13 @@ def trace(study: StudyResults, printed: TableData | None, row: str, task: str) -
     )  # fmt: skip
 
 
-def scores(cell: CellResult) -> list[float]:
+def run_scores(cell: CellResult) -> list[float]:
     """The numbers of a run in the order in which a cell prints them, in per cent."""
     kind = TASKS.get(cell.cell.task)
     return [cell.score(metric, split) for split in kind.report_splits for metric in kind.metrics]
 
 
-def differing(cells: Iterable[CellResult]) -> list[str]:
+def differing_settings(cells: Iterable[CellResult]) -> list[str]:
     """The settings in which cells differ: their runs' own, and what the runs that they need do not only repeat."""
     cells = list(cells)
     keys = dict.fromkeys(key for cell in cells for key in cell.settings)
@@ -105,7 +105,7 @@ def differing(cells: Iterable[CellResult]) -> list[str]:
     return [key for key in found if key in own or (key in everywhere and key.rpartition("'s ")[2] not in own)]
 
 
-def facts(run: Run) -> Facts:
+def run_facts(run: Run) -> Facts:
     """What a run was made of: settings, options, models, data, splits."""
     spec = run.spec
     sizes = (run.result or {}).get("rows", {})
@@ -128,7 +128,7 @@ def facts(run: Run) -> Facts:
     }
 
 
-def machine(run: Run) -> dict[str, Any]:
+def machine_facts(run: Run) -> dict[str, Any]:
     """What it ran on, as written down when it began."""
     there = run.environment
     if not there:
@@ -146,14 +146,14 @@ def machine(run: Run) -> dict[str, Any]:
     }
 
 
-def cost(run: Run) -> dict[str, float]:
+def cost_numbers(run: Run) -> dict[str, float]:
     """Every number of cost.json; one in a group is called `group name`. Empty where there is none."""
     return dict(_numbers(run.cost, ""))
 
 
-def whole_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:
+def total_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:
     """The cost of a run and of all that it needs, each once; of peaks the highest. Only what all of them counted."""
-    each = [cost(one) for one in closure(run.id, {**runs, run.id: run}).values()]
+    each = [cost_numbers(one) for one in closure(run.id, {**runs, run.id: run}).values()]
     keys = [key for key in each[0] if all(key in one for one in each)]
     return {key: (max if key.startswith("peak") else sum)(one[key] for one in each) for key in keys}
 
@@ -166,7 +166,7 @@ def _numbers(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, floa
             yield f"{prefix}{key}", item
 
 
-def common(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def merge_values(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Several runs' named values as one: where they differ, all of them, each once."""
     merged: dict[str, Any] = {}
     for key in dict.fromkeys(key for values in found for key in values):
@@ -175,14 +175,14 @@ def common(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def children(run: str, runs: Mapping[str, Run]) -> list[str]:
+def dependent_runs(run: str, runs: Mapping[str, Run]) -> list[str]:
     """The runs that need it."""
     return [other for other, found in runs.items() if run in found.spec.needs.values()]
 
 
-def reason(run: Run, study: StudyResults | None) -> str:
+def describe_problem(run: Run, study: StudyResults | None) -> str:
     """What is wrong with a run: what failed, what it waits for, what has collapsed; "" where nothing is."""
     if run.state.status == "failed":
         return f"{run.state.kind or 'failed'}: {' '.join(run.state.message.split()) or 'no reason given'}"
     blocker = study.blocker(run) if study else None
-    return f"It waits for {blocker.id}, which failed." if blocker else " ".join(class_use.warnings(run))
+    return f"It waits for {blocker.id}, which failed." if blocker else " ".join(class_use.collapse_warnings(run))

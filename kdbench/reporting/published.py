@@ -8,11 +8,11 @@ from typing import Any
 
 from kdbench.reporting.tables import Published, TableCell, TableData
 
-NOTHING = "–"
-NONE = TableCell((NOTHING,))
+NO_NUMBER = "–"
+EMPTY_CELL = TableCell((NO_NUMBER,))
 
 
-def beside(sheet: TableData, paper: Published) -> TableData:
+def add_published(sheet: TableData, paper: Published) -> TableData:
     """Below every row that the paper has too: its numbers, and how far ours are from them.
 
     Records become one a printed number: published, ours (unrounded, the mean over seeds), and the difference.
@@ -42,7 +42,7 @@ def _other(sheet: TableData, paper: Published) -> list[str]:
 
 
 def _below(row: Sequence[TableCell], printed: Sequence[str]) -> list[list[TableCell]]:
-    theirs = [TableCell(tuple(text.split("/"))) if text else NONE for text in printed]
+    theirs = [TableCell(tuple(text.split("/"))) if text else EMPTY_CELL for text in printed]
     return [
         [TableCell(("  published",)), *theirs],
         [TableCell(("  difference",)), *(_difference(*both) for both in zip(row[1:], theirs, strict=True))],
@@ -52,14 +52,14 @@ def _below(row: Sequence[TableCell], printed: Sequence[str]) -> list[list[TableC
 def _difference(ours: TableCell, theirs: TableCell) -> TableCell:
     """Part by part, where both have it."""
     if not ours.numbers or len(ours.values) != len(theirs.values):
-        return NONE
+        return EMPTY_CELL
     parts = [(float(mine), _number(his)) for mine, his in zip(ours.values, theirs.values, strict=True)]
-    texts = (NOTHING if his is None else f"{round(mine - his, 1) + 0.0:+.1f}" for mine, his in parts)
+    texts = (NO_NUMBER if his is None else f"{round(mine - his, 1) + 0.0:+.1f}" for mine, his in parts)
     return TableCell(tuple(texts))
 
 
 def _number(text: str) -> float | None:
-    return None if text == NOTHING else float(text)
+    return None if text == NO_NUMBER else float(text)
 
 
 def _records(sheet: TableData, key: str, row: Sequence[TableCell], printed: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ LISTED = ("running", "failed", "lost", "interrupted")  # one by one
 STATES = ("done", *LISTED, "blocked", "queued", "waiting")  # every word
 
 
-class Standings:
+class RunStatuses:
     """Asked once, for all runs of a results folder.
 
     Attributes:
@@ -35,7 +35,7 @@ class Standings:
             return "blocked"
         if status in ("pending", "interrupted") and job and job.is_live:
             return "queued"
-        return "lost" if status == "pending" and job and _has_died(job) else printing.word(status)
+        return "lost" if status == "pending" and job and _has_died(job) else printing.status_word(status)
 
 
 def _has_died(job: Job) -> bool:

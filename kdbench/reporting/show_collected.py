@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 def show(study: Store, stores: Iterable[Store], console: Console) -> None:
     """How many runs it has, and its size beside that of the folders it is from."""
     runs = {run_id: run for found in studies(study) for run_id, run in found.runs.items()}
-    counts = Counter(printing.word(run.state.status) for run in runs.values())
+    counts = Counter(printing.status_word(run.state.status) for run in runs.values())
     words = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
     before = sum(_bytes(store.root) for store in stores)
-    printing.line(
+    printing.print_line(
         console,
         f"Wrote {study.root}: {count(len(runs), 'run')} ({words}); {_bytes(study.root) / 1e6:.2f} MB of "
         f"{before / 1e6:.2f} MB.",
     )
-    printing.line(console, f"To show it: kdbench table 1 --results {study.root}")
+    printing.print_line(console, f"To show it: kdbench table 1 --results {study.root}")
 
 
 def _bytes(folder: Path) -> int:

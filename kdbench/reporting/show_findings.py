@@ -21,13 +21,13 @@ def show(finding: Finding, console: Console) -> Verdict:
     """One check, a line; what a failure means below it."""
     sign, style = SIGNS[finding.verdict]
     tail = f"{finding.text}" if finding.text else ""
-    printing.line(console, Text.assemble((sign, style), f"  {finding.check.name:<15} ", tail))
+    printing.print_line(console, Text.assemble((sign, style), f"  {finding.check.name:<15} ", tail))
     if finding.verdict == "failed":
-        printing.note(console, f"{'':24}{finding.check.meaning}")
+        printing.print_note(console, f"{'':24}{finding.check.meaning}")
     return finding.verdict
 
 
 def close(name: str, verdicts: Sequence[Verdict], seconds: float, console: Console) -> None:
     """The last line."""
     counts = [f"{verdicts.count(kind)} {kind}" for kind in SIGNS if kind in verdicts]
-    printing.line(console, f"{name}: {', '.join(counts)}, in {seconds:.0f} s.")
+    printing.print_line(console, f"{name}: {', '.join(counts)}, in {seconds:.0f} s.")

@@ -18,7 +18,7 @@ def show(run: Run, store: Store, lines: int, console: Console) -> None:
     if own.exists():
         _section(own, _read(own), console)
     else:
-        printing.line(console, f"{run.id} was not begun yet.")
+        printing.print_line(console, f"{run.id} was not begun yet.")
     for executor in EXECUTORS.all().values():
         for path in executor.logs(store, run.id):
             _section(path, _read(path)[-lines:], console)
@@ -29,6 +29,6 @@ def _read(path: Path) -> list[str]:
 
 
 def _section(path: Path, found: list[str], console: Console) -> None:
-    printing.line(console, f"{path}:", "dim")
+    printing.print_line(console, f"{path}:", "dim")
     for text in found:
-        printing.line(console, f"  {text}")
+        printing.print_line(console, f"  {text}")

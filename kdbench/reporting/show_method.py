@@ -22,7 +22,7 @@ from kdbench.reporting.list_plugins import about, needs
 BOUNDS = {"ge": "≥ ", "gt": "> ", "le": "≤ ", "lt": "< "}
 
 
-def find(name: str) -> type[Method] | None:
+def find_method(name: str) -> type[Method] | None:
     """The method or the owner of the variant; None where there is neither.
 
     Raises:
@@ -32,30 +32,30 @@ def find(name: str) -> type[Method] | None:
     return METHODS.get(found) if found else None
 
 
-def names() -> list[str]:
+def row_names() -> list[str]:
     """Methods and variants."""
     return [name for key, method in METHODS.all().items() for name in (key, *method.variants)]
 
 
-def show(name: str, method: type[Method], console: Console) -> None:
+def show_method(name: str, method: type[Method], console: Console) -> None:
     """Print what the method is, its options and its variants.
 
     Args:
         name: the method's, or a variant's, whose values then stand beside the defaults.
     """
     title, changed = method.variants.get(name, (method.title, {}))
-    printing.line(console, Text.assemble((title, "bold"), f"  {method.paper}, version {method.version}"))
-    printing.note(console, about(method))
-    printing.note(console, f"needs {needs(method) or 'the labels only'}")
+    printing.print_line(console, Text.assemble((title, "bold"), f"  {method.paper}, version {method.version}"))
+    printing.print_note(console, about(method))
+    printing.print_note(console, f"needs {needs(method) or 'the labels only'}")
     if not method.options_type.model_fields:
-        printing.line(console, "It has no options of its own; those of every training do hold.")
+        printing.print_line(console, "It has no options of its own; those of every training do hold.")
     else:
         console.print()
         printing.print_table(console, _options(method.options_type, name, changed), wrap=True)
     for variant, (label, values) in method.variants.items():
         text = " ".join(f"{key}={value(item)}" for key, item in values.items())
-        printing.line(console, f"variant {variant}, {label}: {text}")
-    printing.line(console, f"Set one: kdbench run --methods {name} --set {name}.KEY=VALUE", "dim")
+        printing.print_line(console, f"variant {variant}, {label}: {text}")
+    printing.print_line(console, f"Set one: kdbench run --methods {name} --set {name}.KEY=VALUE", "dim")
 
 
 def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Table:
@@ -107,4 +107,4 @@ def unknown_name(name: str, runs: list[str]) -> UserError:
     """For a name that is neither a method's nor part of a run's."""
     from kdbench.core.errors import unknown
 
-    return unknown("run or method", name, [*runs, *names()])
+    return unknown("run or method", name, [*runs, *row_names()])

@@ -18,17 +18,17 @@ from kdbench.core.spec import RunSpec
 from kdbench.data.task import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import printing, provenance
-from kdbench.reporting.run_status import Standings
-from kdbench.reporting.show_status import progress
+from kdbench.reporting.run_status import RunStatuses
+from kdbench.reporting.show_status import describe_progress
 from kdbench.results import class_use
 from kdbench.results.store import Store
 from kdbench.results.study import Run, StudyResults, read, studies, task_title
-from kdbench.results.sweep_files import Sweep, sweeps
+from kdbench.results.sweep_files import Sweep, read_sweeps
 
 TAIL = 15  # lines of error.txt
 
 
-def find(store: Store, text: str, *, methods: bool = False) -> Run:
+def find_run(store: Store, text: str, *, methods: bool = False) -> Run:
     """The run whose name contains `text`, begun or only asked for.
 
     Args:
@@ -50,7 +50,7 @@ def find(store: Store, text: str, *, methods: bool = False) -> Run:
     return asked.get(folder.id) or read(folder, folder.spec)
 
 
-def with_children(run_ids: Iterable[str], known: Mapping[str, Run]) -> list[str]:
+def with_dependents(run_ids: Iterable[str], known: Mapping[str, Run]) -> list[str]:
     """The runs, and all that need them, directly or not."""
     wanted = set(run_ids)
     grown = True
@@ -61,41 +61,43 @@ def with_children(run_ids: Iterable[str], known: Mapping[str, Run]) -> list[str]
     return sorted(wanted)
 
 
-def show(run: Run, store: Store, console: Console) -> None:
+def show_run(run: Run, store: Store, console: Console) -> None:
     """Print what the run is, how it stands, what it gave, and how to make it again."""
     found = studies(store)
     study = next((s for s in reversed(found) if run.id in s.runs), None)
-    standings = Standings(store)
+    standings = RunStatuses(store)
     _head(run, study, standings, console)
     if run.result is not None:
         console.print()
         printing.print_table(console, _scores(run))
-        for warning in class_use.warnings(run):
-            printing.line(console, warning, "yellow")
-    for title, values in provenance.facts(run).items():
-        group(title, values, console)
-    group("Needs and is needed", _relations(run, found, standings), console)
-    group("Cost and machine", _machine(run), console)
-    group("Files", {"collected in": store.root} if store.is_collected else _files(run), console)
-    _again(run, study, sweeps(store), console)
+        for warning in class_use.collapse_warnings(run):
+            printing.print_line(console, warning, "yellow")
+    for title, values in provenance.run_facts(run).items():
+        print_group(title, values, console)
+    print_group("Needs and is needed", _relations(run, found, standings), console)
+    print_group("Cost and machine", _machine(run), console)
+    print_group("Files", {"collected in": store.root} if store.is_collected else _files(run), console)
+    _again(run, study, read_sweeps(store), console)
 
 
-def _head(run: Run, study: StudyResults | None, standings: Standings, console: Console) -> None:
+def _head(run: Run, study: StudyResults | None, standings: RunStatuses, console: Console) -> None:
     spec, state = run.spec, run.state
     stands = standings.word(study, run)
-    printing.line(console, Text.assemble((run.id, "bold"), "  ", (stands, printing.STYLES.get(stands, ""))))
-    printing.line(console, f"{spec.method} on {task_title(spec.task)}, seed {spec.seed}")
+    printing.print_line(
+        console, Text.assemble((run.id, "bold"), "  ", (stands, printing.STATUS_STYLES.get(stands, "")))
+    )
+    printing.print_line(console, f"{spec.method} on {task_title(spec.task)}, seed {spec.seed}")
     if problem := _file_problem(spec):
-        printing.line(console, problem, "yellow")
+        printing.print_line(console, problem, "yellow")
     blocker = study.blocker(run) if study else None
     if blocker:
-        printing.line(console, f"It waits for {blocker.id}, which failed.")
+        printing.print_line(console, f"It waits for {blocker.id}, which failed.")
     if stands == "running":
-        printing.line(console, progress(run))
+        printing.print_line(console, describe_progress(run))
     elif stands == "interrupted":
-        printing.line(console, f"Stopped at step {state.step} of {state.total}, {ago(state.updated)}.")
+        printing.print_line(console, f"Stopped at step {state.step} of {state.total}, {ago(state.updated)}.")
     elif stands == "failed":
-        printing.line(
+        printing.print_line(
             console, f"{state.kind or 'failed'}: {' '.join(state.message.split()) or 'no reason given'}", "red"
         )
         _tail(run, console)
@@ -117,9 +119,9 @@ def _tail(run: Run, console: Console) -> None:
     count, lines = error_tail(run)
     if lines:
         cut = f" (last {TAIL} of {count} lines)" if count > TAIL else ""
-        printing.line(console, f"{run.folder.path / 'error.txt'}{cut}:", "dim")
+        printing.print_line(console, f"{run.folder.path / 'error.txt'}{cut}:", "dim")
         for text in lines:
-            printing.line(console, f"  {text}", "dim")
+            printing.print_line(console, f"  {text}", "dim")
 
 
 def error_tail(run: Run) -> tuple[int, list[str]]:
@@ -170,26 +172,26 @@ def _metrics(values: Mapping[str, float]) -> str:
     return "  ".join(f"{key} {v:.3f}" if key == "loss" else f"{key} {100 * v:.1f}" for key, v in values.items())
 
 
-def group(title: str, values: Mapping[str, Any], console: Console) -> None:
+def print_group(title: str, values: Mapping[str, Any], console: Console) -> None:
     """A heading, and what there is below it; nothing for nothing."""
     known = {key: item for key, item in values.items() if item is not None}
     if not known:
         return
     console.print()
-    printing.line(console, title, "bold")
+    printing.print_line(console, title, "bold")
     space = max(map(len, known)) + 2
     for key, item in known.items():
-        printing.line(console, f"  {key:<{space}}{value(item)}")
+        printing.print_line(console, f"  {key:<{space}}{value(item)}")
 
 
-def _relations(run: Run, found: list[StudyResults], standings: Standings) -> dict[str, str]:
+def _relations(run: Run, found: list[StudyResults], standings: RunStatuses) -> dict[str, str]:
     """Parents by role, and children."""
     known = {run_id: (study, other) for study in found for run_id, other in study.runs.items()}
     out = {}
     for role, parent in run.spec.needs.items():
         stands = f"  {standings.word(*known[parent])}" if parent in known else ""
         out[f"needs, as {role}"] = f"{parent}{stands}"
-    children = provenance.children(run.id, {run_id: other for run_id, (_, other) in known.items()})
+    children = provenance.dependent_runs(run.id, {run_id: other for run_id, (_, other) in known.items()})
     if children:
         out["needed by"] = ", ".join(children)
     return out
@@ -197,10 +199,10 @@ def _relations(run: Run, found: list[StudyResults], standings: Standings) -> dic
 
 def _machine(run: Run) -> dict[str, Any]:
     """What it cost, and what it ran on."""
-    there = provenance.machine(run)
+    there = provenance.machine_facts(run)
     if not there:
         return {}
-    cost = provenance.cost(run)
+    cost = provenance.cost_numbers(run)
     spent = None
     if {"train_seconds", "steps"} <= cost.keys():
         spent = f"{duration(cost['train_seconds'])} for {count(int(cost['steps']), 'step')}"
@@ -238,14 +240,14 @@ def _again(run: Run, study: StudyResults | None, known: list[Sweep], console: Co
     """The command for this run alone, and the stored ones; done runs are skipped, so they also go on with it."""
     if study:
         console.print()
-        printing.line(console, "Make it again", "bold")
-        printing.line(console, f"  {shlex.join(reproduce.for_run(run, study))}")
-    commands, asked = reproduce.stored(run.id, known)
+        printing.print_line(console, "Make it again", "bold")
+        printing.print_line(console, f"  {shlex.join(reproduce.run_command(run, study))}")
+    commands, asked = reproduce.stored_commands(run.id, known)
     console.print()
     if not commands:
-        printing.line(console, "No stored command asks for this run.")
+        printing.print_line(console, "No stored command asks for this run.")
         return
-    printing.line(console, "Made by" if asked else "Made because other runs need it, by", "bold")
+    printing.print_line(console, "Made by" if asked else "Made because other runs need it, by", "bold")
     for words in commands:
-        printing.line(console, f"  {shlex.join(words)}")
-    printing.note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")
+        printing.print_line(console, f"  {shlex.join(words)}")
+    printing.print_note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")

@@ -16,10 +16,10 @@ from kdbench.core.formatting import ago, count, duration
 from kdbench.data.task import selection_title
 from kdbench.planning.executor import Job
 from kdbench.reporting import printing
-from kdbench.reporting.run_status import LISTED, STATES, Standings
+from kdbench.reporting.run_status import LISTED, STATES, RunStatuses
 from kdbench.results import class_use
-from kdbench.results.data_origin import data_words
-from kdbench.results.store import State, Store
+from kdbench.results.data_origin import describe_data
+from kdbench.results.store import RunState, Store
 from kdbench.results.study import Run, StudyResults, studies, task_title
 
 MAX_LISTED = 12  # runs of one kind that are listed one by one
@@ -27,7 +27,7 @@ MAX_MESSAGE = 200  # characters; kdbench show has it all
 Jobs = Mapping[str, Job]  # by run
 
 
-def show(store: Store, console: Console) -> bool:
+def show_status(store: Store, console: Console) -> bool:
     """All studies, the last asked for last; whether anything of them is being trained or queued.
 
     Raises:
@@ -39,9 +39,9 @@ def show(store: Store, console: Console) -> bool:
             f"Nothing was run in {store.root} yet; give another folder with --results DIR, "
             f"or start with: kdbench run --methods all --tasks glue"
         )
-    standings = Standings(store)
+    standings = RunStatuses(store)
     for place, problem in standings.problems.items():
-        printing.line(console, f"The queue of {place} could not be asked: {problem}", "yellow")
+        printing.print_line(console, f"The queue of {place} could not be asked: {problem}", "yellow")
     for i, study in enumerate(found):
         if i:
             console.print()
@@ -51,17 +51,19 @@ def show(store: Store, console: Console) -> bool:
     return unsettled or bool(standings.problems)
 
 
-def _study(study: StudyResults, standings: Standings, console: Console) -> None:
+def _study(study: StudyResults, standings: RunStatuses, console: Console) -> None:
     jobs = standings.jobs
     words = {run_id: standings.word(study, run) for run_id, run in study.runs.items()}
     setup = study.study
-    printing.line(console, f"Preset {study.preset}: {study.pairing}", "bold")
+    printing.print_line(console, f"Preset {study.preset}: {study.pairing}", "bold")
     splits = f"feedback {setup['feedback']}, selection {setup['selection']}{_drawn(study)}"
-    printing.note(console, f"data {data_words(study)}, {splits}")
+    printing.print_note(console, f"data {describe_data(study)}, {splits}")
     printing.print_table(console, _matrix(study, words))
     counts = Counter(words.values())
     parts = [f"{counts[w]} {w}" for w in STATES[1:] if counts[w]]
-    printing.line(console, f"{counts['done']} of {count(len(words), 'run')} done" + "".join(f", {p}" for p in parts))
+    printing.print_line(
+        console, f"{counts['done']} of {count(len(words), 'run')} done" + "".join(f", {p}" for p in parts)
+    )
     for kind in LISTED:
         _list(console, kind, [study.runs[run_id] for run_id, w in words.items() if w == kind], jobs)
     _queued(console, {run_id: jobs[run_id] for run_id, w in words.items() if w == "queued"})
@@ -111,7 +113,7 @@ def _cell(runs: Iterable[str], words: dict[str, str]) -> Text:
     if list(counts) == ["waiting"]:
         return Text(f"0/{total} waiting", style="dim")
     parts = [Text(f"{counts['done']}/{total} done", style="green" if counts["done"] == total else "")]
-    parts += [Text(f"{counts[w]} {w}", style=printing.STYLES.get(w, "dim")) for w in STATES[1:] if counts[w]]
+    parts += [Text(f"{counts[w]} {w}", style=printing.STATUS_STYLES.get(w, "dim")) for w in STATES[1:] if counts[w]]
     return Text("\n").join(parts)
 
 
@@ -121,29 +123,29 @@ def _queued(console: Console, jobs: Jobs) -> None:
     starting = sum(job.standing == "running" for job in jobs.values())
     if jobs:
         console.print()
-        printing.line(console, "Queued", printing.STYLES["queued"])
+        printing.print_line(console, "Queued", printing.STATUS_STYLES["queued"])
     if starting:
-        printing.line(console, f"  {starting} in jobs that have started")
+        printing.print_line(console, f"  {starting} in jobs that have started")
     for (hopeless, reason), number in reasons.most_common():
         way_out = "; it will not come by itself: kdbench cancel, then ask for something else" if hopeless else ""
-        printing.line(console, f"  {number} wait for {reason}{way_out}")
+        printing.print_line(console, f"  {number} wait for {reason}{way_out}")
 
 
 def _list(console: Console, kind: str, runs: list[Run], jobs: Jobs) -> None:
     if not runs:
         return
     console.print()
-    printing.line(console, kind.capitalize(), printing.STYLES[kind])
-    about = {"running": progress, "failed": _failure, "lost": _loss, "interrupted": _interruption}[kind]
+    printing.print_line(console, kind.capitalize(), printing.STATUS_STYLES[kind])
+    about = {"running": describe_progress, "failed": _failure, "lost": _loss, "interrupted": _interruption}[kind]
     for run in runs[:MAX_LISTED]:
         job = jobs.get(run.id)
         ended = f"; its job {job.id} ended {job.detail}" if job and job.standing == "ended" else ""
-        printing.line(console, f"  {run.id}  {about(run)}{ended}")
+        printing.print_line(console, f"  {run.id}  {about(run)}{ended}")
     if len(runs) > MAX_LISTED:
-        printing.line(console, f"  and {len(runs) - MAX_LISTED} more: kdbench list runs --status {kind}")
+        printing.print_line(console, f"  and {len(runs) - MAX_LISTED} more: kdbench list runs --status {kind}")
 
 
-def progress(run: Run) -> str:
+def describe_progress(run: Run) -> str:
     """How far, how well, how long still."""
     state = run.state
     parts = [f"{_share(state)} (step {state.step} of {state.total})"]
@@ -155,11 +157,11 @@ def progress(run: Run) -> str:
     return "  ".join([*parts, f"on {state.host}, {where}"])
 
 
-def _share(state: State) -> str:
+def _share(state: RunState) -> str:
     return f"{100 * state.step / state.total:.0f} %" if state.total else "0 %"
 
 
-def time_left(state: State) -> float | None:
+def time_left(state: RunState) -> float | None:
     """Seconds, if it goes on at the pace of the present process; None where that is not known yet."""
     done = state.step - state.first_step
     if not (done > 0 and state.total and state.updated > state.started > 0):
@@ -194,19 +196,19 @@ def _blocked(study: StudyResults, console: Console) -> None:
             found.setdefault(blocker.id, []).append(run.id)
     if found:
         console.print()
-        printing.line(console, "Blocked", printing.STYLES["blocked"])
+        printing.print_line(console, "Blocked", printing.STATUS_STYLES["blocked"])
     for blocker_id, runs in found.items():
         names = ", ".join(runs[:MAX_LISTED]) + (", ..." if len(runs) > MAX_LISTED else "")
-        printing.line(console, f"  by {blocker_id} (failed): {names}")
+        printing.print_line(console, f"  by {blocker_id} (failed): {names}")
 
 
 def _collapsed(study: StudyResults, console: Console) -> None:
     """Finished runs with a network whose answer hardly depends on the text."""
-    found = {run.id: " ".join(said) for run in study.runs.values() if (said := class_use.warnings(run))}
+    found = {run.id: " ".join(said) for run in study.runs.values() if (said := class_use.collapse_warnings(run))}
     if found:
         console.print()
-        printing.line(console, class_use.HEADING, "yellow")
+        printing.print_line(console, class_use.COLLAPSE_HEADING, "yellow")
     for run_id, text in list(found.items())[:MAX_LISTED]:
-        printing.line(console, f"  {run_id}  {text}")
+        printing.print_line(console, f"  {run_id}  {text}")
     if len(found) > MAX_LISTED:
-        printing.line(console, f"  and {len(found) - MAX_LISTED} more")
+        printing.print_line(console, f"  and {len(found) - MAX_LISTED} more")

@@ -16,9 +16,9 @@ from kdbench.core.formatting import count
 from kdbench.data.test_server import Server
 from kdbench.reporting import printing
 from kdbench.results import submission_zip
-from kdbench.results.selection import pick
+from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.submission_records import Part, Submission, remember
+from kdbench.results.submission_records import Submission, SubmittedFile, save_export
 from kdbench.training import test_predictions
 
 if TYPE_CHECKING:
@@ -38,19 +38,23 @@ def write(
     predictions: dict[str, list[str]] = {}
     for run in choice.runs.values():
         predictions |= test_predictions.predict(run, test_predictions.where(run, glue_dir), device)
-    submission_zip.write(out, server, predictions)
-    remember(store, _record(choice, server, out))
+    submission_zip.write_zip(out, server, predictions)
+    save_export(store, _record(choice, server, out))
     _tell(choice, server, console)
-    printing.line(console, f"Wrote {out}, {count(len(submission_zip.wanted(server)), 'file')}, all checked.")
+    printing.print_line(
+        console, f"Wrote {out}, {count(len(submission_zip.required_files(server)), 'file')}, all checked."
+    )
     command = ["kdbench", "glue", "import", "FILE", "--row", choice.row, "--preset", choice.study.preset]
     command += ["--seed", str(choice.seed), "--results", str(store.root)]
-    printing.line(console, f"Hand it in at {server.page}; then: {shlex.join(command)}")
+    printing.print_line(console, f"Hand it in at {server.page}; then: {shlex.join(command)}")
 
 
 def _record(choice: test_predictions.Choice, server: Server, out: Path) -> Submission:
     parts = {
-        name: Part(task=task, split=submission_zip.wanted(server)[name].split, run=choice.runs[task].id)
-        for name, task in submission_zip.owners(server).items()
+        name: SubmittedFile(
+            task=task, split=submission_zip.required_files(server)[name].split, run=choice.runs[task].id
+        )
+        for name, task in submission_zip.task_by_file(server).items()
         if task in choice.runs
     }
     return Submission(
@@ -60,8 +64,8 @@ def _record(choice: test_predictions.Choice, server: Server, out: Path) -> Submi
 
 
 def _tell(choice: test_predictions.Choice, server: Server, console: Console) -> None:
-    study, owners = choice.study, submission_zip.owners(server)
-    printing.line(
+    study, owners = choice.study, submission_zip.task_by_file(server)
+    printing.print_line(
         console,
         f"{study.title(choice.row)}, preset {study.preset}, seed {choice.seed}; feedback {study.study['feedback']}, "
         f"selection {study.study['selection']}.",
@@ -69,11 +73,13 @@ def _tell(choice: test_predictions.Choice, server: Server, console: Console) -> 
     table = Table(box=None, pad_edge=False)
     for name in ("File", "Rows", "Predicted by"):
         table.add_column(name, justify="right" if name == "Rows" else "left")
-    for name, file in submission_zip.wanted(server).items():
+    for name, file in submission_zip.required_files(server).items():
         table.add_row(name, f"{file.rows:,}", _source(owners.get(name), file.filler, choice))
     printing.print_table(console, table)
-    filled = [file.name for name, file in submission_zip.wanted(server).items() if owners.get(name) not in choice.runs]
-    printing.line(
+    filled = [
+        file.name for name, file in submission_zip.required_files(server).items() if owners.get(name) not in choice.runs
+    ]
+    printing.print_line(
         console,
         f"Filled, so that the server's scores there and its average say nothing about {study.title(choice.row)}: "
         f"{', '.join(filled)}.",
@@ -88,7 +94,7 @@ def _source(task: str | None, filler: str, choice: test_predictions.Choice) -> s
 
 def _why(task: str, choice: test_predictions.Choice) -> str:
     """Why a task of kdbench is filled."""
-    seeds = [cell.cell.seed for cell in pick(choice.study, choice.row).shown.get(task, ())]
+    seeds = [cell.cell.seed for cell in select_row(choice.study, choice.row).shown.get(task, ())]
     if choice.seed in seeds:
         return "left out"
     return f"done with seed {', '.join(map(str, seeds))} only" if seeds else "no run is done"
@@ -103,6 +109,6 @@ def tell_scores(found: Submission, before: Submission, console: Console) -> None
     for name, part in found.parts.items():
         old = before.parts[name].scores
         replaced = f"; replaces {_values(old)} of {before.scored}" if old not in ({}, part.scores) else ""
-        printing.line(console, f"{name.removesuffix('.tsv')}: {_values(part.scores)} ({part.run}){replaced}")
+        printing.print_line(console, f"{name.removesuffix('.tsv')}: {_values(part.scores)} ({part.run}){replaced}")
     kept = count(len(found.parts), "file")
-    printing.line(console, f"Stored the scores of {kept} for {found.row}, seed {found.seed}, of {found.scored}.")
+    printing.print_line(console, f"Stored the scores of {kept} for {found.row}, seed {found.seed}, of {found.scored}.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Classes = NDArray[np.integer]
 
-HEADING = "Predicts one class only (of more than two: one or two)"
+COLLAPSE_HEADING = "Predicts one class only (of more than two: one or two)"
 NETWORKS = {"best": "kept student", "last": "last student", "teacher": "teacher trained along"}
 
 
@@ -53,7 +53,7 @@ class ClassUse:
         return f"{self.predicted} of {self.classes} classes ({most} {100 * self.share:.0f} %)"
 
 
-def count(predictions: Classes, references: Classes, classes: int) -> ClassCounts:
+def count_classes(predictions: Classes, references: Classes, classes: int) -> ClassCounts:
     """Count the classes of a split, as result.json stores them.
 
     Args:
@@ -92,7 +92,7 @@ def _counted(run: Run) -> dict[str, ClassUse]:
         found = run.predictions
     except UserError:
         return {}
-    return {split: ClassUse(**count(one.classes, one.labels, classes)) for split, one in found.items()}
+    return {split: ClassUse(**count_classes(one.classes, one.labels, classes)) for split, one in found.items()}
 
 
 def is_collapsed(run: Run, network: str) -> bool:
@@ -100,7 +100,7 @@ def is_collapsed(run: Run, network: str) -> bool:
     return any(use.is_collapsed for use in run.class_use.get(network, {}).values())
 
 
-def warnings(run: Run) -> list[str]:
+def collapse_warnings(run: Run) -> list[str]:
     """Return a sentence for each network of a finished run that has collapsed."""
     labels = TASKS.get(run.spec.task).labels if run.spec.task in TASKS.all() else ()
     return _sentences(run.class_use, labels)

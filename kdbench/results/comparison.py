@@ -12,11 +12,11 @@ from kdbench.core.errors import UserError
 from kdbench.data.task import Task
 from kdbench.results import significance
 from kdbench.results.predictions import Predictions
-from kdbench.results.selection import Line
+from kdbench.results.selection import SelectedRow
 from kdbench.results.significance import Classes, Difference, Floats, Metric
 from kdbench.results.study import CellResult
 
-METHOD = (
+ERROR_METHOD = (
     f"Paired by seed and development item; the error counts both: items by bootstrap ({significance.RESAMPLES:,} "
     "resamples), seeds by their sample variance with Student's t."
 )
@@ -35,7 +35,7 @@ class Comparison:
     difference: Difference
 
 
-def compare(task: Task, first: Sequence[CellResult], second: Sequence[CellResult]) -> Comparison:
+def compare_cells(task: Task, first: Sequence[CellResult], second: Sequence[CellResult]) -> Comparison:
     """Compare the cells that a table shows of two rows, one a seed.
 
     The random numbers depend on the ids of the runs only, and exchanging the rows changes nothing but signs.
@@ -54,7 +54,9 @@ def compare(task: Task, first: Sequence[CellResult], second: Sequence[CellResult
     parts = [_split(task, split, sides) for split in task.report_splits]
     values, resampled = (np.mean(np.stack(some), axis=0) for some in zip(*parts, strict=True))
     means = [float(np.mean(_scores(task, cells))) for cells in sides][::sign]
-    return Comparison(tuple(seeds), means[0], means[1], significance.difference(100 * sign * values, 100 * resampled))
+    return Comparison(
+        tuple(seeds), means[0], means[1], significance.paired_difference(100 * sign * values, 100 * resampled)
+    )
 
 
 def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
@@ -75,10 +77,10 @@ def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
         )
         parts.append(scores)
     found = 100 * np.mean(np.stack(parts), axis=0)
-    return significance.difference(found[0], found[1:])
+    return significance.paired_difference(found[0], found[1:])
 
 
-def trials(line: Line, task: str) -> int:
+def count_trials(line: SelectedRow, task: str) -> int:
     """How many settings a row was picked among: grid points with a finished run."""
     return len({cell.point for cell in line.asked.get(task, ()) if cell.run.result is not None})
 
@@ -107,7 +109,7 @@ def _split(task: Task, split: str, sides: Sequence[Sequence[CellResult]]) -> tup
     labels = _same_items(split, [cell for cells in sides for cell in cells])
     predicted = [np.stack([_predictions(cell, split).classes for cell in cells]) for cells in sides]
     rng = _generator([split, *(run for cells in sides for run in _ids(cells))])
-    return significance.resample(_metric(task), labels, predicted[0], predicted[1], len(task.labels), rng)
+    return significance.resample_differences(_metric(task), labels, predicted[0], predicted[1], len(task.labels), rng)
 
 
 def _generator(names: Sequence[str]) -> np.random.Generator:

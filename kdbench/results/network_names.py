@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kdbench.results.sweep_files import Sweep
 
 
-def networks(sweep: Sweep) -> dict[str, ModelRef]:
+def sweep_networks(sweep: Sweep) -> dict[str, ModelRef]:
     """Return the networks of a sweep by role, as the specs of its runs name them, which is good in any folder."""
     known = {ref.fingerprint: ref for spec in sweep.runs.values() for ref in (spec.student, spec.teacher) if ref}
     return {
@@ -22,7 +22,7 @@ def networks(sweep: Sweep) -> dict[str, ModelRef]:
     }  # fmt: skip
 
 
-def tell_apart(found: Iterable[StudyResults]) -> None:
+def distinguish_networks(found: Iterable[StudyResults]) -> None:
     """Add digits of the fingerprint to folders that are called like another network, of these or built-in."""
     every = [(study, role, ref) for study in found for role, ref in study.networks.items()]
     prints: dict[str, set[str]] = {}

@@ -11,7 +11,7 @@ from kdbench.data.task import TASKS
 from kdbench.results.study import CellResult, StudyResults
 
 
-def newest(cells: Iterable[CellResult]) -> list[CellResult]:
+def newest_version(cells: Iterable[CellResult]) -> list[CellResult]:
     """Without the cells that an older version of the method was asked for.
 
     Versions that are files have no order but that in which they were asked for.
@@ -23,13 +23,13 @@ def newest(cells: Iterable[CellResult]) -> list[CellResult]:
     return [c for c in kept if c.files == files]
 
 
-def chosen(cells: Iterable[CellResult], metric: str) -> list[CellResult]:
+def best_grid_point(cells: Iterable[CellResult], metric: str) -> list[CellResult]:
     """The finished cells of the grid point that a table shows, one a seed, by seed.
 
     It is the one with the most finished seeds and, among those, the best mean on the selection split.
     """
     points: dict[str, dict[int, CellResult]] = {}
-    for cell in newest(cells):
+    for cell in newest_version(cells):
         if cell.run.result is not None:
             points.setdefault(cell.point, {})[cell.cell.seed] = cell
     if not points:
@@ -39,7 +39,7 @@ def chosen(cells: Iterable[CellResult], metric: str) -> list[CellResult]:
 
 
 @dataclass(frozen=True)
-class Line:
+class SelectedRow:
     """A row of a table: by task, what was asked for and what is shown of it, one cell a seed."""
 
     row: str
@@ -51,15 +51,15 @@ class Line:
         return any(c.run.spec.feedback == split for cells in self.asked.values() for c in cells)
 
 
-def pick(
+def select_row(
     study: StudyResults, row: str, values: Mapping[str, Any] = MappingProxyType({}), title: str | None = None
-) -> Line:
+) -> SelectedRow:
     """The row with the grid point of each task.
 
     Args:
         values: only cells that have these settings; what other tables and figures vary is left out.
         title: of the row, where it is not the method's.
     """
-    asked = {task: newest(c for c in study.of(row, task) if c.has(values)) for task in study.tasks}
-    shown = {task: chosen(cells, TASKS.get(task).metrics[0]) for task, cells in asked.items()}
-    return Line(row, title or study.title(row), asked, shown)
+    asked = {task: newest_version(c for c in study.of(row, task) if c.has(values)) for task in study.tasks}
+    shown = {task: best_grid_point(cells, TASKS.get(task).metrics[0]) for task, cells in asked.items()}
+    return SelectedRow(row, title or study.title(row), asked, shown)

@@ -17,7 +17,7 @@ from kdbench.core.atomic_files import write_text
 
 
 @dataclass(frozen=True)
-class Mark:
+class SeriesMark:
     """How far a series file was written when a checkpoint was, and a hash of what stood there."""
 
     size: int = 0  # bytes
@@ -32,7 +32,7 @@ def _start(path: Path, size: int) -> bytes:
     return path.read_bytes()[:size] if path.exists() else b""
 
 
-class Series:
+class SeriesFile:
     """The series file of a run that is being trained.
 
     Args:
@@ -41,16 +41,16 @@ class Series:
         steps_per_epoch: converts steps to epochs.
     """
 
-    def __init__(self, path: Path, mark: Mark, steps_per_epoch: int) -> None:
+    def __init__(self, path: Path, mark: SeriesMark, steps_per_epoch: int) -> None:
         self.path, self._per_epoch = path, steps_per_epoch
         kept = _start(path, mark.size)
         self._size, self._hash = len(kept), hashlib.sha256(kept)
         write_text(path, kept.decode())
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> SeriesMark:
         """Where the file ends now."""
-        return Mark(self._size, self._hash.hexdigest())
+        return SeriesMark(self._size, self._hash.hexdigest())
 
     def add(self, step: int, split: str, values: Mapping[str, float | list[float]]) -> None:
         """Append one row a value. `step` counts finished steps."""
@@ -70,7 +70,7 @@ def _rounded(value: float | list[float]) -> Any:
     return float(f"{value:.9g}") if math.isfinite(value) else None
 
 
-def read(path: Path, splits: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+def read_series(path: Path, splits: Collection[str] = ()) -> Iterator[dict[str, Any]]:
     """The rows of a series file; a damaged line is passed over.
 
     Args:

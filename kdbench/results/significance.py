@@ -80,7 +80,7 @@ class Difference:
         return min(1.0, 2 * _below(self.degrees, -abs(self.value) / math.sqrt(self.variance)))
 
 
-def difference(values: Floats, resampled: Floats) -> Difference:
+def paired_difference(values: Floats, resampled: Floats) -> Difference:
     """Of one task.
 
     Args:
@@ -98,7 +98,7 @@ def difference(values: Floats, resampled: Floats) -> Difference:
     return Difference(float(np.mean(values)), seeds, between, shared, degrees)
 
 
-def average(parts: Sequence[Difference]) -> Difference:
+def average_difference(parts: Sequence[Difference]) -> Difference:
     """The mean over tasks, whose items and trainings are independent of each other; the tasks are not a sample.
 
     Its `seeds` are the fewest of a task.
@@ -130,7 +130,7 @@ def _below(degrees: float, t: float) -> float:
     return float(special.ndtr(t) if math.isinf(degrees) else special.stdtr(degrees, t))
 
 
-def resample(
+def resample_differences(
     metric: Metric, labels: Classes, first: Classes, second: Classes, classes: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """The differences of the seeds on one split: as they are [S], and over resampled items [RESAMPLES, S].
@@ -220,7 +220,7 @@ def _draws(counts: Floats, rng: np.random.Generator, most: int) -> Iterator[Floa
         yield rng.multinomial(items, counts / items, size=some).astype(np.float64)
 
 
-def holm(p: Sequence[float]) -> list[float]:
+def holm_correction(p: Sequence[float]) -> list[float]:
     """p-values corrected for their number (Holm 1979), in the order given; scipy has no step-down correction."""
     order = np.argsort(np.asarray(p), kind="stable")
     steps = np.asarray(p, float)[order] * np.arange(len(p), 0, -1)

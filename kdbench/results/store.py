@@ -18,7 +18,7 @@ from kdbench.core.errors import NotPermitted, RunFailure, UserError, unknown
 from kdbench.core.records import Cost, Environment, Result, not_permitted, read_record, warn_once
 from kdbench.core.spec import RunSpec
 from kdbench.results.archive.format import is_collected
-from kdbench.results.archive.read import unpack
+from kdbench.results.archive.read import unpack_study
 from kdbench.results.checksums import CHECKSUMS, find_damage, write_checksums
 from kdbench.results.run_lock import RunLock
 
@@ -26,15 +26,15 @@ FORMAT = 1
 JOB = "KDBENCH_JOB"  # the environment variable in which an executor says which job of a queue this process is
 LEFT_BEHIND = ("result.json", "cost.json", "predictions.safetensors", "series.jsonl", "model", "snapshots")
 T = TypeVar("T")
-Status = Literal["pending", "running", "interrupted", "failed", "done"]
+RunStatus = Literal["pending", "running", "interrupted", "failed", "done"]
 
 
-class State(BaseModel):
+class RunState(BaseModel):
     """How a run stands. Only `status` is ever decided upon; the rest is for people."""
 
     model_config = ConfigDict(extra="ignore")
 
-    status: Status = "pending"
+    status: RunStatus = "pending"
     step: int = 0
     total: int = 0
     first_step: int = 0  # where the present process began
@@ -112,24 +112,24 @@ class RunFolder:
         before = self.spec.snapshots if (self.path / "spec.json").exists() else ()
         return tuple(sorted({*before, *wanted}))
 
-    def state(self) -> State:
+    def state(self) -> RunState:
         """The stored state; a run that says it is running but that nobody holds is interrupted.
 
         A state that may not be read is a failure of kind "permission", one that is damaged or absent is pending.
         """
         try:
-            state = read_record(self.path / "state.json", State)
+            state = read_record(self.path / "state.json", RunState)
         except NotPermitted as error:
-            return State(status="failed", kind="permission", message=str(error))
+            return RunState(status="failed", kind="permission", message=str(error))
         except (OSError, UserError):
-            return State()
+            return RunState()
         if state.status == "running" and not self.lock().is_held():
             state.status = "interrupted"
         return state
 
-    def set_state(self, status: Status, **values: Any) -> None:
+    def set_state(self, status: RunStatus, **values: Any) -> None:
         here = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get(JOB, "")}
-        state = State(status=status, updated=time.time(), **here, **values)
+        state = RunState(status=status, updated=time.time(), **here, **values)
         write_json(self.path / "state.json", state.model_dump(mode="json"))
 
     def is_done(self, snapshots: tuple[float, ...] = ()) -> bool:
@@ -213,7 +213,7 @@ class RunFolder:
         """Held by the process that trains the run."""
         return RunLock(self.path)
 
-    def reset_failure(self) -> State | None:
+    def reset_failure(self) -> RunState | None:
         """Forget a failure, so that the run is tried again; returns it."""
         state = self.state()
         if state.status != "failed":
@@ -221,7 +221,7 @@ class RunFolder:
         self.set_state("pending", micro_batch=state.micro_batch)
         return state
 
-    def restore_failure(self, state: State) -> None:
+    def restore_failure(self, state: RunState) -> None:
         """Undo `reset_failure`."""
         write_json(self.path / "state.json", state.model_dump(mode="json"))
 
@@ -248,7 +248,7 @@ class Store:
         self.root = root
         marker = root / "store.json"
         self.is_collected = is_collected(root) and not marker.exists()
-        files = unpack(root) if self.is_collected else root
+        files = unpack_study(root) if self.is_collected else root
         self.runs_folder, self.sweeps_folder, self.cache = files / "runs", files / "sweeps", files / "cache"
         self.submissions_folder = files / "submissions"
         if marker.exists():

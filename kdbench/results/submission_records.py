@@ -20,20 +20,20 @@ from kdbench.core.spec import Name
 from kdbench.data.task import TASKS
 from kdbench.data.test_server import Server, ServerFile
 from kdbench.results.store import Store
-from kdbench.results.submission_zip import NUMBER, owners, wanted
+from kdbench.results.submission_zip import NUMBER, required_files, task_by_file
 
 Scores = dict[str, dict[str, float]]  # test split -> metric -> per cent
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerAnswer:
     """What a server said of one run."""
 
     date: datetime.date
     scores: Scores
 
 
-class Part(BaseModel):
+class SubmittedFile(BaseModel):
     """One file of a submission that a student answered."""
 
     model_config = ConfigDict(extra="ignore")
@@ -55,7 +55,7 @@ class Submission(BaseModel):
     seed: int
     exported: AwareDatetime  # UTC
     zip: str  # sha256
-    parts: dict[str, Part]  # by file name; other files were filled
+    parts: dict[str, SubmittedFile]  # by file name; other files were filled
     scored: datetime.date | None = None  # the server's date
 
     @property
@@ -64,9 +64,9 @@ class Submission(BaseModel):
         return f"{self.row}-{self.preset}-s{self.seed}-{digest.hexdigest()[:12]}"
 
 
-def remember(store: Store, submission: Submission) -> None:
+def save_export(store: Store, submission: Submission) -> None:
     """Keep the record of an export; one of the same answers keeps its scores."""
-    before = {known.id: known for known in submissions(store)}.get(submission.id, submission)
+    before = {known.id: known for known in read_submissions(store)}.get(submission.id, submission)
     _save(store, before.model_copy(update={"exported": submission.exported}))
 
 
@@ -74,24 +74,24 @@ def _save(store: Store, submission: Submission) -> None:
     write_json(store.submissions_folder / f"{submission.id}.json", submission.model_dump(mode="json"))
 
 
-def submissions(store: Store) -> list[Submission]:
+def read_submissions(store: Store) -> list[Submission]:
     """All that was exported, oldest first; a damaged record is named on standard error and left out."""
     return sorted(read_records(store.submissions_folder, Submission), key=lambda submission: submission.exported)
 
 
-def answers(store: Store) -> dict[str, Answer]:
+def server_answers(store: Store) -> dict[str, ServerAnswer]:
     """What the servers said, by run. Of several answers the latest counts."""
-    found: dict[str, Answer] = {}
-    scored = [(s.scored, s) for s in submissions(store) if s.scored is not None]
+    found: dict[str, ServerAnswer] = {}
+    scored = [(s.scored, s) for s in read_submissions(store) if s.scored is not None]
     for date, submission in sorted(scored, key=lambda item: item[0]):
         new: dict[str, Scores] = {}
         for part in submission.parts.values():
             new.setdefault(part.run, {})[part.split] = part.scores
-        found |= {run: Answer(date, scores) for run, scores in new.items()}
+        found |= {run: ServerAnswer(date, scores) for run, scores in new.items()}
     return found
 
 
-def take_in(
+def import_scores(
     store: Store, server: Server, file: Path, row: str, preset: str | None, seed: int | None
 ) -> tuple[Submission, Submission]:
     """Store the scores that a file holds, with the last export of a row; returns its record, and the one before.
@@ -103,7 +103,7 @@ def take_in(
     date, values = read_scores(file, server)
     _check_date(date, submission, file)
     if missing := [name for name in submission.parts if name not in values]:
-        lacking = ", ".join(wanted(server)[name].name for name in missing)
+        lacking = ", ".join(required_files(server)[name].name for name in missing)
         raise UserError(f"{file} has no scores of {lacking}, which '{row}' answered: add them as the page prints them.")
     parts = {name: part.model_copy(update={"scores": values[name]}) for name, part in submission.parts.items()}
     scored = submission.model_copy(update={"parts": parts, "scored": date})
@@ -113,7 +113,7 @@ def take_in(
 
 def _exported(store: Store, server: Server, row: str, preset: str | None, seed: int | None) -> Submission:
     """The last export of a row; it has to be clear of which preset and seed."""
-    every = [s for s in submissions(store) if s.server == server.title]
+    every = [s for s in read_submissions(store) if s.server == server.title]
     found = [s for s in every if s.row == row and preset in (None, s.preset) and seed in (None, s.seed)]
     if not found:
         have = ", ".join(dict.fromkeys(f"{s.row} ({s.preset}, seed {s.seed})" for s in every)) or "nothing"
@@ -148,8 +148,8 @@ def read_scores(file: Path, server: Server) -> tuple[datetime.date, dict[str, di
     date = raw.pop("date", None)
     if not isinstance(date, datetime.date) or isinstance(date, datetime.datetime):
         raise UserError(f"{file} needs a line with the day of the server's answer, such as: date = 2026-01-31")
-    files = {item.name: item for item in wanted(server).values()}
-    mine = owners(server)
+    files = {item.name: item for item in required_files(server).values()}
+    mine = task_by_file(server)
     for name in raw:
         if name not in files:
             raise unknown(f"task in {file}", name, ["date", *files])

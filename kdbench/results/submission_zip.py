@@ -16,10 +16,10 @@ from kdbench.data.test_server import Server, ServerFile
 HEADER = "index\tprediction"
 NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 ROW_BYTES = 64  # more than any row of a sound file takes
-MOMENT = (1980, 1, 1, 0, 0, 0)  # in every zip, so that equal predictions give equal bytes
+ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # in every zip, so that equal predictions give equal bytes
 
 
-def server_of(group: str) -> Server:
+def find_server(group: str) -> Server:
     """The server that scores the tasks of a group."""
     for task in TASKS.all().values():
         if task.group == group and task.server is not None:
@@ -27,19 +27,19 @@ def server_of(group: str) -> Server:
     raise UserError(f"No task of the group '{group}' loads, so that its server is not known; see: kdbench list tasks")
 
 
-def owners(server: Server) -> dict[str, str]:
+def task_by_file(server: Server) -> dict[str, str]:
     """The file names that the server wants and whose task is here: file name -> task, in the order of tables."""
     tasks = sorted(TASKS.all().items(), key=lambda item: (item[1].position, item[0]))
     return {file.filename: name for name, task in tasks if task.server is server for file in task.server_files}
 
 
-def wanted(server: Server) -> dict[str, ServerFile]:
+def required_files(server: Server) -> dict[str, ServerFile]:
     """All that the server wants, by file name."""
-    own = [file for name in dict.fromkeys(owners(server).values()) for file in TASKS.get(name).server_files]
+    own = [file for name in dict.fromkeys(task_by_file(server).values()) for file in TASKS.get(name).server_files]
     return {file.filename: file for file in (*own, *server.others)}
 
 
-def write(path: Path, server: Server, predictions: Mapping[str, Sequence[str]]) -> None:
+def write_zip(path: Path, server: Server, predictions: Mapping[str, Sequence[str]]) -> None:
     """Write the zip; what is malformed is refused, and then `path` stays as it was.
 
     Args:
@@ -51,7 +51,7 @@ def write(path: Path, server: Server, predictions: Mapping[str, Sequence[str]]) 
     if path.is_dir():
         raise UserError(f"{path} is a folder; name the zip to write, such as {path / 'submission.zip'}.")
     texts = {}
-    files = wanted(server)
+    files = required_files(server)
     for name in predictions:
         if name not in files:
             raise unknown("file", name, files)
@@ -61,15 +61,15 @@ def write(path: Path, server: Server, predictions: Mapping[str, Sequence[str]]) 
     with replacing(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, text in texts.items():
-                archive.writestr(zipfile.ZipInfo(name, MOMENT), text, zipfile.ZIP_DEFLATED)
-        check(temporary, server, str(path))
+                archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), text, zipfile.ZIP_DEFLATED)
+        check_zip(temporary, server, str(path))
 
 
 def _text(predictions: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in (HEADER, *(f"{i}\t{word}" for i, word in enumerate(predictions))))
 
 
-def check(path: Path, server: Server, called: str = "") -> None:
+def check_zip(path: Path, server: Server, called: str = "") -> None:
     """Refuse what the server would not take, or would score as something else.
 
     Args:
@@ -78,7 +78,7 @@ def check(path: Path, server: Server, called: str = "") -> None:
     Raises:
         UserError: one sentence about the first thing that is wrong.
     """
-    called, files = called or str(path), wanted(server)
+    called, files = called or str(path), required_files(server)
     if not path.is_file():
         raise UserError(f"There is no file {called}; kdbench glue export ROW writes one.")
     try:

@@ -17,7 +17,7 @@ ROLES = {"student", "teacher"}  # those whose fingerprints a sweep has
 MOST_HOPS = 100  # from a student to the first teacher
 
 
-class Row(BaseModel):
+class RowRecord(BaseModel):
     """How tables name and order a method or a variant, its options by default, and its settings by the preset alone."""
 
     title: str
@@ -52,7 +52,7 @@ class Sweep(BaseModel):
     preset: Name
     study: dict[str, Any]
     models: dict[str, str]  # role (student, teacher) -> fingerprint
-    rows: dict[Name, Row]
+    rows: dict[Name, RowRecord]
     cells: list[Cell]
     runs: dict[Name, RunSpec]  # those of the cells, and what they need
 
@@ -91,6 +91,6 @@ class Sweep(BaseModel):
             return 0.0
 
 
-def sweeps(store: Store) -> list[Sweep]:
+def read_sweeps(store: Store) -> list[Sweep]:
     """What was asked for, oldest first; a damaged file is named on standard error and left out."""
     return sorted(read_records(store.sweeps_folder, Sweep), key=lambda sweep: sweep.moment)

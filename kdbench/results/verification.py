@@ -38,7 +38,7 @@ class Verification:
         return [*out, ", ".join(parts) + "."]
 
 
-def verify(store: Store) -> Verification:
+def verify_results(store: Store) -> Verification:
     """Check every run and record of a results folder, or of a collected study, whose own checksums were checked
     when it was opened.
     """

@@ -20,4 +20,4 @@ def command(form: str | None, out: str | None) -> None:
 
     chosen = format_of(form, out)
     sheets = [sheet for audit in AUDITS.all().values() for sheet in audit().sheets()]
-    printing.emit(out, lambda console: render(sheets, chosen, console))
+    printing.write_output(out, lambda console: render(sheets, chosen, console))

@@ -16,12 +16,12 @@ def command(runs: tuple[str, ...], results: str | None) -> None:
     """
     from kdbench.planning.executor import EXECUTORS
     from kdbench.reporting import printing
-    from kdbench.reporting.show_run import find, with_children
+    from kdbench.reporting.show_run import find_run, with_dependents
     from kdbench.results.study import studies
 
     store = printing.open_store(results, raw=True)
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
-    chosen = with_children([find(store, text).id for text in runs] if runs else asked, asked)
+    chosen = with_dependents([find_run(store, text).id for text in runs] if runs else asked, asked)
     said = [line for executor in EXECUTORS.all().values() for line in executor.cancel(store, chosen)]
     for text in said or ["None of them is in a queue or being trained."]:
-        printing.line(printing.make_console(), text)
+        printing.print_line(printing.make_console(), text)

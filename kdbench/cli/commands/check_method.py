@@ -30,9 +30,9 @@ def command(method: str, sets: tuple[str, ...], only: str | None) -> int:
     from kdbench.training.conformance import suite
 
     name = row_of(method)
-    own = METHODS.files.get(config.owner(name).name)
+    own = METHODS.files.get(config.method_of_row(name).name)
     settings = config.parse_sets(sets)
-    config_check.check_read(settings, [name])
+    config_check.check_no_unread(settings, [name])
     chosen = [part.strip() for part in only.split(",")] if only else []
     console = printing.make_console()
     started = time.perf_counter()

@@ -21,9 +21,9 @@ def command(name: str, folders: tuple[str, ...], preset: str | None, out: str | 
     what they said before. The same results give the same bytes. Collecting again replaces what was collected.
     """
     from kdbench.reporting import printing, show_collected
-    from kdbench.results.archive.write import check, collect
+    from kdbench.results.archive.write import check_target, collect_study
 
     target = user_path(out or f"results/{name}")
-    check(name, target)
+    check_target(name, target)
     stores = [printing.open_store(folder) for folder in folders or (None,)]
-    show_collected.show(collect(name, stores, target, preset), stores, printing.make_console())
+    show_collected.show(collect_study(name, stores, target, preset), stores, printing.make_console())

@@ -22,4 +22,4 @@ def command(first: str, second: str, tasks: str | None, preset: str | None, resu
     from kdbench.reporting import compare_rows, printing
 
     store = printing.open_store(results)
-    compare_rows.show((first, second), store, preset, tasks, form, printing.make_console())
+    compare_rows.show_comparison((first, second), store, preset, tasks, form, printing.make_console())

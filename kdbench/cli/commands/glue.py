@@ -40,10 +40,10 @@ def export(
     """
     from kdbench.planning.plan import select_tasks
     from kdbench.reporting import printing, show_submission
-    from kdbench.results.submission_zip import server_of
+    from kdbench.results.submission_zip import find_server
     from kdbench.training import test_predictions as students
 
-    server, store, console = server_of(SERVER), printing.open_store(results, raw=True), printing.make_console()
+    server, store, console = find_server(SERVER), printing.open_store(results, raw=True), printing.make_console()
     choice = students.choose(store, server, row, preset, seed, select_tasks(tasks) if tasks else None)
     target = user_path(out or f"{row}.zip")
     show_submission.write(choice, server, store, target, glue_dir, students.device(device), console)
@@ -56,9 +56,9 @@ def check(file: str) -> None:
     from kdbench.reporting import printing
     from kdbench.results import submission_zip
 
-    server = submission_zip.server_of(SERVER)
-    submission_zip.check(user_path(file), server)
-    printing.line(printing.make_console(), f"{file} is what {server.title}'s server takes.")
+    server = submission_zip.find_server(SERVER)
+    submission_zip.check_zip(user_path(file), server)
+    printing.print_line(printing.make_console(), f"{file} is what {server.title}'s server takes.")
 
 
 @command.command("import", short_help="Store the server's scores with the runs that they belong to.")
@@ -83,8 +83,8 @@ def import_(file: str, row: str, preset: str | None, seed: int | None, results: 
     from kdbench.reporting import printing
     from kdbench.reporting.show_submission import tell_scores
     from kdbench.results import submission_records
-    from kdbench.results.submission_zip import server_of
+    from kdbench.results.submission_zip import find_server
 
     store = printing.open_store(results, raw=True)
-    found, before = submission_records.take_in(store, server_of(SERVER), user_path(file), row, preset, seed)
+    found, before = submission_records.import_scores(store, find_server(SERVER), user_path(file), row, preset, seed)
     tell_scores(found, before, printing.make_console())

@@ -15,7 +15,7 @@ def command(run: str, lines: int, results: str | None) -> None:
     RUN is a run's name, or enough of it. For runs of a queue, the end of what its jobs printed follows.
     """
     from kdbench.reporting import printing, show_logs
-    from kdbench.reporting.show_run import find
+    from kdbench.reporting.show_run import find_run
 
     store = printing.open_store(results, raw=True)
-    show_logs.show(find(store, run), store, lines, printing.make_console())
+    show_logs.show(find_run(store, run), store, lines, printing.make_console())

@@ -21,12 +21,12 @@ def command(out: str, preset: str | None, results: str | None) -> None:
     """
     from kdbench.core.errors import UserError
     from kdbench.reporting import printing
-    from kdbench.reporting.html.page import write
+    from kdbench.reporting.html.page import write_report
 
     path = user_path(out)
     if path.is_dir():
         raise UserError(f"--out {out} is a folder; give a file, such as {path / 'report.html'}.")
-    studies, runs = write(printing.open_store(results), preset, path)
+    studies, runs = write_report(printing.open_store(results), preset, path)
     size = path.stat().st_size / 1e6
     words = f"{count(runs, 'run')} of {studies} {'study' if studies == 1 else 'studies'}"
-    printing.line(printing.make_console(), f"Wrote {out}: {words}, {size:.1f} MB.")
+    printing.print_line(printing.make_console(), f"Wrote {out}: {words}, {size:.1f} MB.")

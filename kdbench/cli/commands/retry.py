@@ -15,8 +15,8 @@ def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
     Without a name: everything that is missing. With names: those runs, and what they need.
     """
     from kdbench.reporting import printing
-    from kdbench.reporting.run_status import Standings
-    from kdbench.reporting.show_run import find, with_children
+    from kdbench.reporting.run_status import RunStatuses
+    from kdbench.reporting.show_run import find_run, with_dependents
     from kdbench.reporting.show_table import show_tables
     from kdbench.results.study import studies
     from kdbench.training.executors import sweep_record
@@ -25,11 +25,11 @@ def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
     missing = {run_id for run_id, run in asked.items() if run.state.status not in ("done", "running")}
     if failed:
-        standings = Standings(store)
+        standings = RunStatuses(store)
         broken = [run_id for run_id in missing if standings.word(None, asked[run_id]) in ("failed", "lost")]
-        missing &= set(with_children(broken, asked))
+        missing &= set(with_dependents(broken, asked))
     if runs:
-        missing &= {find(store, text).id for text in runs}
+        missing &= {find_run(store, text).id for text in runs}
     if not missing:
         console.print("Nothing to do: nothing of it is missing.")
         return 0

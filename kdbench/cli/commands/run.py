@@ -97,7 +97,7 @@ def _orders(
     asked: Invocation = plans[0][1].group(Invocation)
     rows = dict.fromkeys(cell.row for plan, _, _ in plans for cell in plan.cells)
     needs = any(spec.needs for plan, _, _ in plans for spec in plan.runs.values())
-    config_check.check_read(layer, rows, asked.executor, has_teacher=needs or wanted is not None)
+    config_check.check_no_unread(layer, rows, asked.executor, has_teacher=needs or wanted is not None)
     is_said = wanted is not None or plans[0][1].says("methods", "tasks")
     _tell_left_out(asked.methods)
     results = asked.results
@@ -111,15 +111,17 @@ def _agreed(orders: Sequence[tuple[Executor, ExecutionRequest]]) -> bool:
     from kdbench.planning import cost_estimate
     from kdbench.reporting import printing
 
-    found = [cost_estimate.estimate(order.plan, order.store) for _, order in orders]
+    found = [cost_estimate.estimate_cost(order.plan, order.store) for _, order in orders]
     if not any(one.runs for one in found):
         return True
     for (_, order), one in zip(orders, found, strict=True):
         study, cells = order.plan.study, order.plan.cells
         names = [", ".join(dict.fromkeys(words)) for words in ([c.row for c in cells], [c.task for c in cells])]
-        printing.line(order.console, f"Methods {names[0]} on {names[1]}: {study.teacher} teaches {study.student}.")
-        for line in cost_estimate.lines(one):
-            printing.line(order.console, line)
+        printing.print_line(
+            order.console, f"Methods {names[0]} on {names[1]}: {study.teacher} teaches {study.student}."
+        )
+        for line in cost_estimate.estimate_lines(one):
+            printing.print_line(order.console, line)
     return click.confirm("Train them? (--dry-run shows more, --yes does not ask)", default=True)
 
 
@@ -129,22 +131,24 @@ def _plans(wanted: str | None, layer: Layer) -> list[tuple[Plan, Config, tuple[s
     from kdbench.planning import config, exhibits, plan
 
     if wanted is None:
-        merged = config.assemble(layer, Path.cwd())
-        return [(plan.make(merged), merged, ("1",))]
+        merged = config.assemble_config(layer, Path.cwd())
+        return [(plan.make_plan(merged), merged, ("1",))]
     from kdbench.reporting.figures import FIGURES
     from kdbench.reporting.tables import TABLES
 
-    found = exhibits.named(wanted, (TABLES, FIGURES))
+    found = exhibits.requests_by_name(wanted, (TABLES, FIGURES))
     named = [part.strip() for part in wanted.split(",")]
     if exhibits.ALL in named:
-        kept = _of_preset(found, config.assemble(layer, Path.cwd()).group(Invocation).preset)
+        kept = _of_preset(found, config.assemble_config(layer, Path.cwd()).group(Invocation).preset)
         found = {name: some for name, some in found.items() if name in kept or name in named}
-    each = {name: exhibits.configs(some, layer, Path.cwd()) for name, some in found.items()}
+    each = {name: exhibits.request_configs(some, layer, Path.cwd()) for name, some in found.items()}
     tables: dict[str, dict[str, None]] = {}  # by preset
     for name in filter(TABLES.all().__contains__, each):
         for _, merged in each[name]:
             tables.setdefault(merged.group(Invocation).preset, {})[name] = None
-    made = exhibits.plans(exhibits.configs([r for some in found.values() for r in some], layer, Path.cwd()))
+    made = exhibits.merge_plans(
+        exhibits.request_configs([r for some in found.values() for r in some], layer, Path.cwd())
+    )
     last = {plan.preset: i for i, (plan, _) in enumerate(made)}
     return [
         (plan, merged, tuple(tables.get(plan.preset, ())) if i == last[plan.preset] else ())
@@ -154,23 +158,23 @@ def _plans(wanted: str | None, layer: Layer) -> list[tuple[Plan, Config, tuple[s
 
 def _of_preset(found: Mapping[str, Sequence[Request]], preset: str) -> dict[str, Sequence[Request]]:
     """Without the tables that are about another preset, of which it tells."""
-    from kdbench.reporting.printing import line, make_console
+    from kdbench.reporting.printing import make_console, print_line
 
     kept = {name: some for name, some in found.items() if {r.settings.get("preset", preset) for r in some} == {preset}}
     for name in found.keys() - kept.keys():
         console = make_console(stderr=True)
-        line(console, f"{name} is about another preset than {preset} and left out; ask for it with --for {name}.")
+        print_line(console, f"{name} is about another preset than {preset} and left out; ask for it with --for {name}.")
     return kept
 
 
 def _tell_left_out(methods: str | list[str]) -> None:
     """Name the methods that `all` leaves out because they do not load."""
     from kdbench.distill.method import METHODS
-    from kdbench.reporting.printing import line, make_console
+    from kdbench.reporting.printing import make_console, print_line
 
     asked = methods.split(",") if isinstance(methods, str) else methods
     for name, why in METHODS.broken.items() if "all" in map(str.strip, asked) else ():
-        line(make_console(stderr=True), f"The method '{name}' is left out, because it does not load: {why}.")
+        print_line(make_console(stderr=True), f"The method '{name}' is left out, because it does not load: {why}.")
 
 
 def _go_offline() -> None:
@@ -191,6 +195,6 @@ def _dry_run(executor: Executor, order: ExecutionRequest) -> None:
         preflight.check_device_name(name)
     preflight.check_local(order.plan)
     show(order.plan, order.store, order.console)
-    for line in cost_estimate.lines(cost_estimate.estimate(order.plan, order.store)):
-        printing.line(order.console, line)
+    for line in cost_estimate.estimate_lines(cost_estimate.estimate_cost(order.plan, order.store)):
+        printing.print_line(order.console, line)
     executor.preview(order)

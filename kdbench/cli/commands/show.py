@@ -29,7 +29,7 @@ def command(name: str, task: str | None, preset: str | None, results: str | None
     if task is not None:
         from kdbench.reporting import show_cell
 
-        show_cell.show(name, task, printing.open_store(results), preset, console)
+        show_cell.show_cell(name, task, printing.open_store(results), preset, console)
         return
     if preset is not None:
         raise click.UsageError("--preset narrows a cell; give a task too, such as: kdbench show lgtm mrpc")
@@ -37,8 +37,8 @@ def command(name: str, task: str | None, preset: str | None, results: str | None
 
     # methods are not imported for what can only be a run
     could_be_method = not re.search(r"-s\d*(-|$)|^[0-9a-f]{12}$", name)
-    if could_be_method and (method := methods.find(name)):
-        methods.show(name, method, console)
+    if could_be_method and (method := methods.find_method(name)):
+        methods.show_method(name, method, console)
         return
     store = printing.open_store(results)
-    show_run.show(show_run.find(store, name, methods=could_be_method), store, console)
+    show_run.show_run(show_run.find_run(store, name, methods=could_be_method), store, console)

@@ -27,7 +27,7 @@ def command(watch: bool, every: float, results: str | None) -> None:
     if watch:
         _watch(store, every)
     else:
-        show_status.show(store, printing.make_console())
+        show_status.show_status(store, printing.make_console())
 
 
 def _watch(store: Store, seconds: float) -> None:
@@ -39,7 +39,7 @@ def _watch(store: Store, seconds: float) -> None:
     console = printing.make_console()
     while True:
         console.clear()
-        moving = show_status.show(store, console)
+        moving = show_status.show_status(store, console)
         if not moving:
             return
         time.sleep(seconds)

@@ -47,6 +47,6 @@ def command(
                 show_table(number, store, preset, chosen, console, published=published, presentation=presentation)
             )
 
-    printing.emit(out, write)
+    printing.write_output(out, write)
     for sentence in lacking:  # beside the tables, which may go into a file or another program
-        printing.line(printing.make_console(stderr=True), sentence)
+        printing.print_line(printing.make_console(stderr=True), sentence)

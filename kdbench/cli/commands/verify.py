@@ -13,10 +13,10 @@ def command(results: str | None) -> int:
     A collected study is compared with its own checksums. The exit code is 1 when something is damaged.
     """
     from kdbench.reporting import printing
-    from kdbench.results.verification import verify
+    from kdbench.results.verification import verify_results
 
-    report = verify(printing.open_store(results))
+    report = verify_results(printing.open_store(results))
     console = printing.make_console()
     for text in report.lines():
-        printing.line(console, text)
+        printing.print_line(console, text)
     return 1 if report.damaged else 0

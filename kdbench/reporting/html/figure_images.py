@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from kdbench.reporting.figures import FIGURES, FigureData, Panel, TaskFigure
-from kdbench.reporting.html.chart_data import Chart, chart, panel
+from kdbench.reporting.html.chart_data import Chart, make_chart, panel_data
 from kdbench.reporting.show_figure import Wish, build, drawable
 from kdbench.results.study import StudyResults, task_title
 
 
-def figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[str]]:
+def paper_figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[str]]:
     """What can be drawn, and a sentence about each figure that cannot."""
     found: list[Chart] = []
     lacking: list[str] = []
@@ -25,7 +25,7 @@ def figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[str]]:
         drawn = {task: picture for task, picture in built.items() if isinstance(picture, FigureData)}
         views = {task: _view(picture) for task, picture in drawn.items()}
         tasks = {task: task_title(task) for task in drawn}
-        one = chart(f"{prefix}-{name}", "panels", figure.title, "", {"Task": tasks}, views)
+        one = make_chart(f"{prefix}-{name}", "panels", figure.title, "", {"Task": tasks}, views)
         if one:
             found.append(one)
         else:
@@ -39,7 +39,7 @@ def _view(picture: FigureData) -> dict[str, Any]:
         rows = [panels[i : i + picture.columns] for i in range(0, len(panels), picture.columns)]
         panels = [replace(one, limits=one.limits or _range(row), y_label=row[0].y_label) for row in rows for one in row]
     notes = [*picture.notes, *picture.printed]
-    return {"panels": [panel(one) for one in panels], "columns": picture.columns, "notes": notes}
+    return {"panels": [panel_data(one) for one in panels], "columns": picture.columns, "notes": notes}
 
 
 def _range(row: Sequence[Panel]) -> tuple[float, float] | None:

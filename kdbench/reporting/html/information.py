@@ -11,20 +11,20 @@ from kdbench.core.errors import UserError
 from kdbench.data.task import TASKS
 from kdbench.reporting import provenance
 from kdbench.results.comparison import mean_score
-from kdbench.results.selection import pick
+from kdbench.results.selection import select_row
 from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
 
 Score = tuple[float, float]  # a row's mean, and half of its 95 % interval; infinite where it is not known
 
 
-def by_information(study: StudyResults) -> tuple[list[str], list[tuple[str, str]]]:
+def rank_tasks(study: StudyResults) -> tuple[list[str], list[tuple[str, str]]]:
     """The study's tasks, the most informative first and the others as tables have them; and the fact that says so.
 
     It is the task on which most pairs of methods lie further apart than their joint 95 % error: the root of the sum of
     both squared half intervals, which count items and seeds. Of equal ones, it is that with the largest spread of
     means over methods. The teacher does not compete. Pairs share their items, so the count is a low one.
     """
-    lines = [pick(study, row) for row in provenance.rows(study) if row != TEACHER]
+    lines = [select_row(study, row) for row in provenance.traceable_rows(study) if row != TEACHER]
     scores = {task: [_score(task, line.shown[task]) for line in lines if line.shown[task]] for task in study.tasks}
     counted = {task: _apart(found) for task, found in scores.items() if len(found) > 1}
     if len(counted) < 2:
@@ -44,7 +44,7 @@ def _score(task: str, cells: Sequence[CellResult]) -> Score:
     try:
         found = mean_score(TASKS.get(task)(), cells)
     except UserError:  # no predictions were kept
-        return statistics.fmean(statistics.fmean(provenance.scores(cell)) for cell in cells), math.inf
+        return statistics.fmean(statistics.fmean(provenance.run_scores(cell)) for cell in cells), math.inf
     return found.value, found.interval()[1] - found.value
 
 

@@ -23,18 +23,18 @@ from kdbench.core.atomic_files import write_text
 from kdbench.core.errors import UserError
 from kdbench.planning.config import check_preset
 from kdbench.reporting.html import figure_images
-from kdbench.reporting.html.chart_data import Chart, costs, curves, spread
-from kdbench.reporting.html.information import by_information
-from kdbench.reporting.html.overview import Board, board
-from kdbench.reporting.html.run_pages import RunPage, pages
-from kdbench.reporting.provenance import TABLE, sheet
-from kdbench.reporting.run_status import STATES, Standings
+from kdbench.reporting.html.chart_data import Chart, cost_chart, curves_chart, spread_chart
+from kdbench.reporting.html.information import rank_tasks
+from kdbench.reporting.html.overview import Overview, build_overview
+from kdbench.reporting.html.run_pages import RunPage, build_run_pages
+from kdbench.reporting.provenance import TRACED_TABLE, build_traced_table
+from kdbench.reporting.run_status import STATES, RunStatuses
 from kdbench.reporting.show_table import nothing
 from kdbench.reporting.tables import TABLES
-from kdbench.results.data_origin import data_words
+from kdbench.results.data_origin import describe_data
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
-from kdbench.results.sweep_files import sweeps
+from kdbench.results.sweep_files import read_sweeps
 
 HERE = Path(__file__).parent
 
@@ -46,13 +46,13 @@ class StudyPage:
     number: int
     title: str
     facts: Sequence[tuple[str, str]]
-    board: Board | None
+    board: Overview | None
     charts: Sequence[Chart]
     figures: Sequence[Chart]
     lacking: Sequence[str]
 
 
-def write(store: Store, preset: str | None, out: Path) -> tuple[int, int]:
+def write_report(store: Store, preset: str | None, out: Path) -> tuple[int, int]:
     """Write the page of all studies (of one preset, if given); how many studies and runs are on it.
 
     Raises:
@@ -62,25 +62,25 @@ def write(store: Store, preset: str | None, out: Path) -> tuple[int, int]:
     check_preset(preset, (study.preset for study in every))
     found = [study for study in every if preset in (None, study.preset)]
     if not found:
-        raise UserError(nothing(TABLES.get(TABLE)(), store, every, preset))
-    standings = Standings(store)
-    runs = pages(store, found, sweeps(store), standings)
+        raise UserError(nothing(TABLES.get(TRACED_TABLE)(), store, every, preset))
+    standings = RunStatuses(store)
+    runs = build_run_pages(store, found, read_sweeps(store), standings)
     shown = [_study(i, study, store, standings) for i, study in enumerate(found)]
     write_text(out, _render(store, shown, runs).lstrip())
     return len(shown), len(runs)
 
 
-def _study(number: int, study: StudyResults, store: Store, standings: Standings) -> StudyPage:
-    printed = sheet(study)
-    order, telling = by_information(study)
-    own = [spread(f"spread-{number}", study, printed, order)] if printed else []
-    own += [curves(f"curves-{number}", study, order), costs(f"cost-{number}", study, order)]
-    pictures, lacking = figure_images.figures(f"paper-{number}", study)
+def _study(number: int, study: StudyResults, store: Store, standings: RunStatuses) -> StudyPage:
+    printed = build_traced_table(study)
+    order, telling = rank_tasks(study)
+    own = [spread_chart(f"spread-{number}", study, printed, order)] if printed else []
+    own += [curves_chart(f"curves-{number}", study, order), cost_chart(f"cost-{number}", study, order)]
+    pictures, lacking = figure_images.paper_figures(f"paper-{number}", study)
     if not printed:
-        lacking = [nothing(TABLES.get(TABLE)(), store, [study], study.preset), *lacking]
+        lacking = [nothing(TABLES.get(TRACED_TABLE)(), store, [study], study.preset), *lacking]
     return StudyPage(
         number, study.pairing, [*_facts(study), *telling],
-        board(number, study, printed, standings) if printed else None,
+        build_overview(number, study, printed, standings) if printed else None,
         [one for one in own if one], pictures, lacking,
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def _facts(study: StudyResults) -> list[tuple[str, str]]:
     seeds = sorted({cell.cell.seed for cell in study.cells})
     facts = [
         ("Preset", study.preset),
-        ("Data", data_words(study)),
+        ("Data", describe_data(study)),
         ("Checkpoints selected on", str(setup["selection"])),
         ("Feedback from", str(setup["feedback"])),
         ("Seeds", ", ".join(map(str, seeds))),
@@ -109,7 +109,8 @@ def _render(store: Store, shown: Sequence[StudyPage], runs: Sequence[RunPage]) -
     scripts = {name: _script(f"{name}.js") for name in ("theme", "page", "draw", "charts")}
     counts = Counter(run.state for run in runs)
     return environment.get_template("page.html").render(
-        version=kdbench.__version__, folder=str(store.root), studies=shown, runs=runs, policy=policy(scripts.values()),
+        version=kdbench.__version__, folder=str(store.root), studies=shown, runs=runs,
+        policy=content_policy(scripts.values()),
         counts=[(state, counts[state]) for state in STATES if counts[state]], newest=_newest(store, runs),
         style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
         scripts={name: Markup(text) for name, text in scripts.items()},
@@ -134,7 +135,7 @@ def _script(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
-def policy(scripts: Iterable[str]) -> str:
+def content_policy(scripts: Iterable[str]) -> str:
     """What the browser may do: run these scripts, draw, and nothing else."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return (

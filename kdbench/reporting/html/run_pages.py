@@ -12,17 +12,17 @@ from kdbench.core.formatting import duration, value
 from kdbench.data.task import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import provenance
-from kdbench.reporting.run_status import Standings
+from kdbench.reporting.run_status import RunStatuses
 from kdbench.reporting.show_run import error_tail, score_rows
 from kdbench.results.store import Store
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, task_order, task_title
 from kdbench.results.sweep_files import Sweep
 
-COSTS = {"train_seconds": "training time (s)", "steps": "optimiser steps", "peak_memory_mb": "peak memory (MB)"}
+COST_TITLES = {"train_seconds": "training time (s)", "steps": "optimiser steps", "peak_memory_mb": "peak memory (MB)"}
 
 
 @dataclass(frozen=True)
-class Link:
+class RunLink:
     run: str
     role: str
     state: str
@@ -49,21 +49,21 @@ class RunPage:
     head: Sequence[str]
     scores: Sequence[Sequence[str]]
     facts: Mapping[str, Mapping[str, str]]
-    needs: Sequence[Link]
-    needed_by: Sequence[Link]
+    needs: Sequence[RunLink]
+    needed_by: Sequence[RunLink]
     command: str
     stored: Sequence[str]
     asked: bool
 
 
 @dataclass(frozen=True)
-class All:
+class RunIndex:
     """What every run is looked up in."""
 
     studies: Sequence[StudyResults]
     runs: Mapping[str, Run]
     sweeps: Sequence[Sweep]
-    standings: Standings
+    standings: RunStatuses
 
     def study(self, run: str) -> StudyResults | None:
         """The one that was asked for last."""
@@ -78,17 +78,17 @@ class All:
                 found.setdefault(parent, []).append(run_id)
         return found
 
-    def link(self, run: str, role: str = "") -> Link:
+    def link(self, run: str, role: str = "") -> RunLink:
         known = run in self.runs
-        return Link(run, role, self.standings.word(self.study(run), self.runs[run]) if known else "")
+        return RunLink(run, role, self.standings.word(self.study(run), self.runs[run]) if known else "")
 
 
-def pages(
-    store: Store, studies: Sequence[StudyResults], sweeps: Sequence[Sweep], standings: Standings
+def build_run_pages(
+    store: Store, studies: Sequence[StudyResults], sweeps: Sequence[Sweep], standings: RunStatuses
 ) -> list[RunPage]:
     """Every run of the studies, begun or not, by task, row and seed."""
     runs = {run_id: run for study in studies for run_id, run in study.runs.items()}
-    every = All(studies, runs, sweeps, standings)
+    every = RunIndex(studies, runs, sweeps, standings)
     rows = {c.run.id: (study.titles[c.cell.row].position, c.cell.row) for study in studies for c in study.cells}
     found = sorted(
         runs.values(),
@@ -97,24 +97,24 @@ def pages(
     return [_page(run, every) for run in found]
 
 
-def _page(run: Run, every: All) -> RunPage:
+def _page(run: Run, every: RunIndex) -> RunPage:
     study = every.study(run.id)
     assert study is not None
     spec, result = run.spec, run.result
     own = study.by_run.get(run.id, [])
     head, scores = score_rows(run) if result is not None else ((), ())
-    commands, asked = reproduce.stored(run.id, every.sweeps)
-    cost = provenance.cost(run)
+    commands, asked = reproduce.stored_commands(run.id, every.sweeps)
+    cost = provenance.cost_numbers(run)
     return RunPage(
         run.id,
         [i for i, other in enumerate(every.studies) if run.id in other.runs],
         " = ".join(dict.fromkeys(study.title(cell.cell.row) for cell in own)) or _name(run, study),
-        task_title(spec.task), spec.seed, every.standings.word(study, run), provenance.reason(run, study),
+        task_title(spec.task), spec.seed, every.standings.word(study, run), provenance.describe_problem(run, study),
         _score(run, study), duration(cost["train_seconds"]) if "train_seconds" in cost else "", not own,
         error_tail(run)[1] if run.state.status == "failed" else (), head, scores, _facts(run, own, cost),
         [every.link(parent, role) for role, parent in spec.needs.items()],
         [every.link(child) for child in every.children.get(run.id, ())],
-        shlex.join(reproduce.for_run(run, study)), [shlex.join(words) for words in commands], asked,
+        shlex.join(reproduce.run_command(run, study)), [shlex.join(words) for words in commands], asked,
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def _name(run: Run, study: StudyResults) -> str:
     """Of a run that is in no row: the fine-tuned teacher, or what others need it as."""
     if run.id in {cell.run.id for cell in study.teachers}:
         return study.title(TEACHER)
-    children = [study.runs[child].spec for child in provenance.children(run.id, study.runs)]
+    children = [study.runs[child].spec for child in provenance.dependent_runs(run.id, study.runs)]
     roles = {role for child in children for role, need in child.needs.items() if need == run.id}
     return ", ".join(sorted(role.capitalize() for role in roles))
 
@@ -135,15 +135,15 @@ def _score(run: Run, study: StudyResults) -> str:
         kind = TASKS.get(run.spec.task)
         report = run.result["best"]["report"]
         return "/".join(f"{100 * report[split][metric]:.1f}" for split in kind.report_splits for metric in kind.metrics)
-    return "/".join(f"{value:.1f}" for value in provenance.scores(cell))
+    return "/".join(f"{value:.1f}" for value in provenance.run_scores(cell))
 
 
 def _facts(run: Run, own: Sequence[CellResult], cost: Mapping[str, float]) -> dict[str, dict[str, str]]:
     """Headings, names and values; nothing that is not known."""
     groups: dict[str, Mapping[str, Any]] = {
-        **provenance.facts(run),
-        "Cost": {COSTS.get(key, key.replace("_", " ")): number for key, number in cost.items()},
-        "Machine and versions": provenance.machine(run),
+        **provenance.run_facts(run),
+        "Cost": {COST_TITLES.get(key, key.replace("_", " ")): number for key, number in cost.items()},
+        "Machine and versions": provenance.machine_facts(run),
     }
     shown = {title: {k: value(v) for k, v in items.items() if v is not None} for title, items in groups.items()}
     return {title: items for title, items in shown.items() if items}

@@ -21,7 +21,7 @@ INDEX = "index"  # one key only: safetensors keeps several in no order
 
 
 @dataclass(frozen=True)
-class Answers:
+class RunPredictions:
     """What a run predicted on a report split, as classes; both arrays are [items]."""
 
     run: str
@@ -74,12 +74,12 @@ def _unpacked(file: Path) -> bytes:
     return content
 
 
-def write_predictions(file: Path, answers: Iterable[Answers]) -> None:
+def write_predictions(file: Path, answers: Iterable[RunPredictions]) -> None:
     """Runs that answered the same items are columns of one matrix [items, runs], which packs well."""
     import numpy as np
     from safetensors.numpy import save
 
-    groups: dict[tuple[str, bytes], list[Answers]] = {}
+    groups: dict[tuple[str, bytes], list[RunPredictions]] = {}
     for one in answers:
         groups.setdefault((one.split, one.labels.astype(np.int64).tobytes()), []).append(one)
     index, tensors = [], {}
@@ -101,7 +101,7 @@ def _small(values: Classes) -> Classes:
     return packed
 
 
-def read_predictions(file: Path) -> Mapping[str, list[Answers]]:
+def read_predictions(file: Path) -> Mapping[str, list[RunPredictions]]:
     """By run; raises KeyError, ValueError, EOFError or LZMAError where there is none."""
     import numpy as np
     from safetensors import SafetensorError
@@ -113,9 +113,9 @@ def read_predictions(file: Path) -> Mapping[str, list[Answers]]:
     except SafetensorError as error:
         raise ValueError(str(error)) from None
     size = int.from_bytes(raw[:8], "little")
-    found: dict[str, list[Answers]] = {}
+    found: dict[str, list[RunPredictions]] = {}
     for i, group in enumerate(json.loads(json.loads(raw[8 : 8 + size])["__metadata__"][INDEX])):
         labels, classes = (tensors[f"{i}/{kind}"].astype(np.int64) for kind in ("labels", "classes"))
         for run, column in zip(group["runs"], classes.T, strict=True):
-            found.setdefault(run, []).append(Answers(run, group["split"], np.ascontiguousarray(column), labels))
+            found.setdefault(run, []).append(RunPredictions(run, group["split"], np.ascontiguousarray(column), labels))
     return found

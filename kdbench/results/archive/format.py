@@ -38,13 +38,13 @@ def is_collected(root: Path) -> bool:
     return (root / MARKER).is_file()
 
 
-def seal(root: Path, name: str) -> None:
+def write_seal(root: Path, name: str) -> None:
     """Write `study.json` for the files that are there."""
     files = {file: sha256_of(root / file) for file in DATA}
     write_json(root / MARKER, {"format": FORMAT, "name": name, "files": files})
 
 
-def open_seal(root: Path) -> Seal:
+def read_seal(root: Path) -> Seal:
     """The seal, when it fits every file.
 
     Raises:
@@ -59,23 +59,23 @@ def open_seal(root: Path) -> Seal:
     try:
         found = Seal.model_validate(raw)
     except ValidationError:
-        raise damaged(root, MARKER) from None
+        raise damage_error(root, MARKER) from None
     if found.format != FORMAT:
-        raise damaged(root, MARKER)
+        raise damage_error(root, MARKER)
     for file in DATA:
         if not (root / file).is_file() or sha256_of(root / file) != found.files.get(file):
-            raise damaged(root, file)
+            raise damage_error(root, file)
     return found
 
 
-def damaged(root: Path, file: str) -> UserError:
+def damage_error(root: Path, file: str) -> UserError:
     return UserError(
         f"{root / file} is missing, cut off or changed since the study was collected; take the folder from where it "
         "came once more, or collect it anew."
     )
 
 
-def lines(values: Iterable[Any]) -> str:
+def json_lines(values: Iterable[Any]) -> str:
     """A value a line, as JSON."""
     return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
 
@@ -84,4 +84,4 @@ def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_bytes())
     except (ValueError, RecursionError):
-        raise damaged(file.parent, file.name) from None
+        raise damage_error(file.parent, file.name) from None

@@ -14,17 +14,17 @@ from kdbench.core.records import read_record
 from kdbench.core.spec import UNKNOWN_PATH, ModelRef, RunSpec
 from kdbench.results import series
 from kdbench.results.archive.anonymize import DIR, Anonymizer
-from kdbench.results.archive.compression import Answers
+from kdbench.results.archive.compression import RunPredictions
 from kdbench.results.archive.read import StoredRun
-from kdbench.results.store import RunFolder, State, Store
-from kdbench.results.submission_records import Submission, submissions
+from kdbench.results.store import RunFolder, RunState, Store
+from kdbench.results.submission_records import Submission, read_submissions
 from kdbench.results.sweep_files import Sweep
 
 PRIVATE = {"host": "", "pid": 0, "job": ""}  # of a state
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRun:
     """A run in one of the folders."""
 
     store: Store
@@ -32,13 +32,13 @@ class Found:
     folder: RunFolder
 
     @cached_property
-    def state(self) -> State | None:
+    def state(self) -> RunState | None:
         """None where it was not begun."""
         if not (self.folder.path / "spec.json").exists():
             return None
         state = self.folder.state()
         if state.status == "done" and not self.folder.has_result():
-            return State()  # as the engine sees it
+            return RunState()  # as the engine sees it
         return state.model_copy(update={"status": "interrupted"}) if state.status == "running" else state
 
     @property
@@ -50,7 +50,7 @@ class Found:
         return read_record(path, dict[str, Any]) if self.state is not None and path.exists() else None
 
     @cached_property
-    def answers(self) -> list[Answers]:
+    def answers(self) -> list[RunPredictions]:
         """Of a run that is done and kept any.
 
         Raises:
@@ -61,14 +61,14 @@ class Found:
         if not self.is_done or not self.folder.predictions.exists():
             return []
         found = sorted(read_predictions(self.folder).items())
-        return [Answers(self.folder.id, split, one.classes, one.labels) for split, one in found]
+        return [RunPredictions(self.folder.id, split, one.classes, one.labels) for split, one in found]
 
     def rows(self) -> list[str]:
         """Of its series, without damaged lines."""
         begun = self.state is not None
-        return [json.dumps(row) + "\n" for row in series.read(self.folder.series)] if begun else []
+        return [json.dumps(row) + "\n" for row in series.read_series(self.folder.series)] if begun else []
 
-    def agrees(self, other: Found) -> bool:
+    def agrees(self, other: FoundRun) -> bool:
         """Whether both gave the same, down to the single answer where both kept them."""
         results = (json.dumps(run.part("result"), sort_keys=True) for run in (self, other))
         answers = ([(a.split, a.classes.tolist(), a.labels.tolist()) for a in run.answers] for run in (self, other))
@@ -76,22 +76,22 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class GatheredResults:
     """What is to be written; nothing in it is private any more."""
 
     runs: Sequence[StoredRun]
     sweeps: Sequence[dict[str, Any]]
     submissions: Sequence[dict[str, Any]]
-    found: Sequence[Found]  # as `runs`
+    found: Sequence[FoundRun]  # as `runs`
 
     def series(self) -> Iterator[tuple[str, list[str]]]:
         return ((one.folder.id, rows) for one in self.found if (rows := one.rows()))
 
-    def answers(self) -> Iterator[Answers]:
+    def answers(self) -> Iterator[RunPredictions]:
         return (answer for one in self.found for answer in one.answers)
 
 
-def gather(stores: Sequence[Store], preset: str | None) -> Gathered:
+def gather_results(stores: Sequence[Store], preset: str | None) -> GatheredResults:
     """Join the results folders.
 
     Args:
@@ -107,17 +107,17 @@ def gather(stores: Sequence[Store], preset: str | None) -> Gathered:
     raw = [item for item in raw if preset in (None, item[2]["preset"])]
     if not raw:
         raise UserError(f"There are no results in {_places(stores)}; give another folder with --results DIR.")
-    several: dict[str, list[Found]] = {}
+    several: dict[str, list[FoundRun]] = {}
     for store, _, sweep in raw:
         for run, spec in Sweep.model_validate(sweep).runs.items():
-            several.setdefault(run, []).append(Found(store, spec, store.run(run)))
+            several.setdefault(run, []).append(FoundRun(store, spec, store.run(run)))
     found = [_choose(several[run]) for run in sorted(several)]
     neutral = _neutral(stores, [sweep for _, _, sweep in raw], several)
     asked: dict[str, dict[str, Any]] = {}
     for _, name, sweep in sorted(raw, key=lambda item: (item[1], item[2]["created"])):
         asked[name] = _sweep(name, sweep, neutral)  # of one that was asked for again the last
     handed = _submissions(stores, {run.folder.id for run in found})
-    return Gathered(
+    return GatheredResults(
         [_run(one, neutral) for one in found], list(asked.values()), [neutral.value(one) for one in handed], found
     )
 
@@ -132,7 +132,7 @@ def _places(stores: Iterable[Store]) -> str:
     return " and ".join(str(store.root) for store in stores)
 
 
-def _choose(several: Sequence[Found]) -> Found:
+def _choose(several: Sequence[FoundRun]) -> FoundRun:
     """The one that is done, or got on last.
 
     Raises:
@@ -149,12 +149,12 @@ def _choose(several: Sequence[Found]) -> Found:
     return done[0] if done else max(folders.values(), key=_moment)
 
 
-def _moment(one: Found) -> tuple[float, str]:
+def _moment(one: FoundRun) -> tuple[float, str]:
     return (one.state.updated, one.state.model_dump_json()) if one.state else (-1.0, "")
 
 
 def _neutral(
-    stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs: Mapping[str, list[Found]]
+    stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs: Mapping[str, list[FoundRun]]
 ) -> Anonymizer:
     known: dict[str, str] = {}
     for sweep in sweeps:
@@ -188,7 +188,7 @@ def _know(known: dict[str, str], ref: ModelRef | None) -> None:
         known[ref.name] = f"{UNKNOWN_PATH}{ref.title}"  # in commands and options, where its own name may be another's
 
 
-def _run(one: Found, neutral: Anonymizer) -> StoredRun:
+def _run(one: FoundRun, neutral: Anonymizer) -> StoredRun:
     spec, state = neutral.value(_spec(one.spec).model_dump(mode="json")), None
     if one.state is not None:
         state = one.state.model_dump(mode="json") | PRIVATE | {"message": neutral.message(one.state.message)}
@@ -223,7 +223,7 @@ def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, 
 def _submissions(stores: Iterable[Store], runs: set[str]) -> list[dict[str, Any]]:
     """By name; of the same export the one that was scored."""
     found: dict[str, Submission] = {}
-    for one in (one for store in stores for one in submissions(store)):
+    for one in (one for store in stores for one in read_submissions(store)):
         if any(part.run in runs for part in one.parts.values()):
             found[one.id] = max(found.get(one.id, one), one, key=lambda s: (str(s.scored or ""), s.model_dump_json()))
     return [{"id": name, **found[name].model_dump(mode="json")} for name in sorted(found)]

@@ -49,13 +49,13 @@ class StoredSweep(BaseModel):
     runs: list[Name]
 
 
-def unpack(root: Path) -> Path:
+def unpack_study(root: Path) -> Path:
     """The results folder that a collected study stands for; the same one when nothing has changed.
 
     Raises:
         UserError: the study is damaged or of another format.
     """
-    seal = format.open_seal(root)
+    seal = format.read_seal(root)
     return _unpack(root.resolve(), root, tuple(sorted(seal.files.items())))
 
 
@@ -74,7 +74,7 @@ def _unpack(where: Path, root: Path, digests: tuple[tuple[str, str], ...]) -> Pa
         try:
             step(root / name)
         except MADE_BY_HAND:  # its checksum fits
-            raise format.damaged(root, name) from None
+            raise format.damage_error(root, name) from None
     return target
 
 

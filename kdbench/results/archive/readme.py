@@ -17,7 +17,7 @@ MAX_LISTED = 40  # runs without a result
 MAX_MESSAGE = 300  # characters
 
 
-def text(name: str, store: Store) -> str:
+def readme_text(name: str, store: Store) -> str:
     """Markdown."""
     found = studies(store)
     runs = {run_id: run for study in found for run_id, run in study.runs.items()}

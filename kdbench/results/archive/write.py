@@ -12,14 +12,14 @@ from kdbench.core.atomic_files import replacing
 from kdbench.core.errors import UserError
 from kdbench.core.spec import RUN_NAME
 from kdbench.results.archive import compression, format
-from kdbench.results.archive.gather import gather
-from kdbench.results.archive.readme import text
+from kdbench.results.archive.gather import gather_results
+from kdbench.results.archive.readme import readme_text
 from kdbench.results.store import Store
 
-TAKEN = ("runs", "sweeps", "cache", "slurm", "submissions")  # what results folders hold themselves
+RESERVED_NAMES = ("runs", "sweeps", "cache", "slurm", "submissions")  # what results folders hold themselves
 
 
-def collect(name: str, stores: Sequence[Store], target: Path, preset: str | None) -> Store:
+def collect_study(name: str, stores: Sequence[Store], target: Path, preset: str | None) -> Store:
     """Write what the folders hold to `target`, or put it in the place of what was collected there; returns it.
 
     Files of others in a study that is collected anew stay.
@@ -27,30 +27,30 @@ def collect(name: str, stores: Sequence[Store], target: Path, preset: str | None
     Raises:
         UserError: a bad name, something else is in the place, or see `gather`.
     """
-    check(name, target)
-    found = gather(stores, preset)
+    check_target(name, target)
+    found = gather_results(stores, preset)
     with replacing(target) as folder:
         folder.mkdir()
         _keep_others(target, folder)
         (folder / format.RUNS).write_text(
-            format.lines(run.model_dump(mode="json") for run in found.runs), encoding="utf-8"
+            format.json_lines(run.model_dump(mode="json") for run in found.runs), encoding="utf-8"
         )
         _put(folder / format.SWEEPS, found.sweeps)
         _put(folder / format.SUBMISSIONS, found.submissions)
         compression.write_series(folder / format.SERIES, found.series())
         compression.write_predictions(folder / format.PREDICTIONS, found.answers())
-        format.seal(folder, name)
+        format.write_seal(folder, name)
         # made from what was written, which so is known to be readable
-        (folder / format.README).write_text(text(name, Store(folder, create=False)), encoding="utf-8")
+        (folder / format.README).write_text(readme_text(name, Store(folder, create=False)), encoding="utf-8")
     return Store(target, create=False)
 
 
-def check(name: str, target: Path) -> None:
+def check_target(name: str, target: Path) -> None:
     """Raises UserError: a name that cannot be a folder's, or something else is in the place."""
-    if not re.fullmatch(RUN_NAME, name) or name in TAKEN:
+    if not re.fullmatch(RUN_NAME, name) or name in RESERVED_NAMES:
         raise UserError(
             f"'{name}' cannot be the name of a study: give letters, digits, '_', and after the first also '.' and '-', "
-            f"and none of {', '.join(TAKEN)}."
+            f"and none of {', '.join(RESERVED_NAMES)}."
         )
     if target.is_dir() and not any(target.iterdir()):
         return
