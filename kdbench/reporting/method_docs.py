@@ -11,8 +11,7 @@ from typing import Any
 from kdbench.core.atomic_files import write_text
 from kdbench.core.formatting import value
 from kdbench.distill.method import METHODS, Method
-from kdbench.reporting.list_plugins import needs
-from kdbench.reporting.show_method import valid_values
+from kdbench.reporting.show_method import method_needs, valid_values
 
 HEAD = """# The methods
 
@@ -53,7 +52,7 @@ def _method(name: str, method: type[Method]) -> str:
     parts = SECTION.split(_words(method))
     for heading, text in zip(parts[1::2], parts[2::2], strict=True):
         lines.append(_section(heading, text.strip()))
-    lines.append(f"Needs {needs(method) or 'the labels only'}.\n")
+    lines.append(f"Needs {method_needs(method) or 'the labels only'}.\n")
     return "\n".join([*lines, _options(method), _variants(method)]).rstrip()
 
 

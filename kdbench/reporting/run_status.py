@@ -28,7 +28,7 @@ class RunStatuses:
             if problem:
                 self.problems[executor.title] = problem
 
-    def word(self, study: StudyResults | None, run: Run) -> str:
+    def status_of(self, study: StudyResults | None, run: Run) -> str:
         """One of `STATES`. A run is lost when its job ended before the run could begin."""
         job, status = self.jobs.get(run.id), run.state.status
         if study and study.blocker(run):

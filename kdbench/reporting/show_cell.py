@@ -48,11 +48,11 @@ def show_cell(row: str, task: str, store: Store, preset: str | None, console: Co
             f"No run of {row} on {task} was asked for in {store.root}; run: "
             f"{shlex.join(['kdbench', 'run', '--methods', row, '--tasks', task, '--preset', found[-1].preset])}"
         )
-    standings = RunStatuses(store)
+    statuses = RunStatuses(store)
     for i, one in enumerate(one for one in traced if one.asked or one.elsewhere):
         if i:
             console.print()
-        _cell(one, store, standings, console)
+        _cell(one, store, statuses, console)
 
 
 def _check(row: str, task: str, found: Sequence[StudyResults]) -> None:
@@ -67,7 +67,7 @@ def _has(study: StudyResults, row: str, task: str) -> bool:
     return row in provenance.traceable_rows(study) and task in study.tasks
 
 
-def _cell(traced: TracedCell, store: Store, standings: RunStatuses, console: Console) -> None:
+def _cell(traced: TracedCell, store: Store, statuses: RunStatuses, console: Console) -> None:
     study = traced.study
     number = f"  {traced.entry.text}" if traced.entry and traced.shown else ""
     words = "/".join(traced.heads[1:])
@@ -84,13 +84,13 @@ def _cell(traced: TracedCell, store: Store, standings: RunStatuses, console: Con
         "Not in this table (varied on purpose, or of another version)": traced.elsewhere,
     }
     for title, cells in titles.items():
-        _runs(title, cells, traced, standings, console)
+        _runs(title, cells, traced, statuses, console)
     _facts(traced, console)
     _again(traced, store, console)
 
 
 def _runs(
-    title: str, cells: Sequence[CellResult], traced: TracedCell, standings: RunStatuses, console: Console
+    title: str, cells: Sequence[CellResult], traced: TracedCell, statuses: RunStatuses, console: Console
 ) -> None:  # fmt: skip
     """A line a run; settings where they tell the runs of the cell apart."""
     if not cells:
@@ -105,7 +105,7 @@ def _runs(
         selection = f"{100 * cell.selection(TASKS.get(cell.cell.task).metrics[0]):.1f}" if done else "–"
         seconds = provenance.cost_numbers(run).get("train_seconds")
         spent = duration(seconds) if seconds is not None else "–"
-        state = standings.word(traced.study, run)
+        state = statuses.status_of(traced.study, run)
         why = provenance.describe_problem(run, traced.study)
         settings = (value(cell.settings.get(key, "–")) for key in keys)
         parts = [str(cell.cell.seed), run.id, *settings, *([numbers] if traced.heads[1:] else []), selection, spent]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -13,12 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.core.errors import UserError
-from kdbench.core.formatting import value
+from kdbench.core.formatting import sentence, value
 from kdbench.core.options import Options
+from kdbench.core.settings import Training
+from kdbench.core.spec import DataRef, ModelRef, RunSpec
 from kdbench.distill.method import METHODS, Method
 from kdbench.reporting import printing
-from kdbench.reporting.list_plugins import about, needs
 
+REQUIREMENTS = {  # what `Method.requires` names, in words
+    "teacher": "a pre-trained teacher, trained along",
+    "feedback": "feedback data",
+    "teacher_lr": "the setting teacher_lr",
+}
 BOUNDS = {"ge": "≥ ", "gt": "> ", "le": "≤ ", "lt": "< "}
 
 
@@ -45,8 +53,8 @@ def show_method(name: str, method: type[Method], console: Console) -> None:
     """
     title, changed = method.variants.get(name, (method.title, {}))
     printing.print_line(console, Text.assemble((title, "bold"), f"  {method.paper}, version {method.version}"))
-    printing.print_note(console, about(method))
-    printing.print_note(console, f"needs {needs(method) or 'the labels only'}")
+    printing.print_note(console, plugin_summary(method))
+    printing.print_note(console, f"needs {method_needs(method) or 'the labels only'}")
     if not method.options_type.model_fields:
         printing.print_line(console, "It has no options of its own; those of every training do hold.")
     else:
@@ -108,3 +116,43 @@ def unknown_name(name: str, runs: list[str]) -> UserError:
     from kdbench.core.errors import unknown
 
     return unknown("run or method", name, [*runs, *row_names()])
+
+
+def plugin_summary(plugin: type[Any]) -> str:
+    """Return the first line of the docstring of a plugin's file (else of its class) without title and paper."""
+    file = sys.modules.get(plugin.__module__)
+    text = (file.__doc__ if file else None) or inspect.getdoc(plugin) or ""
+    first = text.strip().partition("\n")[0].removeprefix(f"{plugin.title}: ")
+    paper = getattr(plugin, "paper", "")
+    return full_sentence(first.replace(f" ({paper})", "") if paper else first)
+
+
+def full_sentence(text: str) -> str:
+    """Return the text with a capital letter first and a full stop last."""
+    text = sentence(text)
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def method_needs(method: type[Method]) -> str:
+    """Name what a method needs besides the student and the labels; "" where there is nothing else."""
+    names = {"teacher": "a fine-tuned teacher", "assistant": "an assistant, distilled from a fine-tuned teacher"}
+    parts = [names.get(role, role) for role in _needed_roles(method)]
+    hidden = {"teacher_lr"} if "teacher" in method.requires else set()
+    return ", ".join([*parts, *(words for key, words in REQUIREMENTS.items() if key in method.requires - hidden)])
+
+
+def _needed_roles(method: type[Method]) -> Iterable[str]:
+    """Return the roles of the runs that a method needs first, found with an example spec.
+
+    Returns () where the plugin's own code fails on the example: a list is not the place to fail.
+    """
+    model = ModelRef(name="tiny-2x64", fingerprint="")
+    data = DataRef(source="generated", path=None, fingerprint="")
+    try:
+        return method.needs(RunSpec(
+            method=method.name, method_version=method.version, task="mrpc", seed=0, data=data, student=model,
+            teacher=model, selection="train:0.1", feedback="train:0.1", training=Training(),
+            options=method.options_type().model_dump(mode="json"),
+        ))  # fmt: skip
+    except Exception:
+        return ()

@@ -65,8 +65,8 @@ def show_run(run: Run, store: Store, console: Console) -> None:
     """Print what the run is, how it stands, what it gave, and how to make it again."""
     found = studies(store)
     study = next((s for s in reversed(found) if run.id in s.runs), None)
-    standings = RunStatuses(store)
-    _head(run, study, standings, console)
+    statuses = RunStatuses(store)
+    _head(run, study, statuses, console)
     if run.result is not None:
         console.print()
         printing.print_table(console, _scores(run))
@@ -74,15 +74,15 @@ def show_run(run: Run, store: Store, console: Console) -> None:
             printing.print_line(console, warning, "yellow")
     for title, values in provenance.run_facts(run).items():
         print_group(title, values, console)
-    print_group("Needs and is needed", _relations(run, found, standings), console)
+    print_group("Needs and is needed", _relations(run, found, statuses), console)
     print_group("Cost and machine", _machine(run), console)
     print_group("Files", {"collected in": store.root} if store.is_collected else _files(run), console)
     _again(run, study, read_sweeps(store), console)
 
 
-def _head(run: Run, study: StudyResults | None, standings: RunStatuses, console: Console) -> None:
+def _head(run: Run, study: StudyResults | None, statuses: RunStatuses, console: Console) -> None:
     spec, state = run.spec, run.state
-    stands = standings.word(study, run)
+    stands = statuses.status_of(study, run)
     printing.print_line(
         console, Text.assemble((run.id, "bold"), "  ", (stands, printing.STATUS_STYLES.get(stands, "")))
     )
@@ -184,12 +184,12 @@ def print_group(title: str, values: Mapping[str, Any], console: Console) -> None
         printing.print_line(console, f"  {key:<{space}}{value(item)}")
 
 
-def _relations(run: Run, found: list[StudyResults], standings: RunStatuses) -> dict[str, str]:
+def _relations(run: Run, found: list[StudyResults], statuses: RunStatuses) -> dict[str, str]:
     """Parents by role, and children."""
     known = {run_id: (study, other) for study in found for run_id, other in study.runs.items()}
     out = {}
     for role, parent in run.spec.needs.items():
-        stands = f"  {standings.word(*known[parent])}" if parent in known else ""
+        stands = f"  {statuses.status_of(*known[parent])}" if parent in known else ""
         out[f"needs, as {role}"] = f"{parent}{stands}"
     children = provenance.dependent_runs(run.id, {run_id: other for run_id, (_, other) in known.items()})
     if children:

@@ -39,21 +39,21 @@ def show_status(store: Store, console: Console) -> bool:
             f"Nothing was run in {store.root} yet; give another folder with --results DIR, "
             f"or start with: kdbench run --methods all --tasks glue"
         )
-    standings = RunStatuses(store)
-    for place, problem in standings.problems.items():
+    statuses = RunStatuses(store)
+    for place, problem in statuses.problems.items():
         printing.print_line(console, f"The queue of {place} could not be asked: {problem}", "yellow")
     for i, study in enumerate(found):
         if i:
             console.print()
-        _study(study, standings, console)
+        _study(study, statuses, console)
     runs = {run_id: run for study in found for run_id, run in study.runs.items()}
-    unsettled = any(standings.word(None, run) in ("running", "queued") for run in runs.values())
-    return unsettled or bool(standings.problems)
+    unsettled = any(statuses.status_of(None, run) in ("running", "queued") for run in runs.values())
+    return unsettled or bool(statuses.problems)
 
 
-def _study(study: StudyResults, standings: RunStatuses, console: Console) -> None:
-    jobs = standings.jobs
-    words = {run_id: standings.word(study, run) for run_id, run in study.runs.items()}
+def _study(study: StudyResults, statuses: RunStatuses, console: Console) -> None:
+    jobs = statuses.jobs
+    words = {run_id: statuses.status_of(study, run) for run_id, run in study.runs.items()}
     setup = study.study
     printing.print_line(console, f"Preset {study.preset}: {study.pairing}", "bold")
     splits = f"feedback {setup['feedback']}, selection {setup['selection']}{_drawn(study)}"

@@ -103,7 +103,7 @@ class Evaluator:
             latest: the student has not changed since the last evaluation.
 
         Returns:
-            {selection: {metric: value}, report: {split: {metric: value}}, predicted: {split: see `class_use.count_classes`}},
+            {selection: {metric: value}, report: {split: {metric: value}}, predicted: {split: see `count_classes`}},
             and logits [n, C] and labels [n] of each report split in the order of its rows.
         """
         parts = self._parts()

@@ -1,4 +1,4 @@
-"""`kdbench report`: all results as one HTML file."""
+"""`kdbench report`: write all results as one HTML file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from kdbench.core.atomic_files import user_path
 from kdbench.core.formatting import count
 
 
-@click.command(short_help="Write all results as one HTML file to look at, or to hand on.")
-@click.option("--out", metavar="FILE", default="report.html", show_default=True, help="The file.")
+@click.command(short_help="Write all results as one HTML file to look at or pass on.")
+@click.option("--out", metavar="FILE", default="report.html", show_default=True, help="The file to write.")
 @click.option("--preset", help="Only results of this preset.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 def command(out: str, preset: str | None, results: str | None) -> None:
-    """Write one file with every study: Table 1 with each cell linked to its runs, spread over seeds, learning curves,
-    cost, the paper's figures, and all runs with settings, versions, data and the command that makes them again.
+    """Write one HTML file with every study: Table 1 with each cell linked to its runs, the spread over seeds, learning
+    curves, cost, the paper's figures, and all runs with settings, versions, data and the command that reproduces them.
 
-    It needs a browser and nothing else: no server, no network. Nothing is trained or loaded; the same results give the
-    same file.
+    The file needs a browser and nothing else: no server, no network. Nothing is trained or loaded. The same results
+    give the same file.
     """
     from kdbench.core.errors import UserError
     from kdbench.reporting import printing

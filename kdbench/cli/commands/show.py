@@ -1,4 +1,4 @@
-"""`kdbench show`: everything about one run, a cell of the table, or the options of one method."""
+"""`kdbench show`: print everything about a run, a cell of Table 1, or the options of a method."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import click
 @click.option("--preset", help="With TASK: only results of this preset.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 def command(name: str, task: str | None, preset: str | None, results: str | None) -> None:
-    """Show a run (any part of its name that no other has), or a method (or variant) with its options.
+    """Show a run (named in full, or by a part that no other run has), or a method (or variant) with its options.
 
-    With a TASK, the name is a row of Table 1 (a method, a variant, or teacher): the cell in that row and column, its
-    numbers, the runs behind it with settings, data, versions and hardware, and the command that makes it again.
+    With a TASK, NAME is a row of Table 1 (a method, a variant, or teacher). Shows the cell in that row and column: its
+    numbers, the runs behind it with settings, data, versions and hardware, and the command that reproduces it.
 
     \b
     kdbench show lgtm

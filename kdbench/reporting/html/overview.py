@@ -71,7 +71,7 @@ class Overview:
     cards: Sequence[CellCard]
 
 
-def build_overview(number: int, study: StudyResults, sheet: TableData, standings: RunStatuses) -> Overview:
+def build_overview(number: int, study: StudyResults, sheet: TableData, statuses: RunStatuses) -> Overview:
     """The sheet with an anchor for each cell.
 
     Args:
@@ -89,7 +89,7 @@ def build_overview(number: int, study: StudyResults, sheet: TableData, standings
         if i == 0 or i in sheet.rules:
             groups.append([])
         groups[-1].append(OverviewRow(entries[0].text, places))
-        cards += _cards(study, sheet, key, places, standings)
+        cards += _cards(study, sheet, key, places, statuses)
     return Overview(sheet.title, [name.split("\n") for name in sheet.head], groups, sheet.notes, cards)
 
 
@@ -99,28 +99,26 @@ def card_anchor(number: int, row: str, column: str) -> str:
 
 
 def _cards(
-    study: StudyResults, sheet: TableData, row: str, places: Sequence[OverviewCell], standings: RunStatuses
+    study: StudyResults, sheet: TableData, row: str, places: Sequence[OverviewCell], statuses: RunStatuses
 ) -> list[CellCard]:  # fmt: skip
     cards, links = list[CellCard](), list[tuple[str, OverviewCell]]()
     for place, column in zip(places, sheet.column_keys, strict=True):
         if column in study.tasks:
-            cards.append(_card(provenance.trace_cell(study, sheet, row, column), place, standings))
+            cards.append(_card(provenance.trace_cell(study, sheet, row, column), place, statuses))
             links.append((task_title(column), place))
         else:
             cards.append(CellCard(place.anchor, f"{study.title(row)}, average", place.entry, "", links=links))
     return cards
 
 
-def _card(traced: TracedCell, place: OverviewCell, standings: RunStatuses) -> CellCard:
+def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> CellCard:
     keys = provenance.differing_settings(traced.asked)
     groups = {
         "Behind the numbers": traced.shown,
         "Finished, but not the grid point that is shown": traced.others,
         "Not done": traced.missing,
     }
-    behind = {
-        title: [_behind(cell, keys, traced.study, standings) for cell in cells] for title, cells in groups.items()
-    }
+    behind = {title: [_behind(cell, keys, traced.study, statuses) for cell in cells] for title, cells in groups.items()}
     title = f"{traced.line.title} on {task_title(traced.task)}"
     unit = traced.heads[-1] if len(traced.heads) > 1 else ""
     if traced.wanted:
@@ -132,7 +130,7 @@ def _card(traced: TracedCell, place: OverviewCell, standings: RunStatuses) -> Ce
     return CellCard(place.anchor, title, place.entry, unit, selection, behind, command=shlex.join(words))
 
 
-def _behind(cell: CellResult, keys: Sequence[str], study: StudyResults, standings: RunStatuses) -> CardRun:
+def _behind(cell: CellResult, keys: Sequence[str], study: StudyResults, statuses: RunStatuses) -> CardRun:
     run, score, selection = cell.run, "–", "–"
     if run.result is not None:
         score = "/".join(f"{value:.1f}" for value in provenance.run_scores(cell))
@@ -144,6 +142,6 @@ def _behind(cell: CellResult, keys: Sequence[str], study: StudyResults, standing
         point,
         score,
         selection,
-        standings.word(study, run),
+        statuses.status_of(study, run),
         provenance.describe_problem(run, study),
     )

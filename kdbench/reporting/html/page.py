@@ -63,14 +63,14 @@ def write_report(store: Store, preset: str | None, out: Path) -> tuple[int, int]
     found = [study for study in every if preset in (None, study.preset)]
     if not found:
         raise UserError(nothing(TABLES.get(TRACED_TABLE)(), store, every, preset))
-    standings = RunStatuses(store)
-    runs = build_run_pages(store, found, read_sweeps(store), standings)
-    shown = [_study(i, study, store, standings) for i, study in enumerate(found)]
+    statuses = RunStatuses(store)
+    runs = build_run_pages(store, found, read_sweeps(store), statuses)
+    shown = [_study(i, study, store, statuses) for i, study in enumerate(found)]
     write_text(out, _render(store, shown, runs).lstrip())
     return len(shown), len(runs)
 
 
-def _study(number: int, study: StudyResults, store: Store, standings: RunStatuses) -> StudyPage:
+def _study(number: int, study: StudyResults, store: Store, statuses: RunStatuses) -> StudyPage:
     printed = build_traced_table(study)
     order, telling = rank_tasks(study)
     own = [spread_chart(f"spread-{number}", study, printed, order)] if printed else []
@@ -80,7 +80,7 @@ def _study(number: int, study: StudyResults, store: Store, standings: RunStatuse
         lacking = [nothing(TABLES.get(TRACED_TABLE)(), store, [study], study.preset), *lacking]
     return StudyPage(
         number, study.pairing, [*_facts(study), *telling],
-        build_overview(number, study, printed, standings) if printed else None,
+        build_overview(number, study, printed, statuses) if printed else None,
         [one for one in own if one], pictures, lacking,
     )  # fmt: skip
 

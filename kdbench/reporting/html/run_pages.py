@@ -63,7 +63,7 @@ class RunIndex:
     studies: Sequence[StudyResults]
     runs: Mapping[str, Run]
     sweeps: Sequence[Sweep]
-    standings: RunStatuses
+    statuses: RunStatuses
 
     def study(self, run: str) -> StudyResults | None:
         """The one that was asked for last."""
@@ -80,15 +80,15 @@ class RunIndex:
 
     def link(self, run: str, role: str = "") -> RunLink:
         known = run in self.runs
-        return RunLink(run, role, self.standings.word(self.study(run), self.runs[run]) if known else "")
+        return RunLink(run, role, self.statuses.status_of(self.study(run), self.runs[run]) if known else "")
 
 
 def build_run_pages(
-    store: Store, studies: Sequence[StudyResults], sweeps: Sequence[Sweep], standings: RunStatuses
+    store: Store, studies: Sequence[StudyResults], sweeps: Sequence[Sweep], statuses: RunStatuses
 ) -> list[RunPage]:
     """Every run of the studies, begun or not, by task, row and seed."""
     runs = {run_id: run for study in studies for run_id, run in study.runs.items()}
-    every = RunIndex(studies, runs, sweeps, standings)
+    every = RunIndex(studies, runs, sweeps, statuses)
     rows = {c.run.id: (study.titles[c.cell.row].position, c.cell.row) for study in studies for c in study.cells}
     found = sorted(
         runs.values(),
@@ -109,7 +109,7 @@ def _page(run: Run, every: RunIndex) -> RunPage:
         run.id,
         [i for i, other in enumerate(every.studies) if run.id in other.runs],
         " = ".join(dict.fromkeys(study.title(cell.cell.row) for cell in own)) or _name(run, study),
-        task_title(spec.task), spec.seed, every.standings.word(study, run), provenance.describe_problem(run, study),
+        task_title(spec.task), spec.seed, every.statuses.status_of(study, run), provenance.describe_problem(run, study),
         _score(run, study), duration(cost["train_seconds"]) if "train_seconds" in cost else "", not own,
         error_tail(run)[1] if run.state.status == "failed" else (), head, scores, _facts(run, own, cost),
         [every.link(parent, role) for role, parent in spec.needs.items()],
