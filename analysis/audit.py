@@ -1,4 +1,4 @@
-"""The paper's Tables 1 to 7 against themselves: averages under one formula, repeated cells, odd ones."""
+"""Audit the paper's Tables 1 to 7: averages under one formula, repeated cells, outliers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Tables = Mapping[str, Sequence[ScoreRow]]
 
 
 class PublishedTables(Audit):
-    """Nothing here is looked up: every finding is computed from the printed cells."""
+    """The audit of the paper's tables. Every finding is computed from the printed cells alone."""
 
     title = "The paper's tables"
 
@@ -30,6 +30,7 @@ def _table(name: str) -> str:
 
 
 def _averages(name: str, rows: Sequence[ScoreRow]) -> TableData:
+    """Recompute the averages of one table, and name the formula that gives each."""
     sheet = TableData(
         f"Printed averages of {_table(name)}", ["", "printed", "recomputed", "difference", "reproduced by"]
     )
@@ -54,6 +55,7 @@ def _averages(name: str, rows: Sequence[ScoreRow]) -> TableData:
 
 
 def _name(fits: Sequence[Formula]) -> str:
+    """Name the best formula."""
     return fits[0].name if fits else "no formula that was tried"
 
 
@@ -62,7 +64,12 @@ def _names(fits: Iterable[Formula]) -> str:
 
 
 def _other_formula(own: Sequence[tuple[ScoreRow, Sequence[Formula]]], of: int) -> str:
-    """The averages that follow another formula, and each that gives all of them."""
+    """Say which averages follow another formula, and name each formula that gives all of them.
+
+    Args:
+        own: the rows with such an average, and the formulas that give each.
+        of: number of rows of the table.
+    """
     titles = ", ".join(row.source.title for row, _ in own)
     common = [fit for fit in own[0][1] if all(fit.gives(row) for row, _ in own)]
     what = f"what gives {'it' if len(own) == 1 else 'them'}: {_names(common) or _name(())}"
@@ -72,7 +79,7 @@ def _other_formula(own: Sequence[tuple[ScoreRow, Sequence[Formula]]], of: int) -
 
 
 def _rows_twice(tables: Tables) -> TableData:
-    """Rows that stand in several tables, with their averages."""
+    """List rows that several tables print, with their averages."""
     sheet = TableData("Rows that are printed in several tables", ["", "tables", "averages"])
     for group in check.copied_rows(tables):
         titles = " and ".join(dict.fromkeys(row.source.title for row in group.values()))
@@ -88,7 +95,7 @@ def _rows_twice(tables: Tables) -> TableData:
 
 
 def _odd_cells(tables: Tables) -> TableData:
-    """Cells that repeat one another, stand out, or contradict what the paper says of its method."""
+    """List cells that repeat one another, are outliers, or contradict the paper's claims about its method."""
     sheet = TableData("Cells to look at", ["", "table", "task", "cell", "what"])
     everything = [row for rows in tables.values() for row in rows if row.source.group != "teacher"]
     for name, rows in tables.items():
@@ -107,6 +114,7 @@ def _odd_cells(tables: Tables) -> TableData:
 
 
 def _add(sheet: TableData, row: ScoreRow, table: str, tasks: Sequence[str], what: str) -> None:
+    """Add a finding as a row and a record."""
     names = ", ".join(map(task_title, tasks))
     texts = (row.source.title, table.removeprefix("table"), names, row.scores[tasks[0]], what)
     sheet.rows.append([TableCell((text,)) for text in texts])

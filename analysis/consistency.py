@@ -1,4 +1,4 @@
-"""What can be computed from published cells alone: which formula gives an average, and what does not fit."""
+"""Check published cells against one another: which formula gives an average, and which cells are odd."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FAR = 3.0  # interquartile ranges beyond the quartiles: Tukey's "far out"
 
 @dataclass(frozen=True)
 class Formula:
-    """The mean of the task means, where of some tasks only one of the printed numbers counts.
+    """The mean of the task means, where some tasks count only one of their printed numbers.
 
-    `only` is, by task, which one; a task that it does not name has its numbers averaged first.
+    `only` maps such a task to the index of its number; the numbers of other tasks are averaged first.
     """
 
     only: Mapping[str, int]
@@ -33,14 +33,14 @@ class Formula:
         return f"only {', '.join(parts)}"
 
     def value(self, cells: Mapping[str, str]) -> float:
-        """The average that it gives, unrounded."""
+        """Return the average by this formula, unrounded."""
         return statistics.fmean(self._task(task, cell_numbers(cell)) for task, cell in cells.items())
 
     def _task(self, task: str, values: Sequence[float]) -> float:
         return values[self.only[task]] if task in self.only else statistics.fmean(values)
 
     def gives(self, row: ScoreRow) -> bool:
-        """Whether it gives the printed average."""
+        """Return whether the formula gives the printed average."""
         return row.average is not None and abs(self.value(row.scores) - row.average) <= HALF_DIGIT
 
 
@@ -49,7 +49,7 @@ OUR_FORMULA = Formula({})  # the one that this project uses
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """A published row, its average apart."""
+    """A published row of scores, with its average apart."""
 
     source: PublishedRow
     scores: Mapping[str, str]
@@ -57,7 +57,7 @@ class ScoreRow:
 
 
 def score_rows(table: PublishedTable) -> list[ScoreRow]:
-    """The rows of a table of scores; none of a table of other things."""
+    """Return the rows of a table of scores; [] for tables of other things."""
     if not set(table.columns) <= {*TASKS.all(), AVERAGE}:
         return []
     found = []
@@ -69,13 +69,13 @@ def score_rows(table: PublishedTable) -> list[ScoreRow]:
 
 
 def formula_warning(table: PublishedTable) -> list[str]:
-    """A warning where printed averages are not what ours are."""
+    """Warn of printed averages that our formula does not give."""
     odd = [row.source.title for row in score_rows(table) if row.average is not None and not OUR_FORMULA.gives(row)]
     return [f"Another formula than ours gave the printed averages of {', '.join(odd)} (kdbench audit)."] if odd else []
 
 
 def candidate_formulas(rows: Iterable[ScoreRow]) -> list[Formula]:
-    """Every choice of one or both numbers of each pair, those that leave out least first."""
+    """Return every choice of one or both numbers of each pair, fewest omissions first."""
     paired = list(
         dict.fromkeys(task for row in rows for task, cell in row.scores.items() if len(cell_numbers(cell)) > 1)
     )
@@ -85,13 +85,13 @@ def candidate_formulas(rows: Iterable[ScoreRow]) -> list[Formula]:
 
 
 def matching_formulas(row: ScoreRow, rows: Sequence[ScoreRow]) -> list[Formula]:
-    """The formulas that give a row's printed average, those that give most of the other averages first."""
+    """Return the formulas that give a row's printed average, those that give most of the other averages first."""
     found = [formula for formula in candidate_formulas(rows) if formula.gives(row)]
     return sorted(found, key=lambda f: (len(f.only) > 0, -sum(f.gives(other) for other in rows), len(f.only)))
 
 
 def repeated_pairs(row: ScoreRow) -> list[list[str]]:
-    """The tasks in which one row prints the same pair."""
+    """Return the groups of tasks for which one row prints the same pair."""
     by_text: dict[str, list[str]] = {}
     for task, cell in row.scores.items():
         if len(cell_numbers(cell)) > 1:
@@ -100,7 +100,7 @@ def repeated_pairs(row: ScoreRow) -> list[list[str]]:
 
 
 def pairs_shared_by_rows(rows: Sequence[ScoreRow]) -> list[tuple[str, str, list[ScoreRow]]]:
-    """The task, the pair, and the rows of one table that print this pair for it."""
+    """Return task, pair and rows, where several rows of a table print the same pair for a task."""
     by_place: dict[tuple[str, str], list[ScoreRow]] = {}
     for row in rows:
         for task, cell in row.scores.items():
@@ -111,7 +111,7 @@ def pairs_shared_by_rows(rows: Sequence[ScoreRow]) -> list[tuple[str, str, list[
 
 @dataclass(frozen=True)
 class PairGap:
-    """The distance between the two numbers of a cell, and the range that the other rows have."""
+    """The distance between the two numbers of a cell, and its range in other rows."""
 
     task: str
     value: float
@@ -120,10 +120,10 @@ class PairGap:
 
 
 def outlying_gaps(row: ScoreRow, others: Iterable[ScoreRow]) -> list[PairGap]:
-    """The cells whose two numbers are much nearer, or further apart, than in the same column of other rows.
+    """Return the cells whose two numbers are much nearer or further apart than in the same column of other rows.
 
     Args:
-        others: of whatever table; the row itself and equal cells do not count.
+        others: rows of any table; the row itself and equal cells do not count.
     """
     found = []
     for task, cell in row.scores.items():
@@ -139,7 +139,7 @@ def outlying_gaps(row: ScoreRow, others: Iterable[ScoreRow]) -> list[PairGap]:
 
 
 def beaten_cells(rows: Sequence[ScoreRow]) -> list[tuple[ScoreRow, str, ScoreRow]]:
-    """Where the paper's own method does not have the best mean of a column in its group: by whom it is beaten."""
+    """Return own row, task and best rival, where the paper's own method does not have the best mean of its group."""
     found = []
     for own in (row for row in rows if row.source.ours):
         rivals = [row for row in rows if row.source.group == own.source.group and not row.source.ours]
@@ -155,7 +155,7 @@ def _mean(row: ScoreRow, task: str) -> float:
 
 
 def copied_rows(tables: Mapping[str, Sequence[ScoreRow]]) -> list[dict[str, ScoreRow]]:
-    """Rows of different tables that print the same in every task that both have; by table."""
+    """Return groups of rows from different tables that agree on every task that both have: table -> row."""
     groups: list[dict[str, ScoreRow]] = []
     for name, rows in tables.items():
         for row in rows:
@@ -167,5 +167,6 @@ def copied_rows(tables: Mapping[str, Sequence[ScoreRow]]) -> list[dict[str, Scor
 
 
 def _same(one: ScoreRow, other: ScoreRow) -> bool:
+    """Return whether two rows share at least two tasks and agree on all of them."""
     shared = one.scores.keys() & other.scores.keys()
     return len(shared) > 1 and all(one.scores[task] == other.scores[task] for task in shared)

@@ -1,4 +1,4 @@
-"""What the numbers of Table 1 cost: steps, passes, settings tried, time and memory."""
+"""The table of costs: steps, passes, time and memory behind each method's numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Costs = dict[str, tuple[float, ...]]  # of a row by column; a column is missing 
 
 
 class Cost(Table):
-    """Rows as in Table 1. Times and steps are sums over the tasks, of one seed in the mean."""
+    """Rows as in Table 1. Times and steps are sums over tasks of means over seeds."""
 
     title = "Cost: what each method's numbers took"
     requests = (Request("all"),)
@@ -59,7 +59,7 @@ class Cost(Table):
 
 
 def _costs(line: SelectedRow, tasks: Sequence[type[Task]], study: StudyResults) -> Costs:
-    """The numbers of a row; of one without a finished run on some task only how many settings were tried."""
+    """Return the costs of a row by column; only the trials where a task has no finished run or a cost is lost."""
     cells = [line.shown.get(task.name, []) for task in tasks]
     tried: Costs = {"trials": (max(count_trials(line, task.name) for task in tasks),)}
     costs = [[cell.run.cost for cell in some] for some in cells]
@@ -80,7 +80,7 @@ def _costs(line: SelectedRow, tasks: Sequence[type[Task]], study: StudyResults) 
 
 
 def _passes(costs: Sequence[Mapping[str, Any]]) -> Costs:
-    """Rows through the student, and through all other networks, over rows trained on."""
+    """Return rows through the student, and through all other networks, per row trained on."""
     rows = sum(cost.get("rows", 0) for cost in costs)
     if not rows or any("passes" not in cost for cost in costs):
         return {}
@@ -93,23 +93,24 @@ def _passes(costs: Sequence[Mapping[str, Any]]) -> Costs:
 
 
 def _needed(runs: Sequence[str], known: Mapping[str, Run]) -> dict[str, Run]:
-    """What the runs need, and what that needs, each once."""
+    """Return all runs that the given runs need, directly or not."""
     found = {run_id: run for name in runs for run_id, run in closure(name, known).items()}
     return {run_id: run for run_id, run in found.items() if run_id not in runs}
 
 
 def _seconds(runs: Mapping[str, Run]) -> float:
-    """nan where one of them does not tell."""
+    """Sum the training times of finished runs; nan where a run has none."""
     return sum(float(run.cost.get("train_seconds", nan)) for run in runs.values() if run.result is not None)
 
 
 def _unit(found: Iterable[Costs]) -> str:
-    """The largest unit in which the longest training of a row is at least 2."""
+    """Return the largest unit in which the longest training of a row is at least 2."""
     longest = max((sum(costs.get("time", ())) for costs in found), default=0.0)
     return next((unit for unit, seconds in UNITS.items() if longest >= 2 * seconds), "s")
 
 
 def _entries(costs: Costs, unit: str) -> list[TableCell]:
+    """Format the costs of a row as cells."""
     out = []
     for key in COLUMNS:
         scale = UNITS[unit] if key in TIMES else 1.0
@@ -119,6 +120,7 @@ def _entries(costs: Costs, unit: str) -> list[TableCell]:
 
 
 def _text(key: str, number: float) -> str:
+    """Format the number of a column."""
     if key in TIMES:
         return f"{number:,.1f}"
     if key in ("steps", "trials", "memory"):
@@ -127,7 +129,7 @@ def _text(key: str, number: float) -> str:
 
 
 def _mark_trials(sheet: TableData, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> None:
-    """Rows with a cell for which more settings were tried than for another."""
+    """Sign rows that were selected among more settings than another row."""
     column = list(COLUMNS).index("trials") + 1
     most = {
         i: max(count_trials(line, task.name) for task in tasks) for i, line in enumerate(lines) if line.row != TEACHER
@@ -142,6 +144,7 @@ def _mark_trials(sheet: TableData, lines: Sequence[SelectedRow], tasks: Sequence
 
 
 def _notes(study: StudyResults, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> list[str]:
+    """Return the notes that explain the columns, and what is missing."""
     cells = [cell for line in lines for some in line.shown.values() for cell in some]
     others = sorted({name for cell in cells for name in cell.run.cost.get("passes", {})})
     lost = sorted({cell.run.id for cell in cells if not cell.run.cost})
@@ -162,6 +165,7 @@ def _notes(study: StudyResults, lines: Sequence[SelectedRow], tasks: Sequence[ty
 
 
 def _passes_words(networks: Sequence[str]) -> list[str]:
+    """Explain the columns of passes."""
     others = ", ".join(name for name in networks if name != STUDENT) or "none"
     return [
         "fwd, jvp, bwd: forward, forward-mode and backward passes over rows of the method's steps / rows trained on; "
@@ -171,13 +175,14 @@ def _passes_words(networks: Sequence[str]) -> list[str]:
 
 
 def _memory_words(cells: Iterable[CellResult]) -> list[str]:
+    """Explain the column of memory."""
     if any(cell.run.environment.get("gpu") for cell in cells):
         return ["Memory: the most that torch had on the GPU."]
     return ["Memory: the most that the process had resident, libraries and what earlier runs left included."]
 
 
 def _records(line: SelectedRow, task: str) -> list[dict[str, Any]]:
-    """What each run of a cell took; `shown` tells those of the grid point that tables show."""
+    """Return the costs of each run as a record; `shown` marks the runs of the grid point that tables show."""
     shown, tried = {cell.run.id for cell in line.shown.get(task, ())}, count_trials(line, task)
     out = []
     for cell in line.asked.get(task, ()):

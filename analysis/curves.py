@@ -1,4 +1,4 @@
-"""From the series of runs to the curves of a figure."""
+"""Turn the series of runs into the curves of a figure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SeriesReader = Callable[[CellResult], SeriesPoints]
 
 
 def method_lines(study: StudyResults, task: str, rows: Iterable[str]) -> list[SelectedRow]:
-    """Each row at the grid point that tables show.
+    """Return each row at the grid point that tables show.
 
     Raises:
         Lacking: a row has no finished run on the task.
@@ -32,15 +32,15 @@ def method_lines(study: StudyResults, task: str, rows: Iterable[str]) -> list[Se
 def setting_lines(
     study: StudyResults, task: str, row: str, settings: Mapping[str, Mapping[str, Any]]
 ) -> list[SelectedRow]:
-    """One method in several settings, all else equal: at the other settings that most lines have, then most seeds.
+    """Return one method in several settings, all else equal.
 
-    Of several such, they are those with the best mean on the selection split.
+    The other settings are those that most lines have, then most seeds, then the best mean on the selection split.
 
     Args:
-        settings: title -> the settings that make the line.
+        settings: title -> the settings of a line.
 
     Raises:
-        Lacking: one of them has no finished run on the task.
+        Lacking: a line has no finished run on the task.
     """
     keys = {key for values in settings.values() for key in values}
     cells = newest_version(study.of(row, task))
@@ -54,13 +54,13 @@ def setting_lines(
 
 
 def _rest(cell: CellResult, keys: Iterable[str]) -> str:
-    """All settings of the run itself but `keys`."""
+    """Return all settings of the run itself but `keys`, as JSON."""
     own = {key: value for key, value in cell.settings.items() if "'s " not in key and key not in keys}
     return json.dumps(own, sort_keys=True)
 
 
 def _common(groups: Iterable[list[CellResult]], keys: Iterable[str], metric: str) -> str | None:
-    """The settings at which the lines are compared."""
+    """Return the settings at which the lines are compared."""
     places: dict[str, list[tuple[int, float]]] = {}  # settings -> line and score of each finished run
     for i, group in enumerate(groups):
         for cell in group:
@@ -78,13 +78,18 @@ def _line(
     study: StudyResults, task: str, row: str, asked: list[CellResult], title: str = "",
     among: list[CellResult] | None = None,
 ) -> SelectedRow:  # fmt: skip
-    """The cells that were asked for, and what is drawn: the best grid point of them, or `among` some of them."""
+    """Build a line: the cells that were asked for, and the best grid point of them (or of `among`) that is drawn."""
     shown = best_grid_point(asked if among is None else among, TASKS.get(task).metrics[0])
     name = study.title(row) if row in study.titles else row
     return SelectedRow(row, f"{name}: {title}" if title else name, {task: asked}, {task: shown})
 
 
 def _all_there(found: list[SelectedRow], task: str) -> list[SelectedRow]:
+    """Check that every line has finished runs.
+
+    Raises:
+        Lacking: a line has none.
+    """
     lacking = [line.title for line in found if not line.shown[task]]
     if lacking:
         raise Lacking(f"{' and '.join(lacking)} on {task_title(task)}")
@@ -92,7 +97,7 @@ def _all_there(found: list[SelectedRow], task: str) -> list[SelectedRow]:
 
 
 def series_reader(split: str, key: str) -> SeriesReader:
-    """Reads one key of a run's series."""
+    """Return a function that reads one key of a run's series."""
 
     def read(cell: CellResult) -> SeriesPoints:
         found = series.read_series(cell.run.folder.series)
@@ -102,7 +107,7 @@ def series_reader(split: str, key: str) -> SeriesReader:
 
 
 def trained_series_reader(split: str, key: str) -> SeriesReader:
-    """Like `recorded`, without step 0: what an untrained network scores says nothing and would set the scale."""
+    """Return a reader like `series_reader` that skips step 0, where an untrained network would set the scale."""
     whole = series_reader(split, key)
 
     def read(cell: CellResult) -> SeriesPoints:
@@ -114,13 +119,13 @@ def trained_series_reader(split: str, key: str) -> SeriesReader:
 def drop_incomplete_seeds(
     found: Sequence[SelectedRow], task: str, reads: Mapping[str, SeriesReader]
 ) -> tuple[list[SelectedRow], list[str]]:
-    """The lines without the seeds that wrote down nothing of what is drawn, and the note about these.
+    """Return the lines without the seeds whose series lack something, and a note about these seeds.
 
     Args:
-        reads: by what a sentence calls it.
+        reads: name in sentences -> reader.
 
     Raises:
-        Lacking: a line has no seed with all of it.
+        Lacking: a line has no complete seed.
     """
     kept, lost, empty = list[SelectedRow](), list[str](), list[str]()
     for line in found:
@@ -144,10 +149,14 @@ def make_curve(
     factor: float = 1.0,
     **about: Any,
 ) -> Curve:
-    """A line over training, at the steps that all its seeds have.
+    """Build a curve over training, at the steps that all seeds have.
+
+    Args:
+        factor: multiplies every value, such as 100 for per cent.
+        about: further columns for CSV.
 
     Raises:
-        Lacking: the runs wrote down nothing of the kind.
+        Lacking: the series have no such numbers.
     """
     by_seed = {cell.cell.seed: read(cell) for cell in line.shown[task]}
     steps = sorted(set.intersection(*map(set, by_seed.values())))
@@ -160,12 +169,12 @@ def make_curve(
 
 
 def stored_number(value: Any) -> float:
-    """A stored number; what was not finite is stored as null."""
+    """Convert a stored number; null stands for a number that was not finite."""
     return math.nan if value is None else float(value)
 
 
 def figure_origin(study: StudyResults, task: str) -> dict[str, Any]:
-    """What tells pictures of one figure apart, and where their data comes from."""
+    """Return what tells the pictures of a figure apart, and where their data come from."""
     keys = ("student", "teacher", "source", "feedback", "selection", "split_seed", "train_rows")
     return {"preset": study.preset, **{key: study.study[key] for key in keys}, "task": task}
 
@@ -173,12 +182,12 @@ def figure_origin(study: StudyResults, task: str) -> dict[str, Any]:
 def figure_notes(
     study: StudyResults, shown: Sequence[SelectedRow], first: str = "", *, band: bool = True, equal: bool = False
 ) -> list[str]:
-    """The notes of a picture: what it shows, then what the notes of a table would say of these lines.
+    """Return the notes of a figure: what it shows, then the notes that a table has about these lines.
 
     Args:
-        first: what it shows; "" where that is said elsewhere.
-        band: the picture shows means over seeds.
-        equal: the lines come from `varied`.
+        first: what the figure shows; "" where other notes say it.
+        band: the figure shows means over seeds.
+        equal: the lines come from `setting_lines`.
     """
     spread = band_notes(shown) if band else []
     points = notes.grid_notes(study, shown)
@@ -190,7 +199,7 @@ def figure_notes(
 
 
 def band_notes(shown: Sequence[SelectedRow]) -> list[str]:
-    """What lines and bands are."""
+    """Explain lines and bands."""
     counts = {len(cells) for line in shown for cells in line.shown.values() if cells}
     seeds = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
     several = f"Lines: mean over {seeds} seeds; bands: one sample standard deviation to each side."

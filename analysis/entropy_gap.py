@@ -1,4 +1,4 @@
-"""What Figures 5 and 6 share: the entropy gap over training, of one method in several settings."""
+"""The base of Figures 5 and 6: the entropy gap over training, for one method in several settings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kdbench.results.study import StudyResults, task_title
 
 
 class GapFigure(Figure):
-    """One panel, a line a setting.
+    """One panel with a line for each setting.
 
     Class attributes:
-        settings: what the legend calls a line -> the options that make it.
+        settings: label in the legend -> the options of the line.
     """
 
     title = ""  # a base, not a figure

@@ -1,4 +1,4 @@
-"""Figure 2: how student and teacher fare on the validation set, Meta Distill against LGTM."""
+"""Figure 2: validation scores of student and teacher over training, Meta Distill against LGTM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure 3: two of the followed samples, one that LGTM weighs down and one that it weighs up."""
+"""Figure 3: influence and predictions of two samples, one that LGTM weighs down and one that it weighs up."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHOICE_RULE = (
 
 @dataclass(frozen=True)
 class ChosenSample:
-    """A sample, why it stands here, and out of how many it was taken."""
+    """A sample, the heading of its panels, the number of candidates, and its mean influence."""
 
     sample: int
     heading: str
@@ -35,7 +35,7 @@ class ChosenSample:
 
 
 class Figure3(Figure):
-    """Above the influence, below what both networks think of the right answer."""
+    """Above, the influence; below, the probability that both networks give to the right answer."""
 
     title = "Figure 3: distillation influence and predictions of two samples over training"
     task = TASK
@@ -54,7 +54,7 @@ class Figure3(Figure):
 
 
 def choose_samples(found: FollowedSamples) -> tuple[ChosenSample, ChosenSample]:
-    """The two samples, by `RULE`; of equals the first."""
+    """Choose the two samples by `CHOICE_RULE`; of equal ones the first."""
     means = [fmean(influence.middle_half(found.of("influence", i))) for i in range(len(found.rows))]
     every = range(len(means))
     hard = [i for i in every if _mostly(found, i, right=False)]
@@ -66,7 +66,7 @@ def choose_samples(found: FollowedSamples) -> tuple[ChosenSample, ChosenSample]:
 
 
 def _mostly(found: FollowedSamples, sample: int, *, right: bool) -> bool:
-    """Whether both networks predict the sample so at more than half of the points of the first half."""
+    """Return whether both networks are right (or wrong) at most points of the first half of training."""
     first = range((len(found.steps) + 1) // 2)
     keys = ("teacher_predicts", "student_predicts")
     agree = [all((found.values[k][p][sample] == found.labels[sample]) == right for k in keys) for p in first]
@@ -74,7 +74,7 @@ def _mostly(found: FollowedSamples, sample: int, *, right: bool) -> bool:
 
 
 def _words(found: FollowedSamples, pair: Sequence[ChosenSample], task: str) -> str:
-    """The rule, and what it gave."""
+    """State the rule, and the samples that it chose."""
     names = TASKS.get(task).labels
     parts = [
         f"{side}: row {found.rows[c.sample]} of train ({names[found.labels[c.sample]]}), mean {c.mean:.2g}, "

@@ -19,7 +19,7 @@ PALE = LineStyle("#999999", "-", thin=True)
 
 
 class Figure4(Figure):
-    """Thin: the samples of the first seed. Thick: the mean of their positive and of their negative parts."""
+    """Thin: the samples of the first seed. Thick: the means of their positive and of their negative parts."""
 
     title = "Figure 4: distillation influence of single samples over training"
     task = TASK
@@ -48,7 +48,7 @@ class Figure4(Figure):
 
 
 def _part(shown: SelectedRow, task: str, sign: int, label: str, look: LineStyle) -> Curve:
-    """What the samples with this sign add to the mean influence."""
+    """Build the curve of the mean over samples of max(w, 0) or min(w, 0)."""
     every = curves.series_reader("influence", "influence")
 
     def part(cell: CellResult) -> curves.SeriesPoints:

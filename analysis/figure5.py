@@ -1,4 +1,4 @@
-"""Figure 5: the entropy gap when the teacher learns with the student (one stage), or was fine-tuned first (two)."""
+"""Figure 5: the entropy gap if the teacher learns along with the student (one stage) or is fine-tuned first (two)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure 6: the entropy gap when the teacher, the student or nobody is updated first."""
+"""Figure 6: the entropy gap if the teacher, the student or neither is updated first."""
 
 from __future__ import annotations
 

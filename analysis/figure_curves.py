@@ -1,4 +1,4 @@
-"""Figure curves: the score on the selection split over training, of every row of Table 1."""
+"""Figure curves: selection scores over training, for every row of Table 1."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kdbench.results.study import CellResult, StudyResults, task_title
 
 
 class FigureCurves(TaskFigure):
-    """Mean over seeds, and a band of one standard deviation."""
+    """One panel a task: means over seeds, with a band of one standard deviation."""
 
     title = "Figure curves: selection score over training"
     requests = (Request("all"),)
@@ -42,13 +42,14 @@ class FigureCurves(TaskFigure):
 
 
 def _with_scores(line: SelectedRow, task: str, metric: str) -> SelectedRow:
-    """The row with the seeds whose series has scores."""
+    """Return the row with the seeds whose series have scores."""
     read = curves.trained_series_reader("selection", metric)
     kept: list[CellResult] = [cell for cell in line.shown[task] if read(cell)]
     return SelectedRow(line.row, line.title, line.asked, {task: kept})
 
 
 def _first(shown: Sequence[SelectedRow], lost: Sequence[str]) -> list[str]:
+    """Return the notes that say what is drawn."""
     start = "The first metric of a task on the split that selects checkpoints, at each evaluation after step 0."
     return [
         start,

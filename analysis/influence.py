@@ -1,4 +1,4 @@
-"""What Figures 3 and 4 share: the samples whose influence a run has followed."""
+"""The samples whose influence a run followed; shared by Figures 3 and 4."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEYS = ("influence", "teacher_p", "student_p", "teacher_predicts", "student_pred
 
 @dataclass(frozen=True)
 class FollowedSamples:
-    """The samples of one run: `values[key][point][sample]`, where `steps` and `epochs` are those of the points."""
+    """The samples of one run: `values[key][point][sample]`; `steps` and `epochs` are those of the points."""
 
     cell: CellResult
     rows: tuple[int, ...]  # in the training set
@@ -27,10 +27,11 @@ class FollowedSamples:
     values: dict[str, list[list[float]]]
 
     def of(self, key: str, sample: int) -> list[float]:
-        """One sample over training."""
+        """Return the values of one sample over training."""
         return [point[sample] for point in self.values[key]]
 
     def curve(self, key: str, sample: int, label: str, look: LineStyle) -> Curve:
+        """Build the curve of one sample."""
         about = {
             "row": self.cell.cell.row, "runs": self.cell.run.id, "key": key,
             "sample": self.rows[sample], "label": self.labels[sample],
@@ -40,10 +41,10 @@ class FollowedSamples:
 
 
 def followed_row(study: StudyResults, task: str) -> tuple[SelectedRow, list[str]]:
-    """The runs of the method that followed samples, and the note about those that did not.
+    """Return the method's runs that followed samples, and a note about those that did not.
 
     Raises:
-        Lacking: none did, or none is done.
+        Lacking: no finished run followed samples.
     """
     (shown,), told = curves.drop_incomplete_seeds(
         curves.method_lines(study, task, [PAPER_METHOD]), task, {"influence": _points}
@@ -52,12 +53,12 @@ def followed_row(study: StudyResults, task: str) -> tuple[SelectedRow, list[str]
 
 
 def samples_by_seed(shown: SelectedRow, task: str) -> list[FollowedSamples]:
-    """What each seed wrote down."""
+    """Return the samples of each seed."""
     return [one for cell in shown.shown[task] if (one := read_samples(cell))]
 
 
 def _points(cell: CellResult) -> curves.SeriesPoints:
-    """By step the epoch and, by key, one number a sample; steps that lack a key are left out."""
+    """Return step -> (epoch, key -> one number a sample); steps that lack a key are left out."""
     points: dict[int, tuple[float, dict[str, list[float]]]] = {}
     for row in series.read_series(cell.run.folder.series):
         if row["split"] == "influence":
@@ -67,7 +68,7 @@ def _points(cell: CellResult) -> curves.SeriesPoints:
 
 
 def read_samples(cell: CellResult) -> FollowedSamples | None:
-    """The samples of a run; None where it followed none."""
+    """Read the samples of a run; None where it followed none."""
     points = _points(cell)
     if not points:
         return None
@@ -77,6 +78,6 @@ def read_samples(cell: CellResult) -> FollowedSamples | None:
 
 
 def middle_half(points: Sequence[float]) -> Sequence[float]:
-    """The middle half of a training, at least one point."""
+    """Return the middle half of a training, at least one point."""
     quarter = len(points) // 4
     return points[quarter : max(quarter + 1, len(points) - quarter)]

@@ -1,4 +1,4 @@
-"""What the tables of scores share: rows of runs, columns of tasks, their average, and the sentences below."""
+"""The base of the tables of scores: rows of runs, columns of tasks, their average, and the notes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAPER_GROUP = "glue"  # the tasks whose mean the paper prints
 
 @dataclass(frozen=True)
 class RowRequest:
-    """A row as a table declares it: a method or variant, and the settings that set it apart."""
+    """A row as a table declares it: a method or variant, and the settings in which it differs."""
 
     row: str
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class RowRequest:
         return " ".join([self.row, *(f"{name}={item}" for name, item in self.values.items())])
 
     def request(self, **settings: Any) -> Request:
-        """What trains it."""
+        """Return the request for its runs."""
         return Request(self.row, self.values, settings)
 
 
@@ -54,43 +54,45 @@ class ShownRow:
     study: StudyResults
 
     def narrowed(self, tasks: Sequence[type[Task]]) -> ShownRow:
-        """Without the tasks that the table does not show."""
+        """Return the row with the tasks that the table shows."""
         asked, shown = ({t.name: cells.get(t.name, []) for t in tasks} for cells in (self.line.asked, self.line.shown))
         return replace(self, line=replace(self.line, asked=asked, shown=shown))
 
 
 @dataclass(frozen=True)
 class TaskScore:
-    """What one row scored on one task: for every metric and reported split the values over seeds, in per cent."""
+    """The score of a row on a task: for every metric and reported split, the values over seeds in per cent."""
 
     parts: tuple[tuple[float, ...], ...]
 
     @property
     def means(self) -> tuple[float, ...]:
+        """Return the mean over seeds of each part."""
         return tuple(statistics.fmean(values) for values in self.parts)
 
     @property
     def mean(self) -> float:
-        """Seeds averaged, then the parts (F1 and accuracy; matched and mismatched)."""
+        """Return the mean over seeds, then over parts (F1 and accuracy; matched and mismatched)."""
         return statistics.fmean(self.means)
 
     def entry(self, best: bool) -> TableCell:
+        """Format the score with the standard deviation over seeds, where there are several."""
         several = len(self.parts[0]) > 1
         spreads = tuple(f"{statistics.stdev(values):.1f}" for values in self.parts) if several else ()
         return TableCell(tuple(f"{mean:.1f}" for mean in self.means), spreads, best, self.means)
 
 
 class ScoreTable(Table):
-    """Rows: the teacher where there is one, then what `groups` asks for. Columns: tasks, and perhaps their average.
+    """Rows: the teacher if there is one, then the rows of `groups`. Columns: tasks, and perhaps their average.
 
-    In every column the best row of each group is marked; rows that print the same are marked alike.
+    The best row of each group is marked in every column; rows that print the same are all marked.
     """
 
     title = ""  # a base, not a table
     averaged: ClassVar[bool] = True
 
     def groups(self, study: StudyResults) -> list[list[RowRequest]]:
-        """The rows, by what competes."""
+        """Return the rows in groups that compete."""
         raise NotImplementedError
 
     def build(self, study: StudyResults) -> TableData | None:
@@ -111,11 +113,11 @@ class ScoreTable(Table):
 
 
 def mark_cells(sheet: TableData, groups: Sequence[Sequence[ShownRow]], tasks: Sequence[type[Task]]) -> list[str]:
-    """Sign what is not separable from the best, was tuned with a larger budget, or has collapsed; returns the notes.
+    """Sign cells that are inseparable from the best, tuned with a larger budget, or collapsed; return the notes.
 
     Args:
         sheet: its rows are those of the groups; its columns are the tasks, and perhaps their average.
-        groups: what competes.
+        groups: rows that compete.
     """
     lines = [[shown.line for shown in group] for group in groups]
     every = list(chain(*lines))
@@ -127,7 +129,7 @@ def mark_cells(sheet: TableData, groups: Sequence[Sequence[ShownRow]], tasks: Se
 
 
 def _mark_collapsed(sheet: TableData, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> list[str]:
-    """Sign the cells that have a run whose student answers alike whatever the text; returns the notes."""
+    """Sign the cells that have a run with a collapsed student, and return the notes."""
     for row, line in zip(sheet.rows, lines, strict=True):
         for column, task in enumerate(tasks, start=1):
             if any(is_collapsed(cell.run, "best") for cell in line.shown.get(task.name, ())):
@@ -136,25 +138,26 @@ def _mark_collapsed(sheet: TableData, lines: Sequence[SelectedRow], tasks: Seque
 
 
 def find_row(asked: RowRequest, study: StudyResults) -> ShownRow:
-    """The runs of a row in a study."""
+    """Find the runs of a row in a study."""
     title = asked.title or (None if asked.row in study.titles else _papers_titles().get(asked.row))
     return ShownRow(asked.key, select_row(study, asked.row, asked.values, title), study)
 
 
 def _papers_titles() -> dict[str, str]:
-    """What the paper calls its rows; for those that nobody has asked for yet."""
+    """Return the paper's titles of its rows, for rows that nobody has asked for yet."""
     return {row.row: row.title for table in published_tables().values() for row in table.rows if row.row != TEACHER}
 
 
 def table_heading(name: str, study: StudyResults) -> str:
+    """Return the title of a table for one study."""
     number = name.removeprefix("table")
     return f"Table {number}, preset {study.preset}: {study.pairing}"
 
 
 def asked_tasks(table: Table, rows: Sequence[ShownRow]) -> list[type[Task]]:
-    """The tasks on which any of the rows was asked for, in the order of the tables.
+    """Return the tasks of the rows in table order.
 
-    Where a table is about some tasks only, another one is shown if there is something to compare on it.
+    A table about some tasks shows another task only if at least two rows have it.
     """
     counts = Counter(task for shown in rows for task, cells in shown.line.asked.items() if cells)
     own = {task for request in table.requests for task in _own_tasks(request)}
@@ -163,13 +166,14 @@ def asked_tasks(table: Table, rows: Sequence[ShownRow]) -> list[type[Task]]:
 
 
 def _own_tasks(request: Request) -> list[str]:
+    """Return the tasks that a request names."""
     return select_tasks(request.settings["tasks"]) if "tasks" in request.settings else []
 
 
 def score_sheet(
     title: str, groups: Sequence[Sequence[ShownRow]], tasks: Sequence[type[Task]], *, averaged: bool = True
 ) -> TableData:
-    """Scores, without notes. Groups are parted by lines; the best of each is marked, the teacher apart."""
+    """Build the table of scores without notes. Lines part the groups; the best row of each is marked."""
     rows = [shown for group in groups for shown in group]
     sheet = TableData(title, ["", *map(column_name, tasks), *(["Avg."] if averaged else [])])
     whole = {task.name for task in tasks} == _whole()
@@ -188,29 +192,29 @@ def score_sheet(
 
 
 def _numbers(task: type[Task]) -> list[tuple[str, str]]:
-    """The (metric, split) of each number in a cell."""
+    """Return the (metric, split) of each number in a cell."""
     return [(metric, split) for split in task.report_splits for metric in task.metrics]
 
 
 def column_name(task: type[Task]) -> str:
-    """`MRPC`, and below it `F1/Acc.`"""
+    """Return the head of a column: `MRPC`, with `F1/Acc.` below."""
     return f"{task.title}\n{'/'.join(part_names(task))}"
 
 
 def _mark(line: SelectedRow) -> str:
-    """A dagger where the reported split was also learned from."""
+    """Return a dagger if the row learned from the reported split."""
     return notes.DAGGER if line.feedback_from("validation") else ""
 
 
 def score_cells(task: type[Task], cells: Sequence[CellResult]) -> TaskScore | None:
-    """What the cells of one row on one task give together."""
+    """Combine the cells of one row on one task; None where there are none."""
     if not cells:
         return None
     return TaskScore(tuple(tuple(c.score(metric, split) for c in cells) for metric, split in _numbers(task)))
 
 
 def _average(scores: Sequence[TaskScore | None]) -> float | None:
-    """The mean of the task means; None when a task is missing."""
+    """Return the mean of the task means; None where a task is missing."""
     means = [score.mean for score in scores if score]
     return statistics.fmean(means) if means and len(means) == len(scores) else None
 
@@ -218,7 +222,11 @@ def _average(scores: Sequence[TaskScore | None]) -> float | None:
 def _entries(
     labels: Sequence[str], scores: Sequence[Sequence[TaskScore | None]], averaged: bool, compete: Sequence[bool]
 ) -> list[list[TableCell]]:
-    """The printed rows of a group."""
+    """Format the rows of a group, with the best of each column marked.
+
+    Args:
+        compete: for each row, whether it can be the best.
+    """
     means = [[s.mean if s else None for s in row] + ([_average(row)] if averaged else []) for row in scores]
     # as printed: a difference that nobody can see is no difference
     printed = [[None if mean is None else float(f"{mean:.1f}") for mean in row] for row in means]
@@ -236,16 +244,17 @@ def _entries(
 
 
 def _single(number: float | None, best: bool) -> TableCell:
+    """Format a single number."""
     return EMPTY_CELL if number is None else TableCell((f"{number:.1f}",), (), best, (number,))
 
 
 def score_notes(
     table: Table, rows: Sequence[ShownRow], tasks: Sequence[type[Task]], marks: Sequence[str], *, averaged: bool = True
 ) -> list[str]:
-    """The sentences below: what the numbers are, how they came about, what is missing and what makes it.
+    """Return the notes: what the numbers are, how they were computed, what is missing and which command trains it.
 
     Args:
-        marks: the sentences about signs.
+        marks: the notes about signs.
     """
     lines = [shown.line for shown in rows]
     by_study = {
@@ -268,18 +277,18 @@ def score_notes(
 
 
 def describe_splits(tasks: Sequence[type[Task]]) -> str:
-    """What was reported on."""
+    """Name the reported splits."""
     splits = {split for task in tasks for split in task.report_splits}
     return "Development sets" if all(s.startswith("validation") for s in splits) else ", ".join(sorted(splits))
 
 
 def _whole() -> set[str]:
-    """The tasks of the paper's average."""
+    """Return the tasks of the paper's average."""
     return {name for name, task in TASKS.all().items() if task.group == PAPER_GROUP}
 
 
 def average_note(tasks: Sequence[type[Task]]) -> str:
-    """How the last column is computed, and whether it is the paper's."""
+    """Say how the average is computed, and whether it covers the tasks of the paper's average."""
     pairs = ["/".join(part_names(task)) for task in tasks if len(_numbers(task)) > 1]
     first = f"; {' and '.join(dict.fromkeys(pairs))} are averaged first" if pairs else ""
     whole = _whole()
@@ -291,7 +300,7 @@ def average_note(tasks: Sequence[type[Task]]) -> str:
 
 
 def score_records(shown: ShownRow) -> list[dict[str, Any]]:
-    """The numbers behind a row, one a record; `last` is the same number without checkpoint selection."""
+    """Return the numbers of a row as records; `last` is the number without checkpoint selection."""
     about = ("student", "teacher", "source", "feedback", "selection", "split_seed", "train_rows")
     study, line = shown.study, shown.line
     head = {"preset": study.preset, **{key: study.study[key] for key in about}}
@@ -307,10 +316,11 @@ def score_records(shown: ShownRow) -> list[dict[str, Any]]:
 
 
 def _classes(cell: CellResult, network: str, split: str) -> int | str:
-    """How many classes a network predicts; "" where there is none, or it is not known."""
+    """Return how many classes a network predicts; "" where it is not known."""
     use = cell.run.class_use.get(network, {}).get(split)
     return use.predicted if use else ""
 
 
 def _choice(cell: CellResult) -> str:
+    """Format the grid values of a cell."""
     return " ".join(f"{key}={value(item)}" for key, item in cell.cell.choice.items())

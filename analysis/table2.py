@@ -13,7 +13,7 @@ PAIRS = (
 
 
 class Table2(ScoreTable):
-    """In pairs: the original method, and LGTM whose student has the same objective."""
+    """Pairs of rows: the original method, and LGTM whose student has the same objective."""
 
     title = "Table 2: other distillation objectives"
     requests = tuple(asked.request() for pair in PAIRS for asked in pair)

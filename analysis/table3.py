@@ -1,4 +1,4 @@
-"""Table 3: the influence with and without finite differences: scores, and the time of a step."""
+"""Table 3: LGTM's influence with and without finite differences: scores, and the time of a step."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ class Table3(Table):
         return sheet
 
     def published(self) -> Published:
-        """The paper has minutes a training, of as many steps in both rows: their ratio is that of our steps."""
+        """Return the paper's F1, and the ratios of its minutes a training.
+
+        Both rows have equally many steps, so the ratio of minutes is that of our times a step.
+        """
         table = published_tables()[self.name]
         minutes = {row: float(text) for (row, column), text in table.cells.items() if column == "minutes"}
         f1 = {(row, "mrpc"): f"{text}/–" for (row, column), text in table.cells.items() if column == "f1"}
@@ -71,7 +74,7 @@ def _cells(shown: ShownRow) -> list[CellResult]:
 
 
 def step_seconds(shown: ShownRow) -> float | None:
-    """Seconds of the steps over their number, of all runs of the row together; None where the runs do not tell."""
+    """Return the mean seconds of a step over all runs of the row; None where a run has no times."""
     costs = [cell.run.cost for cell in _cells(shown)]
     steps = sum(int(cost.get("steps", 0)) for cost in costs)
     if not steps or any("step_seconds" not in cost for cost in costs):
@@ -80,7 +83,7 @@ def step_seconds(shown: ShownRow) -> float | None:
 
 
 def _time_entries(seconds: float | None, base: float | None) -> list[TableCell]:
-    """The time, and how many times that of the row with finite differences it is."""
+    """Format the time, and its ratio to the row with finite differences."""
     if seconds is None:
         return [EMPTY_CELL, EMPTY_CELL]
     ratio = seconds / base if base else None
@@ -97,7 +100,7 @@ def _cost(shown: ShownRow, run: str) -> dict[str, Any]:
 
 
 def _time_notes(shown: Sequence[ShownRow]) -> list[str]:
-    """What the times are, and whether they may be compared."""
+    """Explain the times, and warn if they cannot be compared."""
     notes = ["s/step = step_seconds / steps of cost.json, summed over runs; evaluation is not in it."]
     notes += [found] if (found := machines.machine_note(cell.run for row in shown for cell in _cells(row))) else []
     sizes = {name for row in shown for name, cells in row.line.shown.items() if cells}

@@ -1,4 +1,4 @@
-"""Table 4: as Table 1, for a student of four layers."""
+"""Table 4: like Table 1, for a student of four layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kdbench.results.submission_records import ServerAnswer
 
 
 def _methods() -> list[str]:
-    """Those that the paper's table has, in the order in which it has them."""
+    """Return the methods of the paper's table, in its order."""
     return [row.row for row in published_tables()["table4"].rows if row.row != TEACHER]
 
 

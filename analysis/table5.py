@@ -1,4 +1,4 @@
-"""Table 5: the paper's hyperparameters, and those that this project trains with."""
+"""Table 5: the paper's hyperparameters beside those of the presets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LABELS = ("ce_weight", "student_ce")  # how methods call the weight of the label
 
 @dataclass(frozen=True)
 class Setting:
-    """A row: the paper's value, and that of each preset."""
+    """A row: the paper's value, and the values of each preset."""
 
     key: str
     title: str
@@ -47,11 +47,12 @@ class Setting:
     ours: Mapping[str, set[Any]]
 
     def differs(self, preset: str) -> bool:
+        """Return whether a preset's values are not the paper's."""
         return set(map(float, self.ours[preset])) != {float(part) for part in self.paper.split(",")}
 
 
 class Table5(Table):
-    """A column a preset. It is made of the presets and the methods' defaults, not of results."""
+    """A column a preset. The table is made of presets and default options, not of results."""
 
     title = "Table 5: hyperparameters"
     needs_results = False
@@ -76,6 +77,7 @@ class Table5(Table):
 
 
 def _settings(paper: PublishedTable) -> list[Setting]:
+    """Return the rows, with the values of every preset."""
     points = {name: _points(name) for name in preset_files()}
     return [
         Setting(row.row, title, row.cells[0], {name: read(found) for name, found in points.items()})
@@ -85,7 +87,7 @@ def _settings(paper: PublishedTable) -> list[Setting]:
 
 
 def _points(preset: str) -> Points:
-    """Every grid point of the two methods under a preset alone, without kdbench.toml and the command line."""
+    """Return every grid point of both methods under a preset alone, without kdbench.toml and command line."""
     config = Config(files=[read_toml(preset_files()[preset])])
     return {name: list(config.points(name, METHODS.get(name), {})) for name in (KD, PAPER_METHOD)}
 
@@ -95,13 +97,13 @@ def _text(values: set[Any]) -> str:
 
 
 def _short(number: float) -> str:
-    """`3e-5` for a rate."""
+    """Format a number; a rate as `3e-5`."""
     short = f"{number:.0e}".replace("e-0", "e-")
     return short if number < 0.01 and float(short) == number else value(number)
 
 
 def _departures(found: Sequence[Setting]) -> list[str]:
-    """The presets whose values are not the paper's, and in what."""
+    """Say which presets have the paper's values, and in what the others differ."""
     odd = {name: [setting.title for setting in found if setting.differs(name)] for name in found[0].ours}
     same = [name for name, titles in odd.items() if not titles]
     notes = [f"As in the paper: {', '.join(same)}."] if same else []
@@ -109,7 +111,7 @@ def _departures(found: Sequence[Setting]) -> list[str]:
 
 
 def _own_weights(alpha: str) -> list[str]:
-    """The methods whose default is not the paper's α."""
+    """Return the methods whose weight of the labels is not the paper's α by default."""
     fields = [
         (m.title, f.default)
         for m in METHODS.all().values()

@@ -27,7 +27,7 @@ REFERENCE = ROWS[0]
 
 
 class Table6(Table):
-    """The rows are of one method and differ in what it learns from; on validation it is the row of Table 1."""
+    """Rows of one method that differ in their feedback data; the row with validation feedback is that of Table 1."""
 
     title = "Table 6: where feedback comes from"
     requests = tuple(asked.request() for asked in ROWS)
@@ -36,7 +36,7 @@ class Table6(Table):
         return [sheet for family in families(studies, "feedback") if (sheet := self._sheet(family)) is not None]
 
     def _sheet(self, family: Sequence[StudyResults]) -> TableData | None:
-        """One for studies that differ in nothing but their feedback."""
+        """Build the table of studies that differ only in their feedback."""
         shown = [_shown(asked, family) for asked in ROWS]
         tasks = asked_tasks(self, shown)
         if not tasks:
@@ -49,13 +49,13 @@ class Table6(Table):
         return sheet
 
     def published(self) -> Published:
-        """The table's rows and, as what they are compared with, the method's row of Table 1."""
+        """Return the paper's rows, and the method's row of Table 1 as the reference."""
         main, table = published_tables()["table1"].cells, published_tables()[self.name]
         reference = {(REFERENCE.key, column): text for (row, column), text in main.items() if row == REFERENCE.row}
         return Published(reference | table.cells, f"{table.note} {REFERENCE.title}: from Table 1.", table.preset)
 
 
 def _shown(asked: RowRequest, family: Sequence[StudyResults]) -> ShownRow:
-    """The row from the study that has this feedback, if there is one."""
+    """Find the row in the study with this feedback, if there is one."""
     study = next((study for study in family if study.study["feedback"] == asked.values["feedback"]), family[-1])
     return find_row(asked, study)

@@ -1,4 +1,4 @@
-"""Table 7: how much of the teacher's loss is its own evolution."""
+"""Table 7: LGTM by the weight of the labels in the teacher's own loss."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROWS = tuple(RowRequest("lgtm", {"teacher_ce": share}, f"α = {share}") for shar
 
 
 class Table7(ScoreTable):
-    """LGTM with each α of Equation 11, the weight of the labels in the teacher's loss; the student's stays."""
+    """LGTM with each α of Equation 11, the weight of the labels in the teacher's loss; the student's is constant."""
 
     title = "Table 7: the teacher's self-evolution"
     averaged = False

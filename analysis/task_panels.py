@@ -1,4 +1,4 @@
-"""What the figures that any study has share: the rows of Table 1, panels by task, and the notes below."""
+"""The base of the figures for any study: the rows of Table 1, a panel a task, and the notes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE, COLUMN = 3, 2  # panels beside each other, at most
 
 
 def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[SelectedRow]:
-    """The rows of Table 1 that have a finished run on one of the tasks."""
+    """Return the rows of Table 1 that have a finished run on one of the tasks."""
     picked = [select_row(study, row) for row in traceable_rows(study)]
     narrowed = [
         replace(line, asked={t: line.asked[t] for t in tasks}, shown={t: line.shown[t] for t in tasks})
@@ -29,7 +29,7 @@ def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[SelectedRow]:
 def panel_figure(
     title: str, study: StudyResults, panels: dict[str, Panel], shown: Sequence[SelectedRow], first: Sequence[str]
 ) -> FigureData:
-    """Panels beside each other, as many as fit.
+    """Arrange panels side by side, as many as fit.
 
     Args:
         panels: by task.

@@ -1,4 +1,4 @@
-"""Score tables of a test server's answers instead of the development sets."""
+"""Tables of a test server's scores instead of those on development sets."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from kdbench.results.submission_records import ServerAnswer
 
 @dataclass(frozen=True)
 class TestedCell(CellResult):
-    """A cell of which the server has scored the student; its test splits stand where the reported ones stood."""
+    """A cell with the server's scores; its test splits replace the reported splits."""
 
     answer: ServerAnswer
 
     def score(self, metric: str, split: str, checkpoint: str = "best") -> float:
-        """The server's, in per cent; there is none of another checkpoint."""
+        """Return the server's score in per cent; other checkpoints have none."""
         return self.answer.scores[_test_split(self.cell.task, split)][metric]
 
 
 def _test_split(task: str, reported: str) -> str:
-    """Both are declared in the same order."""
+    """Return the test split that belongs to a reported split; tasks declare both in the same order."""
     kind = TASKS.get(task)
     return dict(zip(kind.report_splits, (file.split for file in kind.server_files), strict=True))[reported]
 
@@ -35,7 +35,7 @@ def _test_split(task: str, reported: str) -> str:
 def test_score_table(
     name: str, study: StudyResults, groups: Sequence[Sequence[RowRequest]], answers: Mapping[str, ServerAnswer]
 ) -> TableData | None:
-    """The rows that a server has scored something of; None where there are none.
+    """Build the table of the rows that a server has scored; None where there are none.
 
     Args:
         answers: by run.
@@ -58,7 +58,7 @@ def test_score_table(
 
 
 def _tested(shown: ShownRow, answers: Mapping[str, ServerAnswer]) -> ShownRow:
-    """The row with what the server has scored of it."""
+    """Return the row with the cells that the server has scored."""
     cells: dict[str, list[CellResult]] = {}
     for task, some in shown.line.shown.items():
         if scored := [TestedCell(c.cell, c.run, c.settings, answers[c.run.id]) for c in some if _whole(c.run, answers)]:
@@ -68,11 +68,13 @@ def _tested(shown: ShownRow, answers: Mapping[str, ServerAnswer]) -> ShownRow:
 
 
 def _whole(run: Run, answers: Mapping[str, ServerAnswer]) -> bool:
+    """Return whether the server has scored a run by every metric on every test split."""
     kind, scores = TASKS.get(run.spec.task), answers[run.id].scores if run.id in answers else {}
     return all(set(kind.metrics) <= scores.get(file.split, {}).keys() for file in kind.server_files)
 
 
 def _notes(lines: Sequence[SelectedRow], study: StudyResults, tasks: Sequence[str]) -> list[str]:
+    """Return the notes about dates, splits and missing scores."""
     days = sorted({c.answer.date for line in lines for c in _cells(line)})
     when = f"of {days[0]}" if len(days) == 1 else f"of {days[0]} to {days[-1]}"
     said = [f"Test sets, in per cent, as the server's answers {when} give them; {notes.describe_seeds(lines)}."]
@@ -89,11 +91,12 @@ def _cells(line: SelectedRow) -> list[TestedCell]:
 
 
 def _words(protocol: str) -> str:
+    """Put a protocol into words."""
     return "the development set" if protocol == "validation" else notes.describe_split(protocol)
 
 
 def _records(shown: ShownRow) -> list[dict[str, Any]]:
-    """The numbers behind a row, one a record."""
+    """Return the numbers of a row as records."""
     head = {"preset": shown.study.preset, "row": shown.key, "title": shown.line.title, "unit": "per cent"}
     return [
         head | {

@@ -1,4 +1,4 @@
-"""The mark on cells for which more settings were tried than for others of the column."""
+"""Sign cells for which more settings were tried than for others of the column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGN = "‡"
 
 
 def mark_tuned_more(sheet: TableData, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> list[str]:
-    """Add the sign, and return its note, where the settings of a row were picked among more than those of another.
+    """Add the sign to the cells of rows that were selected among more settings than another row, and return its note.
 
     Args:
         sheet: its rows are the lines; its first columns after the label are the tasks.

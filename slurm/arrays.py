@@ -1,4 +1,4 @@
-"""From a graph of runs to job arrays: what goes together, and what comes after what."""
+"""Cut a graph of runs into job arrays with dependencies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JobRuns = tuple[str, ...]  # the runs that one job trains, one after the other
 
 @dataclass(frozen=True)
 class JobArray:
-    """Jobs that are submitted together. `after` are runs of other jobs that must have ended first."""
+    """Jobs that are submitted together. `after` are the runs of other jobs that must end first."""
 
     tasks: tuple[JobRuns, ...]
     after: frozenset[str]
@@ -27,16 +27,16 @@ class JobArray:
 def make_arrays(
     runs: Mapping[str, RunSpec], chosen: Iterable[str], *, longest: int, runs_per_job: int = 1, together: bool = False
 ) -> list[JobArray]:
-    """Cut `chosen` into arrays, in an order in which each comes after those that it waits for.
+    """Cut `chosen` into arrays, ordered so that each comes after the arrays that it waits for.
 
     Args:
         runs: the plan's runs, parents first.
-        chosen: the runs to be submitted; what else they need is done, or queued already.
-        longest: how many jobs an array may have.
-        runs_per_job: how many runs a job trains.
-        together: all runs of one depth of the graph go into one array (and its continuations, one after the other),
-            so that a limit on the array limits the sweep. Else those that need the same runs go into one, so that
-            each starts as soon as its own needs are there.
+        chosen: the runs to submit; other runs that they need are finished or queued.
+        longest: most jobs in an array.
+        runs_per_job: number of runs that a job trains.
+        together: put all runs of one depth of the graph into one array (and its continuations, one after the other), so
+            that a limit on parallel jobs of the array limits the sweep. Otherwise runs that need the same runs share an
+            array, so that each starts as soon as its own needs are met.
     """
     wanted = set(chosen)
     groups: dict[int | frozenset[str], list[str]] = {}
@@ -54,7 +54,7 @@ def make_arrays(
 
 
 def run_depths(runs: Mapping[str, RunSpec]) -> dict[str, int]:
-    """How many runs stand before each on its longest way."""
+    """Return for each run the length of the longest chain of runs before it."""
     out: dict[str, int] = {}
     for run, spec in runs.items():
         out[run] = max((out[parent] + 1 for parent in spec.needs.values() if parent in out), default=0)

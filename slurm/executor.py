@@ -1,4 +1,4 @@
-"""The executor of a SLURM cluster: submits the graph of runs, and leaves."""
+"""The executor for a SLURM cluster: it submits the graph of runs and ends."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Slurm(Executor):
     options: SlurmOptions
 
     def check(self, order: ExecutionRequest) -> list[str]:
+        """Check settings and cluster, and let sbatch test the first array."""
         from kdbench.training import preflight
 
         self._check_settings(order)
@@ -40,7 +41,7 @@ class Slurm(Executor):
         return remarks
 
     def _check_settings(self, order: ExecutionRequest) -> None:
-        """What can be told without the cluster."""
+        """Check everything that does not need the cluster."""
         from kdbench.training import preflight
 
         preflight.check_device_name(order.execution.device)
@@ -50,7 +51,7 @@ class Slurm(Executor):
             raise UserError(f"SLURM takes % in {order.store.root} for a pattern; give another --results DIR.")
 
     def _try_out(self, order: ExecutionRequest, known: Queue) -> None:
-        """Let sbatch look at the request before anything is written."""
+        """Let sbatch test the request before anything is written."""
         from kdbench.slurm import submit
 
         for array in self._arrays(order, known)[:1]:
@@ -66,7 +67,7 @@ class Slurm(Executor):
                 ) from None
 
     def _arrays(self, order: ExecutionRequest, known: Queue) -> list[JobArray]:
-        """What is to be submitted: neither done nor in the queue."""
+        """Return the arrays to submit: runs that are neither finished nor in the queue."""
         plan, live = order.plan, self._live(order.store, known)
         chosen = [
             run for run, spec in plan.runs.items()
@@ -78,6 +79,7 @@ class Slurm(Executor):
         )  # fmt: skip
 
     def _longest(self, known: Queue) -> int:
+        """Return how many jobs an array may have; 1000 where the cluster does not tell."""
         try:
             return self.options.max_array or (1000 if known.problem else queue.longest_array())
         except SlurmError:
@@ -85,10 +87,11 @@ class Slurm(Executor):
 
     @staticmethod
     def _live(store: Store, known: Queue) -> dict[str, str]:
-        """Runs that have a job in the queue, with its id."""
+        """Return the runs that have a job in the queue, with its id."""
         return {run: job for run, job in Ledger(store).jobs(known).items() if known.job(job).is_live}
 
     def preview(self, order: ExecutionRequest) -> None:
+        """Print the arrays that would be submitted, the first ones with their sbatch parameters."""
         from kdbench.slurm import submit
 
         self._check_settings(order)
@@ -107,17 +110,19 @@ class Slurm(Executor):
 
     @staticmethod
     def _about(array: JobArray) -> str:
+        """Describe an array in a line."""
         first, *more = array.runs
         jobs = count(len(array.tasks), "job")
         return f"{jobs} for {count(len(array.runs), 'run')}, {first}{f' and {len(more)} more' if more else ''}"
 
     @staticmethod
     def _pending(order: ExecutionRequest, array: JobArray) -> set[str]:
-        """The runs that the array must wait for."""
+        """Return the runs that the array must wait for."""
         runs = order.plan.runs
         return {run for run in array.after if not order.store.run(run).is_done(runs[run].snapshots)}
 
     def execute(self, order: ExecutionRequest, show_tables: ShowTables) -> int:
+        """Submit the unfinished runs, and return at once."""
         known = _reached()
         live, made = self._live(order.store, known), self._arrays(order, known)
         jobs = sum(len(array.tasks) for array in made)
@@ -149,7 +154,7 @@ class Slurm(Executor):
         return 0
 
     def _agreed(self, order: ExecutionRequest, jobs: int, made: list[JobArray]) -> bool:
-        """Say what it will cost; on a terminal, ask."""
+        """Print the estimated cost; on a terminal, ask whether to submit."""
         import click
 
         from kdbench.planning import cost_estimate
@@ -161,6 +166,11 @@ class Slurm(Executor):
         return not sys.stdin.isatty() or not sys.stdout.isatty() or click.confirm("Submit?", default=True)
 
     def _submit(self, order: ExecutionRequest, made: list[JobArray], live: Mapping[str, str]) -> None:
+        """Submit the arrays one after the other; a failed submission restores the states of its runs.
+
+        Args:
+            live: run -> id of its job in the queue.
+        """
         from kdbench.slurm import submit
 
         ledger, jobs = Ledger(order.store), dict(live)
@@ -189,7 +199,7 @@ class Slurm(Executor):
 
     @classmethod
     def cancel(cls, store: Store, runs: Iterable[str]) -> list[str]:
-        """Cancel the jobs of these runs; a job that carries others too ends for all of them."""
+        """Cancel the jobs of these runs; a job that trains other runs too ends for all of them."""
         ledger, wanted = Ledger(store), set(runs)
         if not any(True for _ in ledger.records()):
             return []
@@ -207,14 +217,15 @@ class Slurm(Executor):
 
     @classmethod
     def logs(cls, store: Store, run_id: str) -> list[Path]:
+        """Return the output files of the jobs that trained a run."""
         return Ledger(store).log(run_id)
 
 
 def _reached() -> Queue:
-    """What the queue says.
+    """Ask the queue.
 
     Raises:
-        UserError: nothing.
+        UserError: the queue does not answer.
     """
     known = queue.ask_queue()
     if known.problem:

@@ -1,4 +1,4 @@
-"""What may stand in `[slurm]` of kdbench.toml, or in `--set slurm.KEY=VALUE`."""
+"""Settings of the SLURM executor, from `[slurm]` in kdbench.toml or `--set slurm.KEY=VALUE`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RESERVED_PARAMETERS = {  # parameters of sbatch that are set here -> the setting
 
 
 class SlurmOptions(Options):
-    """The request of every job, and how jobs are cut. What is not set is left to the cluster."""
+    """The resources of every job, and how runs are cut into jobs. The cluster decides what is not set."""
 
     partition: Text = option("", "partition, or several: gpu,long")
     account: Text = option("", "account that is charged")
@@ -57,7 +57,7 @@ class SlurmOptions(Options):
     @field_validator("memory")
     @classmethod
     def _compact(cls, value: str) -> str:
-        """`16 GB` as sbatch reads it: `16G`."""
+        """Convert `16 GB` to sbatch's form `16G`."""
         found = MEMORY.fullmatch(value.strip())
         if value and not found:
             raise ValueError("should be a number of megabytes, or one with K, M, G or T behind it, such as 16G")
@@ -78,7 +78,7 @@ class SlurmOptions(Options):
         return value
 
     def too_short(self) -> str:
-        """Why the time limit leaves no time to train; "" when it does."""
+        """Say why the time limit leaves no time to train; "" if it leaves some."""
         least = (self.checkpoint_before + START_SECONDS) / 60 + 1
         if not self.time or parse_minutes(self.time) >= least:
             return ""
@@ -89,10 +89,10 @@ class SlurmOptions(Options):
 
 
 def parse_minutes(text: str) -> float:
-    """A time limit in minutes; 0 for none.
+    """Parse a time limit to minutes; 0 for no limit.
 
     Raises:
-        ValueError: it is none that SLURM knows.
+        ValueError: it is not a time limit of SLURM.
     """
     if not text:
         return 0

@@ -1,4 +1,4 @@
-"""The cluster's queue, as squeue tells it: no accounting is needed, and a requeued job shows at once."""
+"""Ask the cluster's queue by squeue, which needs no accounting and shows requeued jobs at once."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class QueueEntry:
 
     @property
     def job(self) -> Job:
+        """Return the job in the terms of executors."""
         if self.state in ENDED:
             return Job(self.id, "ended", self.state, self.node, cancelled=self.state == "CANCELLED")
         if self.state in RUNNING:
@@ -47,14 +48,14 @@ class QueueEntry:
 
 @dataclass(frozen=True)
 class Queue:
-    """Jobs of kdbench by id, those of the last minutes included. `problem` says why they could not be asked for."""
+    """Jobs of kdbench by id, with those that ended within minutes. `problem` says why squeue could not be asked."""
 
     entries: dict[str, QueueEntry] = field(default_factory=dict)
     by_comment: dict[str, str] = field(default_factory=dict)  # -> id of the job or array
     problem: str = ""
 
     def is_of(self, job_id: str, comment: str) -> bool:
-        """Whether a job is, or can have been, the one that was submitted with this comment."""
+        """Return whether a job is, or could be, the one that was submitted with this comment."""
         entry = self.entries.get(job_id)
         return entry is None or entry.comment == comment
 
@@ -64,7 +65,7 @@ class Queue:
 
 
 def ask_queue() -> Queue:
-    """All jobs of kdbench that one may see, other people's too."""
+    """Return all visible jobs of kdbench, other users' too."""
     if not shutil.which("squeue"):
         return Queue(problem="this machine has no squeue")
     try:
@@ -75,7 +76,7 @@ def ask_queue() -> Queue:
 
 
 def parse_queue(text: str) -> Queue:
-    """What squeue printed in `FORMAT`."""
+    """Parse the output of squeue in `FORMAT`."""
     queue = Queue()
     for line in text.splitlines():
         parts = line.split("|", 4)
@@ -87,14 +88,14 @@ def parse_queue(text: str) -> Queue:
 
 
 class SlurmError(Exception):
-    """A command of SLURM did not do what it should; the message is its own."""
+    """Raised when a command of SLURM fails; the message is the command's own."""
 
 
 def call_slurm(*command: str, stdin: str = "") -> str:
-    """Run a command of SLURM and return what it prints.
+    """Run a command of SLURM, and return its output.
 
     Raises:
-        SlurmError: it failed, or gave no answer.
+        SlurmError: it failed, or did not answer within `PATIENCE` seconds.
     """
     try:
         done = subprocess.run(
@@ -109,7 +110,7 @@ def call_slurm(*command: str, stdin: str = "") -> str:
 
 
 def longest_array() -> int:
-    """How many jobs an array of this cluster may have; its limit is on the index, which begins at 0.
+    """Return how many jobs an array of this cluster may have; its limit is on the index, which starts at 0.
 
     Raises:
         SlurmError: the cluster does not answer.

@@ -1,4 +1,4 @@
-"""From an array to sbatch, through Submitit."""
+"""Submit an array to sbatch through Submitit."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_")  # the user's; SLURM's other 
 
 
 def sbatch_parameters(options: SlurmOptions, array: JobArray, name: str, after: Iterable[str]) -> dict[str, Any]:
-    """What sbatch is asked for.
+    """Return Submitit's parameters for sbatch.
 
     Args:
         name: of the array's record.
-        after: ids of the jobs that must have ended.
+        after: ids of the jobs that must end first.
     """
     before = sorted(after)
     return {
@@ -58,7 +58,7 @@ def sbatch_parameters(options: SlurmOptions, array: JobArray, name: str, after: 
 
 
 def sbatch_script(parameters: dict[str, Any], jobs: int, folder: str) -> str:
-    """The script that sbatch gets, as Submitit makes it."""
+    """Return the script for sbatch as Submitit makes it."""
     count = {"map_count": jobs} if jobs > 1 else {}
     made: str = _make_sbatch_string(command="...", folder=folder, **parameters, **count)
     return made
@@ -67,7 +67,7 @@ def sbatch_script(parameters: dict[str, Any], jobs: int, folder: str) -> str:
 def submit_array(
     order: ExecutionRequest, options: SlurmOptions, ledger: Ledger, array: JobArray, after: Iterable[str]
 ) -> ArrayRecord:
-    """Put an array into the queue.
+    """Put an array into the queue, and return its record.
 
     Raises:
         SlurmError: sbatch refuses it.
@@ -85,9 +85,10 @@ def submit_array(
 
 
 def python_command(options: SlurmOptions) -> str:
-    """How Python is started: blind to the folder of submission, which may hold a `submitit.py` of somebody's.
+    """Return the command that starts Python in a job.
 
-    And deaf to the checkpoint signal until it has its handlers, where the shell can do that.
+    `-P` keeps Python from importing files of the folder of submission, such as a `submitit.py`. Where the shell can,
+    the checkpoint signal is ignored until Python has its handlers.
     """
     command = f"{options.python or quote(sys.executable)} -P"
     deaf = ["env", "--ignore-signal=USR2"]
@@ -100,7 +101,7 @@ def python_command(options: SlurmOptions) -> str:
 
 @contextmanager
 def outside_of_jobs() -> Iterator[None]:
-    """Hide the variables of the job that we may be in, which would be taken for the new one's."""
+    """Hide the SLURM variables of the job that this process may run in, which sbatch would apply to the new job."""
     kept = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
     with submitit.helpers.clean_env():
         os.environ.update(kept)

@@ -1,4 +1,4 @@
-"""What a job does. It is told names only: all that counts is in the results folder."""
+"""The function that runs in a job. It gets names only; everything else is in the results folder."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ Call = tuple[str, str, list[str], dict[str, Any], dict[str, Any]]
 
 
 class Unfinished(Exception):
-    """Some runs of this job failed; makes the queue call the job FAILED."""
+    """Raised when runs of this job failed, so that the queue calls the job FAILED."""
 
 
 def job_arguments(order: ExecutionRequest, tasks: tuple[JobRuns, ...], at_once: int) -> list[Call]:
-    """The arguments of `train` for each job of an array: plain values, so that nothing is pickled by content."""
+    """Return the arguments of `train_runs` for each job of an array, as plain values, so that no object is pickled."""
     execution = order.execution.model_dump(mode="json") | {"jobs": at_once}
     recording = order.recording.model_dump(mode="json")
     root = str(order.store.root.resolve())
@@ -48,13 +48,13 @@ def job_arguments(order: ExecutionRequest, tasks: tuple[JobRuns, ...], at_once: 
 
 
 def train_runs(root: str, sweep: str, runs: list[str], execution: dict[str, Any], recording: dict[str, Any]) -> str:
-    """Train some runs of a sweep, `jobs` at once; whatever they need and nobody has trained, first.
+    """Train runs of a sweep, `jobs` at once; first those that they need and that nobody has trained.
 
     Returns:
-        what became of them, in one line.
+        a summary in one line.
 
     Raises:
-        Unfinished: some failed.
+        Unfinished: a run failed.
     """
     job = os.environ[JOB] = _job()
     store = Store(Path(root))
@@ -75,12 +75,16 @@ def train_runs(root: str, sweep: str, runs: list[str], execution: dict[str, Any]
 
 
 def _job() -> str:
+    """Return the id of this job."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
 
 
 def _shares(execution: dict[str, Any], runs: int) -> list[Execution]:
-    """For each run at once: the job's GPUs in turn, and its cores as threads unless the user said how many."""
+    """Return the settings of each parallel run.
+
+    The runs take the job's GPUs in turn, and share its cores as threads unless the user set a number.
+    """
     made, cores = Execution.model_validate(execution), int(os.environ.get("SLURM_CPUS_PER_TASK", 0))
     if made.jobs == 1 or runs == 1:
         change = {"jobs": 1, "threads": made.threads or cores}
@@ -91,6 +95,11 @@ def _shares(execution: dict[str, Any], runs: int) -> list[Execution]:
 
 
 def _summary(outcome: Outcome, runs: list[str]) -> str:
+    """Summarise the outcome.
+
+    Raises:
+        Unfinished: a run failed.
+    """
     lost = [run for run in runs if run in outcome.failed]
     if lost:
         raise Unfinished(f"{len(lost)} of {count(len(runs), 'run')} failed: {', '.join(lost)}")
@@ -98,10 +107,10 @@ def _summary(outcome: Outcome, runs: list[str]) -> str:
 
 
 def runs_to_skip(plan: Plan, store: Store, own: list[str], known: queue.Queue) -> dict[str, str]:
-    """The runs that this job must not try, with the reason: those that failed, or whose job was taken away.
+    """Return the runs that this job must not train, with reasons: they failed, or their job was cancelled or failed.
 
-    A failure here is one since the submission, which clears older ones. A run that is not there for another reason (its
-    node died and the job did not come back, say) is trained by whoever needs it.
+    A failure here happened after the submission, which clears older failures. A run that is missing for another reason,
+    such as a node that died, is trained by the job that needs it.
     """
     jobs = Ledger(store).jobs(known)
     out = {}
@@ -117,10 +126,10 @@ def runs_to_skip(plan: Plan, store: Store, own: list[str], known: queue.Queue) -
 
 @contextmanager
 def listen_for_signals() -> Iterator[list[int]]:
-    """Within the block, signals that announce the end are written down; a run checkpoints at its next step.
+    """Record signals that announce the end of the job within the block; a run checkpoints at its next step.
 
-    They replace Submitit's handlers, which would checkpoint in the middle of a step, count every early end as used-up
-    patience, and take any signal in a short job for its limit.
+    They replace Submitit's handlers, which would checkpoint in the middle of a step, count every early end against the
+    number of retries, and take any signal in a short job for the time limit.
     """
     heard: list[int] = []
 
@@ -136,10 +145,10 @@ def listen_for_signals() -> Iterator[list[int]]:
 
 
 def _leave(job: str, heard: list[int], steps: int) -> None:
-    """After a checkpoint: back into the queue if the time was up; else SLURM knows what it wants with the job.
+    """End the process after a checkpoint, and requeue the job if its time limit was reached.
 
     Args:
-        steps: how many this process has made; a job that gets nowhere is not begun for ever.
+        steps: made by this process; a job that makes none is not requeued for ever.
     """
     again = steps > 0 or int(os.environ.get("SLURM_RESTART_COUNT", 0)) < RESTARTS
     if LIMIT in heard and signal.SIGTERM not in heard and again:
@@ -151,7 +160,7 @@ def _leave(job: str, heard: list[int], steps: int) -> None:
 
 
 class _Counting(Lines):
-    """Lines for the job's log, and how many steps there were."""
+    """Prints lines for the job's log, and counts steps."""
 
     steps = 0
 
@@ -161,7 +170,7 @@ class _Counting(Lines):
 
 
 def _requeue(job: str, is_ending: Callable[[], bool]) -> None:
-    """Ask for it until SLURM ends this process; the controller may be away for a moment."""
+    """Ask SLURM to requeue the job until it ends this process; the controller may be unreachable for a moment."""
     end = time.monotonic() + END_SECONDS
     while not is_ending() and time.monotonic() < end:
         try:

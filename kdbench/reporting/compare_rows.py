@@ -1,4 +1,4 @@
-"""Two rows side by side on every task: the difference, how sure it is, and what that means."""
+"""Compare two rows of Table 1 task by task: the difference, its interval and p-value, and a conclusion."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HEAD = ("Difference", "95 % interval", "p", "p,\nHolm", "Seeds", "Seeds\nneeded"
 
 @dataclass(frozen=True)
 class RowPair:
-    """Two rows of a study by their names in tables."""
+    """Two rows of a study, with their titles in tables."""
 
     study: StudyResults
     names: tuple[str, str]
@@ -48,10 +48,15 @@ class RowPair:
 def show_comparison(
     rows: tuple[str, str], store: Store, preset: str | None, tasks: str | None, form: str, console: Console
 ) -> None:
-    """Compare two rows in every study that has both.
+    """Print the comparison of two rows for every study that has both.
+
+    Args:
+        rows: names of methods, variants, or `teacher`.
+        tasks: as `--tasks` takes them; None compares on every task.
+        form: a format of tables.
 
     Raises:
-        UserError: a name that is not known, the same name twice, or nothing to compare.
+        UserError: a name is not known or given twice, or no study has both rows.
     """
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
@@ -68,6 +73,11 @@ def show_comparison(
 
 
 def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -> list[RowPair]:
+    """Return the two rows in every study that has both.
+
+    Raises:
+        UserError: there are no results, a name is not known or given twice, or no study has both rows.
+    """
     valid = {row for study in found for row in _rows(study)}
     if not valid:
         raise UserError(f"There are no results in {store.root}; give another folder with --results DIR.")
@@ -88,7 +98,7 @@ def _rows(study: StudyResults) -> list[str]:
 
 
 def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
-    """None where no task has a seed that both rows have done."""
+    """Build the table of a comparison; None where no task has a seed that both rows have finished."""
     tasks = [task for task in pair.study.tasks if wanted is None or task in wanted]
     lines = [_narrowed(select_row(pair.study, name), tasks) for name in pair.names]
     first, second = (line.shown for line in lines)
@@ -113,12 +123,13 @@ def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
 
 
 def _narrowed(line: SelectedRow, tasks: Sequence[str]) -> SelectedRow:
+    """Return the row without the other tasks."""
     asked, shown = ({task: cells[task] for task in tasks} for cells in (line.asked, line.shown))
     return replace(line, asked=asked, shown=shown)
 
 
 def _cautions(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
-    """What a table says of its rows, of these two."""
+    """Return the notes that a table has about its rows, for these two rows."""
     said: dict[str, list[str]] = {}
     for task in lines[0].asked if TEACHER not in (line.row for line in lines) else ():
         tried = [count_trials(line, task) for line in lines]
@@ -137,7 +148,7 @@ def _cautions(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
 
 
 def _mean(found: Sequence[Comparison]) -> Comparison:
-    """Over tasks. The seeds are those of every task; none where tasks have different ones."""
+    """Average comparisons over tasks. The seeds are those of every task; () where tasks have different seeds."""
     seeds = found[0].seeds if len({one.seeds for one in found}) == 1 else ()
     first, second = (sum(values) / len(found) for values in zip(*((o.first, o.second) for o in found), strict=True))
     return Comparison(seeds, first, second, average_difference([one.difference for one in found]))
@@ -146,7 +157,12 @@ def _mean(found: Sequence[Comparison]) -> Comparison:
 def _add(
     sheet: TableData, pair: RowPair, task: str, one: Comparison, corrected: float | None, level: float = ALPHA
 ) -> None:  # fmt: skip
-    """A row, its record and its sentence; `level` is that of the seeds needed."""
+    """Add a row, its record for CSV and its conclusion as a note.
+
+    Args:
+        corrected: the Holm-corrected p-value; None in the row of the average.
+        level: significance level for the number of seeds needed.
+    """
     d, title = one.difference, "Average" if corrected is None else task_title(task)
     low, high = d.interval()
     judged = d.p if corrected is None else corrected
@@ -166,14 +182,22 @@ def _add(
 
 
 def _signed(number: float) -> str:
+    """Format a difference with its sign and one digit, and zero without a minus sign."""
     return f"{round(number, 1) + 0.0:+.1f}"  # no -0.0
 
 
 def _p(p: float) -> str:
+    """Format a p-value with three digits."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _conclusion(titles: tuple[str, str], d: Difference, p: float, more: int | None) -> str:
+    """Say in words which row is higher, or how many seeds would show a true difference of this size.
+
+    Args:
+        p: the p-value to judge by, corrected where it can be.
+        more: the number of seeds needed; None where it is not known or too large.
+    """
     seeds = count(d.seeds, "seed")
     if p < ALPHA:
         return f"{titles[d.value < 0]} is higher{' (one seed: another may differ)' if d.seeds == 1 else ''}"
@@ -189,6 +213,11 @@ def _conclusion(titles: tuple[str, str], d: Difference, p: float, more: int | No
 
 
 def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: Sequence[str]) -> list[str]:
+    """Return the notes that explain the columns of a comparison.
+
+    Args:
+        lacking: titles of the tasks without a common seed.
+    """
     said = [
         "In per cent, over the seeds that both have; the numbers of a task are averaged first.",
         ERROR_METHOD,

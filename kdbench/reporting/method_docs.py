@@ -1,4 +1,7 @@
-"""The page about the methods, from their own words: `python -m kdbench.reporting.method_docs docs/methods.md`."""
+"""Write docs/methods.md from the docstrings and options of the methods.
+
+Run `python -m kdbench.reporting.method_docs docs/methods.md`.
+"""
 
 from __future__ import annotations
 
@@ -24,29 +27,31 @@ HEADINGS = {"Trained": "What is trained when", "Paper and code": "Paper, release
 
 
 def methods_page() -> str:
-    """The whole page, markdown."""
+    """Build the whole page as markdown."""
     ordered = sorted(METHODS.all().items(), key=lambda item: (item[1].position, item[0]))
     contents = "\n".join(f"- [{method.title}](#{_anchor(method.title)}): {_idea(method)}" for _, method in ordered)
     return "\n".join([HEAD, contents, *(_method(name, method) for name, method in ordered)]) + "\n"
 
 
 def _anchor(title: str) -> str:
+    """Return the anchor that markdown gives to a heading."""
     return re.sub(r"[^\w-]", "", title.lower().replace(" ", "-"))
 
 
 def _words(method: type[Method]) -> str:
-    """The docstring of the method's file."""
+    """Return the docstring of the method's file."""
     module = inspect.getmodule(method)
     return inspect.cleandoc(module.__doc__ or "") if module else ""
 
 
 def _idea(method: type[Method]) -> str:
+    """Return the first paragraph of the method's docstring, without the title, in one line."""
     first = _words(method).split("\n\n")[0].replace("\n", " ")
     return first.partition(": ")[2] or first
 
 
 def _method(name: str, method: type[Method]) -> str:
-    """One method's section."""
+    """Build the section of one method."""
     idea = _idea(method)
     lines = [f"\n## {method.title}\n", f"`{name}`. {_sentence(idea)}\n"]
     parts = SECTION.split(_words(method))
@@ -57,6 +62,7 @@ def _method(name: str, method: type[Method]) -> str:
 
 
 def _section(heading: str, text: str) -> str:
+    """Format one part of a method's docstring, such as `Loss` or `Trained`."""
     if heading == "Loss":
         return f"**Loss.**\n\n```text\n{text}\n```\n"
     return f"**{HEADINGS.get(heading, heading)}.** {_sentence(text)}\n"
@@ -67,6 +73,7 @@ def _sentence(text: str) -> str:
 
 
 def _options(method: type[Method]) -> str:
+    """Build the markdown table of the method's options."""
     fields = method.options_type.model_fields
     if not fields:
         return "It has no options of its own.\n"
@@ -83,6 +90,7 @@ def _cell(text: str) -> str:
 
 
 def _variants(method: type[Method]) -> str:
+    """List the method's variants with the options that they change; "" where there are none."""
     rows = []
     for name, (title, values) in method.variants.items():
         text = ", ".join(f"`{key}={value(item)}`" for key, item in values.items())

@@ -1,4 +1,4 @@
-"""The sentences below a table: how its numbers came about, and what is missing from it."""
+"""The notes below a table: how its numbers were computed, and which runs are missing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_UNFINISHED = 6  # rows whose missing runs are listed one by one
 
 
 def describe_seeds(lines: Sequence[SelectedRow], spread: str = "mean ± sample standard deviation over seeds") -> str:
-    """How many seeds are behind a number, among the numbers that there are."""
+    """Say how many seeds each number shown is computed from."""
     counts = {len(cells) for line in lines for cells in line.shown.values() if cells}
     if not counts:
         return "no run is done yet"
@@ -40,13 +40,13 @@ def describe_seeds(lines: Sequence[SelectedRow], spread: str = "mean ± sample s
 
 
 def describe_split(protocol: str) -> str:
-    """`train:0.1` and `validation` in words."""
+    """Put a protocol such as `train:0.1` or `validation` into words."""
     share = held_out_share(protocol, "selection")
     return f"{value(100 * share)} % of train, held out" if share else "the reported split"
 
 
 def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
-    """What selected, what gave feedback, and what is to be thought of it."""
+    """Say which data selected checkpoints and gave feedback, with a warning where these are the reported data."""
     selection, feedback = study.study["selection"], study.study["feedback"]
     notes: list[str] = [Detail(f"Checkpoints selected on {describe_split(selection)}{_first_of(study, selection)}.")]
     if selection == "validation":  # a warning, and so no detail
@@ -71,14 +71,14 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
 
 
 def missing_task_notes(study: StudyResults) -> list[str]:
-    """Which tasks cannot be shown."""
+    """Name the tasks of the study that cannot be shown because no installed plugin has them."""
     if not study.gone:
         return []
     return [f"Left out, for no installed task has the name or it does not load: {', '.join(study.gone)}."]
 
 
 def _first_of(study: StudyResults, protocol: str) -> str:
-    """Of a task with several reported splits only the first one selects or gives feedback."""
+    """Name the split that selects or gives feedback for tasks with several reported splits; it is always the first."""
     several = [TASKS.get(name) for name in study.tasks if len(TASKS.get(name).report_splits) > 1]
     if protocol != "validation" or not several:
         return ""
@@ -86,7 +86,7 @@ def _first_of(study: StudyResults, protocol: str) -> str:
 
 
 def evidence_notes(study: StudyResults) -> list[str]:
-    """A warning where the numbers cannot say anything, or not of networks that are pre-trained."""
+    """Warn where data are synthetic, or networks start from random weights instead of pre-trained ones."""
     made, drawn = generated_tasks(study), random_networks(study)
     if made:
         which = "" if made == study.tasks else f" ({', '.join(map(task_title, made))})"
@@ -95,13 +95,13 @@ def evidence_notes(study: StudyResults) -> list[str]:
 
 
 def _random(drawn: Sequence[str], said: bool = True) -> list[str]:
-    """On made data alone it need not be said."""
+    """Warn of random networks. Where all data are synthetic, another warning says enough."""
     networks = f"Networks drawn at random ({', '.join(drawn)}), without pre-training"
     return [f"{networks}: how methods compare on pre-trained ones may differ."] if drawn and said else []
 
 
 def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
-    """The settings that are the same in all rows, and those that are not although no grid varies them."""
+    """List the settings that all rows share, and those in which rows differ although no grid varies them."""
     known = {
         key: set[Any]().union(*(_values(line, key) for line in lines)) for key in ("epochs", "batch_size", "max_length")
     }
@@ -120,7 +120,7 @@ def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
 
 
 def _teacher(lines: Sequence[SelectedRow]) -> list[str]:
-    """In what the teacher's own training differs from that of all others; their rates always may."""
+    """Say how the teacher's own training differs from that of the other rows; learning rates may always differ."""
     rows = {is_teacher: [x for x in lines if (x.row == TEACHER) == is_teacher] for is_teacher in (True, False)}
     texts = []
     for key in Training.model_fields if all(rows.values()) else ():
@@ -133,7 +133,10 @@ def _teacher(lines: Sequence[SelectedRow]) -> list[str]:
 
 
 def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
-    """What the sign means, and which networks that no cell shows answer alike whatever the text."""
+    """Explain the sign of collapsed students, and list collapsed networks that no cell shows.
+
+    Those are the student after the last step, and a teacher that was trained along.
+    """
     signed, partly = False, list[str]()
     last, teachers = dict[str, list[str]](), dict[str, list[str]]()  # tasks by row
     for line, (task, cells) in ((one, item) for one in lines for item in one.shown.items()):
@@ -152,11 +155,12 @@ def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
 
 
 def _share(some: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
+    """Return ` (2 of 3 seeds)`, or "" where all seeds are concerned."""
     return "" if len(some) == len(cells) else f" ({len(some)} of {count(len(cells), 'seed')})"
 
 
 def _alike(found: Mapping[str, Sequence[str]]) -> str:
-    """Rows with their tasks; those with the same tasks together."""
+    """List rows with their tasks; rows with the same tasks stand together."""
     alike: dict[str, list[str]] = {}
     for title, tasks in found.items():
         alike.setdefault(", ".join(tasks), []).append(title)
@@ -164,11 +168,15 @@ def _alike(found: Mapping[str, Sequence[str]]) -> str:
 
 
 def _values(line: SelectedRow, key: str) -> set[Any]:
+    """Return the distinct values of a setting in the runs shown."""
     return {c.settings[key] for cells in line.shown.values() for c in cells if c.settings[key] is not None}
 
 
 def _varied(groups: Iterable[Sequence[CellResult]]) -> list[str]:
-    """The keys that the grid points of a task differ in; what only some have follows from another."""
+    """Return the keys in which the grid points of a task differ.
+
+    Keys that only some points have follow from other keys and are left out.
+    """
     keys: dict[str, None] = {}
     for cells in groups:
         points = [c.settings for c in {c.point: c for c in cells}.values()]
@@ -178,7 +186,7 @@ def _varied(groups: Iterable[Sequence[CellResult]]) -> list[str]:
 
 
 def grid_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
-    """Which grid points are shown, where there was a choice."""
+    """Say which grid point each row shows, and by which rule it was selected."""
     notes = [Detail(f"{line.title}: {text}.") for line in lines if (text := _points(line))]
     if not notes:
         return []
@@ -188,6 +196,7 @@ def grid_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
 
 
 def _points(line: SelectedRow) -> str:
+    """Describe the selected grid points of a row by task."""
     keys = _varied(line.asked.values())
     by_text: dict[str, list[str]] = {}
     for task, cells in line.shown.items():
@@ -200,14 +209,14 @@ def _points(line: SelectedRow) -> str:
 
 
 def _repeats(key: str, line: SelectedRow) -> bool:
-    """Whether `teacher's epochs` is always what `epochs` is, and so need not be said."""
+    """Return whether a key such as `teacher's epochs` always has the value of `epochs`, and need not be printed."""
     _, of_role, own = key.rpartition("'s ")
     cells = [c for some in line.asked.values() for c in some]
     return bool(of_role) and all(own in c.settings and c.settings[own] == c.settings.get(key) for c in cells)
 
 
 def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
-    """What was asked for and is not there, and what was not asked for although the table has a place for it."""
+    """List the unfinished runs of the rows, and the cells of the table for which no run was asked."""
     found = [f"{line.title}: {text}" for line in lines if (text := _unfinished(study, line))]
     more = (
         f"; and {count(len(found) - MAX_UNFINISHED, 'row')} more (kdbench status)"
@@ -224,12 +233,13 @@ def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[
 
 
 def missing_runs_command(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:
-    """The command that trains what a table or figure lacks, as what is there was trained."""
+    """Return a note with the command that trains the missing runs of a table or figure like the existing ones."""
     command = shlex.join(reproduce.exhibit_command([exhibit], study.root, study, tasks=tasks))
     return Detail(f"To train what is missing: {command}")
 
 
 def _unfinished(study: StudyResults, line: SelectedRow) -> str:
+    """Count the unfinished runs of a row by task and reason; "" where all are finished."""
     parts = []
     for task, cells in line.asked.items():
         missing = Counter(_why(study, c) for c in cells if c.run.result is None)
@@ -240,6 +250,7 @@ def _unfinished(study: StudyResults, line: SelectedRow) -> str:
 
 
 def _why(study: StudyResults, cell: CellResult) -> str:
+    """Say why a run has no result: failed, damaged, blocked, or its status."""
     state = cell.run.state
     if state.status == "failed":
         return f"failed: {state.kind}" if state.kind else "failed"

@@ -1,4 +1,4 @@
-"""From a printed cell to the runs behind it, and from a run to the facts that it takes to get it again.
+"""Trace a printed cell to its runs, and a run to the facts that reproduce it.
 
 Everything is read from the results folder; no method is imported.
 """
@@ -25,11 +25,11 @@ class TracedCell:
     """A cell of the table, and the runs that were asked for in its place.
 
     Attributes:
-        entry: as the table prints it; None where the table has no such place.
-        heads: the task's name, and below it what its numbers are, as the table has them.
+        entry: the cell as printed; None where the table has no such cell.
+        heads: the title of the task and, below it in the head, the names of the numbers.
         shown: the runs behind the numbers, one a seed.
-        others: finished runs of grid points that were not chosen.
-        missing: the runs that are not done.
+        others: finished runs of grid points that were not selected.
+        missing: runs that are not finished.
         elsewhere: runs that other tables and figures vary on purpose, or of another version of the method.
     """
 
@@ -45,33 +45,33 @@ class TracedCell:
 
     @property
     def asked(self) -> Sequence[CellResult]:
-        """All in its place."""
+        """Return all runs of this cell, finished or not."""
         return [*self.shown, *self.others, *self.missing]
 
     @property
     def wanted(self) -> Sequence[CellResult]:
-        """The runs to make again: those shown, with the unfinished ones of their grid point; or the first point's."""
+        """Return the runs to reproduce: those of the grid point that is shown, else of the first grid point."""
         point = self.asked[0].point if self.asked else ""
         return [cell for cell in self.asked if cell.point == point]
 
 
 def build_traced_table(study: StudyResults) -> TableData | None:
-    """The table of a study; None where nothing of it was asked for."""
+    """Build the table of a study; None where none of its cells was asked for."""
     return TABLES.get(TRACED_TABLE)().build(study)
 
 
 def traceable_rows(study: StudyResults) -> list[str]:
-    """The rows that can be traced."""
+    """Return the names of the rows that can be traced, the teacher first."""
     return [*([TEACHER] if study.teachers and TEACHER not in study.rows else []), *study.rows]
 
 
 def trace_cell(study: StudyResults, printed: TableData | None, row: str, task: str) -> TracedCell:
-    """The runs behind a cell.
+    """Find the runs behind a cell.
 
     Args:
-        printed: the sheet of the study.
-        row: one of `rows`.
-        task: one of the study's.
+        printed: the table of the study.
+        row: one of `traceable_rows`.
+        task: a task of the study.
     """
     line = select_row(study, row)
     every, asked, shown = study.of(row, task), line.asked[task], line.shown[task]
@@ -90,13 +90,16 @@ def trace_cell(study: StudyResults, printed: TableData | None, row: str, task: s
 
 
 def run_scores(cell: CellResult) -> list[float]:
-    """The numbers of a run in the order in which a cell prints them, in per cent."""
+    """Return the scores of a run in per cent, in the order in which a cell prints them."""
     kind = TASKS.get(cell.cell.task)
     return [cell.score(metric, split) for split in kind.report_splits for metric in kind.metrics]
 
 
 def differing_settings(cells: Iterable[CellResult]) -> list[str]:
-    """The settings in which cells differ: their runs' own, and what the runs that they need do not only repeat."""
+    """Return the keys of the settings in which cells differ.
+
+    Settings of needed runs are left out where the run's own setting of that name differs too.
+    """
     cells = list(cells)
     keys = dict.fromkeys(key for cell in cells for key in cell.settings)
     found = [key for key in keys if len({str(cell.settings.get(key)) for cell in cells}) > 1]
@@ -106,7 +109,7 @@ def differing_settings(cells: Iterable[CellResult]) -> list[str]:
 
 
 def run_facts(run: Run) -> Facts:
-    """What a run was made of: settings, options, models, data, splits."""
+    """Return settings, options, models, data and splits of a run: heading -> name -> value."""
     spec = run.spec
     sizes = (run.result or {}).get("rows", {})
     models = {"student": spec.student, "teacher, trained along": spec.teacher}
@@ -129,7 +132,7 @@ def run_facts(run: Run) -> Facts:
 
 
 def machine_facts(run: Run) -> dict[str, Any]:
-    """What it ran on, as written down when it began."""
+    """Return the machine and the package versions that a run recorded when it began; {} where it recorded none."""
     there = run.environment
     if not there:
         return {}
@@ -147,18 +150,22 @@ def machine_facts(run: Run) -> dict[str, Any]:
 
 
 def cost_numbers(run: Run) -> dict[str, float]:
-    """Every number of cost.json; one in a group is called `group name`. Empty where there is none."""
+    """Return every number of cost.json; nested ones are named `group name`. {} where there is no cost.json."""
     return dict(_numbers(run.cost, ""))
 
 
 def total_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:
-    """The cost of a run and of all that it needs, each once; of peaks the highest. Only what all of them counted."""
+    """Sum the costs of a run and of all runs that it needs, each once; of peaks take the highest.
+
+    Only numbers that all of these runs counted are returned.
+    """
     each = [cost_numbers(one) for one in closure(run.id, {**runs, run.id: run}).values()]
     keys = [key for key in each[0] if all(key in one for one in each)]
     return {key: (max if key.startswith("peak") else sum)(one[key] for one in each) for key in keys}
 
 
 def _numbers(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, float]]:
+    """Yield the finite numbers of a nested mapping with their full names."""
     for key, item in values.items():
         if isinstance(item, Mapping):
             yield from _numbers(item, f"{prefix}{key} ")
@@ -167,7 +174,7 @@ def _numbers(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, floa
 
 
 def merge_values(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Several runs' named values as one: where they differ, all of them, each once."""
+    """Merge the named values of several runs; where they differ, join the distinct values by ` | `."""
     merged: dict[str, Any] = {}
     for key in dict.fromkeys(key for values in found for key in values):
         items = list({str(v[key]): v[key] for v in found if v.get(key) is not None}.values())
@@ -176,12 +183,12 @@ def merge_values(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def dependent_runs(run: str, runs: Mapping[str, Run]) -> list[str]:
-    """The runs that need it."""
+    """Return the ids of the runs that need a run."""
     return [other for other, found in runs.items() if run in found.spec.needs.values()]
 
 
 def describe_problem(run: Run, study: StudyResults | None) -> str:
-    """What is wrong with a run: what failed, what it waits for, what has collapsed; "" where nothing is."""
+    """Say what is wrong with a run: its failure, its failed parent, or its collapse; "" where nothing is wrong."""
     if run.state.status == "failed":
         return f"{run.state.kind or 'failed'}: {' '.join(run.state.message.split()) or 'no reason given'}"
     blocker = study.blocker(run) if study else None

@@ -1,4 +1,4 @@
-"""Everything behind one cell of Table 1."""
+"""Print everything about one cell of Table 1."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from kdbench.results.sweep_files import read_sweeps
 
 
 def show_cell(row: str, task: str, store: Store, preset: str | None, console: Console) -> None:
-    """Print a cell for every study that has it: numbers, runs, what they were made of, and how to make them again.
+    """Print a cell for every study that has it: its numbers, runs, settings, and the command that reproduces it.
 
     Raises:
-        UserError: no such row, task or preset, or no study has the cell.
+        UserError: the row, task or preset is not known, or no study has the cell.
     """
     every = studies(store)
     check_preset(preset, (study.preset for study in every))
@@ -68,6 +68,7 @@ def _has(study: StudyResults, row: str, task: str) -> bool:
 
 
 def _cell(traced: TracedCell, store: Store, statuses: RunStatuses, console: Console) -> None:
+    """Print one cell: its number, its runs by their role, their facts, and the commands that produce them."""
     study = traced.study
     number = f"  {traced.entry.text}" if traced.entry and traced.shown else ""
     words = "/".join(traced.heads[1:])
@@ -92,7 +93,7 @@ def _cell(traced: TracedCell, store: Store, statuses: RunStatuses, console: Cons
 def _runs(
     title: str, cells: Sequence[CellResult], traced: TracedCell, statuses: RunStatuses, console: Console
 ) -> None:  # fmt: skip
-    """A line a run; settings where they tell the runs of the cell apart."""
+    """Print a group of runs, one a line, with the settings in which the runs of the cell differ."""
     if not cells:
         return
     keys = provenance.differing_settings([*traced.asked, *traced.elsewhere])
@@ -117,7 +118,7 @@ def _runs(
 
 
 def _facts(traced: TracedCell, console: Console) -> None:
-    """What the runs behind the numbers (else those asked for) were made of; where they differ, every value."""
+    """Print the facts of the runs behind the numbers (else of those asked for); where runs differ, every value."""
     runs = [cell.run for cell in traced.shown or traced.wanted or traced.elsewhere]
     each = [provenance.run_facts(run) for run in runs]
     for title in dict.fromkeys(title for facts in each for title in facts):
@@ -132,6 +133,7 @@ def _facts(traced: TracedCell, console: Console) -> None:
 
 
 def _again(traced: TracedCell, store: Store, console: Console) -> None:
+    """Print the command that reproduces the cell, and the commands that produced its runs."""
     cells = traced.wanted or traced.elsewhere[:1]
     console.print()
     printing.print_line(console, "Make it again", "bold")

@@ -1,4 +1,4 @@
-"""A method and its options."""
+"""Describe a method: its summary, what it needs, its options and variants."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ BOUNDS = {"ge": "≥ ", "gt": "> ", "le": "≤ ", "lt": "< "}
 
 
 def find_method(name: str) -> type[Method] | None:
-    """The method or the owner of the variant; None where there is neither.
+    """Return the method, or the method that has the variant, called `name`; None where there is none.
 
     Raises:
-        UserError: it does not load.
+        UserError: the method does not load.
     """
     found = METHODS.owner(name)
     return METHODS.get(found) if found else None
 
 
 def row_names() -> list[str]:
-    """Methods and variants."""
+    """Return the names of all methods and variants."""
     return [name for key, method in METHODS.all().items() for name in (key, *method.variants)]
 
 
 def show_method(name: str, method: type[Method], console: Console) -> None:
-    """Print what the method is, its options and its variants.
+    """Print the summary, options and variants of a method.
 
     Args:
-        name: the method's, or a variant's, whose values then stand beside the defaults.
+        name: of the method, or of a variant, whose values then stand beside the defaults.
     """
     title, changed = method.variants.get(name, (method.title, {}))
     printing.print_line(console, Text.assemble((title, "bold"), f"  {method.paper}, version {method.version}"))
@@ -67,6 +67,7 @@ def show_method(name: str, method: type[Method], console: Console) -> None:
 
 
 def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Table:
+    """Build the table of options: name, default, value of the variant, description, valid values and source."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for column in ("option", "default", *([name] if changed else [])):
         table.add_column(column, no_wrap=True)
@@ -82,7 +83,7 @@ def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Tabl
 
 
 def valid_values(field: FieldInfo) -> str:
-    """The choices, or the type and its bounds."""
+    """Return the valid values of an option in words: its choices, or its type with bounds."""
     bounds = [
         f"{sign}{getattr(item, key):g}" for item in field.metadata for key, sign in BOUNDS.items() if hasattr(item, key)
     ]
@@ -90,6 +91,7 @@ def valid_values(field: FieldInfo) -> str:
 
 
 def _type(annotation: Any) -> str:
+    """Put a type annotation into words."""
     if annotation is type(None):
         return "none"
     arguments = get_args(annotation)
@@ -105,14 +107,14 @@ def _type(annotation: Any) -> str:
 
 
 def _pattern(pattern: str) -> str:
-    """`^(a|b:\\d+)$` for people."""
+    """Put the pattern of an option such as `^(a|b:\\d+)$` into words: `a, b:NUMBER`."""
     return re.sub(r"(\\d\+)(\(\\\.\\d\+\)\?)?", "NUMBER", pattern.removeprefix("^(").removesuffix(")$")).replace(
         "|", ", "
     )
 
 
 def unknown_name(name: str, runs: list[str]) -> UserError:
-    """For a name that is neither a method's nor part of a run's."""
+    """Return the error for a name that is neither a method's nor part of a run's."""
     from kdbench.core.errors import unknown
 
     return unknown("run or method", name, [*runs, *row_names()])

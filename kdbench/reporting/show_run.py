@@ -1,4 +1,4 @@
-"""Everything about one run."""
+"""Find a run by a part of its name, and print everything about it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ TAIL = 15  # lines of error.txt
 
 
 def find_run(store: Store, text: str, *, methods: bool = False) -> Run:
-    """The run whose name contains `text`, begun or only asked for.
+    """Return the run whose name contains `text`, begun or not.
 
     Args:
-        methods: `text` might have been meant as the name of a method.
+        methods: the user may have meant the name of a method, so errors list methods too.
 
     Raises:
-        UserError: none or several do.
+        UserError: no run, or several runs, have it in their names.
     """
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
     begun = {run.id for run in store.runs()}
@@ -51,7 +51,7 @@ def find_run(store: Store, text: str, *, methods: bool = False) -> Run:
 
 
 def with_dependents(run_ids: Iterable[str], known: Mapping[str, Run]) -> list[str]:
-    """The runs, and all that need them, directly or not."""
+    """Return the runs and all runs that need them, directly or not, sorted."""
     wanted = set(run_ids)
     grown = True
     while grown:
@@ -62,7 +62,7 @@ def with_dependents(run_ids: Iterable[str], known: Mapping[str, Run]) -> list[st
 
 
 def show_run(run: Run, store: Store, console: Console) -> None:
-    """Print what the run is, how it stands, what it gave, and how to make it again."""
+    """Print status, scores, facts, relations, cost and files of a run, and the commands that reproduce it."""
     found = studies(store)
     study = next((s for s in reversed(found) if run.id in s.runs), None)
     statuses = RunStatuses(store)
@@ -81,6 +81,7 @@ def show_run(run: Run, store: Store, console: Console) -> None:
 
 
 def _head(run: Run, study: StudyResults | None, statuses: RunStatuses, console: Console) -> None:
+    """Print the id and status of a run, and its progress or what went wrong."""
     spec, state = run.spec, run.state
     stands = statuses.status_of(study, run)
     printing.print_line(
@@ -104,7 +105,7 @@ def _head(run: Run, study: StudyResults | None, statuses: RunStatuses, console: 
 
 
 def _file_problem(spec: RunSpec) -> str:
-    """Whether the file of the run's method is still what it was; "" when it is, or belongs to a package."""
+    """Say that the file of the run's method is missing or has changed; "" where it is the same or in a package."""
     if spec.method_file is None:
         return ""
     try:
@@ -115,7 +116,7 @@ def _file_problem(spec: RunSpec) -> str:
 
 
 def _tail(run: Run, console: Console) -> None:
-    """The end of the stored traceback, where there is one."""
+    """Print the end of the stored traceback, if there is one."""
     count, lines = error_tail(run)
     if lines:
         cut = f" (last {TAIL} of {count} lines)" if count > TAIL else ""
@@ -125,14 +126,14 @@ def _tail(run: Run, console: Console) -> None:
 
 
 def error_tail(run: Run) -> tuple[int, list[str]]:
-    """How many lines the stored traceback has, and the last of them."""
+    """Return the number of lines of the stored traceback, and the last lines."""
     file = run.folder.path / "error.txt"
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
     return len(lines), lines[-TAIL:]
 
 
 def _scores(run: Run) -> Table:
-    """Checkpoints by splits."""
+    """Build the table of scores: checkpoints by splits."""
     head, rows = score_rows(run)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for name in head:
@@ -143,7 +144,10 @@ def _scores(run: Run) -> Table:
 
 
 def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
-    """A head and rows: checkpoints by splits; scores in per cent, losses in nats; which classes are predicted."""
+    """Return the head and the rows of the table of scores: checkpoints by splits.
+
+    Scores are in per cent, losses in nats. A last column says which classes are predicted, where that is known.
+    """
     assert run.result is not None
     result, use = run.result, run.class_use
     labels = TASKS.get(run.spec.task).labels if run.spec.task in TASKS.all() else ()
@@ -169,11 +173,12 @@ def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
 
 
 def _metrics(values: Mapping[str, float]) -> str:
+    """Format scores in per cent with one digit, and losses in nats with three."""
     return "  ".join(f"{key} {v:.3f}" if key == "loss" else f"{key} {100 * v:.1f}" for key, v in values.items())
 
 
 def print_group(title: str, values: Mapping[str, Any], console: Console) -> None:
-    """A heading, and what there is below it; nothing for nothing."""
+    """Print a heading with named values below it; nothing where no value is known."""
     known = {key: item for key, item in values.items() if item is not None}
     if not known:
         return
@@ -185,7 +190,7 @@ def print_group(title: str, values: Mapping[str, Any], console: Console) -> None
 
 
 def _relations(run: Run, found: list[StudyResults], statuses: RunStatuses) -> dict[str, str]:
-    """Parents by role, and children."""
+    """Return the needed runs by role with their statuses, and the runs that need this one."""
     known = {run_id: (study, other) for study in found for run_id, other in study.runs.items()}
     out = {}
     for role, parent in run.spec.needs.items():
@@ -198,7 +203,7 @@ def _relations(run: Run, found: list[StudyResults], statuses: RunStatuses) -> di
 
 
 def _machine(run: Run) -> dict[str, Any]:
-    """What it cost, and what it ran on."""
+    """Return cost (time, passes a row, peak memory) and machine of a run; {} where no machine was recorded."""
     there = provenance.machine_facts(run)
     if not there:
         return {}
@@ -216,7 +221,7 @@ def _machine(run: Run) -> dict[str, Any]:
 
 
 def _files(run: Run) -> dict[str, str]:
-    """Names and sizes; of a folder the sum."""
+    """Return the sizes of the files in the run's folder; of a folder the sum."""
     path = run.folder.path
     if not path.is_dir():
         return {}
@@ -229,6 +234,7 @@ def _files(run: Run) -> dict[str, str]:
 
 
 def _size(number: int) -> str:
+    """Format a number of bytes."""
     for unit in ("B", "kB", "MB"):
         if number < 1000:
             return f"{number:.0f} {unit}"
@@ -237,7 +243,7 @@ def _size(number: int) -> str:
 
 
 def _again(run: Run, study: StudyResults | None, known: list[Sweep], console: Console) -> None:
-    """The command for this run alone, and the stored ones; done runs are skipped, so they also go on with it."""
+    """Print the command for this run alone, and the stored commands that asked for it. They also resume the run."""
     if study:
         console.print()
         printing.print_line(console, "Make it again", "bold")

@@ -1,4 +1,4 @@
-"""How the runs of a results folder stand."""
+"""Print the status of all runs of a results folder."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Jobs = Mapping[str, Job]  # by run
 
 
 def show_status(store: Store, console: Console) -> bool:
-    """All studies, the last asked for last; whether anything of them is being trained or queued.
+    """Print all studies, the last asked for last, and return whether a run is queued or being trained.
 
     Raises:
-        UserError: nothing was asked for yet.
+        UserError: no run was asked for yet.
     """
     found = studies(store)
     if not found:
@@ -52,6 +52,7 @@ def show_status(store: Store, console: Console) -> bool:
 
 
 def _study(study: StudyResults, statuses: RunStatuses, console: Console) -> None:
+    """Print one study: a matrix of counts, the totals, and the runs that need attention."""
     jobs = statuses.jobs
     words = {run_id: statuses.status_of(study, run) for run_id, run in study.runs.items()}
     setup = study.study
@@ -72,13 +73,13 @@ def _study(study: StudyResults, statuses: RunStatuses, console: Console) -> None
 
 
 def _drawn(study: StudyResults) -> str:
-    """How the rows were drawn, where that is not the default."""
+    """Return the settings that drew rows of train, where they differ from the default."""
     keys = [key for key in ("train_rows", "split_seed") if study.study[key]]
     return "".join(f", {key}={study.study[key]}" for key in keys)
 
 
 def _matrix(study: StudyResults, words: dict[str, str]) -> Table:
-    """Rows by tasks; first the runs that are there only because others need them."""
+    """Build the table of counts, rows by tasks; runs that only others need come first."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("")
     tasks = study.tasks + study.gone
@@ -94,7 +95,7 @@ def _matrix(study: StudyResults, words: dict[str, str]) -> Table:
 
 
 def _needed(study: StudyResults) -> dict[str, dict[str, list[str]]]:
-    """The runs that nobody asked for but others need: title -> task -> runs."""
+    """Return the runs that nobody asked for but others need: title -> task -> run ids."""
     asked = {c.run.id for c in study.cells}
     found: dict[str, dict[str, list[str]]] = {}
     roles = {parent: role for run in study.runs.values() for role, parent in run.spec.needs.items()}
@@ -105,7 +106,7 @@ def _needed(study: StudyResults) -> dict[str, dict[str, list[str]]]:
 
 
 def _cell(runs: Iterable[str], words: dict[str, str]) -> Text:
-    """`2/3 done`, and a line for every other state."""
+    """Format `2/3 done`, with a line below for every other status."""
     counts = Counter(words[run] for run in runs)
     total = sum(counts.values())
     if not total:
@@ -118,7 +119,7 @@ def _cell(runs: Iterable[str], words: dict[str, str]) -> Text:
 
 
 def _queued(console: Console, jobs: Jobs) -> None:
-    """Counted by what they wait for."""
+    """Print the queued runs, counted by the reason for which they wait."""
     reasons = Counter((job.hopeless, job.detail or "their turn") for job in jobs.values() if job.standing == "queued")
     starting = sum(job.standing == "running" for job in jobs.values())
     if jobs:
@@ -132,6 +133,7 @@ def _queued(console: Console, jobs: Jobs) -> None:
 
 
 def _list(console: Console, kind: str, runs: list[Run], jobs: Jobs) -> None:
+    """Print the runs of one status, at most `MAX_LISTED`, each with a line about it."""
     if not runs:
         return
     console.print()
@@ -146,7 +148,7 @@ def _list(console: Console, kind: str, runs: list[Run], jobs: Jobs) -> None:
 
 
 def describe_progress(run: Run) -> str:
-    """How far, how well, how long still."""
+    """Describe a run that is being trained: share done, loss, score, time left, host and process."""
     state = run.state
     parts = [f"{_share(state)} (step {state.step} of {state.total})"]
     parts += [] if state.loss is None else [f"loss {state.loss:.3f}"]
@@ -158,11 +160,12 @@ def describe_progress(run: Run) -> str:
 
 
 def _share(state: RunState) -> str:
+    """Format the share of steps that are done, in per cent."""
     return f"{100 * state.step / state.total:.0f} %" if state.total else "0 %"
 
 
 def time_left(state: RunState) -> float | None:
-    """Seconds, if it goes on at the pace of the present process; None where that is not known yet."""
+    """Estimate the remaining seconds from the pace of the present process; None before its first step."""
     done = state.step - state.first_step
     if not (done > 0 and state.total and state.updated > state.started > 0):
         return None
@@ -171,6 +174,7 @@ def time_left(state: RunState) -> float | None:
 
 
 def _failure(run: Run) -> str:
+    """Return the kind and the message of a failure, shortened."""
     state = run.state
     message = " ".join(state.message.split()) or "no reason given"
     message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}..."
@@ -178,17 +182,19 @@ def _failure(run: Run) -> str:
 
 
 def _loss(run: Run) -> str:
+    """Describe a run whose job ended before the run began."""
     return "it was not begun (kdbench logs shows what the job printed)"
 
 
 def _interruption(run: Run) -> str:
+    """Describe how far an interrupted run got, and when it stopped."""
     state = run.state
     step = f"{_share(state)} (step {state.step} of {state.total})  " if state.total else ""
     return f"{step}stopped {ago(state.updated)}; the same command goes on"
 
 
 def _blocked(study: StudyResults, console: Console) -> None:
-    """By the failed run that is in the way."""
+    """Print the blocked runs by the failed run that blocks them."""
     found: dict[str, list[str]] = {}
     for run in study.runs.values():
         blocker = study.blocker(run)
@@ -203,7 +209,7 @@ def _blocked(study: StudyResults, console: Console) -> None:
 
 
 def _collapsed(study: StudyResults, console: Console) -> None:
-    """Finished runs with a network whose answer hardly depends on the text."""
+    """Print the finished runs with a collapsed network: its prediction hardly depends on the text."""
     found = {run.id: " ".join(said) for run in study.runs.values() if (said := class_use.collapse_warnings(run))}
     if found:
         console.print()

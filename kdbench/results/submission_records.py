@@ -1,4 +1,4 @@
-"""What was handed to a test server, and what came back: records in the results folder."""
+"""Records of exports to a test server and of its scores, in the results folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Scores = dict[str, dict[str, float]]  # test split -> metric -> per cent
 
 @dataclass(frozen=True)
 class ServerAnswer:
-    """What a server said of one run."""
+    """A server's scores of one run, with their date."""
 
     date: datetime.date
     scores: Scores
@@ -45,7 +45,7 @@ class SubmittedFile(BaseModel):
 
 
 class Submission(BaseModel):
-    """A zip that was exported, and the server's scores when they are known."""
+    """An exported zip, and the server's scores once they are known."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -60,12 +60,13 @@ class Submission(BaseModel):
 
     @property
     def id(self) -> str:
+        """Return a name that is equal for equal answers of the same runs."""
         digest = hashlib.sha256(json.dumps([self.zip, {n: p.run for n, p in self.parts.items()}]).encode())
         return f"{self.row}-{self.preset}-s{self.seed}-{digest.hexdigest()[:12]}"
 
 
 def save_export(store: Store, submission: Submission) -> None:
-    """Keep the record of an export; one of the same answers keeps its scores."""
+    """Write the record of an export; an earlier export of the same answers keeps its scores."""
     before = {known.id: known for known in read_submissions(store)}.get(submission.id, submission)
     _save(store, before.model_copy(update={"exported": submission.exported}))
 
@@ -75,12 +76,12 @@ def _save(store: Store, submission: Submission) -> None:
 
 
 def read_submissions(store: Store) -> list[Submission]:
-    """All that was exported, oldest first; a damaged record is named on standard error and left out."""
+    """Return all exports, oldest first; a damaged record is named on standard error and left out."""
     return sorted(read_records(store.submissions_folder, Submission), key=lambda submission: submission.exported)
 
 
 def server_answers(store: Store) -> dict[str, ServerAnswer]:
-    """What the servers said, by run. Of several answers the latest counts."""
+    """Return the servers' answers by run; the latest counts."""
     found: dict[str, ServerAnswer] = {}
     scored = [(s.scored, s) for s in read_submissions(store) if s.scored is not None]
     for date, submission in sorted(scored, key=lambda item: item[0]):
@@ -94,10 +95,10 @@ def server_answers(store: Store) -> dict[str, ServerAnswer]:
 def import_scores(
     store: Store, server: Server, file: Path, row: str, preset: str | None, seed: int | None
 ) -> tuple[Submission, Submission]:
-    """Store the scores that a file holds, with the last export of a row; returns its record, and the one before.
+    """Store the scores of a file with the last export of a row, and return its record, new and old.
 
     Raises:
-        UserError: nothing of the row was exported, several exports could be meant, or the file is malformed.
+        UserError: the row was not exported, several exports fit, or the file is malformed.
     """
     submission = _exported(store, server, row, preset, seed)
     date, values = read_scores(file, server)
@@ -112,7 +113,11 @@ def import_scores(
 
 
 def _exported(store: Store, server: Server, row: str, preset: str | None, seed: int | None) -> Submission:
-    """The last export of a row; it has to be clear of which preset and seed."""
+    """Return the last export of a row.
+
+    Raises:
+        UserError: there is none, or its preset or seed is ambiguous.
+    """
     every = [s for s in read_submissions(store) if s.server == server.title]
     found = [s for s in every if s.row == row and preset in (None, s.preset) and seed in (None, s.seed)]
     if not found:
@@ -125,10 +130,16 @@ def _exported(store: Store, server: Server, row: str, preset: str | None, seed: 
 
 
 def _either(names: Iterable[str]) -> str:
+    """Join names by `and`."""
     return " and ".join(sorted(names))
 
 
 def _check_date(date: datetime.date, submission: Submission, file: Path) -> None:
+    """Check that the date lies between export and today.
+
+    Raises:
+        UserError: it does not.
+    """
     exported, today = submission.exported.date(), datetime.datetime.now(tz=datetime.UTC).date()
     day = datetime.timedelta(days=1)  # the user's clock may show yesterday's or tomorrow's
     if not exported - day <= date <= today + day:
@@ -139,10 +150,10 @@ def _check_date(date: datetime.date, submission: Submission, file: Path) -> None
 
 
 def read_scores(file: Path, server: Server) -> tuple[datetime.date, dict[str, dict[str, float]]]:
-    """The date and, by file name, the scores in per cent by metric; those of tasks that are not here are left out.
+    """Return the date and, by file name, the scores in per cent by metric; scores of unknown tasks are left out.
 
     Raises:
-        UserError: no such file, no TOML, a name or number that is none of the server's.
+        UserError: the file is missing or not TOML, or a name or number is not one of the server's.
     """
     raw = _toml(file)
     date = raw.pop("date", None)
@@ -158,6 +169,7 @@ def read_scores(file: Path, server: Server) -> tuple[datetime.date, dict[str, di
 
 
 def _toml(file: Path) -> dict[str, Any]:
+    """Read a TOML file."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -169,7 +181,7 @@ def _toml(file: Path) -> dict[str, Any]:
 
 
 def _scores(file: Path, item: ServerFile, task: str, value: object) -> dict[str, float]:
-    """`88.9/84.8` -> {f1: 88.9, accuracy: 84.8}"""
+    """Parse `88.9/84.8` to {f1: 88.9, accuracy: 84.8}."""
     metrics = TASKS.get(task).metrics
     texts = str(value).split("/")
     numbers = [_per_cent(text) for text in texts]
@@ -183,6 +195,6 @@ def _scores(file: Path, item: ServerFile, task: str, value: object) -> dict[str,
 
 
 def _per_cent(text: str) -> float | None:
-    """None where it is none; up to 1 it is a fraction, and no server's score."""
+    """Parse a number in per cent; None where it is none. Up to 1 it is a fraction, which no server prints."""
     number = float(text) if NUMBER.fullmatch(text.strip()) else 0.0
     return number if 1 < number <= 100 else None

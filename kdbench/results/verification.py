@@ -1,4 +1,4 @@
-"""Check what a results folder holds against the checksums that runs left."""
+"""Verify the contents of a results folder against the checksums of its runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kdbench.results.sweep_files import Sweep
 
 @dataclass
 class Verification:
-    """What was found.
+    """The findings.
 
     Attributes:
-        whole: finished runs whose files are what was written.
-        unchecked: finished runs without checksums, of an earlier version; their records and predictions can be read.
-        unfinished: runs that are not done, which have nothing to check yet.
-        damaged: what is wrong, by file or run.
+        whole: finished runs whose files are as written.
+        unchecked: finished runs of earlier versions without checksums; their records and predictions are readable.
+        unfinished: runs that are not finished, which have nothing to verify yet.
+        damaged: file or run -> what is wrong.
     """
 
     whole: list[str] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Verification:
     damaged: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """What to print: what is damaged, then the counts."""
+        """Return the lines to print: damaged files, then counts."""
         out = [f"{name}: {problem}" for name, problem in self.damaged.items()]
         parts = [f"{len(self.whole)} finished runs whole", f"{len(self.damaged)} damaged"]
         parts += [f"{len(self.unchecked)} without checksums (readable)"] if self.unchecked else []
@@ -39,8 +39,9 @@ class Verification:
 
 
 def verify_results(store: Store) -> Verification:
-    """Check every run and record of a results folder, or of a collected study, whose own checksums were checked
-    when it was opened.
+    """Verify every run and record of a results folder.
+
+    The checksums of a collected study are checked when it is opened.
     """
     found = Verification()
     for folder, kind in ((store.sweeps_folder, Sweep), (store.submissions_folder, Submission)):
@@ -55,6 +56,7 @@ def verify_results(store: Store) -> Verification:
 
 
 def _check_run(run: RunFolder, found: Verification) -> None:
+    """Verify one run, and add the finding."""
     state = run.state()
     if state.status != "done":
         if state.kind in ("permission", "damaged"):

@@ -9,8 +9,7 @@ import click
 @click.option("--format", "form", help="terminal (default), markdown, latex or csv.")
 @click.option("--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex or .csv.")
 def command(form: str | None, out: str | None) -> None:
-    """Recompute the published averages with the formula that our tables use, and name the formula that gives each
-    average.
+    """Recompute the published averages with our tables' formula, and name the formula that gives each average.
 
     Also lists repeated cells, outliers, and rows that have two different averages. No results are needed.
     """

@@ -19,8 +19,10 @@ def command(
     number: str, out: str | None, form: str | None, width: str, tasks: str | None, preset: str | None,
     results: str | None,
 ) -> None:  # fmt: skip
-    """Draw figure N of the paper, `curves` (selection scores over training) or `scores` (with 95 % intervals), one file
-    for every study in the results folder; `all` draws every figure that has results.
+    """Draw figure N of the paper, `curves`, `scores`, or every figure that has results.
+
+    `curves` shows selection scores over training, `scores` shows scores with 95 % intervals. One file is written for
+    every study in the results folder.
 
     A study holds what may be compared: one preset on the same models, data and splits. Nothing is trained or loaded.
     The same results give the same bytes. The notes for the caption are printed below the name of each file. CSV holds

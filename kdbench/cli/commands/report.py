@@ -13,8 +13,10 @@ from kdbench.core.formatting import count
 @click.option("--preset", help="Only results of this preset.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 def command(out: str, preset: str | None, results: str | None) -> None:
-    """Write one HTML file with every study: Table 1 with each cell linked to its runs, the spread over seeds, learning
-    curves, cost, the paper's figures, and all runs with settings, versions, data and the command that reproduces them.
+    """Write one HTML file with all results of every study.
+
+    It holds Table 1 with each cell linked to its runs, the spread over seeds, learning curves, cost, the paper's
+    figures, and all runs with settings, versions, data and the command that reproduces them.
 
     The file needs a browser and nothing else: no server, no network. Nothing is trained or loaded. The same results
     give the same file.

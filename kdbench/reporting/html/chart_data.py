@@ -1,4 +1,4 @@
-"""What the page draws of a study's scores, series and costs: plain numbers, by what the reader may choose."""
+"""Compute the numbers of the report's charts from scores, series and costs, for every choice the reader can make."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ Choices = dict[str, dict[str, str]]  # the name of a choice -> key -> words
 def make_chart(
     name: str, kind: str, title: str, about: str, choices: Choices, views: Mapping[str, Any]
 ) -> Chart | None:
-    """A figure of the page; None where there is nothing to draw.
+    """Build the data of a chart; None where there is nothing to draw.
 
     Args:
+        name: id of the chart in the page.
+        kind: which drawing code of the page draws it: strip, panels, or cost.
+        about: the sentence below the title.
+        choices: name of a menu -> key -> words.
         views: what is drawn, by the keys of the choices, joined by `|`.
     """
     left = {label: words for label, words in choices.items() if words}
@@ -41,14 +45,14 @@ def make_chart(
 
 
 def style_data(label: str, look: LineStyle) -> dict[str, Any]:
-    """A look in the words of the page."""
+    """Translate a line style to the names that the page uses (SVG dashes, d3 symbols)."""
     dash = DASHES[look.dash] if isinstance(look.dash, str) else " ".join(f"{2 * part:g}" for part in look.dash[1])
     found = {"label": label, "color": look.color, "dash": dash, "symbol": SYMBOLS[look.marker]}
     return {**found, "dark": line_styles.ON_DARK.get(look.color, look.color), "thin": look.thin}
 
 
 def panel_data(drawn: Panel) -> dict[str, Any]:
-    """Axes with curves, as numbers."""
+    """Convert axes with curves to plain numbers."""
     curves = [
         {
             **style_data(curve.label, curve.look),
@@ -63,7 +67,7 @@ def panel_data(drawn: Panel) -> dict[str, Any]:
 
 
 def spread_chart(name: str, study: StudyResults, sheet: TableData, order: Sequence[str]) -> Chart | None:
-    """Every seed a point, by task: the mean over the numbers of its cell, as in the average of the table.
+    """Build the chart of the spread over seeds: one point a seed, the mean over the numbers of its cell.
 
     Args:
         order: of the tasks.
@@ -87,7 +91,7 @@ def spread_chart(name: str, study: StudyResults, sheet: TableData, order: Sequen
 
 
 def _whole(by_task: Sequence[Mapping[str, Mapping[int, float]]]) -> dict[str, dict[int, float]]:
-    """The mean over tasks, of the seeds that have all of them."""
+    """Average over tasks, for the seeds that all tasks have: row -> seed -> mean."""
     found = {}
     for row in by_task[0]:
         every = [rows.get(row, {}) for rows in by_task]
@@ -98,14 +102,15 @@ def _whole(by_task: Sequence[Mapping[str, Mapping[int, float]]]) -> dict[str, di
 
 
 def _strip(study: StudyResults, row: str, seeds: Mapping[int, float]) -> dict[str, Any]:
+    """Build the points of one row."""
     values = _rounded(seeds.values())
     return {**style_data(study.title(row), line_styles.of_row(study, row)), "seeds": list(seeds), "x": values}
 
 
 def curves_chart(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
-    """What selected checkpoints and what was minimised, over epochs, of the runs that the table shows.
+    """Build the learning curves of the runs shown: score, losses and entropy gap over epochs.
 
-    Scores and losses begin after step 0, where an untrained network's would set the scale.
+    Scores and losses start after step 0, because an untrained network would set the scale.
 
     Args:
         order: of the tasks.
@@ -144,7 +149,7 @@ Points = dict[int, tuple[float, float]]  # step -> epoch and value
 
 
 def _series(run: Run) -> dict[tuple[str, str], Points]:
-    """By split and key."""
+    """Read the series of a run: (split, key) -> step -> (epoch, value)."""
     found: dict[tuple[str, str], Points] = {}
     for row in series.read_series(run.folder.series, ("selection", "train", "probe")):
         untrained = row["split"] == "selection" and not row["step"]
@@ -154,7 +159,12 @@ def _series(run: Run) -> dict[tuple[str, str], Points]:
 
 
 def _curve(study: StudyResults, line: SelectedRow, by_seed: Mapping[int, Points], factor: float) -> Curve | None:
-    """At the steps that all seeds have; of many, neighbours are averaged."""
+    """Build a curve at the steps that all seeds have; of many steps, neighbours are averaged.
+
+    Args:
+        by_seed: seed -> points.
+        factor: multiplies every value, such as 100 for per cent.
+    """
     steps = sorted(set.intersection(*(set(points) for points in by_seed.values()))) if by_seed else []
     if not steps:
         return None
@@ -170,7 +180,7 @@ def _curve(study: StudyResults, line: SelectedRow, by_seed: Mapping[int, Points]
 
 
 def cost_chart(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
-    """Score against what it cost, for everything that runs have counted.
+    """Build the chart of score against cost, for every cost that runs counted.
 
     Args:
         order: of the tasks.
@@ -198,7 +208,7 @@ def _sentence(kind: str) -> str:
 
 
 def _points(study: StudyResults, line: SelectedRow, task: str) -> dict[str, dict[str, Any]]:
-    """Of one row, by `KIND|own` and `KIND|all`: means over the seeds."""
+    """Return one row's points by `KIND|own` (the run alone) and `KIND|all` (with needed runs): means over seeds."""
     cells = line.shown[task]
     if not cells:
         return {}
@@ -219,5 +229,5 @@ def _points(study: StudyResults, line: SelectedRow, task: str) -> dict[str, dict
 
 
 def _rounded(values: Iterable[float]) -> list[float | None]:
-    """Six digits, more than is seen; nothing for what is not finite."""
+    """Round to six digits, more than can be seen; None for values that are not finite."""
     return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]

@@ -1,4 +1,4 @@
-"""The paper's figures for the page, of every task that has their runs."""
+"""Prepare the paper's figures for the report, for every task that has their runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from kdbench.results.study import StudyResults, task_title
 
 
 def paper_figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[str]]:
-    """What can be drawn, and a sentence about each figure that cannot."""
+    """Return the charts of the figures that can be drawn, and a sentence about each figure that cannot.
+
+    Args:
+        prefix: begins the ids of the charts.
+    """
     found: list[Chart] = []
     lacking: list[str] = []
     for name, kind in FIGURES.all().items():
@@ -34,6 +38,7 @@ def paper_figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[s
 
 
 def _view(picture: FigureData) -> dict[str, Any]:
+    """Convert a figure to plain numbers. Panels that share a scale get the same limits."""
     panels = list(picture.panels)
     if picture.share:  # what lies beside each other has one vertical scale
         rows = [panels[i : i + picture.columns] for i in range(0, len(panels), picture.columns)]
@@ -43,7 +48,7 @@ def _view(picture: FigureData) -> dict[str, Any]:
 
 
 def _range(row: Sequence[Panel]) -> tuple[float, float] | None:
-    """Where all curves lie, with some room."""
+    """Return the range of all curves with a margin of 5 %; None where there is no range."""
     values = [value for one in row for curve in one.curves for value in curve.mean if math.isfinite(value)]
     room = 0.05 * (max(values) - min(values)) if values else 0.0
     return (min(values) - room, max(values) + room) if room else None

@@ -1,4 +1,4 @@
-"""Which task tells most about the methods: the page shows it first."""
+"""Find the task that separates methods best; the report shows it first."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Score = tuple[float, float]  # a row's mean, and half of its 95 % interval; infi
 
 
 def rank_tasks(study: StudyResults) -> tuple[list[str], list[tuple[str, str]]]:
-    """The study's tasks, the most informative first and the others as tables have them; and the fact that says so.
+    """Return the study's tasks, the most informative first and the others in table order, and a fact that explains it.
 
-    It is the task on which most pairs of methods lie further apart than their joint 95 % error: the root of the sum of
-    both squared half intervals, which count items and seeds. Of equal ones, it is that with the largest spread of
-    means over methods. The teacher does not compete. Pairs share their items, so the count is a low one.
+    The most informative task has most pairs of methods further apart than their joint 95 % error: the root of the sum
+    of both squared half intervals, which count items and seeds. Ties go to the task with the largest spread of means.
+    The teacher does not count. Both methods of a pair are scored on the same items, so the count is conservative.
     """
     lines = [select_row(study, row) for row in provenance.traceable_rows(study) if row != TEACHER]
     scores = {task: [_score(task, line.shown[task]) for line in lines if line.shown[task]] for task in study.tasks}
@@ -41,6 +41,7 @@ def rank_tasks(study: StudyResults) -> tuple[list[str], list[tuple[str, str]]]:
 
 
 def _score(task: str, cells: Sequence[CellResult]) -> Score:
+    """Return the mean of a row on a task and half of its 95 % interval; infinite where no predictions were kept."""
     try:
         found = mean_score(TASKS.get(task)(), cells)
     except UserError:  # no predictions were kept
@@ -49,4 +50,5 @@ def _score(task: str, cells: Sequence[CellResult]) -> Score:
 
 
 def _apart(found: Sequence[Score]) -> int:
+    """Count the pairs of rows that are further apart than their joint error."""
     return sum(abs(a - b) > math.hypot(x, y) for (a, x), (b, y) in combinations(found, 2))

@@ -1,4 +1,4 @@
-"""The table of a study for the page, and behind each of its cells a card with the runs."""
+"""Prepare the table of a study for the report, with a card of runs behind each cell."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kdbench.results.study import CellResult, StudyResults, task_title
 
 @dataclass(frozen=True)
 class OverviewCell:
-    """A cell of the table: `anchor` is that of its card, `sort` what its column is sorted by."""
+    """A cell of the table: `anchor` is the address of its card, `sort` the number that sorts its column."""
 
     entry: TableCell
     anchor: str
@@ -29,13 +29,15 @@ class OverviewCell:
 
 @dataclass(frozen=True)
 class OverviewRow:
+    """A row of the table."""
+
     title: str
     places: Sequence[OverviewCell]
 
 
 @dataclass(frozen=True)
 class CardRun:
-    """A run on a card; `point` are the settings that tell it from the others there."""
+    """A run on a card; `point` holds the settings in which the runs of the card differ."""
 
     run: str
     seed: int
@@ -48,7 +50,7 @@ class CardRun:
 
 @dataclass(frozen=True)
 class CellCard:
-    """What is behind a cell: runs by what they are to it; of an average, links to the cells that it averages."""
+    """The card behind a cell: its runs in groups; for an average, links to the cells that it averages."""
 
     anchor: str
     title: str
@@ -62,7 +64,7 @@ class CellCard:
 
 @dataclass(frozen=True)
 class Overview:
-    """`groups` are the rows between two rules; they are sorted apart, the teacher being no competitor."""
+    """The table of a study. `groups` are the rows between two rules; each group is sorted by itself."""
 
     title: str
     head: Sequence[Sequence[str]]
@@ -72,7 +74,7 @@ class Overview:
 
 
 def build_overview(number: int, study: StudyResults, sheet: TableData, statuses: RunStatuses) -> Overview:
-    """The sheet with an anchor for each cell.
+    """Build the table with an anchor for each cell, and the cards behind the cells.
 
     Args:
         number: of the study on the page.
@@ -94,13 +96,14 @@ def build_overview(number: int, study: StudyResults, sheet: TableData, statuses:
 
 
 def card_anchor(number: int, row: str, column: str) -> str:
-    """The name of a card, for addresses."""
+    """Return the address of a card."""
     return "-".join(["cell", str(number), *(re.sub(r"[^\w.]+", "_", part) for part in (row, column))])
 
 
 def _cards(
     study: StudyResults, sheet: TableData, row: str, places: Sequence[OverviewCell], statuses: RunStatuses
 ) -> list[CellCard]:  # fmt: skip
+    """Build the cards of one row."""
     cards, links = list[CellCard](), list[tuple[str, OverviewCell]]()
     for place, column in zip(places, sheet.column_keys, strict=True):
         if column in study.tasks:
@@ -112,6 +115,7 @@ def _cards(
 
 
 def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> CellCard:
+    """Build the card of one cell, with the command that reproduces it."""
     keys = provenance.differing_settings(traced.asked)
     groups = {
         "Behind the numbers": traced.shown,
@@ -131,6 +135,7 @@ def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> Cel
 
 
 def _behind(cell: CellResult, keys: Sequence[str], study: StudyResults, statuses: RunStatuses) -> CardRun:
+    """Describe a run on a card."""
     run, score, selection = cell.run, "–", "–"
     if run.result is not None:
         score = "/".join(f"{value:.1f}" for value in provenance.run_scores(cell))

@@ -1,7 +1,7 @@
-"""One HTML file from a results folder: what stands in it, and how it is put together.
+"""Write the report of a results folder: one HTML file.
 
-The browser is told (Content-Security-Policy) to run the scripts of this file only, known by their hashes, and to reach
-for nothing else.
+A Content-Security-Policy in the file lets the browser run only the scripts of this file, known by their hashes, and
+load nothing else.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class StudyPage:
-    """A study: `facts` say what it is, `lacking` what has no results, with the command that makes them."""
+    """A study in the report: `facts` describe it, `lacking` names missing results with the command for each."""
 
     number: int
     title: str
@@ -53,10 +53,10 @@ class StudyPage:
 
 
 def write_report(store: Store, preset: str | None, out: Path) -> tuple[int, int]:
-    """Write the page of all studies (of one preset, if given); how many studies and runs are on it.
+    """Write the report of all studies (of one preset, if given), and return the numbers of studies and runs.
 
     Raises:
-        UserError: no such preset, or no results.
+        UserError: the preset is not known, or there are no results.
     """
     every = studies(store)
     check_preset(preset, (study.preset for study in every))
@@ -71,6 +71,7 @@ def write_report(store: Store, preset: str | None, out: Path) -> tuple[int, int]
 
 
 def _study(number: int, study: StudyResults, store: Store, statuses: RunStatuses) -> StudyPage:
+    """Collect table, charts, figures and facts of one study."""
     printed = build_traced_table(study)
     order, telling = rank_tasks(study)
     own = [spread_chart(f"spread-{number}", study, printed, order)] if printed else []
@@ -86,6 +87,7 @@ def _study(number: int, study: StudyResults, store: Store, statuses: RunStatuses
 
 
 def _facts(study: StudyResults) -> list[tuple[str, str]]:
+    """Return the facts of a study as names and values."""
     setup = study.study
     counts = Counter(run.state.status for run in study.runs.values())
     seeds = sorted({cell.cell.seed for cell in study.cells})
@@ -101,6 +103,7 @@ def _facts(study: StudyResults) -> list[tuple[str, str]]:
 
 
 def _render(store: Store, shown: Sequence[StudyPage], runs: Sequence[RunPage]) -> str:
+    """Fill the template of the page."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -121,12 +124,12 @@ def _render(store: Store, shown: Sequence[StudyPage], runs: Sequence[RunPage]) -
 
 
 def _methods(runs: Sequence[RunPage]) -> list[str]:
-    """In the order of the table, then what others need."""
+    """Return the titles of the runs in table order; runs that only others need come last."""
     return list(dict.fromkeys(run.title for run in sorted(runs, key=lambda run: run.only_needed)))
 
 
 def _newest(store: Store, runs: Sequence[RunPage]) -> str:
-    """When a run was last heard of: the page is as old as its results."""
+    """Return when a run was last updated (UTC), so that the same results give the same page; "" where no run began."""
     moment = max((store.run(run.id).state().updated for run in runs), default=0.0)
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment)) if moment else ""
 
@@ -136,7 +139,7 @@ def _script(name: str) -> str:
 
 
 def content_policy(scripts: Iterable[str]) -> str:
-    """What the browser may do: run these scripts, draw, and nothing else."""
+    """Return the Content-Security-Policy: run these scripts, draw, and nothing else."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; connect-src 'none'; "

@@ -1,4 +1,4 @@
-"""All runs for the page, each with the facts that it takes to get it again."""
+"""Prepare all runs for the report, each with the facts that reproduce it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ COST_TITLES = {"train_seconds": "training time (s)", "steps": "optimiser steps",
 
 @dataclass(frozen=True)
 class RunLink:
+    """A link to another run, with its role and status."""
+
     run: str
     role: str
     state: str
@@ -30,9 +32,9 @@ class RunLink:
 
 @dataclass(frozen=True)
 class RunPage:
-    """A run as the page shows it.
+    """A run as the report shows it.
 
-    `studies` are the numbers of those that it belongs to; `only_needed` says that no cell of a table is its own.
+    `studies` are the numbers of the studies that it belongs to; `only_needed` is set if no cell of a table shows it.
     """
 
     id: str
@@ -58,7 +60,7 @@ class RunPage:
 
 @dataclass(frozen=True)
 class RunIndex:
-    """What every run is looked up in."""
+    """The studies, runs, sweeps and statuses in which runs are looked up."""
 
     studies: Sequence[StudyResults]
     runs: Mapping[str, Run]
@@ -66,12 +68,12 @@ class RunIndex:
     statuses: RunStatuses
 
     def study(self, run: str) -> StudyResults | None:
-        """The one that was asked for last."""
+        """Return the study of a run that was asked for last; None where no study has it."""
         return next((study for study in reversed(self.studies) if run in study.runs), None)
 
     @cached_property
     def children(self) -> dict[str, list[str]]:
-        """The runs that need each run, as `trace.children` says it of one."""
+        """Map each run to the runs that need it, like `provenance.dependent_runs`, but for all runs at once."""
         found: dict[str, list[str]] = {}
         for run_id, run in self.runs.items():
             for parent in dict.fromkeys(run.spec.needs.values()):
@@ -79,6 +81,7 @@ class RunIndex:
         return found
 
     def link(self, run: str, role: str = "") -> RunLink:
+        """Build the link to a run; its status is "" if the run is not known."""
         known = run in self.runs
         return RunLink(run, role, self.statuses.status_of(self.study(run), self.runs[run]) if known else "")
 
@@ -86,7 +89,7 @@ class RunIndex:
 def build_run_pages(
     store: Store, studies: Sequence[StudyResults], sweeps: Sequence[Sweep], statuses: RunStatuses
 ) -> list[RunPage]:
-    """Every run of the studies, begun or not, by task, row and seed."""
+    """Return every run of the studies, begun or not, by task, row and seed."""
     runs = {run_id: run for study in studies for run_id, run in study.runs.items()}
     every = RunIndex(studies, runs, sweeps, statuses)
     rows = {c.run.id: (study.titles[c.cell.row].position, c.cell.row) for study in studies for c in study.cells}
@@ -98,6 +101,7 @@ def build_run_pages(
 
 
 def _page(run: Run, every: RunIndex) -> RunPage:
+    """Collect everything that the report shows of a run."""
     study = every.study(run.id)
     assert study is not None
     spec, result = run.spec, run.result
@@ -119,7 +123,7 @@ def _page(run: Run, every: RunIndex) -> RunPage:
 
 
 def _name(run: Run, study: StudyResults) -> str:
-    """Of a run that is in no row: the fine-tuned teacher, or what others need it as."""
+    """Name a run that stands in no row: the fine-tuned teacher, or the roles in which others need it."""
     if run.id in {cell.run.id for cell in study.teachers}:
         return study.title(TEACHER)
     children = [study.runs[child].spec for child in provenance.dependent_runs(run.id, study.runs)]
@@ -128,6 +132,7 @@ def _name(run: Run, study: StudyResults) -> str:
 
 
 def _score(run: Run, study: StudyResults) -> str:
+    """Format the scores of a run in per cent; "" where it has none."""
     if run.result is None or run.spec.task in study.gone:
         return ""
     cell = next((c for c in [*study.by_run.get(run.id, ()), *study.teachers] if c.run.id == run.id), None)
@@ -139,7 +144,7 @@ def _score(run: Run, study: StudyResults) -> str:
 
 
 def _facts(run: Run, own: Sequence[CellResult], cost: Mapping[str, float]) -> dict[str, dict[str, str]]:
-    """Headings, names and values; nothing that is not known."""
+    """Return the known facts of a run: heading -> name -> text."""
     groups: dict[str, Mapping[str, Any]] = {
         **provenance.run_facts(run),
         "Cost": {COST_TITLES.get(key, key.replace("_", " ")): number for key, number in cost.items()},

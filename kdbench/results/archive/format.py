@@ -1,4 +1,4 @@
-"""The files of a collected study, and the seal that tells whether they are whole."""
+"""The files of a collected study, and the seal of checksums that shows damage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = (MARKER, README, *DATA)
 
 
 class Seal(BaseModel):
-    """`study.json`: the format, the study's name, and the SHA-256 of every file that is read."""
+    """`study.json`: the format, the name of the study, and the SHA-256 of every data file."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -35,20 +35,21 @@ class Seal(BaseModel):
 
 
 def is_collected(root: Path) -> bool:
+    """Return whether a folder is a collected study."""
     return (root / MARKER).is_file()
 
 
 def write_seal(root: Path, name: str) -> None:
-    """Write `study.json` for the files that are there."""
+    """Write `study.json` with the checksums of the files in the folder."""
     files = {file: sha256_of(root / file) for file in DATA}
     write_json(root / MARKER, {"format": FORMAT, "name": name, "files": files})
 
 
 def read_seal(root: Path) -> Seal:
-    """The seal, when it fits every file.
+    """Read the seal and check every file against it.
 
     Raises:
-        UserError: another format, or a file that is missing, cut off or changed.
+        UserError: the format is another one, or a file is missing, cut off or changed.
     """
     raw = _read(root / MARKER)
     version = raw.get("format") if isinstance(raw, dict) else None
@@ -69,6 +70,7 @@ def read_seal(root: Path) -> Seal:
 
 
 def damage_error(root: Path, file: str) -> UserError:
+    """Return the error about a damaged file."""
     return UserError(
         f"{root / file} is missing, cut off or changed since the study was collected; take the folder from where it "
         "came once more, or collect it anew."
@@ -76,11 +78,12 @@ def damage_error(root: Path, file: str) -> UserError:
 
 
 def json_lines(values: Iterable[Any]) -> str:
-    """A value a line, as JSON."""
+    """Format values as JSON, one a line."""
     return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
 
 
 def _read(file: Path) -> Any:
+    """Read `study.json`."""
     try:
         return json.loads(file.read_bytes())
     except (ValueError, RecursionError):

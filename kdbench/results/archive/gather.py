@@ -1,4 +1,4 @@
-"""Everything that is kept of the runs of one or several results folders, in an order that depends on nothing else."""
+"""Gather the runs of one or several results folders for a collection, anonymised and in a fixed order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ class FoundRun:
 
     @cached_property
     def state(self) -> RunState | None:
-        """None where it was not begun."""
+        """Return the state as the engine sees it; None before the run began.
+
+        A running run counts as interrupted, a finished one without a readable result as pending.
+        """
         if not (self.folder.path / "spec.json").exists():
             return None
         state = self.folder.state()
@@ -43,18 +46,20 @@ class FoundRun:
 
     @property
     def is_done(self) -> bool:
+        """Return whether the run is finished."""
         return self.state is not None and self.state.status == "done"
 
     def part(self, name: str) -> dict[str, Any] | None:
+        """Read one of the run's JSON files; None where it does not exist."""
         path = self.folder.path / f"{name}.json"
         return read_record(path, dict[str, Any]) if self.state is not None and path.exists() else None
 
     @cached_property
     def answers(self) -> list[RunPredictions]:
-        """Of a run that is done and kept any.
+        """Return the stored predictions of a finished run; [] where it kept none.
 
         Raises:
-            UserError: they are damaged.
+            UserError: the file is damaged.
         """
         from kdbench.results.predictions import read_predictions
 
@@ -64,12 +69,12 @@ class FoundRun:
         return [RunPredictions(self.folder.id, split, one.classes, one.labels) for split, one in found]
 
     def rows(self) -> list[str]:
-        """Of its series, without damaged lines."""
+        """Return the lines of the run's series, without damaged ones."""
         begun = self.state is not None
         return [json.dumps(row) + "\n" for row in series.read_series(self.folder.series)] if begun else []
 
     def agrees(self, other: FoundRun) -> bool:
-        """Whether both gave the same, down to the single answer where both kept them."""
+        """Return whether both runs have the same results and, where both kept predictions, the same predictions."""
         results = (json.dumps(run.part("result"), sort_keys=True) for run in (self, other))
         answers = ([(a.split, a.classes.tolist(), a.labels.tolist()) for a in run.answers] for run in (self, other))
         return len(set(results)) == 1 and (not self.answers or not other.answers or next(answers) == next(answers))
@@ -77,7 +82,7 @@ class FoundRun:
 
 @dataclass(frozen=True)
 class GatheredResults:
-    """What is to be written; nothing in it is private any more."""
+    """Everything that is to be written, anonymised."""
 
     runs: Sequence[StoredRun]
     sweeps: Sequence[dict[str, Any]]
@@ -85,20 +90,22 @@ class GatheredResults:
     found: Sequence[FoundRun]  # as `runs`
 
     def series(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield the runs that have a series, with its lines."""
         return ((one.folder.id, rows) for one in self.found if (rows := one.rows()))
 
     def answers(self) -> Iterator[RunPredictions]:
+        """Yield the stored predictions of all runs."""
         return (answer for one in self.found for answer in one.answers)
 
 
 def gather_results(stores: Sequence[Store], preset: str | None) -> GatheredResults:
-    """Join the results folders.
+    """Join results folders.
 
     Args:
-        preset: only what was asked for with it.
+        preset: gather only sweeps of this preset.
 
     Raises:
-        UserError: there is nothing, something is damaged, or a run has other results in one folder than in another.
+        UserError: there are no results, a file is damaged, or the same run has other results in another folder.
     """
     raw = [(store, name, sweep) for store in stores for name, sweep in _sweeps(store)]
     known = {str(sweep["preset"]) for _, _, sweep in raw}
@@ -123,6 +130,7 @@ def gather_results(stores: Sequence[Store], preset: str | None) -> GatheredResul
 
 
 def _sweeps(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and content of each sweep file."""
     for file in sorted(store.sweeps_folder.glob("*.json")):
         read_record(file, Sweep)
         yield file.stem, read_record(file, dict[str, Any])
@@ -133,10 +141,10 @@ def _places(stores: Iterable[Store]) -> str:
 
 
 def _choose(several: Sequence[FoundRun]) -> FoundRun:
-    """The one that is done, or got on last.
+    """Return the finished copy of a run, else the copy that was updated last.
 
     Raises:
-        UserError: several are done and do not agree.
+        UserError: several copies are finished and differ.
     """
     folders = {one.folder.path.resolve(): one for one in several}  # many sweeps may ask for a run
     done = sorted((one for one in folders.values() if one.is_done), key=lambda one: (not one.answers, _moment(one)))
@@ -150,12 +158,14 @@ def _choose(several: Sequence[FoundRun]) -> FoundRun:
 
 
 def _moment(one: FoundRun) -> tuple[float, str]:
+    """Return a sort key: when a run was last updated."""
     return (one.state.updated, one.state.model_dump_json()) if one.state else (-1.0, "")
 
 
 def _neutral(
     stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs: Mapping[str, list[FoundRun]]
 ) -> Anonymizer:
+    """Build the anonymizer from all paths, hosts and sections that the folders mention."""
     known: dict[str, str] = {}
     for sweep in sweeps:
         known[str(sweep["study"].get("glue_dir") or "")] = DIR
@@ -178,7 +188,7 @@ def _neutral(
 
 
 def _ways(name: str, command: Iterable[str]) -> Iterator[str]:
-    """The relative paths in a command that lead to the folder `name`."""
+    """Yield the relative paths in a command that lead to the folder `name`."""
     values = (word.rpartition("=")[2] for word in command)
     return (value for value in values if "/" in value and name.endswith("/" + value.lstrip("./")))
 
@@ -189,6 +199,7 @@ def _know(known: dict[str, str], ref: ModelRef | None) -> None:
 
 
 def _run(one: FoundRun, neutral: Anonymizer) -> StoredRun:
+    """Return a run without host, process and job."""
     spec, state = neutral.value(_spec(one.spec).model_dump(mode="json")), None
     if one.state is not None:
         state = one.state.model_dump(mode="json") | PRIVATE | {"message": neutral.message(one.state.message)}
@@ -197,18 +208,21 @@ def _run(one: FoundRun, neutral: Anonymizer) -> StoredRun:
 
 
 def _spec(spec: RunSpec) -> RunSpec:
-    """With names for folders. The id is stored, and is not that of this spec where an option holds a path."""
+    """Replace folders in a spec by names. The run keeps its id, which this spec no longer hashes to if an option holds
+    a path.
+    """
     data = spec.data.model_copy(update={"path": DIR if spec.data.path else None})
     models = {role: _named(getattr(spec, role)) for role in ("student", "teacher")}
     return spec.model_copy(update={"data": data, **models})
 
 
 def _named(ref: ModelRef | None) -> ModelRef | None:
+    """Replace a folder by the name of its model."""
     return ref and ref.model_copy(update={"name": ref.title})
 
 
 def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, Any]:
-    """What is read of a sweep; the runs by their names, because their specs are stored with them."""
+    """Return the fields of a sweep that are read again, with the runs by their names: their specs are stored with them."""
     kept = {key: raw[key] for key in Sweep.model_fields if key in raw}
     study = dict(kept["study"])
     study["glue_dir"] = DIR if study.get("glue_dir") else ""
@@ -221,7 +235,7 @@ def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, 
 
 
 def _submissions(stores: Iterable[Store], runs: set[str]) -> list[dict[str, Any]]:
-    """By name; of the same export the one that was scored."""
+    """Return the submissions of these runs by name; of equal exports the one with scores."""
     found: dict[str, Submission] = {}
     for one in (one for store in stores for one in read_submissions(store)):
         if any(part.run in runs for part in one.parts.values()):

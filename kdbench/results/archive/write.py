@@ -20,12 +20,12 @@ RESERVED_NAMES = ("runs", "sweeps", "cache", "slurm", "submissions")  # what res
 
 
 def collect_study(name: str, stores: Sequence[Store], target: Path, preset: str | None) -> Store:
-    """Write what the folders hold to `target`, or put it in the place of what was collected there; returns it.
+    """Write the contents of results folders to `target`, replace an earlier collection there, and return it.
 
-    Files of others in a study that is collected anew stay.
+    Files that do not belong to the collection stay in the folder.
 
     Raises:
-        UserError: a bad name, something else is in the place, or see `gather`.
+        UserError: the name is not valid, `target` is something else, or see `gather_results`.
     """
     check_target(name, target)
     found = gather_results(stores, preset)
@@ -46,7 +46,11 @@ def collect_study(name: str, stores: Sequence[Store], target: Path, preset: str 
 
 
 def check_target(name: str, target: Path) -> None:
-    """Raises UserError: a name that cannot be a folder's, or something else is in the place."""
+    """Check the name and the place of a collection.
+
+    Raises:
+        UserError: the name cannot be a folder's, or `target` exists and is something else.
+    """
     if not re.fullmatch(RUN_NAME, name) or name in RESERVED_NAMES:
         raise UserError(
             f"'{name}' cannot be the name of a study: give letters, digits, '_', and after the first also '.' and '-', "
@@ -59,7 +63,7 @@ def check_target(name: str, target: Path) -> None:
 
 
 def _name(target: Path) -> object:
-    """Of the study that lies there, whole or not."""
+    """Return the name of the study in a folder, whole or not; None where the marker is damaged."""
     try:
         found = json.loads((target / format.MARKER).read_bytes())
     except (ValueError, RecursionError):
@@ -68,6 +72,7 @@ def _name(target: Path) -> object:
 
 
 def _keep_others(target: Path, folder: Path) -> None:
+    """Copy the files that do not belong to the collection."""
     for item in sorted(target.iterdir()) if target.is_dir() else []:
         if item.name not in format.FILES:
             (shutil.copytree if item.is_dir() else shutil.copy2)(item, folder / item.name)
