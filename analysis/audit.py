@@ -34,6 +34,7 @@ def _averages(name: str, rows: Sequence[ScoreRow]) -> TableData:
     sheet = TableData(
         f"Printed averages of {_table(name)}", ["", "printed", "recomputed", "difference", "reproduced by"]
     )
+    # one row for each printed average, with the formula that gives it
     fits = [check.matching_formulas(row, rows) for row in rows]
     for row, found in zip(rows, fits, strict=True):
         assert row.average is not None
@@ -44,6 +45,7 @@ def _averages(name: str, rows: Sequence[ScoreRow]) -> TableData:
             "table": name, "row": row.source.row, "title": row.source.title, "printed": row.average,
             "recomputed": value, "difference": row.average - value, "reproduced_by": _names(found),
         })  # fmt: skip
+    # name the rows of each other formula
     sheet.notes = [
         f"Recomputed = mean of the task means, {OUR_FORMULA.name}; reproduced = off by half a digit at most."
     ]

@@ -37,12 +37,14 @@ class Cost(Table):
     requests = (Request("all"),)
 
     def build(self, study: StudyResults) -> TableData | None:
+        # rows that were asked for, and the tasks with results (else those that were asked for)
         lines = [select_row(study, row) for row in ([TEACHER] if study.teachers else []) + study.rows]
         lines = [line for line in lines if any(line.asked.values())]
         done = [name for name in study.tasks if any(line.shown.get(name) for line in lines)]
         tasks = [TASKS.get(name) for name in done or study.tasks if any(line.asked.get(name) for line in lines)]
         if not tasks:
             return None
+        # one unit for all times
         found = [_costs(line, tasks, study) for line in lines]
         unit = _unit(found)
         titles = [name.format(unit=unit) for name in COLUMNS.values()]
@@ -50,6 +52,7 @@ class Cost(Table):
         sheet.rows = [
             [TableCell((line.title,)), *_entries(costs, unit)] for line, costs in zip(lines, found, strict=True)
         ]
+        # keys for the published numbers, signs, notes and records
         sheet.rules = {1} if study.teachers else set()
         sheet.row_keys, sheet.column_keys = [line.row for line in lines], list(COLUMNS)
         _mark_trials(sheet, lines, tasks)
@@ -60,12 +63,14 @@ class Cost(Table):
 
 def _costs(line: SelectedRow, tasks: Sequence[type[Task]], study: StudyResults) -> Costs:
     """Return the costs of a row by column; only the trials where a task has no finished run or a cost is lost."""
+    # without a finished run and a readable cost on every task, only the trials are known
     cells = [line.shown.get(task.name, []) for task in tasks]
     tried: Costs = {"trials": (max(count_trials(line, task.name) for task in tasks),)}
     costs = [[cell.run.cost for cell in some] for some in cells]
     flat = [cost for some in costs for cost in some]
     if not all(cells) or not all(flat):
         return tried
+    # all finished grid points, and what the shown runs need
     asked = {c.run.id: c.run for task in tasks for c in line.asked[task.name] if c.run.result is not None}
     needed = [_needed([c.run.id for c in some], study.runs) for some in cells]
     peak = max((cost.get("peak_memory") or 0 for cost in flat), default=0)
@@ -76,6 +81,7 @@ def _costs(line: SelectedRow, tasks: Sequence[type[Task]], study: StudyResults) 
         "whole": (_seconds(asked),),
         "needs": (sum(_seconds(runs) / len(some) for runs, some in zip(needed, cells, strict=True)),),
     }  # fmt: skip
+    # a run without a time makes its sums nan
     return {key: numbers for key, numbers in found.items() if not any(map(isnan, numbers))}
 
 
@@ -145,11 +151,13 @@ def _mark_trials(sheet: TableData, lines: Sequence[SelectedRow], tasks: Sequence
 
 def _notes(study: StudyResults, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> list[str]:
     """Return the notes that explain the columns, and what is missing."""
+    # facts of the runs shown
     cells = [cell for line in lines for some in line.shown.values() for cell in some]
     others = sorted({name for cell in cells for name in cell.run.cost.get("passes", {})})
     lost = sorted({cell.run.id for cell in cells if not cell.run.cost})
     names = ", ".join(task.title for task in tasks)
     seeds = notes.describe_seeds(lines, spread="mean over seeds")
+    # from the meaning of the columns to what is missing
     found = [
         f"Steps and times are of {names} together; {seeds}.",
         *(_passes_words(others) if others else []),

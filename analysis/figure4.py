@@ -26,9 +26,11 @@ class Figure4(Figure):
     requests = (Request(PAPER_METHOD, settings={"tasks": TASK}),)
 
     def build(self, study: StudyResults, task: str) -> FigureData:
+        # the followed samples of each seed
         shown, left_out = influence.followed_row(study, task)
         found = influence.samples_by_seed(shown, task)
         one = found[0]
+        # thin lines for samples, thick ones for the means of their parts
         look = line_styles.of_row(study, shown.row)
         down = replace(look, dash="--" if look.dash == "-" else "-")
         thin = [one.curve("influence", i, f"{len(one.rows)} samples", PALE) for i in range(len(one.rows))]

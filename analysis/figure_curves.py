@@ -23,9 +23,11 @@ class FigureCurves(TaskFigure):
 
     def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
         shown, panels, lost = task_panels.shown_rows(study, tasks), dict[str, Panel](), list[str]()
+        # a panel for each task that has series
         for task in tasks:
             metric = TASKS.get(task).metrics[0]
             drawn = list[Curve]()
+            # a curve for each row, without the seeds that have no scores
             for line in shown:
                 kept = _with_scores(line, task, metric)
                 lost += [cell.run.id for cell in line.shown[task] if cell not in kept.shown[task]]

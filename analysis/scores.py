@@ -234,6 +234,7 @@ def _entries(
     rivals = [row for row, competes in zip(printed, compete, strict=True) if competes]
     columns = [[mean for mean in column if mean is not None] for column in zip(*rivals, strict=True)]
     tops = [max(column, default=None) for column in columns or [[]] * len(printed[0])]
+    # label, score of each task, average
     rows = []
     for i, (label, row) in enumerate(zip(labels, scores, strict=True)):
         best = [compete[i] and mean is not None and mean == top for mean, top in zip(printed[i], tops, strict=True)]
@@ -256,11 +257,13 @@ def score_notes(
     Args:
         marks: the notes about signs.
     """
+    # rows may come from several studies, each with notes of its own
     lines = [shown.line for shown in rows]
     by_study = {
         id(shown.study): (shown.study, [other.line for other in rows if other.study is shown.study]) for shown in rows
     }
     holes = [note for study, own in by_study.values() for note in notes.unfinished_notes(study, own)]
+    # from what the numbers are to the command that trains what is missing
     found = [
         f"{describe_splits(tasks)}, in per cent; {notes.describe_seeds(lines)}.",
         *([average_note(tasks)] if averaged else []),

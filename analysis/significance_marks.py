@@ -96,8 +96,10 @@ def mark_inseparable(
     Returns:
         The notes that explain the signs.
     """
+    # what the notes need: numbers of seeds, and rows that were not compared, or on fewer seeds
     start, seeds = 0, set[int]()
     untested, fewer = dict[str, list[str]](), dict[str, list[str]]()
+    # groups stand one below the other in the table
     for lines in groups:
         rows = range(start, start + len(lines))
         comparisons, rivals = Comparisons(lines, tasks), competing_rows(lines)

@@ -39,6 +39,7 @@ class Table3(Table):
     requests = tuple(asked.request(tasks="mrpc") for asked in ROWS)
 
     def build(self, study: StudyResults) -> TableData | None:
+        # scores, as in other tables
         shown = [find_row(asked, study) for asked in ROWS]
         tasks = asked_tasks(self, shown)
         if not tasks:
@@ -46,11 +47,13 @@ class Table3(Table):
         shown = [row.narrowed(tasks) for row in shown]
         sheet = score_sheet(table_heading(self.name, study), [shown], tasks, averaged=False)
         marks = mark_cells(sheet, [shown], tasks)  # before there are columns of times
+        # columns for the time of a step
         times = {row.key: step_seconds(row) for row in shown}
         sheet.head += ["Time\ns/step", "Time\n× w/ FDA"]
         sheet.column_keys += [SECONDS, RATIO]
         for cells, seconds in zip(sheet.rows, times.values(), strict=True):
             cells += _time_entries(seconds, times[BASE.key])
+        # times follow the note that says what the scores are
         sheet.notes = score_notes(self, shown, tasks, marks, averaged=False)
         sheet.notes[1:1] = _time_notes(shown)
         sheet.records = [record | _cost(row, record["run"]) for row in shown for record in score_records(row)]

@@ -62,12 +62,14 @@ class Table5(Table):
         sheet = TableData(
             "Table 5, hyperparameters: the paper's and those of the presets", ["", "paper", *preset_files()]
         )
+        # one row for each hyperparameter
         for setting in found:
             texts = [setting.paper, *map(_text, setting.ours.values())]
             sheet.rows.append([TableCell((text,)) for text in (setting.title, *texts)])
             sheet.records.append(
                 {"row": setting.key, "title": setting.title} | dict(zip(sheet.head[1:], texts, strict=True))
             )
+        # name the departures from the paper
         sheet.notes = [
             "Several values are a grid: tables show the best on the selection split.",
             *_departures(found),

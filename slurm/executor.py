@@ -54,6 +54,7 @@ class Slurm(Executor):
         """Let sbatch test the request before anything is written."""
         from kdbench.slurm import submit
 
+        # the first array stands for all
         for array in self._arrays(order, known)[:1]:
             script = submit.sbatch_script(submit.sbatch_parameters(self.options, array, "test", ()), 1, "kdbench")
             try:
@@ -123,6 +124,7 @@ class Slurm(Executor):
 
     def execute(self, order: ExecutionRequest, show_tables: ShowTables) -> int:
         """Submit the unfinished runs, and return at once."""
+        # nothing to do, or not wanted
         known = _reached()
         live, made = self._live(order.store, known), self._arrays(order, known)
         jobs = sum(len(array.tasks) for array in made)
@@ -175,9 +177,11 @@ class Slurm(Executor):
 
         ledger, jobs = Ledger(order.store), dict(live)
         for place, array in enumerate(made):
+            # a job would skip a run that has failed
             folders = [order.store.run(run) for run in array.runs]
             failures = [(folder, state) for folder in folders if (state := folder.reset_failure())]
             after = {jobs[run] for run in array.after if run in jobs}
+            # the next arrays wait for the jobs of this one
             try:
                 record = submit.submit_array(order, self.options, ledger, array, after)
             except SlurmError as error:

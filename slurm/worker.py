@@ -56,10 +56,12 @@ def train_runs(root: str, sweep: str, runs: list[str], execution: dict[str, Any]
     Raises:
         Unfinished: a run failed.
     """
+    # the stored plan of the sweep, with these runs and what they need
     job = os.environ[JOB] = _job()
     store = Store(Path(root))
     plan = sweep_record.stored_plan(store, sweep).only(runs)
     console = make_console(width=200)
+    # train until done, or until a signal announces the end
     with listen_for_signals() as heard, _Counting(plan, console) as board:
         settled = runs_to_skip(plan, store, runs, queue.ask_queue())
         own, asked = _shares(execution, len(plan.runs)), lambda: bool(heard)

@@ -93,11 +93,13 @@ class Config:
         Raises:
             UserError: a value is not valid.
         """
+        # the values of each key of this method, in a list
         kinds = (Training, method.options_type)
         known = {key for kind in kinds for key in kind.model_fields}
         merged = {k: v for k, v in self._flat(method.name, row, variant).items() if k in known}
         merged |= {f"{TEACHER}.{k}": v for k, v in self.teacher_section().items()}
         grid = {k: v if isinstance(v, list) else [v] for k, v in merged.items()}
+        # the product of all lists, validated point by point
         several = [k for k, v in grid.items() if len(v) > 1]
         for values in itertools.product(*grid.values()):
             chosen = dict(zip(grid, values, strict=True))
@@ -123,6 +125,7 @@ class Config:
         Files come first, then the variant's options, then sections that name the row, then the command line.
         """
         out: dict[str, Any] = {}
+        # files, weakest first
         for layer in self.files:
             out |= _plain_keys(layer) | _section(layer, method)
         out |= variant

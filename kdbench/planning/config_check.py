@@ -43,13 +43,16 @@ def _check_key(key: str, rows: Mapping[str, type[Method]]) -> None:
 
 def _check_section(name: str, values: Mapping[str, Any]) -> None:
     """Check the keys and values in the section of an executor, a method, or the teacher."""
+    # no key may be without a value
     if empty := [key for key, value in values.items() if value == []]:
         raise UserError(f"{name}.{empty[0]} has no value; give one, or several for a grid.")
+    # an executor that does not load cannot be checked
     if name in EXECUTORS.broken:
         return
     if name in EXECUTORS.all():
         EXECUTORS.get(name).options_type.parse(values, f"executor '{name}'")
         return
+    # of the teacher and of methods, check every value of a grid
     singles = [(key, one) for key, value in values.items() for one in (value if isinstance(value, list) else [value])]
     if name == TEACHER:
         for key, one in singles:
@@ -76,10 +79,12 @@ def check_no_unread(
     Raises:
         UserError: a section belongs to a method that is not trained, or to another executor.
     """
+    # sections that are read: of these rows, their methods, the executor, and the teacher
     read = {name for row in rows for name in (row, method_of_row(row).name)} | {executor, TEACHER}
     for name, values in command_line.items():
         if not isinstance(values, dict):
             continue
+        # the first key that nobody reads says where it should have gone
         key = next((key for key in values if key != NETWORK), "")
         if name == TEACHER and key and not has_teacher:
             raise UserError(f"Nothing reads teacher.{key}: none of {', '.join(rows)} fine-tunes a teacher first.")

@@ -105,6 +105,7 @@ def _shared(
     An option that only one method has here is set for that method, because others might have an option of that name.
     Results of earlier versions do not tell the usual values of options; then the options are left out.
     """
+    # key -> row -> its values, without those that vary on purpose
     known: dict[str, dict[str, list[Any]]] = {}  # key -> row -> values
     changed: set[tuple[str, str]] = set()
     one = {cell.cell.row: cell for cell in cells}
@@ -116,8 +117,10 @@ def _shared(
             if key not in purposely and item not in (None, ""):
                 values = known.setdefault(key, {}).setdefault(cell.cell.row, [])
                 values += [item] * (item not in values)
+    # rows and keys whose values are not the usual ones
     for key, by_row in known.items():
         changed |= {(row, key) for row, some in by_row.items() if _texts(some) != _texts(usual[row].get(key, some))}
+    # the key alone where all rows agree, else ROW.KEY
     words: list[str] = []
     for key, by_row in known.items():
         here = [row for row in by_row if {(row, key), (owners[row], key)} & changed]

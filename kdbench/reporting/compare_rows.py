@@ -78,6 +78,7 @@ def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -
     Raises:
         UserError: there are no results, a name is not known or given twice, or no study has both rows.
     """
+    # both names must be known, and different
     valid = {row for study in found for row in _rows(study)}
     if not valid:
         raise UserError(f"There are no results in {store.root}; give another folder with --results DIR.")
@@ -87,6 +88,7 @@ def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -
     if rows[0] == rows[1]:
         others = ", ".join(sorted(valid - {rows[0]}))
         raise UserError(f"'{rows[0]}' is given twice; compare it with one of: {others or 'none, it is the only row'}.")
+    # a study may have only one of them
     both = [study for study in found if set(rows) <= set(_rows(study))]
     if not both:
         raise UserError(f"No study has both '{rows[0]}' and '{rows[1]}': they were run with other settings or data.")
@@ -99,6 +101,7 @@ def _rows(study: StudyResults) -> list[str]:
 
 def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
     """Build the table of a comparison; None where no task has a seed that both rows have finished."""
+    # the tasks on which both rows have a seed in common
     tasks = [task for task in pair.study.tasks if wanted is None or task in wanted]
     lines = [_narrowed(select_row(pair.study, name), tasks) for name in pair.names]
     first, second = (line.shown for line in lines)
@@ -106,6 +109,7 @@ def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
     found = {t: compare_cells(TASKS.get(t)(), first[t], second[t]) for t in tasks if shared[t]}
     if not found:
         return None
+    # a row for each task, then the average
     corrected = dict(zip(found, holm_correction([one.difference.p for one in found.values()]), strict=True))
     titles = [line.title + (notes.DAGGER if line.feedback_from("validation") else "") for line in lines]
     sheet = TableData(f"{' and '.join(titles)}, preset {pair.study.preset}: {pair.study.pairing}", ["", *titles, *HEAD])
@@ -117,6 +121,7 @@ def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
     if len(found) > 1:
         _add(sheet, pair, "average", _mean(list(found.values())), None)
         sheet.rules = {len(found)}
+    # notes
     lacking = [task_title(task) for task in tasks if not shared[task]]
     sheet.notes += [*_notes(found, corrected, lacking), *notes.collapse_notes(lines), *_cautions(pair.study, lines)]
     return sheet
@@ -163,15 +168,18 @@ def _add(
         corrected: the Holm-corrected p-value; None in the row of the average.
         level: significance level for the number of seeds needed.
     """
+    # numbers
     d, title = one.difference, "Average" if corrected is None else task_title(task)
     low, high = d.interval()
     judged = d.p if corrected is None else corrected
     more = seeds_needed(d, level) if d.seeds > 1 else None
+    # the printed row
     cells = [
         f"{one.first:.1f}", f"{one.second:.1f}", _signed(d.value), f"{_signed(low)} to {_signed(high)}", _p(d.p),
         "–" if corrected is None else _p(corrected), str(d.seeds), str(more or "–"),
     ]  # fmt: skip
     sheet.rows.append([TableCell((title,)), *(TableCell((text,)) for text in cells)])
+    # the conclusion and the unrounded numbers
     sheet.notes.append(f"{title}: {_conclusion(pair.titles, d, judged, more)}.")
     sheet.records.append({
         "preset": pair.study.preset, "first": pair.names[0], "second": pair.names[1], "task": task,
@@ -222,6 +230,7 @@ def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: S
         "In per cent, over the seeds that both have; the numbers of a task are averaged first.",
         ERROR_METHOD,
     ]
+    # p-values and seeds needed
     if len(corrected) > 1:
         said.append(f"p, Holm: corrected for {len(corrected)} tasks; a difference is called one below {ALPHA}.")
     if any(one.difference.seeds == 1 for one in found.values()):
@@ -230,6 +239,7 @@ def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: S
         aim = f"{100 * POWER:g} % power at {100 * ALPHA:g} %"
         parted = f" (on a task at {100 * ALPHA:g} % / {len(found)}, as p is corrected)" if len(found) > 1 else ""
         said.append(f"Seeds needed: for {aim}{parted}, a rough guess from these seeds; – where items are too few.")
+    # what is missing
     if lacking:
         over = f"; the average is over the other {len(found)} tasks" if len(found) > 1 else ""
         said.append(f"No seed in common: {', '.join(lacking)}{over}.")

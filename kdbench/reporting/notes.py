@@ -47,10 +47,12 @@ def describe_split(protocol: str) -> str:
 
 def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """Say which data selected checkpoints and gave feedback, with a warning where these are the reported data."""
+    # the split that selects
     selection, feedback = study.study["selection"], study.study["feedback"]
     notes: list[str] = [Detail(f"Checkpoints selected on {describe_split(selection)}{_first_of(study, selection)}.")]
     if selection == "validation":  # a warning, and so no detail
         notes[0] += " The split that selects is the one that is reported, so the numbers are optimistic."
+    # the split that gives feedback
     learners = [line.title for line in lines if line.feedback_from(feedback)]
     if learners and feedback == "validation":
         alone = any(
@@ -63,6 +65,7 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
         notes.append(
             Detail(f"Feedback ({', '.join(learners)}) from {describe_split(feedback)}{f': {told}' if told else ''}.")
         )
+    # how rows of train were drawn
     if study.study["train_rows"]:
         notes.append(f"At most {count(study.study['train_rows'], 'row')} of train are used.")
     if study.study["split_seed"]:
@@ -102,12 +105,14 @@ def _random(drawn: Sequence[str], said: bool = True) -> list[str]:
 
 def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
     """List the settings that all rows share, and those in which rows differ although no grid varies them."""
+    # settings that all rows share
     known = {
         key: set[Any]().union(*(_values(line, key) for line in lines)) for key in ("epochs", "batch_size", "max_length")
     }
     same = [f"{key}={min(values)}" for key, values in known.items() if len(values) == 1]
     notes: list[str] = [Detail(f"All runs shown: {', '.join(same)}.")] if same else []
     notes += _teacher(lines)
+    # settings in which rows differ although no grid varies them
     shown = [line for line in lines if line.row != TEACHER and any(line.shown.values())]
     for key in Training.model_fields:
         sets = [_values(line, key) for line in shown]
@@ -139,6 +144,7 @@ def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
     """
     signed, partly = False, list[str]()
     last, teachers = dict[str, list[str]](), dict[str, list[str]]()  # tasks by row
+    # sort the collapsed networks: shown in a cell, last student, teacher
     for line, (task, cells) in ((one, item) for one in lines for item in one.shown.items()):
         kept = [cell for cell in cells if is_collapsed(cell.run, "best")]
         signed = signed or bool(kept)
@@ -147,6 +153,7 @@ def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
             hit = [cell for cell in cells if is_collapsed(cell.run, network)]
             if hit := [cell for cell in hit if network == "teacher" or cell not in kept]:
                 said.setdefault(line.title, []).append(f"{task_title(task)}{_share(hit, cells)}")
+    # the sign, then the networks that no cell shows
     some = f" Not in every seed: {'; '.join(partly)}." if partly else ""
     notes = [f"{COLLAPSE_SIGN} {COLLAPSE_HEADING}: as good as a constant answer.{some}"] if signed else []
     ends = {"the last student": last, "the teacher": teachers}
@@ -217,6 +224,7 @@ def _repeats(key: str, line: SelectedRow) -> bool:
 
 def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """List the unfinished runs of the rows, and the cells of the table for which no run was asked."""
+    # runs that were asked for
     found = [f"{line.title}: {text}" for line in lines if (text := _unfinished(study, line))]
     more = (
         f"; and {count(len(found) - MAX_UNFINISHED, 'row')} more (kdbench status)"
@@ -224,6 +232,7 @@ def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[
         else ""
     )
     notes = [f"Not finished: {'; '.join(found[:MAX_UNFINISHED])}{more}."] if found else []
+    # cells that no run was asked for
     unasked = [
         f"{line.title} on {', '.join(tasks)}"
         for line in lines

@@ -73,9 +73,11 @@ def trace_cell(study: StudyResults, printed: TableData | None, row: str, task: s
         row: one of `traceable_rows`.
         task: a task of the study.
     """
+    # the runs of the row on the task
     line = select_row(study, row)
     every, asked, shown = study.of(row, task), line.asked[task], line.shown[task]
     taken = {cell.run.id for cell in shown}
+    # the cell as printed
     entry: TableCell | None = None
     heads: tuple[str, ...] = (TASKS.get(task).title,)
     if printed and row in printed.row_keys and task in printed.column_keys:
@@ -110,6 +112,7 @@ def differing_settings(cells: Iterable[CellResult]) -> list[str]:
 
 def run_facts(run: Run) -> Facts:
     """Return settings, options, models, data and splits of a run: heading -> name -> value."""
+    # settings of a teacher that was not trained here do not count
     spec = run.spec
     sizes = (run.result or {}).get("rows", {})
     models = {"student": spec.student, "teacher, trained along": spec.teacher}
@@ -117,6 +120,7 @@ def run_facts(run: Run) -> Facts:
     own = {f"teacher.{key}": value for key, value in spec.teacher_training.items()}
     if own.get("teacher.epochs") == 0:
         own = {"teacher": "taken as it is, not fine-tuned here"}
+    # headings in the order in which they are printed
     return {
         **({"File of the method": {"path": file.path, "sha256": file.sha256}} if file else {}),
         "Settings": spec.training.model_dump() | own,
@@ -136,6 +140,7 @@ def machine_facts(run: Run) -> dict[str, Any]:
     there = run.environment
     if not there:
         return {}
+    # facts in the order in which they are printed
     packages = "  ".join(f"{name} {version}" for name, version in (there.get("packages") or {}).items())
     commit = f", commit {there['commit']}" if there.get("commit") else ""
     return {

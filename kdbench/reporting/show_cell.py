@@ -31,6 +31,7 @@ def show_cell(row: str, task: str, store: Store, preset: str | None, console: Co
     Raises:
         UserError: the row, task or preset is not known, or no study has the cell.
     """
+    # the studies of this preset
     every = studies(store)
     check_preset(preset, (study.preset for study in every))
     found = [study for study in every if preset in (None, study.preset)]
@@ -38,6 +39,7 @@ def show_cell(row: str, task: str, store: Store, preset: str | None, console: Co
         of = f" of preset {preset}" if preset else ""
         raise UserError(f"There are no results{of} in {store.root}; give another folder with --results DIR.")
     _check(row, task, found)
+    # trace the cell in each
     traced = [
         provenance.trace_cell(study, provenance.build_traced_table(study), row, task)
         for study in found
@@ -48,6 +50,7 @@ def show_cell(row: str, task: str, store: Store, preset: str | None, console: Co
             f"No run of {row} on {task} was asked for in {store.root}; run: "
             f"{shlex.join(['kdbench', 'run', '--methods', row, '--tasks', task, '--preset', found[-1].preset])}"
         )
+    # print those that have any run
     statuses = RunStatuses(store)
     for i, one in enumerate(one for one in traced if one.asked or one.elsewhere):
         if i:
@@ -69,6 +72,7 @@ def _has(study: StudyResults, row: str, task: str) -> bool:
 
 def _cell(traced: TracedCell, store: Store, statuses: RunStatuses, console: Console) -> None:
     """Print one cell: its number, its runs by their role, their facts, and the commands that produce them."""
+    # heading: the number, and the study it is from
     study = traced.study
     number = f"  {traced.entry.text}" if traced.entry and traced.shown else ""
     words = "/".join(traced.heads[1:])
@@ -78,6 +82,7 @@ def _cell(traced: TracedCell, store: Store, statuses: RunStatuses, console: Cons
     where = f"Table 1, preset {study.preset}: {study.pairing}"
     splits = f"feedback {setup['feedback']}, selection {setup['selection']}"
     printing.print_note(console, f"{where}; data {describe_data(study)}, {splits}")
+    # the runs by role, then how they came about
     titles = {
         "Runs behind the numbers": traced.shown,
         "Grid points that were not chosen": traced.others,
@@ -96,10 +101,12 @@ def _runs(
     """Print a group of runs, one a line, with the settings in which the runs of the cell differ."""
     if not cells:
         return
+    # a column for each setting that differs
     keys = provenance.differing_settings([*traced.asked, *traced.elsewhere])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for name in ("seed", "run", *keys, *traced.heads[1:], selection_title(traced.task), "cost", "state"):
         table.add_column(Text(name), no_wrap=True, justify="left" if name in ("run", "state") else "right")
+    # numbers of finished runs, the status of all
     for cell in cells:
         run, done = cell.run, cell.run.result is not None
         numbers = "/".join(f"{value:.1f}" for value in provenance.run_scores(cell)) if done else "–"

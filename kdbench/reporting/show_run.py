@@ -37,11 +37,13 @@ def find_run(store: Store, text: str, *, methods: bool = False) -> Run:
     Raises:
         UserError: no run, or several runs, have it in their names.
     """
+    # a run that was asked for may not have begun
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
     begun = {run.id for run in store.runs()}
     waiting = [run_id for run_id in asked if text in run_id]
     if not any(text in run_id for run_id in begun) and len(waiting) == 1:
         return asked[waiting[0]]
+    # the user may have meant a method
     if methods and not waiting and not any(text in run_id for run_id in begun):
         from kdbench.reporting.show_method import unknown_name
 
@@ -82,6 +84,7 @@ def show_run(run: Run, store: Store, console: Console) -> None:
 
 def _head(run: Run, study: StudyResults | None, statuses: RunStatuses, console: Console) -> None:
     """Print the id and status of a run, and its progress or what went wrong."""
+    # id, status, method, task and seed
     spec, state = run.spec, run.state
     stands = statuses.status_of(study, run)
     printing.print_line(
@@ -90,6 +93,7 @@ def _head(run: Run, study: StudyResults | None, statuses: RunStatuses, console: 
     printing.print_line(console, f"{spec.method} on {task_title(spec.task)}, seed {spec.seed}")
     if problem := _file_problem(spec):
         printing.print_line(console, problem, "yellow")
+    # what a run that is not done waits for, or where it stopped
     blocker = study.blocker(run) if study else None
     if blocker:
         printing.print_line(console, f"It waits for {blocker.id}, which failed.")
@@ -149,6 +153,7 @@ def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
     Scores are in per cent, losses in nats. A last column says which classes are predicted, where that is known.
     """
     assert run.result is not None
+    # predicted classes of each network, if known
     result, use = run.result, run.class_use
     labels = TASKS.get(run.spec.task).labels if run.spec.task in TASKS.all() else ()
     splits = list(result["best"]["report"])
@@ -157,6 +162,7 @@ def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
         "; ".join(dict.fromkeys(one.words(labels) for one in use.get(name, {}).values()))
         for name in ("best", "last", *(["teacher"] if result.get("teacher") else []))
     ]
+    # checkpoints of the student, then the teacher
     for name in ("best", "last"):
         part = result[name]
         values = [_metrics(part["selection"]), *(_metrics(part["report"][split]) for split in splits)]
@@ -165,6 +171,7 @@ def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
         rows.append(
             ["teacher, last", str(result["last"]["step"]), "", *(_metrics(result["teacher"][s]) for s in splits)]
         )
+    # the last column only where something is known
     head = ["checkpoint", "step", "selection", *splits]
     if any(used):
         head.append("predicts")

@@ -39,13 +39,16 @@ def show_status(store: Store, console: Console) -> bool:
             f"Nothing was run in {store.root} yet; give another folder with --results DIR, "
             f"or start with: kdbench run --methods all --tasks glue"
         )
+    # ask the queues once
     statuses = RunStatuses(store)
     for place, problem in statuses.problems.items():
         printing.print_line(console, f"The queue of {place} could not be asked: {problem}", "yellow")
+    # print every study
     for i, study in enumerate(found):
         if i:
             console.print()
         _study(study, statuses, console)
+    # a queue that did not answer may hold jobs
     runs = {run_id: run for study in found for run_id, run in study.runs.items()}
     unsettled = any(statuses.status_of(None, run) in ("running", "queued") for run in runs.values())
     return unsettled or bool(statuses.problems)
@@ -53,6 +56,7 @@ def show_status(store: Store, console: Console) -> bool:
 
 def _study(study: StudyResults, statuses: RunStatuses, console: Console) -> None:
     """Print one study: a matrix of counts, the totals, and the runs that need attention."""
+    # heading and matrix
     jobs = statuses.jobs
     words = {run_id: statuses.status_of(study, run) for run_id, run in study.runs.items()}
     setup = study.study
@@ -60,11 +64,13 @@ def _study(study: StudyResults, statuses: RunStatuses, console: Console) -> None
     splits = f"feedback {setup['feedback']}, selection {setup['selection']}{_drawn(study)}"
     printing.print_note(console, f"data {describe_data(study)}, {splits}")
     printing.print_table(console, _matrix(study, words))
+    # totals
     counts = Counter(words.values())
     parts = [f"{counts[w]} {w}" for w in STATES[1:] if counts[w]]
     printing.print_line(
         console, f"{counts['done']} of {count(len(words), 'run')} done" + "".join(f", {p}" for p in parts)
     )
+    # runs that need attention
     for kind in LISTED:
         _list(console, kind, [study.runs[run_id] for run_id, w in words.items() if w == kind], jobs)
     _queued(console, {run_id: jobs[run_id] for run_id, w in words.items() if w == "queued"})
@@ -85,6 +91,7 @@ def _matrix(study: StudyResults, words: dict[str, str]) -> Table:
     tasks = study.tasks + study.gone
     for task in tasks:
         table.add_column(task_title(task), no_wrap=True)
+    # runs that nobody asked for, then the rows
     needed = _needed(study)
     for title, runs in needed.items():
         table.add_row(Text(title, style="dim"), *(_cell(runs.get(task, []), words) for task in tasks))

@@ -36,6 +36,7 @@ def read_predictions(folder: RunFolder) -> dict[str, Predictions]:
     """
     from safetensors import SafetensorError, safe_open
 
+    # logits become classes
     found: dict[str, dict[str, NDArray[np.int64]]] = {}
     try:
         if folder.damage(folder.predictions):

@@ -64,12 +64,14 @@ class Sweep(BaseModel):
     @model_validator(mode="after")
     def _check_references(self) -> Sweep:
         """Refuse cycles, and names that refer to nothing, on which later searches would not end or would fail."""
+        # every name must refer to something
         if lost := [cell.run for cell in self.cells if cell.run not in self.runs]:
             raise ValueError(f"a cell names the run {lost[0]}, which is not among the runs")
         if untitled := {cell.row for cell in self.cells} - self.rows.keys():
             raise ValueError(f"the row {min(untitled)} has no title")
         if not self.models.keys() >= ROLES:
             raise ValueError("models must name student and teacher")
+        # needed runs form no cycle, and no chain that would end in a deep recursion
         needs = {run: set(spec.needs.values()) & self.runs.keys() for run, spec in self.runs.items()}
         try:
             order = list(TopologicalSorter(needs).static_order())

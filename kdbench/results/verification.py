@@ -44,12 +44,14 @@ def verify_results(store: Store) -> Verification:
     The checksums of a collected study are checked when it is opened.
     """
     found = Verification()
+    # records of sweeps and submissions
     for folder, kind in ((store.sweeps_folder, Sweep), (store.submissions_folder, Submission)):
         for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
             try:
                 read_record(file, kind)
             except (UserError, OSError) as error:
                 found.damaged[str(file)] = str(error)
+    # runs
     for run in store.runs():
         _check_run(run, found)
     return found
@@ -57,6 +59,7 @@ def verify_results(store: Store) -> Verification:
 
 def _check_run(run: RunFolder, found: Verification) -> None:
     """Verify one run, and add the finding."""
+    # unfinished runs have nothing to check, failed ones may be damaged
     state = run.state()
     if state.status != "done":
         if state.kind in ("permission", "damaged"):
@@ -64,12 +67,14 @@ def _check_run(run: RunFolder, found: Verification) -> None:
         else:
             found.unfinished.append(run.id)
         return
+    # files, result and predictions
     try:
         problem = run.damage() or ("" if run.has_result() else "result.json is damaged")
         if not problem and run.predictions.exists():
             read_predictions(run)
     except UserError as error:
         problem = str(error)
+    # file the run
     if problem:
         found.damaged[run.id] = f"{problem} in {run.path}"
     elif (run.path / CHECKSUMS).exists():

@@ -101,7 +101,7 @@ def test_a_retry_shows_the_tables_that_were_asked_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr("kdbench.training.executors.local.Local.carry_out", lambda self, order, show: 130)
+        patched.setattr("kdbench.training.executors.local.Local.execute", lambda self, order, show: 130)
         assert run("--for", "table7", "--set", "epochs=1") == 130
     assert app(["retry"], standalone_mode=False) == 0
     said = capsys.readouterr().out

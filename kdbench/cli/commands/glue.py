@@ -150,12 +150,14 @@ def _print_export(choice: Choice, server: Server, console: Console) -> None:
         f"{study.title(choice.row)}, preset {study.preset}, seed {choice.seed}; feedback {study.study['feedback']}, "
         f"selection {study.study['selection']}.",
     )
+    # one row for each file, filled or answered
     table = Table(box=None, pad_edge=False)
     for name in ("File", "Rows", "Predicted by"):
         table.add_column(name, justify="right" if name == "Rows" else "left")
     for name, file in files.items():
         table.add_row(name, f"{file.rows:,}", _predicted_by(tasks.get(name), file.filler, choice))
     printing.print_table(console, table)
+    # warn of the filled files
     filled = [file.name for name, file in files.items() if tasks.get(name) not in choice.runs]
     printing.print_line(
         console,

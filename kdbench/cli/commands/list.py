@@ -40,11 +40,13 @@ def command(what: str, results: str | None, **filters: str | None) -> None:
     from kdbench.core.errors import UserError, unknown
     from kdbench.reporting import printing
 
+    # refuse what the list does not have
     if what not in LISTS:
         raise unknown("list", what, LISTS)
     used = [key for key, value in {"results": results, **filters}.items() if value is not None]
     if what != "runs" and used:
         raise UserError(f"--{used[0]} narrows a list of runs; write: kdbench list runs --{used[0]} ...")
+    # print the list
     console = printing.make_console()
     if what == "runs":
         list_runs(printing.open_store(results), filters, console)
@@ -65,6 +67,7 @@ def list_methods(console: Console) -> None:
     from kdbench.reporting.show_method import method_needs, plugin_summary
 
     grid = _name_grid()
+    # a block for each method: name and text, then a line for each variant
     for name, method in _in_order(METHODS.all()):
         title = Text.assemble((method.title, "bold"), f"  {method.paper}")
         needs = f"needs {method_needs(method) or 'the labels only'}"
@@ -95,6 +98,7 @@ def list_tasks(console: Console) -> None:
         box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold",
     )  # fmt: skip
     table.columns[0].no_wrap = True
+    # labels, metrics and rows have a line each
     for name, task in _in_order(TASKS.all()):
         rows = "\n".join(f"{split} {number}" for split, number in task.official_rows.items())
         labels, metrics = "\n".join(task.labels), "\n".join(task.metrics)
@@ -133,6 +137,7 @@ def list_executors(console: Console) -> None:
     from kdbench.reporting import printing
 
     grid = _name_grid()
+    # a block for each executor: name and text, then a line for each setting
     for name, executor in EXECUTORS.all().items():
         summary = (inspect.getdoc(executor) or "").partition("\n")[0]
         grid.add_row(Text(name, style="bold"), Text.assemble((executor.title, "bold"), f"  {summary}"))
@@ -216,6 +221,7 @@ def _run_table(items: Iterable[ListedRun]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for name in ("run", "status", "step", "loss", "selection", "student", "last news"):
         table.add_column(name, justify="right" if name in ("step", "loss", "selection") else "left", no_wrap=True)
+    # numbers that a run does not have yet stay empty
     for run, status, _ in items:
         state = run.state
         steps = f"{state.step}/{state.total}" if state.total else ""

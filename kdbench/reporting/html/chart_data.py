@@ -72,6 +72,7 @@ def spread_chart(name: str, study: StudyResults, sheet: TableData, order: Sequen
     Args:
         order: of the tasks.
     """
+    # the mean over the numbers of a cell, by task, row and seed
     values: dict[str, dict[str, dict[int, list[float]]]] = {}  # task -> row -> seed -> numbers
     for record in sheet.records:
         row = values.setdefault(record["task"], {}).setdefault(record["row"], {})
@@ -80,6 +81,7 @@ def spread_chart(name: str, study: StudyResults, sheet: TableData, order: Sequen
         task: {row: {seed: statistics.fmean(v) for seed, v in seeds.items()} for row, seeds in by_row.items()}
         for task, by_row in values.items()
     }
+    # a view a task, and one for the average
     tasks = {task: task_title(task) for task in order if task in means}
     views = {task: [_strip(study, row, seeds) for row, seeds in means[task].items()] for task in tasks}
     if len(tasks) > 1:
@@ -115,6 +117,7 @@ def curves_chart(name: str, study: StudyResults, order: Sequence[str]) -> Chart 
     Args:
         order: of the tasks.
     """
+    # the curves that the reader can choose: split, key, factor and label
     shown = [select_row(study, row) for row in provenance.traceable_rows(study)]
     views: dict[str, Any] = {}
     for task in order:
@@ -125,6 +128,7 @@ def curves_chart(name: str, study: StudyResults, order: Sequence[str]) -> Chart 
                   "train": ("train", "loss", 1.0, "Training loss of the method"),
                   "gap": ("probe", "entropy_gap", 1.0, "H(student) - H(teacher), train (nats)")}  # fmt: skip
         found = {key: list[Curve]() for key in wanted}
+        # read each series once for all of them
         for line in shown:
             read = {cell.cell.seed: _series(cell.run) for cell in line.shown[task]}
             for key, (split, of, factor, _) in wanted.items():
@@ -135,6 +139,7 @@ def curves_chart(name: str, study: StudyResults, order: Sequence[str]) -> Chart 
             for key, drawn in found.items()
             if drawn
         }
+    # only tasks that have curves are offered
     tasks = {task: task_title(task) for task in order if any(key.startswith(f"{task}|") for key in views)}
     shows = {"score": "Selection score", "loss": "Selection loss", "train": "Training loss", "gap": "Entropy gap"}
     about = (
@@ -187,12 +192,14 @@ def cost_chart(name: str, study: StudyResults, order: Sequence[str]) -> Chart | 
     """
     shown = [select_row(study, row) for row in provenance.traceable_rows(study) if row != TEACHER]
     views: dict[str, list[dict[str, Any]]] = {}
+    # a view for each task and kind of cost
     for task in order:
         for line in shown:
             for key, point in _points(study, line, task).items():
                 views.setdefault(f"{task}|{key}", []).append(
                     {**style_data(line.title, line_styles.of_row(study, line.row)), **point}
                 )
+    # menus of what the views show
     kinds = dict.fromkeys(key.split("|")[1] for key in views)
     tasks = {task: task_title(task) for task in order if any(key.startswith(f"{task}|") for key in views)}
     words = {kind: _sentence(kind) for kind in kinds}
@@ -212,12 +219,14 @@ def _points(study: StudyResults, line: SelectedRow, task: str) -> dict[str, dict
     cells = line.shown[task]
     if not cells:
         return {}
+    # all kinds of cost share the score
     scores = [statistics.fmean(provenance.run_scores(cell)) for cell in cells]
     base = {
         "y": round(statistics.fmean(scores), 3),
         "sd": round(statistics.stdev(scores), 3) if len(scores) > 1 else None,
     }
     found = {}
+    # costs that all seeds have, of the run alone and with all runs that it needs
     for scope in ("own", "all"):
         each = [
             provenance.cost_numbers(cell.run) if scope == "own" else provenance.total_cost(cell.run, study.runs)

@@ -25,11 +25,13 @@ def paper_figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[s
         figure = kind()
         if isinstance(figure, TaskFigure):  # of scores and curves the page has charts of its own
             continue
+        # one view for each task that has the runs
         built = {task: build(figure, study, task) for task in study.tasks}
         drawn = {task: picture for task, picture in built.items() if isinstance(picture, FigureData)}
         views = {task: _view(picture) for task, picture in drawn.items()}
         tasks = {task: task_title(task) for task in drawn}
         one = make_chart(f"{prefix}-{name}", "panels", figure.title, "", {"Task": tasks}, views)
+        # a figure without any is named with what it lacks
         if one:
             found.append(one)
         else:

@@ -116,6 +116,7 @@ def _cards(
 
 def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> CellCard:
     """Build the card of one cell, with the command that reproduces it."""
+    # runs by their role
     keys = provenance.differing_settings(traced.asked)
     groups = {
         "Behind the numbers": traced.shown,
@@ -125,6 +126,7 @@ def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> Cel
     behind = {title: [_behind(cell, keys, traced.study, statuses) for cell in cells] for title, cells in groups.items()}
     title = f"{traced.line.title} on {task_title(traced.task)}"
     unit = traced.heads[-1] if len(traced.heads) > 1 else ""
+    # the command that reproduces the cell, or trains it
     if traced.wanted:
         words = reproduce.cell_command(traced.wanted, traced.study)
     else:

@@ -104,6 +104,7 @@ def _page(run: Run, every: RunIndex) -> RunPage:
     """Collect everything that the report shows of a run."""
     study = every.study(run.id)
     assert study is not None
+    # what the run belongs to, gave, and was asked for by
     spec, result = run.spec, run.result
     own = study.by_run.get(run.id, [])
     head, scores = score_rows(run) if result is not None else ((), ())

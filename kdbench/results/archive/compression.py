@@ -123,11 +123,13 @@ def read_predictions(file: Path) -> Mapping[str, list[RunPredictions]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    # safetensors
     raw = _unpacked(file)
     try:
         tensors = load(raw)
     except SafetensorError as error:
         raise ValueError(str(error)) from None
+    # its header holds the index: the runs of each matrix
     size = int.from_bytes(raw[:8], "little")
     found: dict[str, list[RunPredictions]] = {}
     for i, group in enumerate(json.loads(json.loads(raw[8 : 8 + size])["__metadata__"][INDEX])):

@@ -51,18 +51,21 @@ def read_seal(root: Path) -> Seal:
     Raises:
         UserError: the format is another one, or a file is missing, cut off or changed.
     """
+    # a newer format is no damage
     raw = _read(root / MARKER)
     version = raw.get("format") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise UserError(
             f"The collected study {root} has format {version}, this kdbench reads format {FORMAT}; update kdbench."
         )
+    # the seal itself
     try:
         found = Seal.model_validate(raw)
     except ValidationError:
         raise damage_error(root, MARKER) from None
     if found.format != FORMAT:
         raise damage_error(root, MARKER)
+    # the files
     for file in DATA:
         if not (root / file).is_file() or sha256_of(root / file) != found.files.get(file):
             raise damage_error(root, file)

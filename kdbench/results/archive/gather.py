@@ -107,6 +107,7 @@ def gather_results(stores: Sequence[Store], preset: str | None) -> GatheredResul
     Raises:
         UserError: there are no results, a file is damaged, or the same run has other results in another folder.
     """
+    # all sweeps, or those of the preset
     raw = [(store, name, sweep) for store in stores for name, sweep in _sweeps(store)]
     known = {str(sweep["preset"]) for _, _, sweep in raw}
     if preset is not None and known and preset not in known:
@@ -114,11 +115,13 @@ def gather_results(stores: Sequence[Store], preset: str | None) -> GatheredResul
     raw = [item for item in raw if preset in (None, item[2]["preset"])]
     if not raw:
         raise UserError(f"There are no results in {_places(stores)}; give another folder with --results DIR.")
+    # of each run all copies, and the one to keep
     several: dict[str, list[FoundRun]] = {}
     for store, _, sweep in raw:
         for run, spec in Sweep.model_validate(sweep).runs.items():
             several.setdefault(run, []).append(FoundRun(store, spec, store.run(run)))
     found = [_choose(several[run]) for run in sorted(several)]
+    # anonymise sweeps, runs and submissions
     neutral = _neutral(stores, [sweep for _, _, sweep in raw], several)
     asked: dict[str, dict[str, Any]] = {}
     for _, name, sweep in sorted(raw, key=lambda item: (item[1], item[2]["created"])):
@@ -166,6 +169,7 @@ def _neutral(
     stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs: Mapping[str, list[FoundRun]]
 ) -> Anonymizer:
     """Build the anonymizer from all paths, hosts and sections that the folders mention."""
+    # folders of data and models, as sweeps name them
     known: dict[str, str] = {}
     for sweep in sweeps:
         known[str(sweep["study"].get("glue_dir") or "")] = DIR
@@ -173,6 +177,7 @@ def _neutral(
             own = str(sweep["study"].get(role, ""))
             for name in [own, *_ways(own, sweep["command"])]:
                 _know(known, ModelRef(name=name, fingerprint=fingerprint))
+    # the same and files of methods, as specs name them
     every = [one for some in runs.values() for one in some]
     for one in every:
         known[one.spec.data.path or ""] = DIR
@@ -180,6 +185,7 @@ def _neutral(
             known[one.spec.method_file.path] = PurePath(one.spec.method_file.path).name
         for ref in (one.spec.student, one.spec.teacher):
             _know(known, ref)
+    # the results folders themselves
     for store in stores:
         known |= {str(path): DIR for path in (store.root, store.root.resolve(), store.runs_folder.parent)}
     hosts = {one.state.host for one in every if one.state}
@@ -208,9 +214,7 @@ def _run(one: FoundRun, neutral: Anonymizer) -> StoredRun:
 
 
 def _spec(spec: RunSpec) -> RunSpec:
-    """Replace folders in a spec by names. The run keeps its id, which this spec no longer hashes to if an option holds
-    a path.
-    """
+    """Replace folders in a spec by names. The run keeps its stored id."""
     data = spec.data.model_copy(update={"path": DIR if spec.data.path else None})
     models = {role: _named(getattr(spec, role)) for role in ("student", "teacher")}
     return spec.model_copy(update={"data": data, **models})
@@ -222,7 +226,7 @@ def _named(ref: ModelRef | None) -> ModelRef | None:
 
 
 def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, Any]:
-    """Return the fields of a sweep that are read again, with the runs by their names: their specs are stored with them."""
+    """Return the fields of a sweep that are read again; runs are named, because their specs are stored."""
     kept = {key: raw[key] for key in Sweep.model_fields if key in raw}
     study = dict(kept["study"])
     study["glue_dir"] = DIR if study.get("glue_dir") else ""

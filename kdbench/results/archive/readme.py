@@ -38,6 +38,7 @@ def _study(study: StudyResults) -> Iterator[str]:
     """Yield the heading and the table of facts of one study."""
     setup = study.study
     yield f"## Preset {study.preset}: {study.pairing}"
+    # facts in a table
     counts = Counter(run.state.status for run in study.runs.values())
     others = "".join(f", {number} {status}" for status, number in sorted(counts.items()) if status != "done")
     rows = {
