@@ -139,13 +139,10 @@ def _mark_collapsed(sheet: TableData, lines: Sequence[SelectedRow], tasks: Seque
 
 def find_row(asked: RowRequest, study: StudyResults) -> ShownRow:
     """Find the runs of a row in a study."""
-    title = asked.title or (None if asked.row in study.titles else _papers_titles().get(asked.row))
+    # a row that nobody has asked for yet has the paper's title
+    papers = {row.row: row.title for table in published_tables().values() for row in table.rows if row.row != TEACHER}
+    title = asked.title or (None if asked.row in study.titles else papers.get(asked.row))
     return ShownRow(asked.key, select_row(study, asked.row, asked.values, title), study)
-
-
-def _papers_titles() -> dict[str, str]:
-    """Return the paper's titles of its rows, for rows that nobody has asked for yet."""
-    return {row.row: row.title for table in published_tables().values() for row in table.rows if row.row != TEACHER}
 
 
 def table_heading(name: str, study: StudyResults) -> str:
@@ -183,7 +180,10 @@ def score_sheet(
     for group in groups:
         sheet.rules |= {len(sheet.rows)} - {0}
         scores = [[score_cells(task, shown.line.shown.get(task.name, [])) for task in tasks] for shown in group]
-        labels = [shown.line.title + _mark(shown.line) for shown in group]
+        # a dagger where the reported split was also learned from
+        labels = [
+            shown.line.title + (notes.DAGGER if shown.line.feedback_from("validation") else "") for shown in group
+        ]
         sheet.rows += _entries(
             labels, scores, averaged, significance_marks.competing_rows([shown.line for shown in group])
         )
@@ -199,11 +199,6 @@ def _numbers(task: type[Task]) -> list[tuple[str, str]]:
 def column_name(task: type[Task]) -> str:
     """Return the head of a column: `MRPC`, with `F1/Acc.` below."""
     return f"{task.title}\n{'/'.join(part_names(task))}"
-
-
-def _mark(line: SelectedRow) -> str:
-    """Return a dagger if the row learned from the reported split."""
-    return notes.DAGGER if line.feedback_from("validation") else ""
 
 
 def score_cells(task: type[Task], cells: Sequence[CellResult]) -> TaskScore | None:
@@ -239,14 +234,11 @@ def _entries(
     for i, (label, row) in enumerate(zip(labels, scores, strict=True)):
         best = [compete[i] and mean is not None and mean == top for mean, top in zip(printed[i], tops, strict=True)]
         cells = [score.entry(mark) if score else EMPTY_CELL for score, mark in zip(row, best, strict=False)]
-        cells += [_single(means[i][-1], best[-1])] if averaged else []
+        if averaged:
+            mean = means[i][-1]
+            cells.append(EMPTY_CELL if mean is None else TableCell((f"{mean:.1f}",), (), best[-1], (mean,)))
         rows.append([TableCell((label,)), *cells])
     return rows
-
-
-def _single(number: float | None, best: bool) -> TableCell:
-    """Format a single number."""
-    return EMPTY_CELL if number is None else TableCell((f"{number:.1f}",), (), best, (number,))
 
 
 def score_notes(
@@ -311,7 +303,8 @@ def score_records(shown: ShownRow) -> list[dict[str, Any]]:
         head | {
             "row": shown.key, "title": line.title, "task": c.cell.task, "split": split, "metric": metric,
             "unit": "per cent", "seed": c.cell.seed, "value": c.score(metric, split),
-            "last": c.score(metric, split, "last"), "choice": _choice(c), "run": c.run.id,
+            "last": c.score(metric, split, "last"),
+            "choice": " ".join(f"{key}={value(item)}" for key, item in c.cell.choice.items()), "run": c.run.id,
             "predicted_classes": _classes(c, "best", split), "teacher_predicted_classes": _classes(c, "teacher", split),
         }
         for name, cells in line.shown.items() for c in cells for metric, split in _numbers(TASKS.get(name))
@@ -322,8 +315,3 @@ def _classes(cell: CellResult, network: str, split: str) -> int | str:
     """Return how many classes a network predicts; "" where it is not known."""
     use = cell.run.class_use.get(network, {}).get(split)
     return use.predicted if use else ""
-
-
-def _choice(cell: CellResult) -> str:
-    """Format the grid values of a cell."""
-    return " ".join(f"{key}={value(item)}" for key, item in cell.cell.choice.items())

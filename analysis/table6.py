@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from kdbench.analysis.published import published_tables
 from kdbench.analysis.scores import (
     RowRequest,
-    ShownRow,
     asked_tasks,
     find_row,
     mark_cells,
@@ -37,7 +36,9 @@ class Table6(Table):
 
     def _sheet(self, family: Sequence[StudyResults]) -> TableData | None:
         """Build the table of studies that differ only in their feedback."""
-        shown = [_shown(asked, family) for asked in ROWS]
+        # each row from the study that has its feedback, if there is one
+        by_feedback = {study.study["feedback"]: study for study in reversed(family)}
+        shown = [find_row(asked, by_feedback.get(asked.values["feedback"], family[-1])) for asked in ROWS]
         tasks = asked_tasks(self, shown)
         if not tasks:
             return None
@@ -53,9 +54,3 @@ class Table6(Table):
         main, table = published_tables()["table1"].cells, published_tables()[self.name]
         reference = {(REFERENCE.key, column): text for (row, column), text in main.items() if row == REFERENCE.row}
         return Published(reference | table.cells, f"{table.note} {REFERENCE.title}: from Table 1.", table.preset)
-
-
-def _shown(asked: RowRequest, family: Sequence[StudyResults]) -> ShownRow:
-    """Find the row in the study with this feedback, if there is one."""
-    study = next((study for study in family if study.study["feedback"] == asked.values["feedback"]), family[-1])
-    return find_row(asked, study)

@@ -57,7 +57,8 @@ def train_runs(root: str, sweep: str, runs: list[str], execution: dict[str, Any]
         Unfinished: a run failed.
     """
     # the stored plan of the sweep, with these runs and what they need
-    job = os.environ[JOB] = _job()
+    array, place = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = os.environ[JOB] = f"{array}_{place}" if array else os.environ["SLURM_JOB_ID"]
     store = Store(Path(root))
     plan = sweep_record.stored_plan(store, sweep).only(runs)
     console = make_console(width=200)
@@ -74,12 +75,6 @@ def train_runs(root: str, sweep: str, runs: list[str], execution: dict[str, Any]
             _leave(job, heard, board.steps)
     report(outcome, console)
     return _summary(outcome, runs)
-
-
-def _job() -> str:
-    """Return the id of this job."""
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
 
 
 def _shares(execution: dict[str, Any], runs: int) -> list[Execution]:

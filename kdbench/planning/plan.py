@@ -210,7 +210,9 @@ def _check_given_teacher(plan: Plan, config: Config) -> None:
     """
     if own := config.teacher_section():
         raise UserError(f"teacher_is_finetuned leaves nothing to train; leave out teacher.{next(iter(own))}.")
-    along = {cell.row: plan.runs[cell.run] for cell in plan.cells if _trains_along(plan.runs[cell.run])}
+    # a teacher without a run that fine-tunes it is trained from its start
+    specs = ((cell.row, plan.runs[cell.run]) for cell in plan.cells)
+    along = {row: spec for row, spec in specs if spec.teacher is not None and not spec.needs}
     if along:
         fine = ",".join(dict.fromkeys(cell.row for cell in plan.cells if cell.row not in along))
         ways = ["--set teacher_start=finetuned"] * any("teacher_start" in spec.options for spec in along.values())
@@ -219,11 +221,6 @@ def _check_given_teacher(plan: Plan, config: Config) -> None:
             f"A teacher that is fine-tuned already cannot be taken as it is by {', '.join(along)}, where it is trained "
             f"along as one that is only pre-trained; give {' or '.join(ways) or 'other methods'}."
         )
-
-
-def _trains_along(spec: RunSpec) -> bool:
-    """Return whether the run trains the teacher's network from its start."""
-    return spec.teacher is not None and not spec.needs
 
 
 def _specs(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.core.settings import Invocation, Study, Training, teacher_keys
-from kdbench.core.spec import RunSpec
 from kdbench.distill.method import METHODS
 from kdbench.planning.config import TEACHER as SECTION
 from kdbench.planning.config import Config, preset_files, read_toml
@@ -80,7 +79,11 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
         cell for cell in study.cells
         if rows & {"all", cell.cell.row} and any(set(varies) <= own for varies in cell.varied)
     ] or study.cells  # fmt: skip
-    cells = [cell for row in dict.fromkeys(c.cell.row for c in cells) for cell in newest_version(_of(row, cells))]
+    cells = [
+        cell
+        for row in dict.fromkeys(c.cell.row for c in cells)
+        for cell in newest_version(c for c in cells if c.cell.row == row)
+    ]
     seeds = sorted({cell.cell.seed for cell in cells})
     return ["--seeds", ",".join(map(str, seeds)), *_places(study, own), *_shared(cells, study, own, _read(rows))]
 
@@ -90,11 +93,6 @@ def _read(rows: Collection[str]) -> set[str]:
     methods = METHODS.all()
     several = methods.keys() if "all" in rows else set[str]()
     return {*rows, *several, *(name for name, method in methods.items() if method.variants.keys() & set(rows))}
-
-
-def _of(row: str, cells: Iterable[CellResult]) -> Iterable[CellResult]:
-    """Return the cells of a row."""
-    return (cell for cell in cells if cell.cell.row == row)
 
 
 def _shared(
@@ -183,16 +181,11 @@ def _settings(cell: CellResult, runs: Mapping[str, Run]) -> dict[str, Any]:
     """Return the hyperparameters that lead to the run, including those that only its needed runs read."""
     spec = cell.run.spec
     values = {**spec.training.model_dump(mode="json"), **spec.options}
-    if not _is_given(spec):
+    if spec.teacher_training.get("epochs") != 0:  # else the teacher was used unchanged, which the study says
         own = spec.teacher_training
         values["teacher_lr"] = values["teacher_lr"] or (None if "lr" in own else _teacher_rate(cell.run, runs))
         values |= {f"{TEACHERS}{key}": item for key, item in own.items()}
     return values
-
-
-def _is_given(spec: RunSpec) -> bool:
-    """Return whether the teacher was used unchanged, which the study's settings say."""
-    return spec.teacher_training.get("epochs") == 0
 
 
 def _teacher_rate(run: Run, runs: Mapping[str, Run]) -> float | None:

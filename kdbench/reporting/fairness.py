@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdbench.core.errors import UserError
@@ -49,12 +49,8 @@ def _chosen(line: SelectedRow) -> dict[str, list[Any]]:
     cells = [cell for some in line.shown.values() for cell in some]
     told = {key for cell in cells for key in [*cell.cell.choice, *(k for varies in cell.varied for k in varies)]}
     keys = dict.fromkeys(key for cell in cells for key in cell.run.spec.options if key not in told)
-    return {key: _distinct(cell.run.spec.options.get(key) for cell in cells) for key in keys}
-
-
-def _distinct(values: Iterable[Any]) -> list[Any]:
-    """Return the values without repetitions, equal by their text."""
-    return list({str(item): item for item in values}.values())
+    values = {key: [cell.run.spec.options.get(key) for cell in cells] for key in keys}
+    return {key: list({str(item): item for item in items}.values()) for key, items in values.items()}
 
 
 def held_out_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:

@@ -81,12 +81,10 @@ def _options(method: type[Method]) -> str:
     for key, field in fields.items():
         extra: Any = field.json_schema_extra or {}
         cells = (f"`{key}`", f"`{value(field.default)}`", valid_values(field), field.description or "")
-        rows.append("| " + " | ".join(_cell(cell) for cell in (*cells, extra.get("source") or "ours")) + " |")
+        rows.append(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, extra.get("source") or "ours")) + " |"
+        )
     return "\n".join(rows) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def _variants(method: type[Method]) -> str:

@@ -39,8 +39,5 @@ class RunStatuses:
             return "blocked"
         if status in ("pending", "interrupted") and job and job.is_live:
             return "queued"
-        return "lost" if status == "pending" and job and _has_died(job) else printing.status_word(status)
-
-
-def _has_died(job: Job) -> bool:
-    return job.standing == "ended" and job.detail != "COMPLETED" and not job.cancelled
+        has_died = job and job.standing == "ended" and job.detail != "COMPLETED" and not job.cancelled
+        return "lost" if status == "pending" and has_died else printing.status_word(status)

@@ -145,7 +145,12 @@ def _list(console: Console, kind: str, runs: list[Run], jobs: Jobs) -> None:
         return
     console.print()
     printing.print_line(console, kind.capitalize(), printing.STATUS_STYLES[kind])
-    about = {"running": describe_progress, "failed": _failure, "lost": _loss, "interrupted": _interruption}[kind]
+    about = {
+        "running": describe_progress,
+        "failed": _failure,
+        "lost": lambda run: "it was not begun (kdbench logs shows what the job printed)",
+        "interrupted": _interruption,
+    }[kind]
     for run in runs[:MAX_LISTED]:
         job = jobs.get(run.id)
         ended = f"; its job {job.id} ended {job.detail}" if job and job.standing == "ended" else ""
@@ -186,11 +191,6 @@ def _failure(run: Run) -> str:
     message = " ".join(state.message.split()) or "no reason given"
     message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}..."
     return f"{state.kind}: {message}" if state.kind else message
-
-
-def _loss(run: Run) -> str:
-    """Describe a run whose job ended before the run began."""
-    return "it was not begun (kdbench logs shows what the job printed)"
 
 
 def _interruption(run: Run) -> str:

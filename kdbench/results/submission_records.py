@@ -6,7 +6,6 @@ import datetime
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,13 +124,10 @@ def _exported(store: Store, server: Server, row: str, preset: str | None, seed: 
         raise UserError(f"No such export of '{row}' is in {store.root} (exported: {have}); see: kdbench glue export -h")
     for option, choices in (("preset", {s.preset for s in found}), ("seed", {str(s.seed) for s in found})):
         if len(choices) > 1:
-            raise UserError(f"'{row}' was exported with {option} {_either(choices)}; choose with --{option}.")
+            raise UserError(
+                f"'{row}' was exported with {option} {' and '.join(sorted(choices))}; choose with --{option}."
+            )
     return found[-1]
-
-
-def _either(names: Iterable[str]) -> str:
-    """Join names by `and`."""
-    return " and ".join(sorted(names))
 
 
 def _check_date(date: datetime.date, submission: Submission, file: Path) -> None:

@@ -60,18 +60,14 @@ def write_zip(path: Path, server: Server, predictions: Mapping[str, Sequence[str
         if name not in files:
             raise unknown("file", name, files)
     for name, file in files.items():
-        texts[name] = _text(predictions[name] if name in predictions else [file.filler] * file.rows)
+        words = predictions[name] if name in predictions else [file.filler] * file.rows
+        texts[name] = "".join(f"{line}\n" for line in (HEADER, *(f"{i}\t{word}" for i, word in enumerate(words))))
         check_text(texts[name], file, f"{path}, {name}")
     with replacing(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, text in texts.items():
                 archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), text, zipfile.ZIP_DEFLATED)
         check_zip(temporary, server, str(path))
-
-
-def _text(predictions: Sequence[str]) -> str:
-    """Format predictions as the text of a file."""
-    return "".join(f"{line}\n" for line in (HEADER, *(f"{i}\t{word}" for i, word in enumerate(predictions))))
 
 
 def check_zip(path: Path, server: Server, called: str = "") -> None:

@@ -202,16 +202,12 @@ def cost_chart(name: str, study: StudyResults, order: Sequence[str]) -> Chart | 
     # menus of what the views show
     kinds = dict.fromkeys(key.split("|")[1] for key in views)
     tasks = {task: task_title(task) for task in order if any(key.startswith(f"{task}|") for key in views)}
-    words = {kind: _sentence(kind) for kind in kinds}
+    words = {kind: sentence(COST_TITLES.get(kind, kind.replace("_", " "))) for kind in kinds}
     counted = {"all": "With the runs it needs", "own": "The run alone"}
     about = "Means over seeds, bars of one standard deviation of the score. Time depends on the machine and its load."
     return make_chart(
         name, "cost", "Cost against score", about, {"Task": tasks, "Cost": words, "Counted": counted}, views
     )
-
-
-def _sentence(kind: str) -> str:
-    return sentence(COST_TITLES.get(kind, kind.replace("_", " ")))
 
 
 def _points(study: StudyResults, line: SelectedRow, task: str) -> dict[str, dict[str, Any]]:

@@ -46,7 +46,8 @@ class Anonymizer:
         for private, word in self._known.items():
             plain = word.replace("\\", r"\\")  # in a pattern's replacement it would lead something in
             text = re.sub(rf"(?<![\w./~-]){re.escape(private)}(?![\w-])", plain, text)
-        return PATH.sub(lambda found: _stand_in(found[0]), text)
+        # equal paths get equal digits
+        return PATH.sub(lambda found: f"PATH-{hashlib.sha256(found[0].encode()).hexdigest()[:6]}", text)
 
     def message(self, text: str) -> str:
         """Replace paths and host names in a message."""
@@ -74,8 +75,3 @@ class Anonymizer:
         """Return whether KEY=VALUE is a setting of a section that is not kept."""
         section, dot, _ = setting.partition("=")[0].strip().partition(".")
         return bool(dot) and section not in self._sections
-
-
-def _stand_in(path: str) -> str:
-    """Return the replacement of a path, equal for equal paths."""
-    return f"PATH-{hashlib.sha256(path.encode()).hexdigest()[:6]}"

@@ -114,7 +114,8 @@ def gather_results(stores: Sequence[Store], preset: str | None) -> GatheredResul
         raise unknown("preset", preset, known)
     raw = [item for item in raw if preset in (None, item[2]["preset"])]
     if not raw:
-        raise UserError(f"There are no results in {_places(stores)}; give another folder with --results DIR.")
+        places = " and ".join(str(store.root) for store in stores)
+        raise UserError(f"There are no results in {places}; give another folder with --results DIR.")
     # of each run all copies, and the one to keep
     several: dict[str, list[FoundRun]] = {}
     for store, _, sweep in raw:
@@ -137,10 +138,6 @@ def _sweeps(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
     for file in sorted(store.sweeps_folder.glob("*.json")):
         read_record(file, Sweep)
         yield file.stem, read_record(file, dict[str, Any])
-
-
-def _places(stores: Iterable[Store]) -> str:
-    return " and ".join(str(store.root) for store in stores)
 
 
 def _choose(several: Sequence[FoundRun]) -> FoundRun:
@@ -216,13 +213,9 @@ def _run(one: FoundRun, neutral: Anonymizer) -> StoredRun:
 def _spec(spec: RunSpec) -> RunSpec:
     """Replace folders in a spec by names. The run keeps its stored id."""
     data = spec.data.model_copy(update={"path": DIR if spec.data.path else None})
-    models = {role: _named(getattr(spec, role)) for role in ("student", "teacher")}
+    refs = {role: getattr(spec, role) for role in ("student", "teacher")}
+    models = {role: ref and ref.model_copy(update={"name": ref.title}) for role, ref in refs.items()}
     return spec.model_copy(update={"data": data, **models})
-
-
-def _named(ref: ModelRef | None) -> ModelRef | None:
-    """Replace a folder by the name of its model."""
-    return ref and ref.model_copy(update={"name": ref.title})
 
 
 def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def _study(study: StudyResults) -> Iterator[str]:
         "runs": f"{len(study.runs)}: {counts['done']} done{others}",
         "trained": _when(study.runs.values()),
     }
-    yield _table(rows)
+    cells = "\n".join(f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items())
+    yield f"| | |\n|---|---|\n{cells}"
 
 
 def _when(runs: Iterable[Run]) -> str:
@@ -121,9 +122,3 @@ def _commands(name: str, found: Iterable[StudyResults]) -> str:
     space = max(map(len, commands)) + 4
     listed = "\n".join(f"    {command:<{space}}# {remark}" for command, remark in commands.items())
     return f"Where this folder lies at `results/{name}`; nothing else is needed, and nothing is trained:\n\n{listed}"
-
-
-def _table(rows: Mapping[str, Any]) -> str:
-    """Format names and values as a markdown table."""
-    cells = "\n".join(f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items())
-    return f"| | |\n|---|---|\n{cells}"

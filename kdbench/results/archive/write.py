@@ -31,7 +31,10 @@ def collect_study(name: str, stores: Sequence[Store], target: Path, preset: str 
     found = gather_results(stores, preset)
     with replacing(target) as folder:
         folder.mkdir()
-        _keep_others(target, folder)
+        # files that do not belong to the collection stay
+        for item in sorted(target.iterdir()) if target.is_dir() else []:
+            if item.name not in format.FILES:
+                (shutil.copytree if item.is_dir() else shutil.copy2)(item, folder / item.name)
         (folder / format.RUNS).write_text(
             format.json_lines(run.model_dump(mode="json") for run in found.runs), encoding="utf-8"
         )
@@ -69,13 +72,6 @@ def _name(target: Path) -> object:
     except (ValueError, RecursionError):
         return None
     return found.get("name") if isinstance(found, dict) else None
-
-
-def _keep_others(target: Path, folder: Path) -> None:
-    """Copy the files that do not belong to the collection."""
-    for item in sorted(target.iterdir()) if target.is_dir() else []:
-        if item.name not in format.FILES:
-            (shutil.copytree if item.is_dir() else shutil.copy2)(item, folder / item.name)
 
 
 def _put(file: Path, value: object) -> None:
