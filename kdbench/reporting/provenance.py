@@ -21,23 +21,16 @@ Facts = dict[str, dict[str, Any]]  # heading -> name -> value; a value that is N
 
 
 @dataclass(frozen=True)
-class TracedCell:
-    """A cell of the table, and the runs that were asked for in its place.
+class CellRuns:
+    """The runs that were asked for in the place of a cell.
 
     Attributes:
-        entry: the cell as printed; None where the table has no such cell.
-        heads: the title of the task and, below it in the head, the names of the numbers.
         shown: the runs behind the numbers, one a seed.
         others: finished runs of grid points that were not selected.
         missing: runs that are not finished.
         elsewhere: runs that other tables and figures vary on purpose, or of another version of the method.
     """
 
-    study: StudyResults
-    task: str
-    line: SelectedRow
-    entry: TableCell | None
-    heads: tuple[str, ...]
     shown: Sequence[CellResult]
     others: Sequence[CellResult]
     missing: Sequence[CellResult]
@@ -53,6 +46,23 @@ class TracedCell:
         """Return the runs to reproduce: those of the grid point that is shown, else of the first grid point."""
         point = self.asked[0].point if self.asked else ""
         return [cell for cell in self.asked if cell.point == point]
+
+
+@dataclass(frozen=True)
+class TracedCell:
+    """A cell of the table with its runs.
+
+    Attributes:
+        entry: the cell as printed; None where the table has no such cell.
+        heads: the title of the task and, below it in the head, the names of the numbers.
+    """
+
+    study: StudyResults
+    task: str
+    line: SelectedRow
+    entry: TableCell | None
+    heads: tuple[str, ...]
+    runs: CellRuns
 
 
 def build_traced_table(study: StudyResults) -> TableData | None:
@@ -83,12 +93,13 @@ def trace_cell(study: StudyResults, printed: TableData | None, row: str, task: s
     if printed and row in printed.row_keys and task in printed.column_keys:
         column = printed.column_keys.index(task) + 1
         entry, heads = printed.rows[printed.row_keys.index(row)][column], tuple(printed.head[column].split("\n"))
-    return TracedCell(
-        study, task, line, entry, heads, shown,
-        [cell for cell in asked if cell.run.result is not None and cell.run.id not in taken],
-        [cell for cell in asked if cell.run.result is None],
-        [cell for cell in every if cell not in asked],
-    )  # fmt: skip
+    runs = CellRuns(
+        shown=shown,
+        others=[cell for cell in asked if cell.run.result is not None and cell.run.id not in taken],
+        missing=[cell for cell in asked if cell.run.result is None],
+        elsewhere=[cell for cell in every if cell not in asked],
+    )
+    return TracedCell(study, task, line, entry, heads, runs)
 
 
 def run_scores(cell: CellResult) -> list[float]:

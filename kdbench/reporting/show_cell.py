@@ -45,14 +45,14 @@ def show_cell(row: str, task: str, store: Store, preset: str | None, console: Co
         for study in found
         if _has(study, row, task)
     ]
-    if not any(one.asked or one.elsewhere for one in traced):
+    if not any(one.runs.asked or one.runs.elsewhere for one in traced):
         raise UserError(
             f"No run of {row} on {task} was asked for in {store.root}; run: "
             f"{shlex.join(['kdbench', 'run', '--methods', row, '--tasks', task, '--preset', found[-1].preset])}"
         )
     # print those that have any run
     statuses = RunStatuses(store)
-    for i, one in enumerate(one for one in traced if one.asked or one.elsewhere):
+    for i, one in enumerate(one for one in traced if one.runs.asked or one.runs.elsewhere):
         if i:
             console.print()
         _cell(one, store, statuses, console)
@@ -74,7 +74,7 @@ def _cell(traced: TracedCell, store: Store, statuses: RunStatuses, console: Cons
     """Print one cell: its number, its runs by their role, their facts, and the commands that produce them."""
     # heading: the number, and the study it is from
     study = traced.study
-    number = f"  {traced.entry.text}" if traced.entry and traced.shown else ""
+    number = f"  {traced.entry.text}" if traced.entry and traced.runs.shown else ""
     words = "/".join(traced.heads[1:])
     head = Text.assemble((f"{traced.line.title} on {traced.heads[0]}{number}", "bold"), f"  {words}" if number else "")
     printing.print_line(console, head)
@@ -84,10 +84,10 @@ def _cell(traced: TracedCell, store: Store, statuses: RunStatuses, console: Cons
     printing.print_note(console, f"{where}; data {describe_data(study)}, {splits}")
     # the runs by role, then how they came about
     titles = {
-        "Runs behind the numbers": traced.shown,
-        "Grid points that were not chosen": traced.others,
-        "Not done": traced.missing,
-        "Not in this table (varied on purpose, or of another version)": traced.elsewhere,
+        "Runs behind the numbers": traced.runs.shown,
+        "Grid points that were not chosen": traced.runs.others,
+        "Not done": traced.runs.missing,
+        "Not in this table (varied on purpose, or of another version)": traced.runs.elsewhere,
     }
     for title, cells in titles.items():
         _runs(title, cells, traced, statuses, console)
@@ -102,7 +102,7 @@ def _runs(
     if not cells:
         return
     # a column for each setting that differs
-    keys = provenance.differing_settings([*traced.asked, *traced.elsewhere])
+    keys = provenance.differing_settings([*traced.runs.asked, *traced.runs.elsewhere])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for name in ("seed", "run", *keys, *traced.heads[1:], selection_title(traced.task), "cost", "state"):
         table.add_column(Text(name), no_wrap=True, justify="left" if name in ("run", "state") else "right")
@@ -126,7 +126,7 @@ def _runs(
 
 def _facts(traced: TracedCell, console: Console) -> None:
     """Print the facts of the runs behind the numbers (else of those asked for); where runs differ, every value."""
-    runs = [cell.run for cell in traced.shown or traced.wanted or traced.elsewhere]
+    runs = [cell.run for cell in traced.runs.shown or traced.runs.wanted or traced.runs.elsewhere]
     each = [provenance.run_facts(run) for run in runs]
     for title in dict.fromkeys(title for facts in each for title in facts):
         print_group(title, provenance.merge_values([facts.get(title, {}) for facts in each]), console)
@@ -141,7 +141,7 @@ def _facts(traced: TracedCell, console: Console) -> None:
 
 def _again(traced: TracedCell, store: Store, console: Console) -> None:
     """Print the command that reproduces the cell, and the commands that produced its runs."""
-    cells = traced.wanted or traced.elsewhere[:1]
+    cells = traced.runs.wanted or traced.runs.elsewhere[:1]
     console.print()
     printing.print_line(console, "Make it again", "bold")
     printing.print_line(console, f"  {shlex.join(reproduce.cell_command(cells, traced.study))}")

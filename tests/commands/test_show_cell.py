@@ -30,9 +30,9 @@ def test_the_runs_of_a_cell_are_those_of_the_table(folder: Path) -> None:
         for task in study.tasks:
             behind = {r["run"] for r in sheet.records if (r["row"], r["task"]) == (row, task)}
             traced = provenance.trace_cell(study, sheet, row, task)
-            assert {cell.run.id for cell in traced.shown} == behind
+            assert {cell.run.id for cell in traced.runs.shown} == behind
             assert traced.entry is not None
-            assert {cell.cell.seed for cell in traced.shown} == {0, 1}
+            assert {cell.cell.seed for cell in traced.runs.shown} == {0, 1}
 
 
 def test_a_cell(folder: Path) -> None:

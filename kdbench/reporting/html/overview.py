@@ -117,18 +117,18 @@ def _cards(
 def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> CellCard:
     """Build the card of one cell, with the command that reproduces it."""
     # runs by their role
-    keys = provenance.differing_settings(traced.asked)
+    keys = provenance.differing_settings(traced.runs.asked)
     groups = {
-        "Behind the numbers": traced.shown,
-        "Finished, but not the grid point that is shown": traced.others,
-        "Not done": traced.missing,
+        "Behind the numbers": traced.runs.shown,
+        "Finished, but not the grid point that is shown": traced.runs.others,
+        "Not done": traced.runs.missing,
     }
     behind = {title: [_behind(cell, keys, traced.study, statuses) for cell in cells] for title, cells in groups.items()}
     title = f"{traced.line.title} on {task_title(traced.task)}"
     unit = traced.heads[-1] if len(traced.heads) > 1 else ""
     # the command that reproduces the cell, or trains it
-    if traced.wanted:
-        words = reproduce.cell_command(traced.wanted, traced.study)
+    if traced.runs.wanted:
+        words = reproduce.cell_command(traced.runs.wanted, traced.study)
     else:
         words = ["kdbench", "run", "--methods", traced.line.row, "--tasks", traced.task]
         words += ["--preset", traced.study.preset]

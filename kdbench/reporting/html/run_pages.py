@@ -111,16 +111,26 @@ def _page(run: Run, every: RunIndex) -> RunPage:
     commands, asked = reproduce.stored_commands(run.id, every.sweeps)
     cost = provenance.cost_numbers(run)
     return RunPage(
-        run.id,
-        [i for i, other in enumerate(every.studies) if run.id in other.runs],
-        " = ".join(dict.fromkeys(study.title(cell.cell.row) for cell in own)) or _name(run, study),
-        task_title(spec.task), spec.seed, every.statuses.status_of(study, run), provenance.describe_problem(run, study),
-        _score(run, study), duration(cost["train_seconds"]) if "train_seconds" in cost else "", not own,
-        error_tail(run)[1] if run.state.status == "failed" else (), head, scores, _facts(run, own, cost),
-        [every.link(parent, role) for role, parent in spec.needs.items()],
-        [every.link(child) for child in every.children.get(run.id, ())],
-        shlex.join(reproduce.run_command(run, study)), [shlex.join(words) for words in commands], asked,
-    )  # fmt: skip
+        id=run.id,
+        studies=[i for i, other in enumerate(every.studies) if run.id in other.runs],
+        title=" = ".join(dict.fromkeys(study.title(cell.cell.row) for cell in own)) or _name(run, study),
+        task=task_title(spec.task),
+        seed=spec.seed,
+        state=every.statuses.status_of(study, run),
+        reason=provenance.describe_problem(run, study),
+        score=_score(run, study),
+        spent=duration(cost["train_seconds"]) if "train_seconds" in cost else "",
+        only_needed=not own,
+        error=error_tail(run)[1] if run.state.status == "failed" else (),
+        head=head,
+        scores=scores,
+        facts=_facts(run, own, cost),
+        needs=[every.link(parent, role) for role, parent in spec.needs.items()],
+        needed_by=[every.link(child) for child in every.children.get(run.id, ())],
+        command=shlex.join(reproduce.run_command(run, study)),
+        stored=[shlex.join(words) for words in commands],
+        asked=asked,
+    )
 
 
 def _name(run: Run, study: StudyResults) -> str:
