@@ -1,4 +1,4 @@
-"""What can be computed from published cells alone: which formula gives an average, and what does not fit."""
+"""Check published cells against one another: which formula gives an average, and which cells are odd."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kdbench.analysis.metric_labels import AVERAGE, part_names
-from kdbench.analysis.published import PublishedRow, PublishedTable, numbers
+from kdbench.analysis.published import PublishedRow, PublishedTable, cell_numbers
 from kdbench.data.task import TASKS
 from kdbench.results.study import task_title
 
-HALF = 0.05 + 1e-9  # half of the last printed digit, however the authors round
+HALF_DIGIT = 0.05 + 1e-9  # half of the last printed digit, however the authors round
 FAR = 3.0  # interquartile ranges beyond the quartiles: Tukey's "far out"
 
 
 @dataclass(frozen=True)
 class Formula:
-    """The mean of the task means, where of some tasks only one of the printed numbers counts.
+    """The mean of the task means, where some tasks count only one of their printed numbers.
 
-    `only` is, by task, which one; a task that it does not name has its numbers averaged first.
+    `only` maps such a task to the index of its number; the numbers of other tasks are averaged first.
     """
 
     only: Mapping[str, int]
@@ -33,83 +33,85 @@ class Formula:
         return f"only {', '.join(parts)}"
 
     def value(self, cells: Mapping[str, str]) -> float:
-        """The average that it gives, unrounded."""
-        return statistics.fmean(self._task(task, numbers(cell)) for task, cell in cells.items())
+        """Return the average by this formula, unrounded."""
+        return statistics.fmean(self._task(task, cell_numbers(cell)) for task, cell in cells.items())
 
     def _task(self, task: str, values: Sequence[float]) -> float:
         return values[self.only[task]] if task in self.only else statistics.fmean(values)
 
-    def gives(self, row: Row) -> bool:
-        """Whether it gives the printed average."""
-        return row.average is not None and abs(self.value(row.scores) - row.average) <= HALF
+    def gives(self, row: ScoreRow) -> bool:
+        """Return whether the formula gives the printed average."""
+        return row.average is not None and abs(self.value(row.scores) - row.average) <= HALF_DIGIT
 
 
-NAMED = Formula({})  # the one that this project uses
+OUR_FORMULA = Formula({})  # the one that this project uses
 
 
 @dataclass(frozen=True)
-class Row:
-    """A published row, its average apart."""
+class ScoreRow:
+    """A published row of scores, with its average apart."""
 
     source: PublishedRow
     scores: Mapping[str, str]
     average: float | None
 
 
-def rows_of(table: PublishedTable) -> list[Row]:
-    """The rows of a table of scores; none of a table of other things."""
+def score_rows(table: PublishedTable) -> list[ScoreRow]:
+    """Return the rows of a table of scores; [] for tables of other things."""
     if not set(table.columns) <= {*TASKS.all(), AVERAGE}:
         return []
     found = []
     for row in table.rows:
         cells = {column: text for column, text in zip(table.columns, row.cells, strict=True) if text}
         average = cells.pop(AVERAGE, None)
-        found.append(Row(row, cells, None if average is None else float(average)))
+        found.append(ScoreRow(row, cells, None if average is None else float(average)))
     return found
 
 
-def departures(table: PublishedTable) -> list[str]:
-    """A warning where printed averages are not what ours are."""
-    odd = [row.source.title for row in rows_of(table) if row.average is not None and not NAMED.gives(row)]
+def formula_warning(table: PublishedTable) -> list[str]:
+    """Warn of printed averages that our formula does not give."""
+    odd = [row.source.title for row in score_rows(table) if row.average is not None and not OUR_FORMULA.gives(row)]
     return [f"Another formula than ours gave the printed averages of {', '.join(odd)} (kdbench audit)."] if odd else []
 
 
-def formulas(rows: Iterable[Row]) -> list[Formula]:
-    """Every choice of one or both numbers of each pair, those that leave out least first."""
-    paired = list(dict.fromkeys(task for row in rows for task, cell in row.scores.items() if len(numbers(cell)) > 1))
+def candidate_formulas(rows: Iterable[ScoreRow]) -> list[Formula]:
+    """Return every choice of one or both numbers of each pair, fewest omissions first."""
+    paired = list(
+        dict.fromkeys(task for row in rows for task, cell in row.scores.items() if len(cell_numbers(cell)) > 1)
+    )
     choices = itertools.product((None, 0, 1), repeat=len(paired))
     named = ({t: part for t, part in zip(paired, choice, strict=True) if part is not None} for choice in choices)
     return [Formula(only) for only in sorted(named, key=len)]
 
 
-def reproducing(row: Row, rows: Sequence[Row]) -> list[Formula]:
-    """The formulas that give a row's printed average, those that give most of the other averages first."""
-    found = [formula for formula in formulas(rows) if formula.gives(row)]
+def matching_formulas(row: ScoreRow, rows: Sequence[ScoreRow]) -> list[Formula]:
+    """Return the formulas that give a row's printed average, those that give most of the other averages first."""
+    found = [formula for formula in candidate_formulas(rows) if formula.gives(row)]
     return sorted(found, key=lambda f: (len(f.only) > 0, -sum(f.gives(other) for other in rows), len(f.only)))
 
 
-def repeats(row: Row) -> list[list[str]]:
-    """The tasks in which one row prints the same pair."""
+def repeated_pairs(row: ScoreRow) -> list[list[str]]:
+    """Return the groups of tasks for which one row prints the same pair."""
     by_text: dict[str, list[str]] = {}
     for task, cell in row.scores.items():
-        if len(numbers(cell)) > 1:
+        if len(cell_numbers(cell)) > 1:
             by_text.setdefault(cell, []).append(task)
     return [tasks for tasks in by_text.values() if len(tasks) > 1]
 
 
-def repeats_below(rows: Sequence[Row]) -> list[tuple[str, str, list[Row]]]:
-    """The task, the pair, and the rows of one table that print this pair for it."""
-    by_place: dict[tuple[str, str], list[Row]] = {}
+def pairs_shared_by_rows(rows: Sequence[ScoreRow]) -> list[tuple[str, str, list[ScoreRow]]]:
+    """Return task, pair and rows, where several rows of a table print the same pair for a task."""
+    by_place: dict[tuple[str, str], list[ScoreRow]] = {}
     for row in rows:
         for task, cell in row.scores.items():
-            if len(numbers(cell)) > 1:
+            if len(cell_numbers(cell)) > 1:
                 by_place.setdefault((task, cell), []).append(row)
     return [(task, cell, found) for (task, cell), found in by_place.items() if len(found) > 1]
 
 
 @dataclass(frozen=True)
-class Gap:
-    """The distance between the two numbers of a cell, and the range that the other rows have."""
+class PairGap:
+    """The distance between the two numbers of a cell, and its range in other rows."""
 
     task: str
     value: float
@@ -117,27 +119,27 @@ class Gap:
     high: float
 
 
-def far_gaps(row: Row, others: Iterable[Row]) -> list[Gap]:
-    """The cells whose two numbers are much nearer, or further apart, than in the same column of other rows.
+def outlying_gaps(row: ScoreRow, others: Iterable[ScoreRow]) -> list[PairGap]:
+    """Return the cells whose two numbers are much nearer or further apart than in the same column of other rows.
 
     Args:
-        others: of whatever table; the row itself and equal cells do not count.
+        others: rows of any table; the row itself and equal cells do not count.
     """
     found = []
     for task, cell in row.scores.items():
         cells = {other.scores[task] for other in others if task in other.scores} - {cell}
-        gaps = [values[0] - values[1] for values in map(numbers, cells) if len(values) == 2]
-        own = numbers(cell)
+        gaps = [values[0] - values[1] for values in map(cell_numbers, cells) if len(values) == 2]
+        own = cell_numbers(cell)
         if len(own) == 2 and len(gaps) > 3:
             low, _, high = statistics.quantiles(gaps, method="inclusive")
             reach = FAR * (high - low)
             if not low - reach <= own[0] - own[1] <= high + reach:
-                found.append(Gap(task, own[0] - own[1], min(gaps), max(gaps)))
+                found.append(PairGap(task, own[0] - own[1], min(gaps), max(gaps)))
     return found
 
 
-def beaten(rows: Sequence[Row]) -> list[tuple[Row, str, Row]]:
-    """Where the paper's own method does not have the best mean of a column in its group: by whom it is beaten."""
+def beaten_cells(rows: Sequence[ScoreRow]) -> list[tuple[ScoreRow, str, ScoreRow]]:
+    """Return own row, task and best rival, where the paper's own method does not have the best mean of its group."""
     found = []
     for own in (row for row in rows if row.source.ours):
         rivals = [row for row in rows if row.source.group == own.source.group and not row.source.ours]
@@ -148,13 +150,13 @@ def beaten(rows: Sequence[Row]) -> list[tuple[Row, str, Row]]:
     return found
 
 
-def _mean(row: Row, task: str) -> float:
-    return statistics.fmean(numbers(row.scores[task]))
+def _mean(row: ScoreRow, task: str) -> float:
+    return statistics.fmean(cell_numbers(row.scores[task]))
 
 
-def copies(tables: Mapping[str, Sequence[Row]]) -> list[dict[str, Row]]:
-    """Rows of different tables that print the same in every task that both have; by table."""
-    groups: list[dict[str, Row]] = []
+def copied_rows(tables: Mapping[str, Sequence[ScoreRow]]) -> list[dict[str, ScoreRow]]:
+    """Return groups of rows from different tables that agree on every task that both have: table -> row."""
+    groups: list[dict[str, ScoreRow]] = []
     for name, rows in tables.items():
         for row in rows:
             home = next((g for g in groups if name not in g and all(_same(row, other) for other in g.values())), None)
@@ -164,6 +166,7 @@ def copies(tables: Mapping[str, Sequence[Row]]) -> list[dict[str, Row]]:
     return [group for group in groups if len(group) > 1]
 
 
-def _same(one: Row, other: Row) -> bool:
+def _same(one: ScoreRow, other: ScoreRow) -> bool:
+    """Return whether two rows share at least two tasks and agree on all of them."""
     shared = one.scores.keys() & other.scores.keys()
     return len(shared) > 1 and all(one.scores[task] == other.scores[task] for task in shared)

@@ -1,4 +1,4 @@
-"""What Figures 5 and 6 share: the entropy gap over training, of one method in several settings."""
+"""The base of Figures 5 and 6: the entropy gap over training, for one method in several settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kdbench.analysis import curves
-from kdbench.analysis.published import METHOD
+from kdbench.analysis.published import PAPER_METHOD
 from kdbench.reporting import notes
 from kdbench.reporting.figures import Figure, FigureData, Panel
 from kdbench.reporting.formats import line_styles
@@ -14,26 +14,28 @@ from kdbench.results.study import StudyResults, task_title
 
 
 class GapFigure(Figure):
-    """One panel, a line a setting.
+    """One panel with a line for each setting.
 
     Class attributes:
-        settings: what the legend calls a line -> the options that make it.
+        settings: label in the legend -> the options of the line.
     """
 
     title = ""  # a base, not a figure
     settings: ClassVar[Mapping[str, Mapping[str, Any]]]
 
     def build(self, study: StudyResults, task: str) -> FigureData:
-        read = curves.recorded("probe", "entropy_gap")
-        every = curves.varied(study, task, METHOD, self.settings)
-        shown, left_out = curves.with_series(every, task, {"entropy gap": read})
+        read = curves.series_reader("probe", "entropy_gap")
+        every = curves.setting_lines(study, task, PAPER_METHOD, self.settings)
+        shown, left_out = curves.drop_incomplete_seeds(every, task, {"entropy gap": read})
         drawn = [
-            curves.curve(line, task, look, read, label=label)
+            curves.make_curve(line, task, look, read, label=label)
             for label, line, look in zip(
-                self.settings, shown, line_styles.of_settings(study, METHOD, len(shown)), strict=True
+                self.settings, shown, line_styles.of_settings(study, PAPER_METHOD, len(shown)), strict=True
             )
         ]
         first = f"{task_title(task)}, rows of train: mean H(student) - H(teacher); above 0 the teacher is surer."
         panel = Panel("Entropy gap (nats)", drawn, rule=0.0)
-        told = curves.remarks(study, shown, first, equal=True) + left_out
-        return FigureData(self.title, [panel], 1, 1, told, notes.evidence(study), curves.about(study, task))
+        told = curves.figure_notes(study, shown, first, equal=True) + left_out
+        return FigureData(
+            self.title, [panel], 1, 1, told, notes.evidence_notes(study), curves.figure_origin(study, task)
+        )

@@ -1,4 +1,4 @@
-"""Figure 2: how student and teacher fare on the validation set, Meta Distill against LGTM."""
+"""Figure 2: validation scores of student and teacher over training, Meta Distill against LGTM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
 from kdbench.reporting.figures import Figure, FigureData, Panel
 from kdbench.reporting.formats import line_styles
-from kdbench.results.selection import Line
 from kdbench.results.study import StudyResults, task_title
 
 METHODS = ("meta_distill", "lgtm")
@@ -31,17 +30,17 @@ class Figure2(Figure):
             (metric, f"Student's\n{metric_title(metric)} (%)", 100.0),
             (f"teacher_{metric}", f"Teacher's\n{metric_title(metric)} (%)", 100.0),
         )
-        reads = {key: curves.recorded(split, key) for key, _, _ in drawn}
-        shown, left_out = curves.with_series(curves.lines(study, task, METHODS), task, reads)
-        panels = [_panel(study, shown, task, reads[key], label, factor) for key, label, factor in drawn]
+        reads = {key: curves.series_reader(split, key) for key, _, _ in drawn}
+        shown, left_out = curves.drop_incomplete_seeds(curves.method_lines(study, task, METHODS), task, reads)
+        looks = [line_styles.of_row(study, line.row) for line in shown]
+        panels = [
+            Panel(label, [
+                curves.make_curve(line, task, look, reads[key], factor=factor)
+                for line, look in zip(shown, looks, strict=True)
+            ])
+            for key, label, factor in drawn
+        ]  # fmt: skip
         first = f"{task_title(task)}, {split.replace('_', ' ')}: what student and teacher score at each evaluation."
-        told = curves.remarks(study, shown, first) + left_out
-        about = curves.about(study, task)
-        return FigureData(self.title, panels, 3, 1, told, notes.evidence(study), about)
-
-
-def _panel(
-    study: StudyResults, shown: list[Line], task: str, read: curves.Reader, label: str, factor: float
-) -> Panel:  # fmt: skip
-    drawn = [curves.curve(line, task, line_styles.of_row(study, line.row), read, factor=factor) for line in shown]
-    return Panel(label, drawn)
+        told = curves.figure_notes(study, shown, first) + left_out
+        about = curves.figure_origin(study, task)
+        return FigureData(self.title, panels, 3, 1, told, notes.evidence_notes(study), about)

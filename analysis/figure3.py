@@ -1,4 +1,4 @@
-"""Figure 3: two of the followed samples, one that LGTM weighs down and one that it weighs up."""
+"""Figure 3: influence and predictions of two samples, one that LGTM weighs down and one that it weighs up."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from kdbench.analysis import curves, influence
-from kdbench.analysis.influence import Followed
-from kdbench.analysis.published import METHOD
+from kdbench.analysis.influence import FollowedSamples
+from kdbench.analysis.published import PAPER_METHOD
 from kdbench.data.task import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
@@ -17,7 +17,7 @@ from kdbench.reporting.formats import line_styles
 from kdbench.results.study import StudyResults, task_title
 
 TASK = "mrpc"
-RULE = (
+CHOICE_RULE = (
     "Of the followed samples of the first seed, left the one with the lowest mean influence over the middle half of "
     "training among those that both networks get wrong at most points of its first half, right the one with the "
     "highest among those that both get right there; among all, where there is none"
@@ -25,8 +25,8 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A sample, why it stands here, and out of how many it was taken."""
+class ChosenSample:
+    """A sample, the heading of its panels, the number of candidates, and its mean influence."""
 
     sample: int
     heading: str
@@ -35,59 +35,61 @@ class Choice:
 
 
 class Figure3(Figure):
-    """Above the influence, below what both networks think of the right answer."""
+    """Above, the influence; below, the probability that both networks give to the right answer."""
 
     title = "Figure 3: distillation influence and predictions of two samples over training"
     task = TASK
-    requests = (Request(METHOD, settings={"tasks": TASK}),)
+    requests = (Request(PAPER_METHOD, settings={"tasks": TASK}),)
 
     def build(self, study: StudyResults, task: str) -> FigureData:
-        shown, left_out = influence.line(study, task)
-        found = influence.followed(shown, task)[0]
-        pair = choose(found)
+        shown, left_out = influence.followed_row(study, task)
+        found = influence.samples_by_seed(shown, task)[0]
+        pair = choose_samples(found)
         panels = [_influence(study, found, choice, first=choice is pair[0]) for choice in pair]
         panels += [_predictions(found, choice, task, first=choice is pair[0]) for choice in pair]
         first = f"{task_title(task)}: {shown.title}, seed {found.cell.cell.seed}. {_words(found, pair, task)}"
-        told = curves.remarks(study, [shown], first, band=False) + left_out
-        about = curves.about(study, task)
-        return FigureData(self.title, panels, 2, 2, told, notes.evidence(study), about, share=True)
+        told = curves.figure_notes(study, [shown], first, band=False) + left_out
+        about = curves.figure_origin(study, task)
+        return FigureData(self.title, panels, 2, 2, told, notes.evidence_notes(study), about, share=True)
 
 
-def choose(found: Followed) -> tuple[Choice, Choice]:
-    """The two samples, by `RULE`; of equals the first."""
-    means = [fmean(influence.middle(found.of("influence", i))) for i in range(len(found.rows))]
+def choose_samples(found: FollowedSamples) -> tuple[ChosenSample, ChosenSample]:
+    """Choose the two samples by `CHOICE_RULE`; of equal ones the first."""
+    means = [fmean(influence.middle_half(found.of("influence", i))) for i in range(len(found.rows))]
     every = range(len(means))
     hard = [i for i in every if _mostly(found, i, right=False)]
     easy = [i for i in every if _mostly(found, i, right=True)]
     low, high = min(hard or every, key=means.__getitem__), max(easy or every, key=means.__getitem__)
-    return Choice(low, "Weighed down", len(hard), means[low]), Choice(high, "Weighed up", len(easy), means[high])
+    return ChosenSample(low, "Weighed down", len(hard), means[low]), ChosenSample(
+        high, "Weighed up", len(easy), means[high]
+    )
 
 
-def _mostly(found: Followed, sample: int, *, right: bool) -> bool:
-    """Whether both networks predict the sample so at more than half of the points of the first half."""
+def _mostly(found: FollowedSamples, sample: int, *, right: bool) -> bool:
+    """Return whether both networks are right (or wrong) at most points of the first half of training."""
     first = range((len(found.steps) + 1) // 2)
     keys = ("teacher_predicts", "student_predicts")
     agree = [all((found.values[k][p][sample] == found.labels[sample]) == right for k in keys) for p in first]
     return 2 * sum(agree) > len(agree)
 
 
-def _words(found: Followed, pair: Sequence[Choice], task: str) -> str:
-    """The rule, and what it gave."""
+def _words(found: FollowedSamples, pair: Sequence[ChosenSample], task: str) -> str:
+    """State the rule, and the samples that it chose."""
     names = TASKS.get(task).labels
     parts = [
         f"{side}: row {found.rows[c.sample]} of train ({names[found.labels[c.sample]]}), mean {c.mean:.2g}, "
         f"out of {c.candidates}"
         for side, c in zip(("left", "right"), pair, strict=True)
     ]
-    return f"{RULE}. Here {'; '.join(parts)}, of {len(found.rows)} samples."
+    return f"{CHOICE_RULE}. Here {'; '.join(parts)}, of {len(found.rows)} samples."
 
 
-def _influence(study: StudyResults, found: Followed, choice: Choice, *, first: bool) -> Panel:
+def _influence(study: StudyResults, found: FollowedSamples, choice: ChosenSample, *, first: bool) -> Panel:
     drawn = found.curve("influence", choice.sample, "Influence", line_styles.of_row(study, found.cell.cell.row))
     return Panel("Influence" if first else "", [drawn], choice.heading, rule=0.0)
 
 
-def _predictions(found: Followed, choice: Choice, task: str, *, first: bool) -> Panel:
+def _predictions(found: FollowedSamples, choice: ChosenSample, task: str, *, first: bool) -> Panel:
     drawn = [
         found.curve("teacher_p", choice.sample, "Teacher", line_styles.TEACHER),
         found.curve("student_p", choice.sample, "Student", line_styles.STUDENT),

@@ -1,11 +1,11 @@
-"""Figure 5: the entropy gap when the teacher learns with the student (one stage), or was fine-tuned first (two)."""
+"""Figure 5: the entropy gap if the teacher learns along with the student (one stage) or is fine-tuned first (two)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from kdbench.analysis.entropy_gap import GapFigure
-from kdbench.analysis.published import METHOD
+from kdbench.analysis.published import PAPER_METHOD
 from kdbench.planning.exhibits import Request
 
 TASK = "sst2"
@@ -20,4 +20,4 @@ class Figure5(GapFigure):
     title = "Figure 5: entropy gap between teacher and student, one stage against two"
     task = TASK
     settings = STAGES
-    requests = tuple(Request(METHOD, varies=stage, settings={"tasks": TASK}) for stage in STAGES.values())
+    requests = tuple(Request(PAPER_METHOD, varies=stage, settings={"tasks": TASK}) for stage in STAGES.values())

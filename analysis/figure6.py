@@ -1,9 +1,9 @@
-"""Figure 6: the entropy gap when the teacher, the student or nobody is updated first."""
+"""Figure 6: the entropy gap if the teacher, the student or neither is updated first."""
 
 from __future__ import annotations
 
 from kdbench.analysis.entropy_gap import GapFigure
-from kdbench.analysis.published import METHOD
+from kdbench.analysis.published import PAPER_METHOD
 from kdbench.planning.exhibits import Request
 
 TASK = "mnli"
@@ -16,6 +16,6 @@ class Figure6(GapFigure):
     task = TASK
     settings = {"Teacher first": OURS, **OTHERS}
     requests = (
-        Request(METHOD, settings={"tasks": TASK}),
-        *(Request(METHOD, varies=order, settings={"tasks": TASK}) for order in OTHERS.values()),
+        Request(PAPER_METHOD, settings={"tasks": TASK}),
+        *(Request(PAPER_METHOD, varies=order, settings={"tasks": TASK}) for order in OTHERS.values()),
     )

@@ -1,4 +1,4 @@
-"""Figure curves: the score on the selection split over training, of every row of Table 1."""
+"""Figure curves: selection scores over training, for every row of Table 1."""
 
 from __future__ import annotations
 
@@ -11,44 +11,47 @@ from kdbench.data.task import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting.figures import Curve, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
-from kdbench.results.selection import Line
+from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, StudyResults, task_title
 
 
 class FigureCurves(TaskFigure):
-    """Mean over seeds, and a band of one standard deviation."""
+    """One panel a task: means over seeds, with a band of one standard deviation."""
 
     title = "Figure curves: selection score over training"
     requests = (Request("all"),)
 
     def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
         shown, panels, lost = task_panels.shown_rows(study, tasks), dict[str, Panel](), list[str]()
+        # a panel for each task that has series
         for task in tasks:
             metric = TASKS.get(task).metrics[0]
             drawn = list[Curve]()
+            # a curve for each row, without the seeds that have no scores
             for line in shown:
                 kept = _with_scores(line, task, metric)
                 lost += [cell.run.id for cell in line.shown[task] if cell not in kept.shown[task]]
                 if kept.shown[task]:
-                    look, read = line_styles.of_row(study, line.row), curves.after_start("selection", metric)
-                    one = curves.curve(kept, task, look, read, factor=100.0, metric=metric)
+                    look, read = line_styles.of_row(study, line.row), curves.trained_series_reader("selection", metric)
+                    one = curves.make_curve(kept, task, look, read, factor=100.0, metric=metric)
                     drawn.append(replace(one, about={"task": task, **one.about}))
             if drawn:
                 title = f"{task_title(task)}, {short_metric(metric)}"
                 panels[task] = Panel("Selection score (%)", drawn, title, by_step=True)
         if not panels:
             raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} with scores in its series")
-        return task_panels.picture(self.title, study, panels, shown, _first(shown, lost))
+        return task_panels.panel_figure(self.title, study, panels, shown, _first(shown, lost))
 
 
-def _with_scores(line: Line, task: str, metric: str) -> Line:
-    """The row with the seeds whose series has scores."""
-    read = curves.after_start("selection", metric)
+def _with_scores(line: SelectedRow, task: str, metric: str) -> SelectedRow:
+    """Return the row with the seeds whose series have scores."""
+    read = curves.trained_series_reader("selection", metric)
     kept: list[CellResult] = [cell for cell in line.shown[task] if read(cell)]
-    return Line(line.row, line.title, line.asked, {task: kept})
+    return SelectedRow(line.row, line.title, line.asked, {task: kept})
 
 
-def _first(shown: Sequence[Line], lost: Sequence[str]) -> list[str]:
+def _first(shown: Sequence[SelectedRow], lost: Sequence[str]) -> list[str]:
+    """Return the notes that say what is drawn."""
     start = "The first metric of a task on the split that selects checkpoints, at each evaluation after step 0."
     return [
         start,

@@ -1,4 +1,4 @@
-"""Figure scores: what every row of Table 1 scores, with 95 % intervals."""
+"""Figure scores: scores with 95 % intervals, for every row of Table 1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kdbench.reporting import provenance
 from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.comparison import mean_score
-from kdbench.results.selection import Line
+from kdbench.results.selection import SelectedRow
 from kdbench.results.significance import RESAMPLES
 from kdbench.results.study import StudyResults, task_title
 
@@ -27,7 +27,7 @@ INTERVALS = (
 
 
 class FigureScores(TaskFigure):
-    """A row a method, a panel a task."""
+    """One panel a task, with a line for each row."""
 
     title = "Figure scores: scores with intervals"
     requests = (Request("all"),)
@@ -42,12 +42,13 @@ class FigureScores(TaskFigure):
                 panels[task] = Panel("Score (%)", title=title, estimates=rows, limits=_limits(rows))
         if not panels:
             raise Lacking(f"any row on {' or '.join(map(task_title, tasks))}")
-        return task_panels.picture(self.title, study, panels, shown, [WHAT, *_interval_notes(panels, shown)])
+        return task_panels.panel_figure(self.title, study, panels, shown, [WHAT, *_interval_notes(panels, shown)])
 
 
-def _row(study: StudyResults, line: Line, task: str) -> Estimate:
+def _row(study: StudyResults, line: SelectedRow, task: str) -> Estimate:
+    """Return mean, interval and seeds of a row on a task, in per cent."""
     cells = line.shown[task]
-    seeds = {cell.cell.seed: statistics.fmean(provenance.scores(cell)) for cell in cells}
+    seeds = {cell.cell.seed: statistics.fmean(provenance.run_scores(cell)) for cell in cells}
     try:
         low, high = mean_score(TASKS.get(task)(), cells).interval()
         interval = max(low, 0.0), min(high, 100.0)
@@ -59,9 +60,9 @@ def _row(study: StudyResults, line: Line, task: str) -> Estimate:
 
 
 def _limits(rows: Sequence[Estimate]) -> tuple[float, float]:
-    """Where all seeds lie, with room for the bars: no more than that range again to each side, and three points.
+    """Return axis limits that hold all seeds and leave room for the bars: their range again to each side, and 3 points.
 
-    The few degrees of freedom of two or three seeds make bars that would leave nothing else to be seen.
+    Two or three seeds have few degrees of freedom; their bars would leave nothing else to see.
     """
     values = [value for row in rows for value in row.seeds.values()]
     low, high = min(values), max(values)
@@ -71,11 +72,13 @@ def _limits(rows: Sequence[Estimate]) -> tuple[float, float]:
 
 
 def _runs_on(panel: Panel) -> bool:
+    """Return whether a bar reaches beyond the panel."""
     low, high = panel.limits or (0.0, 100.0)
     return any(row.interval and (row.interval[0] < low or row.interval[1] > high) for row in panel.estimates)
 
 
-def _interval_notes(panels: dict[str, Panel], shown: Sequence[Line]) -> list[str]:
+def _interval_notes(panels: dict[str, Panel], shown: Sequence[SelectedRow]) -> list[str]:
+    """Explain the bars, and name rows without one."""
     bare = [
         f"{row.label} on {task_title(task)}"
         for task, panel in panels.items() for row in panel.estimates if row.interval is None

@@ -1,4 +1,4 @@
-"""What Figures 3 and 4 share: the samples whose influence a run has followed."""
+"""The samples whose influence a run followed; shared by Figures 3 and 4."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdbench.analysis import curves
-from kdbench.analysis.published import METHOD
+from kdbench.analysis.published import PAPER_METHOD
 from kdbench.reporting.figures import Curve, LineStyle
 from kdbench.results import series
-from kdbench.results.selection import Line
+from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, StudyResults
 
 KEYS = ("influence", "teacher_p", "student_p", "teacher_predicts", "student_predicts")
 
 
 @dataclass(frozen=True)
-class Followed:
-    """The samples of one run: `values[key][point][sample]`, where `steps` and `epochs` are those of the points."""
+class FollowedSamples:
+    """The samples of one run: `values[key][point][sample]`; `steps` and `epochs` are those of the points."""
 
     cell: CellResult
     rows: tuple[int, ...]  # in the training set
@@ -27,10 +27,11 @@ class Followed:
     values: dict[str, list[list[float]]]
 
     def of(self, key: str, sample: int) -> list[float]:
-        """One sample over training."""
+        """Return the values of one sample over training."""
         return [point[sample] for point in self.values[key]]
 
     def curve(self, key: str, sample: int, label: str, look: LineStyle) -> Curve:
+        """Build the curve of one sample."""
         about = {
             "row": self.cell.cell.row, "runs": self.cell.run.id, "key": key,
             "sample": self.rows[sample], "label": self.labels[sample],
@@ -39,42 +40,44 @@ class Followed:
         return Curve(label, look, self.steps, self.epochs, values, about)
 
 
-def line(study: StudyResults, task: str) -> tuple[Line, list[str]]:
-    """The runs of the method that followed samples, and the note about those that did not.
+def followed_row(study: StudyResults, task: str) -> tuple[SelectedRow, list[str]]:
+    """Return the method's runs that followed samples, and a note about those that did not.
 
     Raises:
-        Lacking: none did, or none is done.
+        Lacking: no finished run followed samples.
     """
-    (shown,), told = curves.with_series(curves.lines(study, task, [METHOD]), task, {"influence": _points})
+    (shown,), told = curves.drop_incomplete_seeds(
+        curves.method_lines(study, task, [PAPER_METHOD]), task, {"influence": _points}
+    )
     return shown, told
 
 
-def followed(shown: Line, task: str) -> list[Followed]:
-    """What each seed wrote down."""
-    return [one for cell in shown.shown[task] if (one := read(cell))]
+def samples_by_seed(shown: SelectedRow, task: str) -> list[FollowedSamples]:
+    """Return the samples of each seed."""
+    return [one for cell in shown.shown[task] if (one := read_samples(cell))]
 
 
-def _points(cell: CellResult) -> curves.Rows:
-    """By step the epoch and, by key, one number a sample; steps that lack a key are left out."""
+def _points(cell: CellResult) -> curves.SeriesPoints:
+    """Return step -> (epoch, key -> one number a sample); steps that lack a key are left out."""
     points: dict[int, tuple[float, dict[str, list[float]]]] = {}
-    for row in series.read(cell.run.folder.series):
+    for row in series.read_series(cell.run.folder.series):
         if row["split"] == "influence":
             _, values = points.setdefault(row["step"], (float(row["epoch"]), {}))
-            values[row["key"]] = [curves.number(v) for v in row["value"]]
+            values[row["key"]] = [curves.stored_number(v) for v in row["value"]]
     return {step: point for step, point in sorted(points.items()) if {"sample", "label", *KEYS} <= point[1].keys()}
 
 
-def read(cell: CellResult) -> Followed | None:
-    """The samples of a run; None where it followed none."""
+def read_samples(cell: CellResult) -> FollowedSamples | None:
+    """Read the samples of a run; None where it followed none."""
     points = _points(cell)
     if not points:
         return None
     epochs, values = zip(*points.values(), strict=True)
     rows, labels = (tuple(map(int, values[0][key])) for key in ("sample", "label"))
-    return Followed(cell, rows, labels, tuple(points), epochs, {key: [v[key] for v in values] for key in KEYS})
+    return FollowedSamples(cell, rows, labels, tuple(points), epochs, {key: [v[key] for v in values] for key in KEYS})
 
 
-def middle(points: Sequence[float]) -> Sequence[float]:
-    """The middle half of a training, at least one point."""
+def middle_half(points: Sequence[float]) -> Sequence[float]:
+    """Return the middle half of a training, at least one point."""
     quarter = len(points) // 4
     return points[quarter : max(quarter + 1, len(points) - quarter)]

@@ -1,4 +1,4 @@
-"""Where runs were trained, and whether their times may be compared."""
+"""Name the machines of runs, and tell whether their times can be compared."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from kdbench.core.formatting import count
 from kdbench.results.study import Run
 
 
-def note(runs: Iterable[Run]) -> str:
-    """On what the times were measured, or that they cannot be compared; "" without runs."""
+def machine_note(runs: Iterable[Run]) -> str:
+    """Name the machine of the times, or warn that they come from several; "" without runs."""
     places = sorted({_place(run.environment) for run in runs})
     if len(places) > 1:
         return f"The times cannot be compared: they are of different machines ({'; '.join(places)})."
@@ -18,6 +18,7 @@ def note(runs: Iterable[Run]) -> str:
 
 
 def _place(environment: Mapping[str, Any]) -> str:
+    """Describe a machine."""
     if not environment:
         return "one that is not known"
     device = environment.get("gpu") or f"{environment['cpu']}, {count(environment['threads'], 'thread')}"

@@ -1,4 +1,4 @@
-"""What the numbers of a cell are called, here and in the paper's tables."""
+"""Names of the numbers of a cell, as in the paper's tables."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SHORT = {
 
 
 def short_metric(name: str) -> str:
-    """Return how heads of columns name a metric."""
+    """Return the name of a metric in the heads of columns."""
     return SHORT.get(name) or metric_title(name)
 
 
 def part_names(task: type[Task]) -> list[str]:
-    """What the numbers of a cell are."""
+    """Return the names of the numbers of a cell."""
     splits = [SHORT.get(name, name) for name in task.report_splits]
     metrics = list(map(short_metric, task.metrics))
     if len(splits) > 1:

@@ -1,4 +1,4 @@
-"""The paper's own numbers (Tables 1 to 7), read from published.toml, where they stand as printed."""
+"""The paper's numbers (Tables 1 to 7) as printed, from published.toml."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-METHOD = "lgtm"  # the paper's own
+PAPER_METHOD = "lgtm"  # the paper's own
 
 
 class PublishedRow(BaseModel):
@@ -24,7 +24,7 @@ class PublishedRow(BaseModel):
 
 
 class PublishedTable(BaseModel):
-    """A printed table. `lacks` says which cells are not known."""
+    """A printed table. `lacks` names the cells that are not known."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,13 +46,13 @@ class PublishedTable(BaseModel):
 
     @property
     def cells(self) -> dict[tuple[str, str], str]:
-        """What is printed, by row key and column."""
+        """Return the printed cells by row key and column."""
         pairs = {(row.row, name): text for row in self.rows for name, text in zip(self.columns, row.cells, strict=True)}
         return {place: text for place, text in pairs.items() if text}
 
     @property
     def note(self) -> str:
-        """What the numbers are."""
+        """Return the note that explains the numbers."""
         lacks = f" {self.lacks}." if self.lacks else ""
         return (
             f"Published: as the paper prints it, from {self.measured_on}, with the paper's networks; "
@@ -61,12 +61,12 @@ class PublishedTable(BaseModel):
 
 
 @cache
-def published() -> dict[str, PublishedTable]:
-    """The paper's tables by name."""
+def published_tables() -> dict[str, PublishedTable]:
+    """Return the paper's tables by name."""
     raw = tomllib.loads((files("kdbench.analysis") / "published.toml").read_text(encoding="utf-8"))
     return {name: PublishedTable.model_validate(table) for name, table in raw.items()}
 
 
-def numbers(cell: str) -> tuple[float, ...]:
-    """`89.0/85.2` as numbers."""
+def cell_numbers(cell: str) -> tuple[float, ...]:
+    """Parse a printed cell such as `89.0/85.2`."""
     return tuple(float(part) for part in cell.split("/"))

@@ -1,4 +1,4 @@
-"""What the tables of scores share: rows of runs, columns of tasks, their average, and the sentences below."""
+"""The base of the tables of scores: rows of runs, columns of tasks, their average, and the notes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from kdbench.analysis import significance_marks, tuning_budget
-from kdbench.analysis.consistency import departures
+from kdbench.analysis.consistency import formula_warning
 from kdbench.analysis.metric_labels import AVERAGE, part_names
-from kdbench.analysis.published import published
+from kdbench.analysis.published import published_tables
 from kdbench.core.formatting import value
 from kdbench.data.task import TASKS, Task
 from kdbench.planning.exhibits import Request
@@ -20,16 +20,16 @@ from kdbench.planning.plan import select_tasks
 from kdbench.reporting import fairness, notes
 from kdbench.reporting.tables import Published, Table, TableCell, TableData
 from kdbench.results.class_use import is_collapsed
-from kdbench.results.selection import Line, pick
+from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, CellResult, StudyResults
 
-NONE = TableCell(("–",))
+EMPTY_CELL = TableCell(("–",))
 PAPER_GROUP = "glue"  # the tasks whose mean the paper prints
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A row as a table declares it: a method or variant, and the settings that set it apart."""
+class RowRequest:
+    """A row as a table declares it: a method or variant, and the settings in which it differs."""
 
     row: str
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -41,120 +41,120 @@ class Asked:
         return " ".join([self.row, *(f"{name}={item}" for name, item in self.values.items())])
 
     def request(self, **settings: Any) -> Request:
-        """What trains it."""
+        """Return the request for its runs."""
         return Request(self.row, self.values, settings)
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownRow:
     """A row with its runs."""
 
     key: str
-    line: Line
+    line: SelectedRow
     study: StudyResults
 
-    def narrowed(self, tasks: Sequence[type[Task]]) -> Shown:
-        """Without the tasks that the table does not show."""
+    def narrowed(self, tasks: Sequence[type[Task]]) -> ShownRow:
+        """Return the row with the tasks that the table shows."""
         asked, shown = ({t.name: cells.get(t.name, []) for t in tasks} for cells in (self.line.asked, self.line.shown))
         return replace(self, line=replace(self.line, asked=asked, shown=shown))
 
 
 @dataclass(frozen=True)
-class Score:
-    """What one row scored on one task: for every metric and reported split the values over seeds, in per cent."""
+class TaskScore:
+    """The score of a row on a task: for every metric and reported split, the values over seeds in per cent."""
 
     parts: tuple[tuple[float, ...], ...]
 
     @property
     def means(self) -> tuple[float, ...]:
+        """Return the mean over seeds of each part."""
         return tuple(statistics.fmean(values) for values in self.parts)
 
     @property
     def mean(self) -> float:
-        """Seeds averaged, then the parts (F1 and accuracy; matched and mismatched)."""
+        """Return the mean over seeds, then over parts (F1 and accuracy; matched and mismatched)."""
         return statistics.fmean(self.means)
 
     def entry(self, best: bool) -> TableCell:
+        """Format the score with the standard deviation over seeds, where there are several."""
         several = len(self.parts[0]) > 1
         spreads = tuple(f"{statistics.stdev(values):.1f}" for values in self.parts) if several else ()
         return TableCell(tuple(f"{mean:.1f}" for mean in self.means), spreads, best, self.means)
 
 
 class ScoreTable(Table):
-    """Rows: the teacher where there is one, then what `groups` asks for. Columns: tasks, and perhaps their average.
+    """Rows: the teacher if there is one, then the rows of `groups`. Columns: tasks, and perhaps their average.
 
-    In every column the best row of each group is marked; rows that print the same are marked alike.
+    The best row of each group is marked in every column; rows that print the same are all marked.
     """
 
     title = ""  # a base, not a table
     averaged: ClassVar[bool] = True
 
-    def groups(self, study: StudyResults) -> list[list[Asked]]:
-        """The rows, by what competes."""
+    def groups(self, study: StudyResults) -> list[list[RowRequest]]:
+        """Return the rows in groups that compete."""
         raise NotImplementedError
 
     def build(self, study: StudyResults) -> TableData | None:
-        groups = [[find(asked, study) for asked in group] for group in self.groups(study)]
+        groups = [[find_row(asked, study) for asked in group] for group in self.groups(study)]
         tasks = asked_tasks(self, [shown for group in groups for shown in group])
         if not tasks:
             return None
-        top = [[Shown(TEACHER, pick(study, TEACHER), study)]] if study.teachers else []
+        top = [[ShownRow(TEACHER, select_row(study, TEACHER), study)]] if study.teachers else []
         groups = [[shown.narrowed(tasks) for shown in group] for group in top + groups]
-        sheet = score_sheet(heading(self.name, study), groups, tasks, averaged=self.averaged)
+        sheet = score_sheet(table_heading(self.name, study), groups, tasks, averaged=self.averaged)
         rows = [shown for group in groups for shown in group]
-        sheet.notes = score_notes(self, rows, tasks, mark(sheet, groups, tasks), averaged=self.averaged)
+        sheet.notes = score_notes(self, rows, tasks, mark_cells(sheet, groups, tasks), averaged=self.averaged)
         return sheet
 
     def published(self) -> Published:
-        table = published()[self.name]
-        return Published(table.cells, " ".join([table.note, *departures(table)]), table.preset)
+        table = published_tables()[self.name]
+        return Published(table.cells, " ".join([table.note, *formula_warning(table)]), table.preset)
 
 
-def mark(sheet: TableData, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]]) -> list[str]:
-    """Sign what is not separable from the best, was tuned with a larger budget, or has collapsed; returns the notes.
+def mark_cells(sheet: TableData, groups: Sequence[Sequence[ShownRow]], tasks: Sequence[type[Task]]) -> list[str]:
+    """Sign cells that are inseparable from the best, tuned with a larger budget, or collapsed; return the notes.
 
     Args:
         sheet: its rows are those of the groups; its columns are the tasks, and perhaps their average.
-        groups: what competes.
+        groups: rows that compete.
     """
     lines = [[shown.line for shown in group] for group in groups]
     every = list(chain(*lines))
     return [
-        *significance_marks.mark(sheet, lines, tasks),
-        *tuning_budget.mark(sheet, every, tasks),
+        *significance_marks.mark_inseparable(sheet, lines, tasks),
+        *tuning_budget.mark_tuned_more(sheet, every, tasks),
         *_mark_collapsed(sheet, every, tasks),
     ]
 
 
-def _mark_collapsed(sheet: TableData, lines: Sequence[Line], tasks: Sequence[type[Task]]) -> list[str]:
-    """Sign the cells that have a run whose student answers alike whatever the text; returns the notes."""
+def _mark_collapsed(sheet: TableData, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> list[str]:
+    """Sign the cells that have a run with a collapsed student, and return the notes."""
     for row, line in zip(sheet.rows, lines, strict=True):
         for column, task in enumerate(tasks, start=1):
             if any(is_collapsed(cell.run, "best") for cell in line.shown.get(task.name, ())):
-                row[column] = replace(row[column], sign=row[column].sign + notes.COLLAPSED)
-    return notes.collapsed(lines)
+                row[column] = replace(row[column], sign=row[column].sign + notes.COLLAPSE_SIGN)
+    return notes.collapse_notes(lines)
 
 
-def find(asked: Asked, study: StudyResults) -> Shown:
-    """The runs of a row in a study."""
-    title = asked.title or (None if asked.row in study.titles else _papers_titles().get(asked.row))
-    return Shown(asked.key, pick(study, asked.row, asked.values, title), study)
+def find_row(asked: RowRequest, study: StudyResults) -> ShownRow:
+    """Find the runs of a row in a study."""
+    # a row that nobody has asked for yet has the paper's title
+    papers = {row.row: row.title for table in published_tables().values() for row in table.rows if row.row != TEACHER}
+    title = asked.title or (None if asked.row in study.titles else papers.get(asked.row))
+    return ShownRow(asked.key, select_row(study, asked.row, asked.values, title), study)
 
 
-def _papers_titles() -> dict[str, str]:
-    """What the paper calls its rows; for those that nobody has asked for yet."""
-    return {row.row: row.title for table in published().values() for row in table.rows if row.row != TEACHER}
-
-
-def heading(name: str, study: StudyResults) -> str:
+def table_heading(name: str, study: StudyResults) -> str:
+    """Return the title of a table for one study."""
     number = name.removeprefix("table")
     return f"Table {number}, preset {study.preset}: {study.pairing}"
 
 
-def asked_tasks(table: Table, rows: Sequence[Shown]) -> list[type[Task]]:
-    """The tasks on which any of the rows was asked for, in the order of the tables.
+def asked_tasks(table: Table, rows: Sequence[ShownRow]) -> list[type[Task]]:
+    """Return the tasks of the rows in table order.
 
-    Where a table is about some tasks only, another one is shown if there is something to compare on it.
+    A table about some tasks shows another task only if at least two rows have it.
     """
     counts = Counter(task for shown in rows for task, cells in shown.line.asked.items() if cells)
     own = {task for request in table.requests for task in _own_tasks(request)}
@@ -163,13 +163,14 @@ def asked_tasks(table: Table, rows: Sequence[Shown]) -> list[type[Task]]:
 
 
 def _own_tasks(request: Request) -> list[str]:
+    """Return the tasks that a request names."""
     return select_tasks(request.settings["tasks"]) if "tasks" in request.settings else []
 
 
 def score_sheet(
-    title: str, groups: Sequence[Sequence[Shown]], tasks: Sequence[type[Task]], *, averaged: bool = True
+    title: str, groups: Sequence[Sequence[ShownRow]], tasks: Sequence[type[Task]], *, averaged: bool = True
 ) -> TableData:
-    """Scores, without notes. Groups are parted by lines; the best of each is marked, the teacher apart."""
+    """Build the table of scores without notes. Lines part the groups; the best row of each is marked."""
     rows = [shown for group in groups for shown in group]
     sheet = TableData(title, ["", *map(column_name, tasks), *(["Avg."] if averaged else [])])
     whole = {task.name for task in tasks} == _whole()
@@ -178,45 +179,49 @@ def score_sheet(
     sheet.row_keys = [shown.key for shown in rows]
     for group in groups:
         sheet.rules |= {len(sheet.rows)} - {0}
-        scores = [[score(task, shown.line.shown.get(task.name, [])) for task in tasks] for shown in group]
-        labels = [shown.line.title + _mark(shown.line) for shown in group]
-        sheet.rows += _entries(labels, scores, averaged, significance_marks.competing([shown.line for shown in group]))
-    sheet.records = [record for shown in rows for record in records(shown)]
+        scores = [[score_cells(task, shown.line.shown.get(task.name, [])) for task in tasks] for shown in group]
+        # a dagger where the reported split was also learned from
+        labels = [
+            shown.line.title + (notes.DAGGER if shown.line.feedback_from("validation") else "") for shown in group
+        ]
+        sheet.rows += _entries(
+            labels, scores, averaged, significance_marks.competing_rows([shown.line for shown in group])
+        )
+    sheet.records = [record for shown in rows for record in score_records(shown)]
     return sheet
 
 
 def _numbers(task: type[Task]) -> list[tuple[str, str]]:
-    """The (metric, split) of each number in a cell."""
+    """Return the (metric, split) of each number in a cell."""
     return [(metric, split) for split in task.report_splits for metric in task.metrics]
 
 
 def column_name(task: type[Task]) -> str:
-    """`MRPC`, and below it `F1/Acc.`"""
+    """Return the head of a column: `MRPC`, with `F1/Acc.` below."""
     return f"{task.title}\n{'/'.join(part_names(task))}"
 
 
-def _mark(line: Line) -> str:
-    """A dagger where the reported split was also learned from."""
-    return notes.DAGGER if line.feedback_from("validation") else ""
-
-
-def score(task: type[Task], cells: Sequence[CellResult]) -> Score | None:
-    """What the cells of one row on one task give together."""
+def score_cells(task: type[Task], cells: Sequence[CellResult]) -> TaskScore | None:
+    """Combine the cells of one row on one task; None where there are none."""
     if not cells:
         return None
-    return Score(tuple(tuple(c.score(metric, split) for c in cells) for metric, split in _numbers(task)))
+    return TaskScore(tuple(tuple(c.score(metric, split) for c in cells) for metric, split in _numbers(task)))
 
 
-def _average(scores: Sequence[Score | None]) -> float | None:
-    """The mean of the task means; None when a task is missing."""
+def _average(scores: Sequence[TaskScore | None]) -> float | None:
+    """Return the mean of the task means; None where a task is missing."""
     means = [score.mean for score in scores if score]
     return statistics.fmean(means) if means and len(means) == len(scores) else None
 
 
 def _entries(
-    labels: Sequence[str], scores: Sequence[Sequence[Score | None]], averaged: bool, compete: Sequence[bool]
+    labels: Sequence[str], scores: Sequence[Sequence[TaskScore | None]], averaged: bool, compete: Sequence[bool]
 ) -> list[list[TableCell]]:
-    """The printed rows of a group."""
+    """Format the rows of a group, with the best of each column marked.
+
+    Args:
+        compete: for each row, whether it can be the best.
+    """
     means = [[s.mean if s else None for s in row] + ([_average(row)] if averaged else []) for row in scores]
     # as printed: a difference that nobody can see is no difference
     printed = [[None if mean is None else float(f"{mean:.1f}") for mean in row] for row in means]
@@ -224,60 +229,61 @@ def _entries(
     rivals = [row for row, competes in zip(printed, compete, strict=True) if competes]
     columns = [[mean for mean in column if mean is not None] for column in zip(*rivals, strict=True)]
     tops = [max(column, default=None) for column in columns or [[]] * len(printed[0])]
+    # label, score of each task, average
     rows = []
     for i, (label, row) in enumerate(zip(labels, scores, strict=True)):
         best = [compete[i] and mean is not None and mean == top for mean, top in zip(printed[i], tops, strict=True)]
-        cells = [score.entry(mark) if score else NONE for score, mark in zip(row, best, strict=False)]
-        cells += [_single(means[i][-1], best[-1])] if averaged else []
+        cells = [score.entry(mark) if score else EMPTY_CELL for score, mark in zip(row, best, strict=False)]
+        if averaged:
+            mean = means[i][-1]
+            cells.append(EMPTY_CELL if mean is None else TableCell((f"{mean:.1f}",), (), best[-1], (mean,)))
         rows.append([TableCell((label,)), *cells])
     return rows
 
 
-def _single(number: float | None, best: bool) -> TableCell:
-    return NONE if number is None else TableCell((f"{number:.1f}",), (), best, (number,))
-
-
 def score_notes(
-    table: Table, rows: Sequence[Shown], tasks: Sequence[type[Task]], marks: Sequence[str], *, averaged: bool = True
+    table: Table, rows: Sequence[ShownRow], tasks: Sequence[type[Task]], marks: Sequence[str], *, averaged: bool = True
 ) -> list[str]:
-    """The sentences below: what the numbers are, how they came about, what is missing and what makes it.
+    """Return the notes: what the numbers are, how they were computed, what is missing and which command trains it.
 
     Args:
-        marks: the sentences about signs.
+        marks: the notes about signs.
     """
+    # rows may come from several studies, each with notes of its own
     lines = [shown.line for shown in rows]
     by_study = {
         id(shown.study): (shown.study, [other.line for other in rows if other.study is shown.study]) for shown in rows
     }
-    holes = [note for study, own in by_study.values() for note in notes.holes(study, own)]
+    holes = [note for study, own in by_study.values() for note in notes.unfinished_notes(study, own)]
+    # from what the numbers are to the command that trains what is missing
     found = [
-        f"{where(tasks)}, in per cent; {notes.seeds(lines)}.",
-        *([formula(tasks)] if averaged else []),
+        f"{describe_splits(tasks)}, in per cent; {notes.describe_seeds(lines)}.",
+        *([average_note(tasks)] if averaged else []),
         *marks,
-        *(note for study, own in by_study.values() for note in notes.protocol(study, own)),
-        *notes.training(lines),
-        *(note for study, own in by_study.values() for note in fairness.options(study, own)),
-        *(note for study, own in by_study.values() for note in notes.grid(study, own)),
-        *(note for study, _ in by_study.values() for note in notes.evidence(study)),
+        *(note for study, own in by_study.values() for note in notes.protocol_notes(study, own)),
+        *notes.training_notes(lines),
+        *(note for study, own in by_study.values() for note in fairness.option_notes(study, own)),
+        *(note for study, own in by_study.values() for note in notes.grid_notes(study, own)),
+        *(note for study, _ in by_study.values() for note in notes.evidence_notes(study)),
         *holes,
-        *([notes.remedy(table, rows[-1].study, [task.name for task in tasks])] if holes else []),
+        *([notes.missing_runs_command(table, rows[-1].study, [task.name for task in tasks])] if holes else []),
     ]
     return list(dict.fromkeys(found))
 
 
-def where(tasks: Sequence[type[Task]]) -> str:
-    """What was reported on."""
+def describe_splits(tasks: Sequence[type[Task]]) -> str:
+    """Name the reported splits."""
     splits = {split for task in tasks for split in task.report_splits}
     return "Development sets" if all(s.startswith("validation") for s in splits) else ", ".join(sorted(splits))
 
 
 def _whole() -> set[str]:
-    """The tasks of the paper's average."""
+    """Return the tasks of the paper's average."""
     return {name for name, task in TASKS.all().items() if task.group == PAPER_GROUP}
 
 
-def formula(tasks: Sequence[type[Task]]) -> str:
-    """How the last column is computed, and whether it is the paper's."""
+def average_note(tasks: Sequence[type[Task]]) -> str:
+    """Say how the average is computed, and whether it covers the tasks of the paper's average."""
     pairs = ["/".join(part_names(task)) for task in tasks if len(_numbers(task)) > 1]
     first = f"; {' and '.join(dict.fromkeys(pairs))} are averaged first" if pairs else ""
     whole = _whole()
@@ -288,8 +294,8 @@ def formula(tasks: Sequence[type[Task]]) -> str:
     return f"Avg. = mean of {number} shown here, not of the {len(whole)} GLUE tasks{first}."
 
 
-def records(shown: Shown) -> list[dict[str, Any]]:
-    """The numbers behind a row, one a record; `last` is the same number without checkpoint selection."""
+def score_records(shown: ShownRow) -> list[dict[str, Any]]:
+    """Return the numbers of a row as records; `last` is the number without checkpoint selection."""
     about = ("student", "teacher", "source", "feedback", "selection", "split_seed", "train_rows")
     study, line = shown.study, shown.line
     head = {"preset": study.preset, **{key: study.study[key] for key in about}}
@@ -297,7 +303,8 @@ def records(shown: Shown) -> list[dict[str, Any]]:
         head | {
             "row": shown.key, "title": line.title, "task": c.cell.task, "split": split, "metric": metric,
             "unit": "per cent", "seed": c.cell.seed, "value": c.score(metric, split),
-            "last": c.score(metric, split, "last"), "choice": _choice(c), "run": c.run.id,
+            "last": c.score(metric, split, "last"),
+            "choice": " ".join(f"{key}={value(item)}" for key, item in c.cell.choice.items()), "run": c.run.id,
             "predicted_classes": _classes(c, "best", split), "teacher_predicted_classes": _classes(c, "teacher", split),
         }
         for name, cells in line.shown.items() for c in cells for metric, split in _numbers(TASKS.get(name))
@@ -305,10 +312,6 @@ def records(shown: Shown) -> list[dict[str, Any]]:
 
 
 def _classes(cell: CellResult, network: str, split: str) -> int | str:
-    """How many classes a network predicts; "" where there is none, or it is not known."""
+    """Return how many classes a network predicts; "" where it is not known."""
     use = cell.run.class_use.get(network, {}).get(split)
     return use.predicted if use else ""
-
-
-def _choice(cell: CellResult) -> str:
-    return " ".join(f"{key}={value(item)}" for key, item in cell.cell.choice.items())

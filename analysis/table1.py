@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kdbench.analysis import test_scores
-from kdbench.analysis.scores import Asked, ScoreTable
+from kdbench.analysis.scores import RowRequest, ScoreTable
 from kdbench.planning.exhibits import Request
 from kdbench.reporting.tables import TableData
 from kdbench.results.study import StudyResults
-from kdbench.results.submission_records import Answer
+from kdbench.results.submission_records import ServerAnswer
 
 
 class Table1(ScoreTable):
@@ -18,8 +18,8 @@ class Table1(ScoreTable):
     title = "Table 1: distillation methods on GLUE"
     requests = (Request("all"),)
 
-    def groups(self, study: StudyResults) -> list[list[Asked]]:
-        return [[Asked(row) for row in study.rows if any(c.has({}) for c in study.cells if c.cell.row == row)]]
+    def groups(self, study: StudyResults) -> list[list[RowRequest]]:
+        return [[RowRequest(row) for row in study.rows if any(c.has({}) for c in study.cells if c.cell.row == row)]]
 
-    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> TableData | None:
-        return test_scores.sheet(self.name, study, self.groups(study), answers)
+    def tested(self, study: StudyResults, answers: Mapping[str, ServerAnswer]) -> TableData | None:
+        return test_scores.test_score_table(self.name, study, self.groups(study), answers)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from kdbench.analysis.scores import Asked, ScoreTable
+from kdbench.analysis.scores import RowRequest, ScoreTable
 from kdbench.results.study import StudyResults
 
 DIST, MSE = {"kd_loss": "dist"}, {"kd_loss": "mse"}
 PAIRS = (
-    (Asked("dist"), Asked("lgtm", DIST, "LGTM (w. DIST)")),
-    (Asked("kd", MSE, "MSE"), Asked("lgtm", MSE, "LGTM (w. MSE)")),
+    (RowRequest("dist"), RowRequest("lgtm", DIST, "LGTM (w. DIST)")),
+    (RowRequest("kd", MSE, "MSE"), RowRequest("lgtm", MSE, "LGTM (w. MSE)")),
 )
 
 
 class Table2(ScoreTable):
-    """In pairs: the original method, and LGTM whose student has the same objective."""
+    """Pairs of rows: the original method, and LGTM whose student has the same objective."""
 
     title = "Table 2: other distillation objectives"
     requests = tuple(asked.request() for pair in PAIRS for asked in pair)
 
-    def groups(self, study: StudyResults) -> list[list[Asked]]:
+    def groups(self, study: StudyResults) -> list[list[RowRequest]]:
         return [list(pair) for pair in PAIRS]

@@ -1,4 +1,4 @@
-"""Table 3: the influence with and without finite differences: scores, and the time of a step."""
+"""Table 3: LGTM's influence with and without finite differences: scores, and the time of a step."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from kdbench.analysis import machines
-from kdbench.analysis.published import published
+from kdbench.analysis.published import published_tables
 from kdbench.analysis.scores import (
-    NONE,
-    Asked,
-    Shown,
+    EMPTY_CELL,
+    RowRequest,
+    ShownRow,
     asked_tasks,
-    find,
-    heading,
-    mark,
-    records,
+    find_row,
+    mark_cells,
     score_notes,
+    score_records,
     score_sheet,
+    table_heading,
 )
 from kdbench.data.task import TASKS
 from kdbench.reporting.tables import Published, Table, TableCell, TableData
 from kdbench.results.study import CellResult, StudyResults
 
 ROWS = (
-    Asked("lgtm_no_fda", {"influence": "weighted"}, "LGTM w/o FDA"),
-    Asked("lgtm_printed", {"influence": "fda"}, "LGTM w/ FDA"),
-    Asked("lgtm_printed", {"influence": "jvp"}, "LGTM, exact (forward mode)"),
+    RowRequest("lgtm_no_fda", {"influence": "weighted"}, "LGTM w/o FDA"),
+    RowRequest("lgtm_printed", {"influence": "fda"}, "LGTM w/ FDA"),
+    RowRequest("lgtm_printed", {"influence": "jvp"}, "LGTM, exact (forward mode)"),
 )
 BASE = ROWS[1]
 SECONDS, RATIO = "seconds", "ratio"
@@ -39,26 +39,32 @@ class Table3(Table):
     requests = tuple(asked.request(tasks="mrpc") for asked in ROWS)
 
     def build(self, study: StudyResults) -> TableData | None:
-        shown = [find(asked, study) for asked in ROWS]
+        # scores, as in other tables
+        shown = [find_row(asked, study) for asked in ROWS]
         tasks = asked_tasks(self, shown)
         if not tasks:
             return None
         shown = [row.narrowed(tasks) for row in shown]
-        sheet = score_sheet(heading(self.name, study), [shown], tasks, averaged=False)
-        marks = mark(sheet, [shown], tasks)  # before there are columns of times
+        sheet = score_sheet(table_heading(self.name, study), [shown], tasks, averaged=False)
+        marks = mark_cells(sheet, [shown], tasks)  # before there are columns of times
+        # columns for the time of a step
         times = {row.key: step_seconds(row) for row in shown}
         sheet.head += ["Time\ns/step", "Time\n× w/ FDA"]
         sheet.column_keys += [SECONDS, RATIO]
         for cells, seconds in zip(sheet.rows, times.values(), strict=True):
             cells += _time_entries(seconds, times[BASE.key])
+        # times follow the note that says what the scores are
         sheet.notes = score_notes(self, shown, tasks, marks, averaged=False)
         sheet.notes[1:1] = _time_notes(shown)
-        sheet.records = [record | _cost(row, record["run"]) for row in shown for record in records(row)]
+        sheet.records = [record | _cost(row, record["run"]) for row in shown for record in score_records(row)]
         return sheet
 
     def published(self) -> Published:
-        """The paper has minutes a training, of as many steps in both rows: their ratio is that of our steps."""
-        table = published()[self.name]
+        """Return the paper's F1, and the ratios of its minutes a training.
+
+        Both rows have equally many steps, so the ratio of minutes is that of our times a step.
+        """
+        table = published_tables()[self.name]
         minutes = {row: float(text) for (row, column), text in table.cells.items() if column == "minutes"}
         f1 = {(row, "mrpc"): f"{text}/–" for (row, column), text in table.cells.items() if column == "f1"}
         ratios = {(row, RATIO): f"{value / minutes[BASE.key]:.1f}" for row, value in minutes.items()}
@@ -66,12 +72,12 @@ class Table3(Table):
         return Published(f1 | ratios, f"{table.note} The paper's times are {whole} minutes a training.", table.preset)
 
 
-def _cells(shown: Shown) -> list[CellResult]:
+def _cells(shown: ShownRow) -> list[CellResult]:
     return [cell for cells in shown.line.shown.values() for cell in cells]
 
 
-def step_seconds(shown: Shown) -> float | None:
-    """Seconds of the steps over their number, of all runs of the row together; None where the runs do not tell."""
+def step_seconds(shown: ShownRow) -> float | None:
+    """Return the mean seconds of a step over all runs of the row; None where a run has no times."""
     costs = [cell.run.cost for cell in _cells(shown)]
     steps = sum(int(cost.get("steps", 0)) for cost in costs)
     if not steps or any("step_seconds" not in cost for cost in costs):
@@ -80,26 +86,26 @@ def step_seconds(shown: Shown) -> float | None:
 
 
 def _time_entries(seconds: float | None, base: float | None) -> list[TableCell]:
-    """The time, and how many times that of the row with finite differences it is."""
+    """Format the time, and its ratio to the row with finite differences."""
     if seconds is None:
-        return [NONE, NONE]
+        return [EMPTY_CELL, EMPTY_CELL]
     ratio = seconds / base if base else None
     return [
         TableCell((f"{seconds:.3g}",), numbers=(seconds,)),
-        TableCell((f"{ratio:.1f}",), numbers=(ratio,)) if ratio is not None else NONE,
+        TableCell((f"{ratio:.1f}",), numbers=(ratio,)) if ratio is not None else EMPTY_CELL,
     ]
 
 
-def _cost(shown: Shown, run: str) -> dict[str, Any]:
+def _cost(shown: ShownRow, run: str) -> dict[str, Any]:
     (cell,) = [cell for cell in _cells(shown) if cell.run.id == run]
     cost = cell.run.cost
     return {key: cost[key] for key in ("step_seconds", "train_seconds", "steps") if key in cost}
 
 
-def _time_notes(shown: Sequence[Shown]) -> list[str]:
-    """What the times are, and whether they may be compared."""
+def _time_notes(shown: Sequence[ShownRow]) -> list[str]:
+    """Explain the times, and warn if they cannot be compared."""
     notes = ["s/step = step_seconds / steps of cost.json, summed over runs; evaluation is not in it."]
-    notes += [found] if (found := machines.note(cell.run for row in shown for cell in _cells(row))) else []
+    notes += [found] if (found := machines.machine_note(cell.run for row in shown for cell in _cells(row))) else []
     sizes = {name for row in shown for name, cells in row.line.shown.items() if cells}
     uneven = [name for name in sizes if any(not row.line.shown[name] for row in shown if _cells(row))]
     if uneven:

@@ -1,21 +1,21 @@
-"""Table 4: as Table 1, for a student of four layers."""
+"""Table 4: like Table 1, for a student of four layers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from kdbench.analysis import test_scores
-from kdbench.analysis.published import published
-from kdbench.analysis.scores import Asked, ScoreTable
+from kdbench.analysis.published import published_tables
+from kdbench.analysis.scores import RowRequest, ScoreTable
 from kdbench.planning.exhibits import Request
 from kdbench.reporting.tables import TableData
 from kdbench.results.study import TEACHER, StudyResults
-from kdbench.results.submission_records import Answer
+from kdbench.results.submission_records import ServerAnswer
 
 
 def _methods() -> list[str]:
-    """Those that the paper's table has, in the order in which it has them."""
-    return [row.row for row in published()["table4"].rows if row.row != TEACHER]
+    """Return the methods of the paper's table, in its order."""
+    return [row.row for row in published_tables()["table4"].rows if row.row != TEACHER]
 
 
 class Table4(ScoreTable):
@@ -25,8 +25,8 @@ class Table4(ScoreTable):
     preset = "bert-4l"
     requests = (Request(",".join(_methods()), settings={"preset": preset}),)
 
-    def groups(self, study: StudyResults) -> list[list[Asked]]:
-        return [[Asked(row) for row in _methods()]]
+    def groups(self, study: StudyResults) -> list[list[RowRequest]]:
+        return [[RowRequest(row) for row in _methods()]]
 
-    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> TableData | None:
-        return test_scores.sheet(self.name, study, self.groups(study), answers)
+    def tested(self, study: StudyResults, answers: Mapping[str, ServerAnswer]) -> TableData | None:
+        return test_scores.test_score_table(self.name, study, self.groups(study), answers)

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kdbench.analysis.published import published
-from kdbench.analysis.scores import Asked, Shown, asked_tasks, find, heading, mark, score_notes, score_sheet
+from kdbench.analysis.published import published_tables
+from kdbench.analysis.scores import (
+    RowRequest,
+    asked_tasks,
+    find_row,
+    mark_cells,
+    score_notes,
+    score_sheet,
+    table_heading,
+)
 from kdbench.reporting.tables import Published, Table, TableData
 from kdbench.results.study import StudyResults, families
 
 ROWS = (
-    Asked("lgtm", {"feedback": "validation"}, "Validation set"),
-    Asked("lgtm", {"feedback": "train:0.05"}, "5 % of train"),
-    Asked("lgtm", {"feedback": "train:0.1"}, "10 % of train"),
+    RowRequest("lgtm", {"feedback": "validation"}, "Validation set"),
+    RowRequest("lgtm", {"feedback": "train:0.05"}, "5 % of train"),
+    RowRequest("lgtm", {"feedback": "train:0.1"}, "10 % of train"),
 )
 REFERENCE = ROWS[0]
 
 
 class Table6(Table):
-    """The rows are of one method and differ in what it learns from; on validation it is the row of Table 1."""
+    """Rows of one method that differ in their feedback data; the row with validation feedback is that of Table 1."""
 
     title = "Table 6: where feedback comes from"
     requests = tuple(asked.request() for asked in ROWS)
@@ -27,26 +35,22 @@ class Table6(Table):
         return [sheet for family in families(studies, "feedback") if (sheet := self._sheet(family)) is not None]
 
     def _sheet(self, family: Sequence[StudyResults]) -> TableData | None:
-        """One for studies that differ in nothing but their feedback."""
-        shown = [_shown(asked, family) for asked in ROWS]
+        """Build the table of studies that differ only in their feedback."""
+        # each row from the study that has its feedback, if there is one
+        by_feedback = {study.study["feedback"]: study for study in reversed(family)}
+        shown = [find_row(asked, by_feedback.get(asked.values["feedback"], family[-1])) for asked in ROWS]
         tasks = asked_tasks(self, shown)
         if not tasks:
             return None
         shown = [row.narrowed(tasks) for row in shown]
         sheet = score_sheet(
-            f"{heading(self.name, family[-1])} by {shown[0].study.title(REFERENCE.row)}", [shown], tasks
+            f"{table_heading(self.name, family[-1])} by {shown[0].study.title(REFERENCE.row)}", [shown], tasks
         )
-        sheet.notes = score_notes(self, shown, tasks, mark(sheet, [shown], tasks))
+        sheet.notes = score_notes(self, shown, tasks, mark_cells(sheet, [shown], tasks))
         return sheet
 
     def published(self) -> Published:
-        """The table's rows and, as what they are compared with, the method's row of Table 1."""
-        main, table = published()["table1"].cells, published()[self.name]
+        """Return the paper's rows, and the method's row of Table 1 as the reference."""
+        main, table = published_tables()["table1"].cells, published_tables()[self.name]
         reference = {(REFERENCE.key, column): text for (row, column), text in main.items() if row == REFERENCE.row}
         return Published(reference | table.cells, f"{table.note} {REFERENCE.title}: from Table 1.", table.preset)
-
-
-def _shown(asked: Asked, family: Sequence[StudyResults]) -> Shown:
-    """The row from the study that has this feedback, if there is one."""
-    study = next((study for study in family if study.study["feedback"] == asked.values["feedback"]), family[-1])
-    return find(asked, study)

@@ -1,4 +1,4 @@
-"""What the figures that any study has share: the rows of Table 1, panels by task, and the notes below."""
+"""The base of the figures for any study: the rows of Table 1, a panel a task, and the notes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from kdbench.analysis import curves
 from kdbench.reporting import notes
 from kdbench.reporting.figures import FigureData, Panel
-from kdbench.reporting.provenance import rows
-from kdbench.results.selection import Line, pick
+from kdbench.reporting.provenance import traceable_rows
+from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import StudyResults
 
 PAGE, COLUMN = 3, 2  # panels beside each other, at most
 
 
-def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[Line]:
-    """The rows of Table 1 that have a finished run on one of the tasks."""
-    picked = [pick(study, row) for row in rows(study)]
+def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[SelectedRow]:
+    """Return the rows of Table 1 that have a finished run on one of the tasks."""
+    picked = [select_row(study, row) for row in traceable_rows(study)]
     narrowed = [
         replace(line, asked={t: line.asked[t] for t in tasks}, shown={t: line.shown[t] for t in tasks})
         for line in picked
@@ -26,16 +26,16 @@ def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[Line]:
     return [line for line in narrowed if any(line.shown.values())]
 
 
-def picture(
-    title: str, study: StudyResults, panels: dict[str, Panel], shown: Sequence[Line], first: Sequence[str]
+def panel_figure(
+    title: str, study: StudyResults, panels: dict[str, Panel], shown: Sequence[SelectedRow], first: Sequence[str]
 ) -> FigureData:
-    """Panels beside each other, as many as fit.
+    """Arrange panels side by side, as many as fit.
 
     Args:
         panels: by task.
         first: the notes that say what is drawn.
     """
-    told = [*first, *curves.remarks(study, shown, band=False)]
-    about: dict[str, Any] = curves.about(study, ",".join(panels))
+    told = [*first, *curves.figure_notes(study, shown, band=False)]
+    about: dict[str, Any] = curves.figure_origin(study, ",".join(panels))
     columns, narrow = min(PAGE, len(panels)), min(COLUMN, len(panels))
-    return FigureData(title, list(panels.values()), columns, narrow, told, notes.evidence(study), about)
+    return FigureData(title, list(panels.values()), columns, narrow, told, notes.evidence_notes(study), about)

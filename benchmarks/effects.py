@@ -12,8 +12,8 @@ from scipy.stats import t
 
 from benchmarks.work import BATCH, Work
 from kdbench.core.settings import Execution, Recording
-from kdbench.planning.config import assemble
-from kdbench.planning.plan import make
+from kdbench.planning.config import assemble_config
+from kdbench.planning.plan import make_plan
 from kdbench.results.store import Store
 
 TASK, ROWS, EPOCHS, RATE = "sst2", 3200, 2, 1e-4
@@ -48,7 +48,7 @@ def play(work: Work, seeds: int, folder: Path) -> Iterator[dict[str, Any]]:
                 "student": work.student, "epochs": EPOCHS, "train_rows": ROWS, "batch_size": BATCH, "student_lr": RATE,
                 "selection": "validation", **PLAIN, **changed,
             }  # fmt: skip
-            (spec,) = make(assemble(layer, folder)).runs.values()
+            (spec,) = make_plan(assemble_config(layer, folder)).runs.values()
             execute(spec, store, Execution(device="cpu", threads=work.threads), Recording(probe_size=0))
             cost, result = store.run(spec.id).cost(), store.run(spec.id).result()
             assert result is not None, "it was trained just now"

@@ -22,8 +22,8 @@ from kdbench.data.splits import held_out_share
 from kdbench.data.task import TASKS, Examples
 from kdbench.distill.method import METHODS
 from kdbench.models import build, reference
-from kdbench.planning.config import assemble
-from kdbench.planning.plan import Plan, make
+from kdbench.planning.config import assemble_config
+from kdbench.planning.plan import Plan, make_plan
 from kdbench.results.store import Store
 
 RATES, SEEDS = (1e-4, 5e-5, 3e-5), "0-4"  # LGTM, Table 5; the paper does not say how many seeds
@@ -69,7 +69,7 @@ def _counted(method: str, epochs: int) -> dict[str, Counter[str]]:
 
     with TemporaryDirectory() as folder:
         layer = _layer(methods=method, tasks="mrpc", epochs=epochs, train_rows=320, seeds="0")
-        plan, store = make(assemble(layer, Path(folder))), Store(Path(folder))
+        plan, store = make_plan(assemble_config(layer, Path(folder))), Store(Path(folder))
         for spec in plan.runs.values():
             execute(spec, store, Execution(device="cpu", threads=1), Recording(probe_size=0, influence_samples=0))
         (cell,) = plan.cells
@@ -103,7 +103,9 @@ def _head(split: Examples) -> Examples:
 
 def whole() -> Plan:
     """All methods on all tasks, three learning rates, five seeds."""
-    return make(assemble(_layer(methods="all", tasks="glue", seeds=SEEDS, student_lr=list(RATES)), Path("/")))
+    return make_plan(
+        assemble_config(_layer(methods="all", tasks="glue", seeds=SEEDS, student_lr=list(RATES)), Path("/"))
+    )
 
 
 class Account:

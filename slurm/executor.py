@@ -1,4 +1,4 @@
-"""The executor of a SLURM cluster: submits the graph of runs, and leaves."""
+"""The executor for a SLURM cluster: it submits the graph of runs and ends."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
-from kdbench.planning.executor import STOPPED, ExecutionRequest, Executor, Job, ShowTables
+from kdbench.planning.executor import EXIT_STOPPED, ExecutionRequest, Executor, Job, ShowTables
 from kdbench.reporting import printing
 from kdbench.results.store import Store
 from kdbench.slurm import queue
-from kdbench.slurm.arrays import Array, arrays
+from kdbench.slurm.arrays import JobArray, make_arrays
 from kdbench.slurm.ledger import Ledger
 from kdbench.slurm.options import SlurmOptions
 from kdbench.slurm.queue import Queue, SlurmError
@@ -29,6 +29,7 @@ class Slurm(Executor):
     options: SlurmOptions
 
     def check(self, order: ExecutionRequest) -> list[str]:
+        """Check settings and cluster, and let sbatch test the first array."""
         from kdbench.training import preflight
 
         self._check_settings(order)
@@ -40,7 +41,7 @@ class Slurm(Executor):
         return remarks
 
     def _check_settings(self, order: ExecutionRequest) -> None:
-        """What can be told without the cluster."""
+        """Check everything that does not need the cluster."""
         from kdbench.training import preflight
 
         preflight.check_device_name(order.execution.device)
@@ -50,14 +51,15 @@ class Slurm(Executor):
             raise UserError(f"SLURM takes % in {order.store.root} for a pattern; give another --results DIR.")
 
     def _try_out(self, order: ExecutionRequest, known: Queue) -> None:
-        """Let sbatch look at the request before anything is written."""
+        """Let sbatch test the request before anything is written."""
         from kdbench.slurm import submit
 
+        # the first array stands for all
         for array in self._arrays(order, known)[:1]:
-            script = submit.text(submit.parameters(self.options, array, "test", ()), 1, "kdbench")
+            script = submit.sbatch_script(submit.sbatch_parameters(self.options, array, "test", ()), 1, "kdbench")
             try:
                 with submit.outside_of_jobs():
-                    queue.call("sbatch", "--test-only", stdin=script)
+                    queue.call_slurm("sbatch", "--test-only", stdin=script)
             except SlurmError as error:
                 if NOT_NOW in str(error):  # also said while nodes are down for a moment; sbatch itself will tell
                     continue
@@ -65,19 +67,20 @@ class Slurm(Executor):
                     f"The cluster refuses the job ({error}); see [slurm] in kdbench.toml, or --set slurm.KEY=VALUE."
                 ) from None
 
-    def _arrays(self, order: ExecutionRequest, known: Queue) -> list[Array]:
-        """What is to be submitted: neither done nor in the queue."""
+    def _arrays(self, order: ExecutionRequest, known: Queue) -> list[JobArray]:
+        """Return the arrays to submit: runs that are neither finished nor in the queue."""
         plan, live = order.plan, self._live(order.store, known)
         chosen = [
             run for run, spec in plan.runs.items()
             if run not in live and not order.store.run(run).is_done(spec.snapshots)
         ]  # fmt: skip
-        return arrays(
+        return make_arrays(
             plan.runs, chosen, longest=self._longest(known),
             runs_per_job=max(order.runs_per_job, self.options.side_by_side), together=self.options.max_parallel > 0,
         )  # fmt: skip
 
     def _longest(self, known: Queue) -> int:
+        """Return how many jobs an array may have; 1000 where the cluster does not tell."""
         try:
             return self.options.max_array or (1000 if known.problem else queue.longest_array())
         except SlurmError:
@@ -85,18 +88,21 @@ class Slurm(Executor):
 
     @staticmethod
     def _live(store: Store, known: Queue) -> dict[str, str]:
-        """Runs that have a job in the queue, with its id."""
+        """Return the runs that have a job in the queue, with its id."""
         return {run: job for run, job in Ledger(store).jobs(known).items() if known.job(job).is_live}
 
     def preview(self, order: ExecutionRequest) -> None:
+        """Print the arrays that would be submitted, the first ones with their sbatch parameters."""
         from kdbench.slurm import submit
 
         self._check_settings(order)
-        made, folder = self._arrays(order, queue.ask()), str(order.store.root.resolve() / "slurm" / order.sweep)
+        made, folder = self._arrays(order, queue.ask_queue()), str(order.store.root.resolve() / "slurm" / order.sweep)
         order.console.print()
         for place, array in enumerate(made[:SOME]):
             after = [f"<job of {run}>" for run in sorted(self._pending(order, array))]
-            script = submit.text(submit.parameters(self.options, array, order.sweep, after), len(array.tasks), folder)
+            script = submit.sbatch_script(
+                submit.sbatch_parameters(self.options, array, order.sweep, after), len(array.tasks), folder
+            )
             lines = [line for line in script.splitlines() if line.startswith("#SBATCH")]
             order.console.print(f"Array {place + 1} of {len(made)}: {self._about(array)}", markup=False)
             order.console.print("\n".join(f"  {line}" for line in lines), markup=False, soft_wrap=True)
@@ -104,18 +110,21 @@ class Slurm(Executor):
             order.console.print(f"Array {place + 1} of {len(made)}: {self._about(array)}", markup=False)
 
     @staticmethod
-    def _about(array: Array) -> str:
+    def _about(array: JobArray) -> str:
+        """Describe an array in a line."""
         first, *more = array.runs
         jobs = count(len(array.tasks), "job")
         return f"{jobs} for {count(len(array.runs), 'run')}, {first}{f' and {len(more)} more' if more else ''}"
 
     @staticmethod
-    def _pending(order: ExecutionRequest, array: Array) -> set[str]:
-        """The runs that the array must wait for."""
+    def _pending(order: ExecutionRequest, array: JobArray) -> set[str]:
+        """Return the runs that the array must wait for."""
         runs = order.plan.runs
         return {run for run in array.after if not order.store.run(run).is_done(runs[run].snapshots)}
 
     def execute(self, order: ExecutionRequest, show_tables: ShowTables) -> int:
+        """Submit the unfinished runs, and return at once."""
+        # nothing to do, or not wanted
         known = _reached()
         live, made = self._live(order.store, known), self._arrays(order, known)
         jobs = sum(len(array.tasks) for array in made)
@@ -125,7 +134,7 @@ class Slurm(Executor):
             return 0
         if not self._agreed(order, jobs, made):
             order.console.print("Not submitted.")
-            return STOPPED
+            return EXIT_STOPPED
         ledger = Ledger(order.store)
         with ledger.submitting():
             # while we asked or waited, another command may have submitted the same runs
@@ -146,28 +155,35 @@ class Slurm(Executor):
         )
         return 0
 
-    def _agreed(self, order: ExecutionRequest, jobs: int, made: list[Array]) -> bool:
-        """Say what it will cost; on a terminal, ask."""
+    def _agreed(self, order: ExecutionRequest, jobs: int, made: list[JobArray]) -> bool:
+        """Print the estimated cost; on a terminal, ask whether to submit."""
         import click
 
         from kdbench.planning import cost_estimate
 
         chosen = [run for array in made for run in array.runs]
-        for line in cost_estimate.lines(cost_estimate.estimate(order.plan, order.store, chosen)):
-            printing.line(order.console, line)
+        for line in cost_estimate.estimate_lines(cost_estimate.estimate_cost(order.plan, order.store, chosen)):
+            printing.print_line(order.console, line)
         order.console.print(f"{count(jobs, 'job')} in {count(len(made), 'array')}.", highlight=False)
         return not sys.stdin.isatty() or not sys.stdout.isatty() or click.confirm("Submit?", default=True)
 
-    def _submit(self, order: ExecutionRequest, made: list[Array], live: Mapping[str, str]) -> None:
+    def _submit(self, order: ExecutionRequest, made: list[JobArray], live: Mapping[str, str]) -> None:
+        """Submit the arrays one after the other; a failed submission restores the states of its runs.
+
+        Args:
+            live: run -> id of its job in the queue.
+        """
         from kdbench.slurm import submit
 
         ledger, jobs = Ledger(order.store), dict(live)
         for place, array in enumerate(made):
+            # a job would skip a run that has failed
             folders = [order.store.run(run) for run in array.runs]
             failures = [(folder, state) for folder in folders if (state := folder.reset_failure())]
             after = {jobs[run] for run in array.after if run in jobs}
+            # the next arrays wait for the jobs of this one
             try:
-                record = submit.submit(order, self.options, ledger, array, after)
+                record = submit.submit_array(order, self.options, ledger, array, after)
             except SlurmError as error:
                 for folder, state in failures:
                     folder.restore_failure(state)
@@ -182,12 +198,12 @@ class Slurm(Executor):
         ledger = Ledger(store)
         if not any(True for _ in ledger.records()):
             return {}, ""
-        known = queue.ask()
+        known = queue.ask_queue()
         return {run: known.job(job) for run, job in ledger.jobs(known).items()}, known.problem
 
     @classmethod
     def cancel(cls, store: Store, runs: Iterable[str]) -> list[str]:
-        """Cancel the jobs of these runs; a job that carries others too ends for all of them."""
+        """Cancel the jobs of these runs; a job that trains other runs too ends for all of them."""
         ledger, wanted = Ledger(store), set(runs)
         if not any(True for _ in ledger.records()):
             return []
@@ -197,7 +213,7 @@ class Slurm(Executor):
         if not ids:
             return []
         try:
-            queue.call("scancel", *ids)
+            queue.call_slurm("scancel", *ids)
         except SlurmError as error:
             raise UserError(f"The jobs {', '.join(ids)} could not be cancelled ({error}); try again.") from None
         said = f"Cancelled {count(len(ids), 'job')}; what was running has a checkpoint."
@@ -205,16 +221,17 @@ class Slurm(Executor):
 
     @classmethod
     def logs(cls, store: Store, run_id: str) -> list[Path]:
+        """Return the output files of the jobs that trained a run."""
         return Ledger(store).log(run_id)
 
 
 def _reached() -> Queue:
-    """What the queue says.
+    """Ask the queue.
 
     Raises:
-        UserError: nothing.
+        UserError: the queue does not answer.
     """
-    known = queue.ask()
+    known = queue.ask_queue()
     if known.problem:
         raise UserError(
             f"The cluster does not answer: {known.problem}; go to one of its login nodes, or give --executor local."

@@ -1,4 +1,4 @@
-"""What may stand in `[slurm]` of kdbench.toml, or in `--set slurm.KEY=VALUE`."""
+"""Settings of the SLURM executor, from `[slurm]` in kdbench.toml or `--set slurm.KEY=VALUE`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Text = Annotated[str, BeforeValidator(lambda v: ",".join(map(str, v)) if isinsta
 Lines = Annotated[list[str], BeforeValidator(lambda v: v.splitlines() if isinstance(v, str) else v)]
 
 
-OURS = {  # parameters of sbatch that are set here -> the setting that they have, if any
+RESERVED_PARAMETERS = {  # parameters of sbatch that are set here -> the setting that they have, if any
     "account": "account", "constraint": "constraint", "cpus-per-task": "cpus", "gpus-per-node": "gpus", "mem": "memory",
     "partition": "partition", "qos": "qos", "signal": "checkpoint_before", "time": "time", "array": "", "comment": "",
     "dependency": "", "error": "", "job-name": "", "no-requeue": "", "nodes": "", "ntasks": "", "ntasks-per-node": "",
@@ -28,7 +28,7 @@ OURS = {  # parameters of sbatch that are set here -> the setting that they have
 
 
 class SlurmOptions(Options):
-    """The request of every job, and how jobs are cut. What is not set is left to the cluster."""
+    """The resources of every job, and how runs are cut into jobs. The cluster decides what is not set."""
 
     partition: Text = option("", "partition, or several: gpu,long")
     account: Text = option("", "account that is charged")
@@ -51,13 +51,13 @@ class SlurmOptions(Options):
     @field_validator("time")
     @classmethod
     def _readable(cls, value: str) -> str:
-        minutes(value)
+        parse_minutes(value)
         return value
 
     @field_validator("memory")
     @classmethod
     def _compact(cls, value: str) -> str:
-        """`16 GB` as sbatch reads it: `16G`."""
+        """Convert `16 GB` to sbatch's form `16G`."""
         found = MEMORY.fullmatch(value.strip())
         if value and not found:
             raise ValueError("should be a number of megabytes, or one with K, M, G or T behind it, such as 16G")
@@ -68,15 +68,19 @@ class SlurmOptions(Options):
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
         for key in value:
             name = key.replace("_", "-")
-            if name in OURS:
-                instead = f"use slurm.{OURS[name]}" if OURS[name] else "kdbench needs it for itself"
+            if name in RESERVED_PARAMETERS:
+                instead = (
+                    f"use slurm.{RESERVED_PARAMETERS[name]}"
+                    if RESERVED_PARAMETERS[name]
+                    else "kdbench needs it for itself"
+                )
                 raise ValueError(f"should not hold '{key}': {instead}")
         return value
 
     def too_short(self) -> str:
-        """Why the time limit leaves no time to train; "" when it does."""
+        """Say why the time limit leaves no time to train; "" if it leaves some."""
         least = (self.checkpoint_before + START_SECONDS) / 60 + 1
-        if not self.time or minutes(self.time) >= least:
+        if not self.time or parse_minutes(self.time) >= least:
             return ""
         return (
             f"slurm.time={self.time} leaves nothing before the checkpoint that is written {self.checkpoint_before} s "
@@ -84,11 +88,11 @@ class SlurmOptions(Options):
         )
 
 
-def minutes(text: str) -> float:
-    """A time limit in minutes; 0 for none.
+def parse_minutes(text: str) -> float:
+    """Parse a time limit to minutes; 0 for no limit.
 
     Raises:
-        ValueError: it is none that SLURM knows.
+        ValueError: it is not a time limit of SLURM.
     """
     if not text:
         return 0

@@ -1,4 +1,4 @@
-"""From an array to sbatch, through Submitit."""
+"""Submit an array to sbatch through Submitit."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from submitit.slurm.slurm import _make_sbatch_string
 from kdbench.core.safe_path import Children
 from kdbench.planning.executor import ExecutionRequest
 from kdbench.slurm import worker
-from kdbench.slurm.arrays import Array
-from kdbench.slurm.ledger import Ledger, Record
-from kdbench.slurm.options import SlurmOptions, minutes
+from kdbench.slurm.arrays import JobArray
+from kdbench.slurm.ledger import ArrayRecord, Ledger
+from kdbench.slurm.options import SlurmOptions, parse_minutes
 from kdbench.slurm.queue import NAME, SlurmError
 
 KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_")  # the user's; SLURM's other variables describe the job we may be in
 
 
-def parameters(options: SlurmOptions, array: Array, name: str, after: Iterable[str]) -> dict[str, Any]:
-    """What sbatch is asked for.
+def sbatch_parameters(options: SlurmOptions, array: JobArray, name: str, after: Iterable[str]) -> dict[str, Any]:
+    """Return Submitit's parameters for sbatch.
 
     Args:
         name: of the array's record.
-        after: ids of the jobs that must have ended.
+        after: ids of the jobs that must end first.
     """
     before = sorted(after)
     return {
@@ -41,7 +41,7 @@ def parameters(options: SlurmOptions, array: Array, name: str, after: Iterable[s
         "account": options.account or None,
         "qos": options.qos or None,
         "constraint": options.constraint or None,
-        "time": math.ceil(minutes(options.time)) or None,
+        "time": math.ceil(parse_minutes(options.time)) or None,
         "mem": options.memory or None,
         "gpus_per_node": options.gpus or None,
         "cpus_per_task": options.cpus or None,
@@ -57,37 +57,38 @@ def parameters(options: SlurmOptions, array: Array, name: str, after: Iterable[s
     }
 
 
-def text(parameters: dict[str, Any], jobs: int, folder: str) -> str:
-    """The script that sbatch gets, as Submitit makes it."""
+def sbatch_script(parameters: dict[str, Any], jobs: int, folder: str) -> str:
+    """Return the script for sbatch as Submitit makes it."""
     count = {"map_count": jobs} if jobs > 1 else {}
     made: str = _make_sbatch_string(command="...", folder=folder, **parameters, **count)
     return made
 
 
-def submit(
-    order: ExecutionRequest, options: SlurmOptions, ledger: Ledger, array: Array, after: Iterable[str]
-) -> Record:
-    """Put an array into the queue.
+def submit_array(
+    order: ExecutionRequest, options: SlurmOptions, ledger: Ledger, array: JobArray, after: Iterable[str]
+) -> ArrayRecord:
+    """Put an array into the queue, and return its record.
 
     Raises:
         SlurmError: sbatch refuses it.
     """
     record = ledger.open(order.sweep, array.tasks)
-    executor = submitit.SlurmExecutor(ledger.folder(record), python=python(options))
+    executor = submitit.SlurmExecutor(ledger.folder(record), python=python_command(options))
     with outside_of_jobs(), Children():
-        executor.update_parameters(**parameters(options, array, record.name, after))
-        calls = worker.calls(order, array.tasks, options.side_by_side)
+        executor.update_parameters(**sbatch_parameters(options, array, record.name, after))
+        calls = worker.job_arguments(order, array.tasks, options.side_by_side)
         try:
-            jobs = executor.map_array(worker.train, *zip(*calls, strict=True))
+            jobs = executor.map_array(worker.train_runs, *zip(*calls, strict=True))
         except FailedJobError as error:
             raise SlurmError(f"sbatch: {' '.join(str(error).split())}") from None
     return ledger.write(record.model_copy(update={"job": jobs[0].job_id.partition("_")[0]}))
 
 
-def python(options: SlurmOptions) -> str:
-    """How Python is started: blind to the folder of submission, which may hold a `submitit.py` of somebody's.
+def python_command(options: SlurmOptions) -> str:
+    """Return the command that starts Python in a job.
 
-    And deaf to the checkpoint signal until it has its handlers, where the shell can do that.
+    `-P` keeps Python from importing files of the folder of submission, such as a `submitit.py`. Where the shell can,
+    the checkpoint signal is ignored until Python has its handlers.
     """
     command = f"{options.python or quote(sys.executable)} -P"
     deaf = ["env", "--ignore-signal=USR2"]
@@ -100,7 +101,7 @@ def python(options: SlurmOptions) -> str:
 
 @contextmanager
 def outside_of_jobs() -> Iterator[None]:
-    """Hide the variables of the job that we may be in, which would be taken for the new one's."""
+    """Hide the SLURM variables of the job that this process may run in, which sbatch would apply to the new job."""
     kept = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
     with submitit.helpers.clean_env():
         os.environ.update(kept)

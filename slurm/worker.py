@@ -1,4 +1,4 @@
-"""What a job does. It is told names only: all that counts is in the results folder."""
+"""The function that runs in a job. It gets names only; everything else is in the results folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kdbench.planning.executor import ExecutionRequest
 from kdbench.planning.plan import Plan
 from kdbench.results.store import JOB, Store
 from kdbench.slurm import queue
-from kdbench.slurm.arrays import Task
+from kdbench.slurm.arrays import JobRuns
 from kdbench.slurm.ledger import Ledger
 from kdbench.training.executors import sweep_record
 from kdbench.training.executors.local import report, shares
@@ -36,32 +36,35 @@ Call = tuple[str, str, list[str], dict[str, Any], dict[str, Any]]
 
 
 class Unfinished(Exception):
-    """Some runs of this job failed; makes the queue call the job FAILED."""
+    """Raised when runs of this job failed, so that the queue calls the job FAILED."""
 
 
-def calls(order: ExecutionRequest, tasks: tuple[Task, ...], at_once: int) -> list[Call]:
-    """The arguments of `train` for each job of an array: plain values, so that nothing is pickled by content."""
+def job_arguments(order: ExecutionRequest, tasks: tuple[JobRuns, ...], at_once: int) -> list[Call]:
+    """Return the arguments of `train_runs` for each job of an array, as plain values, so that no object is pickled."""
     execution = order.execution.model_dump(mode="json") | {"jobs": at_once}
     recording = order.recording.model_dump(mode="json")
     root = str(order.store.root.resolve())
     return [(root, order.sweep, list(task), execution, recording) for task in tasks]
 
 
-def train(root: str, sweep: str, runs: list[str], execution: dict[str, Any], recording: dict[str, Any]) -> str:
-    """Train some runs of a sweep, `jobs` at once; whatever they need and nobody has trained, first.
+def train_runs(root: str, sweep: str, runs: list[str], execution: dict[str, Any], recording: dict[str, Any]) -> str:
+    """Train runs of a sweep, `jobs` at once; first those that they need and that nobody has trained.
 
     Returns:
-        what became of them, in one line.
+        a summary in one line.
 
     Raises:
-        Unfinished: some failed.
+        Unfinished: a run failed.
     """
-    job = os.environ[JOB] = _job()
+    # the stored plan of the sweep, with these runs and what they need
+    array, place = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = os.environ[JOB] = f"{array}_{place}" if array else os.environ["SLURM_JOB_ID"]
     store = Store(Path(root))
     plan = sweep_record.stored_plan(store, sweep).only(runs)
     console = make_console(width=200)
-    with listening() as heard, _Counting(plan, console) as board:
-        settled = given_up(plan, store, runs, queue.ask())
+    # train until done, or until a signal announces the end
+    with listen_for_signals() as heard, _Counting(plan, console) as board:
+        settled = runs_to_skip(plan, store, runs, queue.ask_queue())
         own, asked = _shares(execution, len(plan.runs)), lambda: bool(heard)
         how = Recording.model_validate(recording)
         if len(own) > 1:
@@ -74,13 +77,11 @@ def train(root: str, sweep: str, runs: list[str], execution: dict[str, Any], rec
     return _summary(outcome, runs)
 
 
-def _job() -> str:
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
-
-
 def _shares(execution: dict[str, Any], runs: int) -> list[Execution]:
-    """For each run at once: the job's GPUs in turn, and its cores as threads unless the user said how many."""
+    """Return the settings of each parallel run.
+
+    The runs take the job's GPUs in turn, and share its cores as threads unless the user set a number.
+    """
     made, cores = Execution.model_validate(execution), int(os.environ.get("SLURM_CPUS_PER_TASK", 0))
     if made.jobs == 1 or runs == 1:
         change = {"jobs": 1, "threads": made.threads or cores}
@@ -91,17 +92,22 @@ def _shares(execution: dict[str, Any], runs: int) -> list[Execution]:
 
 
 def _summary(outcome: Outcome, runs: list[str]) -> str:
+    """Summarise the outcome.
+
+    Raises:
+        Unfinished: a run failed.
+    """
     lost = [run for run in runs if run in outcome.failed]
     if lost:
         raise Unfinished(f"{len(lost)} of {count(len(runs), 'run')} failed: {', '.join(lost)}")
     return f"{len(outcome.trained)} trained, {len(outcome.blocked)} blocked"
 
 
-def given_up(plan: Plan, store: Store, own: list[str], known: queue.Queue) -> dict[str, str]:
-    """The runs that this job must not try, with the reason: those that failed, or whose job was taken away.
+def runs_to_skip(plan: Plan, store: Store, own: list[str], known: queue.Queue) -> dict[str, str]:
+    """Return the runs that this job must not train, with reasons: they failed, or their job was cancelled or failed.
 
-    A failure here is one since the submission, which clears older ones. A run that is not there for another reason (its
-    node died and the job did not come back, say) is trained by whoever needs it.
+    A failure here happened after the submission, which clears older failures. A run that is missing for another reason,
+    such as a node that died, is trained by the job that needs it.
     """
     jobs = Ledger(store).jobs(known)
     out = {}
@@ -116,11 +122,11 @@ def given_up(plan: Plan, store: Store, own: list[str], known: queue.Queue) -> di
 
 
 @contextmanager
-def listening() -> Iterator[list[int]]:
-    """Within the block, signals that announce the end are written down; a run checkpoints at its next step.
+def listen_for_signals() -> Iterator[list[int]]:
+    """Record signals that announce the end of the job within the block; a run checkpoints at its next step.
 
-    They replace Submitit's handlers, which would checkpoint in the middle of a step, count every early end as used-up
-    patience, and take any signal in a short job for its limit.
+    They replace Submitit's handlers, which would checkpoint in the middle of a step, count every early end against the
+    number of retries, and take any signal in a short job for the time limit.
     """
     heard: list[int] = []
 
@@ -136,10 +142,10 @@ def listening() -> Iterator[list[int]]:
 
 
 def _leave(job: str, heard: list[int], steps: int) -> None:
-    """After a checkpoint: back into the queue if the time was up; else SLURM knows what it wants with the job.
+    """End the process after a checkpoint, and requeue the job if its time limit was reached.
 
     Args:
-        steps: how many this process has made; a job that gets nowhere is not begun for ever.
+        steps: made by this process; a job that makes none is not requeued for ever.
     """
     again = steps > 0 or int(os.environ.get("SLURM_RESTART_COUNT", 0)) < RESTARTS
     if LIMIT in heard and signal.SIGTERM not in heard and again:
@@ -151,7 +157,7 @@ def _leave(job: str, heard: list[int], steps: int) -> None:
 
 
 class _Counting(Lines):
-    """Lines for the job's log, and how many steps there were."""
+    """Prints lines for the job's log, and counts steps."""
 
     steps = 0
 
@@ -161,11 +167,11 @@ class _Counting(Lines):
 
 
 def _requeue(job: str, is_ending: Callable[[], bool]) -> None:
-    """Ask for it until SLURM ends this process; the controller may be away for a moment."""
+    """Ask SLURM to requeue the job until it ends this process; the controller may be unreachable for a moment."""
     end = time.monotonic() + END_SECONDS
     while not is_ending() and time.monotonic() < end:
         try:
-            queue.call("scontrol", "requeue", job)
+            queue.call_slurm("scontrol", "requeue", job)
         except queue.SlurmError as error:
             print(f"It could not be put back yet ({error}).", flush=True)
         for _ in range(ASK_SECONDS * 10):

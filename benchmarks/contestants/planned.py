@@ -17,8 +17,8 @@ from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
 from kdbench.distill.context import seed_everything
-from kdbench.planning.config import assemble
-from kdbench.planning.plan import make
+from kdbench.planning.config import assemble_config
+from kdbench.planning.plan import make_plan
 from kdbench.results.store import Store
 from kdbench.training.setup import Setup, numerics, prepare
 
@@ -45,7 +45,7 @@ def planned(
             "selection": "validation", "feedback": f"train:{FEEDBACK}", "precision": how.precision,
             "attention": how.attention, "dropout": how.dropout, "last_layer": how.last_layer, method: dict(options),
         }  # fmt: skip
-        plan = make(assemble(layer, Path(folder)))
+        plan = make_plan(assemble_config(layer, Path(folder)))
         (cell,) = plan.cells
         spec, store = plan.runs[cell.run], Store(Path(folder) / "results")
         for parent in map(plan.runs.__getitem__, spec.needs.values()):

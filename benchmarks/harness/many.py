@@ -16,9 +16,9 @@ from safetensors.numpy import save_file
 from kdbench.core.environment import environment
 from kdbench.core.spec import RunSpec
 from kdbench.data.task import TASKS
-from kdbench.planning.config import assemble
-from kdbench.planning.plan import Plan, make
-from kdbench.results.store import State, Store
+from kdbench.planning.config import assemble_config
+from kdbench.planning.plan import Plan, make_plan
+from kdbench.results.store import RunState, Store
 from kdbench.training.executors import sweep_record
 
 RUNS = 10_000
@@ -31,7 +31,7 @@ COST = {
 
 
 def _plan(seeds: str) -> Plan:
-    return make(assemble({"methods": METHODS, "tasks": GROUP, "seeds": seeds}, Path("/")))
+    return make_plan(assemble_config({"methods": METHODS, "tasks": GROUP, "seeds": seeds}, Path("/")))
 
 
 def seeds(runs: int) -> str:
@@ -46,8 +46,8 @@ def planned(runs: int) -> int:
 
 def store(folder: Path, runs: int = RUNS) -> int:
     """Write results of so many runs, as if they had been trained; returns how many there are."""
-    config = assemble({"methods": METHODS, "tasks": GROUP, "seeds": seeds(runs)}, folder)
-    plan, results = make(config), Store(folder / "results")
+    config = assemble_config({"methods": METHODS, "tasks": GROUP, "seeds": seeds(runs)}, folder)
+    plan, results = make_plan(config), Store(folder / "results")
     sweep_record.remember(*sweep_record.order(config, plan, results, Console(file=io.StringIO())))
     here = environment("cpu")
     for spec in plan.runs.values():
@@ -76,7 +76,7 @@ def _finish(spec: RunSpec, results: Store, here: dict[str, Any]) -> None:
     files = {
         "spec": spec.model_dump(mode="json"), "environment": here, "cost": COST,
         "result": {"best": best, "last": best, "teacher": None, "rows": {"train": 576}},
-        "state": State(status="done", step=STEPS, total=STEPS, loss=0.25, score=80.0).model_dump(mode="json"),
+        "state": RunState(status="done", step=STEPS, total=STEPS, loss=0.25, score=80.0).model_dump(mode="json"),
     }  # fmt: skip
     folder.path.mkdir(parents=True)
     for name, value in files.items():  # not made durable one by one, which takes minutes

@@ -16,13 +16,15 @@ from kdbench.core.safe_path import leave_empty_entries
 
 
 class Commands(click.Group):
-    """The files of `kdbench/cli/commands`, imported when asked for; each defines `command`."""
+    """The group of all commands. It imports their files from `kdbench/cli/commands` when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, from the names of their files."""
         names = (module.name for module in pkgutil.iter_modules(commands.__path__) if module.name[0] != "_")
         return sorted(name.replace("_", "-") for name in names)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the file of a command and return its `command`; None where there is no such file."""
         if cmd_name not in self.list_commands(ctx):
             return None
         found: click.Command = importlib.import_module(f"kdbench.cli.commands.{cmd_name.replace('-', '_')}").command
@@ -35,23 +37,23 @@ def app() -> None:
     """Compare knowledge-distillation methods for text classification.
 
     \b
-    kdbench run --methods all --tasks glue        train everything, resumable
-    kdbench run ... --executor slurm              the same on a cluster, and leave
-    kdbench status --watch                        what is done, running, queued, failed
-    kdbench retry --failed                        once more, with the same settings
-    kdbench table 1 --format latex                the paper's Table 1 from your results
-    kdbench figure 4 --out fig4.pdf               the paper's Figure 4, the same way
-    kdbench report                                one HTML file with everything, to look at or hand on
-    kdbench compare kd lgtm                       is one better, and with how many seeds would it show?
-    kdbench collect NAME                          a small folder for git that shows the same tables
-    kdbench glue export lgtm                      the zip for GLUE's test server
-    kdbench new-method NAME                       a file to write a method of your own into
-    kdbench check-method NAME                     does it do what a method must?
+    kdbench run --methods all --tasks glue        train everything; repeat the command to resume
+    kdbench run ... --executor slurm              submit the same to a cluster's queue
+    kdbench status --watch                        show which runs are done, running, queued or failed
+    kdbench retry --failed                        train failed runs again, with the same settings
+    kdbench table 1 --format latex                print the paper's Table 1 from your results
+    kdbench figure 4 --out fig4.pdf               draw the paper's Figure 4 from your results
+    kdbench report                                write all results as one HTML file
+    kdbench compare kd lgtm                       is one better, and how many seeds would show it?
+    kdbench collect NAME                          write a small folder for git that gives the same tables
+    kdbench glue export lgtm                      write the zip for GLUE's test server
+    kdbench new-method NAME                       write a starting file for a method of your own
+    kdbench check-method NAME                     check that a method follows the rules for methods
     """
 
 
 def main() -> None:
-    """Entry point. Bad input ends in one sentence and exit code 2."""
+    """Run the command line. Bad input ends with one sentence on standard error and exit code 2."""
     leave_empty_entries()
     try:
         sys.exit(app(standalone_mode=False) or 0)
@@ -68,6 +70,6 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-    """Print to stderr what went wrong; names and messages in it may come from anybody."""
+    """Print an error to standard error, without control characters: messages may hold names from anybody."""
     take_every_character(sys.stderr)
     print(f"kdbench: {without_control(text)}", file=sys.stderr)

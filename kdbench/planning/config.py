@@ -1,9 +1,9 @@
-"""From presets, kdbench.toml and the command line to one set of values a method.
+"""Merge presets, kdbench.toml and the command line into one set of values for each method.
 
-There is one key space. A key is a field of `Study`, `Training`, `Recording` or `Execution`, or an option of a method;
-`METHOD.key` narrows it to one method (or variant), `EXECUTOR.key` is a setting of an executor. Files hold the same
-keys, with a table a method or executor. The section `teacher` has settings of the teacher's own fine-tuning; where
-there is one, the teacher's network is its key `network`, because TOML has one `teacher` a file.
+All layers share one key space. A key is a field of `Study`, `Training`, `Recording` or `Execution`, or an option of a
+method. `METHOD.key` sets it for one method (or variant), `EXECUTOR.key` is a setting of an executor. Files hold the
+same keys, with a table for each method or executor. The section `teacher` sets the teacher's own fine-tuning; where it
+exists, its key `network` names the teacher's network, because TOML allows one `teacher` a file.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ Layer = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of one method.
+    """One grid point of a method.
 
     Attributes:
-        choice: the keys that have several values in the grid.
-        teacher: what is set of the teacher's own fine-tuning; see `teacher_settings`.
+        choice: the keys that have several values in the grid, with this point's values.
+        teacher: settings of the teacher's own fine-tuning; see `teacher_settings`.
     """
 
     training: Training
@@ -53,13 +53,17 @@ class Point:
 
 @dataclass
 class Config:
-    """The layers in force, weakest first in each list; the command line is stronger than every file."""
+    """The layers in force, weakest first in each list; the command line overrides every file."""
 
     files: list[Layer] = field(default_factory=list)
     command_line: list[Layer] = field(default_factory=list)
 
     def group(self, kind: type[Options]) -> Any:
-        """The settings of a group that has one value for everything (not `Training`)."""
+        """Return the settings of a group that has one value for all methods (any group but `Training`).
+
+        Raises:
+            UserError: a key that takes one value has several.
+        """
         values = {k: v for k, v in self._flat().items() if k in kind.model_fields}
         for key, value in values.items():
             listable = kind is Invocation
@@ -68,24 +72,34 @@ class Config:
         return kind.parse(values, "settings")
 
     def says(self, *keys: str) -> bool:
-        """Whether the user said all of these, in a file or on the command line."""
+        """Return whether the user set all of these keys, in kdbench.toml or on the command line."""
         own = [*self.files[1:2], *self.command_line]  # between them stand the preset and what a table needs
         return all(any(key in layer for layer in own) for key in keys)
 
     def section(self, name: str, kind: type[Options]) -> Any:
-        """The settings of the executor `name`."""
+        """Return the settings of the executor `name`."""
         values: dict[str, Any] = {}
         for layer in [*self.files, *self.command_line]:
             values |= _section(layer, name)
         return kind.parse(values, f"executor '{name}'")
 
     def points(self, row: str, method: type[Method], variant: Mapping[str, Any]) -> Iterator[Point]:
-        """Every grid point of a method (or of its variant `row`)."""
+        """Yield every grid point of a method.
+
+        Args:
+            row: name of the method or variant.
+            variant: the options that the variant changes.
+
+        Raises:
+            UserError: a value is not valid.
+        """
+        # the values of each key of this method, in a list
         kinds = (Training, method.options_type)
         known = {key for kind in kinds for key in kind.model_fields}
         merged = {k: v for k, v in self._flat(method.name, row, variant).items() if k in known}
         merged |= {f"{TEACHER}.{k}": v for k, v in self.teacher_section().items()}
         grid = {k: v if isinstance(v, list) else [v] for k, v in merged.items()}
+        # the product of all lists, validated point by point
         several = [k for k, v in grid.items() if len(v) > 1]
         for values in itertools.product(*grid.values()):
             chosen = dict(zip(grid, values, strict=True))
@@ -99,15 +113,19 @@ class Config:
             yield Point(training, options, choice, teacher)
 
     def teacher_section(self) -> dict[str, Any]:
-        """What is said of the teacher's own fine-tuning, by key."""
+        """Return the settings of the teacher's own fine-tuning by key."""
         values: dict[str, Any] = {}
         for layer in [*self.files, *self.command_line]:
             values |= {key: value for key, value in _section(layer, TEACHER).items() if key != NETWORK}
         return values
 
     def _flat(self, method: str = "", row: str = "", variant: Layer = MappingProxyType({})) -> dict[str, Any]:
-        """Keys for a method and its variant `row`: files, then what the variant is, then what is said of it by name."""
+        """Merge the layers for a method and its variant `row`.
+
+        Files come first, then the variant's options, then sections that name the row, then the command line.
+        """
         out: dict[str, Any] = {}
+        # files, weakest first
         for layer in self.files:
             out |= _plain_keys(layer) | _section(layer, method)
         out |= variant
@@ -119,59 +137,68 @@ class Config:
 
 
 def _plain_keys(layer: Layer) -> dict[str, Any]:
+    """Return the keys outside sections; the teacher's network is one, even if it stands in the section `teacher`."""
     plain = {key: value for key, value in layer.items() if not isinstance(value, dict)}
     network = _section(layer, TEACHER).get(NETWORK)
     return plain if network is None else {**plain, TEACHER: network}
 
 
 def _section(layer: Layer, name: str) -> dict[str, Any]:
+    """Return the section of a method, variant, executor or the teacher; {} where there is none."""
     found = layer.get(name, {})
     return found if isinstance(found, dict) else {}
 
 
 def _parse(kind: type[Options], values: Layer, row: str) -> Options:
+    """Validate the values of one class of options."""
     return kind.parse({k: v for k, v in values.items() if k in kind.model_fields}, f"method '{row}'")
 
 
 def _plain(training: Training, options: Options, key: str) -> Any:
+    """Look up a key in the training settings or the method's options."""
     return getattr(training if key in Training.model_fields else options, key)
 
 
 def engine_keys() -> list[str]:
-    """The keys that belong to no method."""
+    """Return the keys that belong to no method."""
     return [key for group in GROUPS.values() for key in group.model_fields]
 
 
-def owner(name: str) -> type[Method]:
-    """The method called `name`, or the one that has a variant called so."""
+def method_of_row(name: str) -> type[Method]:
+    """Return the method called `name`, or the method that has a variant called `name`.
+
+    Raises:
+        UserError: there is none.
+    """
     methods = METHODS.all()
     if found := METHODS.owner(name):
         return METHODS.get(found)
     raise unknown("method", name, [*methods, *(v for m in methods.values() for v in m.variants)])
 
 
-def usual(preset: str, row: str, method: type[Method]) -> dict[str, Any]:
-    """The hyperparameters that a preset alone gives a method (or its variant `row`), without those of its grid."""
-    config, (_, variant) = Config(files=[read_toml(presets()[preset])]), method.variants.get(row, ("", {}))
+def preset_values(preset: str, row: str, method: type[Method]) -> dict[str, Any]:
+    """Return a row's hyperparameters under a preset alone, without the keys of a grid; `row` may be a variant."""
+    config, (_, variant) = Config(files=[read_toml(preset_files()[preset])]), method.variants.get(row, ("", {}))
     first = next(config.points(row, method, variant))
     values = {**first.training.model_dump(mode="json"), **first.options.model_dump(mode="json")}
     return {key: value for key, value in values.items() if key not in first.choice}
 
 
 def default_options(row: str, method: type[Method]) -> dict[str, Any]:
-    """The options of a method (or of its variant `row`) where nobody sets any."""
+    """Return the options of a method (or of its variant `row`) that nobody sets."""
     _, variant = method.variants.get(row, ("", {}))
     return method.options_type.parse(variant, f"method '{row}'").model_dump(mode="json")
 
 
 def parse_sets(pairs: Iterable[str], options: Layer = MappingProxyType({})) -> Layer:
-    """`["student_lr=1e-4,3e-5", "lgtm.influence=fda"]` as a layer.
+    """Parse the arguments of --set: `["student_lr=1e-4,3e-5", "lgtm.influence=fda"]` becomes a layer.
 
     Args:
-        options: keys that have an option of their own on the command line, and its text; stronger than the pairs.
+        pairs: KEY=VALUE; several values are separated by commas.
+        options: values of keys that have an option of their own on the command line; they override the pairs.
 
     Raises:
-        UserError: a pair that is not KEY=VALUE.
+        UserError: a pair is not KEY=VALUE.
     """
     layer: dict[str, Any] = {}
     for pair in pairs:
@@ -195,7 +222,7 @@ def parse_sets(pairs: Iterable[str], options: Layer = MappingProxyType({})) -> L
 
 
 def _set(layer: dict[str, Any], key: str, value: Any) -> None:
-    """Set a key that has no dot; the teacher's network goes beside what else is said of the teacher."""
+    """Set a key without a dot; the teacher's network goes into the section `teacher`, if there is one."""
     if key == TEACHER and isinstance(layer.get(key), dict):
         layer[key][NETWORK] = value
     else:
@@ -203,30 +230,34 @@ def _set(layer: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _grid(key: str, text: str) -> Any:
-    """The value, or several; a key that takes one text, such as a folder, may have commas in it."""
+    """Split the text of a value at its commas; keys that take one text, such as a folder, are not split."""
     parts = [text] if key in {*SINGLE, NETWORK} else COMMA.split(text)
     values = [part.strip().replace("\\,", ",") for part in parts]
     return values if len(values) > 1 else values[0]
 
 
-def presets() -> dict[str, Path]:
-    """The presets by name."""
+def preset_files() -> dict[str, Path]:
+    """Return the files of the presets by name."""
     folder = Path(str(files("kdbench.planning"))) / "presets"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def check_preset(preset: str | None, stored: Iterable[str]) -> None:
-    """Raises UserError: there is no such preset, neither in kdbench nor among those of stored results."""
-    known = {*presets(), *stored}
+    """Check that a preset exists in kdbench or among the presets of stored results.
+
+    Raises:
+        UserError: it does not.
+    """
+    known = {*preset_files(), *stored}
     if preset is not None and preset not in known:
         raise unknown("preset", preset, known)
 
 
 def read_toml(path: Path) -> Layer:
-    """A settings file.
+    """Read a settings file.
 
     Raises:
-        UserError: it is not TOML, or cannot be read.
+        UserError: the file is not valid TOML, or cannot be read.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin with a mark
@@ -239,25 +270,25 @@ def read_toml(path: Path) -> Layer:
 
 
 def request_layer(methods: str, varies: Layer) -> Layer:
-    """Settings as they are, options in a section for each of the methods."""
+    """Return the settings of a request as a layer: engine keys as they are, options in a section for each method."""
     shared = {key: value for key, value in varies.items() if key in engine_keys()}
     options = {key: value for key, value in varies.items() if key not in shared}
     return {**shared, **({name.strip(): options for name in methods.split(",")} if options else {})}
 
 
-def assemble(command_line: Layer, folder: Path, request: Layer | None = None) -> Config:
-    """The layers in force in `folder`: preset, kdbench.toml, what a table or figure needs, command line.
+def assemble_config(command_line: Layer, folder: Path, request: Layer | None = None) -> Config:
+    """Merge the layers in force in `folder`: preset, kdbench.toml, needs of a table or figure, command line.
 
     Raises:
-        UserError: an unknown preset.
+        UserError: the preset is not known.
     """
     path = folder / CONFIG_FILE
     own = read_toml(path) if path.is_file() else {}
     needed = dict(request or {})
     name = str(command_line.get("preset") or needed.get("preset") or own.get("preset") or Invocation().preset)
-    if name not in presets():
-        raise unknown("preset", name, presets())
-    preset = dict(read_toml(presets()[name])) | {"preset": name}
+    if name not in preset_files():
+        raise unknown("preset", name, preset_files())
+    preset = dict(read_toml(preset_files()[name])) | {"preset": name}
     given = {k: v for k, v in command_line.items() if v is not None}
     layers = [{"source": "glue-dir", **layer} if layer.get("glue_dir") else layer for layer in (own, given)]
     return Config(files=[preset, layers[0], needed | {"preset": name}], command_line=[layers[1]])

@@ -1,4 +1,4 @@
-"""Refuse settings that do not exist, that are not valid, or that nothing reads."""
+"""Refuse settings that do not exist, that are not valid, or that no run reads."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.settings import Training, teacher_keys, teacher_settings
 from kdbench.distill.method import Method
-from kdbench.planning.config import GROUPS, NETWORK, TEACHER, Config, Layer, engine_keys, owner
+from kdbench.planning.config import GROUPS, NETWORK, TEACHER, Config, Layer, engine_keys, method_of_row
 from kdbench.planning.executor import EXECUTORS
 
 
 def check_keys(config: Config, rows: Mapping[str, type[Method]]) -> None:
-    """Look at every key, and at the values in sections, also of methods that are not selected.
+    """Check every key, and the values in all sections, also of methods that are not selected.
 
     Args:
         rows: the selected methods and variants by name.
 
     Raises:
-        UserError: an unknown key, one that no selected method has, or a value that is not valid.
+        UserError: a key is not known or no selected method has it, or a value is not valid.
     """
     for layer in [*config.files, *config.command_line]:
         for key, value in layer.items():
@@ -32,6 +32,7 @@ def check_keys(config: Config, rows: Mapping[str, type[Method]]) -> None:
 
 
 def _check_key(key: str, rows: Mapping[str, type[Method]]) -> None:
+    """Check a key outside sections."""
     own = {option for method in rows.values() for option in method.options_type.model_fields}
     if key not in engine_keys() and key not in own:
         groups: dict[str, Iterable[str]] = {name: group.keys() for name, group in GROUPS.items()}
@@ -41,19 +42,23 @@ def _check_key(key: str, rows: Mapping[str, type[Method]]) -> None:
 
 
 def _check_section(name: str, values: Mapping[str, Any]) -> None:
+    """Check the keys and values in the section of an executor, a method, or the teacher."""
+    # no key may be without a value
     if empty := [key for key, value in values.items() if value == []]:
         raise UserError(f"{name}.{empty[0]} has no value; give one, or several for a grid.")
+    # an executor that does not load cannot be checked
     if name in EXECUTORS.broken:
         return
     if name in EXECUTORS.all():
         EXECUTORS.get(name).options_type.parse(values, f"executor '{name}'")
         return
+    # of the teacher and of methods, check every value of a grid
     singles = [(key, one) for key, value in values.items() for one in (value if isinstance(value, list) else [value])]
     if name == TEACHER:
         for key, one in singles:
             teacher_settings({key: one} if key != NETWORK else {})
         return
-    own = owner(name).options_type
+    own = method_of_row(name).options_type
     for key, one in singles:
         kind = next((kind for kind in (own, Training) if key in kind.model_fields), None)
         if kind is None:
@@ -62,22 +67,24 @@ def _check_section(name: str, values: Mapping[str, Any]) -> None:
         kind.parse({key: one}, f"method '{name}'")
 
 
-def check_read(
+def check_no_unread(
     command_line: Layer, rows: Collection[str], executor: str = "local", *, has_teacher: bool = True
 ) -> None:  # fmt: skip
-    """Refuse what the command line sets and nothing reads; files may speak of more than is asked for.
+    """Refuse settings of the command line that no run reads. Files may hold more settings than a run reads.
 
     Args:
-        rows: the methods and variants that are to be trained.
-        has_teacher: one may be fine-tuned for them.
+        rows: the methods and variants to train.
+        has_teacher: a teacher may be fine-tuned for them.
 
     Raises:
-        UserError: a section of a method that is not trained, or of another executor.
+        UserError: a section belongs to a method that is not trained, or to another executor.
     """
-    read = {name for row in rows for name in (row, owner(row).name)} | {executor, TEACHER}
+    # sections that are read: of these rows, their methods, the executor, and the teacher
+    read = {name for row in rows for name in (row, method_of_row(row).name)} | {executor, TEACHER}
     for name, values in command_line.items():
         if not isinstance(values, dict):
             continue
+        # the first key that nobody reads says where it should have gone
         key = next((key for key in values if key != NETWORK), "")
         if name == TEACHER and key and not has_teacher:
             raise UserError(f"Nothing reads teacher.{key}: none of {', '.join(rows)} fine-tunes a teacher first.")

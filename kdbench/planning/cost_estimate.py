@@ -1,7 +1,8 @@
-"""What a plan will cost, before anything is trained: steps, seconds, bytes on disk, and how well that is known.
+"""Estimate what a plan will cost before training: steps, seconds, bytes on disk, and how reliable that is.
 
-A run's work is counted in floating-point operations, from its spec and the shapes of its networks, no method being
-known by name; an operation takes what it took the finished runs most alike, else what is assumed and named so.
+The work of a run is counted in floating-point operations, from its spec and the shapes of its networks; no method is
+known by name. The time of an operation is the median of the most similar finished runs, else an assumed one, and the
+output says which.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ OTHERS = "roughly, from {} of other networks"
 GUESS = "a rough guess: nothing alike was measured here yet; assumes {:g} TFLOP/s ({}), and {:.0f} ms a step beside"
 
 
-class Estimate(NamedTuple):
+class CostEstimate(NamedTuple):
     """The cost of the runs that are still to be trained."""
 
     runs: int
@@ -57,14 +58,14 @@ class Estimate(NamedTuple):
     remarks: tuple[str, ...] = ()  # what else was assumed, sentences
 
 
-def estimate(plan: Plan, store: Store, runs: Iterable[str] | None = None) -> Estimate:
-    """What is left of a plan.
+def estimate_cost(plan: Plan, store: Store, runs: Iterable[str] | None = None) -> CostEstimate:
+    """Estimate the cost of the unfinished part of a plan.
 
     Args:
-        runs: ids of the plan's runs to look at, None for all of them; those that are done cost nothing.
+        runs: ids of the plan's runs to count, None for all; finished runs cost nothing.
 
     Raises:
-        UserError: a run cannot work: its data are gone, or a role is left without rows.
+        UserError: a run cannot work: its data are gone, or a role has no rows.
     """
     chosen = plan.runs if runs is None else {run: plan.runs[run] for run in runs}
     begun = {folder.id: folder for folder in store.runs()}
@@ -72,25 +73,26 @@ def estimate(plan: Plan, store: Store, runs: Iterable[str] | None = None) -> Est
     # in the plan's order, in which what is needed comes first
     left = {run: spec for run, spec in plan.runs.items() if run in chosen and run not in done}
     if not left:
-        return Estimate(0, 0, 0.0, 0.0, 0, "nothing is left to train")
+        return CostEstimate(0, 0, 0.0, 0.0, 0, "nothing is left to train")
     prices = _Prices(plan, begun)
     costs = {run: prices.of(spec) for run, spec in left.items()}
     steps = {run: _steps_left(begun[run], c.steps) if run in begun else c.steps for run, c in costs.items()}
     seconds = {run: steps[run] * c.step_seconds for run, c in costs.items()}
-    return Estimate(
+    return CostEstimate(
         len(left), sum(steps.values()), sum(seconds.values()), _longest(left, seconds),
         round(sum(c.disk for c in costs.values())), _basis(costs.values()), _remarks(left, costs),
     )  # fmt: skip
 
 
 def _steps_left(folder: RunFolder, steps: int) -> int:
-    """Of a run that somebody began; one that stopped before its first checkpoint starts over."""
+    """Return the steps left of a run that was begun; without a checkpoint, an interrupted run starts over."""
     state = folder.state()
     goes_on = state.status == "running" or (state.status == "interrupted" and folder.checkpoint.exists())
     return max(0, state.total - state.step) if goes_on and state.total else steps
 
 
 def _longest(left: Mapping[str, RunSpec], seconds: Mapping[str, float]) -> float:
+    """Return the seconds of the longest chain of runs that need one another."""
     ends: dict[str, float] = {}
     for run, spec in left.items():
         ends[run] = seconds[run] + max((ends.get(parent, 0.0) for parent in spec.needs.values()), default=0.0)
@@ -98,14 +100,14 @@ def _longest(left: Mapping[str, RunSpec], seconds: Mapping[str, float]) -> float
 
 
 class _Facts(NamedTuple):
-    """A task's data: rows of each split (train 0: not known), tokens in some rows of train, words of a tiny network."""
+    """A task's data: rows of each split (train 0: not known), tokens in sampled rows, size of a tiny vocabulary."""
 
     rows: Mapping[str, int]
     lengths: NDArray[np.float64]
     words: int
 
     def tokens(self, max_length: int) -> float:
-        """In a row on average; a guess where no text is at hand."""
+        """Return the mean number of tokens in a row; a guess where there is no text."""
         return float(np.minimum(self.lengths, max_length).mean()) if len(self.lengths) else FILLED * max_length
 
 
@@ -114,26 +116,26 @@ NO_DATA = _Facts({"train": 0}, np.empty(0), 0)  # of data that the plan does not
 
 @lru_cache(maxsize=64)
 def _facts(task: str, ref: DataRef) -> _Facts:
-    """Data on the hub are left there; others are read."""
-    kind = inputs.task(task)
+    """Return the facts of a task's data. Data on the hub are not fetched; others are read."""
+    kind = inputs.load_task(task)
     rows = {"train": 0} | dict.fromkeys(kind.report_splits, 1)  # of these any number will do: it changes no step
     if ref.source == "hub":
         return _Facts(rows | dict(kind.official_rows), np.empty(0), len(reference.tiny_tokens(())))
-    data = inputs.data(task, ref)
+    data = inputs.load_data(task, ref)
     rows |= {name: len(split) for name, split in data.splits.items()}
     lengths = _lengths(data.splits["train"], 1.0 if data.vocabulary else PIECES) if rows["train"] else np.empty(0)
     return _Facts(rows, lengths, len(reference.tiny_tokens(data.vocabulary)))
 
 
 def _lengths(examples: Examples, pieces: float) -> NDArray[np.float64]:
-    """Tokens in evenly spaced rows, from their words: a tokeniser would take seconds to load."""
+    """Estimate the tokens of evenly spaced rows from their words, because a tokenizer would take seconds to load."""
     texts = [examples.text_a] if examples.text_b is None else [examples.text_a, examples.text_b]
     rows = range(0, len(examples), len(examples) // SAMPLE + 1)
     return np.array([1 + len(texts) + pieces * sum(len(text[row].split()) for text in texts) for row in rows])
 
 
 class _Size(NamedTuple):
-    """A network of BERT's kind."""
+    """The dimensions of a network like BERT."""
 
     layers: int
     hidden: int
@@ -143,12 +145,12 @@ class _Size(NamedTuple):
 
     @property
     def weights(self) -> int:
-        """In the encoder's matrices, each of which every token meets."""
+        """Return the weights in the encoder's matrices, which every token is multiplied with."""
         return self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.inner)
 
     @property
     def bytes(self) -> int:
-        """Of all parameters but a few, in float32; the last term is the pooler."""
+        """Return the bytes of nearly all parameters in float32; the last term is the pooler."""
         return 4 * (self.weights + self.rows * self.hidden + self.hidden**2)
 
 
@@ -157,7 +159,7 @@ MINIATURE = re.compile(r"L-(\d+)_H-(\d+)")  # in Google's names of small BERTs
 
 
 def _size(ref: ModelRef, words: int) -> _Size:
-    """From the name or the files of a network; BERT-base's where these are not on this machine."""
+    """Return the dimensions from the name or files of a network; BERT-base's where neither tells."""
     base, kept = reference.split_name(ref.name)
     if tiny := reference.TINY.fullmatch(base):
         hidden = int(tiny["hidden"])
@@ -171,7 +173,7 @@ def _size(ref: ModelRef, words: int) -> _Size:
 
 
 def _from_files(base: str) -> _Size | None:
-    """Read a network's sizes, if it is on this machine; a hub model's are where the hub's library keeps them."""
+    """Read a network's dimensions if its files are on this machine, in a folder or the hub's cache; else None."""
     from huggingface_hub import try_to_load_from_cache
 
     try:
@@ -184,7 +186,12 @@ def _from_files(base: str) -> _Size | None:
 
 
 class _Scale:
-    """How much there is to do in a run; `specs` are all that is known, `data` may be read (by task and fingerprint)."""
+    """Counts the work of runs.
+
+    Args:
+        specs: all known runs.
+        data: the data that may be read, by task and fingerprint.
+    """
 
     def __init__(self, specs: Mapping[str, RunSpec], data: Mapping[tuple[str, str], DataRef]) -> None:
         self._specs, self._data = specs, data
@@ -192,18 +199,20 @@ class _Scale:
         self._rows: dict[Hashable, int] = {}
 
     def needed(self, spec: RunSpec) -> list[ModelRef]:
-        """The networks that needed runs leave; those of runs that nobody knows any more are passed over."""
+        """Return the networks that needed runs leave; unknown runs are skipped."""
         return [self._specs[run].student for run in spec.needs.values() if run in self._specs]
 
     def facts(self, spec: RunSpec) -> _Facts:
+        """Return the facts of a run's data."""
         ref = self._data.get((spec.task, spec.data.fingerprint))
         return _facts(spec.task, ref) if ref else NO_DATA
 
     def size(self, spec: RunSpec, ref: ModelRef) -> _Size:
+        """Return the dimensions of a run's network."""
         return self._size(ref, self.facts(spec).words)
 
     def work(self, spec: RunSpec) -> float:
-        """Floating-point operations of a step; feedback is one more batch for the student, forward and back."""
+        """Return the floating-point operations of a step. Feedback is one more batch for the student."""
         # a rate for a teacher, and no fresh one: what a needed run left is trained on
         goes_on = spec.training.teacher_lr is not None and spec.teacher is None
         operations = (2 if spec.feedback else 1) * TRAINED * self.size(spec, spec.student).weights
@@ -212,15 +221,15 @@ class _Scale:
         return spec.training.batch_size * self.facts(spec).tokens(spec.training.max_length) * max(1, operations)
 
     def steps(self, spec: RunSpec) -> int:
-        """Batches of a whole run; 0 where nobody knows the rows before the data are fetched."""
+        """Return the batches of a whole run; 0 where the rows are not known before the data are fetched."""
         asked, key = spec.training, division(spec)
         if key not in self._rows:
-            rows, task = self.facts(spec).rows, inputs.task(spec.task)
+            rows, task = self.facts(spec).rows, inputs.load_task(spec.task)
             self._rows[key] = len(assign(spec, rows, task.report_splits).train.rows) if rows["train"] else 0
         return asked.epochs * -(-self._rows[key] // asked.batch_size)
 
     def likeness(self, spec: RunSpec) -> tuple[Hashable, Hashable, Hashable, Hashable]:
-        """Keys that runs share which are alike, the closest first: also by data; by options; by method; by networks."""
+        """Return keys that similar runs share, the closest first: equal data; options; method; networks."""
         needed = sorted(ref.fingerprint for ref in self.needed(spec))
         networks = spec.student.fingerprint, spec.teacher and spec.teacher.fingerprint, *needed
         asked = spec.training
@@ -230,7 +239,7 @@ class _Scale:
 
 
 class _Cost(NamedTuple):
-    """Of a whole run. `basis` has a place for the number of `sources`, finished runs by id."""
+    """The cost of a whole run. `basis` has a place for the number of `sources`, which are finished runs by id."""
 
     steps: int
     step_seconds: float
@@ -241,7 +250,11 @@ class _Cost(NamedTuple):
 
 
 class _Prices:
-    """What the runs of a plan cost, by what finished ones took and left; `begun` are the runs in the store."""
+    """Costs of a plan's runs, from the time and disk space of finished runs.
+
+    Args:
+        begun: the runs in the results folder.
+    """
 
     def __init__(self, plan: Plan, begun: Mapping[str, RunFolder]) -> None:
         specs = dict(plan.runs)  # and soon those that only the store knows
@@ -258,13 +271,14 @@ class _Prices:
             self._folders.setdefault(specs[run].student.fingerprint, []).append(begun[run])
 
     def of(self, spec: RunSpec) -> _Cost:
-        """Runs that differ in nothing that matters are looked at once."""
+        """Return the cost of a run; runs that differ in nothing that matters are computed once."""
         t = spec.training
         numbers = t.epochs, t.batch_size, t.max_length, t.train_rows, t.teacher_lr is None
         key = self._scale.likeness(spec)[0], spec.selection, spec.feedback, len(spec.snapshots), numbers
         return self._known.get(key) or self._known.setdefault(key, self._cost(spec))
 
     def _cost(self, spec: RunSpec) -> _Cost:
+        """Compute the cost of a run."""
         scale, (rate, basis, sources) = self._scale, self._rate(spec)
         refs = [spec.student, *([spec.teacher] if spec.teacher else []), *scale.needed(spec)]
         guessed = frozenset(ref.name for ref in refs if scale.size(spec, ref).guessed)
@@ -273,7 +287,7 @@ class _Prices:
         return _Cost(scale.steps(spec), scale.work(spec) * rate, disk, basis, sources, guessed)
 
     def _rate(self, spec: RunSpec) -> tuple[float, str, frozenset[str]]:
-        """Seconds an operation: the median of the runs most alike; what to say of them; which they are."""
+        """Return seconds an operation (median of the most similar runs), a phrase about these runs, and their ids."""
         for key, basis in zip(self._scale.likeness(spec), BASES, strict=True):
             if rates := self._rates.get(key):
                 return median(rates.values()), basis, frozenset(rates)
@@ -287,7 +301,7 @@ class _Prices:
 
 
 def _pace(folder: RunFolder, specs: dict[str, RunSpec]) -> float | None:
-    """Seconds a step; None for a run that was never finished. Its spec is added to `specs`."""
+    """Return seconds a step of a finished run, and add its spec to `specs`; None for an unfinished run."""
     try:
         cost = folder.cost()
         specs[folder.id] = specs.get(folder.id) or folder.spec
@@ -297,7 +311,7 @@ def _pace(folder: RunFolder, specs: dict[str, RunSpec]) -> float | None:
 
 
 def _share(folder: RunFolder) -> float:
-    """Bytes of one network and what lies beside it: a run that keeps snapshots holds several networks."""
+    """Return the bytes of one network and its files; a run that keeps snapshots holds several networks."""
     total = 0
     for file in folder.path.rglob("*"):
         with suppress(OSError):  # somebody trains it again, and this was temporary
@@ -306,7 +320,7 @@ def _share(folder: RunFolder) -> float:
 
 
 def _basis(costs: Iterable[_Cost]) -> str:
-    """One phrase, or several with the number of runs that each is about."""
+    """Describe what the times are derived from: one phrase, or several with their numbers of runs."""
     found: dict[str, list[frozenset[str]]] = {}
     for cost in costs:
         found.setdefault(cost.basis, []).append(cost.sources)
@@ -318,6 +332,7 @@ def _basis(costs: Iterable[_Cost]) -> str:
 
 
 def _remarks(left: Mapping[str, RunSpec], costs: Mapping[str, _Cost]) -> tuple[str, ...]:
+    """Return sentences about further assumptions."""
     out = []
     if any(spec.data.source == "hub" for spec in left.values()):
         out.append(f"Rows as published, {100 * FILLED:.0f} % of max_length filled: data on the hub are not looked at.")
@@ -328,8 +343,8 @@ def _remarks(left: Mapping[str, RunSpec], costs: Mapping[str, _Cost]) -> tuple[s
     return tuple(out)
 
 
-def lines(found: Estimate) -> list[str]:
-    """The one to three lines that a user sees."""
+def estimate_lines(found: CostEstimate) -> list[str]:
+    """Return the one to three lines that a user sees."""
     if not found.runs:
         return ["Nothing is left to train."]
     first = (
@@ -340,10 +355,12 @@ def lines(found: Estimate) -> list[str]:
 
 
 def _duration(seconds: float) -> str:
+    """Format seconds, in days where they are many."""
     return f"{seconds / 86400:,.0f} days" if seconds > 3 * 86400 else duration(seconds)
 
 
 def _bytes(number: float) -> str:
+    """Format a number of bytes."""
     power, unit = (3, "GB") if number >= 999.5e6 else (2, "MB") if number >= 999.5e3 else (1, "kB")
     value = number / 1000**power
     return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Where and how a plan is carried out: on this machine, or in a cluster's queue."""
+"""The interface of executors, which train a plan's runs on this machine or through a cluster's queue."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from kdbench.core.settings import Execution, Recording
     from kdbench.planning.plan import Plan
 
-STOPPED = 130  # the exit code when somebody asked to stop
+EXIT_STOPPED = 130  # the exit code when somebody asked to stop
 
 
 class NoSettings(Options):
-    """For executors without settings of their own."""
+    """The options of executors without settings."""
 
 
 @dataclass(frozen=True)
 class ExecutionRequest:
-    """What is to be carried out, and with what settings.
+    """A plan to execute, and the settings for it.
 
     Attributes:
-        sweep: the name under which the plan is remembered in the results folder.
-        devices: the devices that were listed, if any.
-        runs_per_job: how many runs a job of a queue carries.
-        tables: which are shown when all is done.
+        sweep: the name under which the results folder stores the plan.
+        devices: the devices of --devices, if any.
+        runs_per_job: number of runs in a job of a queue.
+        tables: names of the tables to print when all runs are done.
     """
 
     plan: Plan
@@ -51,13 +51,13 @@ ShowTables = Callable[[ExecutionRequest], None]
 
 @dataclass(frozen=True)
 class Job:
-    """A job of a queue that carries, or carried, a run.
+    """A job of a queue that trains, or trained, a run.
 
     Attributes:
-        standing: `unknown` when the queue no longer has it.
-        detail: the queue's own words: why it waits, or how it ended.
-        hopeless: it waits for something that will not come by itself.
-        cancelled: somebody took it out of the queue.
+        standing: `unknown` if the queue no longer has the job.
+        detail: the queue's own words: why the job waits, or how it ended.
+        hopeless: the job waits for something that will not happen without help.
+        cancelled: somebody took the job out of the queue.
     """
 
     id: str
@@ -69,15 +69,16 @@ class Job:
 
     @property
     def is_live(self) -> bool:
+        """Return whether the job waits or runs."""
         return self.standing in ("queued", "running")
 
 
 class Executor:
-    """A way to carry out a plan. All of them train a run by the same function.
+    """A way to execute a plan. All executors train a run by the same function.
 
     Class attributes:
-        title: how people call the place.
-        options_type: the class of its settings, which stand in the section of its name in kdbench.toml.
+        title: what messages call the place of training.
+        options_type: the class of the settings, which stand in the section of the executor's name in kdbench.toml.
     """
 
     name: ClassVar[str] = ""  # set by the registry
@@ -88,37 +89,37 @@ class Executor:
         self.options = options
 
     def check(self, order: ExecutionRequest) -> list[str]:
-        """What the user should know before it begins.
+        """Check that the request can be executed, and return remarks for the user.
 
         Raises:
-            UserError: it cannot work.
+            UserError: it cannot.
         """
         raise NotImplementedError
 
     def preview(self, order: ExecutionRequest) -> None:
-        """Print what would be done beyond the plan itself; nothing is begun."""
+        """Print what an execution would do beyond the plan itself; start nothing."""
 
     def execute(self, order: ExecutionRequest, show_tables: ShowTables) -> int:
-        """Train what is not done, or see to it that it is trained; prints what happened and returns the exit code.
+        """Train the unfinished runs, or submit them; print what happened and return the exit code.
 
         Args:
-            show_tables: prints the tables of an order, for an executor that waits until all is trained.
+            show_tables: prints the tables of a request; for executors that wait until all runs are done.
         """
         raise NotImplementedError
 
     @classmethod
     def jobs(cls, store: Store) -> tuple[Mapping[str, Job], str]:
-        """The newest job of every run that it ever put into a queue; and why the queue could not be asked, or ""."""
+        """Return the newest job of every run that was ever queued, and why the queue could not be asked, or ""."""
         return {}, ""
 
     @classmethod
     def cancel(cls, store: Store, runs: Iterable[str]) -> list[str]:
-        """Take the jobs of these runs, and of nothing else that can be helped, out of the queue; says what was done."""
+        """Cancel the jobs of these runs, and of others only where one job trains both; return messages about it."""
         return []
 
     @classmethod
     def logs(cls, store: Store, run_id: str) -> list[Path]:
-        """What the processes that trained a run have printed, newest last."""
+        """Return the files with the output of the processes that trained a run, newest last."""
         return []
 
 

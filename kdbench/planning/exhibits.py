@@ -1,4 +1,4 @@
-"""What a table or figure needs to be trained, as settings; and how those become plans."""
+"""Turn the runs that tables and figures need into plans."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any, ClassVar
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.registry import Registry
 from kdbench.core.settings import Recording, Study
-from kdbench.planning.config import Config, Layer, assemble, request_layer
-from kdbench.planning.plan import Plan, make
+from kdbench.planning.config import Config, Layer, assemble_config, request_layer
+from kdbench.planning.plan import Plan, make_plan
 
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Request:
-    """Some runs that a table or figure needs. It is weaker than the command line and stronger than every file.
+    """Runs that a table or figure needs. Its settings override every file, and the command line overrides them.
 
     Attributes:
         methods: as `--methods` takes them.
-        varies: what makes these runs differ, on purpose, from those of the main comparison: options of the methods,
-            or settings such as `feedback`. Other tables leave such runs out.
+        varies: the settings in which these runs differ on purpose from the main comparison: options of the methods, or
+            settings such as `feedback`. Other tables leave such runs out.
         settings: further keys, such as `preset` or `tasks`.
     """
 
@@ -34,7 +34,7 @@ class Request:
 
     @property
     def layer(self) -> dict[str, Any]:
-        """The keys, as a settings file would hold them."""
+        """Return the settings as a layer, like those of a settings file."""
         return {"methods": self.methods, **self.settings, **request_layer(self.methods, self.varies)}
 
 
@@ -51,11 +51,11 @@ class Exhibit(ABC):
     requests: ClassVar[Sequence[Request]] = ()
 
 
-def named(names: str, registries: Iterable[Registry[Any]]) -> dict[str, Sequence[Request]]:
-    """Tables and figures, `table1,figure3` or `all`, with what they need.
+def requests_by_name(names: str, registries: Iterable[Registry[Any]]) -> dict[str, Sequence[Request]]:
+    """Return the requests of the named tables and figures: `table1,figure3`, or `all`.
 
     Raises:
-        UserError: there is no such table or figure, or it needs no runs.
+        UserError: a table or figure does not exist, or needs no runs.
     """
     known: dict[str, Registry[Any]] = {name: registry for registry in registries for name in registry.all()}
     asking = {name: registry.get(name).requests for name, registry in known.items() if registry.get(name).requests}
@@ -69,24 +69,24 @@ def named(names: str, registries: Iterable[Registry[Any]]) -> dict[str, Sequence
     return {name: asking[name] for name in wanted}
 
 
-def configs(requests: Iterable[Request], command_line: Layer, folder: Path) -> list[tuple[Request, Config]]:
-    """A request and the user's own settings, merged, for each request.
+def request_configs(requests: Iterable[Request], command_line: Layer, folder: Path) -> list[tuple[Request, Config]]:
+    """Merge each request with the user's own settings.
 
     Raises:
-        UserError: the command line says which methods to train.
+        UserError: the command line names methods, which the request does already.
     """
     if command_line.get("methods") is not None:
         raise UserError("--for says which methods are trained; leave out --methods, or leave out --for.")
     once: list[Request] = []
     once += (request for request in requests if request not in once)
-    return [(request, assemble(command_line, folder, request.layer)) for request in once]
+    return [(request, assemble_config(command_line, folder, request.layer)) for request in once]
 
 
-def plans(merged: Iterable[tuple[Request, Config]]) -> list[tuple[Plan, Config]]:
-    """One plan for all requests on the same data and splits, so that they are carried out together."""
+def merge_plans(merged: Iterable[tuple[Request, Config]]) -> list[tuple[Plan, Config]]:
+    """Make one plan for all requests on the same data and splits, so that they are executed together."""
     found: dict[str, tuple[Plan, Config]] = {}
     for request, config in merged:
-        plan = make(config, request.varies)
+        plan = make_plan(config, request.varies)
         recording: Recording = config.group(Recording)
         study: Study = config.group(Study)
         key = "\n".join([plan.preset, study.model_dump_json(), recording.model_dump_json()])

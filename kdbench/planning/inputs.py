@@ -1,4 +1,4 @@
-"""What runs of one process share: task data, tokens, models' shapes. Loaded when first asked for."""
+"""Task data, tokens and network shapes, loaded when first asked for and cached for the runs of a process."""
 
 from __future__ import annotations
 
@@ -13,51 +13,56 @@ from kdbench.models import build, compare_tokenizers, reference
 
 
 @lru_cache(maxsize=8)
-def data(task: str, ref: DataRef) -> TaskData:
-    """The task's examples."""
+def load_data(task: str, ref: DataRef) -> TaskData:
+    """Load the examples of a task."""
     return TASKS.get(task)().load(ref.location)
 
 
-def task(name: str) -> Task:
+def load_task(name: str) -> Task:
+    """Return the task called `name`."""
     return TASKS.get(name)()
 
 
 @lru_cache(maxsize=64)
-def shape(ref: ModelRef, vocabulary: Sequence[str]) -> reference.Shape:
+def network_shape(ref: ModelRef, vocabulary: Sequence[str]) -> reference.Shape:
+    """Return the shape of a network, and the fingerprint of its tokenizer."""
     return reference.shape(ref, vocabulary)
 
 
 @lru_cache(maxsize=64)
 def input_format(ref: ModelRef, vocabulary: Sequence[str]) -> InputFormat:
-    """Read off the model's tokenizer how batches for it are padded, and what they hold.
+    """Read from the model's tokenizer how its batches are padded, and which tensors they hold.
 
     Raises:
-        UserError: the tokenizer cannot pad, or the network needs what a batch does not hold.
+        UserError: the tokenizer cannot pad, or the network needs a tensor that batches do not hold.
     """
     return InputFormat.of(build.tokenizer(ref, vocabulary), ref.name)
 
 
 @lru_cache(maxsize=256)
 def tokenizer_difference(one: ModelRef, other: ModelRef, vocabulary: Sequence[str]) -> str:
-    """Name what differs between two models' tokenizers; "" when they turn every text into the same inputs.
+    """Name the first difference between two models' tokenizers; "" when they turn every text into the same inputs.
 
-    Tokenizers are only loaded, which takes the import of transformers, where their files leave it open.
+    Where their files leave it open, both tokenizers are loaded, which imports transformers.
     """
-    if shape(one, vocabulary).tokenizer == shape(other, vocabulary).tokenizer:
+    if network_shape(one, vocabulary).tokenizer == network_shape(other, vocabulary).tokenizer:
         return ""
     return compare_tokenizers.difference(build.tokenizer(one, vocabulary), build.tokenizer(other, vocabulary))
 
 
-def tokens(cache: Path, spec: RunSpec, split: str) -> Tokens:
-    """A split as the student reads it (teacher and student share a tokenizer; the plan has checked that)."""
+def load_tokens(cache: Path, spec: RunSpec, split: str) -> Tokens:
+    """Tokenise a split with the student's tokenizer, or read it from the cache on disk.
+
+    Teacher and student share a tokenizer; the plan has checked that.
+    """
     return _tokens(cache, spec.task, spec.data, spec.student, spec.training.max_length, split)
 
 
 @lru_cache(maxsize=12)
 def _tokens(cache: Path, task: str, ref: DataRef, student: ModelRef, max_length: int, split: str) -> Tokens:
-    examples = data(task, ref)
+    examples = load_data(task, ref)
     vocabulary = tuple(examples.vocabulary)
-    key = (task, ref.fingerprint, split, shape(student, vocabulary).tokenizer, str(max_length))
+    key = (task, ref.fingerprint, split, network_shape(student, vocabulary).tokenizer, str(max_length))
     format = input_format(student, vocabulary)
 
     def make() -> Tokens:

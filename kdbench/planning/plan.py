@@ -1,4 +1,4 @@
-"""From what the user asked for to a graph of runs."""
+"""Turn a configuration into a plan: the graph of runs, and the cells of the tables that show them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kdbench.data.task import TASKS
 from kdbench.distill.method import METHODS, Method
 from kdbench.distill.method_files import row_of
 from kdbench.models import reference
-from kdbench.planning.config import Config, owner
+from kdbench.planning.config import Config, method_of_row
 from kdbench.planning.config_check import check_keys
 
 MOST_SEEDS = 10_000
@@ -27,7 +27,7 @@ MOST_SEEDS = 10_000
 
 @dataclass
 class Plan:
-    """A graph of runs. `runs` is in an order in which every run comes after those it needs."""
+    """A graph of runs. `runs` is ordered so that every run comes after the runs that it needs."""
 
     preset: str
     study: Study
@@ -36,12 +36,13 @@ class Plan:
 
     @property
     def id(self) -> str:
+        """Return a hash of preset, study and cells, 12 hex digits."""
         cells = sorted([c.row, c.run, *([json.dumps(dict(c.varies))] if c.varies else [])] for c in self.cells)
         text = json.dumps([self.preset, self.study.identity(), cells])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def shared(self) -> dict[str, int]:
-        """How many runs need each run that is needed at all."""
+        """Count for each needed run how many runs need it."""
         counts: dict[str, int] = {}
         for spec in self.runs.values():
             for parent in spec.needs.values():
@@ -49,7 +50,7 @@ class Plan:
         return counts
 
     def only(self, runs: Iterable[str]) -> Plan:
-        """Some of the runs, and all that they need; the cells stay."""
+        """Return a plan with some of the runs and all runs that they need; the cells stay."""
         wanted = set(runs)
         for run_id, spec in reversed(self.runs.items()):
             if run_id in wanted:
@@ -57,13 +58,13 @@ class Plan:
         return Plan(self.preset, self.study, {r: spec for r, spec in self.runs.items() if r in wanted}, self.cells)
 
     def absorb(self, other: Plan) -> None:
-        """Take over another plan's cells and runs, keeping every snapshot that either asks for."""
+        """Add the cells and runs of another plan, keeping every snapshot that either asks for."""
         self.cells += [cell for cell in other.cells if cell not in self.cells]
         for run, spec in other.runs.items():
             self.runs[run] = _with_snapshots(spec, self.runs.get(run))
 
     def add(self, spec: RunSpec) -> str:
-        """Add a run and, first, the runs it needs; equal runs are one node. Returns its id."""
+        """Add a run after the runs that it needs, and return its id; equal runs are added once."""
         method = METHODS.get(spec.method)
         options = method.options_type.parse(spec.options, f"method '{spec.method}'")
         own = {"method_version": method.version, "method_file": METHODS.files.get(method.name)}
@@ -82,20 +83,20 @@ class Plan:
 
 
 def _with_snapshots(spec: RunSpec, known: RunSpec | None) -> RunSpec:
-    """The run with the snapshots of the equal run that is planned already."""
+    """Return the run with the snapshots of the equal run that is already planned."""
     if known is None or set(known.snapshots) >= set(spec.snapshots):
         return known or spec
     return known.model_copy(update={"snapshots": tuple(sorted({*known.snapshots, *spec.snapshots}))})
 
 
 def _trains_teacher(spec: RunSpec, method: type[Method]) -> bool:
-    """Whether the settings of the teacher's own fine-tuning change what is needed."""
+    """Return whether the settings of the teacher's own fine-tuning change the needed runs."""
     without = spec.model_copy(update={"teacher_training": {}})
     return bool(spec.teacher_training) and method.needs(spec) != method.needs(without)
 
 
 def _unused(spec: RunSpec, method: type[Method]) -> dict[str, Any]:
-    """None for every field that the method does not use."""
+    """Return the fields of the spec that the method does not read, set to None, so that equal runs have equal specs."""
     changes: dict[str, Any] = {field: None for field in ("teacher", "feedback") if field not in method.requires}
     if "teacher_lr" not in method.requires:
         changes["training"] = spec.training.model_copy(update={"teacher_lr": None})
@@ -103,10 +104,10 @@ def _unused(spec: RunSpec, method: type[Method]) -> dict[str, Any]:
 
 
 def parse_seeds(value: str | int | list[int]) -> list[int]:
-    """`0,1,2`, `0-4`, or both mixed.
+    """Parse `0,1,2`, `0-4`, or a mixture.
 
     Raises:
-        UserError: anything else, or more than `MOST_SEEDS`.
+        UserError: anything else, or more than `MOST_SEEDS` seeds.
     """
     out: list[int] = []
     try:
@@ -124,22 +125,31 @@ def parse_seeds(value: str | int | list[int]) -> list[int]:
 
 
 def _names(value: str | list[str]) -> list[str]:
+    """Split comma-separated names, without repetitions."""
     parts = value.split(",") if isinstance(value, str) else value
     return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
 def select_methods(value: str | list[str]) -> dict[str, type[Method]]:
-    """Rows by name, in the order of the tables: methods, variants (`lgtm_released`), files, or `all` methods."""
+    """Return rows by name, in table order: methods, variants (`lgtm_released`), files, or `all` methods.
+
+    Raises:
+        UserError: a name is not known, or there is none.
+    """
     rows: dict[str, type[Method]] = {}
     for name in _names(value):
-        rows |= dict(METHODS.all()) if name == "all" else {(row := row_of(name)): owner(row)}
+        rows |= dict(METHODS.all()) if name == "all" else {(row := row_of(name)): method_of_row(row)}
     if not rows:
         raise UserError(f"--methods is empty; give all, or some of {', '.join(METHODS.all())}.")
     return dict(sorted(rows.items(), key=lambda item: (item[1].position, item[0])))
 
 
 def select_tasks(value: str | list[str]) -> list[str]:
-    """Tasks by name, or by group (`glue`), or `all`; in the order of the tables."""
+    """Return tasks by name, group (`glue`) or `all`, in table order.
+
+    Raises:
+        UserError: a name is not known, or there is none.
+    """
     tasks, chosen = TASKS.all(), set[str]()
     for name in _names(value):
         group = {n for n, task in tasks.items() if name in ("all", task.group)}
@@ -153,24 +163,25 @@ def select_tasks(value: str | list[str]) -> list[str]:
 
 @lru_cache(maxsize=64)
 def data_ref(task: str, location: DataLocation) -> DataRef:
-    """A task's data by content."""
+    """Identify a task's data by a fingerprint of their content."""
     path = str(location.path.resolve()) if location.path else None
     return DataRef(source=location.source, path=path, fingerprint=TASKS.get(task)().fingerprint(location))
 
 
 @lru_cache(maxsize=64)
 def model_ref(name: str) -> ModelRef:
+    """Identify a network by a fingerprint of its weights and configuration."""
     return reference.resolve(name)
 
 
-def make(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) -> Plan:
-    """The graph for a configuration.
+def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) -> Plan:
+    """Make the plan for a configuration.
 
     Args:
-        varies: see `Cell`.
+        varies: stored with each cell; see `Cell`.
 
     Raises:
-        UserError: anything that the user got wrong, before any work starts.
+        UserError: any mistake of the user, before work starts.
     """
     asked: Invocation = config.group(Invocation)
     rows, tasks, seeds = select_methods(asked.methods), select_tasks(asked.tasks), parse_seeds(asked.seeds)
@@ -191,14 +202,17 @@ def make(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) -> Pl
 
 
 def _check_given_teacher(plan: Plan, config: Config) -> None:
-    """See that every method can take a teacher as it is.
+    """Check that every method can use a teacher that is already fine-tuned.
 
     Raises:
-        UserError: some would train it from its start, or there are settings of a training that does not take place.
+        UserError: a method trains the teacher from its start, or there are settings for a training that does not
+            happen.
     """
     if own := config.teacher_section():
         raise UserError(f"teacher_is_finetuned leaves nothing to train; leave out teacher.{next(iter(own))}.")
-    along = {cell.row: plan.runs[cell.run] for cell in plan.cells if _trains_along(plan.runs[cell.run])}
+    # a teacher without a run that fine-tunes it is trained from its start
+    specs = ((cell.row, plan.runs[cell.run]) for cell in plan.cells)
+    along = {row: spec for row, spec in specs if spec.teacher is not None and not spec.needs}
     if along:
         fine = ",".join(dict.fromkeys(cell.row for cell in plan.cells if cell.row not in along))
         ways = ["--set teacher_start=finetuned"] * any("teacher_start" in spec.options for spec in along.values())
@@ -209,14 +223,10 @@ def _check_given_teacher(plan: Plan, config: Config) -> None:
         )
 
 
-def _trains_along(spec: RunSpec) -> bool:
-    """Whether the teacher's network is trained from its start."""
-    return spec.teacher is not None and not spec.needs
-
-
 def _specs(
     config: Config, study: Study, row: str, method: type[Method], task: str, seeds: Iterable[int]
 ) -> Iterator[tuple[RunSpec, Mapping[str, Any]]]:
+    """Yield the spec, and the grid values, of every grid point and seed of one row on one task."""
     location = DataLocation(study.source, user_path(study.glue_dir) if study.glue_dir else None)
     _, variant = method.variants.get(row, ("", {}))
     for point in config.points(row, method, variant):

@@ -1,4 +1,7 @@
-"""The command that makes a run, a cell, or what a table lacks: short."""
+"""Build the shortest `kdbench run` command that reproduces a run or cell, or fills a table's gaps.
+
+No method is imported.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.core.settings import Invocation, Study, Training, teacher_keys
-from kdbench.core.spec import RunSpec
 from kdbench.distill.method import METHODS
 from kdbench.planning.config import TEACHER as SECTION
-from kdbench.planning.config import Config, presets, read_toml
+from kdbench.planning.config import Config, preset_files, read_toml
 from kdbench.planning.exhibits import Exhibit
-from kdbench.results.selection import newest
+from kdbench.results.selection import newest_version
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 from kdbench.results.sweep_files import Sweep
 
@@ -20,13 +22,13 @@ STUDY_FLAGS = ("glue_dir", "feedback", "selection")  # options of `kdbench run`;
 TEACHERS = f"{SECTION}."  # begins a key of the teacher's own training
 
 
-def command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
-    """`kdbench run ...` for cells that differ in their seed only: it plans their runs, and no other cell.
+def cell_command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
+    """Build the command for cells that differ only in their seed. It plans their runs and no other cell.
 
-    A teacher is made on the way to a row that needs it, because a table shows it with that row.
+    The teacher is reproduced through a row that needs it, because a table shows it with that row.
     """
     if cells[0].cell.row == TEACHER and TEACHER not in study.titles:
-        cells = needing(study, [cell.run.id for cell in cells])
+        cells = dependent_cells(study, [cell.run.id for cell in cells])
     first = cells[0]
     seeds = sorted({cell.cell.seed for cell in cells})
     words = ["kdbench", "run", "--methods", _row(first), "--tasks", first.cell.task]
@@ -39,7 +41,7 @@ def command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
 
 
 def _row(cell: CellResult) -> str:
-    """What --methods takes for the cell's row; see `plugins.row_of`."""
+    """Return the argument of --methods for the cell's row; see `method_files.row_of`."""
     spec = cell.run.spec
     if spec.method_file is None:
         return cell.cell.row
@@ -47,15 +49,16 @@ def _row(cell: CellResult) -> str:
     return f"{spec.method_file.path}{variant}"
 
 
-def for_exhibits(
+def exhibit_command(
     exhibits: Sequence[Exhibit], root: Path, study: StudyResults | None, *, preset: str | None = None,
     tasks: Sequence[str] = (),
 ) -> list[str]:  # fmt: skip
-    """`kdbench run --for ...`: the runs of tables and figures, trained as those of a study are.
+    """Build `kdbench run --for ...`: the runs of tables and figures, with the settings of an existing study.
 
     Args:
         root: the results folder.
-        study: None where there is nothing yet; then `preset` alone, if any, says how they are trained.
+        study: None where there are no results; then only `preset`, if given, sets anything.
+        tasks: for --tasks; () leaves them to the tables and figures.
     """
     preset = study.preset if study else preset
     asked = {"--for": ",".join(one.name for one in exhibits), "--preset": preset, "--tasks": ",".join(tasks)}
@@ -65,7 +68,10 @@ def for_exhibits(
 
 
 def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
-    """Seeds, places and settings of the exhibits' cells, but for what they vary themselves."""
+    """Return the arguments for seeds, networks, data and settings of the exhibits' cells.
+
+    The keys that the exhibits vary themselves are left out.
+    """
     requests = [request for one in exhibits for request in one.requests]
     own = {key for request in requests for key in request.varies}
     rows = {name.strip() for request in requests for name in request.methods.split(",")}
@@ -73,30 +79,31 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
         cell for cell in study.cells
         if rows & {"all", cell.cell.row} and any(set(varies) <= own for varies in cell.varied)
     ] or study.cells  # fmt: skip
-    cells = [cell for row in dict.fromkeys(c.cell.row for c in cells) for cell in newest(_of(row, cells))]
+    cells = [
+        cell
+        for row in dict.fromkeys(c.cell.row for c in cells)
+        for cell in newest_version(c for c in cells if c.cell.row == row)
+    ]
     seeds = sorted({cell.cell.seed for cell in cells})
     return ["--seeds", ",".join(map(str, seeds)), *_places(study, own), *_shared(cells, study, own, _read(rows))]
 
 
 def _read(rows: Collection[str]) -> set[str]:
-    """The sections that are read where these rows are asked for."""
+    """Return the sections of settings that are read when these rows are asked for."""
     methods = METHODS.all()
     several = methods.keys() if "all" in rows else set[str]()
     return {*rows, *several, *(name for name, method in methods.items() if method.variants.keys() & set(rows))}
 
 
-def _of(row: str, cells: Iterable[CellResult]) -> Iterable[CellResult]:
-    return (cell for cell in cells if cell.cell.row == row)
-
-
 def _shared(
     cells: Iterable[CellResult], study: StudyResults, own: Collection[str], read: Collection[str]
 ) -> list[str]:  # fmt: skip
-    """The hyperparameters that are not the usual ones: once where all rows that have a key agree, else by row.
+    """Return --set arguments for hyperparameters that differ from the preset: once if all rows agree, else by row.
 
-    An option that one method alone has here is said of it, for others might have one of that name. What was usual
-    when an earlier version left the results is not known of options; then they are left out.
+    An option that only one method has here is set for that method, because others might have an option of that name.
+    Results of earlier versions do not tell the usual values of options; then the options are left out.
     """
+    # key -> row -> its values, without those that vary on purpose
     known: dict[str, dict[str, list[Any]]] = {}  # key -> row -> values
     changed: set[tuple[str, str]] = set()
     one = {cell.cell.row: cell for cell in cells}
@@ -108,8 +115,10 @@ def _shared(
             if key not in purposely and item not in (None, ""):
                 values = known.setdefault(key, {}).setdefault(cell.cell.row, [])
                 values += [item] * (item not in values)
+    # rows and keys whose values are not the usual ones
     for key, by_row in known.items():
         changed |= {(row, key) for row, some in by_row.items() if _texts(some) != _texts(usual[row].get(key, some))}
+    # the key alone where all rows agree, else ROW.KEY
     words: list[str] = []
     for key, by_row in known.items():
         here = [row for row in by_row if {(row, key), (owners[row], key)} & changed]
@@ -123,11 +132,12 @@ def _shared(
 
 
 def _texts(items: Any) -> frozenset[str]:
+    """Return the distinct values as they are typed."""
     return frozenset(map(_typed, items if isinstance(items, list) else [items]))
 
 
-def needing(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
-    """The cells of one row and grid point that need the runs, directly or not; those of most of them."""
+def dependent_cells(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
+    """Return the cells of the row and grid point that need most of the runs, directly or not."""
     found: dict[tuple[str, str, str], list[tuple[CellResult, set[str]]]] = {}
     for cell in study.cells:
         if here := (closure(cell.run.id, study.runs).keys() - {cell.run.id}) & set(runs):
@@ -136,14 +146,14 @@ def needing(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
     return [cell for cell, _ in best]
 
 
-def for_run(run: Run, study: StudyResults) -> list[str]:
-    """The command for one run: that of its cell, or of one that needs it."""
+def run_command(run: Run, study: StudyResults) -> list[str]:
+    """Build the command for one run: that of its cell, or of a cell that needs it."""
     own = study.by_run.get(run.id, [])
-    return command(own[:1] or needing(study, [run.id])[:1], study)
+    return cell_command(own[:1] or dependent_cells(study, [run.id])[:1], study)
 
 
-def stored(run: str, sweeps: Iterable[Sweep]) -> tuple[list[list[str]], bool]:
-    """The commands, as they were typed, that asked for a run; else those that needed it, and False."""
+def stored_commands(run: str, sweeps: Iterable[Sweep]) -> tuple[list[list[str]], bool]:
+    """Return the commands, as typed, that asked for a run, and True; else those whose runs needed it, and False."""
     sweeps = list(sweeps)
     asked = [sweep.command for sweep in sweeps if run in {cell.run for cell in sweep.cells}]
     found = asked or [sweep.command for sweep in sweeps if run in sweep.runs]
@@ -151,8 +161,8 @@ def stored(run: str, sweeps: Iterable[Sweep]) -> tuple[list[list[str]], bool]:
 
 
 def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:
-    """What is compared on what, as far as neither the preset nor who asks (`own`) says it."""
-    known = Config(files=[read_toml(presets()[study.preset])]) if study.preset in presets() else Config()
+    """Return the arguments for networks, data and splits, as far as neither the preset nor `own` sets them."""
+    known = Config(files=[read_toml(preset_files()[study.preset])]) if study.preset in preset_files() else Config()
     usual: Study = known.group(Study)
     words: list[str] = []
     for key in Study.model_fields:
@@ -168,31 +178,26 @@ def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:
 
 
 def _settings(cell: CellResult, runs: Mapping[str, Run]) -> dict[str, Any]:
-    """The hyperparameters that lead to the run, among them those that only the runs use that it needs."""
+    """Return the hyperparameters that lead to the run, including those that only its needed runs read."""
     spec = cell.run.spec
     values = {**spec.training.model_dump(mode="json"), **spec.options}
-    if not _is_given(spec):
+    if spec.teacher_training.get("epochs") != 0:  # else the teacher was used unchanged, which the study says
         own = spec.teacher_training
         values["teacher_lr"] = values["teacher_lr"] or (None if "lr" in own else _teacher_rate(cell.run, runs))
         values |= {f"{TEACHERS}{key}": item for key, item in own.items()}
     return values
 
 
-def _is_given(spec: RunSpec) -> bool:
-    """Whether the teacher was taken as it is, which the study says."""
-    return spec.teacher_training.get("epochs") == 0
-
-
 def _teacher_rate(run: Run, runs: Mapping[str, Run]) -> float | None:
-    """The rate at which the teacher at the end of what a run needs was fine-tuned; see `method.finetuned`."""
+    """Return the learning rate of the fine-tuned teacher at the end of the chain of needed runs."""
     for parent in (runs[need] for need in run.spec.needs.values() if need in runs):
         return _teacher_rate(parent, runs) or parent.spec.training.student_lr
     return None
 
 
 def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
-    """What the row has where only the preset is said."""
-    layer = read_toml(presets()[study.preset]) if study.preset in presets() else {}
+    """Return the hyperparameters that the row has when only the preset is given."""
+    layer = read_toml(preset_files()[study.preset]) if study.preset in preset_files() else {}
     sections = [layer.get(name, {}) for name in (cell.run.spec.method, cell.cell.row)]
     known = study.titles[cell.cell.row].usual
     unset = {f"{TEACHERS}{key}": None for key in teacher_keys()}
@@ -200,4 +205,5 @@ def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
 
 
 def _typed(item: Any) -> str:
+    """Format a value for --set, with its commas escaped."""
     return str(item).lower() if isinstance(item, bool) else str(item).replace(",", "\\,")

@@ -1,4 +1,4 @@
-"""Audits as plugins: each holds numbers that were published against one another, without any results."""
+"""Audits as plugins: checks of published numbers against one another, which need no results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Audit(ABC):
 
     @abstractmethod
     def sheets(self) -> list[TableData]:
-        """What was recomputed, and as notes what was found."""
+        """Return tables of recomputed numbers, with the findings as notes."""
 
 
 AUDITS: Registry[Audit] = Registry("audit", "kdbench.audits", Audit)  # type: ignore[type-abstract]

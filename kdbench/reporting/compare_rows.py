@@ -1,4 +1,4 @@
-"""Two rows side by side on every task: the difference, how sure it is, and what that means."""
+"""Compare two rows of Table 1 task by task: the difference, its interval and p-value, and a conclusion."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ from kdbench.reporting.formats.text import render
 from kdbench.reporting.show_table import FORMATS
 from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.class_use import is_collapsed
-from kdbench.results.comparison import METHOD, Comparison, compare, trials
-from kdbench.results.selection import Line, pick
-from kdbench.results.significance import ALPHA, MOST_SEEDS, POWER, Difference, average, holm, seeds_needed
+from kdbench.results.comparison import ERROR_METHOD, Comparison, compare_cells, count_trials
+from kdbench.results.selection import SelectedRow, select_row
+from kdbench.results.significance import (
+    ALPHA,
+    MOST_SEEDS,
+    POWER,
+    Difference,
+    average_difference,
+    holm_correction,
+    seeds_needed,
+)
 from kdbench.results.store import Store
 from kdbench.results.study import TEACHER, StudyResults, studies, task_title
 
@@ -29,21 +37,26 @@ HEAD = ("Difference", "95 % interval", "p", "p,\nHolm", "Seeds", "Seeds\nneeded"
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two rows of a study by their names in tables."""
+class RowPair:
+    """Two rows of a study, with their titles in tables."""
 
     study: StudyResults
     names: tuple[str, str]
     titles: tuple[str, str]
 
 
-def show(
+def show_comparison(
     rows: tuple[str, str], store: Store, preset: str | None, tasks: str | None, form: str, console: Console
 ) -> None:
-    """Compare two rows in every study that has both.
+    """Print the comparison of two rows for every study that has both.
+
+    Args:
+        rows: names of methods, variants, or `teacher`.
+        tasks: as `--tasks` takes them; None compares on every task.
+        form: a format of tables.
 
     Raises:
-        UserError: a name that is not known, the same name twice, or nothing to compare.
+        UserError: a name is not known or given twice, or no study has both rows.
     """
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
@@ -59,7 +72,13 @@ def show(
     render(sheets, form, console)
 
 
-def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -> list[Pair]:
+def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -> list[RowPair]:
+    """Return the two rows in every study that has both.
+
+    Raises:
+        UserError: there are no results, a name is not known or given twice, or no study has both rows.
+    """
+    # both names must be known, and different
     valid = {row for study in found for row in _rows(study)}
     if not valid:
         raise UserError(f"There are no results in {store.root}; give another folder with --results DIR.")
@@ -69,85 +88,98 @@ def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -
     if rows[0] == rows[1]:
         others = ", ".join(sorted(valid - {rows[0]}))
         raise UserError(f"'{rows[0]}' is given twice; compare it with one of: {others or 'none, it is the only row'}.")
+    # a study may have only one of them
     both = [study for study in found if set(rows) <= set(_rows(study))]
     if not both:
         raise UserError(f"No study has both '{rows[0]}' and '{rows[1]}': they were run with other settings or data.")
-    return [Pair(study, rows, (study.title(rows[0]), study.title(rows[1]))) for study in both]
+    return [RowPair(study, rows, (study.title(rows[0]), study.title(rows[1]))) for study in both]
 
 
 def _rows(study: StudyResults) -> list[str]:
     return ([TEACHER] if study.teachers else []) + study.rows
 
 
-def _sheet(pair: Pair, wanted: set[str] | None) -> TableData | None:
-    """None where no task has a seed that both rows have done."""
+def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
+    """Build the table of a comparison; None where no task has a seed that both rows have finished."""
+    # the tasks on which both rows have a seed in common
     tasks = [task for task in pair.study.tasks if wanted is None or task in wanted]
-    lines = [_narrowed(pick(pair.study, name), tasks) for name in pair.names]
+    lines = [_narrowed(select_row(pair.study, name), tasks) for name in pair.names]
     first, second = (line.shown for line in lines)
     shared = {t: {c.cell.seed for c in first[t]} & {c.cell.seed for c in second[t]} for t in tasks}
-    found = {t: compare(TASKS.get(t)(), first[t], second[t]) for t in tasks if shared[t]}
+    found = {t: compare_cells(TASKS.get(t)(), first[t], second[t]) for t in tasks if shared[t]}
     if not found:
         return None
-    corrected = dict(zip(found, holm([one.difference.p for one in found.values()]), strict=True))
+    # a row for each task, then the average
+    corrected = dict(zip(found, holm_correction([one.difference.p for one in found.values()]), strict=True))
     titles = [line.title + (notes.DAGGER if line.feedback_from("validation") else "") for line in lines]
     sheet = TableData(f"{' and '.join(titles)}, preset {pair.study.preset}: {pair.study.pairing}", ["", *titles, *HEAD])
     for task, one in found.items():
         _add(sheet, pair, task, one, corrected[task], ALPHA / len(found))
         for column, line in enumerate(lines, start=1):
             if any(is_collapsed(cell.run, "best") for cell in line.shown[task]):
-                sheet.rows[-1][column] = replace(sheet.rows[-1][column], sign=notes.COLLAPSED)
+                sheet.rows[-1][column] = replace(sheet.rows[-1][column], sign=notes.COLLAPSE_SIGN)
     if len(found) > 1:
         _add(sheet, pair, "average", _mean(list(found.values())), None)
         sheet.rules = {len(found)}
+    # notes
     lacking = [task_title(task) for task in tasks if not shared[task]]
-    sheet.notes += [*_notes(found, corrected, lacking), *notes.collapsed(lines), *_cautions(pair.study, lines)]
+    sheet.notes += [*_notes(found, corrected, lacking), *notes.collapse_notes(lines), *_cautions(pair.study, lines)]
     return sheet
 
 
-def _narrowed(line: Line, tasks: Sequence[str]) -> Line:
+def _narrowed(line: SelectedRow, tasks: Sequence[str]) -> SelectedRow:
+    """Return the row without the other tasks."""
     asked, shown = ({task: cells[task] for task in tasks} for cells in (line.asked, line.shown))
     return replace(line, asked=asked, shown=shown)
 
 
-def _cautions(study: StudyResults, lines: Sequence[Line]) -> list[str]:
-    """What a table says of its rows, of these two."""
+def _cautions(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
+    """Return the notes that a table has about its rows, for these two rows."""
     said: dict[str, list[str]] = {}
     for task in lines[0].asked if TEACHER not in (line.row for line in lines) else ():
-        tried = [trials(line, task) for line in lines]
+        tried = [count_trials(line, task) for line in lines]
         if min(tried) not in (0, max(tried)):
             words = ", ".join(f"{line.title} {count(n, 'setting')}" for line, n in zip(lines, tried, strict=True))
             said.setdefault(words, []).append(task_title(task))
     budgets = "; ".join(f"{words} ({', '.join(names)})" for words, names in said.items())
     return [
-        *notes.protocol(study, lines),
-        *notes.training(lines),
-        *fairness.options(study, lines),
-        *notes.grid(study, lines),
+        *notes.protocol_notes(study, lines),
+        *notes.training_notes(lines),
+        *fairness.option_notes(study, lines),
+        *notes.grid_notes(study, lines),
         *([f"Picked among unequal numbers of settings: {budgets}."] if budgets else []),
-        *notes.evidence(study),
+        *notes.evidence_notes(study),
     ]
 
 
 def _mean(found: Sequence[Comparison]) -> Comparison:
-    """Over tasks. The seeds are those of every task; none where tasks have different ones."""
+    """Average comparisons over tasks. The seeds are those of every task; () where tasks have different seeds."""
     seeds = found[0].seeds if len({one.seeds for one in found}) == 1 else ()
     first, second = (sum(values) / len(found) for values in zip(*((o.first, o.second) for o in found), strict=True))
-    return Comparison(seeds, first, second, average([one.difference for one in found]))
+    return Comparison(seeds, first, second, average_difference([one.difference for one in found]))
 
 
 def _add(
-    sheet: TableData, pair: Pair, task: str, one: Comparison, corrected: float | None, level: float = ALPHA
+    sheet: TableData, pair: RowPair, task: str, one: Comparison, corrected: float | None, level: float = ALPHA
 ) -> None:  # fmt: skip
-    """A row, its record and its sentence; `level` is that of the seeds needed."""
+    """Add a row, its record for CSV and its conclusion as a note.
+
+    Args:
+        corrected: the Holm-corrected p-value; None in the row of the average.
+        level: significance level for the number of seeds needed.
+    """
+    # numbers
     d, title = one.difference, "Average" if corrected is None else task_title(task)
     low, high = d.interval()
     judged = d.p if corrected is None else corrected
     more = seeds_needed(d, level) if d.seeds > 1 else None
+    # the printed row
     cells = [
         f"{one.first:.1f}", f"{one.second:.1f}", _signed(d.value), f"{_signed(low)} to {_signed(high)}", _p(d.p),
         "–" if corrected is None else _p(corrected), str(d.seeds), str(more or "–"),
     ]  # fmt: skip
     sheet.rows.append([TableCell((title,)), *(TableCell((text,)) for text in cells)])
+    # the conclusion and the unrounded numbers
     sheet.notes.append(f"{title}: {_conclusion(pair.titles, d, judged, more)}.")
     sheet.records.append({
         "preset": pair.study.preset, "first": pair.names[0], "second": pair.names[1], "task": task,
@@ -158,14 +190,22 @@ def _add(
 
 
 def _signed(number: float) -> str:
+    """Format a difference with its sign and one digit, and zero without a minus sign."""
     return f"{round(number, 1) + 0.0:+.1f}"  # no -0.0
 
 
 def _p(p: float) -> str:
+    """Format a p-value with three digits."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _conclusion(titles: tuple[str, str], d: Difference, p: float, more: int | None) -> str:
+    """Say in words which row is higher, or how many seeds would show a true difference of this size.
+
+    Args:
+        p: the p-value to judge by, corrected where it can be.
+        more: the number of seeds needed; None where it is not known or too large.
+    """
     seeds = count(d.seeds, "seed")
     if p < ALPHA:
         return f"{titles[d.value < 0]} is higher{' (one seed: another may differ)' if d.seeds == 1 else ''}"
@@ -181,10 +221,16 @@ def _conclusion(titles: tuple[str, str], d: Difference, p: float, more: int | No
 
 
 def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: Sequence[str]) -> list[str]:
+    """Return the notes that explain the columns of a comparison.
+
+    Args:
+        lacking: titles of the tasks without a common seed.
+    """
     said = [
         "In per cent, over the seeds that both have; the numbers of a task are averaged first.",
-        METHOD,
+        ERROR_METHOD,
     ]
+    # p-values and seeds needed
     if len(corrected) > 1:
         said.append(f"p, Holm: corrected for {len(corrected)} tasks; a difference is called one below {ALPHA}.")
     if any(one.difference.seeds == 1 for one in found.values()):
@@ -193,6 +239,7 @@ def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: S
         aim = f"{100 * POWER:g} % power at {100 * ALPHA:g} %"
         parted = f" (on a task at {100 * ALPHA:g} % / {len(found)}, as p is corrected)" if len(found) > 1 else ""
         said.append(f"Seeds needed: for {aim}{parted}, a rough guess from these seeds; – where items are too few.")
+    # what is missing
     if lacking:
         over = f"; the average is over the other {len(found)} tasks" if len(found) > 1 else ""
         said.append(f"No seed in common: {', '.join(lacking)}{over}.")

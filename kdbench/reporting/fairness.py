@@ -1,23 +1,23 @@
-"""Notes on what sets rows apart beside their methods: options that somebody chose, rows held out, rows seen before."""
+"""Notes about what else than the method differs between rows: options, rows of train held out, and rows seen before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, value
-from kdbench.planning.config import default_options, owner
-from kdbench.results.selection import Line
+from kdbench.planning.config import default_options, method_of_row
+from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, StudyResults, task_title
 
 MOST_GROUPS = 3  # of tasks whose numbers are said; of more, the first
 
 
-def options(study: StudyResults, lines: Sequence[Line]) -> list[str]:
-    """The options of methods that are not at their defaults in the rows shown.
+def option_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
+    """List the method options that differ from their defaults in the rows shown.
 
-    Not those of which another note tells the values (a grid), nor those that a table varies on purpose.
+    Options of a grid, whose values another note lists, and options that a table varies on purpose are left out.
     """
     by_preset, by_hand = list[str](), list[str]()
     for line in lines:
@@ -34,30 +34,27 @@ def options(study: StudyResults, lines: Sequence[Line]) -> list[str]:
 
 
 def _defaults(study: StudyResults, row: str) -> Mapping[str, Any]:
-    """As written down when the row was asked for; else those of the installed method, if there is one."""
+    """Return a row's default options as stored when it was asked for, else the installed method's, else {}."""
     stored = study.titles[row].defaults if row in study.titles else {}
     if stored is not None:
         return stored
     try:
-        return default_options(row, owner(row))
+        return default_options(row, method_of_row(row))
     except UserError:
         return {}
 
 
-def _chosen(line: Line) -> dict[str, list[Any]]:
-    """Option -> the values that the runs shown have."""
+def _chosen(line: SelectedRow) -> dict[str, list[Any]]:
+    """Return option -> the distinct values in the runs shown."""
     cells = [cell for some in line.shown.values() for cell in some]
     told = {key for cell in cells for key in [*cell.cell.choice, *(k for varies in cell.varied for k in varies)]}
     keys = dict.fromkeys(key for cell in cells for key in cell.run.spec.options if key not in told)
-    return {key: _distinct(cell.run.spec.options.get(key) for cell in cells) for key in keys}
+    values = {key: [cell.run.spec.options.get(key) for cell in cells] for key in keys}
+    return {key: list({str(item): item for item in items}.values()) for key, items in values.items()}
 
 
-def _distinct(values: Iterable[Any]) -> list[Any]:
-    return list({str(item): item for item in values}.values())
-
-
-def held_out(study: StudyResults, lines: Sequence[Line]) -> list[str]:
-    """What rows with feedback from train do without, in numbers, and whose networks have seen what they held out."""
+def held_out_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
+    """Say how many rows of train are left where feedback is held out, and which needed networks saw these rows."""
     learners = [line for line in lines if line.feedback_from(study.study["feedback"])]
     sizes: dict[str, dict[str, None]] = {}  # numbers -> tasks
     for task, cell in ((task, cell) for line in learners for task, cells in line.shown.items() for cell in cells):
@@ -73,7 +70,7 @@ def held_out(study: StudyResults, lines: Sequence[Line]) -> list[str]:
 
 
 def _sizes(cell: CellResult) -> str:
-    """`2,970 of 3,301 rows and 93 of 104 steps an epoch`; "" where the run did not write down its rows."""
+    """Return `2,970 of 3,301 rows and 93 of 104 steps an epoch`; "" where the run stored no numbers of rows."""
     rows = (cell.run.result or {}).get("rows", {})
     train, feedback = rows.get("train", 0), rows.get("feedback", 0)
     if not train or not feedback:
@@ -83,8 +80,8 @@ def _sizes(cell: CellResult) -> str:
     return f"{train:,} of {train + feedback:,} rows and {steps:,} of {others:,} steps an epoch"
 
 
-def _seen(study: StudyResults, line: Line) -> list[str]:
-    """The roles of the runs that the row builds on and that were trained on all of train."""
+def _seen(study: StudyResults, line: SelectedRow) -> list[str]:
+    """Return the roles of the runs that the row needs and that were trained on all of train."""
     cells = [cell for some in line.shown.values() for cell in some]
     needs = {role: need for cell in cells for role, need in cell.run.spec.needs.items()}
     return [role for role, need in needs.items() if need in study.runs and study.runs[need].spec.feedback is None]

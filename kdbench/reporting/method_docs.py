@@ -1,4 +1,7 @@
-"""The page about the methods, from their own words: `python -m kdbench.reporting.method_docs docs/methods.md`."""
+"""Write docs/methods.md from the docstrings and options of the methods.
+
+Run `python -m kdbench.reporting.method_docs docs/methods.md`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,7 @@ from typing import Any
 from kdbench.core.atomic_files import write_text
 from kdbench.core.formatting import value
 from kdbench.distill.method import METHODS, Method
-from kdbench.reporting.list_plugins import needs
-from kdbench.reporting.show_method import valid_values
+from kdbench.reporting.show_method import method_needs, valid_values
 
 HEAD = """# The methods
 
@@ -24,40 +26,43 @@ SECTION = re.compile(r"^(Loss|Trained|Paper and code|Variants): ", re.MULTILINE)
 HEADINGS = {"Trained": "What is trained when", "Paper and code": "Paper, released code, and which we follow"}
 
 
-def page() -> str:
-    """The whole page, markdown."""
+def methods_page() -> str:
+    """Build the whole page as markdown."""
     ordered = sorted(METHODS.all().items(), key=lambda item: (item[1].position, item[0]))
     contents = "\n".join(f"- [{method.title}](#{_anchor(method.title)}): {_idea(method)}" for _, method in ordered)
     return "\n".join([HEAD, contents, *(_method(name, method) for name, method in ordered)]) + "\n"
 
 
 def _anchor(title: str) -> str:
+    """Return the anchor that markdown gives to a heading."""
     return re.sub(r"[^\w-]", "", title.lower().replace(" ", "-"))
 
 
 def _words(method: type[Method]) -> str:
-    """The docstring of the method's file."""
+    """Return the docstring of the method's file."""
     module = inspect.getmodule(method)
     return inspect.cleandoc(module.__doc__ or "") if module else ""
 
 
 def _idea(method: type[Method]) -> str:
+    """Return the first paragraph of the method's docstring, without the title, in one line."""
     first = _words(method).split("\n\n")[0].replace("\n", " ")
     return first.partition(": ")[2] or first
 
 
 def _method(name: str, method: type[Method]) -> str:
-    """One method's section."""
+    """Build the section of one method."""
     idea = _idea(method)
     lines = [f"\n## {method.title}\n", f"`{name}`. {_sentence(idea)}\n"]
     parts = SECTION.split(_words(method))
     for heading, text in zip(parts[1::2], parts[2::2], strict=True):
         lines.append(_section(heading, text.strip()))
-    lines.append(f"Needs {needs(method) or 'the labels only'}.\n")
+    lines.append(f"Needs {method_needs(method) or 'the labels only'}.\n")
     return "\n".join([*lines, _options(method), _variants(method)]).rstrip()
 
 
 def _section(heading: str, text: str) -> str:
+    """Format one part of a method's docstring, such as `Loss` or `Trained`."""
     if heading == "Loss":
         return f"**Loss.**\n\n```text\n{text}\n```\n"
     return f"**{HEADINGS.get(heading, heading)}.** {_sentence(text)}\n"
@@ -68,6 +73,7 @@ def _sentence(text: str) -> str:
 
 
 def _options(method: type[Method]) -> str:
+    """Build the markdown table of the method's options."""
     fields = method.options_type.model_fields
     if not fields:
         return "It has no options of its own.\n"
@@ -75,15 +81,14 @@ def _options(method: type[Method]) -> str:
     for key, field in fields.items():
         extra: Any = field.json_schema_extra or {}
         cells = (f"`{key}`", f"`{value(field.default)}`", valid_values(field), field.description or "")
-        rows.append("| " + " | ".join(_cell(cell) for cell in (*cells, extra.get("source") or "ours")) + " |")
+        rows.append(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, extra.get("source") or "ours")) + " |"
+        )
     return "\n".join(rows) + "\n"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
 def _variants(method: type[Method]) -> str:
+    """List the method's variants with the options that they change; "" where there are none."""
     rows = []
     for name, (title, values) in method.variants.items():
         text = ", ".join(f"`{key}={value(item)}`" for key, item in values.items())
@@ -92,4 +97,4 @@ def _variants(method: type[Method]) -> str:
 
 
 if __name__ == "__main__":
-    write_text(Path(sys.argv[1]), page())
+    write_text(Path(sys.argv[1]), methods_page())

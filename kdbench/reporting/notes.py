@@ -1,4 +1,4 @@
-"""The sentences below a table: how its numbers came about, and what is missing from it."""
+"""The notes below a table: how its numbers were computed, and which runs are missing."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from kdbench.data.task import TASKS
 from kdbench.planning import reproduce
 from kdbench.planning.exhibits import Exhibit
 from kdbench.reporting import fairness
-from kdbench.reporting.printing import word
+from kdbench.reporting.printing import status_word
 from kdbench.reporting.tables import Detail
-from kdbench.results.class_use import HEADING, is_collapsed
-from kdbench.results.data_origin import generated, random_networks
-from kdbench.results.selection import Line
+from kdbench.results.class_use import COLLAPSE_HEADING, is_collapsed
+from kdbench.results.data_origin import generated_tasks, random_networks
+from kdbench.results.selection import SelectedRow
 from kdbench.results.study import DAMAGED, TEACHER, CellResult, StudyResults, task_title
 
 DAGGER = "†"
-COLLAPSED = "§"
-MAX_HOLES = 6  # rows whose missing runs are listed one by one
+COLLAPSE_SIGN = "§"
+MAX_UNFINISHED = 6  # rows whose missing runs are listed one by one
 
 
-def seeds(lines: Sequence[Line], spread: str = "mean ± sample standard deviation over seeds") -> str:
-    """How many seeds are behind a number, among the numbers that there are."""
+def describe_seeds(lines: Sequence[SelectedRow], spread: str = "mean ± sample standard deviation over seeds") -> str:
+    """Say how many seeds each number shown is computed from."""
     counts = {len(cells) for line in lines for cells in line.shown.values() if cells}
     if not counts:
         return "no run is done yet"
@@ -39,18 +39,20 @@ def seeds(lines: Sequence[Line], spread: str = "mean ± sample standard deviatio
     return f"{spread} ({min(counts)} to {max(counts)} a number{single})"
 
 
-def split_words(protocol: str) -> str:
-    """`train:0.1` and `validation` in words."""
+def describe_split(protocol: str) -> str:
+    """Put a protocol such as `train:0.1` or `validation` into words."""
     share = held_out_share(protocol, "selection")
     return f"{value(100 * share)} % of train, held out" if share else "the reported split"
 
 
-def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
-    """What selected, what gave feedback, and what is to be thought of it."""
+def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
+    """Say which data selected checkpoints and gave feedback, with a warning where these are the reported data."""
+    # the split that selects
     selection, feedback = study.study["selection"], study.study["feedback"]
-    notes: list[str] = [Detail(f"Checkpoints selected on {split_words(selection)}{_first_of(study, selection)}.")]
+    notes: list[str] = [Detail(f"Checkpoints selected on {describe_split(selection)}{_first_of(study, selection)}.")]
     if selection == "validation":  # a warning, and so no detail
         notes[0] += " The split that selects is the one that is reported, so the numbers are optimistic."
+    # the split that gives feedback
     learners = [line.title for line in lines if line.feedback_from(feedback)]
     if learners and feedback == "validation":
         alone = any(
@@ -59,35 +61,36 @@ def protocol(study: StudyResults, lines: Sequence[Line]) -> list[str]:
         apart = " Not compared with the other rows." if alone else ""
         notes.append(f"{DAGGER} Learned from feedback on the reported split{_first_of(study, feedback)}.{apart}")
     elif learners:
-        told = "; ".join(fairness.held_out(study, lines))
+        told = "; ".join(fairness.held_out_notes(study, lines))
         notes.append(
-            Detail(f"Feedback ({', '.join(learners)}) from {split_words(feedback)}{f': {told}' if told else ''}.")
+            Detail(f"Feedback ({', '.join(learners)}) from {describe_split(feedback)}{f': {told}' if told else ''}.")
         )
+    # how rows of train were drawn
     if study.study["train_rows"]:
         notes.append(f"At most {count(study.study['train_rows'], 'row')} of train are used.")
     if study.study["split_seed"]:
         notes.append(Detail(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}."))
-    return notes + gone(study)
+    return notes + missing_task_notes(study)
 
 
-def gone(study: StudyResults) -> list[str]:
-    """Which tasks cannot be shown."""
+def missing_task_notes(study: StudyResults) -> list[str]:
+    """Name the tasks of the study that cannot be shown because no installed plugin has them."""
     if not study.gone:
         return []
     return [f"Left out, for no installed task has the name or it does not load: {', '.join(study.gone)}."]
 
 
 def _first_of(study: StudyResults, protocol: str) -> str:
-    """Of a task with several reported splits only the first one selects or gives feedback."""
+    """Name the split that selects or gives feedback for tasks with several reported splits; it is always the first."""
     several = [TASKS.get(name) for name in study.tasks if len(TASKS.get(name).report_splits) > 1]
     if protocol != "validation" or not several:
         return ""
     return " (" + ", ".join(f"{task.title}: {task.report_splits[0]} only" for task in several) + ")"
 
 
-def evidence(study: StudyResults) -> list[str]:
-    """A warning where the numbers cannot say anything, or not of networks that are pre-trained."""
-    made, drawn = generated(study), random_networks(study)
+def evidence_notes(study: StudyResults) -> list[str]:
+    """Warn where data are synthetic, or networks start from random weights instead of pre-trained ones."""
+    made, drawn = generated_tasks(study), random_networks(study)
     if made:
         which = "" if made == study.tasks else f" ({', '.join(map(task_title, made))})"
         return [f"Made data{which}: these numbers say nothing about the methods.", *_random(drawn, made != study.tasks)]
@@ -95,19 +98,21 @@ def evidence(study: StudyResults) -> list[str]:
 
 
 def _random(drawn: Sequence[str], said: bool = True) -> list[str]:
-    """On made data alone it need not be said."""
+    """Warn of random networks. Where all data are synthetic, another warning says enough."""
     networks = f"Networks drawn at random ({', '.join(drawn)}), without pre-training"
     return [f"{networks}: how methods compare on pre-trained ones may differ."] if drawn and said else []
 
 
-def training(lines: Sequence[Line]) -> list[str]:
-    """The settings that are the same in all rows, and those that are not although no grid varies them."""
+def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
+    """List the settings that all rows share, and those in which rows differ although no grid varies them."""
+    # settings that all rows share
     known = {
         key: set[Any]().union(*(_values(line, key) for line in lines)) for key in ("epochs", "batch_size", "max_length")
     }
     same = [f"{key}={min(values)}" for key, values in known.items() if len(values) == 1]
     notes: list[str] = [Detail(f"All runs shown: {', '.join(same)}.")] if same else []
     notes += _teacher(lines)
+    # settings in which rows differ although no grid varies them
     shown = [line for line in lines if line.row != TEACHER and any(line.shown.values())]
     for key in Training.model_fields:
         sets = [_values(line, key) for line in shown]
@@ -119,8 +124,8 @@ def training(lines: Sequence[Line]) -> list[str]:
     return notes
 
 
-def _teacher(lines: Sequence[Line]) -> list[str]:
-    """In what the teacher's own training differs from that of all others; their rates always may."""
+def _teacher(lines: Sequence[SelectedRow]) -> list[str]:
+    """Say how the teacher's own training differs from that of the other rows; learning rates may always differ."""
     rows = {is_teacher: [x for x in lines if (x.row == TEACHER) == is_teacher] for is_teacher in (True, False)}
     texts = []
     for key in Training.model_fields if all(rows.values()) else ():
@@ -132,10 +137,14 @@ def _teacher(lines: Sequence[Line]) -> list[str]:
     return [f"The teacher was fine-tuned with {', '.join(texts)}."] if texts else []
 
 
-def collapsed(lines: Sequence[Line]) -> list[str]:
-    """What the sign means, and which networks that no cell shows answer alike whatever the text."""
+def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
+    """Explain the sign of collapsed students, and list collapsed networks that no cell shows.
+
+    Those are the student after the last step, and a teacher that was trained along.
+    """
     signed, partly = False, list[str]()
     last, teachers = dict[str, list[str]](), dict[str, list[str]]()  # tasks by row
+    # sort the collapsed networks: shown in a cell, last student, teacher
     for line, (task, cells) in ((one, item) for one in lines for item in one.shown.items()):
         kept = [cell for cell in cells if is_collapsed(cell.run, "best")]
         signed = signed or bool(kept)
@@ -144,31 +153,37 @@ def collapsed(lines: Sequence[Line]) -> list[str]:
             hit = [cell for cell in cells if is_collapsed(cell.run, network)]
             if hit := [cell for cell in hit if network == "teacher" or cell not in kept]:
                 said.setdefault(line.title, []).append(f"{task_title(task)}{_share(hit, cells)}")
+    # the sign, then the networks that no cell shows
     some = f" Not in every seed: {'; '.join(partly)}." if partly else ""
-    notes = [f"{COLLAPSED} {HEADING}: as good as a constant answer.{some}"] if signed else []
+    notes = [f"{COLLAPSE_SIGN} {COLLAPSE_HEADING}: as good as a constant answer.{some}"] if signed else []
     ends = {"the last student": last, "the teacher": teachers}
     at_end = [f"{who} of {_alike(said)}" for who, said in ends.items() if said]
-    return notes + ([f"{HEADING}, at the end of training: {'; '.join(at_end)}."] if at_end else [])
+    return notes + ([f"{COLLAPSE_HEADING}, at the end of training: {'; '.join(at_end)}."] if at_end else [])
 
 
 def _share(some: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
+    """Return ` (2 of 3 seeds)`, or "" where all seeds are concerned."""
     return "" if len(some) == len(cells) else f" ({len(some)} of {count(len(cells), 'seed')})"
 
 
 def _alike(found: Mapping[str, Sequence[str]]) -> str:
-    """Rows with their tasks; those with the same tasks together."""
+    """List rows with their tasks; rows with the same tasks stand together."""
     alike: dict[str, list[str]] = {}
     for title, tasks in found.items():
         alike.setdefault(", ".join(tasks), []).append(title)
     return ", of ".join(f"{', '.join(titles)} on {tasks}" for tasks, titles in alike.items())
 
 
-def _values(line: Line, key: str) -> set[Any]:
+def _values(line: SelectedRow, key: str) -> set[Any]:
+    """Return the distinct values of a setting in the runs shown."""
     return {c.settings[key] for cells in line.shown.values() for c in cells if c.settings[key] is not None}
 
 
 def _varied(groups: Iterable[Sequence[CellResult]]) -> list[str]:
-    """The keys that the grid points of a task differ in; what only some have follows from another."""
+    """Return the keys in which the grid points of a task differ.
+
+    Keys that only some points have follow from other keys and are left out.
+    """
     keys: dict[str, None] = {}
     for cells in groups:
         points = [c.settings for c in {c.point: c for c in cells}.values()]
@@ -177,17 +192,18 @@ def _varied(groups: Iterable[Sequence[CellResult]]) -> list[str]:
     return list(keys)
 
 
-def grid(study: StudyResults, lines: Sequence[Line]) -> list[str]:
-    """Which grid points are shown, where there was a choice."""
+def grid_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
+    """Say which grid point each row shows, and by which rule it was selected."""
     notes = [Detail(f"{line.title}: {text}.") for line in lines if (text := _points(line))]
     if not notes:
         return []
-    where = split_words(study.study["selection"])
+    where = describe_split(study.study["selection"])
     rule = Detail(f"Grid points have the most finished seeds, then the best mean first metric on {where}.")
     return [rule, *notes]
 
 
-def _points(line: Line) -> str:
+def _points(line: SelectedRow) -> str:
+    """Describe the selected grid points of a row by task."""
     keys = _varied(line.asked.values())
     by_text: dict[str, list[str]] = {}
     for task, cells in line.shown.items():
@@ -199,18 +215,24 @@ def _points(line: Line) -> str:
     return "; ".join(t if everywhere else f"{t} on {', '.join(tasks)}" for t, tasks in by_text.items())
 
 
-def _repeats(key: str, line: Line) -> bool:
-    """Whether `teacher's epochs` is always what `epochs` is, and so need not be said."""
+def _repeats(key: str, line: SelectedRow) -> bool:
+    """Return whether a key such as `teacher's epochs` always has the value of `epochs`, and need not be printed."""
     _, of_role, own = key.rpartition("'s ")
     cells = [c for some in line.asked.values() for c in some]
     return bool(of_role) and all(own in c.settings and c.settings[own] == c.settings.get(key) for c in cells)
 
 
-def holes(study: StudyResults, lines: Sequence[Line]) -> list[str]:
-    """What was asked for and is not there, and what was not asked for although the table has a place for it."""
+def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
+    """List the unfinished runs of the rows, and the cells of the table for which no run was asked."""
+    # runs that were asked for
     found = [f"{line.title}: {text}" for line in lines if (text := _unfinished(study, line))]
-    more = f"; and {count(len(found) - MAX_HOLES, 'row')} more (kdbench status)" if len(found) > MAX_HOLES else ""
-    notes = [f"Not finished: {'; '.join(found[:MAX_HOLES])}{more}."] if found else []
+    more = (
+        f"; and {count(len(found) - MAX_UNFINISHED, 'row')} more (kdbench status)"
+        if len(found) > MAX_UNFINISHED
+        else ""
+    )
+    notes = [f"Not finished: {'; '.join(found[:MAX_UNFINISHED])}{more}."] if found else []
+    # cells that no run was asked for
     unasked = [
         f"{line.title} on {', '.join(tasks)}"
         for line in lines
@@ -219,13 +241,14 @@ def holes(study: StudyResults, lines: Sequence[Line]) -> list[str]:
     return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
 
 
-def remedy(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:
-    """The command that trains what a table or figure lacks, as what is there was trained."""
-    command = shlex.join(reproduce.for_exhibits([exhibit], study.root, study, tasks=tasks))
+def missing_runs_command(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:
+    """Return a note with the command that trains the missing runs of a table or figure like the existing ones."""
+    command = shlex.join(reproduce.exhibit_command([exhibit], study.root, study, tasks=tasks))
     return Detail(f"To train what is missing: {command}")
 
 
-def _unfinished(study: StudyResults, line: Line) -> str:
+def _unfinished(study: StudyResults, line: SelectedRow) -> str:
+    """Count the unfinished runs of a row by task and reason; "" where all are finished."""
     parts = []
     for task, cells in line.asked.items():
         missing = Counter(_why(study, c) for c in cells if c.run.result is None)
@@ -236,9 +259,10 @@ def _unfinished(study: StudyResults, line: Line) -> str:
 
 
 def _why(study: StudyResults, cell: CellResult) -> str:
+    """Say why a run has no result: failed, damaged, blocked, or its status."""
     state = cell.run.state
     if state.status == "failed":
         return f"failed: {state.kind}" if state.kind else "failed"
     if state.kind == DAMAGED:
         return "damaged, to be trained again"
-    return "blocked" if study.blocker(cell.run) else word(state.status)
+    return "blocked" if study.blocker(cell.run) else status_word(state.status)

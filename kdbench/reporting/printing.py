@@ -1,4 +1,4 @@
-"""What the commands that show things share: the results folder, the console, and lines that fit."""
+"""Shared by the commands that print results: open the results folder, print lines and tables, write files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kdbench.results.store import Store
 if TYPE_CHECKING:
     from rich.console import Console
 
-STYLES = {
+STATUS_STYLES = {
     "done": "green",
     "running": "cyan",
     "failed": "red",
@@ -29,30 +29,33 @@ STYLES = {
     "blocked": "magenta",
     "queued": "blue",
 }
-WORDS = {"pending": "waiting"}  # how people call a state
+STATUS_WORDS = {"pending": "waiting"}  # how people call a state
 
 
 def open_store(results: str | None, *, raw: bool = False) -> Store:
-    """The results folder that was given, else the one that kdbench.toml names, else `results`; never made.
+    """Open the given results folder, else the one in kdbench.toml, else `results`. The folder is never created.
 
     Args:
-        raw: a collected study will not do.
+        raw: refuse a collected study.
+
+    Raises:
+        UserError: the folder is not a results folder of this version, or is a collected study where `raw` is set.
     """
     from kdbench.core.settings import Invocation
-    from kdbench.planning.config import assemble
+    from kdbench.planning.config import assemble_config
 
-    folder = results or assemble({}, Path.cwd()).group(Invocation).results
+    folder = results or assemble_config({}, Path.cwd()).group(Invocation).results
     store = Store(user_path(folder), create=False)
     if raw:
         store.check_raw()
     return store
 
 
-def emit(out: str | None, write: Callable[[Console], None]) -> None:
-    """Let `write` print, to the terminal or into a file.
+def write_output(out: str | None, write: Callable[[Console], None]) -> None:
+    """Call `write` with a console that prints to the terminal, or into the file `out`.
 
     Raises:
-        UserError: there is a folder where the file should be.
+        UserError: `out` is a folder.
     """
     if out is None:
         write(make_console())
@@ -62,24 +65,24 @@ def emit(out: str | None, write: Callable[[Console], None]) -> None:
         raise folder_instead(path)
     write(text_console(text))
     write_text(path, text.getvalue())
-    line(make_console(), f"Wrote {out}.")
+    print_line(make_console(), f"Wrote {out}.")
 
 
-def line(console: Console, text: str | Text, style: str = "") -> None:
-    """One line, however long."""
+def print_line(console: Console, text: str | Text, style: str = "") -> None:
+    """Print one line, which is not wrapped however long."""
     console.print(text if isinstance(text, Text) else Text(text, style=style), soft_wrap=True)
 
 
-def note(console: Console, text: str) -> None:
-    """A dim, indented line; on a terminal it is wrapped under itself."""
+def print_note(console: Console, text: str) -> None:
+    """Print a dim, indented line; on a terminal, wrapped lines keep the indentation."""
     if console.is_terminal:
         console.print(Padding(Text(text, style="dim"), (0, 0, 0, 2)))
     else:
-        line(console, f"  {text}")
+        print_line(console, f"  {text}")
 
 
-def width(table: Table, console: Console) -> int:
-    """How wide the table is when nothing is wrapped."""
+def table_width(table: Table, console: Console) -> int:
+    """Return the width in characters of a table in which nothing is wrapped."""
     return _measure(table, console).maximum
 
 
@@ -88,7 +91,7 @@ def _measure(table: Table, console: Console) -> Measurement:
 
 
 def print_table(console: Console, table: Table, *, wrap: bool = False) -> None:
-    """Print a table with nothing cut off: where the console is too narrow, lines are longer than it.
+    """Print a table with nothing cut off. Where the console is too narrow, lines become longer than the console.
 
     Args:
         wrap: the table has columns of running text, which may be wrapped.
@@ -102,8 +105,9 @@ def print_table(console: Console, table: Table, *, wrap: bool = False) -> None:
         text = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
         if not console.is_terminal:
             text.rstrip()
-        line(console, text)
+        print_line(console, text)
 
 
-def word(status: str) -> str:
-    return WORDS.get(status, status)
+def status_word(status: str) -> str:
+    """Return the word that is printed for a stored status: `waiting` for `pending`."""
+    return STATUS_WORDS.get(status, status)

@@ -1,4 +1,4 @@
-"""From a printed cell to the runs behind it, and from a run to the facts that it takes to get it again.
+"""Trace a printed cell to its runs, and a run to the facts that reproduce it.
 
 Everything is read from the results folder; no method is imported.
 """
@@ -13,31 +13,24 @@ from typing import Any
 from kdbench.data.task import TASKS
 from kdbench.reporting.tables import TABLES, TableCell, TableData
 from kdbench.results import class_use
-from kdbench.results.selection import Line, pick
+from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 
-TABLE = "table1"  # the one whose cells are traced
+TRACED_TABLE = "table1"  # the one whose cells are traced
 Facts = dict[str, dict[str, Any]]  # heading -> name -> value; a value that is None is not known
 
 
 @dataclass(frozen=True)
-class Traced:
-    """A cell of the table, and the runs that were asked for in its place.
+class CellRuns:
+    """The runs that were asked for in the place of a cell.
 
     Attributes:
-        entry: as the table prints it; None where the table has no such place.
-        heads: the task's name, and below it what its numbers are, as the table has them.
         shown: the runs behind the numbers, one a seed.
-        others: finished runs of grid points that were not chosen.
-        missing: the runs that are not done.
+        others: finished runs of grid points that were not selected.
+        missing: runs that are not finished.
         elsewhere: runs that other tables and figures vary on purpose, or of another version of the method.
     """
 
-    study: StudyResults
-    task: str
-    line: Line
-    entry: TableCell | None
-    heads: tuple[str, ...]
     shown: Sequence[CellResult]
     others: Sequence[CellResult]
     missing: Sequence[CellResult]
@@ -45,58 +38,81 @@ class Traced:
 
     @property
     def asked(self) -> Sequence[CellResult]:
-        """All in its place."""
+        """Return all runs of this cell, finished or not."""
         return [*self.shown, *self.others, *self.missing]
 
     @property
     def wanted(self) -> Sequence[CellResult]:
-        """The runs to make again: those shown, with the unfinished ones of their grid point; or the first point's."""
+        """Return the runs to reproduce: those of the grid point that is shown, else of the first grid point."""
         point = self.asked[0].point if self.asked else ""
         return [cell for cell in self.asked if cell.point == point]
 
 
-def sheet(study: StudyResults) -> TableData | None:
-    """The table of a study; None where nothing of it was asked for."""
-    return TABLES.get(TABLE)().build(study)
+@dataclass(frozen=True)
+class TracedCell:
+    """A cell of the table with its runs.
+
+    Attributes:
+        entry: the cell as printed; None where the table has no such cell.
+        heads: the title of the task and, below it in the head, the names of the numbers.
+    """
+
+    study: StudyResults
+    task: str
+    line: SelectedRow
+    entry: TableCell | None
+    heads: tuple[str, ...]
+    runs: CellRuns
 
 
-def rows(study: StudyResults) -> list[str]:
-    """The rows that can be traced."""
+def build_traced_table(study: StudyResults) -> TableData | None:
+    """Build the table of a study; None where none of its cells was asked for."""
+    return TABLES.get(TRACED_TABLE)().build(study)
+
+
+def traceable_rows(study: StudyResults) -> list[str]:
+    """Return the names of the rows that can be traced, the teacher first."""
     return [*([TEACHER] if study.teachers and TEACHER not in study.rows else []), *study.rows]
 
 
-def trace(study: StudyResults, printed: TableData | None, row: str, task: str) -> Traced:
-    """The runs behind a cell.
+def trace_cell(study: StudyResults, printed: TableData | None, row: str, task: str) -> TracedCell:
+    """Find the runs behind a cell.
 
     Args:
-        printed: the sheet of the study.
-        row: one of `rows`.
-        task: one of the study's.
+        printed: the table of the study.
+        row: one of `traceable_rows`.
+        task: a task of the study.
     """
-    line = pick(study, row)
+    # the runs of the row on the task
+    line = select_row(study, row)
     every, asked, shown = study.of(row, task), line.asked[task], line.shown[task]
     taken = {cell.run.id for cell in shown}
+    # the cell as printed
     entry: TableCell | None = None
     heads: tuple[str, ...] = (TASKS.get(task).title,)
     if printed and row in printed.row_keys and task in printed.column_keys:
         column = printed.column_keys.index(task) + 1
         entry, heads = printed.rows[printed.row_keys.index(row)][column], tuple(printed.head[column].split("\n"))
-    return Traced(
-        study, task, line, entry, heads, shown,
-        [cell for cell in asked if cell.run.result is not None and cell.run.id not in taken],
-        [cell for cell in asked if cell.run.result is None],
-        [cell for cell in every if cell not in asked],
-    )  # fmt: skip
+    runs = CellRuns(
+        shown=shown,
+        others=[cell for cell in asked if cell.run.result is not None and cell.run.id not in taken],
+        missing=[cell for cell in asked if cell.run.result is None],
+        elsewhere=[cell for cell in every if cell not in asked],
+    )
+    return TracedCell(study, task, line, entry, heads, runs)
 
 
-def scores(cell: CellResult) -> list[float]:
-    """The numbers of a run in the order in which a cell prints them, in per cent."""
+def run_scores(cell: CellResult) -> list[float]:
+    """Return the scores of a run in per cent, in the order in which a cell prints them."""
     kind = TASKS.get(cell.cell.task)
     return [cell.score(metric, split) for split in kind.report_splits for metric in kind.metrics]
 
 
-def differing(cells: Iterable[CellResult]) -> list[str]:
-    """The settings in which cells differ: their runs' own, and what the runs that they need do not only repeat."""
+def differing_settings(cells: Iterable[CellResult]) -> list[str]:
+    """Return the keys of the settings in which cells differ.
+
+    Settings of needed runs are left out where the run's own setting of that name differs too.
+    """
     cells = list(cells)
     keys = dict.fromkeys(key for cell in cells for key in cell.settings)
     found = [key for key in keys if len({str(cell.settings.get(key)) for cell in cells}) > 1]
@@ -105,8 +121,9 @@ def differing(cells: Iterable[CellResult]) -> list[str]:
     return [key for key in found if key in own or (key in everywhere and key.rpartition("'s ")[2] not in own)]
 
 
-def facts(run: Run) -> Facts:
-    """What a run was made of: settings, options, models, data, splits."""
+def run_facts(run: Run) -> Facts:
+    """Return settings, options, models, data and splits of a run: heading -> name -> value."""
+    # settings of a teacher that was not trained here do not count
     spec = run.spec
     sizes = (run.result or {}).get("rows", {})
     models = {"student": spec.student, "teacher, trained along": spec.teacher}
@@ -114,6 +131,7 @@ def facts(run: Run) -> Facts:
     own = {f"teacher.{key}": value for key, value in spec.teacher_training.items()}
     if own.get("teacher.epochs") == 0:
         own = {"teacher": "taken as it is, not fine-tuned here"}
+    # headings in the order in which they are printed
     return {
         **({"File of the method": {"path": file.path, "sha256": file.sha256}} if file else {}),
         "Settings": spec.training.model_dump() | own,
@@ -128,11 +146,12 @@ def facts(run: Run) -> Facts:
     }
 
 
-def machine(run: Run) -> dict[str, Any]:
-    """What it ran on, as written down when it began."""
+def machine_facts(run: Run) -> dict[str, Any]:
+    """Return the machine and the package versions that a run recorded when it began; {} where it recorded none."""
     there = run.environment
     if not there:
         return {}
+    # facts in the order in which they are printed
     packages = "  ".join(f"{name} {version}" for name, version in (there.get("packages") or {}).items())
     commit = f", commit {there['commit']}" if there.get("commit") else ""
     return {
@@ -146,19 +165,23 @@ def machine(run: Run) -> dict[str, Any]:
     }
 
 
-def cost(run: Run) -> dict[str, float]:
-    """Every number of cost.json; one in a group is called `group name`. Empty where there is none."""
+def cost_numbers(run: Run) -> dict[str, float]:
+    """Return every number of cost.json; nested ones are named `group name`. {} where there is no cost.json."""
     return dict(_numbers(run.cost, ""))
 
 
-def whole_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:
-    """The cost of a run and of all that it needs, each once; of peaks the highest. Only what all of them counted."""
-    each = [cost(one) for one in closure(run.id, {**runs, run.id: run}).values()]
+def total_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:
+    """Sum the costs of a run and of all runs that it needs, each once; of peaks take the highest.
+
+    Only numbers that all of these runs counted are returned.
+    """
+    each = [cost_numbers(one) for one in closure(run.id, {**runs, run.id: run}).values()]
     keys = [key for key in each[0] if all(key in one for one in each)]
     return {key: (max if key.startswith("peak") else sum)(one[key] for one in each) for key in keys}
 
 
 def _numbers(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, float]]:
+    """Yield the finite numbers of a nested mapping with their full names."""
     for key, item in values.items():
         if isinstance(item, Mapping):
             yield from _numbers(item, f"{prefix}{key} ")
@@ -166,8 +189,8 @@ def _numbers(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, floa
             yield f"{prefix}{key}", item
 
 
-def common(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Several runs' named values as one: where they differ, all of them, each once."""
+def merge_values(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the named values of several runs; where they differ, join the distinct values by ` | `."""
     merged: dict[str, Any] = {}
     for key in dict.fromkeys(key for values in found for key in values):
         items = list({str(v[key]): v[key] for v in found if v.get(key) is not None}.values())
@@ -175,14 +198,14 @@ def common(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def children(run: str, runs: Mapping[str, Run]) -> list[str]:
-    """The runs that need it."""
+def dependent_runs(run: str, runs: Mapping[str, Run]) -> list[str]:
+    """Return the ids of the runs that need a run."""
     return [other for other, found in runs.items() if run in found.spec.needs.values()]
 
 
-def reason(run: Run, study: StudyResults | None) -> str:
-    """What is wrong with a run: what failed, what it waits for, what has collapsed; "" where nothing is."""
+def describe_problem(run: Run, study: StudyResults | None) -> str:
+    """Say what is wrong with a run: its failure, its failed parent, or its collapse; "" where nothing is wrong."""
     if run.state.status == "failed":
         return f"{run.state.kind or 'failed'}: {' '.join(run.state.message.split()) or 'no reason given'}"
     blocker = study.blocker(run) if study else None
-    return f"It waits for {blocker.id}, which failed." if blocker else " ".join(class_use.warnings(run))
+    return f"It waits for {blocker.id}, which failed." if blocker else " ".join(class_use.collapse_warnings(run))

@@ -1,4 +1,4 @@
-"""A sheet with the published numbers beside ours, and the differences."""
+"""Add the published numbers to a table, and the differences of our numbers from them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from kdbench.reporting.tables import Published, TableCell, TableData
 
-NOTHING = "–"
-NONE = TableCell((NOTHING,))
+NO_NUMBER = "–"
+EMPTY_CELL = TableCell((NO_NUMBER,))
 
 
-def beside(sheet: TableData, paper: Published) -> TableData:
-    """Below every row that the paper has too: its numbers, and how far ours are from them.
+def add_published(sheet: TableData, paper: Published) -> TableData:
+    """Return the table with the published numbers and the differences below every row that the paper has too.
 
     Records become one a printed number: published, ours (unrounded, the mean over seeds), and the difference.
     """
@@ -34,7 +34,7 @@ def beside(sheet: TableData, paper: Published) -> TableData:
 
 
 def _other(sheet: TableData, paper: Published) -> list[str]:
-    """A warning where the differences are of other networks too; those that are shown are in the records."""
+    """Warn where a table shows other networks than the paper's. Their differences stay in the records."""
     if others := sorted({str(record["preset"]) for record in sheet.records} - {paper.preset}):
         return [f"The paper's networks here are those of {paper.preset}; the differences to {', '.join(others)} are "
                 "of other networks or data too."]  # fmt: skip
@@ -42,7 +42,8 @@ def _other(sheet: TableData, paper: Published) -> list[str]:
 
 
 def _below(row: Sequence[TableCell], printed: Sequence[str]) -> list[list[TableCell]]:
-    theirs = [TableCell(tuple(text.split("/"))) if text else NONE for text in printed]
+    """Build the two rows with the published numbers and the differences."""
+    theirs = [TableCell(tuple(text.split("/"))) if text else EMPTY_CELL for text in printed]
     return [
         [TableCell(("  published",)), *theirs],
         [TableCell(("  difference",)), *(_difference(*both) for both in zip(row[1:], theirs, strict=True))],
@@ -50,20 +51,21 @@ def _below(row: Sequence[TableCell], printed: Sequence[str]) -> list[list[TableC
 
 
 def _difference(ours: TableCell, theirs: TableCell) -> TableCell:
-    """Part by part, where both have it."""
+    """Subtract the published numbers from ours, part by part; an empty cell where the parts do not match."""
     if not ours.numbers or len(ours.values) != len(theirs.values):
-        return NONE
+        return EMPTY_CELL
     parts = [(float(mine), _number(his)) for mine, his in zip(ours.values, theirs.values, strict=True)]
-    texts = (NOTHING if his is None else f"{round(mine - his, 1) + 0.0:+.1f}" for mine, his in parts)
+    texts = (NO_NUMBER if his is None else f"{round(mine - his, 1) + 0.0:+.1f}" for mine, his in parts)
     return TableCell(tuple(texts))
 
 
 def _number(text: str) -> float | None:
-    return None if text == NOTHING else float(text)
+    """Parse a printed number; None for the sign that stands for no number."""
+    return None if text == NO_NUMBER else float(text)
 
 
 def _records(sheet: TableData, key: str, row: Sequence[TableCell], printed: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """One a number of a row."""
+    """Yield a record for each number of a row."""
     for name, head, entry, text in zip(sheet.column_keys, sheet.head[1:], row[1:], printed, strict=True):
         parts = head.partition("\n")[2].split("/")
         theirs = [_number(part) for part in text.split("/")] if text else []

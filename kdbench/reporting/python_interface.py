@@ -62,8 +62,8 @@ def run_study(
     pairs = [f"{key}={','.join(map(str, _as_list(value)))}" for key, value in (settings or {}).items()]
     names = {"methods": _joined(methods), "tasks": _joined(tasks), "seeds": _joined(seeds)}
     layer = config.parse_sets(pairs, {**names, "preset": preset, "results": str(results)})
-    merged = config.assemble(layer, Path.cwd())
-    asked, store = plan.make(merged), Store(user_path(str(results)), create=False)
+    merged = config.assemble_config(layer, Path.cwd())
+    asked, store = plan.make_plan(merged), Store(user_path(str(results)), create=False)
     store.check_raw()
     request = sweep_record.order(merged, asked, store, make_console(), tables=())
     sweep_record.check([request])

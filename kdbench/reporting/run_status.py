@@ -1,4 +1,4 @@
-"""How runs stand: what the results folder says, and what the queues say of their jobs."""
+"""The status of runs, from the results folder and from the queues that hold their jobs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ LISTED = ("running", "failed", "lost", "interrupted")  # one by one
 STATES = ("done", *LISTED, "blocked", "queued", "waiting")  # every word
 
 
-class Standings:
-    """Asked once, for all runs of a results folder.
+class RunStatuses:
+    """Statuses of all runs of a results folder; every queue is asked once.
 
     Attributes:
-        jobs: the newest job of each run that was ever put into a queue.
-        problems: why a queue could not be asked, by the name of its place.
+        jobs: run id -> the newest job of each run that was ever put into a queue.
+        problems: title of an executor -> why its queue could not be asked.
     """
 
     def __init__(self, store: Store) -> None:
@@ -28,15 +28,16 @@ class Standings:
             if problem:
                 self.problems[executor.title] = problem
 
-    def word(self, study: StudyResults | None, run: Run) -> str:
-        """One of `STATES`. A run is lost when its job ended before the run could begin."""
+    def status_of(self, study: StudyResults | None, run: Run) -> str:
+        """Return one of `STATES`. A run is lost if its job ended before the run could begin.
+
+        Args:
+            study: where a failed parent is looked up; None skips that.
+        """
         job, status = self.jobs.get(run.id), run.state.status
         if study and study.blocker(run):
             return "blocked"
         if status in ("pending", "interrupted") and job and job.is_live:
             return "queued"
-        return "lost" if status == "pending" and job and _has_died(job) else printing.word(status)
-
-
-def _has_died(job: Job) -> bool:
-    return job.standing == "ended" and job.detail != "COMPLETED" and not job.cancelled
+        has_died = job and job.standing == "ended" and job.detail != "COMPLETED" and not job.cancelled
+        return "lost" if status == "pending" and has_died else printing.status_word(status)

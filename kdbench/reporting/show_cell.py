@@ -1,4 +1,4 @@
-"""Everything behind one cell of Table 1."""
+"""Print everything about one cell of Table 1."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from kdbench.data.task import TASKS, selection_title
 from kdbench.planning import reproduce
 from kdbench.planning.config import check_preset
 from kdbench.reporting import printing, provenance
-from kdbench.reporting.provenance import Traced
-from kdbench.reporting.run_status import Standings
-from kdbench.reporting.show_run import group
-from kdbench.results.data_origin import data_words
+from kdbench.reporting.provenance import TracedCell
+from kdbench.reporting.run_status import RunStatuses
+from kdbench.reporting.show_run import print_group
+from kdbench.results.data_origin import describe_data
 from kdbench.results.store import Store
 from kdbench.results.study import CellResult, StudyResults, studies
-from kdbench.results.sweep_files import sweeps
+from kdbench.results.sweep_files import read_sweeps
 
 
-def show(row: str, task: str, store: Store, preset: str | None, console: Console) -> None:
-    """Print a cell for every study that has it: numbers, runs, what they were made of, and how to make them again.
+def show_cell(row: str, task: str, store: Store, preset: str | None, console: Console) -> None:
+    """Print a cell for every study that has it: its numbers, runs, settings, and the command that reproduces it.
 
     Raises:
-        UserError: no such row, task or preset, or no study has the cell.
+        UserError: the row, task or preset is not known, or no study has the cell.
     """
+    # the studies of this preset
     every = studies(store)
     check_preset(preset, (study.preset for study in every))
     found = [study for study in every if preset in (None, study.preset)]
@@ -38,103 +39,117 @@ def show(row: str, task: str, store: Store, preset: str | None, console: Console
         of = f" of preset {preset}" if preset else ""
         raise UserError(f"There are no results{of} in {store.root}; give another folder with --results DIR.")
     _check(row, task, found)
-    traced = [provenance.trace(study, provenance.sheet(study), row, task) for study in found if _has(study, row, task)]
-    if not any(one.asked or one.elsewhere for one in traced):
+    # trace the cell in each
+    traced = [
+        provenance.trace_cell(study, provenance.build_traced_table(study), row, task)
+        for study in found
+        if _has(study, row, task)
+    ]
+    if not any(one.runs.asked or one.runs.elsewhere for one in traced):
         raise UserError(
             f"No run of {row} on {task} was asked for in {store.root}; run: "
             f"{shlex.join(['kdbench', 'run', '--methods', row, '--tasks', task, '--preset', found[-1].preset])}"
         )
-    standings = Standings(store)
-    for i, one in enumerate(one for one in traced if one.asked or one.elsewhere):
+    # print those that have any run
+    statuses = RunStatuses(store)
+    for i, one in enumerate(one for one in traced if one.runs.asked or one.runs.elsewhere):
         if i:
             console.print()
-        _cell(one, store, standings, console)
+        _cell(one, store, statuses, console)
 
 
 def _check(row: str, task: str, found: Sequence[StudyResults]) -> None:
     if task not in TASKS.all() and task not in TASKS.broken:
         raise unknown("task", task, TASKS.all())
-    names = {name for study in found for name in provenance.rows(study)}
+    names = {name for study in found for name in provenance.traceable_rows(study)}
     if row not in names:
         raise unknown("row", row, names)
 
 
 def _has(study: StudyResults, row: str, task: str) -> bool:
-    return row in provenance.rows(study) and task in study.tasks
+    return row in provenance.traceable_rows(study) and task in study.tasks
 
 
-def _cell(traced: Traced, store: Store, standings: Standings, console: Console) -> None:
+def _cell(traced: TracedCell, store: Store, statuses: RunStatuses, console: Console) -> None:
+    """Print one cell: its number, its runs by their role, their facts, and the commands that produce them."""
+    # heading: the number, and the study it is from
     study = traced.study
-    number = f"  {traced.entry.text}" if traced.entry and traced.shown else ""
+    number = f"  {traced.entry.text}" if traced.entry and traced.runs.shown else ""
     words = "/".join(traced.heads[1:])
     head = Text.assemble((f"{traced.line.title} on {traced.heads[0]}{number}", "bold"), f"  {words}" if number else "")
-    printing.line(console, head)
+    printing.print_line(console, head)
     setup = study.study
     where = f"Table 1, preset {study.preset}: {study.pairing}"
     splits = f"feedback {setup['feedback']}, selection {setup['selection']}"
-    printing.note(console, f"{where}; data {data_words(study)}, {splits}")
+    printing.print_note(console, f"{where}; data {describe_data(study)}, {splits}")
+    # the runs by role, then how they came about
     titles = {
-        "Runs behind the numbers": traced.shown,
-        "Grid points that were not chosen": traced.others,
-        "Not done": traced.missing,
-        "Not in this table (varied on purpose, or of another version)": traced.elsewhere,
+        "Runs behind the numbers": traced.runs.shown,
+        "Grid points that were not chosen": traced.runs.others,
+        "Not done": traced.runs.missing,
+        "Not in this table (varied on purpose, or of another version)": traced.runs.elsewhere,
     }
     for title, cells in titles.items():
-        _runs(title, cells, traced, standings, console)
+        _runs(title, cells, traced, statuses, console)
     _facts(traced, console)
     _again(traced, store, console)
 
 
 def _runs(
-    title: str, cells: Sequence[CellResult], traced: Traced, standings: Standings, console: Console
+    title: str, cells: Sequence[CellResult], traced: TracedCell, statuses: RunStatuses, console: Console
 ) -> None:  # fmt: skip
-    """A line a run; settings where they tell the runs of the cell apart."""
+    """Print a group of runs, one a line, with the settings in which the runs of the cell differ."""
     if not cells:
         return
-    keys = provenance.differing([*traced.asked, *traced.elsewhere])
+    # a column for each setting that differs
+    keys = provenance.differing_settings([*traced.runs.asked, *traced.runs.elsewhere])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for name in ("seed", "run", *keys, *traced.heads[1:], selection_title(traced.task), "cost", "state"):
         table.add_column(Text(name), no_wrap=True, justify="left" if name in ("run", "state") else "right")
+    # numbers of finished runs, the status of all
     for cell in cells:
         run, done = cell.run, cell.run.result is not None
-        numbers = "/".join(f"{value:.1f}" for value in provenance.scores(cell)) if done else "–"
+        numbers = "/".join(f"{value:.1f}" for value in provenance.run_scores(cell)) if done else "–"
         selection = f"{100 * cell.selection(TASKS.get(cell.cell.task).metrics[0]):.1f}" if done else "–"
-        seconds = provenance.cost(run).get("train_seconds")
+        seconds = provenance.cost_numbers(run).get("train_seconds")
         spent = duration(seconds) if seconds is not None else "–"
-        state = standings.word(traced.study, run)
-        why = provenance.reason(run, traced.study)
+        state = statuses.status_of(traced.study, run)
+        why = provenance.describe_problem(run, traced.study)
         settings = (value(cell.settings.get(key, "–")) for key in keys)
         parts = [str(cell.cell.seed), run.id, *settings, *([numbers] if traced.heads[1:] else []), selection, spent]
-        style = printing.STYLES.get(state, "")
+        style = printing.STATUS_STYLES.get(state, "")
         table.add_row(*map(Text, parts), Text(f"{state}  {why}".rstrip(), style=style))
     console.print()
-    printing.line(console, title, "bold")
+    printing.print_line(console, title, "bold")
     printing.print_table(console, table)
 
 
-def _facts(traced: Traced, console: Console) -> None:
-    """What the runs behind the numbers (else those asked for) were made of; where they differ, every value."""
-    runs = [cell.run for cell in traced.shown or traced.wanted or traced.elsewhere]
-    each = [provenance.facts(run) for run in runs]
+def _facts(traced: TracedCell, console: Console) -> None:
+    """Print the facts of the runs behind the numbers (else of those asked for); where runs differ, every value."""
+    runs = [cell.run for cell in traced.runs.shown or traced.runs.wanted or traced.runs.elsewhere]
+    each = [provenance.run_facts(run) for run in runs]
     for title in dict.fromkeys(title for facts in each for title in facts):
-        group(title, provenance.common([facts.get(title, {}) for facts in each]), console)
-    needs = provenance.common(
+        print_group(title, provenance.merge_values([facts.get(title, {}) for facts in each]), console)
+    needs = provenance.merge_values(
         [{f"needs, as {role}": parent for role, parent in run.spec.needs.items()} for run in runs]
     )
-    group("Needs", needs, console)
-    group("Machine and versions", provenance.common([provenance.machine(run) for run in runs]), console)
+    print_group("Needs", needs, console)
+    print_group(
+        "Machine and versions", provenance.merge_values([provenance.machine_facts(run) for run in runs]), console
+    )
 
 
-def _again(traced: Traced, store: Store, console: Console) -> None:
-    cells = traced.wanted or traced.elsewhere[:1]
+def _again(traced: TracedCell, store: Store, console: Console) -> None:
+    """Print the command that reproduces the cell, and the commands that produced its runs."""
+    cells = traced.runs.wanted or traced.runs.elsewhere[:1]
     console.print()
-    printing.line(console, "Make it again", "bold")
-    printing.line(console, f"  {shlex.join(reproduce.command(cells, traced.study))}")
-    known = sweeps(store)
-    commands = {shlex.join(words): None for cell in cells for words in reproduce.stored(cell.run.id, known)[0]}
+    printing.print_line(console, "Make it again", "bold")
+    printing.print_line(console, f"  {shlex.join(reproduce.cell_command(cells, traced.study))}")
+    known = read_sweeps(store)
+    commands = {shlex.join(words): None for cell in cells for words in reproduce.stored_commands(cell.run.id, known)[0]}
     if commands:
         console.print()
-        printing.line(console, "Made by", "bold")
+        printing.print_line(console, "Made by", "bold")
         for text in commands:
-            printing.line(console, f"  {text}")
-        printing.note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")
+            printing.print_line(console, f"  {text}")
+        printing.print_note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")

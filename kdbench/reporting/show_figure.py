@@ -130,7 +130,7 @@ def _show_all(store: Store, wish: Wish, console: Console) -> None:
 
 def _not_drawn(sentences: Iterable[str], console: Console) -> None:
     for sentence in filter(None, sentences):
-        printing.line(console, f"Not drawn: {sentence}")
+        printing.print_line(console, f"Not drawn: {sentence}")
 
 
 def _number(name: str) -> str:
@@ -172,7 +172,7 @@ def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> list[StudyRe
 def _command(figures: Sequence[Figure], root: Path, study: StudyResults | None, wish: Wish, tasks: str = "") -> str:
     """The command that trains what is missing."""
     named = list(filter(None, (tasks or wish.tasks or "").split(",")))
-    return shlex.join(reproduce.for_exhibits(figures, root, study, preset=wish.preset, tasks=named))
+    return shlex.join(reproduce.exhibit_command(figures, root, study, preset=wish.preset, tasks=named))
 
 
 def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[FigureData], str, str]:
@@ -248,7 +248,7 @@ def _write(pictures: Sequence[FigureData], path: Path, form: str, wish: Wish, co
     """One file a picture, or one CSV for all; and what is to be known of each."""
     if form == "csv":
         write_text(path, as_csv(pictures))
-        printing.line(console, f"Wrote {path}.")
+        printing.print_line(console, f"Wrote {path}.")
         return
     from kdbench.reporting.formats import matplotlib_figure as paper
 
@@ -256,9 +256,9 @@ def _write(pictures: Sequence[FigureData], path: Path, form: str, wish: Wish, co
     for picture, ending in zip(pictures, endings, strict=True):
         file = path.with_name(f"{path.stem}{ending}.{form}")
         paper.save(picture, file, form, wish.inches)
-        printing.line(console, f"Wrote {file}: {picture.title}; {_source(picture.about)}.")
+        printing.print_line(console, f"Wrote {file}: {picture.title}; {_source(picture.about)}.")
         for remark in [*picture.notes, *picture.printed]:
-            printing.note(console, remark)
+            printing.print_note(console, remark)
 
 
 def _source(about: Mapping[str, Any]) -> str:

@@ -1,9 +1,11 @@
-"""A method and its options."""
+"""Describe a method: its summary, what it needs, its options and variants."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -13,52 +15,59 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.core.errors import UserError
-from kdbench.core.formatting import value
+from kdbench.core.formatting import sentence, value
 from kdbench.core.options import Options
+from kdbench.core.settings import Training
+from kdbench.core.spec import DataRef, ModelRef, RunSpec
 from kdbench.distill.method import METHODS, Method
 from kdbench.reporting import printing
-from kdbench.reporting.list_plugins import about, needs
 
+REQUIREMENTS = {  # what `Method.requires` names, in words
+    "teacher": "a pre-trained teacher, trained along",
+    "feedback": "feedback data",
+    "teacher_lr": "the setting teacher_lr",
+}
 BOUNDS = {"ge": "≥ ", "gt": "> ", "le": "≤ ", "lt": "< "}
 
 
-def find(name: str) -> type[Method] | None:
-    """The method or the owner of the variant; None where there is neither.
+def find_method(name: str) -> type[Method] | None:
+    """Return the method, or the method that has the variant, called `name`; None where there is none.
 
     Raises:
-        UserError: it does not load.
+        UserError: the method does not load.
     """
     found = METHODS.owner(name)
     return METHODS.get(found) if found else None
 
 
-def names() -> list[str]:
-    """Methods and variants."""
+def row_names() -> list[str]:
+    """Return the names of all methods and variants."""
     return [name for key, method in METHODS.all().items() for name in (key, *method.variants)]
 
 
-def show(name: str, method: type[Method], console: Console) -> None:
-    """Print what the method is, its options and its variants.
+def show_method(name: str, method: type[Method], console: Console) -> None:
+    """Print the summary, options and variants of a method.
 
     Args:
-        name: the method's, or a variant's, whose values then stand beside the defaults.
+        name: of the method, or of a variant, whose values then stand beside the defaults.
     """
     title, changed = method.variants.get(name, (method.title, {}))
-    printing.line(console, Text.assemble((title, "bold"), f"  {method.paper}, version {method.version}"))
-    printing.note(console, about(method))
-    printing.note(console, f"needs {needs(method) or 'the labels only'}")
+    printing.print_line(console, Text.assemble((title, "bold"), f"  {method.paper}, version {method.version}"))
+    printing.print_note(console, plugin_summary(method))
+    printing.print_note(console, f"needs {method_needs(method) or 'the labels only'}")
     if not method.options_type.model_fields:
-        printing.line(console, "It has no options of its own; those of every training do hold.")
+        printing.print_line(console, "It has no options of its own; those of every training do hold.")
     else:
         console.print()
         printing.print_table(console, _options(method.options_type, name, changed), wrap=True)
     for variant, (label, values) in method.variants.items():
         text = " ".join(f"{key}={value(item)}" for key, item in values.items())
-        printing.line(console, f"variant {variant}, {label}: {text}")
-    printing.line(console, f"Set one: kdbench run --methods {name} --set {name}.KEY=VALUE", "dim")
+        printing.print_line(console, f"variant {variant}, {label}: {text}")
+    printing.print_line(console, f"Set one: kdbench run --methods {name} --set {name}.KEY=VALUE", "dim")
 
 
 def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Table:
+    """Build the table of options: name, default, value of the variant, description, valid values and source."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for column in ("option", "default", *([name] if changed else [])):
         table.add_column(column, no_wrap=True)
@@ -74,7 +83,7 @@ def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Tabl
 
 
 def valid_values(field: FieldInfo) -> str:
-    """The choices, or the type and its bounds."""
+    """Return the valid values of an option in words: its choices, or its type with bounds."""
     bounds = [
         f"{sign}{getattr(item, key):g}" for item in field.metadata for key, sign in BOUNDS.items() if hasattr(item, key)
     ]
@@ -82,6 +91,7 @@ def valid_values(field: FieldInfo) -> str:
 
 
 def _type(annotation: Any) -> str:
+    """Put a type annotation into words."""
     if annotation is type(None):
         return "none"
     arguments = get_args(annotation)
@@ -97,14 +107,54 @@ def _type(annotation: Any) -> str:
 
 
 def _pattern(pattern: str) -> str:
-    """`^(a|b:\\d+)$` for people."""
+    """Put the pattern of an option such as `^(a|b:\\d+)$` into words: `a, b:NUMBER`."""
     return re.sub(r"(\\d\+)(\(\\\.\\d\+\)\?)?", "NUMBER", pattern.removeprefix("^(").removesuffix(")$")).replace(
         "|", ", "
     )
 
 
 def unknown_name(name: str, runs: list[str]) -> UserError:
-    """For a name that is neither a method's nor part of a run's."""
+    """Return the error for a name that is neither a method's nor part of a run's."""
     from kdbench.core.errors import unknown
 
-    return unknown("run or method", name, [*runs, *names()])
+    return unknown("run or method", name, [*runs, *row_names()])
+
+
+def plugin_summary(plugin: type[Any]) -> str:
+    """Return the first line of the docstring of a plugin's file (else of its class) without title and paper."""
+    file = sys.modules.get(plugin.__module__)
+    text = (file.__doc__ if file else None) or inspect.getdoc(plugin) or ""
+    first = text.strip().partition("\n")[0].removeprefix(f"{plugin.title}: ")
+    paper = getattr(plugin, "paper", "")
+    return full_sentence(first.replace(f" ({paper})", "") if paper else first)
+
+
+def full_sentence(text: str) -> str:
+    """Return the text with a capital letter first and a full stop last."""
+    text = sentence(text)
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def method_needs(method: type[Method]) -> str:
+    """Name what a method needs besides the student and the labels; "" where there is nothing else."""
+    names = {"teacher": "a fine-tuned teacher", "assistant": "an assistant, distilled from a fine-tuned teacher"}
+    parts = [names.get(role, role) for role in _needed_roles(method)]
+    hidden = {"teacher_lr"} if "teacher" in method.requires else set()
+    return ", ".join([*parts, *(words for key, words in REQUIREMENTS.items() if key in method.requires - hidden)])
+
+
+def _needed_roles(method: type[Method]) -> Iterable[str]:
+    """Return the roles of the runs that a method needs first, found with an example spec.
+
+    Returns () where the plugin's own code fails on the example: a list is not the place to fail.
+    """
+    model = ModelRef(name="tiny-2x64", fingerprint="")
+    data = DataRef(source="generated", path=None, fingerprint="")
+    try:
+        return method.needs(RunSpec(
+            method=method.name, method_version=method.version, task="mrpc", seed=0, data=data, student=model,
+            teacher=model, selection="train:0.1", feedback="train:0.1", training=Training(),
+            options=method.options_type().model_dump(mode="json"),
+        ))  # fmt: skip
+    except Exception:
+        return ()

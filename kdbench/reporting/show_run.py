@@ -1,4 +1,4 @@
-"""Everything about one run."""
+"""Find a run by a part of its name, and print everything about it."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ from kdbench.core.spec import RunSpec
 from kdbench.data.task import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import printing, provenance
-from kdbench.reporting.run_status import Standings
-from kdbench.reporting.show_status import progress
+from kdbench.reporting.run_status import RunStatuses
+from kdbench.reporting.show_status import describe_progress
 from kdbench.results import class_use
 from kdbench.results.store import Store
 from kdbench.results.study import Run, StudyResults, read, studies, task_title
-from kdbench.results.sweep_files import Sweep, sweeps
+from kdbench.results.sweep_files import Sweep, read_sweeps
 
 TAIL = 15  # lines of error.txt
 
 
-def find(store: Store, text: str, *, methods: bool = False) -> Run:
-    """The run whose name contains `text`, begun or only asked for.
+def find_run(store: Store, text: str, *, methods: bool = False) -> Run:
+    """Return the run whose name contains `text`, begun or not.
 
     Args:
-        methods: `text` might have been meant as the name of a method.
+        methods: the user may have meant the name of a method, so errors list methods too.
 
     Raises:
-        UserError: none or several do.
+        UserError: no run, or several runs, have it in their names.
     """
+    # a run that was asked for may not have begun
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
     begun = {run.id for run in store.runs()}
     waiting = [run_id for run_id in asked if text in run_id]
     if not any(text in run_id for run_id in begun) and len(waiting) == 1:
         return asked[waiting[0]]
+    # the user may have meant a method
     if methods and not waiting and not any(text in run_id for run_id in begun):
         from kdbench.reporting.show_method import unknown_name
 
@@ -50,8 +52,8 @@ def find(store: Store, text: str, *, methods: bool = False) -> Run:
     return asked.get(folder.id) or read(folder, folder.spec)
 
 
-def with_children(run_ids: Iterable[str], known: Mapping[str, Run]) -> list[str]:
-    """The runs, and all that need them, directly or not."""
+def with_dependents(run_ids: Iterable[str], known: Mapping[str, Run]) -> list[str]:
+    """Return the runs and all runs that need them, directly or not, sorted."""
     wanted = set(run_ids)
     grown = True
     while grown:
@@ -61,48 +63,53 @@ def with_children(run_ids: Iterable[str], known: Mapping[str, Run]) -> list[str]
     return sorted(wanted)
 
 
-def show(run: Run, store: Store, console: Console) -> None:
-    """Print what the run is, how it stands, what it gave, and how to make it again."""
+def show_run(run: Run, store: Store, console: Console) -> None:
+    """Print status, scores, facts, relations, cost and files of a run, and the commands that reproduce it."""
     found = studies(store)
     study = next((s for s in reversed(found) if run.id in s.runs), None)
-    standings = Standings(store)
-    _head(run, study, standings, console)
+    statuses = RunStatuses(store)
+    _head(run, study, statuses, console)
     if run.result is not None:
         console.print()
         printing.print_table(console, _scores(run))
-        for warning in class_use.warnings(run):
-            printing.line(console, warning, "yellow")
-    for title, values in provenance.facts(run).items():
-        group(title, values, console)
-    group("Needs and is needed", _relations(run, found, standings), console)
-    group("Cost and machine", _machine(run), console)
-    group("Files", {"collected in": store.root} if store.is_collected else _files(run), console)
-    _again(run, study, sweeps(store), console)
+        for warning in class_use.collapse_warnings(run):
+            printing.print_line(console, warning, "yellow")
+    for title, values in provenance.run_facts(run).items():
+        print_group(title, values, console)
+    print_group("Needs and is needed", _relations(run, found, statuses), console)
+    print_group("Cost and machine", _machine(run), console)
+    print_group("Files", {"collected in": store.root} if store.is_collected else _files(run), console)
+    _again(run, study, read_sweeps(store), console)
 
 
-def _head(run: Run, study: StudyResults | None, standings: Standings, console: Console) -> None:
+def _head(run: Run, study: StudyResults | None, statuses: RunStatuses, console: Console) -> None:
+    """Print the id and status of a run, and its progress or what went wrong."""
+    # id, status, method, task and seed
     spec, state = run.spec, run.state
-    stands = standings.word(study, run)
-    printing.line(console, Text.assemble((run.id, "bold"), "  ", (stands, printing.STYLES.get(stands, ""))))
-    printing.line(console, f"{spec.method} on {task_title(spec.task)}, seed {spec.seed}")
+    stands = statuses.status_of(study, run)
+    printing.print_line(
+        console, Text.assemble((run.id, "bold"), "  ", (stands, printing.STATUS_STYLES.get(stands, "")))
+    )
+    printing.print_line(console, f"{spec.method} on {task_title(spec.task)}, seed {spec.seed}")
     if problem := _file_problem(spec):
-        printing.line(console, problem, "yellow")
+        printing.print_line(console, problem, "yellow")
+    # what a run that is not done waits for, or where it stopped
     blocker = study.blocker(run) if study else None
     if blocker:
-        printing.line(console, f"It waits for {blocker.id}, which failed.")
+        printing.print_line(console, f"It waits for {blocker.id}, which failed.")
     if stands == "running":
-        printing.line(console, progress(run))
+        printing.print_line(console, describe_progress(run))
     elif stands == "interrupted":
-        printing.line(console, f"Stopped at step {state.step} of {state.total}, {ago(state.updated)}.")
+        printing.print_line(console, f"Stopped at step {state.step} of {state.total}, {ago(state.updated)}.")
     elif stands == "failed":
-        printing.line(
+        printing.print_line(
             console, f"{state.kind or 'failed'}: {' '.join(state.message.split()) or 'no reason given'}", "red"
         )
         _tail(run, console)
 
 
 def _file_problem(spec: RunSpec) -> str:
-    """Whether the file of the run's method is still what it was; "" when it is, or belongs to a package."""
+    """Say that the file of the run's method is missing or has changed; "" where it is the same or in a package."""
     if spec.method_file is None:
         return ""
     try:
@@ -113,24 +120,24 @@ def _file_problem(spec: RunSpec) -> str:
 
 
 def _tail(run: Run, console: Console) -> None:
-    """The end of the stored traceback, where there is one."""
+    """Print the end of the stored traceback, if there is one."""
     count, lines = error_tail(run)
     if lines:
         cut = f" (last {TAIL} of {count} lines)" if count > TAIL else ""
-        printing.line(console, f"{run.folder.path / 'error.txt'}{cut}:", "dim")
+        printing.print_line(console, f"{run.folder.path / 'error.txt'}{cut}:", "dim")
         for text in lines:
-            printing.line(console, f"  {text}", "dim")
+            printing.print_line(console, f"  {text}", "dim")
 
 
 def error_tail(run: Run) -> tuple[int, list[str]]:
-    """How many lines the stored traceback has, and the last of them."""
+    """Return the number of lines of the stored traceback, and the last lines."""
     file = run.folder.path / "error.txt"
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
     return len(lines), lines[-TAIL:]
 
 
 def _scores(run: Run) -> Table:
-    """Checkpoints by splits."""
+    """Build the table of scores: checkpoints by splits."""
     head, rows = score_rows(run)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for name in head:
@@ -141,8 +148,12 @@ def _scores(run: Run) -> Table:
 
 
 def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
-    """A head and rows: checkpoints by splits; scores in per cent, losses in nats; which classes are predicted."""
+    """Return the head and the rows of the table of scores: checkpoints by splits.
+
+    Scores are in per cent, losses in nats. A last column says which classes are predicted, where that is known.
+    """
     assert run.result is not None
+    # predicted classes of each network, if known
     result, use = run.result, run.class_use
     labels = TASKS.get(run.spec.task).labels if run.spec.task in TASKS.all() else ()
     splits = list(result["best"]["report"])
@@ -151,6 +162,7 @@ def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
         "; ".join(dict.fromkeys(one.words(labels) for one in use.get(name, {}).values()))
         for name in ("best", "last", *(["teacher"] if result.get("teacher") else []))
     ]
+    # checkpoints of the student, then the teacher
     for name in ("best", "last"):
         part = result[name]
         values = [_metrics(part["selection"]), *(_metrics(part["report"][split]) for split in splits)]
@@ -159,6 +171,7 @@ def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
         rows.append(
             ["teacher, last", str(result["last"]["step"]), "", *(_metrics(result["teacher"][s]) for s in splits)]
         )
+    # the last column only where something is known
     head = ["checkpoint", "step", "selection", *splits]
     if any(used):
         head.append("predicts")
@@ -167,40 +180,41 @@ def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
 
 
 def _metrics(values: Mapping[str, float]) -> str:
+    """Format scores in per cent with one digit, and losses in nats with three."""
     return "  ".join(f"{key} {v:.3f}" if key == "loss" else f"{key} {100 * v:.1f}" for key, v in values.items())
 
 
-def group(title: str, values: Mapping[str, Any], console: Console) -> None:
-    """A heading, and what there is below it; nothing for nothing."""
+def print_group(title: str, values: Mapping[str, Any], console: Console) -> None:
+    """Print a heading with named values below it; nothing where no value is known."""
     known = {key: item for key, item in values.items() if item is not None}
     if not known:
         return
     console.print()
-    printing.line(console, title, "bold")
+    printing.print_line(console, title, "bold")
     space = max(map(len, known)) + 2
     for key, item in known.items():
-        printing.line(console, f"  {key:<{space}}{value(item)}")
+        printing.print_line(console, f"  {key:<{space}}{value(item)}")
 
 
-def _relations(run: Run, found: list[StudyResults], standings: Standings) -> dict[str, str]:
-    """Parents by role, and children."""
+def _relations(run: Run, found: list[StudyResults], statuses: RunStatuses) -> dict[str, str]:
+    """Return the needed runs by role with their statuses, and the runs that need this one."""
     known = {run_id: (study, other) for study in found for run_id, other in study.runs.items()}
     out = {}
     for role, parent in run.spec.needs.items():
-        stands = f"  {standings.word(*known[parent])}" if parent in known else ""
+        stands = f"  {statuses.status_of(*known[parent])}" if parent in known else ""
         out[f"needs, as {role}"] = f"{parent}{stands}"
-    children = provenance.children(run.id, {run_id: other for run_id, (_, other) in known.items()})
+    children = provenance.dependent_runs(run.id, {run_id: other for run_id, (_, other) in known.items()})
     if children:
         out["needed by"] = ", ".join(children)
     return out
 
 
 def _machine(run: Run) -> dict[str, Any]:
-    """What it cost, and what it ran on."""
-    there = provenance.machine(run)
+    """Return cost (time, passes a row, peak memory) and machine of a run; {} where no machine was recorded."""
+    there = provenance.machine_facts(run)
     if not there:
         return {}
-    cost = provenance.cost(run)
+    cost = provenance.cost_numbers(run)
     spent = None
     if {"train_seconds", "steps"} <= cost.keys():
         spent = f"{duration(cost['train_seconds'])} for {count(int(cost['steps']), 'step')}"
@@ -214,7 +228,7 @@ def _machine(run: Run) -> dict[str, Any]:
 
 
 def _files(run: Run) -> dict[str, str]:
-    """Names and sizes; of a folder the sum."""
+    """Return the sizes of the files in the run's folder; of a folder the sum."""
     path = run.folder.path
     if not path.is_dir():
         return {}
@@ -227,6 +241,7 @@ def _files(run: Run) -> dict[str, str]:
 
 
 def _size(number: int) -> str:
+    """Format a number of bytes."""
     for unit in ("B", "kB", "MB"):
         if number < 1000:
             return f"{number:.0f} {unit}"
@@ -235,17 +250,17 @@ def _size(number: int) -> str:
 
 
 def _again(run: Run, study: StudyResults | None, known: list[Sweep], console: Console) -> None:
-    """The command for this run alone, and the stored ones; done runs are skipped, so they also go on with it."""
+    """Print the command for this run alone, and the stored commands that asked for it. They also resume the run."""
     if study:
         console.print()
-        printing.line(console, "Make it again", "bold")
-        printing.line(console, f"  {shlex.join(reproduce.for_run(run, study))}")
-    commands, asked = reproduce.stored(run.id, known)
+        printing.print_line(console, "Make it again", "bold")
+        printing.print_line(console, f"  {shlex.join(reproduce.run_command(run, study))}")
+    commands, asked = reproduce.stored_commands(run.id, known)
     console.print()
     if not commands:
-        printing.line(console, "No stored command asks for this run.")
+        printing.print_line(console, "No stored command asks for this run.")
         return
-    printing.line(console, "Made by" if asked else "Made because other runs need it, by", "bold")
+    printing.print_line(console, "Made by" if asked else "Made because other runs need it, by", "bold")
     for words in commands:
-        printing.line(console, f"  {shlex.join(words)}")
-    printing.note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")
+        printing.print_line(console, f"  {shlex.join(words)}")
+    printing.print_note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")

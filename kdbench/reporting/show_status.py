@@ -1,4 +1,4 @@
-"""How the runs of a results folder stand."""
+"""Print the status of all runs of a results folder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from kdbench.core.formatting import ago, count, duration
 from kdbench.data.task import selection_title
 from kdbench.planning.executor import Job
 from kdbench.reporting import printing
-from kdbench.reporting.run_status import LISTED, STATES, Standings
+from kdbench.reporting.run_status import LISTED, STATES, RunStatuses
 from kdbench.results import class_use
-from kdbench.results.data_origin import data_words
-from kdbench.results.store import State, Store
+from kdbench.results.data_origin import describe_data
+from kdbench.results.store import RunState, Store
 from kdbench.results.study import Run, StudyResults, studies, task_title
 
 MAX_LISTED = 12  # runs of one kind that are listed one by one
@@ -27,11 +27,11 @@ MAX_MESSAGE = 200  # characters; kdbench show has it all
 Jobs = Mapping[str, Job]  # by run
 
 
-def show(store: Store, console: Console) -> bool:
-    """All studies, the last asked for last; whether anything of them is being trained or queued.
+def show_status(store: Store, console: Console) -> bool:
+    """Print all studies, the last asked for last, and return whether a run is queued or being trained.
 
     Raises:
-        UserError: nothing was asked for yet.
+        UserError: no run was asked for yet.
     """
     found = studies(store)
     if not found:
@@ -39,29 +39,38 @@ def show(store: Store, console: Console) -> bool:
             f"Nothing was run in {store.root} yet; give another folder with --results DIR, "
             f"or start with: kdbench run --methods all --tasks glue"
         )
-    standings = Standings(store)
-    for place, problem in standings.problems.items():
-        printing.line(console, f"The queue of {place} could not be asked: {problem}", "yellow")
+    # ask the queues once
+    statuses = RunStatuses(store)
+    for place, problem in statuses.problems.items():
+        printing.print_line(console, f"The queue of {place} could not be asked: {problem}", "yellow")
+    # print every study
     for i, study in enumerate(found):
         if i:
             console.print()
-        _study(study, standings, console)
+        _study(study, statuses, console)
+    # a queue that did not answer may hold jobs
     runs = {run_id: run for study in found for run_id, run in study.runs.items()}
-    unsettled = any(standings.word(None, run) in ("running", "queued") for run in runs.values())
-    return unsettled or bool(standings.problems)
+    unsettled = any(statuses.status_of(None, run) in ("running", "queued") for run in runs.values())
+    return unsettled or bool(statuses.problems)
 
 
-def _study(study: StudyResults, standings: Standings, console: Console) -> None:
-    jobs = standings.jobs
-    words = {run_id: standings.word(study, run) for run_id, run in study.runs.items()}
+def _study(study: StudyResults, statuses: RunStatuses, console: Console) -> None:
+    """Print one study: a matrix of counts, the totals, and the runs that need attention."""
+    # heading and matrix
+    jobs = statuses.jobs
+    words = {run_id: statuses.status_of(study, run) for run_id, run in study.runs.items()}
     setup = study.study
-    printing.line(console, f"Preset {study.preset}: {study.pairing}", "bold")
+    printing.print_line(console, f"Preset {study.preset}: {study.pairing}", "bold")
     splits = f"feedback {setup['feedback']}, selection {setup['selection']}{_drawn(study)}"
-    printing.note(console, f"data {data_words(study)}, {splits}")
+    printing.print_note(console, f"data {describe_data(study)}, {splits}")
     printing.print_table(console, _matrix(study, words))
+    # totals
     counts = Counter(words.values())
     parts = [f"{counts[w]} {w}" for w in STATES[1:] if counts[w]]
-    printing.line(console, f"{counts['done']} of {count(len(words), 'run')} done" + "".join(f", {p}" for p in parts))
+    printing.print_line(
+        console, f"{counts['done']} of {count(len(words), 'run')} done" + "".join(f", {p}" for p in parts)
+    )
+    # runs that need attention
     for kind in LISTED:
         _list(console, kind, [study.runs[run_id] for run_id, w in words.items() if w == kind], jobs)
     _queued(console, {run_id: jobs[run_id] for run_id, w in words.items() if w == "queued"})
@@ -70,18 +79,19 @@ def _study(study: StudyResults, standings: Standings, console: Console) -> None:
 
 
 def _drawn(study: StudyResults) -> str:
-    """How the rows were drawn, where that is not the default."""
+    """Return the settings that drew rows of train, where they differ from the default."""
     keys = [key for key in ("train_rows", "split_seed") if study.study[key]]
     return "".join(f", {key}={study.study[key]}" for key in keys)
 
 
 def _matrix(study: StudyResults, words: dict[str, str]) -> Table:
-    """Rows by tasks; first the runs that are there only because others need them."""
+    """Build the table of counts, rows by tasks; runs that only others need come first."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("")
     tasks = study.tasks + study.gone
     for task in tasks:
         table.add_column(task_title(task), no_wrap=True)
+    # runs that nobody asked for, then the rows
     needed = _needed(study)
     for title, runs in needed.items():
         table.add_row(Text(title, style="dim"), *(_cell(runs.get(task, []), words) for task in tasks))
@@ -92,7 +102,7 @@ def _matrix(study: StudyResults, words: dict[str, str]) -> Table:
 
 
 def _needed(study: StudyResults) -> dict[str, dict[str, list[str]]]:
-    """The runs that nobody asked for but others need: title -> task -> runs."""
+    """Return the runs that nobody asked for but others need: title -> task -> run ids."""
     asked = {c.run.id for c in study.cells}
     found: dict[str, dict[str, list[str]]] = {}
     roles = {parent: role for run in study.runs.values() for role, parent in run.spec.needs.items()}
@@ -103,7 +113,7 @@ def _needed(study: StudyResults) -> dict[str, dict[str, list[str]]]:
 
 
 def _cell(runs: Iterable[str], words: dict[str, str]) -> Text:
-    """`2/3 done`, and a line for every other state."""
+    """Format `2/3 done`, with a line below for every other status."""
     counts = Counter(words[run] for run in runs)
     total = sum(counts.values())
     if not total:
@@ -111,40 +121,46 @@ def _cell(runs: Iterable[str], words: dict[str, str]) -> Text:
     if list(counts) == ["waiting"]:
         return Text(f"0/{total} waiting", style="dim")
     parts = [Text(f"{counts['done']}/{total} done", style="green" if counts["done"] == total else "")]
-    parts += [Text(f"{counts[w]} {w}", style=printing.STYLES.get(w, "dim")) for w in STATES[1:] if counts[w]]
+    parts += [Text(f"{counts[w]} {w}", style=printing.STATUS_STYLES.get(w, "dim")) for w in STATES[1:] if counts[w]]
     return Text("\n").join(parts)
 
 
 def _queued(console: Console, jobs: Jobs) -> None:
-    """Counted by what they wait for."""
+    """Print the queued runs, counted by the reason for which they wait."""
     reasons = Counter((job.hopeless, job.detail or "their turn") for job in jobs.values() if job.standing == "queued")
     starting = sum(job.standing == "running" for job in jobs.values())
     if jobs:
         console.print()
-        printing.line(console, "Queued", printing.STYLES["queued"])
+        printing.print_line(console, "Queued", printing.STATUS_STYLES["queued"])
     if starting:
-        printing.line(console, f"  {starting} in jobs that have started")
+        printing.print_line(console, f"  {starting} in jobs that have started")
     for (hopeless, reason), number in reasons.most_common():
         way_out = "; it will not come by itself: kdbench cancel, then ask for something else" if hopeless else ""
-        printing.line(console, f"  {number} wait for {reason}{way_out}")
+        printing.print_line(console, f"  {number} wait for {reason}{way_out}")
 
 
 def _list(console: Console, kind: str, runs: list[Run], jobs: Jobs) -> None:
+    """Print the runs of one status, at most `MAX_LISTED`, each with a line about it."""
     if not runs:
         return
     console.print()
-    printing.line(console, kind.capitalize(), printing.STYLES[kind])
-    about = {"running": progress, "failed": _failure, "lost": _loss, "interrupted": _interruption}[kind]
+    printing.print_line(console, kind.capitalize(), printing.STATUS_STYLES[kind])
+    about = {
+        "running": describe_progress,
+        "failed": _failure,
+        "lost": lambda run: "it was not begun (kdbench logs shows what the job printed)",
+        "interrupted": _interruption,
+    }[kind]
     for run in runs[:MAX_LISTED]:
         job = jobs.get(run.id)
         ended = f"; its job {job.id} ended {job.detail}" if job and job.standing == "ended" else ""
-        printing.line(console, f"  {run.id}  {about(run)}{ended}")
+        printing.print_line(console, f"  {run.id}  {about(run)}{ended}")
     if len(runs) > MAX_LISTED:
-        printing.line(console, f"  and {len(runs) - MAX_LISTED} more: kdbench list runs --status {kind}")
+        printing.print_line(console, f"  and {len(runs) - MAX_LISTED} more: kdbench list runs --status {kind}")
 
 
-def progress(run: Run) -> str:
-    """How far, how well, how long still."""
+def describe_progress(run: Run) -> str:
+    """Describe a run that is being trained: share done, loss, score, time left, host and process."""
     state = run.state
     parts = [f"{_share(state)} (step {state.step} of {state.total})"]
     parts += [] if state.loss is None else [f"loss {state.loss:.3f}"]
@@ -155,12 +171,13 @@ def progress(run: Run) -> str:
     return "  ".join([*parts, f"on {state.host}, {where}"])
 
 
-def _share(state: State) -> str:
+def _share(state: RunState) -> str:
+    """Format the share of steps that are done, in per cent."""
     return f"{100 * state.step / state.total:.0f} %" if state.total else "0 %"
 
 
-def time_left(state: State) -> float | None:
-    """Seconds, if it goes on at the pace of the present process; None where that is not known yet."""
+def time_left(state: RunState) -> float | None:
+    """Estimate the remaining seconds from the pace of the present process; None before its first step."""
     done = state.step - state.first_step
     if not (done > 0 and state.total and state.updated > state.started > 0):
         return None
@@ -169,24 +186,22 @@ def time_left(state: State) -> float | None:
 
 
 def _failure(run: Run) -> str:
+    """Return the kind and the message of a failure, shortened."""
     state = run.state
     message = " ".join(state.message.split()) or "no reason given"
     message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}..."
     return f"{state.kind}: {message}" if state.kind else message
 
 
-def _loss(run: Run) -> str:
-    return "it was not begun (kdbench logs shows what the job printed)"
-
-
 def _interruption(run: Run) -> str:
+    """Describe how far an interrupted run got, and when it stopped."""
     state = run.state
     step = f"{_share(state)} (step {state.step} of {state.total})  " if state.total else ""
     return f"{step}stopped {ago(state.updated)}; the same command goes on"
 
 
 def _blocked(study: StudyResults, console: Console) -> None:
-    """By the failed run that is in the way."""
+    """Print the blocked runs by the failed run that blocks them."""
     found: dict[str, list[str]] = {}
     for run in study.runs.values():
         blocker = study.blocker(run)
@@ -194,19 +209,19 @@ def _blocked(study: StudyResults, console: Console) -> None:
             found.setdefault(blocker.id, []).append(run.id)
     if found:
         console.print()
-        printing.line(console, "Blocked", printing.STYLES["blocked"])
+        printing.print_line(console, "Blocked", printing.STATUS_STYLES["blocked"])
     for blocker_id, runs in found.items():
         names = ", ".join(runs[:MAX_LISTED]) + (", ..." if len(runs) > MAX_LISTED else "")
-        printing.line(console, f"  by {blocker_id} (failed): {names}")
+        printing.print_line(console, f"  by {blocker_id} (failed): {names}")
 
 
 def _collapsed(study: StudyResults, console: Console) -> None:
-    """Finished runs with a network whose answer hardly depends on the text."""
-    found = {run.id: " ".join(said) for run in study.runs.values() if (said := class_use.warnings(run))}
+    """Print the finished runs with a collapsed network: its prediction hardly depends on the text."""
+    found = {run.id: " ".join(said) for run in study.runs.values() if (said := class_use.collapse_warnings(run))}
     if found:
         console.print()
-        printing.line(console, class_use.HEADING, "yellow")
+        printing.print_line(console, class_use.COLLAPSE_HEADING, "yellow")
     for run_id, text in list(found.items())[:MAX_LISTED]:
-        printing.line(console, f"  {run_id}  {text}")
+        printing.print_line(console, f"  {run_id}  {text}")
     if len(found) > MAX_LISTED:
-        printing.line(console, f"  and {len(found) - MAX_LISTED} more")
+        printing.print_line(console, f"  and {len(found) - MAX_LISTED} more")

@@ -12,12 +12,12 @@ from kdbench.planning import reproduce
 from kdbench.planning.config import check_preset
 from kdbench.reporting.formats.presentation import PLAIN, Presentation
 from kdbench.reporting.formats.text import render
-from kdbench.reporting.printing import line
-from kdbench.reporting.published import beside
+from kdbench.reporting.printing import print_line
+from kdbench.reporting.published import add_published
 from kdbench.reporting.tables import TABLES, Table, TableData
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
-from kdbench.results.submission_records import answers
+from kdbench.results.submission_records import server_answers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,7 +93,7 @@ def show_tested(
     check_format(form)
     presentation.check(form)
     check_preset(preset, (study.preset for study in studies(store)))
-    said, sheets = answers(store), list[TableData]()
+    said, sheets = server_answers(store), list[TableData]()
     for name in TABLES.all() if number == ALL else [_name(number)]:
         table = TABLES.get(name)()
         every = studies(store, preset or table.preset or None)
@@ -122,7 +122,7 @@ def show_tables(order: ExecutionRequest) -> None:
         try:
             show_table(number, order.store, order.plan.preset, FORMATS[0], order.console)
         except UserError as error:
-            line(order.console, str(error))
+            print_line(order.console, str(error))
 
 
 def check_format(form: str) -> None:
@@ -169,7 +169,7 @@ def _sheets(table: Table, every: Iterable[StudyResults], preset: str | None, pub
 
 def _with_paper(table: Table, sheets: list[TableData], published: bool) -> list[TableData]:
     paper = table.published()
-    return [beside(sheet, paper) for sheet in sheets] if published and paper is not None else sheets
+    return [add_published(sheet, paper) for sheet in sheets] if published and paper is not None else sheets
 
 
 def nothing(table: Table, store: Store, every: Sequence[StudyResults], preset: str | None) -> str:
@@ -182,7 +182,7 @@ def nothing(table: Table, store: Store, every: Sequence[StudyResults], preset: s
     else:
         problem = f"No run{of} in {store.root} belongs to {_title(table)}"
     last = known[-1] if known else None
-    command = reproduce.for_exhibits([table], store.root, last, preset=preset, tasks=_tasks(table, last))
+    command = reproduce.exhibit_command([table], store.root, last, preset=preset, tasks=_tasks(table, last))
     return f"{problem}; give another folder with --results DIR, or run: {shlex.join(command)}"
 
 

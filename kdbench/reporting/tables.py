@@ -11,7 +11,7 @@ from kdbench.core.registry import Registry
 from kdbench.planning.exhibits import Exhibit
 from kdbench.reporting.data_frames import records_frame
 from kdbench.results.study import StudyResults
-from kdbench.results.submission_records import Answer
+from kdbench.results.submission_records import ServerAnswer
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -131,7 +131,7 @@ class Table(Exhibit):
         """The sheet for one study; None where nothing of it was asked for."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither sheets nor build")
 
-    def tested(self, study: StudyResults, answers: Mapping[str, Answer]) -> TableData | None:
+    def tested(self, study: StudyResults, answers: Mapping[str, ServerAnswer]) -> TableData | None:
         """The same of a test server's scores, which are by run; None where it has none, or shows none such."""
         return None
 

@@ -1,4 +1,4 @@
-"""Checksums of what a run leaves behind, so that damage is found before anybody builds on it."""
+"""Checksums of a run's files, so that damage is found before anything is built on them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FileChecksum(BaseModel):
 
 
 class Checksums(BaseModel):
-    """checksums.json: every file that was there when the run was done, by its path in the run's folder."""
+    """checksums.json: the checksum of every file of a finished run, by its path in the run's folder."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -43,13 +43,13 @@ def write_checksums(folder: Path, names: Iterable[str]) -> None:
 
 
 def find_damage(folder: Path, part: str = "", *, sizes_only: bool = False) -> str:
-    """Name the first file that is not what was written, and how it differs; "" where all of them are.
+    """Name the first file that is not as written, and how it differs; "" where all files are as written.
 
-    A run of a version that wrote no checksums has none to differ from.
+    Runs of versions without checksums have no known damage.
 
     Args:
-        part: look only at this file, or the files in this folder.
-        sizes_only: look at names and sizes, and read nothing.
+        part: check only this file, or the files in this folder.
+        sizes_only: check names and sizes without reading contents.
 
     Raises:
         NotPermitted: a file may not be read.
@@ -71,7 +71,7 @@ def find_damage(folder: Path, part: str = "", *, sizes_only: bool = False) -> st
 
 
 def _stored(file: Path) -> dict[str, FileChecksum]:
-    """Read the checksums of a run; asked again for an unchanged file, they are not read again."""
+    """Read the checksums of a run; unchanged files are read once."""
     try:
         found = file.stat()
     except PermissionError:
@@ -85,6 +85,7 @@ def _parsed(file: Path, size: int, changed: int) -> dict[str, FileChecksum]:
 
 
 def _problem(file: Path, wanted: FileChecksum, sizes_only: bool) -> str:
+    """Say how a file differs from its checksum; "" where it does not."""
     try:
         if file.stat().st_size != wanted.size:
             return f"has {file.stat().st_size:,} of {wanted.size:,} bytes"
@@ -96,6 +97,7 @@ def _problem(file: Path, wanted: FileChecksum, sizes_only: bool) -> str:
 
 
 def _files_in(place: Path) -> Iterator[Path]:
+    """Yield a file, or all files of a folder."""
     if place.is_dir():
         yield from (file for file in sorted(place.rglob("*")) if file.is_file())
     elif place.is_file():
@@ -103,7 +105,7 @@ def _files_in(place: Path) -> Iterator[Path]:
 
 
 def digest_of(file: Path) -> str:
-    """Return the SHA-256 of a file; asked again for an unchanged file, it is not read again."""
+    """Return the SHA-256 of a file; unchanged files are read once."""
     found = file.stat()
     return _digest(file, found.st_size, found.st_mtime_ns)
 

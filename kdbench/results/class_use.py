@@ -1,8 +1,8 @@
-"""Which classes a network predicts, and whether it has collapsed: one class whatever the text, or two of many.
+"""Which classes a network predicts, and whether it has collapsed to one class whatever the text (or two of many).
 
-The score of a collapsed network is that of a constant answer. A run stores what its student (the reported checkpoint,
-and the last) and a teacher that was trained along predict on every report split. Of a run from before that, the
-reported checkpoint's is counted from its predictions and the others are not known.
+A collapsed network scores like a constant answer. A run stores the predicted classes of its student (the reported
+checkpoint, and the last) and of a teacher that was trained along, on every report split. For runs of earlier versions,
+the reported checkpoint's are counted from its predictions and the others are not known.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Classes = NDArray[np.integer]
 
-HEADING = "Predicts one class only (of more than two: one or two)"
+COLLAPSE_HEADING = "Predicts one class only (of more than two: one or two)"
 NETWORKS = {"best": "kept student", "last": "last student", "teacher": "teacher trained along"}
 
 
@@ -32,8 +32,11 @@ class ClassUse:
     """How a network divides the rows of a split among the classes.
 
     Args:
-        classes: of the task; `true`: that occur among the labels; `predicted`: that are predicted at all.
-        most: the class that is predicted most often; `share`: of the rows, a fraction.
+        classes: number of classes of the task.
+        true: number of classes that occur among the labels.
+        predicted: number of classes that are predicted at all.
+        most: the class that is predicted most often.
+        share: of the rows with that class, a fraction.
     """
 
     classes: int
@@ -44,16 +47,16 @@ class ClassUse:
 
     @property
     def is_collapsed(self) -> bool:
-        """Whether one class is predicted, or two where there are more, and the labels have others too."""
+        """Return whether one class (two of more than two) is predicted although the labels have others."""
         return self.predicted < self.true and self.predicted <= (1 if self.classes == 2 else 2)
 
     def words(self, labels: Sequence[str]) -> str:
-        """`1 of 2 classes (equivalent 100 %)`"""
+        """Return `1 of 2 classes (equivalent 100 %)`."""
         most = labels[self.most] if self.most < len(labels) else f"class {self.most}"
         return f"{self.predicted} of {self.classes} classes ({most} {100 * self.share:.0f} %)"
 
 
-def count(predictions: Classes, references: Classes, classes: int) -> ClassCounts:
+def count_classes(predictions: Classes, references: Classes, classes: int) -> ClassCounts:
     """Count the classes of a split, as result.json stores them.
 
     Args:
@@ -70,7 +73,7 @@ def count(predictions: Classes, references: Classes, classes: int) -> ClassCount
 
 
 def find_class_use(run: Run) -> dict[str, dict[str, ClassUse]]:
-    """Return what is known of a run's networks: a key of `NETWORKS` -> report split -> use; {} until it is done."""
+    """Return a key of `NETWORKS` -> report split -> class use, as far as known; {} for an unfinished run."""
     if run.result is None:
         return {}
     found = _stored(run.result)
@@ -78,13 +81,14 @@ def find_class_use(run: Run) -> dict[str, dict[str, ClassUse]]:
 
 
 def _stored(result: Mapping[str, Any]) -> dict[str, dict[str, ClassUse]]:
+    """Read the class use that result.json holds."""
     parts = {name: result[name].get("predicted") for name in ("best", "last")}
     parts["teacher"] = result.get("teacher_predicted")
     return {name: {split: ClassUse(**use) for split, use in part.items()} for name, part in parts.items() if part}
 
 
 def _counted(run: Run) -> dict[str, ClassUse]:
-    """From the stored predictions; nothing where they are lost, or the task is not there to say its classes."""
+    """Count classes in the stored predictions; {} where these are lost or the task is not installed."""
     if run.spec.task not in TASKS.all():
         return {}
     classes = len(TASKS.get(run.spec.task).labels)
@@ -92,27 +96,27 @@ def _counted(run: Run) -> dict[str, ClassUse]:
         found = run.predictions
     except UserError:
         return {}
-    return {split: ClassUse(**count(one.classes, one.labels, classes)) for split, one in found.items()}
+    return {split: ClassUse(**count_classes(one.classes, one.labels, classes)) for split, one in found.items()}
 
 
 def is_collapsed(run: Run, network: str) -> bool:
-    """Whether a network of the run is known to have collapsed, on a report split at least."""
+    """Return whether a network of the run is known to have collapsed on at least one report split."""
     return any(use.is_collapsed for use in run.class_use.get(network, {}).values())
 
 
-def warnings(run: Run) -> list[str]:
+def collapse_warnings(run: Run) -> list[str]:
     """Return a sentence for each network of a finished run that has collapsed."""
     labels = TASKS.get(run.spec.task).labels if run.spec.task in TASKS.all() else ()
     return _sentences(run.class_use, labels)
 
 
 def stored_warnings(result: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
-    """As `warnings`, of a result that was just made."""
+    """Return the same sentences as `collapse_warnings` from a result."""
     return _sentences(_stored(result), labels)
 
 
 def _sentences(found: Mapping[str, Mapping[str, ClassUse]], labels: Sequence[str]) -> list[str]:
-    """Networks that do the same share a sentence; splits are named where not all of them are the same."""
+    """Describe collapsed networks. Equal networks share a sentence; splits are named where they differ."""
     networks: dict[str, list[str]] = {}
     for name, splits in found.items():
         words: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Two rows of a table, seed by seed and item by item."""
+"""Compare two rows of a table, paired by seed and item."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kdbench.core.errors import UserError
 from kdbench.data.task import Task
 from kdbench.results import significance
 from kdbench.results.predictions import Predictions
-from kdbench.results.selection import Line
+from kdbench.results.selection import SelectedRow
 from kdbench.results.significance import Classes, Difference, Floats, Metric
 from kdbench.results.study import CellResult
 
-METHOD = (
+ERROR_METHOD = (
     f"Paired by seed and development item; the error counts both: items by bootstrap ({significance.RESAMPLES:,} "
     "resamples), seeds by their sample variance with Student's t."
 )
@@ -24,9 +24,9 @@ METHOD = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two rows on a task over the seeds that both have; in per cent.
+    """Two rows on a task over the seeds that both have, in per cent.
 
-    As tables have it, a score is the mean over seeds, splits and metrics.
+    As in tables, a score is the mean over seeds, splits and metrics.
     """
 
     seeds: tuple[int, ...]
@@ -35,13 +35,13 @@ class Comparison:
     difference: Difference
 
 
-def compare(task: Task, first: Sequence[CellResult], second: Sequence[CellResult]) -> Comparison:
+def compare_cells(task: Task, first: Sequence[CellResult], second: Sequence[CellResult]) -> Comparison:
     """Compare the cells that a table shows of two rows, one a seed.
 
-    The random numbers depend on the ids of the runs only, and exchanging the rows changes nothing but signs.
+    The random numbers depend only on the ids of the runs; exchanging the rows only changes signs.
 
     Raises:
-        UserError: there is no seed that both have, or a run was scored on other items than the others.
+        UserError: the rows have no seed in common, or a run was scored on other items than the others.
     """
     seeds = sorted({c.cell.seed for c in first} & {c.cell.seed for c in second})
     sides = [[c for c in sorted(cells, key=_seed) if c.cell.seed in seeds] for cells in (first, second)]
@@ -54,14 +54,16 @@ def compare(task: Task, first: Sequence[CellResult], second: Sequence[CellResult
     parts = [_split(task, split, sides) for split in task.report_splits]
     values, resampled = (np.mean(np.stack(some), axis=0) for some in zip(*parts, strict=True))
     means = [float(np.mean(_scores(task, cells))) for cells in sides][::sign]
-    return Comparison(tuple(seeds), means[0], means[1], significance.difference(100 * sign * values, 100 * resampled))
+    return Comparison(
+        tuple(seeds), means[0], means[1], significance.paired_difference(100 * sign * values, 100 * resampled)
+    )
 
 
 def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
-    """The mean score of a row over its seeds, in per cent, with the error that `statistics.difference` counts.
+    """Return the mean score of a row over its seeds, in per cent, with the error of `significance.paired_difference`.
 
-    As tables have it, a score is the mean over seeds, splits and metrics. Errors of two rows are not independent, for
-    both have the same items: whether the rows differ is for `compare` to say.
+    As in tables, a score is the mean over seeds, splits and metrics. The errors of two rows are not independent,
+    because both are scored on the same items: use `compare_cells` to test whether rows differ.
 
     Raises:
         UserError: a run kept no predictions, or was scored on other items than the others.
@@ -75,15 +77,16 @@ def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
         )
         parts.append(scores)
     found = 100 * np.mean(np.stack(parts), axis=0)
-    return significance.difference(found[0], found[1:])
+    return significance.paired_difference(found[0], found[1:])
 
 
-def trials(line: Line, task: str) -> int:
-    """How many settings a row was picked among: grid points with a finished run."""
+def count_trials(line: SelectedRow, task: str) -> int:
+    """Count the settings among which a row was selected: grid points with a finished run."""
     return len({cell.point for cell in line.asked.get(task, ()) if cell.run.result is not None})
 
 
 def _seed(cell: CellResult) -> int:
+    """Return the seed of a cell."""
     return cell.cell.seed
 
 
@@ -92,31 +95,32 @@ def _seeds(cells: Sequence[CellResult]) -> str:
 
 
 def _ids(cells: Sequence[CellResult]) -> list[str]:
+    """Return the ids of the cells' runs."""
     return [c.run.id for c in cells]
 
 
 def _scores(task: Task, cells: Sequence[CellResult]) -> Floats:
-    """The mean over splits and metrics, by cell."""
+    """Return the mean over splits and metrics, by cell."""
     numbers = [(metric, split) for split in task.report_splits for metric in task.metrics]
     means: Floats = np.mean([[cell.score(*number) for number in numbers] for cell in cells], axis=1)
     return means
 
 
 def _split(task: Task, split: str, sides: Sequence[Sequence[CellResult]]) -> tuple[Floats, Floats]:
-    """See `statistics.resample`; a value is the mean of the task's metrics, as a fraction."""
+    """Resample one split; see `significance.resample_differences`. A value is the mean of the metrics."""
     labels = _same_items(split, [cell for cells in sides for cell in cells])
     predicted = [np.stack([_predictions(cell, split).classes for cell in cells]) for cells in sides]
     rng = _generator([split, *(run for cells in sides for run in _ids(cells))])
-    return significance.resample(_metric(task), labels, predicted[0], predicted[1], len(task.labels), rng)
+    return significance.resample_differences(_metric(task), labels, predicted[0], predicted[1], len(task.labels), rng)
 
 
 def _generator(names: Sequence[str]) -> np.random.Generator:
-    """Random numbers that depend on names only."""
+    """Seed random numbers by names only."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256("|".join(names).encode()).digest()[:8]))
 
 
 def _metric(task: Task) -> Metric:
-    """The mean of the task's metrics, from counts."""
+    """Return a function from confusion matrices to the mean of the task's metrics."""
 
     def metric(counts: Floats) -> Floats:
         mean: Floats = np.mean(list(task.score_counts(counts).values()), axis=0)
@@ -126,6 +130,7 @@ def _metric(task: Task) -> Metric:
 
 
 def _predictions(cell: CellResult, split: str) -> Predictions:
+    """Return the predictions of a cell's run on a split."""
     found = cell.run.predictions
     if split not in found:
         raise UserError(f"{cell.run.id} kept no predictions of {split} (kept: {', '.join(found) or 'none'}).")
@@ -133,7 +138,11 @@ def _predictions(cell: CellResult, split: str) -> Predictions:
 
 
 def _same_items(split: str, cells: Sequence[CellResult]) -> Classes:
-    """The labels that all runs were scored with."""
+    """Return the labels that all runs were scored with.
+
+    Raises:
+        UserError: the labels differ.
+    """
     reference = cells[0]
     labels = _predictions(reference, split).labels
     for cell in cells:

@@ -1,4 +1,4 @@
-"""What a study's examples and networks are: real or made up, pre-trained or drawn at random."""
+"""Tell real from synthetic data, and pre-trained networks from random ones."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from kdbench.models.display_names import display_name
 from kdbench.results.study import StudyResults
 
 
-def generated(study: StudyResults) -> list[str]:
-    """Return the tasks whose examples are made up, in the order of the tables; by the runs, not by the preset."""
+def generated_tasks(study: StudyResults) -> list[str]:
+    """Return the tasks whose examples are synthetic, in table order, as their runs tell."""
     data = {cell.cell.task: cell.run.spec.data for cell in study.cells}
     return [task for task in study.tasks if TASKS.get(task).is_generated(data[task].location)]
 
 
-def data_words(study: StudyResults) -> str:
-    """Return where the examples are from: a folder, `hub`, `generated`, or the tasks themselves."""
+def describe_data(study: StudyResults) -> str:
+    """Name the source of the examples: a folder, `hub`, `generated`, or the tasks themselves."""
     if study.study["glue_dir"] or study.study["source"] != "generated":
         return str(study.study["glue_dir"] or study.study["source"])
-    made = generated(study)
+    made = generated_tasks(study)
     own = [TASKS.get(task).title for task in study.tasks if task not in made]
     parts = ["generated"] if made or not own else []
     return ", ".join([*parts, *(f"{title}'s own" for title in own)])

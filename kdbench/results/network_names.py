@@ -1,4 +1,4 @@
-"""How the networks of studies are called: in commands, and where people read them."""
+"""Names of the networks of studies, in commands and in texts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from kdbench.results.sweep_files import Sweep
 
 
-def networks(sweep: Sweep) -> dict[str, ModelRef]:
-    """Return the networks of a sweep by role, as the specs of its runs name them, which is good in any folder."""
+def sweep_networks(sweep: Sweep) -> dict[str, ModelRef]:
+    """Return the networks of a sweep by role, with the names in the specs of its runs, which work in any folder."""
     known = {ref.fingerprint: ref for spec in sweep.runs.values() for ref in (spec.student, spec.teacher) if ref}
     return {
         role: known.get(fingerprint) or ModelRef(name=str(sweep.study[role]), fingerprint=fingerprint)
@@ -22,8 +22,8 @@ def networks(sweep: Sweep) -> dict[str, ModelRef]:
     }  # fmt: skip
 
 
-def tell_apart(found: Iterable[StudyResults]) -> None:
-    """Add digits of the fingerprint to folders that are called like another network, of these or built-in."""
+def distinguish_networks(found: Iterable[StudyResults]) -> None:
+    """Add digits of the fingerprint to the names of folders that have the name of another network."""
     every = [(study, role, ref) for study in found for role, ref in study.networks.items()]
     prints: dict[str, set[str]] = {}
     for _, _, ref in every:

@@ -1,4 +1,4 @@
-"""What finished runs predicted, as classes."""
+"""Read the predictions of finished runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHECKPOINT = "best"  # the one that tables report
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of one report split, in the order of its rows."""
+    """Predicted and true classes of one report split, in the order of its rows."""
 
     classes: NDArray[np.int64]  # predicted [n]
     labels: NDArray[np.int64]  # true [n]
@@ -24,18 +24,19 @@ class Predictions:
 
 @lru_cache(maxsize=64)
 def _shared(labels: bytes) -> NDArray[np.int64]:
-    """One array for all runs that were scored on the same items."""
+    """Return one array for all runs that were scored on the same items, to save memory."""
     return np.frombuffer(labels, np.int64)
 
 
 def read_predictions(folder: RunFolder) -> dict[str, Predictions]:
-    """By report split, of the selected checkpoint: from its logits, or its classes where only they were kept.
+    """Return the selected checkpoint's predictions by report split, from its logits or stored classes.
 
     Raises:
         UserError: the file is missing or damaged.
     """
     from safetensors import SafetensorError, safe_open
 
+    # logits become classes
     found: dict[str, dict[str, NDArray[np.int64]]] = {}
     try:
         if folder.damage(folder.predictions):

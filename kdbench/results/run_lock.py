@@ -1,4 +1,4 @@
-"""Who trains a run: one process, on whatever machine, and nobody else."""
+"""Lock a run, so that only one process on any machine trains it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ GRACE_SECONDS = 1.0  # longer than somebody's look at whether the run is held
 
 
 class Superseded(Exception):
-    """Another process has taken the run over; this one must not write any more."""
+    """Raised when another process has taken the run over; this process must not write any more."""
 
 
 class RunLock:
     """A lock of two parts, for folders that several machines share.
 
-    `lock` is the operating system's: decisive between processes of one machine, and gone with its process, but not
-    passed on between machines by every file system. `lease` is a file that its holder touches every few seconds: a
-    process elsewhere takes it when it has seen no touch for `LEASE_SECONDS` of its own clock. Clocks that differ or
-    jump do no harm; a holder that was frozen for longer finds out before it writes (`check`).
+    `lock` is the operating system's lock. It is reliable between processes of one machine and ends with its process,
+    but some file systems do not pass it to other machines. `lease` is a file that its holder touches every few seconds:
+    a process elsewhere takes the run over after `LEASE_SECONDS` of its own clock without a touch. Clocks that differ or
+    jump do no harm. A holder that was frozen for longer notices it before it writes (`check`).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,13 +41,13 @@ class RunLock:
 
     @contextmanager
     def held(self, give_up: Callable[[], bool] = lambda: False) -> Iterator[RunLock]:
-        """Hold the run within the block.
+        """Hold the lock within the block.
 
         Args:
-            give_up: asked while a silent holder on another machine is waited out.
+            give_up: asked while waiting for the lease of a silent holder on another machine.
 
         Raises:
-            Timeout: another process holds it.
+            Timeout: another process holds the run.
             RunFailure: the folder or its lock cannot be written.
         """
         self._make_ready()
@@ -61,6 +61,11 @@ class RunLock:
                 yield self
 
     def _make_ready(self) -> None:
+        """Create the folder and the lock file.
+
+        Raises:
+            RunFailure: they cannot be written.
+        """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             lock = Path(self._here.lock_file)
@@ -75,17 +80,17 @@ class RunLock:
             raise
 
     def _touched(self) -> int:
-        """When the lease was last touched, in nanoseconds of the file system's clock; 0 when there is none."""
+        """Return when the lease was last touched, in ns of the file system's clock; 0 where there is no lease."""
         try:
             return Path(self._lease.lock_file).stat().st_mtime_ns
         except OSError:
             return 0
 
     def check(self, *, at_most_every: float = 0.0) -> None:
-        """To be called before anything is written: looks at the lease itself.
+        """Check that this process still holds the lease; call it before every write.
 
         Args:
-            at_most_every: seconds; a look that is no older will do.
+            at_most_every: seconds; skip the check if the last one is no older.
 
         Raises:
             Superseded: the lease was lost.
@@ -99,14 +104,14 @@ class RunLock:
             raise Superseded("another process took over while this one gave no sign")
 
     def owner(self) -> tuple[str, int] | None:
-        """Host and process that hold the run, as far as can be told."""
+        """Return host and process that hold the run; None where they are not known."""
         owner = self._lease_owner() if self.is_held() else None
         return (owner.hostname, owner.pid) if owner and owner.hostname and owner.pid else None
 
     def is_held(self) -> bool:
-        """Tell whether a process seems to train the run; for people, not to be relied on.
+        """Return whether a process seems to train the run; meant for display, not for decisions.
 
-        Writes nothing and takes nothing, so that whoever may read the folder can ask.
+        Neither writes nor locks, so that anybody who may read the folder can ask.
         """
         if self._is_locked():
             return True
@@ -116,7 +121,7 @@ class RunLock:
         return time.time() - self._touched() / 1e9 < 2 * LEASE_SECONDS
 
     def _is_locked(self) -> bool:
-        """Try a shared lock, for which reading is enough; where that cannot be tried, ask for the holder's process."""
+        """Try a shared lock, for which read permission is enough; where that fails, look for the holder's process."""
         try:
             handle = os.open(self._here.lock_file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
@@ -134,6 +139,7 @@ class RunLock:
         return False
 
     def _has_live_owner(self) -> bool:
+        """Return whether the process that wrote the lease lives on this machine."""
         owner = self._lease_owner()
         if owner is None or not owner.pid or owner.hostname != socket.gethostname():
             return False
@@ -146,7 +152,7 @@ class RunLock:
         return True
 
     def _lease_owner(self) -> Any:
-        """Who wrote the lease; None where there is none or it cannot be read."""
+        """Return who wrote the lease; None where there is no readable lease."""
         try:
             return self._lease.owner
         except OSError:

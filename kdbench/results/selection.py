@@ -1,4 +1,4 @@
-"""The rows of a table: which of the cells that were asked for it shows, task by task."""
+"""Select the cells that a row of a table shows, task by task."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kdbench.data.task import TASKS
 from kdbench.results.study import CellResult, StudyResults
 
 
-def newest(cells: Iterable[CellResult]) -> list[CellResult]:
-    """Without the cells that an older version of the method was asked for.
+def newest_version(cells: Iterable[CellResult]) -> list[CellResult]:
+    """Return the cells of the newest version of the method.
 
-    Versions that are files have no order but that in which they were asked for.
+    Versions that are files have no order but the one in which they were asked for.
     """
     cells = list(cells)
     version = max((c.run.spec.method_version for c in cells), default=0)
@@ -23,13 +23,13 @@ def newest(cells: Iterable[CellResult]) -> list[CellResult]:
     return [c for c in kept if c.files == files]
 
 
-def chosen(cells: Iterable[CellResult], metric: str) -> list[CellResult]:
-    """The finished cells of the grid point that a table shows, one a seed, by seed.
+def best_grid_point(cells: Iterable[CellResult], metric: str) -> list[CellResult]:
+    """Return the finished cells of the grid point that a table shows, one a seed, sorted by seed.
 
-    It is the one with the most finished seeds and, among those, the best mean on the selection split.
+    The grid point has the most finished seeds and, among these, the best mean on the selection split.
     """
     points: dict[str, dict[int, CellResult]] = {}
-    for cell in newest(cells):
+    for cell in newest_version(cells):
         if cell.run.result is not None:
             points.setdefault(cell.point, {})[cell.cell.seed] = cell
     if not points:
@@ -39,8 +39,8 @@ def chosen(cells: Iterable[CellResult], metric: str) -> list[CellResult]:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A row of a table: by task, what was asked for and what is shown of it, one cell a seed."""
+class SelectedRow:
+    """A row of a table: task -> the cells that were asked for, and task -> the cells that are shown, one a seed."""
 
     row: str
     title: str
@@ -48,18 +48,19 @@ class Line:
     shown: Mapping[str, list[CellResult]]
 
     def feedback_from(self, split: str) -> bool:
+        """Return whether a run of the row learned from feedback on `split`."""
         return any(c.run.spec.feedback == split for cells in self.asked.values() for c in cells)
 
 
-def pick(
+def select_row(
     study: StudyResults, row: str, values: Mapping[str, Any] = MappingProxyType({}), title: str | None = None
-) -> Line:
-    """The row with the grid point of each task.
+) -> SelectedRow:
+    """Select the grid point of each task for a row.
 
     Args:
-        values: only cells that have these settings; what other tables and figures vary is left out.
-        title: of the row, where it is not the method's.
+        values: use only cells with these settings; cells that other tables and figures vary are left out.
+        title: of the row, if it is not the method's.
     """
-    asked = {task: newest(c for c in study.of(row, task) if c.has(values)) for task in study.tasks}
-    shown = {task: chosen(cells, TASKS.get(task).metrics[0]) for task, cells in asked.items()}
-    return Line(row, title or study.title(row), asked, shown)
+    asked = {task: newest_version(c for c in study.of(row, task) if c.has(values)) for task in study.tasks}
+    shown = {task: best_grid_point(cells, TASKS.get(task).metrics[0]) for task, cells in asked.items()}
+    return SelectedRow(row, title or study.title(row), asked, shown)

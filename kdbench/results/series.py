@@ -1,6 +1,6 @@
-"""Numbers over the course of a run: one JSON object a line, appended while it trains.
+"""Series of numbers that a run appends while it trains, one JSON object a line.
 
-A row is {step, epoch, split, key, value}; `value` is a number, or a list with one number a probe sample.
+A row is {step, epoch, split, key, value}. `value` is a number, or a list with one number a probe sample.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from kdbench.core.atomic_files import write_text
 
 
 @dataclass(frozen=True)
-class Mark:
-    """How far a series file was written when a checkpoint was, and a hash of what stood there."""
+class SeriesMark:
+    """The size of a series file when a checkpoint was written, and a hash of its content."""
 
     size: int = 0  # bytes
     digest: str = hashlib.sha256().hexdigest()
 
     def fits(self, path: Path) -> bool:
-        """Whether the file still begins with what stood there."""
+        """Return whether the file still begins with the content at the mark."""
         return hashlib.sha256(_start(path, self.size)).hexdigest() == self.digest
 
 
@@ -32,28 +32,28 @@ def _start(path: Path, size: int) -> bytes:
     return path.read_bytes()[:size] if path.exists() else b""
 
 
-class Series:
+class SeriesFile:
     """The series file of a run that is being trained.
 
     Args:
-        path: the file. What lies behind `mark` was written by an interrupted process after its last checkpoint; it is
-            dropped, because the resumed run writes it again.
+        path: the file. Rows behind `mark` were written by an interrupted process after its last checkpoint; they are
+            dropped, because the resumed run writes them again.
         steps_per_epoch: converts steps to epochs.
     """
 
-    def __init__(self, path: Path, mark: Mark, steps_per_epoch: int) -> None:
+    def __init__(self, path: Path, mark: SeriesMark, steps_per_epoch: int) -> None:
         self.path, self._per_epoch = path, steps_per_epoch
         kept = _start(path, mark.size)
         self._size, self._hash = len(kept), hashlib.sha256(kept)
         write_text(path, kept.decode())
 
     @property
-    def mark(self) -> Mark:
-        """Where the file ends now."""
-        return Mark(self._size, self._hash.hexdigest())
+    def mark(self) -> SeriesMark:
+        """Return the mark at the present end of the file."""
+        return SeriesMark(self._size, self._hash.hexdigest())
 
     def add(self, step: int, split: str, values: Mapping[str, float | list[float]]) -> None:
-        """Append one row a value. `step` counts finished steps."""
+        """Append one row for each value. `step` counts finished steps."""
         row = {"step": step, "epoch": round(step / self._per_epoch, 4), "split": split}
         lines = [json.dumps({**row, "key": key, "value": _rounded(value)}) + "\n" for key, value in values.items()]
         written = "".join(lines).encode()
@@ -64,17 +64,17 @@ class Series:
 
 
 def _rounded(value: float | list[float]) -> Any:
-    """Nine digits: enough for float32, and no longer than needed."""
+    """Round to nine digits, enough for float32; None for values that are not finite."""
     if isinstance(value, list):
         return [_rounded(v) for v in value]
     return float(f"{value:.9g}") if math.isfinite(value) else None
 
 
-def read(path: Path, splits: Collection[str] = ()) -> Iterator[dict[str, Any]]:
-    """The rows of a series file; a damaged line is passed over.
+def read_series(path: Path, splits: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a series file without damaged lines.
 
     Args:
-        splits: only rows of these; the others, which may be much longer, are not parsed.
+        splits: yield only rows of these; other lines, which may be much longer, are not parsed.
     """
     if not path.exists():
         return

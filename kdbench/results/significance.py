@@ -1,22 +1,23 @@
-"""Whether one method is better than another: a paired bootstrap over development items, and the spread over seeds.
+"""Test whether one method is better than another: a paired bootstrap over items, and the spread over seeds.
 
-Both methods are scored on the same items with the same seeds; what is judged is the mean difference D over S seeds. It
-would be another with other items and with other seeds, so both count:
+Both methods are scored on the same development items with the same seeds. The test is about D, the mean difference over
+S seeds. D would be different with other items and with other seeds, so both count:
 
     Var(D) = cov + max(between, var - cov) / S
 
-`var` and `cov` are the variance of a seed's difference over resampled items and the covariance of two seeds' over the
-same resampled items (the bootstrap; Efron & Tibshirani 1993, chapter 6); `between` is the sample variance of the
-seeds' differences. The seeds' part has S - 1 degrees of freedom, the sum has them by Satterthwaite's rule. This is the
-analysis of Obuchowski & Rockette (1995) for readers and cases, the same two ways, with degrees of freedom in the spirit
-of Hillis (2007) and with the seeds' part never below what the items alone would make it.
+`var` and `cov` are the variance of a seed's difference over resampled items and the covariance of two seeds'
+differences over the same resampled items (the bootstrap; Efron & Tibshirani 1993, chapter 6). `between` is the sample
+variance of the seeds' differences. The seeds' part has S - 1 degrees of freedom; the sum has degrees of freedom by
+Satterthwaite's rule. This is the analysis of Obuchowski & Rockette (1995) for readers and cases, which vary in the same
+two ways, with degrees of freedom in the spirit of Hillis (2007). The seeds' part is never below the value that the
+items alone would give it.
 
-The seeds are not resampled, because there are so few: S values drawn from S seeds have a variance that is too small by
-(S - 1) / S, and nothing of Student's tails. tests/kdbench/test_statistics.py has how often either interval holds the
-truth.
+The seeds are not resampled, because there are few of them: S values drawn from S seeds have a variance that is too
+small by the factor (S - 1) / S, and lack the tails of Student's t. tests/kdbench/test_significance.py measures how
+often either interval holds the truth.
 
 Dror et al. (2018) recommend resampling for F1; one test for all metrics keeps a table's marks comparable.
-scipy.stats.bootstrap resamples one axis and computes a metric anew for each draw; hence our own, on counts.
+scipy.stats.bootstrap resamples one axis and computes a metric anew for each draw; hence our own bootstrap, on counts.
 """
 
 from __future__ import annotations
@@ -44,16 +45,16 @@ _AT_ONCE = 300_000  # numbers of a block of resamples, which the processor's cac
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean paired difference and its error, in the unit of what was compared.
+    """A mean paired difference and its error, in the unit of the scores.
 
     Args:
         value: mean over seeds of the first minus the second.
-        seeds: how many.
-        between: variance of one seed's difference, of which `seeds` are averaged; 0 with one seed, which tells nothing
+        seeds: number of seeds.
+        between: variance of one seed's difference, of which `seeds` are averaged; 0 with one seed, which says nothing
             about it.
-        shared: variance that no number of seeds averages away, because all are measured on the same items.
-        degrees: of freedom of the variance of `value`; infinite where only items count.
-        free: degrees of freedom that every seed after the first gives `between`: one a task, about.
+        shared: variance that more seeds do not average away, because all are measured on the same items.
+        degrees: degrees of freedom of the variance of `value`; infinite where only items count.
+        free: degrees of freedom that every seed after the first adds to `between`: about one a task.
     """
 
     value: float
@@ -65,23 +66,24 @@ class Difference:
 
     @property
     def variance(self) -> float:
+        """Return the variance of `value`."""
         return self.shared + self.between / self.seeds
 
     def interval(self, level: float = 1 - ALPHA) -> tuple[float, float]:
-        """Two-sided, by Student's t."""
+        """Return the two-sided confidence interval by Student's t."""
         half = _quantile(self.degrees, 1 - (1 - level) / 2) * math.sqrt(self.variance)
         return self.value - half, self.value + half
 
     @property
     def p(self) -> float:
-        """Two-sided, of no difference; 1 for rows that predict the same."""
+        """Return the two-sided p-value of no difference; 1 for rows with the same predictions."""
         if self.variance == 0:
             return float(self.value == 0)
         return min(1.0, 2 * _below(self.degrees, -abs(self.value) / math.sqrt(self.variance)))
 
 
-def difference(values: Floats, resampled: Floats) -> Difference:
-    """Of one task.
+def paired_difference(values: Floats, resampled: Floats) -> Difference:
+    """Return the mean difference on one task with its error.
 
     Args:
         values: the seeds' differences [S].
@@ -98,10 +100,10 @@ def difference(values: Floats, resampled: Floats) -> Difference:
     return Difference(float(np.mean(values)), seeds, between, shared, degrees)
 
 
-def average(parts: Sequence[Difference]) -> Difference:
-    """The mean over tasks, whose items and trainings are independent of each other; the tasks are not a sample.
+def average_difference(parts: Sequence[Difference]) -> Difference:
+    """Average over tasks, whose items and trainings are independent; the tasks themselves are not a sample.
 
-    Its `seeds` are the fewest of a task.
+    The result's `seeds` are the fewest of a task.
     """
     count, seeds = len(parts), min(part.seeds for part in parts)
     variances = [part.variance / count**2 for part in parts]
@@ -122,28 +124,29 @@ def _satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> floa
 
 
 def _quantile(degrees: float, probability: float) -> float:
-    """Of Student's t; scipy.special, because importing scipy.stats takes longer than a table."""
+    """Return a quantile of Student's t. scipy.special imports faster than scipy.stats."""
     return float(special.ndtri(probability) if math.isinf(degrees) else special.stdtrit(degrees, probability))
 
 
 def _below(degrees: float, t: float) -> float:
+    """Return the cumulative probability of Student's t."""
     return float(special.ndtr(t) if math.isinf(degrees) else special.stdtr(degrees, t))
 
 
-def resample(
+def resample_differences(
     metric: Metric, labels: Classes, first: Classes, second: Classes, classes: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """The differences of the seeds on one split: as they are [S], and over resampled items [RESAMPLES, S].
+    """Return the seeds' differences on one split: observed [S], and over resampled items [RESAMPLES, S].
 
-    Items with the same label and the same predictions are one pattern. How often each pattern is drawn is multinomial,
+    Items with the same label and the same predictions form a pattern. The counts of resampled patterns are multinomial,
     which is the bootstrap over items at a cost that does not grow with their number.
 
     Args:
-        metric: from counts.
+        metric: a function of confusion matrices.
         labels: true classes [n].
         first: predicted classes [S, n] of the first method.
-        second: of the second, seed by seed.
-        classes: how many there are.
+        second: predicted classes [S, n] of the second method, in the same order of seeds.
+        classes: number of classes.
     """
     scores = resample_scores(metric, labels, np.vstack([first, second]), classes, rng)
     found = np.ascontiguousarray(scores[:, : len(first)] - scores[:, len(first) :])
@@ -153,9 +156,9 @@ def resample(
 def resample_scores(
     metric: Metric, labels: Classes, predicted: Classes, classes: int, rng: np.random.Generator
 ) -> Floats:  # fmt: skip
-    """The scores of several trainings [1 + RESAMPLES, K]: on the items as they are, then on resampled items.
+    """Return the scores of K trainings [1 + RESAMPLES, K]: on the items as they are, then on resampled items.
 
-    In each row all have the same items.
+    In each row all trainings have the same items.
 
     Args:
         predicted: classes [K, n].
@@ -175,10 +178,10 @@ def resample_scores(
 
 
 def _matrices(truth: Classes, claimed: Floats, weights: Floats, classes: int) -> Floats:
-    """Confusion matrices [R, K, C, C] of resampled counts [U, R]; R lies together in memory.
+    """Return confusion matrices [R, K, C, C] of resampled counts [U, R]; R is contiguous in memory.
 
     Args:
-        truth: of the patterns [U].
+        truth: true classes of the patterns [U].
         claimed: 1 where a class is predicted [K, C - 1, U]; the first class is predicted where no other is.
     """
     found = np.empty((len(claimed), classes, classes, weights.shape[1]))
@@ -193,7 +196,7 @@ def _matrices(truth: Classes, claimed: Floats, weights: Floats, classes: int) ->
 
 
 def _counted(truth: Classes, predicted: Classes, weights: Floats, classes: int) -> Floats:
-    """Confusion matrices [1, K, C, C] of resampled counts [U]: of many classes, adding up beats products."""
+    """Return confusion matrices [1, K, C, C] of resampled counts [U]; for many classes, faster than products."""
     places = np.arange(len(predicted))[:, None] * classes**2 + truth * classes + predicted
     size = len(predicted) * classes**2
     found: Floats = np.bincount(places.ravel(), np.tile(weights, len(predicted)), minlength=size).astype(np.float64)
@@ -201,7 +204,7 @@ def _counted(truth: Classes, predicted: Classes, weights: Floats, classes: int) 
 
 
 def _patterns(columns: Classes, classes: int) -> tuple[Classes, Floats]:
-    """The distinct items [1 + K, U] and how many there are of each [U]."""
+    """Return the distinct items [1 + K, U] and their counts [U]."""
     code, bound = columns[0], classes
     for column in columns[1:]:
         if bound > 2**62 // classes:  # numbered anew, so that no code overflows
@@ -213,15 +216,15 @@ def _patterns(columns: Classes, classes: int) -> tuple[Classes, Floats]:
 
 
 def _draws(counts: Floats, rng: np.random.Generator, most: int) -> Iterator[Floats]:
-    """Resampled counts of the patterns [some, U], in blocks of `most` at most that fit into memory."""
+    """Yield resampled counts of the patterns [some, U], in blocks of at most `most` that fit into memory."""
     items, block = int(counts.sum()), max(1, min(most, _AT_ONCE // len(counts)))
     for start in range(0, RESAMPLES, block):
         some = min(block, RESAMPLES - start)
         yield rng.multinomial(items, counts / items, size=some).astype(np.float64)
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979), in the order given; scipy has no step-down correction."""
+def holm_correction(p: Sequence[float]) -> list[float]:
+    """Correct p-values for their number (Holm 1979), in the order given; scipy has no step-down correction."""
     order = np.argsort(np.asarray(p), kind="stable")
     steps = np.asarray(p, float)[order] * np.arange(len(p), 0, -1)
     out = np.empty(len(p))
@@ -230,13 +233,14 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def seeds_needed(found: Difference, level: float = ALPHA) -> int | None:
-    """With how many seeds a difference as large as this one would be seen in 80 of 100 studies, on the same items.
+    """Return how many seeds would show a difference of this size in 80 of 100 studies on the same items.
 
-    Two-sided at `level`, by the noncentral t distribution. None where the items are too few for it, however many seeds,
-    or where more than `MOST_SEEDS` are needed. A rough number: the variance between a few seeds is not known well.
+    Two-sided at `level`, by the noncentral t distribution. None where the items are too few however many seeds there
+    are, or where more than `MOST_SEEDS` are needed. A rough number: few seeds say little about the variance between
+    them.
 
     Raises:
-        ValueError: there is one seed, which tells nothing about the variance between seeds.
+        ValueError: there is one seed, which says nothing about the variance between seeds.
     """
     if found.seeds < 2:
         raise ValueError("The variance between seeds needs two seeds.")
@@ -248,7 +252,7 @@ def seeds_needed(found: Difference, level: float = ALPHA) -> int | None:
 
 
 def _power(found: Difference, seeds: NDArray[Any], level: float) -> Floats:
-    """The chance that the difference is seen, by number of seeds."""
+    """Return the power of the test by number of seeds."""
     part = found.between / seeds
     variance = np.maximum(found.shared + part, np.finfo(float).tiny)
     spread = np.maximum(part**2 / (found.free * (seeds - 1)), np.finfo(float).tiny)

@@ -1,4 +1,4 @@
-"""The results folder: one folder a run, one file a sweep. Data, never code."""
+"""The results folder: one folder for each run, one file for each sweep. It holds data, never code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kdbench.core.errors import NotPermitted, RunFailure, UserError, unknown
 from kdbench.core.records import Cost, Environment, Result, not_permitted, read_record, warn_once
 from kdbench.core.spec import RunSpec
 from kdbench.results.archive.format import is_collected
-from kdbench.results.archive.read import unpack
+from kdbench.results.archive.read import unpack_study
 from kdbench.results.checksums import CHECKSUMS, find_damage, write_checksums
 from kdbench.results.run_lock import RunLock
 
@@ -26,15 +26,15 @@ FORMAT = 1
 JOB = "KDBENCH_JOB"  # the environment variable in which an executor says which job of a queue this process is
 LEFT_BEHIND = ("result.json", "cost.json", "predictions.safetensors", "series.jsonl", "model", "snapshots")
 T = TypeVar("T")
-Status = Literal["pending", "running", "interrupted", "failed", "done"]
+RunStatus = Literal["pending", "running", "interrupted", "failed", "done"]
 
 
-class State(BaseModel):
-    """How a run stands. Only `status` is ever decided upon; the rest is for people."""
+class RunState(BaseModel):
+    """The state of a run. Only `status` decides anything; the rest is for display."""
 
     model_config = ConfigDict(extra="ignore")
 
-    status: Status = "pending"
+    status: RunStatus = "pending"
     step: int = 0
     total: int = 0
     first_step: int = 0  # where the present process began
@@ -51,10 +51,10 @@ class State(BaseModel):
 
 
 class RunFolder:
-    """Everything that one run leaves behind.
+    """The folder of one run.
 
-    spec.json, state.json, environment.json, log.txt, series.jsonl while and after it trains; result.json, cost.json,
-    predictions.safetensors and model/ when it is done; checkpoint.safetensors and best.safetensors until then.
+    During and after training: spec.json, state.json, environment.json, log.txt, series.jsonl. When the run is done:
+    result.json, cost.json, predictions.safetensors and model/. Until then: checkpoint.safetensors and best.safetensors.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,7 +87,7 @@ class RunFolder:
 
     @cached_property
     def spec(self) -> RunSpec:
-        """The spec as stored.
+        """Return the stored spec.
 
         Raises:
             NotPermitted: it may not be read.
@@ -101,6 +101,7 @@ class RunFolder:
             raise UserError(f"{self.path}/spec.json is not a run of this version; delete the folder.") from None
 
     def begin(self, spec: RunSpec, environment: dict[str, Any]) -> None:
+        """Write spec and environment of a run that starts, and delete files of earlier attempts."""
         write_json(self.path / "spec.json", spec.model_dump(mode="json"))
         write_json(self.path / "environment.json", environment)
         for name in ("error.txt", CHECKSUMS):  # of an earlier try
@@ -108,39 +109,40 @@ class RunFolder:
         remove_leftovers(self.path)
 
     def snapshots_with(self, wanted: tuple[float, ...]) -> tuple[float, ...]:
-        """`wanted` and what was asked for when the run began, sorted."""
+        """Return `wanted` and the snapshots that were asked for when the run began, sorted."""
         before = self.spec.snapshots if (self.path / "spec.json").exists() else ()
         return tuple(sorted({*before, *wanted}))
 
-    def state(self) -> State:
-        """The stored state; a run that says it is running but that nobody holds is interrupted.
+    def state(self) -> RunState:
+        """Return the stored state; a running state without a lock holder becomes interrupted.
 
-        A state that may not be read is a failure of kind "permission", one that is damaged or absent is pending.
+        A state that may not be read counts as a failure of kind "permission"; a damaged or missing one as pending.
         """
         try:
-            state = read_record(self.path / "state.json", State)
+            state = read_record(self.path / "state.json", RunState)
         except NotPermitted as error:
-            return State(status="failed", kind="permission", message=str(error))
+            return RunState(status="failed", kind="permission", message=str(error))
         except (OSError, UserError):
-            return State()
+            return RunState()
         if state.status == "running" and not self.lock().is_held():
             state.status = "interrupted"
         return state
 
-    def set_state(self, status: Status, **values: Any) -> None:
+    def set_state(self, status: RunStatus, **values: Any) -> None:
+        """Write the state with time, host, process and job."""
         here = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get(JOB, "")}
-        state = State(status=status, updated=time.time(), **here, **values)
+        state = RunState(status=status, updated=time.time(), **here, **values)
         write_json(self.path / "state.json", state.model_dump(mode="json"))
 
     def is_done(self, snapshots: tuple[float, ...] = ()) -> bool:
-        """Whether all that the run leaves is there, no shorter than it was, and the snapshots that somebody needs."""
+        """Return whether all files of the finished run have their sizes, and the needed snapshots exist."""
         try:
             return self.state().status == "done" and not self.missing(snapshots)
         except NotPermitted:  # `check_access` says so, before anything is written
             return False
 
     def missing(self, snapshots: tuple[float, ...] = ()) -> str:
-        """Say what a run that says it is done lacks; "" where nothing is missing. Reads names and sizes only."""
+        """Say what a finished run lacks; "" where nothing is missing. Reads result.json, names and sizes only."""
         if not self.has_result():
             return "result.json is missing or damaged"
         if not (self.model / "config.json").is_file():
@@ -150,20 +152,20 @@ class RunFolder:
         return find_damage(self.path, sizes_only=True)
 
     def write_checksums(self) -> None:
-        """Remember what is left behind; called last, when all of it is written."""
+        """Write the checksums of a finished run; call it when all other files are written."""
         write_checksums(self.path, LEFT_BEHIND)
 
     def damage(self, part: Path | None = None) -> str:
-        """Say which file of the run, or of one file or folder in it, is not what was written; "" where none is."""
+        """Say which file of the run (or of one file or folder in it) is not as written; "" where all are."""
         return find_damage(self.path, "" if part is None else part.relative_to(self.path).as_posix())
 
     def mark_damaged(self, problem: str) -> None:
-        """Make a run that is done one that failed, so that the same command trains it again."""
+        """Turn a finished run into a failed one, so that the same command trains it again."""
         with suppress(OSError):  # of somebody else: its owner has to
             self.set_state("failed", kind="damaged", message=f"{problem}.")
 
     def check_access(self) -> None:
-        """Look whether a process may read what is there, before it writes anything.
+        """Check that this process may read every file, before it writes any.
 
         Raises:
             RunFailure: a file belongs to somebody else and is not shared.
@@ -173,15 +175,15 @@ class RunFolder:
                 raise RunFailure("permission", str(not_permitted(path)))
 
     def snapshot(self, share: float) -> Path:
-        """Where the student at `share` of the training is kept."""
+        """Return the folder of the student at `share` of the training."""
         return self.path / "snapshots" / f"{share:.4f}"
 
     def has_result(self) -> bool:
-        """Whether result.json is there and whole."""
+        """Return whether result.json exists and is whole."""
         return self.result() is not None
 
     def _read(self, name: str, kind: type[T]) -> T | None:
-        """What a file holds; None where it is lost or damaged.
+        """Read a record; None where it is lost or damaged.
 
         Raises:
             NotPermitted: it may not be read.
@@ -194,7 +196,7 @@ class RunFolder:
             return None
 
     def result(self) -> Result | None:
-        """The scores; None where they are lost or damaged.
+        """Return the scores; None where they are lost or damaged.
 
         Raises:
             NotPermitted: they may not be read.
@@ -202,31 +204,31 @@ class RunFolder:
         return None if find_damage(self.path, "result.json") else self._read("result.json", Result)
 
     def cost(self) -> Cost | dict[str, Any]:
-        """Empty where it is lost or damaged."""
+        """Return the cost; {} where it is lost or damaged."""
         return self._read("cost.json", Cost) or {}
 
     def environment(self) -> Environment:
-        """Empty where it is lost or damaged."""
+        """Return machine and versions; {} where they are lost or damaged."""
         return self._read("environment.json", Environment) or {}
 
     def lock(self) -> RunLock:
-        """Held by the process that trains the run."""
+        """Return the lock that the training process holds."""
         return RunLock(self.path)
 
-    def reset_failure(self) -> State | None:
-        """Forget a failure, so that the run is tried again; returns it."""
+    def reset_failure(self) -> RunState | None:
+        """Forget a failure, so that the run is trained again, and return its state; None where there was none."""
         state = self.state()
         if state.status != "failed":
             return None
         self.set_state("pending", micro_batch=state.micro_batch)
         return state
 
-    def restore_failure(self, state: State) -> None:
+    def restore_failure(self, state: RunState) -> None:
         """Undo `reset_failure`."""
         write_json(self.path / "state.json", state.model_dump(mode="json"))
 
     def note(self, text: str) -> None:
-        """Add a line to the run's log: when, where, what."""
+        """Append a line to the run's log with time, host and process."""
         when = time.strftime("%Y-%m-%d %H:%M:%S%z")
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{when} {socket.gethostname()} {os.getpid()}: {text}\n")
@@ -236,10 +238,10 @@ class Store:
     """A results folder, or a collected study, which is read like one.
 
     Args:
-        root: the folder; made when `create` and absent.
+        root: the folder; created if `create` is set.
 
     Raises:
-        UserError: it was written by a version that this one does not understand, it is damaged, or it is a file.
+        UserError: the folder has another format, is damaged, or is a file.
     """
 
     def __init__(self, root: Path, *, create: bool = True) -> None:
@@ -248,7 +250,7 @@ class Store:
         self.root = root
         marker = root / "store.json"
         self.is_collected = is_collected(root) and not marker.exists()
-        files = unpack(root) if self.is_collected else root
+        files = unpack_study(root) if self.is_collected else root
         self.runs_folder, self.sweeps_folder, self.cache = files / "runs", files / "sweeps", files / "cache"
         self.submissions_folder = files / "submissions"
         if marker.exists():
@@ -257,7 +259,7 @@ class Store:
             self.begin()
 
     def _check_format(self, marker: Path) -> None:
-        """Refuse another version; a damaged marker costs nothing but a warning, for the runs are whole without it."""
+        """Refuse another format. A damaged marker only gives a warning, because runs are valid without it."""
         try:
             version = read_record(marker, dict[str, Any]).get("format")
         except NotPermitted:
@@ -272,7 +274,11 @@ class Store:
             )
 
     def check_raw(self) -> None:
-        """Raises UserError: it is a collected study."""
+        """Refuse a collected study.
+
+        Raises:
+            UserError: it is one.
+        """
         if self.is_collected:
             raise UserError(
                 f"{self.root} is a collected study, which is only read and has no networks, logs or jobs; give the "
@@ -280,7 +286,7 @@ class Store:
             )
 
     def begin(self) -> None:
-        """Make the folder, if it is not there.
+        """Create the folder, if it does not exist.
 
         Raises:
             UserError: it is a collected study.
@@ -290,20 +296,21 @@ class Store:
             write_json(self.root / "store.json", {"format": FORMAT})
 
     def run(self, run_id: str) -> RunFolder:
+        """Return the folder of a run, begun or not."""
         return RunFolder(self.runs_folder / run_id)
 
     def runs(self) -> Iterator[RunFolder]:
-        """All runs, by name."""
+        """Yield all runs that were begun, by name."""
         if self.runs_folder.is_dir():
             for path in sorted(self.runs_folder.iterdir()):
                 if (path / "spec.json").exists():
                     yield RunFolder(path)
 
     def find(self, text: str) -> RunFolder:
-        """The one run whose name contains `text`.
+        """Return the one run whose name contains `text`.
 
         Raises:
-            UserError: none or several do.
+            UserError: no run, or several runs, have it in their names.
         """
         names = [run.id for run in self.runs()]
         found = [text] if text in names else [name for name in names if text in name]
@@ -316,5 +323,5 @@ class Store:
         raise unknown("run", text, names[:12])
 
     def add_sweep(self, sweep_id: str, sweep: dict[str, Any]) -> None:
-        """Remember what was asked for; asking again for the same replaces it."""
+        """Write a sweep; the same sweep is replaced."""
         write_json(self.sweeps_folder / f"{sweep_id}.json", sweep)

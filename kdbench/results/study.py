@@ -22,8 +22,8 @@ from kdbench.models.display_names import display_name
 from kdbench.results import network_names
 from kdbench.results.class_use import ClassUse, find_class_use
 from kdbench.results.predictions import Predictions, read_predictions
-from kdbench.results.store import RunFolder, State, Store
-from kdbench.results.sweep_files import Row, Sweep, sweeps
+from kdbench.results.store import RunFolder, RunState, Store
+from kdbench.results.sweep_files import RowRecord, Sweep, read_sweeps
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
 LOOSE = ("glue_dir", "student", "teacher")  # names, which may differ: fingerprints are in `models` and `data`
@@ -37,7 +37,7 @@ class Run:
 
     spec: RunSpec
     folder: RunFolder
-    state: State
+    state: RunState
     result: dict[str, Any] | None  # of a run that is done
 
     @property
@@ -126,7 +126,7 @@ class StudyResults:
     study: dict[str, Any]
     models: dict[str, str]  # role -> fingerprint
     key: str
-    titles: dict[str, Row] = field(default_factory=dict)
+    titles: dict[str, RowRecord] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
     cells: list[CellResult] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
@@ -238,14 +238,14 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
     """
     found: list[StudyResults] = []
     known: dict[str, Run] = {}
-    for number, sweep in enumerate(sweeps(store)):
+    for number, sweep in enumerate(read_sweeps(store)):
         if preset in (None, sweep.preset):
             new = {run_id: spec for run_id, spec in sweep.runs.items() if run_id not in known}
             known |= {run_id: read(store.run(run_id), spec) for run_id, spec in new.items()}
             _add(sweep, number, {run_id: known[run_id] for run_id in sweep.runs}, found)
     for study in found if not store.is_collected else []:
         study.root = store.root
-    network_names.tell_apart(found)
+    network_names.distinguish_networks(found)
     return found
 
 
@@ -255,10 +255,10 @@ def read(folder: RunFolder, spec: RunSpec) -> Run:
     try:
         result = folder.result() if state.status == "done" else None
     except NotPermitted as error:
-        return Run(spec, folder, State(status="failed", kind="permission", message=str(error)), None)
+        return Run(spec, folder, RunState(status="failed", kind="permission", message=str(error)), None)
     if state.status == "done" and result is None:
         # as the engine sees it: to be trained again
-        return Run(spec, folder, State(kind=DAMAGED if (folder.path / "result.json").exists() else ""), None)
+        return Run(spec, folder, RunState(kind=DAMAGED if (folder.path / "result.json").exists() else ""), None)
     return Run(spec, folder, state, cast(dict[str, Any] | None, result))
 
 
@@ -266,7 +266,7 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
     """Put each cell of a sweep into the study that it belongs to."""
     groups: dict[str, list[Cell]] = {}
     keys: dict[tuple[object, ...], str] = {}  # of a sweep's cells, most have the same
-    networks = network_names.networks(sweep)
+    networks = network_names.sweep_networks(sweep)
     for cell in sweep.cells:
         training = runs[cell.run].spec.training
         apart = (training.split_seed, training.train_rows)

@@ -1,4 +1,4 @@
-"""What was handed to a test server, and what came back: records in the results folder."""
+"""Records of exports to a test server and of its scores, in the results folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import datetime
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,20 @@ from kdbench.core.spec import Name
 from kdbench.data.task import TASKS
 from kdbench.data.test_server import Server, ServerFile
 from kdbench.results.store import Store
-from kdbench.results.submission_zip import NUMBER, owners, wanted
+from kdbench.results.submission_zip import NUMBER, required_files, task_by_file
 
 Scores = dict[str, dict[str, float]]  # test split -> metric -> per cent
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a server said of one run."""
+class ServerAnswer:
+    """A server's scores of one run, with their date."""
 
     date: datetime.date
     scores: Scores
 
 
-class Part(BaseModel):
+class SubmittedFile(BaseModel):
     """One file of a submission that a student answered."""
 
     model_config = ConfigDict(extra="ignore")
@@ -45,7 +44,7 @@ class Part(BaseModel):
 
 
 class Submission(BaseModel):
-    """A zip that was exported, and the server's scores when they are known."""
+    """An exported zip, and the server's scores once they are known."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -55,18 +54,19 @@ class Submission(BaseModel):
     seed: int
     exported: AwareDatetime  # UTC
     zip: str  # sha256
-    parts: dict[str, Part]  # by file name; other files were filled
+    parts: dict[str, SubmittedFile]  # by file name; other files were filled
     scored: datetime.date | None = None  # the server's date
 
     @property
     def id(self) -> str:
+        """Return a name that is equal for equal answers of the same runs."""
         digest = hashlib.sha256(json.dumps([self.zip, {n: p.run for n, p in self.parts.items()}]).encode())
         return f"{self.row}-{self.preset}-s{self.seed}-{digest.hexdigest()[:12]}"
 
 
-def remember(store: Store, submission: Submission) -> None:
-    """Keep the record of an export; one of the same answers keeps its scores."""
-    before = {known.id: known for known in submissions(store)}.get(submission.id, submission)
+def save_export(store: Store, submission: Submission) -> None:
+    """Write the record of an export; an earlier export of the same answers keeps its scores."""
+    before = {known.id: known for known in read_submissions(store)}.get(submission.id, submission)
     _save(store, before.model_copy(update={"exported": submission.exported}))
 
 
@@ -74,36 +74,36 @@ def _save(store: Store, submission: Submission) -> None:
     write_json(store.submissions_folder / f"{submission.id}.json", submission.model_dump(mode="json"))
 
 
-def submissions(store: Store) -> list[Submission]:
-    """All that was exported, oldest first; a damaged record is named on standard error and left out."""
+def read_submissions(store: Store) -> list[Submission]:
+    """Return all exports, oldest first; a damaged record is named on standard error and left out."""
     return sorted(read_records(store.submissions_folder, Submission), key=lambda submission: submission.exported)
 
 
-def answers(store: Store) -> dict[str, Answer]:
-    """What the servers said, by run. Of several answers the latest counts."""
-    found: dict[str, Answer] = {}
-    scored = [(s.scored, s) for s in submissions(store) if s.scored is not None]
+def server_answers(store: Store) -> dict[str, ServerAnswer]:
+    """Return the servers' answers by run; the latest counts."""
+    found: dict[str, ServerAnswer] = {}
+    scored = [(s.scored, s) for s in read_submissions(store) if s.scored is not None]
     for date, submission in sorted(scored, key=lambda item: item[0]):
         new: dict[str, Scores] = {}
         for part in submission.parts.values():
             new.setdefault(part.run, {})[part.split] = part.scores
-        found |= {run: Answer(date, scores) for run, scores in new.items()}
+        found |= {run: ServerAnswer(date, scores) for run, scores in new.items()}
     return found
 
 
-def take_in(
+def import_scores(
     store: Store, server: Server, file: Path, row: str, preset: str | None, seed: int | None
 ) -> tuple[Submission, Submission]:
-    """Store the scores that a file holds, with the last export of a row; returns its record, and the one before.
+    """Store the scores of a file with the last export of a row, and return its record, new and old.
 
     Raises:
-        UserError: nothing of the row was exported, several exports could be meant, or the file is malformed.
+        UserError: the row was not exported, several exports fit, or the file is malformed.
     """
     submission = _exported(store, server, row, preset, seed)
     date, values = read_scores(file, server)
     _check_date(date, submission, file)
     if missing := [name for name in submission.parts if name not in values]:
-        lacking = ", ".join(wanted(server)[name].name for name in missing)
+        lacking = ", ".join(required_files(server)[name].name for name in missing)
         raise UserError(f"{file} has no scores of {lacking}, which '{row}' answered: add them as the page prints them.")
     parts = {name: part.model_copy(update={"scores": values[name]}) for name, part in submission.parts.items()}
     scored = submission.model_copy(update={"parts": parts, "scored": date})
@@ -112,23 +112,30 @@ def take_in(
 
 
 def _exported(store: Store, server: Server, row: str, preset: str | None, seed: int | None) -> Submission:
-    """The last export of a row; it has to be clear of which preset and seed."""
-    every = [s for s in submissions(store) if s.server == server.title]
+    """Return the last export of a row.
+
+    Raises:
+        UserError: there is none, or its preset or seed is ambiguous.
+    """
+    every = [s for s in read_submissions(store) if s.server == server.title]
     found = [s for s in every if s.row == row and preset in (None, s.preset) and seed in (None, s.seed)]
     if not found:
         have = ", ".join(dict.fromkeys(f"{s.row} ({s.preset}, seed {s.seed})" for s in every)) or "nothing"
         raise UserError(f"No such export of '{row}' is in {store.root} (exported: {have}); see: kdbench glue export -h")
     for option, choices in (("preset", {s.preset for s in found}), ("seed", {str(s.seed) for s in found})):
         if len(choices) > 1:
-            raise UserError(f"'{row}' was exported with {option} {_either(choices)}; choose with --{option}.")
+            raise UserError(
+                f"'{row}' was exported with {option} {' and '.join(sorted(choices))}; choose with --{option}."
+            )
     return found[-1]
 
 
-def _either(names: Iterable[str]) -> str:
-    return " and ".join(sorted(names))
-
-
 def _check_date(date: datetime.date, submission: Submission, file: Path) -> None:
+    """Check that the date lies between export and today.
+
+    Raises:
+        UserError: it does not.
+    """
     exported, today = submission.exported.date(), datetime.datetime.now(tz=datetime.UTC).date()
     day = datetime.timedelta(days=1)  # the user's clock may show yesterday's or tomorrow's
     if not exported - day <= date <= today + day:
@@ -139,17 +146,17 @@ def _check_date(date: datetime.date, submission: Submission, file: Path) -> None
 
 
 def read_scores(file: Path, server: Server) -> tuple[datetime.date, dict[str, dict[str, float]]]:
-    """The date and, by file name, the scores in per cent by metric; those of tasks that are not here are left out.
+    """Return the date and, by file name, the scores in per cent by metric; scores of unknown tasks are left out.
 
     Raises:
-        UserError: no such file, no TOML, a name or number that is none of the server's.
+        UserError: the file is missing or not TOML, or a name or number is not one of the server's.
     """
     raw = _toml(file)
     date = raw.pop("date", None)
     if not isinstance(date, datetime.date) or isinstance(date, datetime.datetime):
         raise UserError(f"{file} needs a line with the day of the server's answer, such as: date = 2026-01-31")
-    files = {item.name: item for item in wanted(server).values()}
-    mine = owners(server)
+    files = {item.name: item for item in required_files(server).values()}
+    mine = task_by_file(server)
     for name in raw:
         if name not in files:
             raise unknown(f"task in {file}", name, ["date", *files])
@@ -158,6 +165,7 @@ def read_scores(file: Path, server: Server) -> tuple[datetime.date, dict[str, di
 
 
 def _toml(file: Path) -> dict[str, Any]:
+    """Read a TOML file."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -169,7 +177,7 @@ def _toml(file: Path) -> dict[str, Any]:
 
 
 def _scores(file: Path, item: ServerFile, task: str, value: object) -> dict[str, float]:
-    """`88.9/84.8` -> {f1: 88.9, accuracy: 84.8}"""
+    """Parse `88.9/84.8` to {f1: 88.9, accuracy: 84.8}."""
     metrics = TASKS.get(task).metrics
     texts = str(value).split("/")
     numbers = [_per_cent(text) for text in texts]
@@ -183,6 +191,6 @@ def _scores(file: Path, item: ServerFile, task: str, value: object) -> dict[str,
 
 
 def _per_cent(text: str) -> float | None:
-    """None where it is none; up to 1 it is a fraction, and no server's score."""
+    """Parse a number in per cent; None where it is none. Up to 1 it is a fraction, which no server prints."""
     number = float(text) if NUMBER.fullmatch(text.strip()) else 0.0
     return number if 1 < number <= 100 else None

@@ -1,4 +1,4 @@
-"""The zip of predictions that a test server takes: written whole, or refused with the first thing that is wrong."""
+"""Write and check the zip of predictions for a test server; a malformed one is refused with its first mistake."""
 
 from __future__ import annotations
 
@@ -16,69 +16,70 @@ from kdbench.data.test_server import Server, ServerFile
 HEADER = "index\tprediction"
 NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 ROW_BYTES = 64  # more than any row of a sound file takes
-MOMENT = (1980, 1, 1, 0, 0, 0)  # in every zip, so that equal predictions give equal bytes
+ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # in every zip, so that equal predictions give equal bytes
 
 
-def server_of(group: str) -> Server:
-    """The server that scores the tasks of a group."""
+def find_server(group: str) -> Server:
+    """Return the server that scores the tasks of a group.
+
+    Raises:
+        UserError: no task of the group loads.
+    """
     for task in TASKS.all().values():
         if task.group == group and task.server is not None:
             return task.server
     raise UserError(f"No task of the group '{group}' loads, so that its server is not known; see: kdbench list tasks")
 
 
-def owners(server: Server) -> dict[str, str]:
-    """The file names that the server wants and whose task is here: file name -> task, in the order of tables."""
+def task_by_file(server: Server) -> dict[str, str]:
+    """Return the files that the server wants and that have a task here: file name -> task, in table order."""
     tasks = sorted(TASKS.all().items(), key=lambda item: (item[1].position, item[0]))
     return {file.filename: name for name, task in tasks if task.server is server for file in task.server_files}
 
 
-def wanted(server: Server) -> dict[str, ServerFile]:
-    """All that the server wants, by file name."""
-    own = [file for name in dict.fromkeys(owners(server).values()) for file in TASKS.get(name).server_files]
+def required_files(server: Server) -> dict[str, ServerFile]:
+    """Return all files that the server wants, by name."""
+    own = [file for name in dict.fromkeys(task_by_file(server).values()) for file in TASKS.get(name).server_files]
     return {file.filename: file for file in (*own, *server.others)}
 
 
-def write(path: Path, server: Server, predictions: Mapping[str, Sequence[str]]) -> None:
-    """Write the zip; what is malformed is refused, and then `path` stays as it was.
+def write_zip(path: Path, server: Server, predictions: Mapping[str, Sequence[str]]) -> None:
+    """Write the zip, or refuse malformed predictions and leave `path` unchanged.
 
     Args:
-        predictions: by file name; files that are left out are filled with the most frequent class.
+        predictions: file name -> labels; omitted files are filled with the most frequent class.
 
     Raises:
-        UserError: the zip would not be what the server takes, a name is none of its files, or `path` is a folder.
+        UserError: the server would not take the zip, a file name is not valid, or `path` is a folder.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; name the zip to write, such as {path / 'submission.zip'}.")
     texts = {}
-    files = wanted(server)
+    files = required_files(server)
     for name in predictions:
         if name not in files:
             raise unknown("file", name, files)
     for name, file in files.items():
-        texts[name] = _text(predictions[name] if name in predictions else [file.filler] * file.rows)
+        words = predictions[name] if name in predictions else [file.filler] * file.rows
+        texts[name] = "".join(f"{line}\n" for line in (HEADER, *(f"{i}\t{word}" for i, word in enumerate(words))))
         check_text(texts[name], file, f"{path}, {name}")
     with replacing(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, text in texts.items():
-                archive.writestr(zipfile.ZipInfo(name, MOMENT), text, zipfile.ZIP_DEFLATED)
-        check(temporary, server, str(path))
+                archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), text, zipfile.ZIP_DEFLATED)
+        check_zip(temporary, server, str(path))
 
 
-def _text(predictions: Sequence[str]) -> str:
-    return "".join(f"{line}\n" for line in (HEADER, *(f"{i}\t{word}" for i, word in enumerate(predictions))))
-
-
-def check(path: Path, server: Server, called: str = "") -> None:
-    """Refuse what the server would not take, or would score as something else.
+def check_zip(path: Path, server: Server, called: str = "") -> None:
+    """Refuse a zip that the server would not take or would score wrongly.
 
     Args:
-        called: what messages call the file, where it is not `path`.
+        called: name of the file in messages, if it is not `path`.
 
     Raises:
-        UserError: one sentence about the first thing that is wrong.
+        UserError: one sentence about the first mistake.
     """
-    called, files = called or str(path), wanted(server)
+    called, files = called or str(path), required_files(server)
     if not path.is_file():
         raise UserError(f"There is no file {called}; kdbench glue export ROW writes one.")
     try:
@@ -91,7 +92,7 @@ def check(path: Path, server: Server, called: str = "") -> None:
 
 
 def _check_names(found: Sequence[str], files: Mapping[str, ServerFile], server: Server, called: str) -> None:
-    """There is every file, once, at the top, and nothing else."""
+    """Check that the zip holds every file once, at the top, and nothing else."""
     for name in found:
         if name not in files:
             inside = "; files must lie at the top, in no folder" if "/" in name else ""
@@ -109,7 +110,7 @@ def _list(names: Sequence[str] | Mapping[str, ServerFile]) -> str:
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: ServerFile, called: str) -> str:
-    """The text of a member that is not larger than it can be."""
+    """Read a file of the zip, if its size is plausible."""
     if info.flag_bits & 1:
         raise UserError(f"{called}: encrypted; zip it without a password.")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -123,7 +124,7 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: ServerFile, cal
 
 
 def check_text(text: str, file: ServerFile, called: str) -> None:
-    """Header, columns, order and number of the rows, and what they predict.
+    """Check header, columns, order and number of rows, and predictions.
 
     Raises:
         UserError: one sentence that names the line and what was expected.
@@ -144,16 +145,19 @@ def check_text(text: str, file: ServerFile, called: str) -> None:
 
 
 def _disorder(index: str, row: int) -> str:
+    """Say why an index is wrong."""
     if NUMBER.fullmatch(index) and index in map(str, range(row)):
         return f"the index {index} stands there twice"
     return f"expected the index {row}, found {index[:60]!r}"
 
 
 def _fits(word: str, file: ServerFile) -> bool:
+    """Return whether a prediction is valid."""
     if file.words:
         return word in file.words
     return NUMBER.fullmatch(word) is not None and file.limits[0] <= float(word) <= file.limits[1]
 
 
 def _valid(file: ServerFile) -> str:
+    """Name the valid predictions."""
     return ", ".join(file.words) or f"a number from {file.limits[0]:g} to {file.limits[1]:g}"

@@ -1,4 +1,4 @@
-"""Sweeps as they are stored: what was asked for, and the graph of runs that this meant."""
+"""Stored sweeps: the cells that a `kdbench run` asked for, and the graph of their runs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ROLES = {"student", "teacher"}  # those whose fingerprints a sweep has
 MOST_HOPS = 100  # from a student to the first teacher
 
 
-class Row(BaseModel):
-    """How tables name and order a method or a variant, its options by default, and its settings by the preset alone."""
+class RowRecord(BaseModel):
+    """A row's title and order in tables, its default options, and its settings under the preset alone."""
 
     title: str
     position: int
@@ -27,7 +27,7 @@ class Row(BaseModel):
 
 
 class StudyRecord(TypedDict):
-    """What was compared on what: the fields of `config.Study` that every version wrote."""
+    """The stored networks, data and splits: the fields of `settings.Study` that every version wrote."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -43,7 +43,7 @@ _STUDY = TypeAdapter(StudyRecord)
 
 
 class Sweep(BaseModel):
-    """One invocation of `kdbench run`: what was asked for, and the graph of runs that this meant."""
+    """One `kdbench run`: its command, cells, and the graph of runs."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -52,7 +52,7 @@ class Sweep(BaseModel):
     preset: Name
     study: dict[str, Any]
     models: dict[str, str]  # role (student, teacher) -> fingerprint
-    rows: dict[Name, Row]
+    rows: dict[Name, RowRecord]
     cells: list[Cell]
     runs: dict[Name, RunSpec]  # those of the cells, and what they need
 
@@ -63,13 +63,15 @@ class Sweep(BaseModel):
 
     @model_validator(mode="after")
     def _check_references(self) -> Sweep:
-        """Refuse what would end in a search without end, or in none: cycles, and names that nothing stands for."""
+        """Refuse cycles, and names that refer to nothing, on which later searches would not end or would fail."""
+        # every name must refer to something
         if lost := [cell.run for cell in self.cells if cell.run not in self.runs]:
             raise ValueError(f"a cell names the run {lost[0]}, which is not among the runs")
         if untitled := {cell.row for cell in self.cells} - self.rows.keys():
             raise ValueError(f"the row {min(untitled)} has no title")
         if not self.models.keys() >= ROLES:
             raise ValueError("models must name student and teacher")
+        # needed runs form no cycle, and no chain that would end in a deep recursion
         needs = {run: set(spec.needs.values()) & self.runs.keys() for run, spec in self.runs.items()}
         try:
             order = list(TopologicalSorter(needs).static_order())
@@ -84,13 +86,13 @@ class Sweep(BaseModel):
 
     @property
     def moment(self) -> float:
-        """When it was asked for, in seconds, comparable across time zones; 0 where `created` is no time."""
+        """Return the time of the command in seconds, comparable across time zones; 0 where `created` is no time."""
         try:
             return datetime.strptime(self.created, "%Y-%m-%dT%H:%M:%S%z").timestamp()
         except (ValueError, OverflowError):
             return 0.0
 
 
-def sweeps(store: Store) -> list[Sweep]:
-    """What was asked for, oldest first; a damaged file is named on standard error and left out."""
+def read_sweeps(store: Store) -> list[Sweep]:
+    """Return the sweeps, oldest first; a damaged file is named on standard error and left out."""
     return sorted(read_records(store.sweeps_folder, Sweep), key=lambda sweep: sweep.moment)

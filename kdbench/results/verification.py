@@ -1,4 +1,4 @@
-"""Check what a results folder holds against the checksums that runs left."""
+"""Verify the contents of a results folder against the checksums of its runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kdbench.results.sweep_files import Sweep
 
 @dataclass
 class Verification:
-    """What was found.
+    """The findings.
 
     Attributes:
-        whole: finished runs whose files are what was written.
-        unchecked: finished runs without checksums, of an earlier version; their records and predictions can be read.
-        unfinished: runs that are not done, which have nothing to check yet.
-        damaged: what is wrong, by file or run.
+        whole: finished runs whose files are as written.
+        unchecked: finished runs of earlier versions without checksums; their records and predictions are readable.
+        unfinished: runs that are not finished, which have nothing to verify yet.
+        damaged: file or run -> what is wrong.
     """
 
     whole: list[str] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Verification:
     damaged: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """What to print: what is damaged, then the counts."""
+        """Return the lines to print: damaged files, then counts."""
         out = [f"{name}: {problem}" for name, problem in self.damaged.items()]
         parts = [f"{len(self.whole)} finished runs whole", f"{len(self.damaged)} damaged"]
         parts += [f"{len(self.unchecked)} without checksums (readable)"] if self.unchecked else []
@@ -38,23 +38,28 @@ class Verification:
         return [*out, ", ".join(parts) + "."]
 
 
-def verify(store: Store) -> Verification:
-    """Check every run and record of a results folder, or of a collected study, whose own checksums were checked
-    when it was opened.
+def verify_results(store: Store) -> Verification:
+    """Verify every run and record of a results folder.
+
+    The checksums of a collected study are checked when it is opened.
     """
     found = Verification()
+    # records of sweeps and submissions
     for folder, kind in ((store.sweeps_folder, Sweep), (store.submissions_folder, Submission)):
         for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
             try:
                 read_record(file, kind)
             except (UserError, OSError) as error:
                 found.damaged[str(file)] = str(error)
+    # runs
     for run in store.runs():
         _check_run(run, found)
     return found
 
 
 def _check_run(run: RunFolder, found: Verification) -> None:
+    """Verify one run, and add the finding."""
+    # unfinished runs have nothing to check, failed ones may be damaged
     state = run.state()
     if state.status != "done":
         if state.kind in ("permission", "damaged"):
@@ -62,12 +67,14 @@ def _check_run(run: RunFolder, found: Verification) -> None:
         else:
             found.unfinished.append(run.id)
         return
+    # files, result and predictions
     try:
         problem = run.damage() or ("" if run.has_result() else "result.json is damaged")
         if not problem and run.predictions.exists():
             read_predictions(run)
     except UserError as error:
         problem = str(error)
+    # file the run
     if problem:
         found.damaged[run.id] = f"{problem} in {run.path}"
     elif (run.path / CHECKSUMS).exists():

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kdbench.core.atomic_files import replacing
-from kdbench.results.series import Mark
+from kdbench.results.series import SeriesMark
 
 if TYPE_CHECKING:
     from kdbench.distill.context import MethodContext
@@ -31,7 +31,7 @@ class Progress:
     seconds: float = 0.0  # of training, over all processes that took part
     learners: dict[str, dict[str, int]] = field(default_factory=dict)
     series_size: int = 0  # bytes of the series file that belong to this state
-    series_digest: str = Mark.digest
+    series_digest: str = SeriesMark.digest
     cost: dict[str, Any] = field(default_factory=dict)  # what the meter has counted
 
 

@@ -13,7 +13,7 @@ from kdbench.data.batches import first_rows
 from kdbench.data.splits import Part
 from kdbench.models.inference import all_logits, gaps, labels_of, measure
 from kdbench.results import class_use
-from kdbench.results.series import Series
+from kdbench.results.series import SeriesFile
 from kdbench.training.setup import Setup
 
 
@@ -25,7 +25,7 @@ class Evaluator:
         probe_size: how many training rows the entropy gap is measured on.
     """
 
-    def __init__(self, setup: Setup, series: Series, probe_size: int) -> None:
+    def __init__(self, setup: Setup, series: SeriesFile, probe_size: int) -> None:
         self._setup, self._series = setup, series
         self._student = setup.context.learners["student"].module
         rows = first_rows(setup.roles.train.rows, probe_size, [setup.spec.training.split_seed, 2048])
@@ -71,7 +71,7 @@ class Evaluator:
     def _predicted(self, logits: Mapping[str, Tensor]) -> dict[str, ClassCounts]:
         """Which classes are predicted, by report split."""
         return {
-            part.split: class_use.count(
+            part.split: class_use.count_classes(
                 logits[part.split].argmax(1).numpy(), self._labels(part).numpy(), logits[part.split].shape[1]
             )
             for part in self._setup.roles.report
@@ -103,7 +103,7 @@ class Evaluator:
             latest: the student has not changed since the last evaluation.
 
         Returns:
-            {selection: {metric: value}, report: {split: {metric: value}}, predicted: {split: see `class_use.count`}},
+            {selection: {metric: value}, report: {split: {metric: value}}, predicted: {split: see `count_classes`}},
             and logits [n, C] and labels [n] of each report split in the order of its rows.
         """
         parts = self._parts()

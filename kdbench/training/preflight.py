@@ -62,8 +62,8 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
     remarks: dict[str, None] = {}
     divided: set[Hashable] = set()
     for spec in plan.runs.values():
-        data = inputs.data(spec.task, spec.data)
-        for split in ("train", *inputs.task(spec.task).report_splits):
+        data = inputs.load_data(spec.task, spec.data)
+        for split in ("train", *inputs.load_task(spec.task).report_splits):
             if split not in data.splits or not len(data.splits[split]):
                 raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
         if (key := division(spec)) not in divided:
@@ -81,15 +81,15 @@ def _check_roles(spec: RunSpec) -> None:
     Raises:
         UserError: one of them has none.
     """
-    sizes = {name: len(split) for name, split in inputs.data(spec.task, spec.data).splits.items()}
-    assign(spec, sizes, inputs.task(spec.task).report_splits)
+    sizes = {name: len(split) for name, split in inputs.load_data(spec.task, spec.data).splits.items()}
+    assign(spec, sizes, inputs.load_task(spec.task).report_splits)
 
 
 def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
     """Networks of a run for which `last_layer=first` does nothing."""
     if spec.training.last_layer != "first":
         return []
-    kinds = {ref: inputs.shape(ref, vocabulary).kind for ref in (spec.student, spec.teacher) if ref is not None}
+    kinds = {ref: inputs.network_shape(ref, vocabulary).kind for ref in (spec.student, spec.teacher) if ref is not None}
     return [
         f"last_layer=first is for BERTs; {ref.title} ({kind}) computes all of its last layer."
         for ref, kind in kinds.items()
@@ -100,13 +100,13 @@ def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
 def _check_given(plan: Plan) -> list[str]:
     """Load each network that is to be taken as it is; tell of those whose classes have no words."""
     given = {(s.student, s.task): s.training.attention for s in plan.runs.values() if not s.training.epochs}
-    said = (build_given(ref, inputs.task(task).labels, attention)[1] for (ref, task), attention in given.items())
+    said = (build_given(ref, inputs.load_task(task).labels, attention)[1] for (ref, task), attention in given.items())
     return [sentence for sentence in said if sentence]
 
 
 def _subsets(spec: RunSpec) -> list[str]:
     """Splits of real data that have fewer rows than the published ones."""
-    task, data = inputs.task(spec.task), inputs.data(spec.task, spec.data)
+    task, data = inputs.load_task(spec.task), inputs.load_data(spec.task, spec.data)
     if spec.data.source == "generated":
         return []
     rows = {split: (len(data.splits[split]), official) for split, official in task.official_rows.items()}
@@ -126,7 +126,7 @@ def check_local(plan: Plan) -> None:
             divided.add(key)
             _check_roles(spec)
         if spec.data.source != "hub" and not any(_on_hub(ref) for ref in refs):
-            _check_fit(plan, spec, tuple(inputs.data(spec.task, spec.data).vocabulary))
+            _check_fit(plan, spec, tuple(inputs.load_data(spec.task, spec.data).vocabulary))
 
 
 def _on_hub(ref: ModelRef) -> bool:
@@ -140,8 +140,8 @@ def _others(plan: Plan, spec: RunSpec) -> dict[str, ModelRef]:
 
 
 def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
-    student, refs = inputs.shape(spec.student, vocabulary), _others(plan, spec)
-    others = {role: inputs.shape(ref, vocabulary) for role, ref in refs.items()}
+    student, refs = inputs.network_shape(spec.student, vocabulary), _others(plan, spec)
+    others = {role: inputs.network_shape(ref, vocabulary) for role, ref in refs.items()}
     for known in (student, *others.values()):
         if spec.training.max_length > known.positions:
             raise UserError(
@@ -155,7 +155,7 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
                 f"{student.name} and {ref.name} differ ({what}); choose two models with one tokenizer, or, if one was "
                 f"saved with wrong tokenizer files, copy the other's into its folder."
             )
-    classes = len(inputs.task(spec.task).labels)
+    classes = len(inputs.load_task(spec.task).labels)
     if problem := method_of(spec).check_compatible(spec, student, others, classes):
         raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
 

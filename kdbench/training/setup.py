@@ -59,9 +59,9 @@ def choose_device(name: str) -> torch.device:
 
 def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Recording) -> Setup:
     """Load data, divide it, build the method with its networks, all seeded by the spec."""
-    task, data = inputs.task(spec.task), inputs.data(spec.task, spec.data)
+    task, data = inputs.load_task(spec.task), inputs.load_data(spec.task, spec.data)
     roles = assign(spec, {name: len(split) for name, split in data.splits.items()}, task.report_splits)
-    tokens = {name: inputs.tokens(store.cache, spec, name) for name in data.splits if name in _needed(roles)}
+    tokens = {name: inputs.load_tokens(store.cache, spec, name) for name in data.splits if name in _needed(roles)}
     device = choose_device(execution.device)
     if device.type != "cpu":
         attention_masks.always_made()
@@ -80,7 +80,7 @@ def build_method(
     recording: Recording, micro_batch: int = 0, cache: Path | None = None,
 ) -> tuple[MethodContext, Method]:  # fmt: skip
     """Build the method with its networks on the rows `part`, seeded by the spec; see `MethodContext` for the rest."""
-    classes, steps = len(inputs.task(spec.task).labels), spec.training.epochs * train.batches_per_epoch
+    classes, steps = len(inputs.load_task(spec.task).labels), spec.training.epochs * train.batches_per_epoch
     context = MethodContext(spec, sources, train.tokens, part, feedback, classes, steps, device, micro_batch, cache)
     context.set_probe(recording.influence_samples, recording.influence_points)
     seed_everything(spec.seed, "build")

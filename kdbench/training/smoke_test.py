@@ -71,7 +71,7 @@ def _methods(plan: Plan, todo: Sequence[RunSpec]) -> Iterator[tuple[RunSpec, boo
     known: dict[tuple[Any, ...], dict[str, RunSpec]] = {}
     for spec in todo:
         networks = (spec.student, spec.teacher, *(plan.runs[run].student for run in spec.needs.values()))
-        kind = (spec.method, networks, len(inputs.task(spec.task).labels))
+        kind = (spec.method, networks, len(inputs.load_task(spec.task).labels))
         how = str([spec.options, *(getattr(spec.training, name) for name in DECIDING)])
         known.setdefault(kind, {}).setdefault(how, spec)
     found = [list(some.values()) for some in known.values()]
@@ -144,9 +144,9 @@ class _SmokeTest:
         example = self._example(spec)
         key = (ref, example.task, spec.training.attention)
         if key not in self._built:
-            vocabulary = tuple(inputs.data(example.task, example.data).vocabulary)
+            vocabulary = tuple(inputs.load_data(example.task, example.data).vocabulary)
             with _explained(f"The network {ref.name} cannot be built"):
-                self._built[key] = build.build(ref, inputs.task(example.task).labels, key[-1], vocabulary)
+                self._built[key] = build.build(ref, inputs.load_task(example.task).labels, key[-1], vocabulary)
         return self._built[key]
 
     def _tokens(self, spec: RunSpec, *, longest: bool) -> Tokens:
@@ -154,7 +154,7 @@ class _SmokeTest:
         example = self._example(spec)
         key = (spec.student, example.task, spec.training.max_length, longest)
         if key not in self._read:
-            some = _rows(inputs.data(example.task, example.data).splits["train"], longest=longest)
+            some = _rows(inputs.load_data(example.task, example.data).splits["train"], longest=longest)
             tokenizer = self._tokenizer(spec)
             format = InputFormat.of(tokenizer, spec.student.name)
             self._read[key] = tokenise(tokenizer, some, spec.training.max_length, format)
@@ -165,7 +165,7 @@ class _SmokeTest:
         example = self._example(spec)
         key = (spec.student, example.task)
         if key not in self._tokenizers:
-            vocabulary = tuple(inputs.data(example.task, example.data).vocabulary)
+            vocabulary = tuple(inputs.load_data(example.task, example.data).vocabulary)
             with _explained(f"The tokenizer of {spec.student.name} cannot be loaded"):
                 self._tokenizers[key] = build.tokenizer(spec.student, vocabulary)
         return self._tokenizers[key]
@@ -187,7 +187,7 @@ def _explained(what: str) -> Iterator[None]:
 
 
 def _classes(spec: RunSpec) -> int:
-    return len(inputs.task(spec.task).labels)
+    return len(inputs.load_task(spec.task).labels)
 
 
 def _uncompiled(spec: RunSpec) -> RunSpec:

@@ -12,7 +12,7 @@ from kdbench.core.spec import DataLocation, ModelRef
 from kdbench.data.task import TASKS, Examples, Task
 from kdbench.data.test_server import Server, ServerFile
 from kdbench.planning.config import check_preset
-from kdbench.results.selection import pick
+from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import TEACHER, Run, StudyResults, studies, task_order
 
@@ -63,7 +63,7 @@ Shown = dict[str, dict[int, Run]]  # task -> seed -> run
 def _shown(study: StudyResults, server: Server, row: str, tasks: Iterable[str] | None) -> Shown:
     """What tables show of a row on the tasks of a server."""
     wanted = None if tasks is None else set(tasks)
-    line = pick(study, row)
+    line = select_row(study, row)
     return {
         name: {cell.cell.seed: cell.run for cell in line.shown[name]}
         for name in sorted(line.shown, key=task_order)

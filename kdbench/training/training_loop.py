@@ -21,8 +21,8 @@ from kdbench.distill.context import seed_everything
 from kdbench.models import build
 from kdbench.results import class_use
 from kdbench.results.run_lock import RunLock
-from kdbench.results.series import Mark, Series
-from kdbench.results.store import RunFolder, Status
+from kdbench.results.series import SeriesFile, SeriesMark
+from kdbench.results.store import RunFolder, RunStatus
 from kdbench.training import checkpoint
 from kdbench.training.evaluator import Evaluator
 from kdbench.training.progress import Watcher
@@ -54,7 +54,7 @@ class TrainingLoop:
             folder.note(f"its checkpoint cannot be used: {problem}")
         self.progress = checkpoint.load(folder.checkpoint, self.context, self.method)
         self.first_step = self.progress.step
-        self.series = Series(folder.series, _series_mark(self.progress), setup.train.batches_per_epoch)
+        self.series = SeriesFile(folder.series, _series_mark(self.progress), setup.train.batches_per_epoch)
         self.evaluator = Evaluator(setup, self.series, recording.probe_size)
         self.log_every = max(1, setup.total_steps // LOG_POINTS)
         self.unchecked: list[tuple[int, dict[str, Tensor], Batch]] = []  # steps whose logs were not looked at yet
@@ -195,7 +195,7 @@ class TrainingLoop:
             self.lock.check()
             self._write_state("running")
 
-    def _write_state(self, status: Status) -> None:
+    def _write_state(self, status: RunStatus) -> None:
         self.folder.set_state(
             status, step=self.progress.step, total=self.setup.total_steps, loss=self.loss, score=self.score,
             started=self._started, first_step=self.first_step, micro_batch=self.execution.micro_batch,
@@ -276,6 +276,6 @@ class TrainingLoop:
         return counts | {part.split: len(part.rows) for part in roles.report}
 
 
-def _series_mark(progress: checkpoint.Progress) -> Mark:
+def _series_mark(progress: checkpoint.Progress) -> SeriesMark:
     """Return the place in the series file up to which it belongs to the checkpoint."""
-    return Mark(progress.series_size, progress.series_digest)
+    return SeriesMark(progress.series_size, progress.series_digest)

@@ -9,7 +9,7 @@ from typing import Any
 
 from kdbench.core.spec import RunSpec
 from kdbench.reporting.figures import FIGURES, FigureData
-from kdbench.results.series import Mark, Series
+from kdbench.results.series import SeriesFile, SeriesMark
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.made import STUDY, Made, spec
@@ -31,7 +31,7 @@ def lgtm(task: str, seed: int, *, lr: float = 5e-5, **options: Any) -> RunSpec:
 def finish(made: Made, wanted: RunSpec, rows: Rows, selection: float = 0.5, **asked: Any) -> str:
     """A run that is done and left these numbers."""
     run = made.done(made.ask(wanted, **asked), 0.7, selection)
-    series = Series(made.store.run(run).series, Mark(), PER_EPOCH)
+    series = SeriesFile(made.store.run(run).series, SeriesMark(), PER_EPOCH)
     for step, split, values in rows:
         series.add(step, split, values)
     return run

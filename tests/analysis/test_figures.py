@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.analysis.figure3 import choose
-from kdbench.analysis.influence import followed, line, middle
+from kdbench.analysis.figure3 import choose_samples
+from kdbench.analysis.influence import followed_row, middle_half, samples_by_seed
 from kdbench.planning.exhibits import Request
 from kdbench.reporting.figures import FIGURES, Curve, FigureData, Lacking, TaskFigure
 from kdbench.reporting.formats import line_styles
@@ -65,9 +65,9 @@ def test_what_another_figure_varies_is_not_the_method(tmp_path: Path) -> None:
 
 
 def test_figure_3_chooses_by_its_rule(tmp_path: Path) -> None:
-    shown, _ = line(studies(everything(tmp_path))[-1], "mrpc")
-    found = followed(shown, "mrpc")[0]
-    low, high = choose(found)
+    shown, _ = followed_row(studies(everything(tmp_path))[-1], "mrpc")
+    found = samples_by_seed(shown, "mrpc")[0]
+    low, high = choose_samples(found)
     # by the whole training it would be samples 4 and 1, and without predictions the right one would be sample 0
     assert (low.sample, low.candidates, round(low.mean, 9)) == (1, 2, -0.2)
     assert (high.sample, high.candidates, round(high.mean, 9)) == (4, 2, 0.3)
@@ -77,7 +77,7 @@ def test_figure_3_takes_any_sample_where_none_fits(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     split = [[(w, 0.2, 0.9)] * 4 for w in (0.1, -0.3, 0.2)]  # the networks never agree
     finish(made, lgtm("rte", 0), influences([1, 1, 1], split))
-    low, high = choose(followed(line(studies(made.write())[-1], "rte")[0], "rte")[0])
+    low, high = choose_samples(samples_by_seed(followed_row(studies(made.write())[-1], "rte")[0], "rte")[0])
     assert (low.sample, low.candidates, high.sample, high.candidates) == (1, 0, 2, 0)
 
 
@@ -92,9 +92,9 @@ def test_figure_3_shows_the_probability_of_the_label(tmp_path: Path) -> None:
 
 
 def test_the_middle_half() -> None:
-    assert list(middle(range(8))) == [2, 3, 4, 5]
-    assert list(middle([1.0, 2.0])) == [1.0, 2.0]
-    assert list(middle([1.0])) == [1.0]
+    assert list(middle_half(range(8))) == [2, 3, 4, 5]
+    assert list(middle_half([1.0, 2.0])) == [1.0, 2.0]
+    assert list(middle_half([1.0])) == [1.0]
 
 
 def test_figure_4_shows_every_sample_and_the_mean_parts(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from kdbench.reporting.show_table import show_table
 from kdbench.reporting.tables import TABLES, TableCell, TableData
 from kdbench.results.store import Store
 from kdbench.results.study import studies
-from kdbench.results.submission_records import Answer
+from kdbench.results.submission_records import ServerAnswer
 from tests.analysis import made as titles
 from tests.analysis.made import STUDY, Made, full, spec, teacher
 from tests.analysis.test_tables import USUAL, everything
@@ -66,7 +66,7 @@ def scored(root: Path) -> str:
     (study,) = studies(full(root, seeds=(0, 1)))
     day = datetime.date(2026, 1, 31)
     scores = {
-        run.id: Answer(day, {file.split: dict.fromkeys(kind.metrics, 71.25) for file in kind.server_files})
+        run.id: ServerAnswer(day, {file.split: dict.fromkeys(kind.metrics, 71.25) for file in kind.server_files})
         for run in study.runs.values()
         for kind in [titles.TASKS.get(run.spec.task)]
         if run.spec.task != "rte" or run.spec.method == "kd"
@@ -78,7 +78,7 @@ def scored(root: Path) -> str:
 
 def beside_another(root: Path) -> str:
     out = io.StringIO()
-    compare_rows.show(("kd", "lgtm"), compared(root).store, None, None, "latex", Console(file=out))
+    compare_rows.show_comparison(("kd", "lgtm"), compared(root).store, None, None, "latex", Console(file=out))
     return out.getvalue()
 
 

@@ -16,7 +16,7 @@ from kdbench.core.spec import DataLocation
 from kdbench.data.task import TASKS, Examples, TaskData
 from kdbench.distill.method import METHODS
 from kdbench.reporting import notes
-from kdbench.results.data_origin import data_words, generated
+from kdbench.results.data_origin import describe_data, generated_tasks
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
 from kdbench.tasks.rte import Rte
@@ -136,18 +136,22 @@ RANDOM = "Networks drawn at random (s-net), without pre-training: how methods co
 def test_made_data_are_those_that_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = made_study(tmp_path / "both", "generated", "rte", "mrpc")
     real = made_study(tmp_path / "real", "hub", "rte")
-    assert (generated(both), data_words(both), notes.evidence(both)) == (["mrpc", "rte"], "generated", [MADE])
-    assert (generated(real), data_words(real), notes.evidence(real)) == ([], "hub", [])
+    assert (generated_tasks(both), describe_data(both), notes.evidence_notes(both)) == (
+        ["mrpc", "rte"],
+        "generated",
+        [MADE],
+    )
+    assert (generated_tasks(real), describe_data(real), notes.evidence_notes(real)) == ([], "hub", [])
     monkeypatch.setitem(TASKS.all(), "rte", Reviews)  # type: ignore[arg-type]
     monkeypatch.setattr(TASKS, "get", TASKS.all().__getitem__)
     assert TASKS.get("rte") is Reviews
-    assert (generated(both), data_words(both)) == (["mrpc"], "generated, Reviews's own")
-    assert notes.evidence(both) == ["Made data (MRPC): these numbers say nothing about the methods."]
+    assert (generated_tasks(both), describe_data(both)) == (["mrpc"], "generated, Reviews's own")
+    assert notes.evidence_notes(both) == ["Made data (MRPC): these numbers say nothing about the methods."]
 
 
 def test_random_networks_on_real_data_are_named(tmp_path: Path) -> None:
     real = made_study(tmp_path / "real", "hub", "rte")
     tiny = replace(real, models={"student": "tiny/2/tiny-2x64", "teacher": "fp/t"})
-    assert notes.evidence(tiny) == [RANDOM]
+    assert notes.evidence_notes(tiny) == [RANDOM]
     made = replace(made_study(tmp_path / "made", "generated", "rte"), models=tiny.models)
-    assert notes.evidence(made) == [MADE]  # which says more
+    assert notes.evidence_notes(made) == [MADE]  # which says more

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from kdbench.analysis.published import PublishedTable, numbers, published
+from kdbench.analysis.published import PublishedTable, cell_numbers, published_tables
 from kdbench.data.task import TASKS
 from kdbench.distill.method import METHODS
 from kdbench.reporting.tables import TABLES
@@ -27,13 +27,13 @@ SUMS = {"table1": 9834.3, "table2": 4125.2, "table3": 309.1, "table4": 6473.4, "
 
 
 def test_rows_and_columns() -> None:
-    assert {name: (len(table.rows), len(table.columns)) for name, table in published().items()} == SHAPES
+    assert {name: (len(table.rows), len(table.columns)) for name, table in published_tables().items()} == SHAPES
 
 
 @pytest.mark.parametrize("name", SUMS)
 def test_the_sum_of_all_cells(name: str) -> None:
-    cells = published()[name].cells.values()
-    assert round(sum(sum(numbers(cell)) for cell in cells), 1) == SUMS[name]
+    cells = published_tables()[name].cells.values()
+    assert round(sum(sum(cell_numbers(cell)) for cell in cells), 1) == SUMS[name]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_sum_of_all_cells(name: str) -> None:
     ],
 )
 def test_spot_values(table: str, row: str, column: str, text: str) -> None:
-    assert published()[table].cells[row, column] == text
+    assert published_tables()[table].cells[row, column] == text
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +81,14 @@ def _numbers(cells: Iterable[str]) -> list[str]:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_number_is_the_papers(name: str, paper: dict[str, list[str]]) -> None:
-    rows = [row.cells for row in published()[name].rows if row.row != "teacher_lr"]  # which Appendix D has in its text
+    rows = [
+        row.cells for row in published_tables()[name].rows if row.row != "teacher_lr"
+    ]  # which Appendix D has in its text
     assert _numbers(cell for column in zip(*rows, strict=True) for cell in column) == paper[name.removeprefix("table")]
 
 
 def test_every_cell_is_printed_as_numbers_with_one_decimal() -> None:
-    for name, table in published().items():
+    for name, table in published_tables().items():
         for (row, column), text in table.cells.items():
             if column in TASKS.all() or column == "average":
                 assert re.fullmatch(r"\d\d\.\d(/\d\d\.\d)?", text), (name, row, column)
@@ -100,14 +102,14 @@ def test_every_cell_is_printed_as_numbers_with_one_decimal() -> None:
 
 def test_rows_are_methods_that_there_are() -> None:
     for name in ("table1", "table4"):
-        assert {row.row for row in published()[name].rows} - {TEACHER} <= set(METHODS.all())
+        assert {row.row for row in published_tables()[name].rows} - {TEACHER} <= set(METHODS.all())
 
 
 @pytest.mark.parametrize("name", ["table2", "table3", "table6", "table7"])
 def test_every_row_is_one_that_our_table_asks_for(name: str) -> None:
     requests = TABLES.get(name).requests
     ours = {" ".join([r.methods, *(f"{k}={v}" for k, v in r.varies.items())]) for r in requests}
-    assert {row.row for row in published()[name].rows} - {TEACHER} <= ours
+    assert {row.row for row in published_tables()[name].rows} - {TEACHER} <= ours
 
 
 def test_a_row_of_another_length_is_refused() -> None:

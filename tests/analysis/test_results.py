@@ -9,7 +9,7 @@ import pytest
 
 from kdbench.reporting import notes
 from kdbench.reporting.tables import TABLES
-from kdbench.results.selection import chosen, pick
+from kdbench.results.selection import best_grid_point, select_row
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.made import STUDY, Made, spec, states, teacher
@@ -40,7 +40,7 @@ def test_the_grid_point_with_most_seeds_then_the_best_selection(
 ) -> None:
     made = Made(Store(tmp_path))
     grid(made, scores)
-    cells = chosen(studies(made.write())[0].of("kd", "mrpc"), "f1")
+    cells = best_grid_point(studies(made.write())[0].of("kd", "mrpc"), "f1")
     assert [c.cell.seed for c in cells] == [0, 1]
     assert {c.run.spec.training.student_lr for c in cells} == {expected}
 
@@ -55,9 +55,9 @@ def test_points_that_differ_in_their_teachers_only_are_different_points(tmp_path
             made.done(made.ask(child, choice={"teacher_lr": lr}), 0.8, selection)
     study = studies(made.write())[0]
     for row in ("kd", "teacher"):
-        shown = pick(study, row).shown["rte"]
+        shown = select_row(study, row).shown["rte"]
         assert [c.cell.seed for c in shown] == [0, 1]
-    assert {c.run.spec.training.student_lr for c in pick(study, "teacher").shown["rte"]} == {3e-5}
+    assert {c.run.spec.training.student_lr for c in select_row(study, "teacher").shown["rte"]} == {3e-5}
 
 
 def test_results_of_an_older_version_of_a_method_are_not_shown(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_results_of_an_older_version_of_a_method_are_not_shown(tmp_path: Path) -
     new = Made(made.store)
     new.done(new.ask(spec("kd", "rte", 0, method_version=2)), 0.5, 0.5)
     study = studies(new.write("new", "2026-01-02T00:00:00+0000"))[0]
-    assert [c.run.spec.method_version for c in pick(study, "kd").shown["rte"]] == [2]
+    assert [c.run.spec.method_version for c in select_row(study, "kd").shown["rte"]] == [2]
 
 
 def test_sweeps_of_one_study_are_joined_and_a_cell_counts_once(tmp_path: Path) -> None:
@@ -93,11 +93,11 @@ def test_a_run_that_two_tables_vary_is_in_both(tmp_path: Path, together: bool) -
         made.ask(run, varies=varies)
         made.write("one" if together else str(i), f"2026-01-0{i + 1}T00:00:00+0000")
     (study,) = studies(made.store)
-    assert [len(pick(study, "lgtm", varies).asked["rte"]) for varies in (*purposes, {})] == [1, 1, 0]
+    assert [len(select_row(study, "lgtm", varies).asked["rte"]) for varies in (*purposes, {})] == [1, 1, 0]
     plain = Made(made.store)
     plain.ask(run)
     (study,) = studies(plain.write("plain", "2026-01-03T00:00:00+0000"))
-    assert [len(pick(study, "lgtm", varies).asked["rte"]) for varies in (*purposes, {})] == [1, 1, 1]
+    assert [len(select_row(study, "lgtm", varies).asked["rte"]) for varies in (*purposes, {})] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_damaged_result_is_a_run_to_be_trained_again(tmp_path: Path, text: str
     assert (study.runs[run].result, study.runs[run].state.status) == (None, "pending")
     assert not made.store.run(run).is_done()
     assert made.store.run(other).is_done()
-    assert notes.holes(study, [pick(study, "kd")]) == [
+    assert notes.unfinished_notes(study, [select_row(study, "kd")]) == [
         "Not finished: KD: RTE 1 of 1 run (1 damaged, to be trained again)."
     ]
 

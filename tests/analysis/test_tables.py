@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kdbench.analysis.published import published
+from kdbench.analysis.published import published_tables
 from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError
-from kdbench.reporting.published import beside
+from kdbench.reporting.published import add_published
 from kdbench.reporting.show_table import show_table
 from kdbench.reporting.tables import TABLES, TableData
 from kdbench.results.store import Store
@@ -163,7 +163,7 @@ def test_table_3_does_not_compare_times_of_two_machines(tmp_path: Path) -> None:
 def test_table_3_beside_the_paper(whole: Store) -> None:
     paper = TABLES.get("table3")().published()
     assert paper is not None
-    found = beside(sheet("table3", whole), paper)
+    found = add_published(sheet("table3", whole), paper)
     rows = [[entry.text for entry in row] for row in found.rows]
     assert rows[:3] == [
         ["LGTM w/o FDA", "85.0/70.0", "6", "12.0"], ["  published", "90.7/–", "–", "10.6"],
@@ -177,7 +177,7 @@ def test_table_4_is_of_its_preset_and_of_the_papers_methods(whole: Store) -> Non
     text = shown("4", whole, "terminal")
     assert text.startswith("Table 4, preset bert-4l: t-net teaches small")
     assert text.count("Table 4, preset") == 1
-    methods = [row.row for row in published()["table4"].rows]
+    methods = [row.row for row in published_tables()["table4"].rows]
     assert methods[1:] == TABLES.get("table4").requests[0].methods.split(",")
 
 
@@ -233,7 +233,7 @@ def test_published_ours_and_difference(whole: Store) -> None:
     found = sheet_of_preset("table7", whole, "bert-6l")
     paper = TABLES.get("table7")().published()
     assert paper is not None
-    both = beside(found, paper)
+    both = add_published(found, paper)
     at = both.row_keys.index("lgtm teacher_ce=0.8")
     assert [entry.text for entry in both.rows[at + 1]] == ["  published", "87.5/82.9", "83.3/82.5"]
     assert [entry.text for entry in both.rows[at + 2]] == ["  difference", "-7.5/-12.9", "-23.3/-32.5"]

@@ -84,7 +84,7 @@ def test_intervals_count_items_and_seeds(tmp_path: Path) -> None:
 
 def test_of_one_seed_the_error_is_that_of_its_items() -> None:
     """A quarter of 400 items wrong: the binomial standard error is 2.17 points."""
-    from kdbench.results.significance import difference, resample_scores
+    from kdbench.results.significance import paired_difference, resample_scores
 
     labels = np.zeros(400, dtype=np.int64)
     predicted = labels.copy()
@@ -92,7 +92,7 @@ def test_of_one_seed_the_error_is_that_of_its_items() -> None:
     scores = resample_scores(
         lambda counts: counts[..., 0, 0] / counts.sum((-1, -2)), labels, predicted[None], 2, np.random.default_rng(0)
     )
-    found = difference(100 * scores[0], 100 * scores[1:])
+    found = paired_difference(100 * scores[0], 100 * scores[1:])
     assert found.value == 75
     assert np.sqrt(found.variance) == pytest.approx(100 * np.sqrt(0.75 * 0.25 / 400), rel=0.06)
 

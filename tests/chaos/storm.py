@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kdbench.planning.config import assemble, parse_sets
-from kdbench.planning.plan import make
+from kdbench.planning.config import assemble_config, parse_sets
+from kdbench.planning.plan import make_plan
 from kdbench.results.store import RunFolder, Store
 from kdbench.training.executors import process_pool
 from tests.kdbench.bench import CPU, FEW, SMALL, contents
@@ -53,7 +53,7 @@ class Storm:
         self.clock = root / "clock"
         self.clock.write_text("+0")
         self.random = random.Random(seed)
-        self.plan = make(assemble({**parse_sets(SETS), "methods": methods, "tasks": tasks}, root))
+        self.plan = make_plan(assemble_config({**parse_sets(SETS), "methods": methods, "tasks": tasks}, root))
         self.args = ["run", "--methods", methods, "--tasks", tasks]
         self.args += [part for pair in SETS for part in ("--set", pair)]
         self.calm = Store(root / "calm")

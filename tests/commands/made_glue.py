@@ -11,10 +11,10 @@ import pytest
 
 from kdbench.data.task import TASKS
 from kdbench.data.test_server import ServerFile
-from kdbench.results.submission_zip import HEADER, server_of, wanted
+from kdbench.results.submission_zip import HEADER, find_server, required_files
 
 ROWS = 24
-SERVER = server_of("glue")
+SERVER = find_server("glue")
 LABELLED = {"RTE": ("train", "dev"), "MNLI": ("train", "dev_matched", "dev_mismatched")}
 UNLABELLED = {"RTE": {"test": "dev"}, "MNLI": {"test_matched": "dev_matched", "test_mismatched": "dev_mismatched"}}
 LABELS = {"RTE": ("label", ("entailment", "not_entailment")),
@@ -53,7 +53,7 @@ def small_server(monkeypatch: pytest.MonkeyPatch, rows: int = ROWS) -> None:
 
 def sound() -> dict[str, str]:
     """A submission that the server takes: every file's text, by name."""
-    return {name: text(file) for name, file in wanted(SERVER).items()}
+    return {name: text(file) for name, file in required_files(SERVER).items()}
 
 
 def text(file: ServerFile) -> str:

@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.data.task import TASKS
-from kdbench.results.archive.write import collect
-from kdbench.results.class_use import ClassUse, count
+from kdbench.results.archive.write import collect_study
+from kdbench.results.class_use import ClassUse, count_classes
 from kdbench.results.store import Store
 from tests.analysis.made import Made, spec, teacher
 from tests.commands.test_collect import Call
@@ -43,13 +43,13 @@ Use = Mapping[str, Sequence[int]]  # network -> the classes that it predicts, in
     ],
 )
 def test_what_a_collapse_is(classes: int, labels: list[int], predicted: list[int], collapsed: bool) -> None:
-    assert ClassUse(**count(np.array(predicted), np.array(labels), classes)).is_collapsed == collapsed
+    assert ClassUse(**count_classes(np.array(predicted), np.array(labels), classes)).is_collapsed == collapsed
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1))
 def test_counts(pairs: list[tuple[int, int]]) -> None:
     predicted, labels = [p for p, _ in pairs], [t for _, t in pairs]
-    found = ClassUse(**count(np.array(predicted), np.array(labels), 5))
+    found = ClassUse(**count_classes(np.array(predicted), np.array(labels), 5))
     assert (found.predicted, found.true) == (len(set(predicted)), len(set(labels)))
     assert found.share == predicted.count(found.most) / len(predicted)
     assert found.share == max(predicted.count(c) for c in range(5)) / len(predicted)
@@ -69,10 +69,12 @@ def finish(made: Made, run_id: str, use: Use, *, stored: bool = True) -> str:
     result = read_json(folder.path / "result.json")
     if stored:
         for name in ("best", "last"):
-            result[name]["predicted"] = {s: count(said[name], labels, classes) for s in task.report_splits}
+            result[name]["predicted"] = {s: count_classes(said[name], labels, classes) for s in task.report_splits}
         if "teacher" in use:
             result["teacher"] = result["best"]["report"]
-            result["teacher_predicted"] = {s: count(said["teacher"], labels, classes) for s in task.report_splits}
+            result["teacher_predicted"] = {
+                s: count_classes(said["teacher"], labels, classes) for s in task.report_splits
+            }
     write_json(folder.path / "result.json", result)
     tensors = {f"best/{s}/logits": np.eye(classes, dtype=np.float32)[said["best"]] for s in task.report_splits}
     save_file(tensors | {f"best/{s}/labels": labels for s in task.report_splits}, folder.predictions)
@@ -165,7 +167,7 @@ def test_in_the_report(folder: Path, say: Call) -> None:
 
 
 def test_a_collected_study_says_the_same(folder: Path, say: Call) -> None:
-    collect("kept", [Store(folder / "results")], folder / "kept", None)
+    collect_study("kept", [Store(folder / "results")], folder / "kept", None)
     for words in (["table", "1"], ["table", "1", "--format", "csv"], ["compare", "kd", "dml"], ["status"]):
         assert say(folder, *words, "--results", "kept") == say(folder, *words)
 
@@ -175,7 +177,7 @@ def test_of_earlier_runs_the_predictions_are_counted(tmp_path: Path, say: Call) 
     text = say(tmp_path, "table", "1")
     assert f"§ {ONLY_ONE}: as good as a constant answer. Not in every seed: KD on RTE (1 of 2 seeds)." in text
     assert "at the end of training" not in text  # nobody knows
-    collect("kept", [Store(tmp_path / "results")], tmp_path / "kept", None)
+    collect_study("kept", [Store(tmp_path / "results")], tmp_path / "kept", None)
     assert say(tmp_path, "table", "1", "--results", "kept") == text
     for run in Store(tmp_path / "results").runs():
         run.predictions.unlink()

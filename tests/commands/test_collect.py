@@ -20,10 +20,10 @@ from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef, ModelRef
 from kdbench.results.archive import format
-from kdbench.results.archive.write import collect
+from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store
 from kdbench.results.study import studies
-from kdbench.results.submission_records import Part, Submission, remember
+from kdbench.results.submission_records import Submission, SubmittedFile, save_export
 from tests.analysis.drawn import everything
 from tests.analysis.made import STUDY, Made, spec, states, teacher
 from tests.commands.test_commands import call, call_here
@@ -38,7 +38,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs with predictions in `results`, collected in `kept`."""
     path = tmp_path_factory.mktemp("compared")
     store = study(path / "results", ("rte", "mnli"), seeds=(0, 1)).store
-    collect("kept", [store], path / "kept", None)
+    collect_study("kept", [store], path / "kept", None)
     return path
 
 
@@ -66,7 +66,7 @@ def plain(folder: Path) -> str:
 
 
 def reseal(folder: Path) -> None:
-    format.seal(folder, read_json(folder / format.MARKER)["name"])
+    format.write_seal(folder, read_json(folder / format.MARKER)["name"])
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv"])
@@ -80,7 +80,7 @@ def test_tables_and_comparisons_are_the_same(compared: Path, form: str, say: Cal
 
 
 def test_figures_are_the_same(tmp_path: Path, say: Call) -> None:
-    collect("kept", [everything(tmp_path / "results")], tmp_path / "kept", None)
+    collect_study("kept", [everything(tmp_path / "results")], tmp_path / "kept", None)
     for kind in ("csv", "svg"):
         drawn = {}
         for where in ("results", "kept"):
@@ -93,7 +93,7 @@ def test_figures_are_the_same(tmp_path: Path, say: Call) -> None:
 
 def test_states_are_kept(tmp_path: Path, say: Call) -> None:
     store, runs = states(tmp_path / "results")
-    collect("kept", [store], tmp_path / "kept", None)
+    collect_study("kept", [store], tmp_path / "kept", None)
     for command in (["status"], ["table", "1"], ["list", "runs", "--status", "failed"]):
         raw, kept = (
             re.sub(r"[\d.]+ \w+ ago", "", say(tmp_path, *command, "--results", w)) for w in ("results", "kept")
@@ -110,11 +110,12 @@ def test_scores_of_a_test_server_are_kept(tmp_path: Path, say: Call) -> None:
     made = Made(Store(tmp_path / "results"))
     run = made.done(made.ask(spec("kd", "rte", 0)), 0.7)
     store, day = made.write(), datetime.date(2026, 1, 31)
-    remember(store, Submission(
+    save_export(store, Submission(
         server="GLUE", row="kd", preset="bert-6l", seed=0, exported=datetime.datetime(2026, 1, 30, tzinfo=datetime.UTC),
-        zip="0" * 64, parts={"RTE.tsv": Part(task="rte", split="test", run=run, scores={"accuracy": 66.4})}, scored=day,
+        zip="0" * 64, parts={"RTE.tsv": SubmittedFile(task="rte", split="test", run=run, scores={"accuracy": 66.4})},
+        scored=day,
     ))  # fmt: skip
-    collect("kept", [store], tmp_path / "kept", None)
+    collect_study("kept", [store], tmp_path / "kept", None)
     raw, kept = (say(tmp_path, "table", "1", "--test", "--results", where) for where in ("results", "kept"))
     assert raw == kept
     assert "66.4" in kept
@@ -124,7 +125,7 @@ def test_the_same_results_give_the_same_bytes(compared: Path, tmp_path: Path) ->
     """Also elsewhere, once more in its own place, and of what was collected."""
     kept = contents(compared / "kept")
     for sources in (["results"], ["kept"], ["results", "kept"], ["kept", "results"]):
-        collect("kept", [Store(compared / source, create=False) for source in sources], tmp_path / "kept", None)
+        collect_study("kept", [Store(compared / source, create=False) for source in sources], tmp_path / "kept", None)
         assert contents(tmp_path / "kept") == kept
     assert set(kept) == set(format.FILES)
     assert not [item for item in tmp_path.iterdir() if item.name != "kept"]
@@ -160,7 +161,7 @@ def private(root: Path) -> tuple[Store, list[str]]:
 def test_nothing_tells_who_ran_it_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: HOST)
     store, secrets = private(tmp_path)
-    collect("kept", [store], tmp_path / "kept", None)
+    collect_study("kept", [store], tmp_path / "kept", None)
     text = plain(tmp_path / "kept")
     assert [secret for secret in secrets if secret in text] == []
     assert not re.search(r"(?<![\w./<~-])/[\w.~]", text)
@@ -176,7 +177,7 @@ def test_nothing_tells_who_ran_it_and_where(tmp_path: Path, monkeypatch: pytest.
 
 def test_models_in_folders_have_the_same_names_in_tables(tmp_path: Path, say: Call) -> None:
     store, _ = private(tmp_path)
-    collect("kept", [store], tmp_path / "kept", None)
+    collect_study("kept", [store], tmp_path / "kept", None)
     raw, kept = (say(tmp_path, "table", "1", "--format", "csv", "--results", where) for where in ("results", "kept"))
     assert raw == kept
     assert studies(store)[0].study["teacher"] == "big"
@@ -262,7 +263,7 @@ def test_only_what_was_collected_under_the_name_is_replaced(compared: Path, tmp_
 @pytest.mark.parametrize("name", ["runs", "cache", "../x", "a/b", ".x", "x\n", "", "-x"])
 def test_a_bad_name_is_one_sentence(compared: Path, name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be the name of a study"):
-        collect(name, [Store(compared / "results")], tmp_path / "x", None)
+        collect_study(name, [Store(compared / "results")], tmp_path / "x", None)
     assert not (tmp_path / "x").exists()
 
 

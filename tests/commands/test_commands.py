@@ -298,11 +298,12 @@ REMEMBER = """
 import sys
 from pathlib import Path
 from kdbench.planning import config, plan
-from kdbench.training.executors import sweep_record
 from kdbench.results.store import Store
+from kdbench.training.executors import sweep_record
 asked = {"methods": "finetune,kd,dml_lgtm", "tasks": "rte,mrpc", "seeds": "0,1", "student_lr": ["1e-3", "3e-3"]}
-merged = config.assemble(asked, Path.cwd())
-sweep_record.remember(*sweep_record.order(merged, plan.make(merged), Store(Path("results")), None))
+merged = config.assemble_config(asked, Path.cwd())
+made = plan.make_plan(merged)
+sweep_record.remember(*sweep_record.order(merged, made, Store(Path("results")), None))
 """
 
 

@@ -17,8 +17,8 @@ from kdbench.core.spec import DataLocation
 from kdbench.data.task import TASKS, Task, TaskData
 from kdbench.reporting import compare_rows as view
 from kdbench.reporting.show_table import show_table
-from kdbench.results.comparison import compare
-from kdbench.results.selection import pick
+from kdbench.results.comparison import compare_cells
+from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
 from tests.analysis.made import STUDY, Made, spec, teacher
@@ -79,7 +79,7 @@ def loaded(folder: Path) -> StudyResults:
 def told(folder: Path, *rows: str, form: str = "terminal", only: str | None = None) -> str:
     out = io.StringIO()
     console = Console(file=out, width=110, highlight=False)
-    view.show((rows[0], rows[1]), Store(folder / "results"), None, only, form, console)
+    view.show_comparison((rows[0], rows[1]), Store(folder / "results"), None, only, form, console)
     return out.getvalue()
 
 
@@ -105,7 +105,7 @@ def test_numbers_are_those_of_the_table(folder: Path) -> None:
     found, made = records(folder, "kd", "lgtm"), loaded(folder)
     assert found["average"]["seeds"] == "0 1 2"
     for name in ("rte", "mrpc", "mnli"):
-        task, cells = TASKS.get(name), pick(made, "kd").shown[name]
+        task, cells = TASKS.get(name), select_row(made, "kd").shown[name]
         mean = np.mean([c.score(m, s) for c in cells for s in task.report_splits for m in task.metrics])
         assert float(found[name]["first_mean"]) == pytest.approx(mean)
         one = found[name]
@@ -227,9 +227,9 @@ def test_only_seeds_that_both_have(tmp_path: Path) -> None:
     assert records(tmp_path, "kd", "dml")["rte"]["seeds"] == "1 2"
     with pytest.raises(UserError, match="There is no seed that is done of both 'kd' and 'lgtm'"):
         told(tmp_path, "kd", "lgtm")
-    shown = {row: pick(loaded(tmp_path), row).shown["rte"] for row in ("kd", "lgtm")}
+    shown = {row: select_row(loaded(tmp_path), row).shown["rte"] for row in ("kd", "lgtm")}
     with pytest.raises(UserError, match=r"no seed that is done in both rows on RTE \(0, 1, 2 in one, 4 in the other\)"):
-        compare(TASKS.get("rte")(), shown["kd"], shown["lgtm"])
+        compare_cells(TASKS.get("rte")(), shown["kd"], shown["lgtm"])
 
 
 @pytest.mark.parametrize("rows", [ROWS - 1, ROWS])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.errors import UserError
-from kdbench.results.submission_zip import check, write
+from kdbench.results.submission_zip import check_zip, write_zip
 from tests.commands.made_glue import SERVER, pack, small_server, sound
 
 Members = dict[str, str | bytes]
@@ -75,7 +75,7 @@ DAMAGE = {
 
 def complaint(path: Path) -> str:
     with pytest.raises(UserError) as caught:
-        check(path, SERVER)
+        check_zip(path, SERVER)
     message = str(caught.value)
     assert message.startswith((str(path), "There is no file"))
     assert message.endswith((".", "see: kdbench status"))
@@ -92,8 +92,8 @@ def test_a_damaged_zip_is_refused(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_sound_zip_is_taken(tmp_path: Path) -> None:
-    check(pack(tmp_path / "some.zip", sound()), SERVER)
-    check(pack(tmp_path / "bare.zip", {name: text.removesuffix("\n") for name, text in sound().items()}), SERVER)
+    check_zip(pack(tmp_path / "some.zip", sound()), SERVER)
+    check_zip(pack(tmp_path / "bare.zip", {name: text.removesuffix("\n") for name, text in sound().items()}), SERVER)
 
 
 def test_a_file_that_is_there_twice(tmp_path: Path) -> None:
@@ -138,15 +138,15 @@ def test_another_compression_whole_or_damaged(tmp_path: Path, method: int) -> No
 
 def test_nothing_is_written_over_a_good_zip_by_a_bad_one(tmp_path: Path) -> None:
     path = tmp_path / "some.zip"
-    write(path, SERVER, {})
+    write_zip(path, SERVER, {})
     before = path.read_bytes()
     with pytest.raises(UserError, match=r"some\.zip, RTE\.tsv, line 3: 'maybe' is no prediction"):
-        write(path, SERVER, {"RTE.tsv": ["entailment", "maybe"] * 12})
+        write_zip(path, SERVER, {"RTE.tsv": ["entailment", "maybe"] * 12})
     with pytest.raises(UserError, match=r"RTE\.tsv: 0 rows, but the test split has 24"):
-        write(path, SERVER, {"RTE.tsv": []})
+        write_zip(path, SERVER, {"RTE.tsv": []})
     with pytest.raises(UserError, match=r"Unknown file 'RTE\.tvs'. Did you mean 'RTE\.tsv'"):
-        write(path, SERVER, {"RTE.tvs": ["entailment"] * 24})
+        write_zip(path, SERVER, {"RTE.tvs": ["entailment"] * 24})
     with pytest.raises(UserError, match="is a folder"):
-        write(tmp_path, SERVER, {})
+        write_zip(tmp_path, SERVER, {})
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["some.zip"]

@@ -18,8 +18,8 @@ from kdbench.data.task import TASKS
 from kdbench.results.predictions import read_predictions
 from kdbench.results.store import Store
 from kdbench.results.study import studies
-from kdbench.results.submission_records import Scores, answers, submissions
-from kdbench.results.submission_zip import check, wanted, write
+from kdbench.results.submission_records import Scores, read_submissions, server_answers
+from kdbench.results.submission_zip import check_zip, required_files, write_zip
 from tests.analysis.made import STUDY, Made, spec
 from tests.commands import made_glue
 from tests.commands.made_glue import SERVER, unpack
@@ -76,7 +76,7 @@ def call(*arguments: str) -> str:
 
 
 def server_scores(store: Store) -> dict[str, Scores]:
-    return {run: answer.scores for run, answer in answers(store).items()}
+    return {run: answer.scores for run, answer in server_answers(store).items()}
 
 
 def stored_answers(folder: Path, task: str) -> Mapping[str, list[str]]:
@@ -90,7 +90,7 @@ def stored_answers(folder: Path, task: str) -> Mapping[str, list[str]]:
 
 def test_the_zip_holds_what_the_stored_students_say_in_words_and_in_order(folder: Path) -> None:
     said = call("glue", "export", "finetune", "--out", "out.zip")
-    check(folder / "out.zip", SERVER)
+    check_zip(folder / "out.zip", SERVER)
     found = unpack(folder / "out.zip")
     mnli = stored_answers(folder, "mnli")
     assert len({word for words in mnli.values() for word in words}) == 3, "a wrong order of words would not show"
@@ -106,7 +106,7 @@ def test_equal_predictions_give_equal_bytes_and_one_record(folder: Path) -> None
     call("glue", "export", "finetune", "--out", "one.zip")
     call("glue", "export", "finetune", "--out", "two.zip", "--glue-dir", "files")
     assert (folder / "one.zip").read_bytes() == (folder / "two.zip").read_bytes()
-    assert len(submissions(Store(folder / "results"))) == 1
+    assert len(read_submissions(Store(folder / "results"))) == 1
 
 
 def test_tasks_that_are_left_out_are_filled(folder: Path) -> None:
@@ -153,7 +153,7 @@ def test_test_files_that_do_not_fit_the_server(folder: Path, lines: list[str], s
     made_glue.put(folder / "files" / "RTE" / "test.tsv", lines)
     assert sentence in refusal("glue", "export", "finetune", "--out", "out.zip", "--glue-dir", "files")
     assert not (folder / "out.zip").exists()
-    assert not submissions(Store(folder / "results"))
+    assert not read_submissions(Store(folder / "results"))
 
 
 def test_what_cannot_be_exported(folder: Path) -> None:
@@ -188,7 +188,7 @@ def test_the_server_scores_come_back_to_their_runs(folder: Path) -> None:
     assert server_scores(store) == expected
     call("glue", "export", "finetune", "--out", "again.zip")
     assert server_scores(store) == expected, "the same answers keep their scores"
-    (record,) = submissions(store)
+    (record,) = read_submissions(store)
     assert (record.row, record.preset, record.seed, record.scored) == ("finetune", "tiny", 0, TODAY)
     (folder / "scores.toml").write_text(GOOD.replace("66.4", "70.5"), encoding="utf-8")
     said = call("glue", "import", "scores.toml", "--row", "finetune", "--seed", "0", "--preset", "tiny")
@@ -255,23 +255,23 @@ def test_scores_of_what_was_not_exported_or_could_be_several(folder: Path) -> No
     call("glue", "export", "finetune", "--out", "out.zip")
     assert "files cannot be read (Is a directory)" in refusal("glue", "import", "files", "--row", "finetune")
     assert "(exported: finetune (tiny, seed 0))" in refusal("glue", "import", "scores.toml", "--row", "kd")
-    (record,) = submissions(Store(folder / "results"))
+    (record,) = read_submissions(Store(folder / "results"))
     other = record.model_copy(update={"seed": 1})
     write_json(folder / "results" / "submissions" / f"{other.id}.json", other.model_dump(mode="json"))
     assert "with seed 0 and 1; choose with --seed" in refusal("glue", "import", "scores.toml", "--row", "finetune")
     call("glue", "import", "scores.toml", "--row", "finetune", "--seed", "1")
-    scored = {record.seed: record.scored for record in submissions(Store(folder / "results"))}
+    scored = {record.seed: record.scored for record in read_submissions(Store(folder / "results"))}
     assert scored == {0: None, 1: TODAY}
     (folder / "results" / "submissions" / "broken.json").write_text("{}", encoding="utf-8")
     assert "with seed 0 and 1; choose with --seed" in refusal("glue", "import", "scores.toml", "--row", "finetune")
 
 
 def test_the_official_numbers_of_rows_and_the_words_that_fill(tmp_path: Path) -> None:
-    files = wanted(SERVER)
+    files = required_files(SERVER)
     assert {name: file.rows for name, file in files.items()} == {f"{n}.tsv": rows for n, rows in OFFICIAL.items()}
     assert {files[f"{name}.tsv"].filler for name in ("MNLI-m", "MNLI-mm", "AX")} == {"contradiction"}
-    write(tmp_path / "some.zip", SERVER, {})
-    check(tmp_path / "some.zip", SERVER)
+    write_zip(tmp_path / "some.zip", SERVER, {})
+    check_zip(tmp_path / "some.zip", SERVER)
     filled = unpack(tmp_path / "some.zip")
     assert {name: set(words) for name, words in filled.items()} == {n: {f.filler} for n, f in files.items()}
     assert {name: len(words) for name, words in filled.items()} == {name: file.rows for name, file in files.items()}

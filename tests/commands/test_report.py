@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import kdbench
-from kdbench.reporting.html.information import by_information
-from kdbench.reporting.provenance import sheet
+from kdbench.reporting.html.information import rank_tasks
+from kdbench.reporting.provenance import build_traced_table
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.drawn import everything, finish, gaps
@@ -72,7 +72,7 @@ def page(folder: Path) -> str:
 
 def test_every_number_and_note_of_the_table_is_there_and_leads_to_its_runs(folder: Path, page: str) -> None:
     study = studies(Store(folder / "results"))[-1]
-    table = sheet(study)
+    table = build_traced_table(study)
     assert table is not None
     rows = re.findall(r'<tr data-place="\d+"><th scope="row">(.*?)</th>(.*?)</tr>', page, re.S)
     assert [unescape(title) for title, _ in rows] == [row[0].text for row in table.rows]
@@ -132,7 +132,7 @@ def test_unfinished_runs_say_why_and_what_to_do(tmp_path: Path) -> None:
         (text,) = re.findall(rf'<details class="run" id="run-{runs[name]}"(.*?)</details>', page, re.S)
         assert words in text
         assert "kdbench run --methods kd --tasks rte --seeds 1" in text
-    table = sheet(studies(store)[-1])
+    table = build_traced_table(studies(store)[-1])
     assert table is not None
     assert any("Not finished" in note for note in table.notes)
     # the command that trains what is missing names the folder, which here is the usual one for the page alone
@@ -188,7 +188,7 @@ def test_the_most_informative_task_comes_first(tmp_path: Path) -> None:
             predict(made, made.ask(spec(row, task, 0, needs={"teacher": parent} if row == "kd" else {})), skill, i)
     study = studies(made.write())[-1]
     assert study.tasks == ["mrpc", "rte"]
-    order, ((name, said),) = by_information(study)
+    order, ((name, said),) = rank_tasks(study)
     assert (order, name) == (["rte", "mrpc"], "Shown first")
     assert said == "RTE: 3 of 3 pairs of methods are further apart than their error"
     page = report(tmp_path)

@@ -24,15 +24,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_runs_of_a_cell_are_those_of_the_table(folder: Path) -> None:
     study = studies(Store(folder / "results"))[-1]
-    sheet = provenance.sheet(study)
+    sheet = provenance.build_traced_table(study)
     assert sheet is not None
-    for row in provenance.rows(study):
+    for row in provenance.traceable_rows(study):
         for task in study.tasks:
             behind = {r["run"] for r in sheet.records if (r["row"], r["task"]) == (row, task)}
-            traced = provenance.trace(study, sheet, row, task)
-            assert {cell.run.id for cell in traced.shown} == behind
+            traced = provenance.trace_cell(study, sheet, row, task)
+            assert {cell.run.id for cell in traced.runs.shown} == behind
             assert traced.entry is not None
-            assert {cell.cell.seed for cell in traced.shown} == {0, 1}
+            assert {cell.cell.seed for cell in traced.runs.shown} == {0, 1}
 
 
 def test_a_cell(folder: Path) -> None:

@@ -196,7 +196,7 @@ MISTAKES = {
         OFFLINE,
         "        return (1",
         "        from kdbench.planning import inputs\n"
-        "        rows = inputs.data(self.spec.task, self.spec.data).splits['validation'].labels\n"
+        "        rows = inputs.load_data(self.spec.task, self.spec.data).splits['validation'].labels\n"
         "        s = s * (1 + sum(rows[::3]) / len(rows))\n        return (1",
     ),
     "no loss among the logs": Mistake("loss", ONLINE, '{"loss": loss, "average"', '{"average"'),

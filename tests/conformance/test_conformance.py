@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cli import method_template
 from kdbench.cli.app import app
+from kdbench.cli.commands.new_method import taken_names
 from kdbench.distill.method import METHODS
 from kdbench.training.conformance import suite
 from tests.conformance import broken
@@ -32,7 +32,7 @@ def verdicts(folder: Path, source: str, *only: str) -> dict[str, suite.Finding]:
     return {f.check.name: f for f in suite.examine(folder / "runs", name, file=file, only=only)}
 
 
-@pytest.mark.parametrize("name", sorted(method_template.taken()))
+@pytest.mark.parametrize("name", sorted(taken_names()))
 def test_our_methods_and_variants_pass(name: str, tmp_path: Path) -> None:
     found = list(suite.examine(tmp_path, name, only=QUICK))
     assert [f"{f.check.name}: {f.text}" for f in found if f.verdict == "failed"] == []

@@ -16,8 +16,8 @@ from kdbench.cli.app import app
 from kdbench.core.errors import UserError
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
-from kdbench.planning.config import assemble, parse_sets
-from kdbench.planning.plan import Plan, make
+from kdbench.planning.config import assemble_config, parse_sets
+from kdbench.planning.plan import Plan, make_plan
 from kdbench.results.store import Store
 from kdbench.training.runner import execute
 
@@ -38,7 +38,7 @@ RESULT_FILES = ("model/model.safetensors", "series.jsonl", "result.json", "predi
 def plan(folder: Path, *sets: str, **given: Any) -> Plan:
     """A plan on tiny networks; `sets` as the command line's --set."""
     layer = {**parse_sets(["lgtm.zero_heads=true", *SMALL, *sets]), "tasks": "rte", **given}
-    return make(assemble(layer, folder))
+    return make_plan(assemble_config(layer, folder))
 
 
 def train(plan: Plan, store: Store, execution: Execution = CPU) -> None:

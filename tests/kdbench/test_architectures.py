@@ -33,7 +33,7 @@ def test_predictions_are_those_of_the_saved_model_row_by_row(
     saved = store.run(spec.id).model
     network = transformers.AutoModelForSequenceClassification.from_pretrained(saved).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(saved)
-    examples = inputs.data("rte", spec.data).splits["validation"]
+    examples = inputs.load_data("rte", spec.data).splits["validation"]
     rows = [
         tokenizer(*pair, return_tensors="pt", truncation=True, max_length=spec.training.max_length)
         for pair in list(zip(examples.text_a, examples.text_b or (), strict=True))[:ROWS]

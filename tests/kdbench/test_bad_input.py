@@ -103,14 +103,14 @@ def test_a_settings_file_is_checked_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_settings_file_may_speak_of_methods_and_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variant's own table is stronger than what the variant is, the method's table weaker."""
-    from kdbench.planning.config import assemble
-    from kdbench.planning.plan import make
+    from kdbench.planning.config import assemble_config
+    from kdbench.planning.plan import make_plan
 
     file = tmp_path / "kdbench.toml"
     file.write_text(
         "influence_coef = 0.1\n[lgtm]\ninfluence_sign = 1\nfda_eps = 0.5\n[lgtm_released]\nstudent_ce = 0.2\n"
     )
-    plan = make(assemble({"methods": "lgtm_released", "tasks": "rte"}, tmp_path))
+    plan = make_plan(assemble_config({"methods": "lgtm_released", "tasks": "rte"}, tmp_path))
     options = plan.runs[plan.cells[0].run].options
     assert (options["influence_sign"], options["fda_eps"], options["student_ce"]) == (1, 0.5, 0.2)
     assert options["influence_coef"] == "teacher_lr"
@@ -122,12 +122,12 @@ def test_a_settings_file_may_speak_of_methods_and_variants(tmp_path: Path, monke
 def test_a_settings_file_may_speak_of_methods_that_are_not_selected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kdbench.planning.config import assemble
-    from kdbench.planning.plan import make
+    from kdbench.planning.config import assemble_config
+    from kdbench.planning.plan import make_plan
 
     file = tmp_path / "kdbench.toml"
     file.write_text("[lgtm]\ninfluence_coef = 0.1\n[finetune]\nepochs = 2\n")
-    assert make(assemble({"methods": "kd", "tasks": "rte"}, tmp_path)).cells
+    assert make_plan(assemble_config({"methods": "kd", "tasks": "rte"}, tmp_path)).cells
     monkeypatch.chdir(tmp_path)
     for wrong in ('[lgtm]\ninfluence_coef = "banana"\n', "[finetune]\nepochs = [2, 0.5]\n"):
         file.write_text(wrong)
@@ -135,21 +135,21 @@ def test_a_settings_file_may_speak_of_methods_that_are_not_selected(
 
 
 def test_a_settings_file_may_begin_with_a_mark(tmp_path: Path) -> None:
-    from kdbench.planning.config import assemble
+    from kdbench.planning.config import assemble_config
 
     (tmp_path / "kdbench.toml").write_text('\ufefftasks = "rte"\n', encoding="utf-8")
-    assert assemble({}, tmp_path).files[1] == {"tasks": "rte"}
+    assert assemble_config({}, tmp_path).files[1] == {"tasks": "rte"}
 
 
 def test_a_path_may_have_commas(tmp_path: Path) -> None:
-    from kdbench.planning.config import assemble, parse_sets
-    from kdbench.planning.plan import make
+    from kdbench.planning.config import assemble_config, parse_sets
+    from kdbench.planning.plan import make_plan
 
     (tmp_path / "a,b").mkdir()
     folder = save_bert(tmp_path / "a,b" / "net")
     escaped = str(folder).replace(",", "\\,")
     sets = parse_sets([f"student={folder}", f"takd.assistants={escaped}"], {"teacher": str(folder), "epochs": "1,2"})
-    plan = make(assemble({**sets, "methods": "takd", "tasks": "rte"}, tmp_path))
+    plan = make_plan(assemble_config({**sets, "methods": "takd", "tasks": "rte"}, tmp_path))
     assert len(plan.cells) == 2  # of two numbers of epochs
     assert {spec.student.name for spec in plan.runs.values()} == {str(folder)}
 
@@ -158,7 +158,7 @@ HUB = """
 import time, sys
 from kdbench.core.errors import UserError
 from kdbench.models.reference import available, resolve
-from tasks import hub
+from kdbench.tasks import hub
 start = time.monotonic()
 for attempt in (lambda: available(resolve("nobody/nothing")), lambda: hub.read("rte", ["train"], (), 2)):
     try:
@@ -183,11 +183,11 @@ def test_a_hub_that_does_not_answer_is_told_within_seconds(tmp_path: Path) -> No
 
 def test_a_named_source_is_stronger_than_a_folder_in_the_same_place(tmp_path: Path) -> None:
     from kdbench.core.settings import Study
-    from kdbench.planning.config import assemble
+    from kdbench.planning.config import assemble_config
 
     (tmp_path / "kdbench.toml").write_text('glue_dir = "x"\nsource = "generated"\n')
-    assert assemble({}, tmp_path).group(Study).source == "generated"
-    assert assemble({"glue_dir": "y"}, tmp_path).group(Study).source == "glue-dir"
+    assert assemble_config({}, tmp_path).group(Study).source == "generated"
+    assert assemble_config({"glue_dir": "y"}, tmp_path).group(Study).source == "glue-dir"
 
 
 def test_a_results_folder_of_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from kdbench.planning.plan import Plan
 from kdbench.results.checksums import find_damage
 from kdbench.results.predictions import read_predictions
 from kdbench.results.store import Store
-from kdbench.results.verification import verify
+from kdbench.results.verification import verify_results
 from kdbench.training.runner import execute
 from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
 
@@ -52,7 +52,7 @@ def test_every_file_has_its_checksum(copied: tuple[Plan, Store]) -> None:
     assert {"result.json", "cost.json", "series.jsonl", "predictions.safetensors", "model/model.safetensors"} <= set(
         known
     )
-    assert verify(store).lines() == ["2 finished runs whole, 0 damaged."]
+    assert verify_results(store).lines() == ["2 finished runs whole, 0 damaged."]
 
 
 @pytest.mark.parametrize("how", ["empty", "cut", "deleted file", "deleted folder"])
@@ -104,7 +104,7 @@ def test_changed_results_are_not_shown(copied: tuple[Plan, Store], name: str) ->
     else:
         with pytest.raises(UserError, match="has no readable predictions"):
             read_predictions(run)
-    assert list(verify(store).damaged) == [run.id]
+    assert list(verify_results(store).damaged) == [run.id]
 
 
 def test_runs_of_earlier_versions_have_no_checksums_and_are_as_good(copied: tuple[Plan, Store]) -> None:
@@ -113,4 +113,4 @@ def test_runs_of_earlier_versions_have_no_checksums_and_are_as_good(copied: tupl
     (run.path / "checksums.json").unlink()
     assert run.is_done()
     assert find_damage(run.path) == ""
-    assert verify(store).lines() == ["1 finished runs whole, 0 damaged, 1 without checksums (readable)."]
+    assert verify_results(store).lines() == ["1 finished runs whole, 0 damaged, 1 without checksums (readable)."]

@@ -17,7 +17,7 @@ import pytest
 from kdbench.cli.app import main
 from kdbench.core.records import warn_once
 from kdbench.results.archive import format
-from kdbench.results.archive.write import collect
+from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from kdbench.results.sweep_files import Sweep
@@ -131,7 +131,7 @@ def test_no_damage_ends_in_a_traceback(
 def kept(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same results as a collected study."""
     root = tmp_path_factory.mktemp("kept") / "study"
-    return collect("study", [Store(whole, create=False)], root, None).root
+    return collect_study("study", [Store(whole, create=False)], root, None).root
 
 
 def damage_packed(file: Path, random: random.Random) -> str:
@@ -161,7 +161,7 @@ def test_no_damage_to_a_collected_study_ends_in_a_traceback(
     shutil.copytree(kept, root)
     what = (damage_packed if name.endswith(".xz") else damage)(root / name, dice)
     if sealed and name != format.MARKER:
-        format.seal(root, "study")
+        format.write_seal(root, "study")
     for words in (("status",), *dice.sample(COMMANDS[1:-1], 2)):
         code = run(words, root, monkeypatch)
         out = capsys.readouterr()

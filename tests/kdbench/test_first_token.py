@@ -105,7 +105,7 @@ def test_the_saved_student_gives_the_stored_predictions_in_plain_code(tmp_path: 
     made, store = plan(tmp_path, "last_layer=first", methods="finetune"), Store(tmp_path / "results")
     spec = the_run(made)
     execute(spec, store, CPU, FEW)
-    tokens = inputs.tokens(store.cache, spec, "validation")
+    tokens = inputs.load_tokens(store.cache, spec, "validation")
     module = load(store.run(spec.id).model, attention="eager")
     stored = load_file(store.run(spec.id).predictions)["best/validation/logits"]
     rows = torch.arange(len(tokens)).numpy()

@@ -14,8 +14,8 @@ import pytest
 
 from kdbench.cli.app import app
 from kdbench.distill.method import METHODS
-from kdbench.planning.config import assemble, parse_sets
-from kdbench.planning.plan import make
+from kdbench.planning.config import assemble_config, parse_sets
+from kdbench.planning.plan import make_plan
 from kdbench.results.store import Store
 from kdbench.training import checkpoint
 from tests.kdbench.bench import FEW, SMALL, contents, start, the_run, train
@@ -55,7 +55,7 @@ def same_command(folder: Path, method: str) -> None:
 
 @pytest.mark.parametrize("method", sorted(METHODS.all()))
 def test_killed_and_resumed_equals_undisturbed(method: str, tmp_path: Path) -> None:
-    made = make(assemble({**parse_sets(SETS), "methods": method, "tasks": "rte"}, tmp_path))
+    made = make_plan(assemble_config({**parse_sets(SETS), "methods": method, "tasks": "rte"}, tmp_path))
     calm = Store(tmp_path / "calm")
     train(made, calm)
     run, store = the_run(made).id, Store(tmp_path / "results")
@@ -78,7 +78,7 @@ def test_killed_and_resumed_equals_undisturbed(method: str, tmp_path: Path) -> N
 
 def test_a_killed_command_resumes(tmp_path: Path) -> None:
     """The same, from the shell."""
-    made = make(assemble({**parse_sets(SETS), "methods": "lgtm", "tasks": "rte"}, tmp_path))
+    made = make_plan(assemble_config({**parse_sets(SETS), "methods": "lgtm", "tasks": "rte"}, tmp_path))
     calm = Store(tmp_path / "calm")
     train(made, calm)
     run, store = the_run(made).id, Store(tmp_path / "results")

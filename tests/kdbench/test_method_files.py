@@ -17,7 +17,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.spec import RunSpec
 from kdbench.distill.method import METHODS
 from kdbench.distill.method_files import method_of, row_of
-from kdbench.results.selection import pick
+from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from kdbench.training.executors import sweep_record
@@ -128,7 +128,7 @@ def test_a_changed_file_makes_a_new_run_and_says_so(
     run(*command)
     assert f"{file} has changed since method 'half' was trained here; its 1 earlier runs are kept" in _flat(capsys)
     (study,) = studies(Store(tmp_path / "results"))
-    (shown,) = pick(study, "half").shown["rte"]
+    (shown,) = select_row(study, "half").shown["rte"]
     assert shown.run.spec.method_file == METHODS.files["half"]
     assert len(study.of("half", "rte")) == 2
     old = next(c.run for c in study.of("half", "rte") if c.run.id != shown.run.id)

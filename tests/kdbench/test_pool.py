@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from kdbench.core.settings import Execution
-from kdbench.planning.config import assemble, parse_sets
-from kdbench.planning.plan import Plan, make
+from kdbench.planning.config import assemble_config, parse_sets
+from kdbench.planning.plan import Plan, make_plan
 from kdbench.results.store import Store
 from kdbench.training.executors import local, process_pool
 from kdbench.training.executors.scheduler import Outcome
@@ -152,8 +152,8 @@ def test_workers_leave_a_queues_warning_to_their_parent(tmp_path: Path) -> None:
 
 
 def executions(folder: Path, *sets: str, **given: str) -> list[Execution]:
-    config = assemble({**parse_sets([*sets, "methods=kd", "tasks=rte"]), **given}, folder)
-    return local.executions(order(config, make(config), Store(folder, create=False), Console())[1])
+    config = assemble_config({**parse_sets([*sets, "methods=kd", "tasks=rte"]), **given}, folder)
+    return local.executions(order(config, make_plan(config), Store(folder, create=False), Console())[1])
 
 
 def test_every_job_has_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.distill.method import METHODS
-from kdbench.planning.config import assemble, parse_sets, presets
-from kdbench.planning.plan import Plan, make
+from kdbench.planning.config import assemble_config, parse_sets, preset_files
+from kdbench.planning.plan import Plan, make_plan
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.kdbench.bench import CPU, FEW, contents, train
@@ -17,7 +17,7 @@ from tests.kdbench.test_bad_input import save_bert
 
 
 def planned(preset: str, folder: Path, *sets: str, **given: str) -> Plan:
-    return make(assemble({**parse_sets(sets), "preset": preset, **given}, folder))
+    return make_plan(assemble_config({**parse_sets(sets), "preset": preset, **given}, folder))
 
 
 @pytest.mark.parametrize(("preset", "layers"), [("bert-6l", 6), ("bert-4l", 4)])
@@ -70,7 +70,7 @@ def test_an_early_bert_export_is_taken_for_a_bert(tmp_path: Path) -> None:
 
 
 def test_every_preset_says_what_it_is(tmp_path: Path) -> None:
-    for name in presets():
+    for name in preset_files():
         assert planned(name, tmp_path, methods="finetune", tasks="rte", student="tiny-1x32", teacher="tiny-1x32").runs
 
 

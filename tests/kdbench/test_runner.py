@@ -58,7 +58,7 @@ def test_the_saved_student_gives_the_stored_predictions(method: str, trained: tu
     run = store.run(spec.id)
     model = AutoModelForSequenceClassification.from_pretrained(run.model, attn_implementation="eager").eval()
     tokenizer = AutoTokenizer.from_pretrained(run.model)
-    examples = inputs.data(spec.task, spec.data).splits["validation"]
+    examples = inputs.load_data(spec.task, spec.data).splits["validation"]
     coded = tokenizer(
         list(examples.text_a[:20]),
         list(examples.text_b[:20]),

@@ -17,9 +17,9 @@ from kdbench.core.settings import Training
 from kdbench.core.spec import RunSpec
 from kdbench.models.finetuned_networks import build_given
 from kdbench.planning import reproduce
-from kdbench.planning.config import assemble, parse_sets
-from kdbench.planning.plan import Plan, make
-from kdbench.reporting.provenance import facts
+from kdbench.planning.config import assemble_config, parse_sets
+from kdbench.planning.plan import Plan, make_plan
+from kdbench.reporting.provenance import run_facts
 from kdbench.reporting.tables import TABLES
 from kdbench.results.store import Store
 from kdbench.results.study import studies
@@ -53,7 +53,7 @@ def facts_of(made: Plan, row: str) -> dict[str, object]:
     from kdbench.results.study import read
 
     spec = made.runs[next(cell.run for cell in made.cells if cell.row == row)]
-    return facts(read(Store(Path("nowhere"), create=False).run(spec.id), spec))["Settings"]
+    return run_facts(read(Store(Path("nowhere"), create=False).run(spec.id), spec))["Settings"]
 
 
 def test_without_them_runs_are_what_they_were(tmp_path: Path) -> None:
@@ -78,10 +78,10 @@ def test_several_values_are_a_grid(tmp_path: Path) -> None:
 
 def test_they_stand_in_files_beside_the_network(tmp_path: Path) -> None:
     (tmp_path / "kdbench.toml").write_text('[teacher]\nnetwork = "tiny-1x32"\nepochs = 3\n')
-    made = make(assemble({"methods": "kd", "tasks": "rte"}, tmp_path))
+    made = make_plan(assemble_config({"methods": "kd", "tasks": "rte"}, tmp_path))
     assert (teacher(made, "kd").student.name, teacher(made, "kd").training.epochs) == ("tiny-1x32", 3)
     stronger = parse_sets(["teacher.epochs=4"], {"teacher": "tiny-3x32"})
-    made = make(assemble({"methods": "kd", "tasks": "rte", **stronger}, tmp_path))
+    made = make_plan(assemble_config({"methods": "kd", "tasks": "rte", **stronger}, tmp_path))
     assert (teacher(made, "kd").student.name, teacher(made, "kd").training.epochs) == ("tiny-3x32", 4)
 
 
@@ -122,8 +122,10 @@ def test_one_that_is_fine_tuned_is_evaluated_and_kept_as_it_is(tmp_path: Path) -
 
 def test_a_table_says_that_it_was_given(tmp_path: Path) -> None:
     sets = [*SMALL, f"teacher={labelled(tmp_path, LABELS)}", f"student={save_bert(tmp_path / 'student')}"]
-    merged = assemble({**parse_sets(sets), "methods": "kd", "tasks": "rte", "teacher_is_finetuned": True}, tmp_path)
-    made, store = make(merged), Store(tmp_path / "results")
+    merged = assemble_config(
+        {**parse_sets(sets), "methods": "kd", "tasks": "rte", "teacher_is_finetuned": True}, tmp_path
+    )
+    made, store = make_plan(merged), Store(tmp_path / "results")
     train(made, store)
     remember(*order(merged, made, store, None))  # type: ignore[arg-type]  # nothing is printed
     study = studies(store)[-1]
@@ -131,7 +133,7 @@ def test_a_table_says_that_it_was_given(tmp_path: Path) -> None:
     assert sheet is not None
     assert sheet.row_keys[0] == "teacher"
     assert "The teacher was taken as it was given; it was not fine-tuned here." in sheet.notes
-    words = reproduce.command(study.of("kd", "rte"), study)
+    words = reproduce.cell_command(study.of("kd", "rte"), study)
     assert "--teacher-is-finetuned" in words
     assert not any(word.startswith("teacher.") for word in words)
 

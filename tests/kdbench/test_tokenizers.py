@@ -120,7 +120,7 @@ def test_a_saved_tokenizer_is_the_same_however_it_is_written(kind: str, tmp_path
     assert stored["padding"]
     file.write_text(json.dumps(stored, indent=7, sort_keys=True))
     a, b = (reference.resolve(str(tmp_path / name)) for name in "ab")
-    assert inputs.shape(a, ()).tokenizer != inputs.shape(b, ()).tokenizer
+    assert inputs.network_shape(a, ()).tokenizer != inputs.network_shape(b, ()).tokenizer
     assert inputs.tokenizer_difference(a, b, ()) == ""
 
 

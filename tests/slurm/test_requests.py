@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.core.errors import UserError
-from kdbench.planning.config import assemble, parse_sets
-from kdbench.planning.plan import Plan, make
+from kdbench.planning.config import assemble_config, parse_sets
+from kdbench.planning.plan import Plan, make_plan
 from kdbench.results.store import Store
 from kdbench.slurm import submit, worker
-from kdbench.slurm.arrays import Array, arrays
+from kdbench.slurm.arrays import JobArray, make_arrays
 from kdbench.slurm.ledger import Ledger
-from kdbench.slurm.options import SlurmOptions, minutes
-from kdbench.slurm.queue import Queue, read
+from kdbench.slurm.options import SlurmOptions, parse_minutes
+from kdbench.slurm.queue import Queue, parse_queue
 from tests.kdbench.bench import plan, refusal
 
 
@@ -33,7 +33,7 @@ def test_arrays_carry_every_run_once_after_all_it_needs(
     made: Plan, longest: int, runs_per_job: int, together: bool, data: st.DataObject
 ) -> None:
     chosen = data.draw(st.sets(st.sampled_from(list(made.runs))))
-    found = arrays(made.runs, chosen, longest=longest, runs_per_job=runs_per_job, together=together)
+    found = make_arrays(made.runs, chosen, longest=longest, runs_per_job=runs_per_job, together=together)
     assert sorted(run for array in found for run in array.runs) == sorted(chosen)
     before: set[str] = set()
     for array in found:
@@ -46,12 +46,12 @@ def test_arrays_carry_every_run_once_after_all_it_needs(
 
 
 def test_runs_start_as_soon_as_their_own_needs_are_there(made: Plan) -> None:
-    for array in arrays(made.runs, made.runs, longest=1000):
+    for array in make_arrays(made.runs, made.runs, longest=1000):
         assert len({frozenset(made.runs[run].needs.values()) for run in array.runs}) == 1
 
 
 def test_with_a_limit_on_jobs_no_two_arrays_run_at_once(made: Plan) -> None:
-    found = arrays(made.runs, made.runs, longest=7, together=True)
+    found = make_arrays(made.runs, made.runs, longest=7, together=True)
     for earlier, later in itertools.pairwise(found):
         assert set(earlier.runs) <= later.after
 
@@ -62,7 +62,7 @@ def test_with_a_limit_on_jobs_no_two_arrays_run_at_once(made: Plan) -> None:
      ("1-2:30", 1590), ("2-00:00:30", 2880.5)],
 )  # fmt: skip
 def test_time_limits(text: str, expected: float) -> None:
-    assert minutes(text) == expected
+    assert parse_minutes(text) == expected
 
 
 def test_bad_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_settings_that_cannot_be(settings: str, sentence: str, tmp_path: Path, m
 
 def test_commas_of_a_setting_are_its_own(tmp_path: Path) -> None:
     layer = parse_sets(["slurm.partition=gpu,long", "slurm.setup=export A=1,2", "student_lr=1,2"])
-    options = assemble(layer, tmp_path).section("slurm", SlurmOptions)
+    options = assemble_config(layer, tmp_path).section("slurm", SlurmOptions)
     assert options.partition == "gpu,long"
     assert options.setup == ["export A=1,2"]
     assert SlurmOptions.parse({"partition": [1, 2]}, "").partition == "1,2"
@@ -109,8 +109,8 @@ def test_a_job_with_our_id_that_is_not_ours_is_left_alone(tmp_path: Path) -> Non
     ledger = Ledger(Store(tmp_path))
     record = ledger.open("sweep", (("a",),))
     ledger.write(record.model_copy(update={"job": "56"}))
-    assert ledger.jobs(read(f"56|RUNNING|None|n1|{record.name}\n")) == {"a": "56"}
-    assert ledger.jobs(read("56|RUNNING|None|n1|somebody-else\n")) == {}
+    assert ledger.jobs(parse_queue(f"56|RUNNING|None|n1|{record.name}\n")) == {"a": "56"}
+    assert ledger.jobs(parse_queue("56|RUNNING|None|n1|somebody-else\n")) == {}
 
 
 def test_cancel_says_when_the_queue_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,8 +128,8 @@ def test_settings_of_somebody_elses_sweep_are_not_used(tmp_path: Path, monkeypat
 
     from kdbench.training.executors import sweep_record
 
-    config = assemble({"methods": "finetune", "tasks": "rte"}, tmp_path)
-    made = make(config)
+    config = assemble_config({"methods": "finetune", "tasks": "rte"}, tmp_path)
+    made = make_plan(config)
     store = Store(tmp_path / "r")
     sweep_record.remember(*sweep_record.order(config, made, store, Console()))
     monkeypatch.setattr(os, "getuid", lambda: 12345)
@@ -158,8 +158,8 @@ def test_runs_of_a_job_share_its_gpus_and_cores(
 
 def script(**options: object) -> list[str]:
     made = SlurmOptions.parse(options, "executor 'slurm'")
-    request = submit.parameters(made, Array((("a",), ("b",)), frozenset()), "name", ["7", "6_1"])
-    return submit.text(request, 2, "/shared/results").splitlines()
+    request = submit.sbatch_parameters(made, JobArray((("a",), ("b",)), frozenset()), "name", ["7", "6_1"])
+    return submit.sbatch_script(request, 2, "/shared/results").splitlines()
 
 
 def test_the_request_holds_what_was_set_and_nothing_else() -> None:
@@ -179,8 +179,10 @@ def test_the_request_holds_what_was_set_and_nothing_else() -> None:
 
 def test_what_users_write_reaches_the_shell_quoted() -> None:
     evil = "x; touch /tmp/owned; $(touch y)"
-    request = submit.parameters(SlurmOptions(partition=evil, account=evil), Array((("a",),), frozenset()), "name", [])
-    text = submit.text(request, 1, f"/shared/{evil}")
+    request = submit.sbatch_parameters(
+        SlurmOptions(partition=evil, account=evil), JobArray((("a",),), frozenset()), "name", []
+    )
+    text = submit.sbatch_script(request, 1, f"/shared/{evil}")
     for line in text.splitlines():
         assert not line.startswith(("touch", "x;"))
     body = text.replace("#SBATCH --output", "echo").replace("#SBATCH --partition", "echo")
@@ -193,7 +195,7 @@ def test_squeue_is_read() -> None:
     text = (
         "17_0|RUNNING|None|kd1|a-1\n17_1|PENDING|Dependency||a-1\n18|CANCELLED|None||b|c\n19|PENDING|JobHeldAdmin||d\n"
     )
-    queue = read(text)
+    queue = parse_queue(text)
     assert [(j.standing, j.is_live) for j in map(queue.job, ("17_0", "17_1", "18", "99"))] == [
         ("running", True), ("queued", True), ("ended", False), ("unknown", False),
     ]  # fmt: skip
@@ -206,7 +208,7 @@ def test_a_submission_that_did_not_learn_its_id_is_found_by_its_comment(tmp_path
     ledger = Ledger(Store(tmp_path))
     record = ledger.open("sweep", (("a", "b"), ("c",)))
     assert ledger.jobs(Queue()) == {}
-    assert ledger.jobs(read(f"55_1|PENDING|None||{record.name}\n")) == {"a": "55_0", "b": "55_0", "c": "55_1"}
+    assert ledger.jobs(parse_queue(f"55_1|PENDING|None||{record.name}\n")) == {"a": "55_0", "b": "55_0", "c": "55_1"}
     ledger.write(record.model_copy(update={"job": "56"}))
     assert ledger.jobs(Queue()) == {"a": "56_0", "b": "56_0", "c": "56_1"}
 

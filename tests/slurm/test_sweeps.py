@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.planning.config import assemble, parse_sets
-from kdbench.planning.plan import Plan, make
-from kdbench.results.store import State, Store
+from kdbench.planning.config import assemble_config, parse_sets
+from kdbench.planning.plan import Plan, make_plan
+from kdbench.results.store import RunState, Store
 from kdbench.slurm import queue
 from kdbench.slurm.ledger import Ledger
 from kdbench.training.executors import process_pool
@@ -43,7 +43,7 @@ def kdbench(folder: Path, *args: str, code: int = 0) -> str:
 def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"{what}: still not so after {seconds:.0f} s\n{queue.ask()}"
+        assert time.monotonic() < end, f"{what}: still not so after {seconds:.0f} s\n{queue.ask_queue()}"
         time.sleep(0.2)
 
 
@@ -53,13 +53,13 @@ class Sweep:
     def __init__(self, folder: Path, *sets: str, **given: str) -> None:
         self.folder, self.args = folder, arguments(*sets, **given)
         flags = {key: value for key, value in given.items() if key in ("methods", "tasks", "seeds")}
-        self.plan: Plan = make(assemble({**parse_sets([*SETS, *sets]), **flags}, folder))
+        self.plan: Plan = make_plan(assemble_config({**parse_sets([*SETS, *sets]), **flags}, folder))
         self.store = Store(folder / "results", create=False)
 
     def submit(self) -> str:
         return kdbench(self.folder, *self.args)
 
-    def state(self, run: str) -> State:
+    def state(self, run: str) -> RunState:
         return self.store.run(run).state()
 
     def only_run(self) -> str:
@@ -67,7 +67,7 @@ class Sweep:
         return run
 
     def job(self, run: str) -> str:
-        return Ledger(self.store).jobs(queue.ask())[run]
+        return Ledger(self.store).jobs(queue.ask_queue())[run]
 
     def trains(self, run: str, step: int = 1) -> None:
         """Wait until it has come to a step."""
@@ -94,7 +94,7 @@ def nothing_is_left_behind(cluster: Cluster) -> Iterator[None]:
     yield
     cluster.start()
     subprocess.run(["scancel", "-n", queue.NAME], check=True)
-    until(lambda: not any(entry.job.is_live for entry in queue.ask().entries.values()), "the queue is empty", 60)
+    until(lambda: not any(entry.job.is_live for entry in queue.ask_queue().entries.values()), "the queue is empty", 60)
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_sweep_of_all_methods_leaves_the_bytes_of_a_local_one(cluster: Cluster
         assert sweep.log(run).count("starting") == 1  # nothing was trained twice
         began = [sweep.store.run(r).path.joinpath("spec.json").stat().st_mtime for r in (run, *spec.needs.values())]
         assert began[0] == max(began)
-    until(lambda: not any(entry.job.is_live for entry in queue.ask().entries.values()), "the queue is empty")
+    until(lambda: not any(entry.job.is_live for entry in queue.ask_queue().entries.values()), "the queue is empty")
     assert "Nothing to submit" in sweep.submit()
     assert f"{len(sweep.plan.runs)} of {len(sweep.plan.runs)} runs done" in kdbench(tmp_path, "status")
 
@@ -181,7 +181,7 @@ def test_after_scancel_the_same_command_goes_on(cluster: Cluster, tmp_path: Path
     teacher, student = sweep.plan.runs
     sweep.trains(teacher, step=20)
     subprocess.run(["scancel", sweep.job(teacher)], check=True)
-    until(lambda: not queue.ask().job(sweep.job(student)).is_live, "the student's job gives up")
+    until(lambda: not queue.ask_queue().job(sweep.job(student)).is_live, "the student's job gives up")
     assert sweep.state(teacher).status == "interrupted"
     assert sweep.state(student).status == "pending"  # it does not train a teacher that somebody took away
     said = kdbench(tmp_path, "status")
@@ -239,7 +239,7 @@ def test_a_controller_that_dies_and_comes_back(cluster: Cluster, long_run: Sweep
     cluster.start_controller()
     long_run.ends()
     assert long_run.log(run).count("starting") == 1
-    until(lambda: not queue.ask().job(long_run.job(run)).is_live, "the job is known to have ended")
+    until(lambda: not queue.ask_queue().job(long_run.job(run)).is_live, "the job is known to have ended")
     long_run.is_as_undisturbed()
 
 
@@ -251,7 +251,7 @@ def test_what_waits_is_not_submitted_twice_and_can_be_cancelled(cluster: Cluster
     assert "Nothing to submit; 3 runs in the queue" in sweep.submit()
     assert "3 queued" in kdbench(tmp_path, "status")
     assert "Cancelled 2 jobs" in kdbench(tmp_path, "cancel", teacher)
-    until(lambda: not queue.ask().job(sweep.job(student)).is_live, "what needs it is cancelled too")
+    until(lambda: not queue.ask_queue().job(sweep.job(student)).is_live, "what needs it is cancelled too")
     assert "1 queued, 2 waiting" in kdbench(tmp_path, "status")
     assert "Cancelled 1 job" in kdbench(tmp_path, "cancel")
     assert "None of them" in kdbench(tmp_path, "cancel")
@@ -272,8 +272,8 @@ def test_a_failed_run_fails_its_job_and_holds_back_only_what_needs_it(cluster: C
     sweep.submit()
     teacher, student, other = sweep.plan.runs
     jobs = {run: sweep.job(run) for run in sweep.plan.runs}
-    until(lambda: not any(queue.ask().job(job).is_live for job in jobs.values()), "all jobs end")
-    assert queue.ask().job(jobs[teacher]).detail == "FAILED"
+    until(lambda: not any(queue.ask_queue().job(job).is_live for job in jobs.values()), "all jobs end")
+    assert queue.ask_queue().job(jobs[teacher]).detail == "FAILED"
     assert sweep.state(teacher).kind == "non-finite"
     assert sweep.state(other).status == "done"
     assert "1 failed, 1 blocked" in kdbench(tmp_path, "status")
@@ -285,7 +285,7 @@ def test_a_job_that_ends_before_its_run_begins_is_not_forgotten(cluster: Cluster
     sweep = Sweep(tmp_path, "slurm.setup=false", methods="finetune", tasks="rte")
     sweep.submit()
     run = sweep.only_run()
-    until(lambda: not queue.ask().job(sweep.job(run)).is_live, "the job ends")
+    until(lambda: not queue.ask_queue().job(sweep.job(run)).is_live, "the job ends")
     said = kdbench(tmp_path, "status")
     assert "0 of 1 run done, 1 lost" in said
     assert f"its job {sweep.job(run)} ended FAILED" in said

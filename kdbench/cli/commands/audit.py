@@ -1,17 +1,17 @@
-"""`kdbench audit`: published numbers held against one another."""
+"""`kdbench audit`: check the published numbers against one another."""
 
 from __future__ import annotations
 
 import click
 
 
-@click.command(short_help="Recompute the averages of the published tables, and look for what does not fit.")
+@click.command(short_help="Recompute the averages of the published tables, and list odd cells.")
 @click.option("--format", "form", help="terminal (default), markdown, latex or csv.")
 @click.option("--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex or .csv.")
 def command(form: str | None, out: str | None) -> None:
-    """Recompute the published averages under the formula that our tables use, and name the formula that gives each.
+    """Recompute the published averages with our tables' formula, and name the formula that gives each average.
 
-    Repeated cells, odd ones, and rows that have two averages are listed. No results are needed.
+    Also lists repeated cells, outliers, and rows that have two different averages. No results are needed.
     """
     from kdbench.reporting import printing
     from kdbench.reporting.audits import AUDITS
@@ -20,4 +20,4 @@ def command(form: str | None, out: str | None) -> None:
 
     chosen = format_of(form, out)
     sheets = [sheet for audit in AUDITS.all().values() for sheet in audit().sheets()]
-    printing.emit(out, lambda console: render(sheets, chosen, console))
+    printing.write_output(out, lambda console: render(sheets, chosen, console))

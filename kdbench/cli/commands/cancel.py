@@ -1,27 +1,27 @@
-"""`kdbench cancel`: stop runs, wherever they are trained or wait."""
+"""`kdbench cancel`: stop runs that are queued or being trained."""
 
 from __future__ import annotations
 
 import click
 
 
-@click.command(short_help="Stop runs: take their jobs out of the queue, or stop the process.")
+@click.command(short_help="Stop runs: cancel their jobs, or stop the process that trains them.")
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 def command(runs: tuple[str, ...], results: str | None) -> None:
-    """Stop the named runs and those that need them; without a name, all of this results folder.
+    """Stop the named runs and the runs that need them; without a name, all runs of this results folder.
 
-    What is being trained writes a checkpoint first. Nothing is lost: the same kdbench run command, or kdbench retry,
-    goes on.
+    A run that is being trained writes a checkpoint first, so nothing is lost: the same kdbench run command, or kdbench
+    retry, resumes it.
     """
     from kdbench.planning.executor import EXECUTORS
     from kdbench.reporting import printing
-    from kdbench.reporting.show_run import find, with_children
+    from kdbench.reporting.show_run import find_run, with_dependents
     from kdbench.results.study import studies
 
     store = printing.open_store(results, raw=True)
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
-    chosen = with_children([find(store, text).id for text in runs] if runs else asked, asked)
-    said = [line for executor in EXECUTORS.all().values() for line in executor.cancel(store, chosen)]
-    for text in said or ["None of them is in a queue or being trained."]:
-        printing.line(printing.make_console(), text)
+    chosen = with_dependents([find_run(store, text).id for text in runs] if runs else asked, asked)
+    cancelled = [line for executor in EXECUTORS.all().values() for line in executor.cancel(store, chosen)]
+    for text in cancelled or ["None of them is in a queue or being trained."]:
+        printing.print_line(printing.make_console(), text)

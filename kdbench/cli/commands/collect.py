@@ -1,29 +1,62 @@
-"""`kdbench collect`: what is worth keeping of results folders, as a small folder for git."""
+"""`kdbench collect`: write a small folder for git with everything that tables and figures need."""
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kdbench.core.atomic_files import user_path
+from kdbench.core.formatting import count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kdbench.results.store import Store
 
 
-@click.command(short_help="Keep what tables and figures are made of in a small folder.")
+@click.command(short_help="Write a small folder with all that tables and figures need.")
 @click.argument("name")
 @click.option("--results", "folders", multiple=True, metavar="DIR",
-              help="The results folder (default: results); several, of several machines, are joined.")  # fmt: skip
+              help="The results folder (default: results); give several to join them.")  # fmt: skip
 @click.option("--preset", help="Only results of this preset.")
 @click.option("--out", metavar="DIR", help="The folder to write (default: results/NAME).")
 def command(name: str, folders: tuple[str, ...], preset: str | None, out: str | None) -> None:
-    """Write the results of a study under a name, for git or another machine.
+    """Collect the results of a study under NAME, for git or another machine.
 
-    Specs, scores, costs, curves and predicted classes are kept; networks, logs and checkpoints are not, nor what tells
-    who ran it, and where. Give the folder as --results to table, figure, compare, status, show or list, and they say
-    what they said before. The same results give the same bytes. Collecting again replaces what was collected.
+    Specs, scores, costs, curves and predicted classes are kept. Networks, logs and checkpoints are left out, and so is
+    everything that tells who ran the study and where. Give the folder as --results to table, figure, compare, status,
+    show or list: the output is the same as from the original results. The same results give the same bytes. Collecting
+    again replaces the earlier collection.
     """
-    from kdbench.reporting import printing, show_collected
-    from kdbench.results.archive.write import check, collect
+    from kdbench.reporting import printing
+    from kdbench.results.archive.write import check_target, collect_study
 
     target = user_path(out or f"results/{name}")
-    check(name, target)
+    check_target(name, target)
     stores = [printing.open_store(folder) for folder in folders or (None,)]
-    show_collected.show(collect(name, stores, target, preset), stores, printing.make_console())
+    _print_summary(collect_study(name, stores, target, preset), stores, printing.make_console())
+
+
+def _print_summary(study: Store, stores: Iterable[Store], console: Console) -> None:
+    """Print how many runs were collected, and the size in MB beside that of the original folders."""
+    from kdbench.reporting import printing
+    from kdbench.results.study import studies
+
+    runs = {run_id: run for found in studies(study) for run_id, run in found.runs.items()}
+    counts = Counter(printing.status_word(run.state.status) for run in runs.values())
+    words = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    before = sum(_folder_bytes(store.root) for store in stores)
+    printing.print_line(
+        console,
+        f"Wrote {study.root}: {count(len(runs), 'run')} ({words}); {_folder_bytes(study.root) / 1e6:.2f} MB of "
+        f"{before / 1e6:.2f} MB.",
+    )
+    printing.print_line(console, f"To show it: kdbench table 1 --results {study.root}")
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -1,22 +1,37 @@
-"""`kdbench glue`: predictions for GLUE's test server, and its scores."""
+"""`kdbench glue`: predictions for GLUE's test server, and the server's scores."""
 
 from __future__ import annotations
+
+import datetime
+import hashlib
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kdbench.core.atomic_files import user_path
+from kdbench.core.formatting import count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kdbench.data.test_server import Server
+    from kdbench.results.submission_records import Submission
+    from kdbench.training.test_predictions import Choice
 
 SERVER = "glue"  # the group of tasks
 
 
 @click.group(short_help="Write the zip that GLUE's test server takes; read its scores back.")
 def command() -> None:
-    """Test scores come from GLUE's server only, which takes a zip of predictions by hand.
+    """Test scores come from GLUE's server only. It takes a zip of predictions, which you upload by hand.
 
     \b
     kdbench glue export lgtm --out lgtm.zip       predict the test splits with the students of a row
-    kdbench glue check lgtm.zip                   would the server take it?
-    kdbench glue import scores.toml --row lgtm    store what the server said
+    kdbench glue check lgtm.zip                   check that the server would take the zip
+    kdbench glue import scores.toml --row lgtm    store the server's scores
     """
 
 
@@ -25,7 +40,7 @@ def command() -> None:
 @click.option("--out", metavar="FILE", help="The zip to write (default: ROW.zip).")
 @click.option("--preset", help="Only results of this preset.")
 @click.option("--seed", type=int, help="The students of this seed (default: the first that is done).")
-@click.option("--tasks", "--task", help="Only these, the others are filled: names such as mrpc,rte.")
+@click.option("--tasks", "--task", help="Predict only these tasks, such as mrpc,rte; the files of others are filled.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 @click.option("--glue-dir", metavar="DIR", help="Where the test files are (default: beside the training data).")
 @click.option("--device", default="auto", help="auto (default), cpu, cuda or cuda:N.")
@@ -33,32 +48,47 @@ def export(
     row: str, out: str | None, preset: str | None, seed: int | None, tasks: str | None, results: str | None,
     glue_dir: str | None, device: str,
 ) -> None:  # fmt: skip
-    """Predict the test split of every task that ROW (a method or variant) has a finished run of.
+    """Predict the test split of every task for which ROW (a method or variant) has a finished run.
 
-    It is the run that tables show. Files of other tasks are filled with the most frequent class of their training
-    sets, because the server wants all eleven. Nothing is written unless every file is as the server wants it.
+    The students are those of the runs that tables show. The server wants files of all eleven tasks, so the files of
+    other tasks are filled with the most frequent class of their training sets. The zip is written only if every file is
+    as the server wants it.
     """
     from kdbench.planning.plan import select_tasks
-    from kdbench.reporting import printing, show_submission
-    from kdbench.results.submission_zip import server_of
-    from kdbench.training import test_predictions as students
+    from kdbench.reporting import printing
+    from kdbench.results import submission_records, submission_zip
+    from kdbench.training import test_predictions
 
-    server, store, console = server_of(SERVER), printing.open_store(results, raw=True), printing.make_console()
-    choice = students.choose(store, server, row, preset, seed, select_tasks(tasks) if tasks else None)
-    target = user_path(out or f"{row}.zip")
-    show_submission.write(choice, server, store, target, glue_dir, students.device(device), console)
+    server, store = submission_zip.find_server(SERVER), printing.open_store(results, raw=True)
+    choice = test_predictions.choose(store, server, row, preset, seed, select_tasks(tasks) if tasks else None)
+    target, place = user_path(out or f"{row}.zip"), test_predictions.device(device)
+    # predict and write the zip, and remember which run answered which file
+    predictions: dict[str, list[str]] = {}
+    for run in choice.runs.values():
+        predictions |= test_predictions.predict(run, test_predictions.where(run, glue_dir), place)
+    submission_zip.write_zip(target, server, predictions)
+    submission_records.save_export(store, _export_record(choice, server, target))
+    # say what the zip holds, and what to do next
+    console = printing.make_console()
+    _print_export(choice, server, console)
+    printing.print_line(
+        console, f"Wrote {target}, {count(len(submission_zip.required_files(server)), 'file')}, all checked."
+    )
+    words = ["kdbench", "glue", "import", "FILE", "--row", choice.row, "--preset", choice.study.preset]
+    words += ["--seed", str(choice.seed), "--results", str(store.root)]
+    printing.print_line(console, f"Hand it in at {server.page}; then: {shlex.join(words)}")
 
 
-@command.command("check", short_help="Say whether the server would take a zip.")
+@command.command("check", short_help="Check that the server would take a zip.")
 @click.argument("file", metavar="FILE.zip")
 def check(file: str) -> None:
-    """Check names, headers, label words, numbers of rows and their order; the first mistake is one sentence."""
+    """Check names, headers, labels, and the number and order of rows; print the first mistake in one sentence."""
     from kdbench.reporting import printing
     from kdbench.results import submission_zip
 
-    server = submission_zip.server_of(SERVER)
-    submission_zip.check(user_path(file), server)
-    printing.line(printing.make_console(), f"{file} is what {server.title}'s server takes.")
+    server = submission_zip.find_server(SERVER)
+    submission_zip.check_zip(user_path(file), server)
+    printing.print_line(printing.make_console(), f"{file} is what {server.title}'s server takes.")
 
 
 @command.command("import", short_help="Store the server's scores with the runs that they belong to.")
@@ -68,7 +98,7 @@ def check(file: str) -> None:
 @click.option("--seed", type=int, help="The seed of the export, where there are several.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 def import_(file: str, row: str, preset: str | None, seed: int | None, results: str | None) -> None:
-    """Read the scores that you copied from the server's page, in per cent, and the day:
+    """Read the date and the scores, in per cent, that you copied from the server's page into a TOML file:
 
     \b
     date = 2026-01-31
@@ -77,14 +107,94 @@ def import_(file: str, row: str, preset: str | None, seed: int | None, results: 
     MNLI-m = 84.6
     MNLI-mm = 83.4
 
-    They go to the runs of the last export of that row. Every task that it answered must be there; scores of tasks
-    that were filled may be, and are left out.
+    The scores are stored with the runs of the last export of ROW. Every task that a run answered must be there. Scores
+    of tasks that were filled may be there, and are ignored.
     """
     from kdbench.reporting import printing
-    from kdbench.reporting.show_submission import tell_scores
     from kdbench.results import submission_records
-    from kdbench.results.submission_zip import server_of
+    from kdbench.results.submission_zip import find_server
 
     store = printing.open_store(results, raw=True)
-    found, before = submission_records.take_in(store, server_of(SERVER), user_path(file), row, preset, seed)
-    tell_scores(found, before, printing.make_console())
+    found, before = submission_records.import_scores(store, find_server(SERVER), user_path(file), row, preset, seed)
+    _print_scores(found, before, printing.make_console())
+
+
+def _export_record(choice: Choice, server: Server, out: Path) -> Submission:
+    """Build the record of an export: the SHA-256 of the zip, and which run answered which file."""
+    from kdbench.results import submission_zip
+    from kdbench.results.submission_records import Submission, SubmittedFile
+
+    parts = {
+        name: SubmittedFile(
+            task=task, split=submission_zip.required_files(server)[name].split, run=choice.runs[task].id
+        )
+        for name, task in submission_zip.task_by_file(server).items()
+        if task in choice.runs
+    }
+    return Submission(
+        server=server.title, row=choice.row, preset=choice.study.preset, seed=choice.seed, parts=parts,
+        exported=datetime.datetime.now(tz=datetime.UTC), zip=hashlib.sha256(out.read_bytes()).hexdigest(),
+    )  # fmt: skip
+
+
+def _print_export(choice: Choice, server: Server, console: Console) -> None:
+    """Print which run answered which file of the zip, and which files were filled."""
+    from rich.table import Table
+
+    from kdbench.reporting import printing
+    from kdbench.results import submission_zip
+
+    study, tasks, files = choice.study, submission_zip.task_by_file(server), submission_zip.required_files(server)
+    printing.print_line(
+        console,
+        f"{study.title(choice.row)}, preset {study.preset}, seed {choice.seed}; feedback {study.study['feedback']}, "
+        f"selection {study.study['selection']}.",
+    )
+    # one row for each file, filled or answered
+    table = Table(box=None, pad_edge=False)
+    for name in ("File", "Rows", "Predicted by"):
+        table.add_column(name, justify="right" if name == "Rows" else "left")
+    for name, file in files.items():
+        table.add_row(name, f"{file.rows:,}", _predicted_by(tasks.get(name), file.filler, choice))
+    printing.print_table(console, table)
+    # warn of the filled files
+    filled = [file.name for name, file in files.items() if tasks.get(name) not in choice.runs]
+    printing.print_line(
+        console,
+        f"Filled, so that the server's scores there and its average say nothing about {study.title(choice.row)}: "
+        f"{', '.join(filled)}.",
+    )
+
+
+def _predicted_by(task: str | None, filler: str, choice: Choice) -> str:
+    """Name the run that answered a file, or why it was filled.
+
+    Args:
+        task: of the file; None for a task that kdbench does not have.
+        filler: the class that stands in every row of a filled file.
+    """
+    from kdbench.results.selection import select_row
+
+    if task is None:
+        return f"nobody, {filler} everywhere: no task of kdbench"
+    if task in choice.runs:
+        return choice.runs[task].id
+    seeds = [cell.cell.seed for cell in select_row(choice.study, choice.row).shown.get(task, ())]
+    why = f"done with seed {', '.join(map(str, seeds))} only" if seeds else "no run is done"
+    return f"nobody, {filler} everywhere: {'left out' if choice.seed in seeds else why}"
+
+
+def _print_scores(found: Submission, before: Submission, console: Console) -> None:
+    """Print the imported scores with their runs, and the earlier scores that they replace."""
+    from kdbench.reporting import printing
+
+    for name, part in found.parts.items():
+        old = before.parts[name].scores
+        replaced = f"; replaces {_score_words(old)} of {before.scored}" if old not in ({}, part.scores) else ""
+        printing.print_line(console, f"{name.removesuffix('.tsv')}: {_score_words(part.scores)} ({part.run}){replaced}")
+    kept = count(len(found.parts), "file")
+    printing.print_line(console, f"Stored the scores of {kept} for {found.row}, seed {found.seed}, of {found.scored}.")
+
+
+def _score_words(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{metric} {number:g}" for metric, number in scores.items())

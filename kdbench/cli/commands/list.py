@@ -1,20 +1,34 @@
-"""`kdbench list`: methods, tasks, presets, executors, runs."""
+"""`kdbench list`: print the methods, tasks, presets, executors or runs."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
 import click
 
-WHAT = ("methods", "tasks", "presets", "executors", "runs")
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from kdbench.reporting.run_status import RunStatuses
+    from kdbench.results.store import Store
+    from kdbench.results.study import Run, StudyResults
+
+    ListedRun = tuple[Run, str, set[str]]  # the run, its status, the names of its method and rows
+
+LISTS = ("methods", "tasks", "presets", "executors", "runs")
 
 
 @click.command(short_help="List methods, tasks, presets, executors or runs.")
-@click.argument("what", metavar="|".join(WHAT))
+@click.argument("what", metavar="|".join(LISTS))
 @click.option("--results", metavar="DIR", help="runs: the results folder (default: results).")
 @click.option("--method", help="runs: only those of this method or variant.")
 @click.option("--task", help="runs: only those on this task.")
 @click.option("--status", help="runs: only done, running, failed, interrupted, waiting or blocked.")
 def command(what: str, results: str | None, **filters: str | None) -> None:
-    """List what there is, with a sentence for each.
+    """List everything of one kind, with a sentence for each.
 
     \b
     methods   all methods and their variants; kdbench show METHOD has the options
@@ -24,15 +38,219 @@ def command(what: str, results: str | None, **filters: str | None) -> None:
     runs      the runs of a results folder; kdbench show RUN has the rest
     """
     from kdbench.core.errors import UserError, unknown
-    from kdbench.reporting import list_plugins, list_runs, printing
+    from kdbench.reporting import printing
 
-    if what not in WHAT:
-        raise unknown("list", what, WHAT)
+    # refuse what the list does not have
+    if what not in LISTS:
+        raise unknown("list", what, LISTS)
     used = [key for key, value in {"results": results, **filters}.items() if value is not None]
     if what != "runs" and used:
         raise UserError(f"--{used[0]} narrows a list of runs; write: kdbench list runs --{used[0]} ...")
+    # print the list
     console = printing.make_console()
     if what == "runs":
-        list_runs.show(printing.open_store(results), filters, console)
-    else:
-        getattr(list_plugins, what)(console)
+        list_runs(printing.open_store(results), filters, console)
+        return
+    lists: dict[str, Callable[[Console], None]] = {
+        "methods": list_methods, "tasks": list_tasks, "presets": list_presets, "executors": list_executors,
+    }  # fmt: skip
+    lists[what](console)
+
+
+def list_methods(console: Console) -> None:
+    """Print every method, with its variants below it."""
+    from rich.text import Text
+
+    from kdbench.core.formatting import value
+    from kdbench.distill.method import METHODS
+    from kdbench.reporting import printing
+    from kdbench.reporting.show_method import method_needs, plugin_summary
+
+    grid = _name_grid()
+    # a block for each method: name and text, then a line for each variant
+    for name, method in _in_order(METHODS.all()):
+        title = Text.assemble((method.title, "bold"), f"  {method.paper}")
+        needs = f"needs {method_needs(method) or 'the labels only'}"
+        grid.add_row(
+            Text(name, style="bold"), Text("\n").join([title, Text(plugin_summary(method)), Text(needs, "dim")])
+        )
+        for variant, (title_, values) in method.variants.items():
+            changed = " ".join(f"{key}={value(item)}" for key, item in values.items())
+            grid.add_row(Text(f"  {variant}"), Text.assemble(title_, (f"  {changed}", "dim")))
+        grid.add_row("", "")
+    printing.print_table(console, grid, wrap=True)
+    _print_broken(METHODS.broken, "method", console)
+    printing.print_line(console, "Options of one: kdbench show METHOD. Run some: kdbench run --methods kd,lgtm", "dim")
+
+
+def list_tasks(console: Console) -> None:
+    """Print every task with its labels, metrics and the official number of rows of each split."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from kdbench.data.task import TASKS
+    from kdbench.reporting import printing
+    from kdbench.reporting.show_method import plugin_summary
+
+    table = Table(
+        "name", "title", "labels", "metrics", "official rows", "about",
+        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold",
+    )  # fmt: skip
+    table.columns[0].no_wrap = True
+    # labels, metrics and rows have a line each
+    for name, task in _in_order(TASKS.all()):
+        rows = "\n".join(f"{split} {number}" for split, number in task.official_rows.items())
+        labels, metrics = "\n".join(task.labels), "\n".join(task.metrics)
+        table.add_row(Text(name, style="bold"), *map(Text, (task.title, labels, metrics, rows, plugin_summary(task))))
+    printing.print_table(console, table, wrap=True)
+    _print_broken(TASKS.broken, "task", console)
+    groups = ", ".join(sorted({task.group for task in TASKS.all().values() if task.group}))
+    text = f"The first metric selects. Groups: {groups}. Run some: kdbench run --tasks mrpc,rte"
+    printing.print_line(console, text, "dim")
+
+
+def list_presets(console: Console) -> None:
+    """Print every preset with its models."""
+    from rich.text import Text
+
+    from kdbench.planning import config
+    from kdbench.reporting import printing
+    from kdbench.reporting.show_method import full_sentence
+
+    grid = _name_grid()
+    for name, path in config.preset_files().items():
+        values: Mapping[str, Any] = config.read_toml(path)
+        models = f"{values.get('teacher')} teaches {values.get('student')}, data: {values.get('source')}"
+        text = f"{full_sentence(str(values.get('description', '')))}\n"
+        grid.add_row(Text(name, style="bold"), Text.assemble(text, (models, "dim")))
+    printing.print_table(console, grid, wrap=True)
+    printing.print_line(console, "Use one: kdbench run --preset NAME; change a value: --set KEY=VALUE", "dim")
+
+
+def list_executors(console: Console) -> None:
+    """Print every executor with its settings and their defaults."""
+    from rich.text import Text
+
+    from kdbench.core.formatting import value
+    from kdbench.planning.executor import EXECUTORS
+    from kdbench.reporting import printing
+
+    grid = _name_grid()
+    # a block for each executor: name and text, then a line for each setting
+    for name, executor in EXECUTORS.all().items():
+        summary = (inspect.getdoc(executor) or "").partition("\n")[0]
+        grid.add_row(Text(name, style="bold"), Text.assemble((executor.title, "bold"), f"  {summary}"))
+        for key, field in executor.options_type.model_fields.items():
+            default = "" if field.default in ("", [], {}) else f"  default {value(field.default)}"
+            grid.add_row(Text(f"  {name}.{key}"), Text.assemble(str(field.description), (default, "dim")))
+    printing.print_table(console, grid, wrap=True)
+    _print_broken(EXECUTORS.broken, "executor", console)
+    text = "Use one: kdbench run --executor NAME --set NAME.KEY=VALUE, or a table in kdbench.toml"
+    printing.print_line(console, text, "dim")
+
+
+def list_runs(store: Store, filters: Mapping[str, str | None], console: Console) -> None:
+    """Print the runs that pass the filters, one a line.
+
+    Args:
+        filters: `method`, `task`, `status`; None lets every run pass.
+
+    Raises:
+        UserError: the folder holds no runs, or no run has the value of a filter.
+    """
+    from kdbench.core.errors import UserError, unknown
+    from kdbench.core.formatting import count
+    from kdbench.reporting import printing
+    from kdbench.reporting.run_status import STATES, RunStatuses
+    from kdbench.results.study import studies
+
+    found = _listed_runs(studies(store), RunStatuses(store))
+    if not found:
+        raise UserError(f"There are no runs in {store.root}; give another folder with --results DIR.")
+    # refuse a filter that no run could pass
+    status = filters.get("status")
+    wanted = {
+        "method": filters.get("method"),
+        "task": filters.get("task"),
+        "status": printing.STATUS_WORDS.get(status, status) if status else None,
+    }
+    valid: dict[str, Iterable[str]] = {
+        "method": {name for _, _, names in found.values() for name in names},
+        "task": {run.spec.task for run, _, _ in found.values()},
+        "status": STATES,
+    }
+    for key, chosen in wanted.items():
+        if chosen is not None and chosen not in valid[key]:
+            raise unknown(key, chosen, valid[key])
+    # print what is left
+    shown = [
+        item for _, item in sorted(found.items())
+        if wanted["method"] in (None, *item[2])
+        and wanted["task"] in (None, item[0].spec.task)
+        and wanted["status"] in (None, item[1])
+    ]  # fmt: skip
+    if shown:
+        printing.print_table(console, _run_table(shown))
+    printing.print_line(console, f"{count(len(shown), 'run')} of {len(found)}")
+
+
+def _listed_runs(found: Iterable[StudyResults], statuses: RunStatuses) -> dict[str, ListedRun]:
+    """Return the runs of all studies by id; a run that belongs to several studies has the rows of all of them."""
+    out: dict[str, ListedRun] = {}
+    for study in found:
+        rows: dict[str, set[str]] = {}
+        for cell in study.cells:
+            rows.setdefault(cell.run.id, set()).add(cell.cell.row)
+        for run_id, run in study.runs.items():
+            names = {run.spec.method} | rows.get(run_id, set()) | (out[run_id][2] if run_id in out else set())
+            out[run_id] = (run, statuses.status_of(study, run), names)
+    return out
+
+
+def _run_table(items: Iterable[ListedRun]) -> Table:
+    """Build the table of runs: progress in steps, loss, selection score in per cent, and when each was last updated."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from kdbench.core.formatting import ago
+    from kdbench.data.task import selection_title
+    from kdbench.reporting import printing
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for name in ("run", "status", "step", "loss", "selection", "student", "last news"):
+        table.add_column(name, justify="right" if name in ("step", "loss", "selection") else "left", no_wrap=True)
+    # numbers that a run does not have yet stay empty
+    for run, status, _ in items:
+        state = run.state
+        steps = f"{state.step}/{state.total}" if state.total else ""
+        loss = "" if state.loss is None else f"{state.loss:.3f}"
+        metric = selection_title(run.spec.task).removeprefix("selection ")
+        score = "" if state.score is None else f"{metric} {state.score:.1f}"
+        word = Text(status, style=printing.STATUS_STYLES.get(status, "dim"))
+        news = state.kind or ago(state.updated)
+        table.add_row(run.id, word, steps, loss, score, Text(run.spec.student.name), Text(news))
+    return table
+
+
+def _name_grid() -> Table:
+    """Build an empty grid of names to the left and text to the right."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    return grid
+
+
+def _in_order(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(found.items(), key=lambda item: (item[1].position, item[0]))
+
+
+def _print_broken(broken: Mapping[str, str], kind: str, console: Console) -> None:
+    """Print why plugins do not load, in red."""
+    from kdbench.reporting import printing
+
+    for name, why in broken.items():
+        printing.print_line(console, f"The {kind} '{name}' does not load: {why}.", "red")

@@ -1,4 +1,4 @@
-"""`kdbench report`: all results as one HTML file."""
+"""`kdbench report`: write all results as one HTML file."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from kdbench.core.atomic_files import user_path
 from kdbench.core.formatting import count
 
 
-@click.command(short_help="Write all results as one HTML file to look at, or to hand on.")
-@click.option("--out", metavar="FILE", default="report.html", show_default=True, help="The file.")
+@click.command(short_help="Write all results as one HTML file to look at or pass on.")
+@click.option("--out", metavar="FILE", default="report.html", show_default=True, help="The file to write.")
 @click.option("--preset", help="Only results of this preset.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 def command(out: str, preset: str | None, results: str | None) -> None:
-    """Write one file with every study: Table 1 with each cell linked to its runs, spread over seeds, learning curves,
-    cost, the paper's figures, and all runs with settings, versions, data and the command that makes them again.
+    """Write one HTML file with all results of every study.
 
-    It needs a browser and nothing else: no server, no network. Nothing is trained or loaded; the same results give the
-    same file.
+    It holds Table 1 with each cell linked to its runs, the spread over seeds, learning curves, cost, the paper's
+    figures, and all runs with settings, versions, data and the command that reproduces them.
+
+    The file needs a browser and nothing else: no server, no network. Nothing is trained or loaded. The same results
+    give the same file.
     """
     from kdbench.core.errors import UserError
     from kdbench.reporting import printing
-    from kdbench.reporting.html.page import write
+    from kdbench.reporting.html.page import write_report
 
     path = user_path(out)
     if path.is_dir():
         raise UserError(f"--out {out} is a folder; give a file, such as {path / 'report.html'}.")
-    studies, runs = write(printing.open_store(results), preset, path)
+    studies, runs = write_report(printing.open_store(results), preset, path)
     size = path.stat().st_size / 1e6
     words = f"{count(runs, 'run')} of {studies} {'study' if studies == 1 else 'studies'}"
-    printing.line(printing.make_console(), f"Wrote {out}: {words}, {size:.1f} MB.")
+    printing.print_line(printing.make_console(), f"Wrote {out}: {words}, {size:.1f} MB.")

@@ -1,35 +1,36 @@
-"""`kdbench retry`: go on with what is missing, as it was first asked for."""
+"""`kdbench retry`: train the missing runs of earlier `kdbench run` commands."""
 
 from __future__ import annotations
 
 import click
 
 
-@click.command(short_help="Go on with what failed or is missing, as it was first asked for.")
+@click.command(short_help="Train failed and missing runs, with their first settings.")
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--failed", is_flag=True, help="Only what failed, and what that blocked.")
+@click.option("--failed", is_flag=True, help="Only failed runs, and the runs that they blocked.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
-    """Train what is not done of the sweeps in a results folder, with the executor and settings of their last command.
+    """Train the missing runs of this results folder, with the executor and settings of their last kdbench run.
 
-    Without a name: everything that is missing. With names: those runs, and what they need.
+    Without names, all missing runs are trained; with names, those runs and the runs that they need.
     """
     from kdbench.reporting import printing
-    from kdbench.reporting.run_status import Standings
-    from kdbench.reporting.show_run import find, with_children
+    from kdbench.reporting.run_status import RunStatuses
+    from kdbench.reporting.show_run import find_run, with_dependents
     from kdbench.reporting.show_table import show_tables
     from kdbench.results.study import studies
     from kdbench.training.executors import sweep_record
 
     store, console = printing.open_store(results, raw=True), printing.make_console()
+    # the runs that are not done, perhaps only those that failed or were named
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
     missing = {run_id for run_id, run in asked.items() if run.state.status not in ("done", "running")}
     if failed:
-        standings = Standings(store)
-        broken = [run_id for run_id in missing if standings.word(None, asked[run_id]) in ("failed", "lost")]
-        missing &= set(with_children(broken, asked))
+        statuses = RunStatuses(store)
+        broken = [run_id for run_id in missing if statuses.status_of(None, asked[run_id]) in ("failed", "lost")]
+        missing &= set(with_dependents(broken, asked))
     if runs:
-        missing &= {find(store, text).id for text in runs}
+        missing &= {find_run(store, text).id for text in runs}
     if not missing:
         console.print("Nothing to do: nothing of it is missing.")
         return 0

@@ -1,8 +1,9 @@
-"""`kdbench run`: train what was asked for, then show the table."""
+"""`kdbench run`: train the runs that were asked for, then print the table."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdbench.core.atomic_files import user_path
+from kdbench.core.formatting import count
 
 if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.tree import Tree
+
     from kdbench.planning.config import Config, Layer
     from kdbench.planning.executor import ExecutionRequest, Executor
     from kdbench.planning.exhibits import Request
     from kdbench.planning.plan import Plan
 
-MANY_RUNS = 3000  # above, it asks in any case
+MANY_RUNS = 3000  # of more, the user is asked in any case
+MAX_TREE_RUNS = 40  # of more, runs are counted, not drawn
+MAX_SHARED_RUNS = 8  # shared runs that a dry run names
 
 
 @click.command(short_help="Train methods on tasks, going on where an earlier run stopped.")
@@ -29,63 +36,84 @@ MANY_RUNS = 3000  # above, it asks in any case
 @click.option("--preset", help="tiny (default), minilm, bert-6l, bert-4l (see: kdbench list presets).")
 @click.option("--teacher", metavar="NETWORK", help="The teacher's network: a folder, a hub name, minilm or tiny-LxH.")
 @click.option("--teacher-is-finetuned", is_flag=True,
-              help="It was fine-tuned on the task already: take it as it is.")  # fmt: skip
+              help="The teacher is already fine-tuned on the task: use it unchanged.")  # fmt: skip
 @click.option("--student", metavar="NETWORK", help="The network that each student starts from.")
-@click.option("--epochs", metavar="N[,...]", help="Passes over the training set; several values: a grid.")
-@click.option("--batch-size", metavar="N[,...]", help="Examples in a batch.")
-@click.option("--lr", "student_lr", metavar="RATE[,...]", help="The student's learning rate (its key: student_lr).")
+@click.option("--epochs", metavar="N[,...]", help="Passes over the training set. Several values make a grid.")
+@click.option("--batch-size", metavar="N[,...]", help="Examples in a batch. Several values make a grid.")
+@click.option(
+    "--lr",
+    "student_lr",
+    metavar="RATE[,...]",
+    help="The student's learning rate (the key student_lr). Several values make a grid.",
+)
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE[,...]",
-              help="Any hyperparameter of all methods; METHOD.KEY of one, teacher.KEY of the teacher's own training, "
-                   "EXECUTOR.KEY; several values: a grid.")  # fmt: skip
+              help="Set KEY for all methods, METHOD.KEY for one method, teacher.KEY for the teacher's own training, or "
+                   "EXECUTOR.KEY. Several values make a grid.")  # fmt: skip
 @click.option("--glue-dir", metavar="DIR", help="Read GLUE from a folder in the classic layout.")
 @click.option(
-    "--feedback", help="What feedback comes from: train:F (a share held out; default train:0.1) or validation."
+    "--feedback",
+    help="Source of feedback data: train:F (the share F of train, held out; default train:0.1) or validation.",
 )
-@click.option("--selection", help="What picks checkpoints and grid points: train:F (default train:0.1) or validation.")
+@click.option(
+    "--selection", help="Data that select checkpoints and grid points: train:F (default train:0.1) or validation."
+)
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 @click.option("--executor", metavar="NAME", help="local (default), or slurm: submit it to the cluster's queue.")
-@click.option("--jobs", metavar="N", help="Runs at once on this machine, each on its share of the cores (default: 1).")
+@click.option(
+    "--jobs", metavar="N", help="Train N runs at once on this machine, each on its share of the cores (default: 1)."
+)
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
-@click.option("--devices", metavar="DEVICE,...", help="One run at once on each of them, such as cuda:0,cuda:1.")
-@click.option("--runs-per-job", metavar="N", help="Runs that one job of the queue carries (default: 1).")
+@click.option(
+    "--devices", metavar="DEVICE,...", help="Train one run at a time on each of these devices, such as cuda:0,cuda:1."
+)
+@click.option("--runs-per-job", metavar="N", help="Train N runs in each job of the queue (default: 1).")
 @click.option("--precision", help="fp32, fp32-fast or bf16.")
-@click.option("--offline", is_flag=True, help="Never ask the network, not even for hub models or data.")
-@click.option("--dry-run", is_flag=True, help="Show the graph of runs, their cost and the jobs, and stop.")
-@click.option("--yes", is_flag=True, help="Do not ask before it begins.")
+@click.option("--offline", is_flag=True, help="Never use the network, not even for hub models or data.")
+@click.option("--dry-run", is_flag=True, help="Show the graph of runs, the estimated cost and the jobs; train nothing.")
+@click.option("--yes", is_flag=True, help="Start without asking.")
 def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool, offline: bool, **given: Any) -> int:
-    """Train every method on every task with every seed, and whatever teachers they need, each once.
+    """Train every method on every task with every seed. Teachers and other shared runs are trained once.
 
-    Done runs are skipped, interrupted ones go on. Settings may also stand in kdbench.toml in this folder;
-    the command line wins. With --for, tables and figures say what is trained, as far as the command line does not.
-    On a terminal it asks before it begins, unless methods and tasks (or --for) are said, and before thousands of runs.
+    Finished runs are skipped; interrupted runs are resumed. Settings can also be written into kdbench.toml in this
+    folder; the command line wins. With --for, the tables and figures determine the settings that the command line
+    leaves open. On a terminal, you are asked before training starts, unless you name methods and tasks (or --for);
+    before thousands of runs you are always asked.
     """
     if offline:
-        _go_offline()
+        _set_offline()
     from kdbench.reporting.show_table import show_tables
     from kdbench.training.executors import sweep_record
 
     given["teacher_is_finetuned"] = given["teacher_is_finetuned"] or None
-    orders, is_said = _orders(wanted, sets, given)
+    requests, is_explicit = _execution_requests(wanted, sets, given)
     if dry_run:
-        for executor, order in orders:
-            _dry_run(executor, order)
+        for executor, request in requests:
+            _print_dry_run(executor, request)
         return 0
-    is_large = sum(len(order.plan.runs) for _, order in orders) > MANY_RUNS
-    is_to_ask = not yes and (is_large or not is_said) and sys.stdin.isatty() and sys.stdout.isatty()
-    if is_to_ask and not _agreed(orders):
+    # ask, where a person is there to answer
+    is_large = sum(len(request.plan.runs) for _, request in requests) > MANY_RUNS
+    needs_answer = not yes and (is_large or not is_explicit) and sys.stdin.isatty() and sys.stdout.isatty()
+    if needs_answer and not _confirm_training(requests):
         click.echo("Nothing was begun.")
         return 0
-    sweep_record.check(orders)
-    for executor, order in orders:
-        order.store.begin()
-        sweep_record.remember(executor, order)
-    return sweep_record.execute(orders, show_tables)
+    # check everything before the first record is written
+    sweep_record.check(requests)
+    for executor, request in requests:
+        request.store.begin()
+        sweep_record.remember(executor, request)
+    return sweep_record.execute(requests, show_tables)
 
 
-def _orders(
+def _execution_requests(
     wanted: str | None, sets: tuple[str, ...], given: dict[str, Any]
 ) -> tuple[list[tuple[Executor, ExecutionRequest]], bool]:  # fmt: skip
-    """What is to be carried out, one after the other; and whether the user said which methods and tasks."""
+    """Build the requests to execute one after the other, and tell whether the user named methods and tasks.
+
+    Args:
+        wanted: the argument of --for.
+        sets: the arguments of --set.
+        given: the other options of the command line by key; None where an option was not given.
+    """
     from kdbench.core.console import make_console
     from kdbench.core.settings import Invocation
     from kdbench.planning import config, config_check
@@ -93,58 +121,65 @@ def _orders(
     from kdbench.training.executors import sweep_record
 
     layer = config.parse_sets(sets, {k: v for k, v in given.items() if v is not None})
-    plans = _plans(wanted, layer)
+    plans = _plans_with_tables(wanted, layer)
     asked: Invocation = plans[0][1].group(Invocation)
+    # refuse settings that no run reads
     rows = dict.fromkeys(cell.row for plan, _, _ in plans for cell in plan.cells)
     needs = any(spec.needs for plan, _, _ in plans for spec in plan.runs.values())
-    config_check.check_read(layer, rows, asked.executor, has_teacher=needs or wanted is not None)
-    is_said = wanted is not None or plans[0][1].says("methods", "tasks")
-    _tell_left_out(asked.methods)
-    results = asked.results
-    store, console = Store(user_path(results), create=False), make_console()
+    config_check.check_no_unread(layer, rows, asked.executor, has_teacher=needs or wanted is not None)
+    is_explicit = wanted is not None or plans[0][1].says("methods", "tasks")
+    _warn_broken_methods(asked.methods)
+    store, console = Store(user_path(asked.results), create=False), make_console()
     store.check_raw()
-    return [sweep_record.order(merged, plan, store, console, tables) for plan, merged, tables in plans], is_said
+    return [sweep_record.order(merged, plan, store, console, tables) for plan, merged, tables in plans], is_explicit
 
 
-def _agreed(orders: Sequence[tuple[Executor, ExecutionRequest]]) -> bool:
-    """Show what would be trained, and ask; there is nothing to ask where nothing is left to train."""
+def _confirm_training(requests: Sequence[tuple[Executor, ExecutionRequest]]) -> bool:
+    """Print what would be trained and its estimated cost, and ask; return True unasked if all runs are done."""
     from kdbench.planning import cost_estimate
     from kdbench.reporting import printing
 
-    found = [cost_estimate.estimate(order.plan, order.store) for _, order in orders]
-    if not any(one.runs for one in found):
+    estimates = [cost_estimate.estimate_cost(request.plan, request.store) for _, request in requests]
+    if not any(estimate.runs for estimate in estimates):
         return True
-    for (_, order), one in zip(orders, found, strict=True):
-        study, cells = order.plan.study, order.plan.cells
-        names = [", ".join(dict.fromkeys(words)) for words in ([c.row for c in cells], [c.task for c in cells])]
-        printing.line(order.console, f"Methods {names[0]} on {names[1]}: {study.teacher} teaches {study.student}.")
-        for line in cost_estimate.lines(one):
-            printing.line(order.console, line)
+    for (_, request), estimate in zip(requests, estimates, strict=True):
+        study, cells = request.plan.study, request.plan.cells
+        rows, tasks = (", ".join(dict.fromkeys(names)) for names in ([c.row for c in cells], [c.task for c in cells]))
+        text = f"Methods {rows} on {tasks}: {study.teacher} teaches {study.student}."
+        for line in (text, *cost_estimate.estimate_lines(estimate)):
+            printing.print_line(request.console, line)
     return click.confirm("Train them? (--dry-run shows more, --yes does not ask)", default=True)
 
 
-def _plans(wanted: str | None, layer: Layer) -> list[tuple[Plan, Config, tuple[str, ...]]]:
-    """The plans, each with its settings and the tables to show: those of a preset after the last plan of it."""
+def _plans_with_tables(wanted: str | None, layer: Layer) -> list[tuple[Plan, Config, tuple[str, ...]]]:
+    """Make the plans, each with its settings and the tables to print when it is done.
+
+    Several plans may share a preset; the tables of a preset are printed after the last of them.
+    """
     from kdbench.core.settings import Invocation
     from kdbench.planning import config, exhibits, plan
 
     if wanted is None:
-        merged = config.assemble(layer, Path.cwd())
-        return [(plan.make(merged), merged, ("1",))]
+        merged = config.assemble_config(layer, Path.cwd())
+        return [(plan.make_plan(merged), merged, ("1",))]
     from kdbench.reporting.figures import FIGURES
     from kdbench.reporting.tables import TABLES
 
-    found = exhibits.named(wanted, (TABLES, FIGURES))
+    # the requests of all tables and figures that were named, or of all that are about this preset
+    found = exhibits.requests_by_name(wanted, (TABLES, FIGURES))
     named = [part.strip() for part in wanted.split(",")]
     if exhibits.ALL in named:
-        kept = _of_preset(found, config.assemble(layer, Path.cwd()).group(Invocation).preset)
+        kept = _only_preset(found, config.assemble_config(layer, Path.cwd()).group(Invocation).preset)
         found = {name: some for name, some in found.items() if name in kept or name in named}
-    each = {name: exhibits.configs(some, layer, Path.cwd()) for name, some in found.items()}
-    tables: dict[str, dict[str, None]] = {}  # by preset
+    # preset -> the tables that need it
+    each = {name: exhibits.request_configs(some, layer, Path.cwd()) for name, some in found.items()}
+    tables: dict[str, dict[str, None]] = {}
     for name in filter(TABLES.all().__contains__, each):
         for _, merged in each[name]:
             tables.setdefault(merged.group(Invocation).preset, {})[name] = None
-    made = exhibits.plans(exhibits.configs([r for some in found.values() for r in some], layer, Path.cwd()))
+    # requests on the same data and splits become one plan
+    requests = [request for some in found.values() for request in some]
+    made = exhibits.merge_plans(exhibits.request_configs(requests, layer, Path.cwd()))
     last = {plan.preset: i for i, (plan, _) in enumerate(made)}
     return [
         (plan, merged, tuple(tables.get(plan.preset, ())) if i == last[plan.preset] else ())
@@ -152,45 +187,117 @@ def _plans(wanted: str | None, layer: Layer) -> list[tuple[Plan, Config, tuple[s
     ]
 
 
-def _of_preset(found: Mapping[str, Sequence[Request]], preset: str) -> dict[str, Sequence[Request]]:
-    """Without the tables that are about another preset, of which it tells."""
-    from kdbench.reporting.printing import line, make_console
+def _only_preset(found: Mapping[str, Sequence[Request]], preset: str) -> dict[str, Sequence[Request]]:
+    """Leave out the tables and figures that are about another preset, and name them on standard error."""
+    from kdbench.reporting.printing import make_console, print_line
 
     kept = {name: some for name, some in found.items() if {r.settings.get("preset", preset) for r in some} == {preset}}
     for name in found.keys() - kept.keys():
         console = make_console(stderr=True)
-        line(console, f"{name} is about another preset than {preset} and left out; ask for it with --for {name}.")
+        print_line(console, f"{name} is about another preset than {preset} and left out; ask for it with --for {name}.")
     return kept
 
 
-def _tell_left_out(methods: str | list[str]) -> None:
-    """Name the methods that `all` leaves out because they do not load."""
+def _warn_broken_methods(methods: str | list[str]) -> None:
+    """Name on standard error the methods that `all` leaves out because they do not load."""
     from kdbench.distill.method import METHODS
-    from kdbench.reporting.printing import line, make_console
+    from kdbench.reporting.printing import make_console, print_line
 
     asked = methods.split(",") if isinstance(methods, str) else methods
     for name, why in METHODS.broken.items() if "all" in map(str.strip, asked) else ():
-        line(make_console(stderr=True), f"The method '{name}' is left out, because it does not load: {why}.")
+        print_line(make_console(stderr=True), f"The method '{name}' is left out, because it does not load: {why}.")
 
 
-def _go_offline() -> None:
-    """The libraries read these when they are first imported."""
+def _set_offline() -> None:
+    """Forbid the network to Hugging Face's libraries, which read these variables when they are first imported."""
     import os
 
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE"):
         os.environ[name] = "1"
 
 
-def _dry_run(executor: Executor, order: ExecutionRequest) -> None:
+def _print_dry_run(executor: Executor, request: ExecutionRequest) -> None:
+    """Print the settings, the graph of runs from needed to needing, the counts, the estimated cost, and the jobs."""
     from kdbench.planning import cost_estimate
     from kdbench.reporting import printing
-    from kdbench.reporting.show_plan import show
     from kdbench.training import preflight
 
-    for name in (order.execution.device, *order.devices):
+    plan, store, console = request.plan, request.store, request.console
+    for name in (request.execution.device, *request.devices):
         preflight.check_device_name(name)
-    preflight.check_local(order.plan)
-    show(order.plan, order.store, order.console)
-    for line in cost_estimate.lines(cost_estimate.estimate(order.plan, order.store)):
-        printing.line(order.console, line)
-    executor.preview(order)
+    preflight.check_local(plan)
+    begun = (run for run in store.runs() if run.id in plan.runs)
+    done = {run.id for run in begun if run.is_done(plan.runs[run.id].snapshots)}
+    _print_settings(request)
+    console.print(_run_tree(plan, done) if len(plan.runs) <= MAX_TREE_RUNS else _run_counts(plan, done))
+    # runs that several others need, most needed first
+    shared = plan.shared()
+    serving = f"; {len(shared)} of them serve {count(sum(shared.values()), 'other')}" if shared else ""
+    console.print(
+        f"{count(len(plan.runs), 'run')} for {count(len(plan.cells), 'cell')}: {len(done)} done, "
+        f"{len(plan.runs) - len(done)} to train{serving}."
+    )
+    most = sorted(shared.items(), key=lambda item: -item[1])
+    for run, number in most[:MAX_SHARED_RUNS]:
+        console.print(f"  {run} is trained once for {count(number, 'run')}", highlight=False)
+    if len(most) > MAX_SHARED_RUNS:
+        console.print(f"  and {len(most) - MAX_SHARED_RUNS} more")
+    for line in cost_estimate.estimate_lines(cost_estimate.estimate_cost(plan, store)):
+        printing.print_line(console, line)
+    executor.preview(request)
+
+
+def _print_settings(request: ExecutionRequest) -> None:
+    """Print preset, networks, data, splits, and the values that each hyperparameter has in the plan."""
+    plan, console = request.plan, request.console
+    study = plan.study
+    teacher = f"{study.teacher} (taken as it is)" if study.teacher_is_finetuned else study.teacher
+    console.print(
+        f"preset {plan.preset}: {teacher} teaches {study.student}, data {study.glue_dir or study.source}",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+    console.print(f"feedback from {study.feedback}, selection on {study.selection}")
+    # key -> its values over all cells, in order of appearance
+    values: dict[str, dict[Any, None]] = {}
+    for spec in (plan.runs[cell.run] for cell in plan.cells):
+        own = {} if study.teacher_is_finetuned else spec.teacher_training
+        for key, item in {**spec.training.model_dump(), **{f"teacher.{k}": v for k, v in own.items()}}.items():
+            values.setdefault(key, {})[item] = None
+    known = {key: [item for item in items if item is not None] for key, items in values.items()}
+    texts = [f"{key}={', '.join(map(str, items))}" for key, items in known.items() if items]
+    console.print("  " + "  ".join(texts), highlight=False)
+
+
+def _run_tree(plan: Plan, done: set[str]) -> Tree:
+    """Draw the runs as a tree; a run stands below each run that it needs."""
+    from rich.tree import Tree
+
+    # the runs that need each run
+    children: dict[str, list[str]] = {}
+    for run, spec in plan.runs.items():
+        for parent in spec.needs.values():
+            children.setdefault(parent, []).append(run)
+    # draw from the runs that need nothing
+    tree = Tree("runs", hide_root=True)
+
+    def grow(branch: Tree, run: str) -> None:
+        node = branch.add(f"{run}{'  (done)' if run in done else ''}", highlight=False)
+        for child in children.get(run, []):
+            grow(node, child)
+
+    for run, spec in plan.runs.items():
+        if not spec.needs:
+            grow(tree, run)
+    return tree
+
+
+def _run_counts(plan: Plan, done: set[str]) -> Table:
+    """Count the runs, and those that are done, by task and method."""
+    from rich.table import Table
+
+    table = Table("task", "method", "runs", "done", box=None)
+    counts = Counter((spec.task, spec.method) for spec in plan.runs.values())
+    finished = Counter((plan.runs[run].task, plan.runs[run].method) for run in done)
+    for (task, method), number in sorted(counts.items()):
+        table.add_row(task, method, str(number), str(finished[task, method]))
+    return table

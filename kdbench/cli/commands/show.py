@@ -1,4 +1,4 @@
-"""`kdbench show`: everything about one run, a cell of the table, or the options of one method."""
+"""`kdbench show`: print everything about a run, a cell of Table 1, or the options of a method."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import click
 @click.option("--preset", help="With TASK: only results of this preset.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 def command(name: str, task: str | None, preset: str | None, results: str | None) -> None:
-    """Show a run (any part of its name that no other has), or a method (or variant) with its options.
+    """Show a run (named in full, or by a part that no other run has), or a method (or variant) with its options.
 
-    With a TASK, the name is a row of Table 1 (a method, a variant, or teacher): the cell in that row and column, its
-    numbers, the runs behind it with settings, data, versions and hardware, and the command that makes it again.
+    With a TASK, NAME is a row of Table 1 (a method, a variant, or teacher). Shows the cell in that row and column: its
+    numbers, the runs behind it with settings, data, versions and hardware, and the command that reproduces it.
 
     \b
     kdbench show lgtm
@@ -29,7 +29,7 @@ def command(name: str, task: str | None, preset: str | None, results: str | None
     if task is not None:
         from kdbench.reporting import show_cell
 
-        show_cell.show(name, task, printing.open_store(results), preset, console)
+        show_cell.show_cell(name, task, printing.open_store(results), preset, console)
         return
     if preset is not None:
         raise click.UsageError("--preset narrows a cell; give a task too, such as: kdbench show lgtm mrpc")
@@ -37,8 +37,8 @@ def command(name: str, task: str | None, preset: str | None, results: str | None
 
     # methods are not imported for what can only be a run
     could_be_method = not re.search(r"-s\d*(-|$)|^[0-9a-f]{12}$", name)
-    if could_be_method and (method := methods.find(name)):
-        methods.show(name, method, console)
+    if could_be_method and (method := methods.find_method(name)):
+        methods.show_method(name, method, console)
         return
     store = printing.open_store(results)
-    show_run.show(show_run.find(store, name, methods=could_be_method), store, console)
+    show_run.show_run(show_run.find_run(store, name, methods=could_be_method), store, console)

@@ -1,4 +1,4 @@
-"""`kdbench status`: what is done, running, failed and waiting."""
+"""`kdbench status`: print which runs are done, running, failed and waiting."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from kdbench.results.store import Store
 
 
-@click.command(short_help="Show what is done, running, failed and waiting.")
-@click.option("--watch", is_flag=True, help="Show it anew every few seconds, until everything is settled.")
+@click.command(short_help="Show which runs are done, running, failed and waiting.")
+@click.option("--watch", is_flag=True, help="Show the status again every few seconds, until every run is settled.")
 @click.option("--every", default=5.0, show_default=True, metavar="SECONDS", type=click.FloatRange(min=0.5),
-              help="How often --watch looks.")  # fmt: skip
+              help="Time between two updates of --watch.")  # fmt: skip
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 def command(watch: bool, every: float, results: str | None) -> None:
-    """Show how the runs of a results folder stand, for every study in it.
+    """Show the status of the runs of every study in a results folder.
 
-    Reads the folder, and the cluster's queue if something was submitted to one, so it can be asked while runs train,
-    from any machine that sees the folder.
+    Reads only the folder and, if runs were submitted to a cluster, its queue. It works while runs train, from any
+    machine that sees the folder.
     """
     from kdbench.reporting import printing, show_status
 
@@ -27,11 +27,11 @@ def command(watch: bool, every: float, results: str | None) -> None:
     if watch:
         _watch(store, every)
     else:
-        show_status.show(store, printing.make_console())
+        show_status.show_status(store, printing.make_console())
 
 
 def _watch(store: Store, seconds: float) -> None:
-    """Draw it in place on a terminal, one below the other elsewhere; Ctrl-C leaves."""
+    """Show the status again and again, in place on a terminal, until every run is settled or Ctrl-C is pressed."""
     import time
 
     from kdbench.reporting import printing, show_status
@@ -39,7 +39,7 @@ def _watch(store: Store, seconds: float) -> None:
     console = printing.make_console()
     while True:
         console.clear()
-        moving = show_status.show(store, console)
-        if not moving:
+        is_unsettled = show_status.show_status(store, console)
+        if not is_unsettled:
             return
         time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""`kdbench table`: a table of the paper from stored results."""
+"""`kdbench table`: print a table from stored results."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 @click.command(short_help="Print a table of the paper from your results.")
 @click.argument("number", metavar="N|cost|all")
 @click.option("--format", "form", help="terminal (default), markdown, latex or csv.")
-@click.option("--published", is_flag=True, help="Put the paper's numbers beside, and the differences.")
-@click.option("--test", is_flag=True, help="Show the scores that kdbench glue import stored, of test sets.")
+@click.option("--published", is_flag=True, help="Add the paper's numbers, and the differences from them.")
+@click.option("--test", is_flag=True, help="Show test-set scores, as kdbench glue import stored them.")
 @click.option("--label", help="LaTeX only: the label for \\ref, such as tab:main.")
 @click.option("--caption", help="LaTeX only: the caption, as LaTeX of your own that is not escaped (write \\% for %).")
-@click.option("--notes", default="full", show_default=True, help="full, short (what it takes to read the numbers, and "
-              "warnings) or none; LaTeX keeps the others as comments.")  # fmt: skip
+@click.option("--notes", default="full", show_default=True, help="full, short (explanations of the numbers, and "
+              "warnings) or none. LaTeX keeps the omitted notes as comments.")  # fmt: skip
 @click.option("--preset", help="Only results of this preset.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 @click.option("--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex or .csv.")
@@ -26,10 +26,10 @@ def command(
     number: str, form: str | None, published: bool, test: bool, label: str | None, caption: str | None, notes: str,
     preset: str | None, results: str | None, out: str | None,
 ) -> None:  # fmt: skip
-    """Print table N of the paper, what its numbers cost, or all that there are results for; once for every study.
+    """Print table N of the paper, the cost of its numbers, or all tables that have results; once for every study.
 
-    A study is what may be compared: one preset on the same models, data and splits. Nothing is trained or loaded; the
-    same results give the same table. CSV holds the unrounded numbers behind the table, one a record.
+    A study holds what may be compared: one preset on the same models, data and splits. Nothing is trained or loaded.
+    The same results give the same table. CSV holds the unrounded numbers behind the table, one a record.
     """
     from kdbench.reporting import printing
     from kdbench.reporting.formats.presentation import Presentation
@@ -47,6 +47,7 @@ def command(
                 show_table(number, store, preset, chosen, console, published=published, presentation=presentation)
             )
 
-    printing.emit(out, write)
-    for sentence in lacking:  # beside the tables, which may go into a file or another program
-        printing.line(printing.make_console(stderr=True), sentence)
+    printing.write_output(out, write)
+    # to standard error, because the tables may go into a file or another program
+    for sentence in lacking:
+        printing.print_line(printing.make_console(stderr=True), sentence)

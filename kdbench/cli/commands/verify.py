@@ -1,4 +1,4 @@
-"""`kdbench verify`: is everything that runs left behind still what they wrote?"""
+"""`kdbench verify`: check the files of a results folder for damage."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import click
 @click.command(short_help="Check a results folder, or a collected study, for damaged files.")
 @click.option("--results", metavar="DIR", help="The results folder, or a collected study (default: results).")
 def command(results: str | None) -> int:
-    """Compare every file of every finished run with the checksum that was kept of it, and read all records.
+    """Compare every file of every finished run with its stored checksum, and read all records.
 
-    A collected study is compared with its own checksums. The exit code is 1 when something is damaged.
+    The files of a collected study are compared with the checksums of the collection. The exit code is 1 if a file is
+    damaged.
     """
     from kdbench.reporting import printing
-    from kdbench.results.verification import verify
+    from kdbench.results.verification import verify_results
 
-    report = verify(printing.open_store(results))
+    report = verify_results(printing.open_store(results))
     console = printing.make_console()
     for text in report.lines():
-        printing.line(console, text)
+        printing.print_line(console, text)
     return 1 if report.damaged else 0

@@ -46,12 +46,12 @@ def render(sheets: Sequence[TableData], form: str, console: Console, presentatio
 
 def _terminal(sheet: TableData, console: Console) -> None:
     """The title is a line of its own, because Rich would wrap it to the width of the table."""
-    printing.line(console, sheet.title, "bold")
+    printing.print_line(console, sheet.title, "bold")
     full = _rich(sheet, lambda entry: entry.text)
-    fits = not console.is_terminal or printing.width(full, console) <= console.width
+    fits = not console.is_terminal or printing.table_width(full, console) <= console.width
     printing.print_table(console, full if fits else _rich(sheet, _two_lines))
     for note in sheet.notes:
-        printing.note(console, note)
+        printing.print_note(console, note)
 
 
 def _two_lines(entry: TableCell) -> str:

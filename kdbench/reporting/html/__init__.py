@@ -1,1 +1,1 @@
-"""The report: one HTML file with tables, curves and every run."""
+"""Build the report: one HTML file with tables, curves and every run."""

@@ -1,4 +1,4 @@
-"""What the page draws of a study's scores, series and costs: plain numbers, by what the reader may choose."""
+"""Compute the numbers of the report's charts from scores, series and costs, for every choice the reader can make."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from kdbench.data.task import TASKS, metric_title
 from kdbench.reporting import provenance
 from kdbench.reporting.figures import Curve, LineStyle, Panel
 from kdbench.reporting.formats import line_styles
-from kdbench.reporting.html.run_pages import COSTS
+from kdbench.reporting.html.run_pages import COST_TITLES
 from kdbench.reporting.tables import TableData
 from kdbench.results import series
-from kdbench.results.selection import Line, pick
+from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, Run, StudyResults, task_title
 
 POINTS = 60  # of a curve of training losses, at most
@@ -26,10 +26,16 @@ Chart = dict[str, Any]
 Choices = dict[str, dict[str, str]]  # the name of a choice -> key -> words
 
 
-def chart(name: str, kind: str, title: str, about: str, choices: Choices, views: Mapping[str, Any]) -> Chart | None:
-    """A figure of the page; None where there is nothing to draw.
+def make_chart(
+    name: str, kind: str, title: str, about: str, choices: Choices, views: Mapping[str, Any]
+) -> Chart | None:
+    """Build the data of a chart; None where there is nothing to draw.
 
     Args:
+        name: id of the chart in the page.
+        kind: which drawing code of the page draws it: strip, panels, or cost.
+        about: the sentence below the title.
+        choices: name of a menu -> key -> words.
         views: what is drawn, by the keys of the choices, joined by `|`.
     """
     left = {label: words for label, words in choices.items() if words}
@@ -38,18 +44,18 @@ def chart(name: str, kind: str, title: str, about: str, choices: Choices, views:
     return {"id": name, "kind": kind, "title": title, "about": about, "choices": left, "views": dict(views)}
 
 
-def style(label: str, look: LineStyle) -> dict[str, Any]:
-    """A look in the words of the page."""
+def style_data(label: str, look: LineStyle) -> dict[str, Any]:
+    """Translate a line style to the names that the page uses (SVG dashes, d3 symbols)."""
     dash = DASHES[look.dash] if isinstance(look.dash, str) else " ".join(f"{2 * part:g}" for part in look.dash[1])
     found = {"label": label, "color": look.color, "dash": dash, "symbol": SYMBOLS[look.marker]}
     return {**found, "dark": line_styles.ON_DARK.get(look.color, look.color), "thin": look.thin}
 
 
-def panel(drawn: Panel) -> dict[str, Any]:
-    """Axes with curves, as numbers."""
+def panel_data(drawn: Panel) -> dict[str, Any]:
+    """Convert axes with curves to plain numbers."""
     curves = [
         {
-            **style(curve.label, curve.look),
+            **style_data(curve.label, curve.look),
             "x": list(curve.epochs),
             "y": _rounded(curve.mean),
             "sd": _rounded(curve.spread) if curve.spread else None,
@@ -60,12 +66,13 @@ def panel(drawn: Panel) -> dict[str, Any]:
     return {"y": label, "title": drawn.title, "rule": drawn.rule, "limits": drawn.limits, "curves": curves}
 
 
-def spread(name: str, study: StudyResults, sheet: TableData, order: Sequence[str]) -> Chart | None:
-    """Every seed a point, by task: the mean over the numbers of its cell, as in the average of the table.
+def spread_chart(name: str, study: StudyResults, sheet: TableData, order: Sequence[str]) -> Chart | None:
+    """Build the chart of the spread over seeds: one point a seed, the mean over the numbers of its cell.
 
     Args:
         order: of the tasks.
     """
+    # the mean over the numbers of a cell, by task, row and seed
     values: dict[str, dict[str, dict[int, list[float]]]] = {}  # task -> row -> seed -> numbers
     for record in sheet.records:
         row = values.setdefault(record["task"], {}).setdefault(record["row"], {})
@@ -74,6 +81,7 @@ def spread(name: str, study: StudyResults, sheet: TableData, order: Sequence[str
         task: {row: {seed: statistics.fmean(v) for seed, v in seeds.items()} for row, seeds in by_row.items()}
         for task, by_row in values.items()
     }
+    # a view a task, and one for the average
     tasks = {task: task_title(task) for task in order if task in means}
     views = {task: [_strip(study, row, seeds) for row, seeds in means[task].items()] for task in tasks}
     if len(tasks) > 1:
@@ -81,11 +89,11 @@ def spread(name: str, study: StudyResults, sheet: TableData, order: Sequence[str
         views[AVERAGE] = [_strip(study, row, seeds) for row, seeds in whole.items()]
         tasks[AVERAGE] = "Average"
     about = "Each point is one seed, the bar their mean; numbers of one cell (F1 and accuracy, m and mm) are averaged."
-    return chart(name, "strip", "Spread over seeds", about, {"Task": tasks}, {k: v for k, v in views.items() if v})
+    return make_chart(name, "strip", "Spread over seeds", about, {"Task": tasks}, {k: v for k, v in views.items() if v})
 
 
 def _whole(by_task: Sequence[Mapping[str, Mapping[int, float]]]) -> dict[str, dict[int, float]]:
-    """The mean over tasks, of the seeds that have all of them."""
+    """Average over tasks, for the seeds that all tasks have: row -> seed -> mean."""
     found = {}
     for row in by_task[0]:
         every = [rows.get(row, {}) for rows in by_task]
@@ -96,19 +104,21 @@ def _whole(by_task: Sequence[Mapping[str, Mapping[int, float]]]) -> dict[str, di
 
 
 def _strip(study: StudyResults, row: str, seeds: Mapping[int, float]) -> dict[str, Any]:
+    """Build the points of one row."""
     values = _rounded(seeds.values())
-    return {**style(study.title(row), line_styles.of_row(study, row)), "seeds": list(seeds), "x": values}
+    return {**style_data(study.title(row), line_styles.of_row(study, row)), "seeds": list(seeds), "x": values}
 
 
-def curves(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
-    """What selected checkpoints and what was minimised, over epochs, of the runs that the table shows.
+def curves_chart(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
+    """Build the learning curves of the runs shown: score, losses and entropy gap over epochs.
 
-    Scores and losses begin after step 0, where an untrained network's would set the scale.
+    Scores and losses start after step 0, because an untrained network would set the scale.
 
     Args:
         order: of the tasks.
     """
-    shown = [pick(study, row) for row in provenance.rows(study)]
+    # the curves that the reader can choose: split, key, factor and label
+    shown = [select_row(study, row) for row in provenance.traceable_rows(study)]
     views: dict[str, Any] = {}
     for task in order:
         metric = TASKS.get(task).metrics[0]
@@ -118,14 +128,18 @@ def curves(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None
                   "train": ("train", "loss", 1.0, "Training loss of the method"),
                   "gap": ("probe", "entropy_gap", 1.0, "H(student) - H(teacher), train (nats)")}  # fmt: skip
         found = {key: list[Curve]() for key in wanted}
+        # read each series once for all of them
         for line in shown:
             read = {cell.cell.seed: _series(cell.run) for cell in line.shown[task]}
             for key, (split, of, factor, _) in wanted.items():
                 if drawn := _curve(study, line, {s: rows.get((split, of), {}) for s, rows in read.items()}, factor):
                     found[key].append(drawn)
         views |= {
-            f"{task}|{key}": {"panels": [panel(Panel(wanted[key][3], drawn))]} for key, drawn in found.items() if drawn
+            f"{task}|{key}": {"panels": [panel_data(Panel(wanted[key][3], drawn))]}
+            for key, drawn in found.items()
+            if drawn
         }
+    # only tasks that have curves are offered
     tasks = {task: task_title(task) for task in order if any(key.startswith(f"{task}|") for key in views)}
     shows = {"score": "Selection score", "loss": "Selection loss", "train": "Training loss", "gap": "Entropy gap"}
     about = (
@@ -133,24 +147,29 @@ def curves(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None
         "shown. Scores and losses start after step 0. Methods minimise different training losses, which are not to be "
         "compared."
     )
-    return chart(name, "panels", "Learning curves", about, {"Task": tasks, "Shown": shows}, views)
+    return make_chart(name, "panels", "Learning curves", about, {"Task": tasks, "Shown": shows}, views)
 
 
 Points = dict[int, tuple[float, float]]  # step -> epoch and value
 
 
 def _series(run: Run) -> dict[tuple[str, str], Points]:
-    """By split and key."""
+    """Read the series of a run: (split, key) -> step -> (epoch, value)."""
     found: dict[tuple[str, str], Points] = {}
-    for row in series.read(run.folder.series, ("selection", "train", "probe")):
+    for row in series.read_series(run.folder.series, ("selection", "train", "probe")):
         untrained = row["split"] == "selection" and not row["step"]
         if not untrained and isinstance(row["value"], int | float) and isinstance(row.get("epoch"), int | float):
             found.setdefault((row["split"], row["key"]), {})[row["step"]] = (row["epoch"], row["value"])
     return found
 
 
-def _curve(study: StudyResults, line: Line, by_seed: Mapping[int, Points], factor: float) -> Curve | None:
-    """At the steps that all seeds have; of many, neighbours are averaged."""
+def _curve(study: StudyResults, line: SelectedRow, by_seed: Mapping[int, Points], factor: float) -> Curve | None:
+    """Build a curve at the steps that all seeds have; of many steps, neighbours are averaged.
+
+    Args:
+        by_seed: seed -> points.
+        factor: multiplies every value, such as 100 for per cent.
+    """
     steps = sorted(set.intersection(*(set(points) for points in by_seed.values()))) if by_seed else []
     if not steps:
         return None
@@ -165,46 +184,48 @@ def _curve(study: StudyResults, line: Line, by_seed: Mapping[int, Points], facto
     return Curve(line.title, line_styles.of_row(study, line.row), tuple(part[-1] for part in bins), epochs, values)
 
 
-def costs(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
-    """Score against what it cost, for everything that runs have counted.
+def cost_chart(name: str, study: StudyResults, order: Sequence[str]) -> Chart | None:
+    """Build the chart of score against cost, for every cost that runs counted.
 
     Args:
         order: of the tasks.
     """
-    shown = [pick(study, row) for row in provenance.rows(study) if row != TEACHER]
+    shown = [select_row(study, row) for row in provenance.traceable_rows(study) if row != TEACHER]
     views: dict[str, list[dict[str, Any]]] = {}
+    # a view for each task and kind of cost
     for task in order:
         for line in shown:
             for key, point in _points(study, line, task).items():
                 views.setdefault(f"{task}|{key}", []).append(
-                    {**style(line.title, line_styles.of_row(study, line.row)), **point}
+                    {**style_data(line.title, line_styles.of_row(study, line.row)), **point}
                 )
+    # menus of what the views show
     kinds = dict.fromkeys(key.split("|")[1] for key in views)
     tasks = {task: task_title(task) for task in order if any(key.startswith(f"{task}|") for key in views)}
-    words = {kind: _sentence(kind) for kind in kinds}
+    words = {kind: sentence(COST_TITLES.get(kind, kind.replace("_", " "))) for kind in kinds}
     counted = {"all": "With the runs it needs", "own": "The run alone"}
     about = "Means over seeds, bars of one standard deviation of the score. Time depends on the machine and its load."
-    return chart(name, "cost", "Cost against score", about, {"Task": tasks, "Cost": words, "Counted": counted}, views)
+    return make_chart(
+        name, "cost", "Cost against score", about, {"Task": tasks, "Cost": words, "Counted": counted}, views
+    )
 
 
-def _sentence(kind: str) -> str:
-    return sentence(COSTS.get(kind, kind.replace("_", " ")))
-
-
-def _points(study: StudyResults, line: Line, task: str) -> dict[str, dict[str, Any]]:
-    """Of one row, by `KIND|own` and `KIND|all`: means over the seeds."""
+def _points(study: StudyResults, line: SelectedRow, task: str) -> dict[str, dict[str, Any]]:
+    """Return one row's points by `KIND|own` (the run alone) and `KIND|all` (with needed runs): means over seeds."""
     cells = line.shown[task]
     if not cells:
         return {}
-    scores = [statistics.fmean(provenance.scores(cell)) for cell in cells]
+    # all kinds of cost share the score
+    scores = [statistics.fmean(provenance.run_scores(cell)) for cell in cells]
     base = {
         "y": round(statistics.fmean(scores), 3),
         "sd": round(statistics.stdev(scores), 3) if len(scores) > 1 else None,
     }
     found = {}
+    # costs that all seeds have, of the run alone and with all runs that it needs
     for scope in ("own", "all"):
         each = [
-            provenance.cost(cell.run) if scope == "own" else provenance.whole_cost(cell.run, study.runs)
+            provenance.cost_numbers(cell.run) if scope == "own" else provenance.total_cost(cell.run, study.runs)
             for cell in cells
         ]
         for kind in (key for key in each[0] if all(key in one for one in each)):
@@ -213,5 +234,5 @@ def _points(study: StudyResults, line: Line, task: str) -> dict[str, dict[str, A
 
 
 def _rounded(values: Iterable[float]) -> list[float | None]:
-    """Six digits, more than is seen; nothing for what is not finite."""
+    """Round to six digits, more than can be seen; None for values that are not finite."""
     return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]

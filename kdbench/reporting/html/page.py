@@ -1,7 +1,7 @@
-"""One HTML file from a results folder: what stands in it, and how it is put together.
+"""Write the report of a results folder: one HTML file.
 
-The browser is told (Content-Security-Policy) to run the scripts of this file only, known by their hashes, and to reach
-for nothing else.
+A Content-Security-Policy in the file lets the browser run only the scripts of this file, known by their hashes, and
+load nothing else.
 """
 
 from __future__ import annotations
@@ -23,75 +23,77 @@ from kdbench.core.atomic_files import write_text
 from kdbench.core.errors import UserError
 from kdbench.planning.config import check_preset
 from kdbench.reporting.html import figure_images
-from kdbench.reporting.html.chart_data import Chart, costs, curves, spread
-from kdbench.reporting.html.information import by_information
-from kdbench.reporting.html.overview import Board, board
-from kdbench.reporting.html.run_pages import RunPage, pages
-from kdbench.reporting.provenance import TABLE, sheet
-from kdbench.reporting.run_status import STATES, Standings
+from kdbench.reporting.html.chart_data import Chart, cost_chart, curves_chart, spread_chart
+from kdbench.reporting.html.information import rank_tasks
+from kdbench.reporting.html.overview import Overview, build_overview
+from kdbench.reporting.html.run_pages import RunPage, build_run_pages
+from kdbench.reporting.provenance import TRACED_TABLE, build_traced_table
+from kdbench.reporting.run_status import STATES, RunStatuses
 from kdbench.reporting.show_table import nothing
 from kdbench.reporting.tables import TABLES
-from kdbench.results.data_origin import data_words
+from kdbench.results.data_origin import describe_data
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
-from kdbench.results.sweep_files import sweeps
+from kdbench.results.sweep_files import read_sweeps
 
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class StudyPage:
-    """A study: `facts` say what it is, `lacking` what has no results, with the command that makes them."""
+    """A study in the report: `facts` describe it, `lacking` names missing results with the command for each."""
 
     number: int
     title: str
     facts: Sequence[tuple[str, str]]
-    board: Board | None
+    board: Overview | None
     charts: Sequence[Chart]
     figures: Sequence[Chart]
     lacking: Sequence[str]
 
 
-def write(store: Store, preset: str | None, out: Path) -> tuple[int, int]:
-    """Write the page of all studies (of one preset, if given); how many studies and runs are on it.
+def write_report(store: Store, preset: str | None, out: Path) -> tuple[int, int]:
+    """Write the report of all studies (of one preset, if given), and return the numbers of studies and runs.
 
     Raises:
-        UserError: no such preset, or no results.
+        UserError: the preset is not known, or there are no results.
     """
     every = studies(store)
     check_preset(preset, (study.preset for study in every))
     found = [study for study in every if preset in (None, study.preset)]
     if not found:
-        raise UserError(nothing(TABLES.get(TABLE)(), store, every, preset))
-    standings = Standings(store)
-    runs = pages(store, found, sweeps(store), standings)
-    shown = [_study(i, study, store, standings) for i, study in enumerate(found)]
+        raise UserError(nothing(TABLES.get(TRACED_TABLE)(), store, every, preset))
+    statuses = RunStatuses(store)
+    runs = build_run_pages(store, found, read_sweeps(store), statuses)
+    shown = [_study(i, study, store, statuses) for i, study in enumerate(found)]
     write_text(out, _render(store, shown, runs).lstrip())
     return len(shown), len(runs)
 
 
-def _study(number: int, study: StudyResults, store: Store, standings: Standings) -> StudyPage:
-    printed = sheet(study)
-    order, telling = by_information(study)
-    own = [spread(f"spread-{number}", study, printed, order)] if printed else []
-    own += [curves(f"curves-{number}", study, order), costs(f"cost-{number}", study, order)]
-    pictures, lacking = figure_images.figures(f"paper-{number}", study)
+def _study(number: int, study: StudyResults, store: Store, statuses: RunStatuses) -> StudyPage:
+    """Collect table, charts, figures and facts of one study."""
+    printed = build_traced_table(study)
+    order, telling = rank_tasks(study)
+    own = [spread_chart(f"spread-{number}", study, printed, order)] if printed else []
+    own += [curves_chart(f"curves-{number}", study, order), cost_chart(f"cost-{number}", study, order)]
+    pictures, lacking = figure_images.paper_figures(f"paper-{number}", study)
     if not printed:
-        lacking = [nothing(TABLES.get(TABLE)(), store, [study], study.preset), *lacking]
+        lacking = [nothing(TABLES.get(TRACED_TABLE)(), store, [study], study.preset), *lacking]
     return StudyPage(
         number, study.pairing, [*_facts(study), *telling],
-        board(number, study, printed, standings) if printed else None,
+        build_overview(number, study, printed, statuses) if printed else None,
         [one for one in own if one], pictures, lacking,
     )  # fmt: skip
 
 
 def _facts(study: StudyResults) -> list[tuple[str, str]]:
+    """Return the facts of a study as names and values."""
     setup = study.study
     counts = Counter(run.state.status for run in study.runs.values())
     seeds = sorted({cell.cell.seed for cell in study.cells})
     facts = [
         ("Preset", study.preset),
-        ("Data", data_words(study)),
+        ("Data", describe_data(study)),
         ("Checkpoints selected on", str(setup["selection"])),
         ("Feedback from", str(setup["feedback"])),
         ("Seeds", ", ".join(map(str, seeds))),
@@ -101,6 +103,7 @@ def _facts(study: StudyResults) -> list[tuple[str, str]]:
 
 
 def _render(store: Store, shown: Sequence[StudyPage], runs: Sequence[RunPage]) -> str:
+    """Fill the template of the page."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -109,7 +112,8 @@ def _render(store: Store, shown: Sequence[StudyPage], runs: Sequence[RunPage]) -
     scripts = {name: _script(f"{name}.js") for name in ("theme", "page", "draw", "charts")}
     counts = Counter(run.state for run in runs)
     return environment.get_template("page.html").render(
-        version=kdbench.__version__, folder=str(store.root), studies=shown, runs=runs, policy=policy(scripts.values()),
+        version=kdbench.__version__, folder=str(store.root), studies=shown, runs=runs,
+        policy=content_policy(scripts.values()),
         counts=[(state, counts[state]) for state in STATES if counts[state]], newest=_newest(store, runs),
         style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
         scripts={name: Markup(text) for name, text in scripts.items()},
@@ -120,12 +124,12 @@ def _render(store: Store, shown: Sequence[StudyPage], runs: Sequence[RunPage]) -
 
 
 def _methods(runs: Sequence[RunPage]) -> list[str]:
-    """In the order of the table, then what others need."""
+    """Return the titles of the runs in table order; runs that only others need come last."""
     return list(dict.fromkeys(run.title for run in sorted(runs, key=lambda run: run.only_needed)))
 
 
 def _newest(store: Store, runs: Sequence[RunPage]) -> str:
-    """When a run was last heard of: the page is as old as its results."""
+    """Return when a run was last updated (UTC), so that the same results give the same page; "" where no run began."""
     moment = max((store.run(run.id).state().updated for run in runs), default=0.0)
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment)) if moment else ""
 
@@ -134,8 +138,8 @@ def _script(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
-def policy(scripts: Iterable[str]) -> str:
-    """What the browser may do: run these scripts, draw, and nothing else."""
+def content_policy(scripts: Iterable[str]) -> str:
+    """Return the Content-Security-Policy: run these scripts, draw, and nothing else."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; connect-src 'none'; "

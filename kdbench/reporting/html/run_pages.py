@@ -1,4 +1,4 @@
-"""All runs for the page, each with the facts that it takes to get it again."""
+"""Prepare all runs for the report, each with the facts that reproduce it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from kdbench.core.formatting import duration, value
 from kdbench.data.task import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import provenance
-from kdbench.reporting.run_status import Standings
+from kdbench.reporting.run_status import RunStatuses
 from kdbench.reporting.show_run import error_tail, score_rows
 from kdbench.results.store import Store
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, task_order, task_title
 from kdbench.results.sweep_files import Sweep
 
-COSTS = {"train_seconds": "training time (s)", "steps": "optimiser steps", "peak_memory_mb": "peak memory (MB)"}
+COST_TITLES = {"train_seconds": "training time (s)", "steps": "optimiser steps", "peak_memory_mb": "peak memory (MB)"}
 
 
 @dataclass(frozen=True)
-class Link:
+class RunLink:
+    """A link to another run, with its role and status."""
+
     run: str
     role: str
     state: str
@@ -30,9 +32,9 @@ class Link:
 
 @dataclass(frozen=True)
 class RunPage:
-    """A run as the page shows it.
+    """A run as the report shows it.
 
-    `studies` are the numbers of those that it belongs to; `only_needed` says that no cell of a table is its own.
+    `studies` are the numbers of the studies that it belongs to; `only_needed` is set if no cell of a table shows it.
     """
 
     id: str
@@ -49,46 +51,47 @@ class RunPage:
     head: Sequence[str]
     scores: Sequence[Sequence[str]]
     facts: Mapping[str, Mapping[str, str]]
-    needs: Sequence[Link]
-    needed_by: Sequence[Link]
+    needs: Sequence[RunLink]
+    needed_by: Sequence[RunLink]
     command: str
     stored: Sequence[str]
     asked: bool
 
 
 @dataclass(frozen=True)
-class All:
-    """What every run is looked up in."""
+class RunIndex:
+    """The studies, runs, sweeps and statuses in which runs are looked up."""
 
     studies: Sequence[StudyResults]
     runs: Mapping[str, Run]
     sweeps: Sequence[Sweep]
-    standings: Standings
+    statuses: RunStatuses
 
     def study(self, run: str) -> StudyResults | None:
-        """The one that was asked for last."""
+        """Return the study of a run that was asked for last; None where no study has it."""
         return next((study for study in reversed(self.studies) if run in study.runs), None)
 
     @cached_property
     def children(self) -> dict[str, list[str]]:
-        """The runs that need each run, as `trace.children` says it of one."""
+        """Map each run to the runs that need it, like `provenance.dependent_runs`, but for all runs at once."""
         found: dict[str, list[str]] = {}
         for run_id, run in self.runs.items():
             for parent in dict.fromkeys(run.spec.needs.values()):
                 found.setdefault(parent, []).append(run_id)
         return found
 
-    def link(self, run: str, role: str = "") -> Link:
+    def link(self, run: str, role: str = "") -> RunLink:
+        """Build the link to a run; its status is "" if the run is not known."""
         known = run in self.runs
-        return Link(run, role, self.standings.word(self.study(run), self.runs[run]) if known else "")
+        return RunLink(run, role, self.statuses.status_of(self.study(run), self.runs[run]) if known else "")
 
 
-def pages(
-    store: Store, studies: Sequence[StudyResults], sweeps: Sequence[Sweep], standings: Standings
+def build_run_pages(
+    store: Store, studies: Sequence[StudyResults], sweeps: Sequence[Sweep], statuses: RunStatuses
 ) -> list[RunPage]:
-    """Every run of the studies, begun or not, by task, row and seed."""
+    """Return every run of the studies, begun or not, by task, row and seed."""
     runs = {run_id: run for study in studies for run_id, run in study.runs.items()}
-    every = All(studies, runs, sweeps, standings)
+    every = RunIndex(studies, runs, sweeps, statuses)
     rows = {c.run.id: (study.titles[c.cell.row].position, c.cell.row) for study in studies for c in study.cells}
     found = sorted(
         runs.values(),
@@ -97,37 +100,50 @@ def pages(
     return [_page(run, every) for run in found]
 
 
-def _page(run: Run, every: All) -> RunPage:
+def _page(run: Run, every: RunIndex) -> RunPage:
+    """Collect everything that the report shows of a run."""
     study = every.study(run.id)
     assert study is not None
+    # what the run belongs to, gave, and was asked for by
     spec, result = run.spec, run.result
     own = study.by_run.get(run.id, [])
     head, scores = score_rows(run) if result is not None else ((), ())
-    commands, asked = reproduce.stored(run.id, every.sweeps)
-    cost = provenance.cost(run)
+    commands, asked = reproduce.stored_commands(run.id, every.sweeps)
+    cost = provenance.cost_numbers(run)
     return RunPage(
-        run.id,
-        [i for i, other in enumerate(every.studies) if run.id in other.runs],
-        " = ".join(dict.fromkeys(study.title(cell.cell.row) for cell in own)) or _name(run, study),
-        task_title(spec.task), spec.seed, every.standings.word(study, run), provenance.reason(run, study),
-        _score(run, study), duration(cost["train_seconds"]) if "train_seconds" in cost else "", not own,
-        error_tail(run)[1] if run.state.status == "failed" else (), head, scores, _facts(run, own, cost),
-        [every.link(parent, role) for role, parent in spec.needs.items()],
-        [every.link(child) for child in every.children.get(run.id, ())],
-        shlex.join(reproduce.for_run(run, study)), [shlex.join(words) for words in commands], asked,
-    )  # fmt: skip
+        id=run.id,
+        studies=[i for i, other in enumerate(every.studies) if run.id in other.runs],
+        title=" = ".join(dict.fromkeys(study.title(cell.cell.row) for cell in own)) or _name(run, study),
+        task=task_title(spec.task),
+        seed=spec.seed,
+        state=every.statuses.status_of(study, run),
+        reason=provenance.describe_problem(run, study),
+        score=_score(run, study),
+        spent=duration(cost["train_seconds"]) if "train_seconds" in cost else "",
+        only_needed=not own,
+        error=error_tail(run)[1] if run.state.status == "failed" else (),
+        head=head,
+        scores=scores,
+        facts=_facts(run, own, cost),
+        needs=[every.link(parent, role) for role, parent in spec.needs.items()],
+        needed_by=[every.link(child) for child in every.children.get(run.id, ())],
+        command=shlex.join(reproduce.run_command(run, study)),
+        stored=[shlex.join(words) for words in commands],
+        asked=asked,
+    )
 
 
 def _name(run: Run, study: StudyResults) -> str:
-    """Of a run that is in no row: the fine-tuned teacher, or what others need it as."""
+    """Name a run that stands in no row: the fine-tuned teacher, or the roles in which others need it."""
     if run.id in {cell.run.id for cell in study.teachers}:
         return study.title(TEACHER)
-    children = [study.runs[child].spec for child in provenance.children(run.id, study.runs)]
+    children = [study.runs[child].spec for child in provenance.dependent_runs(run.id, study.runs)]
     roles = {role for child in children for role, need in child.needs.items() if need == run.id}
     return ", ".join(sorted(role.capitalize() for role in roles))
 
 
 def _score(run: Run, study: StudyResults) -> str:
+    """Format the scores of a run in per cent; "" where it has none."""
     if run.result is None or run.spec.task in study.gone:
         return ""
     cell = next((c for c in [*study.by_run.get(run.id, ()), *study.teachers] if c.run.id == run.id), None)
@@ -135,15 +151,15 @@ def _score(run: Run, study: StudyResults) -> str:
         kind = TASKS.get(run.spec.task)
         report = run.result["best"]["report"]
         return "/".join(f"{100 * report[split][metric]:.1f}" for split in kind.report_splits for metric in kind.metrics)
-    return "/".join(f"{value:.1f}" for value in provenance.scores(cell))
+    return "/".join(f"{value:.1f}" for value in provenance.run_scores(cell))
 
 
 def _facts(run: Run, own: Sequence[CellResult], cost: Mapping[str, float]) -> dict[str, dict[str, str]]:
-    """Headings, names and values; nothing that is not known."""
+    """Return the known facts of a run: heading -> name -> text."""
     groups: dict[str, Mapping[str, Any]] = {
-        **provenance.facts(run),
-        "Cost": {COSTS.get(key, key.replace("_", " ")): number for key, number in cost.items()},
-        "Machine and versions": provenance.machine(run),
+        **provenance.run_facts(run),
+        "Cost": {COST_TITLES.get(key, key.replace("_", " ")): number for key, number in cost.items()},
+        "Machine and versions": provenance.machine_facts(run),
     }
     shown = {title: {k: value(v) for k, v in items.items() if v is not None} for title, items in groups.items()}
     return {title: items for title, items in shown.items() if items}

@@ -1,1 +1,1 @@
-"""A study as a few compressed files that go into git: written, read, described."""
+"""Collect a study in a few compressed files for git, and read it again."""

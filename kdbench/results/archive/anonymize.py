@@ -1,8 +1,8 @@
-"""What would tell who ran a study, and where, and what stands in its place.
+"""Remove from a study who ran it and where.
 
-Model folders keep their own name, in commands and options behind `PATH/TO/`; the folder of the data is `DIR`; any other
-absolute path is `PATH-` and six digits, equal for equal paths, because an option may tell runs apart by it. Host names,
-process numbers and jobs are left out, host names within messages become `HOST`.
+Model folders keep their own name, in commands and options behind `PATH/TO/`. The folder of the data becomes `DIR`. Any
+other absolute path becomes `PATH-` and six digits, equal for equal paths, because an option may tell runs apart by a
+path. Host names, process numbers and jobs are left out; host names within messages become `HOST`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ FOLDER_OPTIONS = ("--results", "--glue-dir", "--out")
 
 
 class Anonymizer:
-    """Replaces what is private.
+    """Replaces private texts.
 
     Args:
-        known: paths and what stands for them, also relative ones or such with spaces; a bare name, which may be a word
-            of something else, stays.
+        known: paths and their replacements. They may be relative or contain spaces; names without a slash are kept,
+            because they may be part of another word.
         hosts: names of machines.
-        sections: methods, variants and `teacher`, whose settings in a command are kept. Those of other sections,
-            such as executors, are left out: they name accounts and the like.
+        sections: methods, variants and `teacher`, whose settings in a command are kept. Settings of other sections,
+            such as executors, are left out because they name accounts and the like.
     """
 
     def __init__(self, known: Mapping[str, str], hosts: Iterable[str], sections: Iterable[str]) -> None:
@@ -34,7 +34,7 @@ class Anonymizer:
         self._sections = frozenset(sections)
 
     def value(self, item: Any) -> Any:
-        """The item, with no path in any of its texts."""
+        """Replace the private texts within a value, however nested."""
         if isinstance(item, Mapping):
             return {key: self.value(part) for key, part in item.items()}
         if isinstance(item, list | tuple):
@@ -42,20 +42,22 @@ class Anonymizer:
         return self.text(item) if isinstance(item, str) else item
 
     def text(self, text: str) -> str:
+        """Replace the paths in a text."""
         for private, word in self._known.items():
             plain = word.replace("\\", r"\\")  # in a pattern's replacement it would lead something in
             text = re.sub(rf"(?<![\w./~-]){re.escape(private)}(?![\w-])", plain, text)
-        return PATH.sub(lambda found: _stand_in(found[0]), text)
+        # equal paths get equal digits
+        return PATH.sub(lambda found: f"PATH-{hashlib.sha256(found[0].encode()).hexdigest()[:6]}", text)
 
     def message(self, text: str) -> str:
-        """Running text, which may also name machines."""
+        """Replace paths and host names in a message."""
         text = self.text(text)
         for host in self._hosts:
             text = host.sub(HOST, text)
         return text
 
     def command(self, words: Iterable[str]) -> list[str]:
-        """A command line, without settings of executors and without folders."""
+        """Remove folders and settings of executors from a command line."""
         out: list[str] = []
         for word in words:
             before, (option, equals, setting) = out[-1] if out else "", word.partition("=")
@@ -73,7 +75,3 @@ class Anonymizer:
         """Return whether KEY=VALUE is a setting of a section that is not kept."""
         section, dot, _ = setting.partition("=")[0].strip().partition(".")
         return bool(dot) and section not in self._sections
-
-
-def _stand_in(path: str) -> str:
-    return f"PATH-{hashlib.sha256(path.encode()).hexdigest()[:6]}"

@@ -1,4 +1,4 @@
-"""What is large: curves and predictions, compressed. The same content gives the same bytes."""
+"""Compress series and predictions, the large parts of a study. The same content gives the same bytes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ INDEX = "index"  # one key only: safetensors keeps several in no order
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a run predicted on a report split, as classes; both arrays are [items]."""
+class RunPredictions:
+    """The classes that a run predicted on a report split, and the true ones; both arrays are [items]."""
 
     run: str
     split: str
@@ -31,7 +31,7 @@ class Answers:
 
 
 def write_series(file: Path, series: Iterable[tuple[str, list[str]]]) -> None:
-    """Of each run a line {run, rows}, then its rows as they stand in its series.jsonl."""
+    """Write, for each run, a line {run, rows} and then the lines of its series.jsonl."""
     with lzma.open(file, "wt", preset=PRESET, encoding="utf-8", newline="\n") as out:
         for run, rows in series:
             out.write(json.dumps({"run": run, "rows": len(rows)}) + "\n")
@@ -39,7 +39,11 @@ def write_series(file: Path, series: Iterable[tuple[str, list[str]]]) -> None:
 
 
 def read_series(file: Path) -> Iterator[tuple[str, list[str]]]:
-    """The runs and their rows; raises KeyError, ValueError, EOFError or LZMAError where there is none."""
+    """Yield the runs and the lines of their series.
+
+    Raises:
+        KeyError, ValueError, EOFError, LZMAError: the file is not valid.
+    """
     lines = _unpacked_lines(file)
     for line in lines:
         head = json.loads(line)
@@ -50,12 +54,16 @@ def read_series(file: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _most_bytes(file: Path) -> int:
-    """How long a file may be unpacked: far more than studies need, and far less than fills a machine's memory."""
+    """Return the largest size to decompress a file to: far above any study, far below a machine's memory."""
     return max(64 * 2**20, 200 * file.stat().st_size)
 
 
 def _unpacked_lines(file: Path) -> Iterator[str]:
-    """The lines of a compressed file; raises ValueError when it unpacks to more than `_most_bytes`."""
+    """Yield the lines of a compressed file.
+
+    Raises:
+        ValueError: the content is larger than `_most_bytes`.
+    """
     left = _most_bytes(file)
     with lzma.open(file, "rb") as packed:
         while line := packed.readline(left + 1):
@@ -66,7 +74,11 @@ def _unpacked_lines(file: Path) -> Iterator[str]:
 
 
 def _unpacked(file: Path) -> bytes:
-    """The content of a compressed file; raises ValueError when it unpacks to more than `_most_bytes`."""
+    """Decompress a file.
+
+    Raises:
+        ValueError: the content is cut off or larger than `_most_bytes`.
+    """
     decompressor = lzma.LZMADecompressor()
     content = decompressor.decompress(file.read_bytes(), _most_bytes(file))
     if not decompressor.eof:
@@ -74,12 +86,12 @@ def _unpacked(file: Path) -> bytes:
     return content
 
 
-def write_predictions(file: Path, answers: Iterable[Answers]) -> None:
-    """Runs that answered the same items are columns of one matrix [items, runs], which packs well."""
+def write_predictions(file: Path, answers: Iterable[RunPredictions]) -> None:
+    """Write predictions; runs that answered the same items become columns of one matrix [items, runs]."""
     import numpy as np
     from safetensors.numpy import save
 
-    groups: dict[tuple[str, bytes], list[Answers]] = {}
+    groups: dict[tuple[str, bytes], list[RunPredictions]] = {}
     for one in answers:
         groups.setdefault((one.split, one.labels.astype(np.int64).tobytes()), []).append(one)
     index, tensors = [], {}
@@ -91,7 +103,7 @@ def write_predictions(file: Path, answers: Iterable[Answers]) -> None:
 
 
 def _small(values: Classes) -> Classes:
-    """In the smallest type that holds them."""
+    """Convert integers to the smallest type that holds them."""
     import numpy as np
 
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
@@ -101,21 +113,27 @@ def _small(values: Classes) -> Classes:
     return packed
 
 
-def read_predictions(file: Path) -> Mapping[str, list[Answers]]:
-    """By run; raises KeyError, ValueError, EOFError or LZMAError where there is none."""
+def read_predictions(file: Path) -> Mapping[str, list[RunPredictions]]:
+    """Return the predictions by run.
+
+    Raises:
+        KeyError, ValueError, EOFError, LZMAError: the file is not valid.
+    """
     import numpy as np
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    # safetensors
     raw = _unpacked(file)
     try:
         tensors = load(raw)
     except SafetensorError as error:
         raise ValueError(str(error)) from None
+    # its header holds the index: the runs of each matrix
     size = int.from_bytes(raw[:8], "little")
-    found: dict[str, list[Answers]] = {}
+    found: dict[str, list[RunPredictions]] = {}
     for i, group in enumerate(json.loads(json.loads(raw[8 : 8 + size])["__metadata__"][INDEX])):
         labels, classes = (tensors[f"{i}/{kind}"].astype(np.int64) for kind in ("labels", "classes"))
         for run, column in zip(group["runs"], classes.T, strict=True):
-            found.setdefault(run, []).append(Answers(run, group["split"], np.ascontiguousarray(column), labels))
+            found.setdefault(run, []).append(RunPredictions(run, group["split"], np.ascontiguousarray(column), labels))
     return found

@@ -1,4 +1,4 @@
-"""The files of a collected study, and the seal that tells whether they are whole."""
+"""The files of a collected study, and the seal of checksums that shows damage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = (MARKER, README, *DATA)
 
 
 class Seal(BaseModel):
-    """`study.json`: the format, the study's name, and the SHA-256 of every file that is read."""
+    """`study.json`: the format, the name of the study, and the SHA-256 of every data file."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -35,53 +35,59 @@ class Seal(BaseModel):
 
 
 def is_collected(root: Path) -> bool:
+    """Return whether a folder is a collected study."""
     return (root / MARKER).is_file()
 
 
-def seal(root: Path, name: str) -> None:
-    """Write `study.json` for the files that are there."""
+def write_seal(root: Path, name: str) -> None:
+    """Write `study.json` with the checksums of the files in the folder."""
     files = {file: sha256_of(root / file) for file in DATA}
     write_json(root / MARKER, {"format": FORMAT, "name": name, "files": files})
 
 
-def open_seal(root: Path) -> Seal:
-    """The seal, when it fits every file.
+def read_seal(root: Path) -> Seal:
+    """Read the seal and check every file against it.
 
     Raises:
-        UserError: another format, or a file that is missing, cut off or changed.
+        UserError: the format is another one, or a file is missing, cut off or changed.
     """
+    # a newer format is no damage
     raw = _read(root / MARKER)
     version = raw.get("format") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise UserError(
             f"The collected study {root} has format {version}, this kdbench reads format {FORMAT}; update kdbench."
         )
+    # the seal itself
     try:
         found = Seal.model_validate(raw)
     except ValidationError:
-        raise damaged(root, MARKER) from None
+        raise damage_error(root, MARKER) from None
     if found.format != FORMAT:
-        raise damaged(root, MARKER)
+        raise damage_error(root, MARKER)
+    # the files
     for file in DATA:
         if not (root / file).is_file() or sha256_of(root / file) != found.files.get(file):
-            raise damaged(root, file)
+            raise damage_error(root, file)
     return found
 
 
-def damaged(root: Path, file: str) -> UserError:
+def damage_error(root: Path, file: str) -> UserError:
+    """Return the error about a damaged file."""
     return UserError(
         f"{root / file} is missing, cut off or changed since the study was collected; take the folder from where it "
         "came once more, or collect it anew."
     )
 
 
-def lines(values: Iterable[Any]) -> str:
-    """A value a line, as JSON."""
+def json_lines(values: Iterable[Any]) -> str:
+    """Format values as JSON, one a line."""
     return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
 
 
 def _read(file: Path) -> Any:
+    """Read `study.json`."""
     try:
         return json.loads(file.read_bytes())
     except (ValueError, RecursionError):
-        raise damaged(file.parent, file.name) from None
+        raise damage_error(file.parent, file.name) from None

@@ -1,4 +1,4 @@
-"""Everything that is kept of the runs of one or several results folders, in an order that depends on nothing else."""
+"""Gather the runs of one or several results folders for a collection, anonymised and in a fixed order."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from kdbench.core.records import read_record
 from kdbench.core.spec import UNKNOWN_PATH, ModelRef, RunSpec
 from kdbench.results import series
 from kdbench.results.archive.anonymize import DIR, Anonymizer
-from kdbench.results.archive.compression import Answers
+from kdbench.results.archive.compression import RunPredictions
 from kdbench.results.archive.read import StoredRun
-from kdbench.results.store import RunFolder, State, Store
-from kdbench.results.submission_records import Submission, submissions
+from kdbench.results.store import RunFolder, RunState, Store
+from kdbench.results.submission_records import Submission, read_submissions
 from kdbench.results.sweep_files import Sweep
 
 PRIVATE = {"host": "", "pid": 0, "job": ""}  # of a state
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRun:
     """A run in one of the folders."""
 
     store: Store
@@ -32,111 +32,119 @@ class Found:
     folder: RunFolder
 
     @cached_property
-    def state(self) -> State | None:
-        """None where it was not begun."""
+    def state(self) -> RunState | None:
+        """Return the state as the engine sees it; None before the run began.
+
+        A running run counts as interrupted, a finished one without a readable result as pending.
+        """
         if not (self.folder.path / "spec.json").exists():
             return None
         state = self.folder.state()
         if state.status == "done" and not self.folder.has_result():
-            return State()  # as the engine sees it
+            return RunState()  # as the engine sees it
         return state.model_copy(update={"status": "interrupted"}) if state.status == "running" else state
 
     @property
     def is_done(self) -> bool:
+        """Return whether the run is finished."""
         return self.state is not None and self.state.status == "done"
 
     def part(self, name: str) -> dict[str, Any] | None:
+        """Read one of the run's JSON files; None where it does not exist."""
         path = self.folder.path / f"{name}.json"
         return read_record(path, dict[str, Any]) if self.state is not None and path.exists() else None
 
     @cached_property
-    def answers(self) -> list[Answers]:
-        """Of a run that is done and kept any.
+    def answers(self) -> list[RunPredictions]:
+        """Return the stored predictions of a finished run; [] where it kept none.
 
         Raises:
-            UserError: they are damaged.
+            UserError: the file is damaged.
         """
         from kdbench.results.predictions import read_predictions
 
         if not self.is_done or not self.folder.predictions.exists():
             return []
         found = sorted(read_predictions(self.folder).items())
-        return [Answers(self.folder.id, split, one.classes, one.labels) for split, one in found]
+        return [RunPredictions(self.folder.id, split, one.classes, one.labels) for split, one in found]
 
     def rows(self) -> list[str]:
-        """Of its series, without damaged lines."""
+        """Return the lines of the run's series, without damaged ones."""
         begun = self.state is not None
-        return [json.dumps(row) + "\n" for row in series.read(self.folder.series)] if begun else []
+        return [json.dumps(row) + "\n" for row in series.read_series(self.folder.series)] if begun else []
 
-    def agrees(self, other: Found) -> bool:
-        """Whether both gave the same, down to the single answer where both kept them."""
+    def agrees(self, other: FoundRun) -> bool:
+        """Return whether both runs have the same results and, where both kept predictions, the same predictions."""
         results = (json.dumps(run.part("result"), sort_keys=True) for run in (self, other))
         answers = ([(a.split, a.classes.tolist(), a.labels.tolist()) for a in run.answers] for run in (self, other))
         return len(set(results)) == 1 and (not self.answers or not other.answers or next(answers) == next(answers))
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """What is to be written; nothing in it is private any more."""
+class GatheredResults:
+    """Everything that is to be written, anonymised."""
 
     runs: Sequence[StoredRun]
     sweeps: Sequence[dict[str, Any]]
     submissions: Sequence[dict[str, Any]]
-    found: Sequence[Found]  # as `runs`
+    found: Sequence[FoundRun]  # as `runs`
 
     def series(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield the runs that have a series, with its lines."""
         return ((one.folder.id, rows) for one in self.found if (rows := one.rows()))
 
-    def answers(self) -> Iterator[Answers]:
+    def answers(self) -> Iterator[RunPredictions]:
+        """Yield the stored predictions of all runs."""
         return (answer for one in self.found for answer in one.answers)
 
 
-def gather(stores: Sequence[Store], preset: str | None) -> Gathered:
-    """Join the results folders.
+def gather_results(stores: Sequence[Store], preset: str | None) -> GatheredResults:
+    """Join results folders.
 
     Args:
-        preset: only what was asked for with it.
+        preset: gather only sweeps of this preset.
 
     Raises:
-        UserError: there is nothing, something is damaged, or a run has other results in one folder than in another.
+        UserError: there are no results, a file is damaged, or the same run has other results in another folder.
     """
+    # all sweeps, or those of the preset
     raw = [(store, name, sweep) for store in stores for name, sweep in _sweeps(store)]
     known = {str(sweep["preset"]) for _, _, sweep in raw}
     if preset is not None and known and preset not in known:
         raise unknown("preset", preset, known)
     raw = [item for item in raw if preset in (None, item[2]["preset"])]
     if not raw:
-        raise UserError(f"There are no results in {_places(stores)}; give another folder with --results DIR.")
-    several: dict[str, list[Found]] = {}
+        places = " and ".join(str(store.root) for store in stores)
+        raise UserError(f"There are no results in {places}; give another folder with --results DIR.")
+    # of each run all copies, and the one to keep
+    several: dict[str, list[FoundRun]] = {}
     for store, _, sweep in raw:
         for run, spec in Sweep.model_validate(sweep).runs.items():
-            several.setdefault(run, []).append(Found(store, spec, store.run(run)))
+            several.setdefault(run, []).append(FoundRun(store, spec, store.run(run)))
     found = [_choose(several[run]) for run in sorted(several)]
+    # anonymise sweeps, runs and submissions
     neutral = _neutral(stores, [sweep for _, _, sweep in raw], several)
     asked: dict[str, dict[str, Any]] = {}
     for _, name, sweep in sorted(raw, key=lambda item: (item[1], item[2]["created"])):
         asked[name] = _sweep(name, sweep, neutral)  # of one that was asked for again the last
     handed = _submissions(stores, {run.folder.id for run in found})
-    return Gathered(
+    return GatheredResults(
         [_run(one, neutral) for one in found], list(asked.values()), [neutral.value(one) for one in handed], found
     )
 
 
 def _sweeps(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and content of each sweep file."""
     for file in sorted(store.sweeps_folder.glob("*.json")):
         read_record(file, Sweep)
         yield file.stem, read_record(file, dict[str, Any])
 
 
-def _places(stores: Iterable[Store]) -> str:
-    return " and ".join(str(store.root) for store in stores)
-
-
-def _choose(several: Sequence[Found]) -> Found:
-    """The one that is done, or got on last.
+def _choose(several: Sequence[FoundRun]) -> FoundRun:
+    """Return the finished copy of a run, else the copy that was updated last.
 
     Raises:
-        UserError: several are done and do not agree.
+        UserError: several copies are finished and differ.
     """
     folders = {one.folder.path.resolve(): one for one in several}  # many sweeps may ask for a run
     done = sorted((one for one in folders.values() if one.is_done), key=lambda one: (not one.answers, _moment(one)))
@@ -149,13 +157,16 @@ def _choose(several: Sequence[Found]) -> Found:
     return done[0] if done else max(folders.values(), key=_moment)
 
 
-def _moment(one: Found) -> tuple[float, str]:
+def _moment(one: FoundRun) -> tuple[float, str]:
+    """Return a sort key: when a run was last updated."""
     return (one.state.updated, one.state.model_dump_json()) if one.state else (-1.0, "")
 
 
 def _neutral(
-    stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs: Mapping[str, list[Found]]
+    stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs: Mapping[str, list[FoundRun]]
 ) -> Anonymizer:
+    """Build the anonymizer from all paths, hosts and sections that the folders mention."""
+    # folders of data and models, as sweeps name them
     known: dict[str, str] = {}
     for sweep in sweeps:
         known[str(sweep["study"].get("glue_dir") or "")] = DIR
@@ -163,6 +174,7 @@ def _neutral(
             own = str(sweep["study"].get(role, ""))
             for name in [own, *_ways(own, sweep["command"])]:
                 _know(known, ModelRef(name=name, fingerprint=fingerprint))
+    # the same and files of methods, as specs name them
     every = [one for some in runs.values() for one in some]
     for one in every:
         known[one.spec.data.path or ""] = DIR
@@ -170,6 +182,7 @@ def _neutral(
             known[one.spec.method_file.path] = PurePath(one.spec.method_file.path).name
         for ref in (one.spec.student, one.spec.teacher):
             _know(known, ref)
+    # the results folders themselves
     for store in stores:
         known |= {str(path): DIR for path in (store.root, store.root.resolve(), store.runs_folder.parent)}
     hosts = {one.state.host for one in every if one.state}
@@ -178,7 +191,7 @@ def _neutral(
 
 
 def _ways(name: str, command: Iterable[str]) -> Iterator[str]:
-    """The relative paths in a command that lead to the folder `name`."""
+    """Yield the relative paths in a command that lead to the folder `name`."""
     values = (word.rpartition("=")[2] for word in command)
     return (value for value in values if "/" in value and name.endswith("/" + value.lstrip("./")))
 
@@ -188,7 +201,8 @@ def _know(known: dict[str, str], ref: ModelRef | None) -> None:
         known[ref.name] = f"{UNKNOWN_PATH}{ref.title}"  # in commands and options, where its own name may be another's
 
 
-def _run(one: Found, neutral: Anonymizer) -> StoredRun:
+def _run(one: FoundRun, neutral: Anonymizer) -> StoredRun:
+    """Return a run without host, process and job."""
     spec, state = neutral.value(_spec(one.spec).model_dump(mode="json")), None
     if one.state is not None:
         state = one.state.model_dump(mode="json") | PRIVATE | {"message": neutral.message(one.state.message)}
@@ -197,18 +211,15 @@ def _run(one: Found, neutral: Anonymizer) -> StoredRun:
 
 
 def _spec(spec: RunSpec) -> RunSpec:
-    """With names for folders. The id is stored, and is not that of this spec where an option holds a path."""
+    """Replace folders in a spec by names. The run keeps its stored id."""
     data = spec.data.model_copy(update={"path": DIR if spec.data.path else None})
-    models = {role: _named(getattr(spec, role)) for role in ("student", "teacher")}
+    refs = {role: getattr(spec, role) for role in ("student", "teacher")}
+    models = {role: ref and ref.model_copy(update={"name": ref.title}) for role, ref in refs.items()}
     return spec.model_copy(update={"data": data, **models})
 
 
-def _named(ref: ModelRef | None) -> ModelRef | None:
-    return ref and ref.model_copy(update={"name": ref.title})
-
-
 def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, Any]:
-    """What is read of a sweep; the runs by their names, because their specs are stored with them."""
+    """Return the fields of a sweep that are read again; runs are named, because their specs are stored."""
     kept = {key: raw[key] for key in Sweep.model_fields if key in raw}
     study = dict(kept["study"])
     study["glue_dir"] = DIR if study.get("glue_dir") else ""
@@ -221,9 +232,9 @@ def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, 
 
 
 def _submissions(stores: Iterable[Store], runs: set[str]) -> list[dict[str, Any]]:
-    """By name; of the same export the one that was scored."""
+    """Return the submissions of these runs by name; of equal exports the one with scores."""
     found: dict[str, Submission] = {}
-    for one in (one for store in stores for one in submissions(store)):
+    for one in (one for store in stores for one in read_submissions(store)):
         if any(part.run in runs for part in one.parts.values()):
             found[one.id] = max(found.get(one.id, one), one, key=lambda s: (str(s.scored or ""), s.model_dump_json()))
     return [{"id": name, **found[name].model_dump(mode="json")} for name in sorted(found)]

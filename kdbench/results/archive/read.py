@@ -1,4 +1,4 @@
-"""A collected study as a results folder: unpacked into a private temporary folder, which is gone when we end."""
+"""Read a collected study as a results folder, unpacked into a temporary folder that is deleted at exit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ atexit.register(_open.close)
 
 
 class StoredRun(BaseModel):
-    """A line of runs.jsonl. What a run has not is null; a run without a state was not begun."""
+    """A line of runs.jsonl. Missing parts are null; a run without a state was not begun."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -49,18 +49,23 @@ class StoredSweep(BaseModel):
     runs: list[Name]
 
 
-def unpack(root: Path) -> Path:
-    """The results folder that a collected study stands for; the same one when nothing has changed.
+def unpack_study(root: Path) -> Path:
+    """Return the results folder of a collected study; the same folder as long as the study does not change.
 
     Raises:
-        UserError: the study is damaged or of another format.
+        UserError: the study is damaged or has another format.
     """
-    seal = format.open_seal(root)
+    seal = format.read_seal(root)
     return _unpack(root.resolve(), root, tuple(sorted(seal.files.items())))
 
 
 @cache
 def _unpack(where: Path, root: Path, digests: tuple[tuple[str, str], ...]) -> Path:
+    """Unpack every file of a study into a new temporary folder.
+
+    Args:
+        digests: checksums of the files, so that a changed study is unpacked anew.
+    """
     target = Path(_open.enter_context(tempfile.TemporaryDirectory(prefix="kdbench-", ignore_cleanup_errors=True)))
     specs: dict[str, Any] = {}
     steps: dict[str, Callable[[Path], None]] = {
@@ -74,12 +79,12 @@ def _unpack(where: Path, root: Path, digests: tuple[tuple[str, str], ...]) -> Pa
         try:
             step(root / name)
         except MADE_BY_HAND:  # its checksum fits
-            raise format.damaged(root, name) from None
+            raise format.damage_error(root, name) from None
     return target
 
 
 def _runs(file: Path, target: Path) -> dict[str, Any]:
-    """Returns the specs by run, also of those that were not begun."""
+    """Write the files of each run, and return the specs of all runs, begun or not."""
     specs = {}
     with file.open(encoding="utf-8", newline="\n") as lines:
         for run in map(StoredRun.model_validate, map(json.loads, lines)):
@@ -92,6 +97,7 @@ def _runs(file: Path, target: Path) -> dict[str, Any]:
 
 
 def _sweeps(file: Path, target: Path, specs: Mapping[str, Any]) -> None:
+    """Write the sweeps, with the specs of their runs."""
     for raw in json.loads(file.read_bytes()):
         sweep = StoredSweep.model_validate(raw)
         _put(target / "sweeps" / f"{sweep.id}.json", {**raw, "runs": {run: specs[run] for run in sweep.runs}})
@@ -120,10 +126,11 @@ def _folder(target: Path, run: str) -> Path:
 
 
 def _name(text: str) -> str:
+    """Check a name that becomes part of a path."""
     return TypeAdapter(Name).validate_python(text)
 
 
 def _put(file: Path, value: Any) -> None:
-    """Nobody but this process reads it, so it need not be durable."""
+    """Write a JSON file. No other process reads it, so it need not be durable."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(value), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a collected study says of itself: its README.md, the same from the same study."""
+"""Write the README.md of a collected study; the same study gives the same text."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MAX_LISTED = 40  # runs without a result
 MAX_MESSAGE = 300  # characters
 
 
-def text(name: str, store: Store) -> str:
-    """Markdown."""
+def readme_text(name: str, store: Store) -> str:
+    """Build the text as markdown."""
     found = studies(store)
     runs = {run_id: run for study in found for run_id, run in study.runs.items()}
     parts = [
@@ -35,8 +35,10 @@ def text(name: str, store: Store) -> str:
 
 
 def _study(study: StudyResults) -> Iterator[str]:
+    """Yield the heading and the table of facts of one study."""
     setup = study.study
     yield f"## Preset {study.preset}: {study.pairing}"
+    # facts in a table
     counts = Counter(run.state.status for run in study.runs.values())
     others = "".join(f", {number} {status}" for status, number in sorted(counts.items()) if status != "done")
     rows = {
@@ -50,17 +52,19 @@ def _study(study: StudyResults) -> Iterator[str]:
         "runs": f"{len(study.runs)}: {counts['done']} done{others}",
         "trained": _when(study.runs.values()),
     }
-    yield _table(rows)
+    cells = "\n".join(f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items())
+    yield f"| | |\n|---|---|\n{cells}"
 
 
 def _when(runs: Iterable[Run]) -> str:
+    """Return the days from the first start to the last update of finished runs."""
     moments = [m for run in runs for m in (run.state.started, run.state.updated) if m and run.state.status == "done"]
     days = [datetime.datetime.fromtimestamp(m, datetime.UTC).date().isoformat() for m in moments]
     return " to ".join(dict.fromkeys((min(days), max(days)))) if days else "nothing yet"
 
 
 def _machines(runs: Iterable[Run]) -> Iterator[str]:
-    """Kinds of machines and versions, each with its number of runs."""
+    """Yield a section with the kinds of machines and versions, each with its number of runs."""
     kinds: Counter[str] = Counter()
     for run in runs:
         there = run.environment if (run.folder.path / "environment.json").exists() else None
@@ -72,6 +76,7 @@ def _machines(runs: Iterable[Run]) -> Iterator[str]:
 
 
 def _machine(there: Mapping[str, Any]) -> str:
+    """Describe a machine and its package versions."""
     versions = {"kdbench": there.get("kdbench"), "python": there.get("python"), **(there.get("packages") or {})}
     commit = f" (commit {there['commit']})" if there.get("commit") else ""
     sizes = f"cores {there.get('cores')}, threads {there.get('threads')}"
@@ -81,6 +86,7 @@ def _machine(there: Mapping[str, Any]) -> str:
 
 
 def _unfinished(found: Iterable[StudyResults]) -> Iterator[str]:
+    """Yield a section with the runs that are not finished, and why."""
     lines = {
         run.id: f"- `{run.id}`: {_why(study, run)}"
         for study in found for run in study.runs.values() if run.state.status != "done"
@@ -92,6 +98,7 @@ def _unfinished(found: Iterable[StudyResults]) -> Iterator[str]:
 
 
 def _why(study: StudyResults, run: Run) -> str:
+    """Say why a run is not finished."""
     blocker, state = study.blocker(run), run.state
     if blocker:
         return f"blocked by `{blocker.id}`, which failed"
@@ -102,6 +109,7 @@ def _why(study: StudyResults, run: Run) -> str:
 
 
 def _commands(name: str, found: Iterable[StudyResults]) -> str:
+    """List commands that show the study."""
     where = f"--results results/{name}"
     rows = next((study.rows for study in reversed(list(found)) if len(study.rows) > 1), ["A", "B"])
     commands = {
@@ -114,8 +122,3 @@ def _commands(name: str, found: Iterable[StudyResults]) -> str:
     space = max(map(len, commands)) + 4
     listed = "\n".join(f"    {command:<{space}}# {remark}" for command, remark in commands.items())
     return f"Where this folder lies at `results/{name}`; nothing else is needed, and nothing is trained:\n\n{listed}"
-
-
-def _table(rows: Mapping[str, Any]) -> str:
-    cells = "\n".join(f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items())
-    return f"| | |\n|---|---|\n{cells}"

@@ -12,45 +12,52 @@ from kdbench.core.atomic_files import replacing
 from kdbench.core.errors import UserError
 from kdbench.core.spec import RUN_NAME
 from kdbench.results.archive import compression, format
-from kdbench.results.archive.gather import gather
-from kdbench.results.archive.readme import text
+from kdbench.results.archive.gather import gather_results
+from kdbench.results.archive.readme import readme_text
 from kdbench.results.store import Store
 
-TAKEN = ("runs", "sweeps", "cache", "slurm", "submissions")  # what results folders hold themselves
+RESERVED_NAMES = ("runs", "sweeps", "cache", "slurm", "submissions")  # what results folders hold themselves
 
 
-def collect(name: str, stores: Sequence[Store], target: Path, preset: str | None) -> Store:
-    """Write what the folders hold to `target`, or put it in the place of what was collected there; returns it.
+def collect_study(name: str, stores: Sequence[Store], target: Path, preset: str | None) -> Store:
+    """Write the contents of results folders to `target`, replace an earlier collection there, and return it.
 
-    Files of others in a study that is collected anew stay.
+    Files that do not belong to the collection stay in the folder.
 
     Raises:
-        UserError: a bad name, something else is in the place, or see `gather`.
+        UserError: the name is not valid, `target` is something else, or see `gather_results`.
     """
-    check(name, target)
-    found = gather(stores, preset)
+    check_target(name, target)
+    found = gather_results(stores, preset)
     with replacing(target) as folder:
         folder.mkdir()
-        _keep_others(target, folder)
+        # files that do not belong to the collection stay
+        for item in sorted(target.iterdir()) if target.is_dir() else []:
+            if item.name not in format.FILES:
+                (shutil.copytree if item.is_dir() else shutil.copy2)(item, folder / item.name)
         (folder / format.RUNS).write_text(
-            format.lines(run.model_dump(mode="json") for run in found.runs), encoding="utf-8"
+            format.json_lines(run.model_dump(mode="json") for run in found.runs), encoding="utf-8"
         )
         _put(folder / format.SWEEPS, found.sweeps)
         _put(folder / format.SUBMISSIONS, found.submissions)
         compression.write_series(folder / format.SERIES, found.series())
         compression.write_predictions(folder / format.PREDICTIONS, found.answers())
-        format.seal(folder, name)
+        format.write_seal(folder, name)
         # made from what was written, which so is known to be readable
-        (folder / format.README).write_text(text(name, Store(folder, create=False)), encoding="utf-8")
+        (folder / format.README).write_text(readme_text(name, Store(folder, create=False)), encoding="utf-8")
     return Store(target, create=False)
 
 
-def check(name: str, target: Path) -> None:
-    """Raises UserError: a name that cannot be a folder's, or something else is in the place."""
-    if not re.fullmatch(RUN_NAME, name) or name in TAKEN:
+def check_target(name: str, target: Path) -> None:
+    """Check the name and the place of a collection.
+
+    Raises:
+        UserError: the name cannot be a folder's, or `target` exists and is something else.
+    """
+    if not re.fullmatch(RUN_NAME, name) or name in RESERVED_NAMES:
         raise UserError(
             f"'{name}' cannot be the name of a study: give letters, digits, '_', and after the first also '.' and '-', "
-            f"and none of {', '.join(TAKEN)}."
+            f"and none of {', '.join(RESERVED_NAMES)}."
         )
     if target.is_dir() and not any(target.iterdir()):
         return
@@ -59,18 +66,12 @@ def check(name: str, target: Path) -> None:
 
 
 def _name(target: Path) -> object:
-    """Of the study that lies there, whole or not."""
+    """Return the name of the study in a folder, whole or not; None where the marker is damaged."""
     try:
         found = json.loads((target / format.MARKER).read_bytes())
     except (ValueError, RecursionError):
         return None
     return found.get("name") if isinstance(found, dict) else None
-
-
-def _keep_others(target: Path, folder: Path) -> None:
-    for item in sorted(target.iterdir()) if target.is_dir() else []:
-        if item.name not in format.FILES:
-            (shutil.copytree if item.is_dir() else shutil.copy2)(item, folder / item.name)
 
 
 def _put(file: Path, value: object) -> None:

@@ -114,8 +114,8 @@ def _equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def _others_scrambled(small_run: SmallRun, store: Store) -> Iterator[None]:
     """Within the block all rows but the method's own have other texts and labels."""
     spec = small_run.spec
-    real = inputs.data(spec.task, spec.data)
-    task = inputs.task(spec.task)
+    real = inputs.load_data(spec.task, spec.data)
+    task = inputs.load_task(spec.task)
     roles = assign(spec, {name: len(split) for name, split in real.splits.items()}, task.report_splits)
     own: dict[str, set[int]] = {}
     for part in filter(None, (roles.train, roles.feedback)):
@@ -137,7 +137,7 @@ def _others_scrambled(small_run: SmallRun, store: Store) -> Iterator[None]:
 
 
 def _forget() -> None:
-    inputs.data.cache_clear()
+    inputs.load_data.cache_clear()
     inputs._tokens.cache_clear()
 
 

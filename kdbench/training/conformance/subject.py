@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from kdbench.distill.method import Limit, Method
-from kdbench.planning.config import owner
+from kdbench.planning.config import method_of_row
 from kdbench.training.conformance.small_run import (
     NotApplicable,
     Observed,
@@ -52,7 +52,7 @@ class Subject:
 
     def __init__(self, folder: Path, name: str, sets: Mapping[str, Any], file: Path | None = None) -> None:
         self.folder, self.name, self.sets, self.file = folder, name, sets, file
-        self.method: type[Method] = owner(name)
+        self.method: type[Method] = method_of_row(name)
         self.victim: Popen[str] | None = None  # a process that makes the run and is killed in it, started early
 
     def small_run(self, *, classes: int = 2, seed: int = 0, **options: Any) -> SmallRun:

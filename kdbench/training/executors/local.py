@@ -13,7 +13,7 @@ from rich.console import Console
 
 from kdbench.core.settings import Execution
 from kdbench.core.spec import RunSpec
-from kdbench.planning.executor import STOPPED, ExecutionRequest, Executor, ShowTables
+from kdbench.planning.executor import EXIT_STOPPED, ExecutionRequest, Executor, ShowTables
 from kdbench.results.store import Store
 from kdbench.training.executors.scheduler import Outcome
 
@@ -64,7 +64,7 @@ class Local(Executor):
                 outcome = run_all(order.plan, order.store, shares[0], order.recording, board, should_stop)
         if outcome.stopped:
             order.console.print("Stopped; nothing is lost. The same command goes on where it stopped.")
-            return STOPPED
+            return EXIT_STOPPED
         show_tables(order)
         report(outcome, order.console)
         return 1 if outcome.failed or outcome.blocked else 0

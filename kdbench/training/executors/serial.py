@@ -15,7 +15,7 @@ from filelock import Timeout
 from kdbench.core.errors import Stopped
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
-from kdbench.planning.executor import STOPPED
+from kdbench.planning.executor import EXIT_STOPPED
 from kdbench.planning.plan import Plan
 from kdbench.results.run_lock import Superseded
 from kdbench.results.store import Store
@@ -76,7 +76,7 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
         if len(asked) > 1:  # an exception could be raised anywhere, also where Python can only print and ignore it
             if sys.stderr.isatty():
                 os.write(2, SHOW_CURSOR)
-            os._exit(STOPPED)
+            os._exit(EXIT_STOPPED)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -15,11 +15,11 @@ from kdbench.core.errors import UserError
 from kdbench.core.records import read_record, read_records
 from kdbench.core.settings import Execution, Invocation, Recording, Study
 from kdbench.core.spec import Name
-from kdbench.planning.config import Config, default_options, owner, usual
-from kdbench.planning.executor import EXECUTORS, STOPPED, ExecutionRequest, Executor, ShowTables
+from kdbench.planning.config import Config, default_options, method_of_row, preset_values
+from kdbench.planning.executor import EXECUTORS, EXIT_STOPPED, ExecutionRequest, Executor, ShowTables
 from kdbench.planning.plan import Plan, model_ref
 from kdbench.results.store import Store
-from kdbench.results.sweep_files import Sweep, sweeps
+from kdbench.results.sweep_files import Sweep, read_sweeps
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +71,7 @@ def order(
 def remember(executor: Executor, order: ExecutionRequest) -> None:
     """Write down what was asked for; no method has to be imported to show it."""
     plan = order.plan
-    rows = {row: owner(row) for row in sorted({cell.row for cell in plan.cells})}
+    rows = {row: method_of_row(row) for row in sorted({cell.row for cell in plan.cells})}
     titles = {row: method.variants[row][0] if row in method.variants else method.title for row, method in rows.items()}
     order.store.add_sweep(
         order.sweep,
@@ -86,7 +86,7 @@ def remember(executor: Executor, order: ExecutionRequest) -> None:
                 row: {
                     "title": titles[row],
                     "position": method.position,
-                    "usual": usual(plan.preset, row, method),
+                    "usual": preset_values(plan.preset, row, method),
                     "defaults": default_options(row, method),
                 }
                 for row, method in rows.items()
@@ -146,7 +146,7 @@ def _other_versions(order: ExecutionRequest) -> list[str]:
     """Say which methods were trained here with other content of their files."""
     files = {spec.method: spec.method_file for spec in order.plan.runs.values() if spec.method_file}
     others: dict[str, set[str]] = {}
-    for sweep in sweeps(order.store) if files else []:
+    for sweep in read_sweeps(order.store) if files else []:
         for run, spec in sweep.runs.items():
             file, other = files.get(spec.method), spec.method_file
             if file and (other and other.sha256) != file.sha256 and order.store.run(run).has_result():
@@ -163,7 +163,7 @@ def execute(orders: Iterable[tuple[Executor, ExecutionRequest]], show_tables: Sh
     worst = 0
     for executor, order in orders:
         code = executor.execute(order, show_tables)
-        if code == STOPPED:
+        if code == EXIT_STOPPED:
             return code
         worst = max(worst, code)
     return worst

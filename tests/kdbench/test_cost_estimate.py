@@ -20,7 +20,7 @@ from kdbench.data.task import TASKS, Examples
 from kdbench.models import reference
 from kdbench.planning import cost_estimate as estimating
 from kdbench.planning import inputs
-from kdbench.planning.cost_estimate import Estimate, estimate, lines
+from kdbench.planning.cost_estimate import CostEstimate, estimate_cost, estimate_lines
 from kdbench.planning.plan import Plan
 from kdbench.results import store
 from kdbench.results.store import RunFolder, Store
@@ -73,7 +73,7 @@ def test_another_seed_takes_what_the_first_took(tmp_path: Path) -> None:
     for i, run in enumerate(first.runs):
         charge(at.run(run), 0.5 + i, made[run])
 
-    found = estimate(second, at)
+    found = estimate_cost(second, at)
 
     assert (found.runs, found.steps) == (3, sum(made.values()))  # the steps that the runner made
     assert found.seconds == pytest.approx(sum((0.5 + i) * made[run] for i, run in enumerate(first.runs)))
@@ -81,7 +81,7 @@ def test_another_seed_takes_what_the_first_took(tmp_path: Path) -> None:
     subject.train(second, at)
     assert [at.run(run).cost()["steps"] for run in second.runs] == list(made.values())
     assert found.disk == pytest.approx(folder_bytes(at, second), rel=0.1)
-    assert lines(estimate(second, at)) == ["Nothing is left to train."]
+    assert estimate_lines(estimate_cost(second, at)) == ["Nothing is left to train."]
 
 
 def test_work_grows_with_what_is_trained(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_work_grows_with_what_is_trained(tmp_path: Path) -> None:
 
     def seconds(*sets: str) -> float:
         (left,) = subject.plan(tmp_path, *sets, methods="finetune", seeds=1).runs.values()
-        found = estimate(Plan("tiny", subject.plan(tmp_path).study, {left.id: left}), at)
+        found = estimate_cost(Plan("tiny", subject.plan(tmp_path).study, {left.id: left}), at)
         return found.seconds / found.steps
 
     assert seconds() == pytest.approx(1.0)
@@ -103,7 +103,7 @@ def test_work_grows_with_what_is_trained(tmp_path: Path) -> None:
 def test_lengths_are_counted_without_a_tokeniser(tmp_path: Path) -> None:
     for task in ("rte", "sst2"):  # pairs, and single sentences
         spec = subject.the_run(subject.plan(tmp_path, methods="finetune", tasks=task))
-        counted = inputs.tokens(tmp_path, spec, "train").lengths
+        counted = inputs.load_tokens(tmp_path, spec, "train").lengths
         assert estimating._facts(task, spec.data).tokens(64) == pytest.approx(counted.mean(), rel=0.02)
     english = Examples(["Prices rose in the spring.", "They fell."], None, [0, 1])
     assert estimating._lengths(english, estimating.PIECES).tolist() == [2 + 1.25 * 5, 2 + 1.25 * 2]
@@ -117,7 +117,7 @@ def test_feedback_and_trained_teachers_are_work(tmp_path: Path) -> None:
     finish(at, student, step_seconds=12.0)
 
     def step(method: str) -> float:
-        found = estimate(plan, at, [of(plan, method).id])
+        found = estimate_cost(plan, at, [of(plan, method).id])
         return found.seconds / found.steps
 
     assert step("kd") == pytest.approx(12 + 2 * 3)  # a teacher that is read
@@ -136,14 +136,14 @@ def test_the_longest_chain_is_that_of_the_runs_that_wait_for_one_another(tmp_pat
     for spec in before.runs.values():
         finish(at, spec, price[spec.method, spec.student.name])
 
-    found = estimate(plan, at)
+    found = estimate_cost(plan, at)
 
     steps = found.steps / 4
     assert found.chain_seconds == pytest.approx(111 * steps)
     assert found.seconds == pytest.approx(161 * steps)
     (teacher,) = (run for run, name in names.items() if name == ("finetune", "tiny-3x32"))
     finish(at, plan.runs[teacher], 1.0)
-    assert estimate(plan, at).chain_seconds == pytest.approx(110 * steps)
+    assert estimate_cost(plan, at).chain_seconds == pytest.approx(110 * steps)
 
 
 def stopped(spec: RunSpec, at: Store, after: int) -> RunFolder:
@@ -161,15 +161,15 @@ def stopped(spec: RunSpec, at: Store, after: int) -> RunFolder:
 
 def test_of_a_run_that_was_interrupted_the_rest_is_counted(tmp_path: Path) -> None:
     at, plan = Store(tmp_path / "results"), subject.plan(tmp_path, methods="finetune")
-    whole = estimate(plan, at)
+    whole = estimate_cost(plan, at)
     folder = stopped(subject.the_run(plan), at, after=4)
 
-    part = estimate(plan, at)
+    part = estimate_cost(plan, at)
     assert part.steps == whole.steps - 4
     assert part.seconds == pytest.approx(whole.seconds * part.steps / whole.steps)
 
     folder.checkpoint.unlink()  # it will start over
-    assert estimate(plan, at).steps == whole.steps
+    assert estimate_cost(plan, at).steps == whole.steps
 
 
 def test_a_done_run_that_lacks_a_snapshot_is_trained_again(tmp_path: Path) -> None:
@@ -180,19 +180,19 @@ def test_a_done_run_that_lacks_a_snapshot_is_trained_again(tmp_path: Path) -> No
     assert len(teacher.snapshots) == 2
     finish(at, of(plain, "finetune"), 1.0)
 
-    assert estimate(plain, at).runs == 1
-    found = estimate(keeping, at, [teacher.id])
+    assert estimate_cost(plain, at).runs == 1
+    found = estimate_cost(keeping, at, [teacher.id])
     assert (found.runs, found.steps) == (1, 12)  # two epochs of 96 rows without the tenth for selection
     write_json(at.run(teacher.id).path / "model" / "weights", "x" * 100_000)
-    assert estimate(keeping, at, [teacher.id]).disk == pytest.approx(300_000, rel=0.05)  # the student three times
+    assert estimate_cost(keeping, at, [teacher.id]).disk == pytest.approx(300_000, rel=0.05)  # the student three times
     for share in teacher.snapshots:
         write_json(at.run(teacher.id).snapshot(share) / "weights", "x" * 100_000)
     again = subject.plan(tmp_path, methods="kd", seeds=1)
-    assert estimate(again, at, [of(again, "finetune").id]).disk == pytest.approx(100_000, rel=0.05)
+    assert estimate_cost(again, at, [of(again, "finetune").id]).disk == pytest.approx(100_000, rel=0.05)
 
 
 def test_where_nothing_was_measured_it_says_so(tmp_path: Path) -> None:
-    found = estimate(subject.plan(tmp_path, methods="kd"), Store(tmp_path / "results", create=False))
+    found = estimate_cost(subject.plan(tmp_path, methods="kd"), Store(tmp_path / "results", create=False))
     assert found.basis == (
         "a rough guess: nothing alike was measured here yet; assumes 0.1 TFLOP/s (2 cores), and 15 ms a step beside"
     )
@@ -203,7 +203,7 @@ def test_where_nothing_was_measured_it_says_so(tmp_path: Path) -> None:
 
 def test_the_bytes_of_a_network_are_known_before_it_is_trained(tmp_path: Path) -> None:
     at, plan = Store(tmp_path / "results"), subject.plan(tmp_path, methods="finetune")
-    found = estimate(plan, at)
+    found = estimate_cost(plan, at)
     subject.train(plan, at)
     weights = at.run(subject.the_run(plan).id).model / "model.safetensors"
     assert found.disk == pytest.approx(weights.stat().st_size, rel=0.1)
@@ -222,8 +222,8 @@ def test_data_and_models_on_the_hub_are_estimated_without_a_network(
     monkeypatch.setattr("kdbench.tasks.hub.read", _no_network)
     sets = (*HUB, "train_rows=0", "batch_size=32", "epochs=6", "max_length=128", "eval_every=0")
     plan = subject.plan(tmp_path, *sets, methods="kd", selection="validation")
-    teacher = estimate(plan, Store(tmp_path, create=False), [of(plan, "finetune").id])
-    student = estimate(plan, Store(tmp_path, create=False), [of(plan, "kd").id])
+    teacher = estimate_cost(plan, Store(tmp_path, create=False), [of(plan, "finetune").id])
+    student = estimate_cost(plan, Store(tmp_path, create=False), [of(plan, "kd").id])
 
     assert teacher.steps == student.steps == 6 * 78  # 2,490 published rows of RTE
     tokens, layer = 32 * 0.4 * 128, 12 * 768**2
@@ -245,8 +245,8 @@ def test_a_hub_model_that_is_here_is_looked_at(tmp_path: Path, monkeypatch: pyte
     (here / "refs").mkdir()
     (here / "refs" / "main").write_text("abc")
 
-    def found(name: str) -> Estimate:
-        return estimate(
+    def found(name: str) -> CostEstimate:
+        return estimate_cost(
             subject.plan(tmp_path, f"student={name}", methods="finetune"), Store(tmp_path / "results", create=False)
         )
 
@@ -258,7 +258,7 @@ def test_a_hub_model_that_is_here_is_looked_at(tmp_path: Path, monkeypatch: pyte
 
 def test_rows_that_nobody_knows_are_not_invented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TASKS.get("rte"), "official_rows", {})
-    found = estimate(subject.plan(tmp_path, "source=hub", methods="finetune"), Store(tmp_path, create=False))
+    found = estimate_cost(subject.plan(tmp_path, "source=hub", methods="finetune"), Store(tmp_path, create=False))
     assert (found.runs, found.steps, found.seconds) == (1, 0, 0.0)
     assert found.remarks[-1].endswith("rte.")
     assert found.disk > 0
@@ -270,7 +270,7 @@ def test_the_runs_most_alike_are_asked_first(tmp_path: Path) -> None:
     wanted = of(plan, "kd")
 
     def answer() -> tuple[float, str]:
-        found = estimate(plan, at, [wanted.id])
+        found = estimate_cost(plan, at, [wanted.id])
         return found.seconds / found.steps, found.basis
 
     def add(step_seconds: float, *sets: str, method: str, **given: Any) -> None:
@@ -297,14 +297,14 @@ def test_the_runs_most_alike_are_asked_first(tmp_path: Path) -> None:
 def test_networks_of_another_order_of_size_say_nothing(tmp_path: Path) -> None:
     at = Store(tmp_path / "results")
     finish(at, of(subject.plan(tmp_path, methods="finetune"), "finetune"), 1.0)
-    large = estimate(subject.plan(tmp_path, "student=tiny-8x256", methods="finetune"), at)
+    large = estimate_cost(subject.plan(tmp_path, "student=tiny-8x256", methods="finetune"), at)
     assert "rough guess" in large.basis
 
 
 def test_several_bases_are_told_apart(tmp_path: Path) -> None:
     at, plan = Store(tmp_path / "results"), subject.plan(tmp_path, methods="kd,pkd", seeds="0,1")
     finish(at, next(s for s in plan.runs.values() if s.method == "kd"), 1.0)
-    found = estimate(plan, at)
+    found = estimate_cost(plan, at)
     assert found.runs == 5
     assert "from 1 finished run of other methods on the same networks (2 runs)" in found.basis
     assert "from 1 finished run of the same methods and networks (1 run)" in found.basis
@@ -314,14 +314,14 @@ def test_several_bases_are_told_apart(tmp_path: Path) -> None:
 def test_only_the_given_runs_are_looked_at(tmp_path: Path) -> None:
     at, plan = Store(tmp_path / "results"), subject.plan(tmp_path, methods="kd", seeds="0,1")
     teacher, student = (next(s.id for s in plan.runs.values() if s.method == m) for m in ("finetune", "kd"))
-    assert estimate(plan, at).runs == 4
-    both = estimate(plan, at, [student, teacher])  # in whatever order
+    assert estimate_cost(plan, at).runs == 4
+    both = estimate_cost(plan, at, [student, teacher])  # in whatever order
     assert both.runs == 2
     assert both.chain_seconds == pytest.approx(both.seconds)
     finish(at, plan.runs[teacher], 1.0)
-    assert estimate(plan, at, [student, teacher]).runs == 1
+    assert estimate_cost(plan, at, [student, teacher]).runs == 1
     with pytest.raises(KeyError):
-        estimate(plan, at, ["nonsense"])
+        estimate_cost(plan, at, ["nonsense"])
 
 
 def test_damaged_and_foreign_files_are_passed_over(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_damaged_and_foreign_files_are_passed_over(tmp_path: Path) -> None:
     finish(at, other, 1.0)
     (at.run(other.id).path / "spec.json").write_text("[]")
     (at.runs_folder / "notes.txt").write_text("mine")
-    found = estimate(plan, at, [second.id])
+    found = estimate_cost(plan, at, [second.id])
     assert found.basis == "from 1 finished run of the same methods and networks"
 
 
@@ -352,12 +352,12 @@ def test_every_point_of_a_grid_has_its_own_cost(tmp_path: Path) -> None:
     at = Store(tmp_path / "results", create=False)
     values = {"epochs": (1, 3), "train_rows": (64, 96), "batch_size": (8, 16), "max_length": (8, 32)}
     grids = [f"{key}={low},{high}" for key, (low, high) in values.items()]
-    whole = estimate(subject.plan(tmp_path, *grids, methods="finetune"), at)
+    whole = estimate_cost(subject.plan(tmp_path, *grids, methods="finetune"), at)
 
     parts = []
     for choice in itertools.product(*values.values()):
         point = [f"{key}={value}" for key, value in zip(values, choice, strict=True)]
-        parts.append(estimate(subject.plan(tmp_path, *point, methods="finetune"), at))
+        parts.append(estimate_cost(subject.plan(tmp_path, *point, methods="finetune"), at))
     assert whole.runs == len(parts) == 16
     assert whole.steps == sum(part.steps for part in parts)
     assert whole.seconds == pytest.approx(sum(part.seconds for part in parts))
@@ -401,7 +401,7 @@ def test_ten_thousand_runs_are_not_ten_thousand_looks(tmp_path: Path, monkeypatc
     for spec in [*list(plan.runs.values())[:12], *elsewhere.runs.values()]:
         finish(at, spec, 1.0)
 
-    found = estimate(plan, at)
+    found = estimate_cost(plan, at)
 
     assert found.runs == len(plan.runs) - 12 == 10_188
     assert looks["cost"] == 6  # of three methods, on two tasks
@@ -413,14 +413,14 @@ def test_ten_thousand_runs_are_not_ten_thousand_looks(tmp_path: Path, monkeypatc
 
 
 def test_the_lines_that_a_user_sees() -> None:
-    found = Estimate(84, 12345, 3.2 * 3600, 25 * 60, 120_400_000, "from 12 finished runs of the same methods")
-    assert lines(found) == [
+    found = CostEstimate(84, 12345, 3.2 * 3600, 25 * 60, 120_400_000, "from 12 finished runs of the same methods")
+    assert estimate_lines(found) == [
         "84 runs to train, 12,345 steps: about 3.2 h one after the other, at least 25 min however many at once; "
         "120 MB on disk.",
         "From 12 finished runs of the same methods.",
     ]
-    large = Estimate(1, 5, 40 * 86400.0, 40 * 86400.0, 4_300_000_000, "a guess", ("One.", "Two."))
-    assert lines(large) == [
+    large = CostEstimate(1, 5, 40 * 86400.0, 40 * 86400.0, 4_300_000_000, "a guess", ("One.", "Two."))
+    assert estimate_lines(large) == [
         "1 run to train, 5 steps: about 40 days one after the other, at least 40 days however many at once; "
         "4.3 GB on disk.",
         "A guess.",

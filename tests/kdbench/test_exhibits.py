@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from kdbench.core.errors import UserError
-from kdbench.planning.exhibits import Request, configs, named, plans
+from kdbench.planning.exhibits import Request, merge_plans, request_configs, requests_by_name
 from kdbench.planning.plan import Plan
 from kdbench.reporting.tables import TABLES
 
 
 def made(folder: Path, *requests: Request, **given: Any) -> list[Plan]:
     layer = {"tasks": "rte", **given}
-    return [plan for plan, _ in plans(configs(requests, layer, folder))]
+    return [plan for plan, _ in merge_plans(request_configs(requests, layer, folder))]
 
 
 def values(plan: Plan, key: str) -> Mapping[str, set[Any]]:
@@ -76,9 +76,9 @@ def test_who_wins(tmp_path: Path) -> None:
 
 def test_a_request_for_a_preset_is_weaker_than_the_command_line_only(tmp_path: Path) -> None:
     (tmp_path / "kdbench.toml").write_text('preset = "minilm"\nsource = "generated"\nstudent = "tiny-2x32"\n')
-    ((_, config),) = configs([Request("kd", settings={"preset": "bert-4l"})], {}, tmp_path)
+    ((_, config),) = request_configs([Request("kd", settings={"preset": "bert-4l"})], {}, tmp_path)
     assert config.files[0]["preset"] == "bert-4l"
-    ((_, config),) = configs([Request("kd", settings={"preset": "bert-4l"})], {"preset": "tiny"}, tmp_path)
+    ((_, config),) = request_configs([Request("kd", settings={"preset": "bert-4l"})], {"preset": "tiny"}, tmp_path)
     assert config.files[0]["preset"] == "tiny"
 
 
@@ -90,7 +90,7 @@ def test_the_name_of_a_plan_tells_varied_cells_from_others(tmp_path: Path) -> No
 
 
 def test_every_table_that_asks_for_runs_can_be_planned(tmp_path: Path) -> None:
-    for name, requests in named("all", (TABLES,)).items():
+    for name, requests in requests_by_name("all", (TABLES,)).items():
         found = made(tmp_path, *requests, preset="tiny")
         assert found, name
         assert all(plan.cells for plan in found), name
@@ -106,7 +106,7 @@ def test_every_table_that_asks_for_runs_can_be_planned(tmp_path: Path) -> None:
 )
 def test_names_that_cannot_be(names: str, sentence: str) -> None:
     with pytest.raises(UserError) as error:
-        named(names, (TABLES,))
+        requests_by_name(names, (TABLES,))
     assert str(error.value).startswith(sentence)
 
 

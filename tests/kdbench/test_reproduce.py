@@ -12,12 +12,12 @@ from rich.console import Console
 from kdbench.cli.commands import run
 from kdbench.core.errors import UserError
 from kdbench.planning import config, reproduce
-from kdbench.planning.config import assemble, parse_sets
-from kdbench.planning.exhibits import configs, named, plans
-from kdbench.planning.plan import Plan, make
+from kdbench.planning.config import assemble_config, parse_sets
+from kdbench.planning.exhibits import merge_plans, request_configs, requests_by_name
+from kdbench.planning.plan import Plan, make_plan
 from kdbench.reporting import provenance
 from kdbench.reporting.tables import TABLES
-from kdbench.results.archive.write import collect
+from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
 from kdbench.training.executors.sweep_record import order, remember
@@ -40,25 +40,27 @@ def planned(words: list[str], folder: Path) -> Plan:
     params = dict(run.command.make_context("run", words[2:]).params)
     sets = parse_sets(params.pop("sets"))
     given = {key: value for key, value in params.items() if value is not None and key in config.engine_keys()}
-    return make(assemble({**sets, **given}, folder))
+    return make_plan(assemble_config({**sets, **given}, folder))
 
 
 def remembered(folder: Path, sets: tuple[str, ...] | list[str] = (), **given: Any) -> StudyResults:
     """The study of a sweep that was asked for, and not begun."""
-    merged = assemble({"methods": METHODS, "tasks": "mrpc,rte", "seeds": "0,1", **parse_sets(sets), **given}, folder)
+    merged = assemble_config(
+        {"methods": METHODS, "tasks": "mrpc,rte", "seeds": "0,1", **parse_sets(sets), **given}, folder
+    )
     store = Store(folder / "results")
-    remember(*order(merged, make(merged), store, Console()))
+    remember(*order(merged, make_plan(merged), store, Console()))
     return studies(store)[-1]
 
 
 @pytest.mark.parametrize("name", ASKED)
 def test_the_command_of_a_cell_plans_its_runs_and_no_other_cell(name: str, tmp_path: Path) -> None:
     study = remembered(tmp_path, **ASKED[name])
-    for row in provenance.rows(study):
-        traced = provenance.trace(study, None, row, "mrpc")
+    for row in provenance.traceable_rows(study):
+        traced = provenance.trace_cell(study, None, row, "mrpc")
         for point in {cell.point for cell in traced.asked}:
             cells = [cell for cell in traced.asked if cell.point == point]
-            plan = planned(reproduce.command(cells, study), tmp_path / "elsewhere")
+            plan = planned(reproduce.cell_command(cells, study), tmp_path / "elsewhere")
             assert {cell.run.id for cell in cells} <= plan.runs.keys()
             if row != "teacher":
                 assert [cell.run for cell in plan.cells] == [cell.run.id for cell in cells]
@@ -67,13 +69,13 @@ def test_the_command_of_a_cell_plans_its_runs_and_no_other_cell(name: str, tmp_p
 def test_the_command_of_every_run_plans_it(tmp_path: Path) -> None:
     study = remembered(tmp_path, **ASKED["options"])
     for one in study.runs.values():
-        assert one.id in planned(reproduce.for_run(one, study), tmp_path / "elsewhere").runs
+        assert one.id in planned(reproduce.run_command(one, study), tmp_path / "elsewhere").runs
 
 
 def test_the_command_says_only_what_is_not_usual(tmp_path: Path) -> None:
     study = remembered(tmp_path, **ASKED["rates"])
-    traced = provenance.trace(study, None, "lgtm", "rte")
-    assert " ".join(reproduce.command(traced.wanted, study)) == (
+    traced = provenance.trace_cell(study, None, "lgtm", "rte")
+    assert " ".join(reproduce.cell_command(traced.wanted, study)) == (
         "kdbench run --methods lgtm --tasks rte --seeds 0,1 --preset tiny --set student_lr=0.001 "
         "--set teacher_lr=0.0002 --set epochs=2"
     )
@@ -83,8 +85,8 @@ def test_without_the_usual_values_every_option_is_said(tmp_path: Path) -> None:
     """As of results that an earlier version left."""
     study = remembered(tmp_path, **ASKED["options"])
     study.titles = {row: title.model_copy(update={"usual": {}}) for row, title in study.titles.items()}
-    traced = provenance.trace(study, None, "lgtm_released", "rte")
-    plan = planned(reproduce.command(traced.wanted, study), tmp_path / "elsewhere")
+    traced = provenance.trace_cell(study, None, "lgtm_released", "rte")
+    plan = planned(reproduce.cell_command(traced.wanted, study), tmp_path / "elsewhere")
     assert {cell.run.id for cell in traced.wanted} == {cell.run for cell in plan.cells}
 
 
@@ -95,19 +97,19 @@ def test_a_folder_stays_a_path_whatever_it_is_called(tmp_path: Path, monkeypatch
     study = remembered(tmp_path, sets=["student=zoo/tiny-2x64", "teacher=zoo/minilm"])
     asked = {cell.run.id for cell in study.of("kd", "rte")}
     for words in (
-        reproduce.command(study.of("kd", "rte"), study),
-        reproduce.for_exhibits([TABLES.get("table1")()], Path("results"), study),
+        reproduce.cell_command(study.of("kd", "rte"), study),
+        reproduce.exhibit_command([TABLES.get("table1")()], Path("results"), study),
     ):
         assert {f"student={networks[0]}", f"teacher={networks[1]}"} < set(words)
     assert asked == {
-        cell.run for cell in planned(reproduce.command(study.of("kd", "rte"), study), tmp_path / "else").cells
+        cell.run for cell in planned(reproduce.cell_command(study.of("kd", "rte"), study), tmp_path / "else").cells
     }
     # where people read it, neither looks like the network that has its name
     assert re.fullmatch(r"tiny-2x64 \([0-9a-f]{6}\)", study.study["student"])
-    collect("kept", [Store(tmp_path / "results")], tmp_path / "kept", None)
+    collect_study("kept", [Store(tmp_path / "results")], tmp_path / "kept", None)
     kept = studies(Store(tmp_path / "kept", create=False))[-1]
     assert kept.study == study.study
-    words = reproduce.command(kept.of("kd", "rte"), kept)
+    words = reproduce.cell_command(kept.of("kd", "rte"), kept)
     assert {"student=PATH/TO/tiny-2x64", "teacher=PATH/TO/minilm"} < set(words)
     with pytest.raises(UserError, match="There is no model folder 'PATH/TO/tiny-2x64'"):
         planned(words, tmp_path / "elsewhere")
@@ -138,7 +140,9 @@ HABITS: dict[str, dict[str, Any]] = {
 
 def missing(name: str, layer: dict[str, Any], folder: Path) -> Plan:
     """What `kdbench run --for` would plan for a study of one feedback."""
-    made = plans(configs(named(name, (TABLES,))[name], {"tasks": "mrpc,rte", "seeds": "0,1", **layer}, folder))
+    made = merge_plans(
+        request_configs(requests_by_name(name, (TABLES,))[name], {"tasks": "mrpc,rte", "seeds": "0,1", **layer}, folder)
+    )
     return made[-1][0]
 
 
@@ -148,11 +152,11 @@ def test_the_command_for_a_table_plans_what_it_lacks(habit: str, name: str, tmp_
     """The same runs as if the table had been asked for with the study's own settings."""
     asked = dict(HABITS[habit])
     layer = {**parse_sets(asked.pop("sets", [])), **asked}
-    merged = assemble({"methods": "kd,lgtm", "tasks": "mrpc,rte", "seeds": "0,1", **layer}, tmp_path)
+    merged = assemble_config({"methods": "kd,lgtm", "tasks": "mrpc,rte", "seeds": "0,1", **layer}, tmp_path)
     store = Store(tmp_path / "results")
-    remember(*order(merged, make(merged), store, Console()))
+    remember(*order(merged, make_plan(merged), store, Console()))
     study = studies(store)[-1]
-    words = reproduce.for_exhibits([TABLES.get(name)()], store.root, study, tasks=["mrpc", "rte"])
+    words = reproduce.exhibit_command([TABLES.get(name)()], store.root, study, tasks=["mrpc", "rte"])
     params = dict(run.command.make_context("run", words[2:]).params)
     assert params.pop("results") == str(store.root)
     sets = parse_sets(params.pop("sets"))
@@ -166,7 +170,7 @@ def test_the_command_for_a_table_plans_what_it_lacks(habit: str, name: str, tmp_
 def test_the_command_for_a_table_leaves_to_it_what_it_varies(tmp_path: Path) -> None:
     study = remembered(tmp_path, feedback="validation", sets=["lgtm.teacher_ce=0.3"])
     feedback, alpha = (
-        reproduce.for_exhibits([TABLES.get(name)()], Path("results"), study) for name in ("table6", "table7")
+        reproduce.exhibit_command([TABLES.get(name)()], Path("results"), study) for name in ("table6", "table7")
     )
     assert "--feedback" not in feedback
     assert "lgtm.teacher_ce=0.3" not in alpha

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from kdbench.cli.app import app
-from kdbench.cli.commands.run import _plans
+from kdbench.cli.commands.run import _plans_with_tables
 from kdbench.core.settings import Execution, Recording, Study
 from kdbench.distill.method import METHODS
 from kdbench.planning.executor import ExecutionRequest
@@ -101,7 +101,7 @@ def test_a_retry_shows_the_tables_that_were_asked_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr("kdbench.training.executors.local.Local.carry_out", lambda self, order, show: 130)
+        patched.setattr("kdbench.training.executors.local.Local.execute", lambda self, order, show: 130)
         assert run("--for", "table7", "--set", "epochs=1") == 130
     assert app(["retry"], standalone_mode=False) == 0
     said = capsys.readouterr().out
@@ -118,9 +118,9 @@ def test_a_table_is_shown_with_the_preset_that_it_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shown = {plan.preset: tables for plan, _, tables in _plans("table4,table1", dict(TINY))}
+    shown = {plan.preset: tables for plan, _, tables in _plans_with_tables("table4,table1", dict(TINY))}
     assert shown == {"bert-4l": ("table4",), "tiny": ("table1",)}
-    both = [(plan.preset, tables) for plan, _, tables in _plans("table6,table7", dict(TINY))]
+    both = [(plan.preset, tables) for plan, _, tables in _plans_with_tables("table6,table7", dict(TINY))]
     assert both == [("tiny", ()), ("tiny", ()), ("tiny", ("table6", "table7"))]
     assert not capsys.readouterr().err
 
@@ -130,7 +130,7 @@ def test_all_is_all_of_one_preset(
     preset: str, left_out: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = _plans("all", {**TINY, "preset": preset})
+    found = _plans_with_tables("all", {**TINY, "preset": preset})
     assert {plan.preset for plan, _, _ in found} == {preset}
     assert ("table4" in found[-1][2]) is not left_out
     assert ("table4 is about another preset than tiny" in capsys.readouterr().err) is left_out

@@ -57,7 +57,7 @@ def world(
 
 
 def judge(rng: np.random.Generator, labels: Classes, first: Classes, second: Classes) -> Difference:
-    return significance.difference(*significance.resample(accuracy, labels, first, second, 2, rng))
+    return significance.paired_difference(*significance.resample_differences(accuracy, labels, first, second, 2, rng))
 
 
 def coverage(rng: np.random.Generator, sds: tuple[float, ...], seeds: int, times: int) -> float:
@@ -72,7 +72,7 @@ def naive_coverage(rng: np.random.Generator, sds: tuple[float, ...], seeds: int,
     """Of the percentile interval of draws of seeds and items."""
     held = 0
     for _ in range(times):
-        resampled = significance.resample(accuracy, *world(rng, seeds, sds), 2, rng)[1]
+        resampled = significance.resample_differences(accuracy, *world(rng, seeds, sds), 2, rng)[1]
         weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(resampled))
         low, high = np.quantile((resampled * weights).sum(1) / seeds, [0.025, 0.975])
         held += bool(low <= 0 <= high)
@@ -124,7 +124,7 @@ def test_the_luckiest_of_twelve_equal_rows() -> None:
     for _ in range(2000):
         means = rng.normal(size=12)
         gaps = means.max() - np.delete(means, means.argmax())
-        corrected = significance.holm(list(2 * special.ndtr(-gaps / math.sqrt(2))))
+        corrected = significance.holm_correction(list(2 * special.ndtr(-gaps / math.sqrt(2))))
         rows = np.delete(np.arange(12), means.argmax())
         lost += 0 in rows[np.asarray(corrected) < significance.ALPHA]
     assert lost / 2000 <= 0.05
@@ -157,7 +157,7 @@ def test_resampling_by_patterns_is_resampling_of_items(name: str) -> None:
     def metric(counts: Floats) -> Floats:
         return np.asarray(np.mean(list(task.score_counts(counts).values()), axis=0))
 
-    values, resampled = significance.resample(metric, labels, first, second, classes, rng)
+    values, resampled = significance.resample_differences(metric, labels, first, second, classes, rng)
     want = [scored(labels, first[s]) - scored(labels, second[s]) for s in range(2)]
     assert values == pytest.approx(want)
     draws = rng.integers(0, items, (600, items))
@@ -177,16 +177,16 @@ def test_blocks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None
 def test_many_seeds_do_not_overflow() -> None:
     """Labels and 2 x 40 predictions are more bits than an integer has; the label is the first of them."""
     labels, wrong = np.repeat([0, 1], [30, 20]), np.zeros((40, 50), dtype=np.int64)
-    values, _ = significance.resample(accuracy, labels, wrong, wrong + 1, 2, np.random.default_rng(0))
+    values, _ = significance.resample_differences(accuracy, labels, wrong, wrong + 1, 2, np.random.default_rng(0))
     assert values == pytest.approx(np.full(40, 0.6 - 0.4))
 
 
 def test_holm() -> None:
     """Holm's own order of steps, by hand; equal to `p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")` in R."""
-    assert significance.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert significance.holm([0.6, 0.7]) == [1.0, 1.0]
-    assert significance.holm([0.2]) == [0.2]
-    assert significance.holm([]) == []
+    assert significance.holm_correction([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert significance.holm_correction([0.6, 0.7]) == [1.0, 1.0]
+    assert significance.holm_correction([0.2]) == [0.2]
+    assert significance.holm_correction([]) == []
 
 
 def test_seeds_needed() -> None:
@@ -216,11 +216,11 @@ def test_one_seed_is_judged_by_items_only() -> None:
 
 def test_average_of_tasks() -> None:
     one, two = Difference(2.0, 2, 4.0, 1.0, 3.0), Difference(1.0, 3, 3.0, 0.5, 5.0)
-    both = significance.average([one, two])
+    both = significance.average_difference([one, two])
     assert (both.value, both.seeds) == (1.5, 2)
     assert both.variance == pytest.approx((3.0 + 1.5) / 4)
     assert both.degrees == pytest.approx(4.5**2 / (3.0**2 / 3 + 1.5**2 / 5))
-    assert significance.average([one]) == one
+    assert significance.average_difference([one]) == one
 
 
 def test_equal_predictions_are_no_difference() -> None:
@@ -231,8 +231,8 @@ def test_equal_predictions_are_no_difference() -> None:
 
 def test_the_seeds_that_an_average_needs_are_those_that_do() -> None:
     """By simulation of six tasks with sd 1 between seeds, judged as a table judges them."""
-    parts = [significance.difference(np.array([-1.0, 0.0, 1.0]) + 0.55, np.zeros((9, 3)))] * 6
-    found = significance.average(parts)
+    parts = [significance.paired_difference(np.array([-1.0, 0.0, 1.0]) + 0.55, np.zeros((9, 3)))] * 6
+    found = significance.average_difference(parts)
     assert found.free == pytest.approx(6)
     needed = significance.seeds_needed(found)
     assert needed == 5  # 7, were there one degree of freedom a seed
@@ -240,8 +240,8 @@ def test_the_seeds_that_an_average_needs_are_those_that_do() -> None:
     for seeds in seen:
         for _ in range(1000):
             drawn = rng.normal(0.55, 1.0, (6, seeds))
-            judged = [significance.difference(values, np.zeros((9, seeds))) for values in drawn]
-            seen[seeds] += significance.average(judged).p < significance.ALPHA
+            judged = [significance.paired_difference(values, np.zeros((9, seeds))) for values in drawn]
+            seen[seeds] += significance.average_difference(judged).p < significance.ALPHA
     assert seen[needed - 1] < 780
     assert seen[needed] > 780
 
@@ -259,9 +259,9 @@ def test_seeds_needed_are_for_the_level_that_judges() -> None:
 def test_adding_up_gives_what_products_give(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
     labels, first, second = rng.integers(0, 6, 80), rng.integers(0, 6, (2, 80)), rng.integers(0, 6, (2, 80))
-    products = significance.resample(accuracy, labels, first, second, 6, np.random.default_rng(0))
+    products = significance.resample_differences(accuracy, labels, first, second, 6, np.random.default_rng(0))
     monkeypatch.setattr(significance, "MOST_PRODUCTS", 5)
-    counted = significance.resample(accuracy, labels, first, second, 6, np.random.default_rng(0))
+    counted = significance.resample_differences(accuracy, labels, first, second, 6, np.random.default_rng(0))
     assert [part.tolist() for part in counted] == [part.tolist() for part in products]
 
 
@@ -269,5 +269,5 @@ def test_150_classes_are_resampled_in_seconds() -> None:
     rng = np.random.default_rng(6)
     labels, first, second = rng.integers(0, 150, 2000), rng.integers(0, 150, (3, 2000)), rng.integers(0, 150, (3, 2000))
     started = time.process_time()
-    significance.resample(accuracy, labels, first, second, 150, rng)
+    significance.resample_differences(accuracy, labels, first, second, 150, rng)
     assert time.process_time() - started < 30  # 1 s; by products it takes minutes
