@@ -50,13 +50,13 @@ class DML(Online):
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         noisy = self.options.peer_mode == "train"
-        student_target = self.student.target(batch, train=noisy)
+        student_target = self.student.target_logits(batch, train=noisy)
         simultaneous = self.options.order == "simultaneous"
-        teacher_target = self.teacher.target(batch, train=noisy) if simultaneous else None
+        teacher_target = self.teacher.target_logits(batch, train=noisy) if simultaneous else None
         teacher_loss = self._peer_loss(batch, self.teacher.logits(batch), student_target)
         self.teacher.step(teacher_loss)
         if teacher_target is None:
-            teacher_target = self.teacher.target(batch, train=noisy)
+            teacher_target = self.teacher.target_logits(batch, train=noisy)
         loss = self._peer_loss(batch, self.student.logits(batch), teacher_target)
         self.student.step(loss)
         return {"loss": loss, "teacher_loss": teacher_loss}

@@ -137,13 +137,13 @@ class LGTM(Online):
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         if self.options.update_order == "student":
-            loss = self._student_loss(batch, self.teacher.target(batch), self.student.logits(batch))
+            loss = self._student_loss(batch, self.teacher.target_logits(batch), self.student.logits(batch))
             self.student.step(loss)
             return {"loss": loss, **self._teacher_step(batch, *self._forward(batch))}
-        before = self.teacher.target(batch) if self.options.update_order == "simultaneous" else None
+        before = self.teacher.target_logits(batch) if self.options.update_order == "simultaneous" else None
         s, t = self._forward(batch)
         logs = self._teacher_step(batch, s, t)
-        target = self.teacher.target(batch) if before is None else before
+        target = self.teacher.target_logits(batch) if before is None else before
         if not self._serves_again():
             s = self.student.logits(batch)
         loss = self._student_loss(batch, target, s)
@@ -153,7 +153,7 @@ class LGTM(Online):
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits of both networks: the student's for look-ahead and auxiliary loss, the teacher's for its loss."""
         if self.options.influence == "none":  # no look-ahead: the student is the teacher's target and no more, as ProKT
-            s = self.student.target(batch)
+            s = self.student.target_logits(batch)
         else:
             with self.student.mode(self.options.mode_lookahead == "train"):
                 s = self.student.logits(batch)
@@ -194,17 +194,17 @@ class LGTM(Online):
         with self.student.mode(o.mode_influence == "train"):
             if o.influence == "weighted":  # Eq. 9
                 weights = self._centered(self._weights(batch, t.detach(), v))
-                s = self.student.target(batch, train=o.mode_influence == "train")
+                s = self.student.target_logits(batch, train=o.mode_influence == "train")
                 return (weights * soft_cross_entropy_each(t, s)).mean()
             if o.influence == "fda":  # Eq. 10
                 eps = self._epsilon(v)
-                plus, minus = bilevel.displaced(self.student, v, eps, batch)
+                plus, minus = bilevel.perturbed_logits(self.student, v, eps, batch)
                 if o.influence_center == "batch":
                     common = (plus - minus).mean(0) / 2
                     plus, minus = plus - common, minus + common
                 return (self._influence_loss(t, plus) - self._influence_loss(t, minus)) / (2 * eps)
             z, dz = bilevel.jvp(self.student, v, batch)
-            return bilevel.derivative_along(self._influence_loss, t, z, self._centered(dz))
+            return bilevel.directional_derivative(self._influence_loss, t, z, self._centered(dz))
 
     def _centered(self, values: Tensor) -> Tensor:
         """Take the mean over the batch (the first dimension) out, where the options ask for it."""
@@ -216,7 +216,7 @@ class LGTM(Online):
         return soft_cross_entropy(t, s) if self.options.influence_loss == "ce_ts" else kl(s, t)
 
     def _epsilon(self, v: Params) -> Tensor:
-        length = bilevel.norm(v)
+        length = bilevel.global_norm(v)
         relative = self.options.fda_eps / length.clamp_min(torch.finfo(length.dtype).tiny)
         return relative if self.options.fda_eps_mode == "rel" else torch.full_like(length, self.options.fda_eps)
 
@@ -226,7 +226,7 @@ class LGTM(Online):
             return bilevel.sample_weights(t, *bilevel.jvp(self.student, v, batch))
         if self.options.weights_via == "fda":
             eps = self._epsilon(v)
-            plus, minus = (soft_cross_entropy_each(t, s) for s in bilevel.displaced(self.student, v, eps, batch))
+            plus, minus = (soft_cross_entropy_each(t, s) for s in bilevel.perturbed_logits(self.student, v, eps, batch))
             return (plus - minus) / (2 * eps)
         losses = soft_cross_entropy_each(t, self.student.logits(batch))
         # one after the other, so that the gradients of one sample are in memory at a time
@@ -256,7 +256,7 @@ class LGTM(Online):
         if self.context.probe_is_due and self.context.probe is not None:
             with self.context.not_counted():
                 self._record(self.context.probe, v, ratio)
-        return {"teacher_aux": aux, "influence": term, "v_norm": bilevel.norm(v)}
+        return {"teacher_aux": aux, "influence": term, "v_norm": bilevel.global_norm(v)}
 
     def _bounded(self, term: Tensor, seen: Tensor, aux: Tensor, t: Tensor) -> Tensor:
         """Bound `term` sample by sample: a scalar with its gradient g at the teacher's logits `seen` [B, C], shortened.
@@ -274,7 +274,7 @@ class LGTM(Online):
     def _ratio(self, term: Tensor, aux: Tensor) -> Tensor:
         """|grad term| / |grad aux|, over all of the teacher's weights."""
         params = self.teacher.named_params()
-        lengths = [bilevel.norm(bilevel.gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
+        lengths = [bilevel.global_norm(bilevel.gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
         return lengths[0] / lengths[1].clamp_min(1e-30)
 
     def _coefficient(self, aux: Tensor, term: Tensor) -> tuple[float | Tensor, Tensor]:
@@ -304,7 +304,7 @@ class LGTM(Online):
         """The influence of the probe samples, between the two updates (Figures 3 and 4)."""
         with self.student.mode(False):
             z, dz = bilevel.jvp(self.student, v, probe)
-        t = self.teacher.target(probe)
+        t = self.teacher.target_logits(probe)
         rows = probe.labels[:, None]
         self.context.record(
             {

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
-from kdbench.distill.hidden_states import FeatureView, LayerMap, mismatch, views
+from kdbench.distill.hidden_states import FeatureView, LayerMap, feature_views, layer_mismatch
 from kdbench.distill.lazy import bilevel
 from kdbench.distill.losses import cross_entropy, kl, logit_mse, probability_mse
 from kdbench.distill.method import Method, finetuned
@@ -74,7 +74,7 @@ class MetaDistill(Method):
 
     @classmethod
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
-        return mismatch(student, others["teacher"]) if spec.options["beta"] else ""
+        return layer_mismatch(student, others["teacher"]) if spec.options["beta"] else ""
 
     def build(self, context: MethodContext) -> None:
         super().build(context)
@@ -84,12 +84,12 @@ class MetaDistill(Method):
         self.teacher_view, self.student_view = FeatureView(), FeatureView()
         if self.options.beta:
             configs = self.teacher.module.config, self.student.module.config
-            self.teacher_view, self.student_view = views(self.options.layers, *configs)
+            self.teacher_view, self.student_view = feature_views(self.options.layers, *configs)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         held = [self.context.feedback() for _ in range(self.options.held_batches or self.context.feedback_batches)]
         gradients = self.meta_gradient(batch, held)
-        length = bilevel.norm(gradients)  # before they are clipped
+        length = bilevel.global_norm(gradients)  # before they are clipped
         self.teacher.apply(list(gradients.values()))
         with self.teacher.mode(False):
             t = self._teacher_sees(batch).detach()
@@ -100,7 +100,7 @@ class MetaDistill(Method):
     def meta_gradient(self, batch: Batch, held: list[Batch]) -> dict[str, Tensor]:
         """d CE(y^q, S(x^q; theta')) / d theta_t, exact."""
         pilot = self.options.mode_pilot == "train"
-        before = bilevel.draws(self.context.device)
+        before = bilevel.random_state(self.context.device)
         with self.student.mode(pilot), self.teacher.mode(False):
             s, t = self._student_sees(batch), self._teacher_sees(batch)
         params = self.student.named_params()
@@ -108,9 +108,12 @@ class MetaDistill(Method):
             params, bilevel.gradient(self.student_loss(batch.labels, t.detach(), s), params), self.options.pilot_lr
         )
         v = self._held_gradient(ahead, held)
-        with self.student.mode(pilot), bilevel.drawn_again(before, self.context.device):  # the same dropout masks
+        with (
+            self.student.mode(pilot),
+            bilevel.replay_random_state(before, self.context.device),
+        ):  # the same dropout masks
             z, dz = bilevel.jvp(self.student, v, batch, self.student_view)
-        slope = -self.options.pilot_lr * bilevel.derivative_along(self._distance, t, z, dz)
+        slope = -self.options.pilot_lr * bilevel.directional_derivative(self._distance, t, z, dz)
         return bilevel.gradient(slope, self.teacher.named_params())
 
     def _held_gradient(self, ahead: Params, held: list[Batch]) -> dict[str, Tensor]:
@@ -142,7 +145,7 @@ class MetaDistill(Method):
         return o.temperature**2 * distance(t, s, o.temperature)
 
     def _student_sees(self, batch: Batch) -> Tensor:
-        return self.student_view(self.student.outputs(batch, **self.student_view.asks))
+        return self.student_view(self.student.outputs(batch, **self.student_view.output_flags))
 
     def _teacher_sees(self, batch: Batch) -> Tensor:
-        return self.teacher_view(self.teacher.outputs(batch, **self.teacher_view.asks))
+        return self.teacher_view(self.teacher.outputs(batch, **self.teacher_view.output_flags))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kdbench.core.lazy_torch import nn, torch
 from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
-from kdbench.distill.hidden_states import FeatureView, LayerMap, mismatch, views
+from kdbench.distill.hidden_states import FeatureView, LayerMap, feature_views, layer_mismatch
 from kdbench.distill.lazy import trainable
 from kdbench.distill.losses import cross_entropy, kl, probability_mse
 from kdbench.distill.method import Method, finetuned
@@ -96,7 +96,7 @@ class PESFKD(Method):
 
     @classmethod
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
-        return mismatch(student, others["teacher"]) if spec.options["beta"] else ""
+        return layer_mismatch(student, others["teacher"]) if spec.options["beta"] else ""
 
     def build(self, context: MethodContext) -> None:
         super().build(context)
@@ -111,10 +111,10 @@ class PESFKD(Method):
             self.teacher = context.trainable_model("adapter", module, lr=rate)
         self.teacher_view, self.student_view = FeatureView(), FeatureView()
         if o.beta:
-            self.teacher_view, self.student_view = views(o.layers, config, self.student.module.config)
+            self.teacher_view, self.student_view = feature_views(o.layers, config, self.student.module.config)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        t, s = self._teacher(batch), self.student_view(self.student.outputs(batch, **self.student_view.asks))
+        t, s = self._teacher(batch), self.student_view(self.student.outputs(batch, **self.student_view.output_flags))
         loss, teacher_ce = self.objective(batch.labels, t, s)
         trainable.step_together(loss, self.student, self.teacher)
         return {"loss": loss, "teacher_loss": teacher_ce}
@@ -123,7 +123,7 @@ class PESFKD(Method):
         """The softened teacher's view of a batch, with the graph of the part that learns."""
         if self.options.train == "all":
             with self.teacher.mode(False):
-                return self.teacher_view(self.teacher.outputs(batch, **self.teacher_view.asks))
+                return self.teacher_view(self.teacher.outputs(batch, **self.teacher_view.output_flags))
         h, seen = self.frozen.head_inputs(batch, self.teacher_view)
         with self.teacher.mode(self.options.adapter_mode == "train"):
             change = self.teacher.module(h)

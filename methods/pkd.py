@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from kdbench.core.lazy_torch import nn
 from kdbench.core.options import option
 from kdbench.core.spec import RunSpec
-from kdbench.distill.hidden_states import LayerMap, mismatch, views
+from kdbench.distill.hidden_states import LayerMap, feature_views, layer_mismatch
 from kdbench.distill.lazy import trainable
-from kdbench.distill.losses import patience
+from kdbench.distill.losses import hidden_state_distance
 from kdbench.methods.kd import KD, KDOptions
 from kdbench.models.reference import Shape
 
@@ -60,14 +60,14 @@ class PKD(KD):
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
         teacher = others["teacher"]
         if not spec.options["projection"]:
-            return mismatch(student, teacher)
-        return mismatch(replace(student, hidden=teacher.hidden), teacher)
+            return layer_mismatch(student, teacher)
+        return layer_mismatch(replace(student, hidden=teacher.hidden), teacher)
 
     def build(self, context: MethodContext) -> None:
         super().build(context)
         teacher: Any = self.teacher.module.config
         student: Any = self.student.module.config
-        self.teacher_view, self.student_view = views(self.options.layers, teacher, student)
+        self.teacher_view, self.student_view = feature_views(self.options.layers, teacher, student)
         self.learners = [self.student]
         if self.options.projection:
             linear = nn.Linear(student.hidden_size, teacher.hidden_size)
@@ -81,10 +81,10 @@ class PKD(KD):
 
     def loss(self, batch: Batch) -> Tensor:
         o, classes = self.options, self.context.num_labels
-        t, t_states = self.teacher_view.split(self.teacher.seen(batch, self.teacher_view), classes)
+        t, t_states = self.teacher_view.split(self.teacher.features(batch, self.teacher_view), classes)
         own = self.student_view
-        s, s_states = own.split(own(self.student.outputs(batch, **own.asks)), classes)
+        s, s_states = own.split(own(self.student.outputs(batch, **own.output_flags)), classes)
         if o.projection:
             s_states = self.projection.module(s_states)
-        distance = patience(t_states, s_states, normalize=o.normalize, reduction=o.patience_reduction)
+        distance = hidden_state_distance(t_states, s_states, normalize=o.normalize, reduction=o.patience_reduction)
         return self.objective(batch.labels, t, s) + o.beta * distance

@@ -54,9 +54,9 @@ class ProKT(Online):
         self.dual_weight = torch.zeros((), device=context.device)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        teacher_loss = self.teacher_loss(batch, self.student.target(batch), self.teacher.logits(batch))
+        teacher_loss = self.teacher_loss(batch, self.student.target_logits(batch), self.teacher.logits(batch))
         self.teacher.step(teacher_loss)
-        loss = self.student_loss(batch, self.teacher.target(batch), self.student.logits(batch))
+        loss = self.student_loss(batch, self.teacher.target_logits(batch), self.student.logits(batch))
         self.student.step(loss)
         return {"loss": loss, "teacher_loss": teacher_loss}
 

@@ -55,7 +55,7 @@ class Result(TypedDict, total=False):
 
 
 class Cost(TypedDict, total=False):
-    """cost.json; see `training.meter.Meter.report`."""
+    """Content of cost.json; see `CostMeter.report`."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 

@@ -32,7 +32,7 @@ def recorded(device: torch.device) -> dict[str, float]:
 
 
 @contextmanager
-def exactly(device: torch.device) -> Iterator[None]:
+def exact_float32(device: torch.device) -> Iterator[None]:
     """Within the block, products are as exact as float32 is, whatever the precision around it."""
     setting = PLAIN if device.type != "cpu" else torch.get_float32_matmul_precision()
     with setting_of(setting), torch.autocast(device.type, enabled=False):

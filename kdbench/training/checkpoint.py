@@ -38,7 +38,7 @@ class Progress:
 def save(path: Path, progress: Progress, context: MethodContext, method: Method) -> None:
     """Write all networks, optimisers and the method's own state. Random states need no saving: each step seeds anew."""
     tensors = {f"method/{k}": v for k, v in method.state().items()}
-    progress.feedback_used, progress.cost = context.feedback_used, context.meter.numbers()
+    progress.feedback_used, progress.cost = context.feedback_used, context.meter.state()
     for name, learner in context.learners.items():
         part, progress.learners[name] = learner.state()
         tensors |= {f"learner/{name}/{k}": v for k, v in part.items()}
@@ -58,7 +58,7 @@ def load(path: Path, context: MethodContext, method: Method) -> Progress:
         learner.load_state(part, progress.learners[name])
     method.load_state({k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")})
     context.feedback_used = progress.feedback_used
-    context.meter.load(progress.cost)
+    context.meter.load_state(progress.cost)
     return progress
 
 

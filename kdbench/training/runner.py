@@ -179,7 +179,7 @@ class _Run:
         self.context.step = step
         seed_everything(self.spec.seed, "step", step)
         logs = {key: value.detach() for key, value in self.method.step(batch).items()}
-        self.context.meter.spent.rows += len(batch)
+        self.context.meter.counts.rows += len(batch)
         self.pending.append((step, logs, batch))
         done = self.progress.step = step + 1
         due = done % self.setup.eval_every == 0 or done == self.setup.total_steps

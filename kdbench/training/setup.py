@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,9 +17,10 @@ from kdbench.data.batches import Stream
 from kdbench.data.splits import Part, Roles, assign
 from kdbench.data.task import Task, TaskData
 from kdbench.data.tokens import Tokens
-from kdbench.distill.context import MethodContext, Sources, seed_everything
+from kdbench.distill.context import MethodContext, RunData, Sources, seed_everything
 from kdbench.distill.method import Method
 from kdbench.distill.method_files import method_of
+from kdbench.distill.trainable import ComputeSettings
 from kdbench.models import attention_masks, build, cls_only_layer, compilation, matmul_precision, packed_dropout
 from kdbench.models.finetuned_networks import build_given
 from kdbench.planning import inputs
@@ -68,20 +68,19 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     notes: list[str] = []
-    context, method = build_method(
-        spec, _sources(spec, store, data, task.labels, notes.append), train, roles.train, feedback, device, recording,
-        execution.micro_batch, store.cache,
-    )  # fmt: skip
+    sources = _sources(spec, store, data, task.labels, notes.append)
+    compute = ComputeSettings(device, execution.micro_batch, store.cache / "outputs")
+    context, method = build_method(spec, sources, train, roles.train, feedback, recording, compute)
     return Setup(spec, task, data, roles, train, context, method, tokens, device, tuple(dict.fromkeys(notes)))
 
 
 def build_method(
-    spec: RunSpec, sources: Sources, train: Stream, part: Part, feedback: Stream | None, device: torch.device,
-    recording: Recording, micro_batch: int = 0, cache: Path | None = None,
+    spec: RunSpec, sources: Sources, train: Stream, part: Part, feedback: Stream | None, recording: Recording,
+    compute: ComputeSettings,
 ) -> tuple[MethodContext, Method]:  # fmt: skip
-    """Build the method with its networks on the rows `part`, seeded by the spec; see `MethodContext` for the rest."""
+    """Build the method with its networks, seeded by the spec, to be trained on the rows `part`."""
     classes, steps = len(inputs.task(spec.task).labels), spec.training.epochs * train.batches_per_epoch
-    context = MethodContext(spec, sources, train.tokens, part, feedback, classes, steps, device, micro_batch, cache)
+    context = MethodContext(spec, sources, RunData(train.tokens, part, feedback, classes, steps), compute)
     context.set_probe(recording.influence_samples, recording.influence_points)
     seed_everything(spec.seed, "build")
     return context, method_of(spec)(spec, context)

@@ -27,9 +27,10 @@ from kdbench.data.batches import Stream, collate
 from kdbench.data.splits import Part
 from kdbench.data.task import Examples
 from kdbench.data.tokens import InputFormat, Tokens, tokenise
-from kdbench.distill.context import Sources, seed_everything, undisturbed
+from kdbench.distill.context import Sources, preserve_random_state, seed_everything
 from kdbench.distill.method import Method
 from kdbench.distill.method_files import method_of
+from kdbench.distill.trainable import ComputeSettings
 from kdbench.models import build, reference
 from kdbench.models.padding_check import check_padding, of_lengths
 from kdbench.planning import inputs
@@ -58,7 +59,7 @@ def smoke_test(plan: Plan, todo: Sequence[RunSpec]) -> None:
     """
     tests, start = _SmokeTest(plan), time.monotonic()
     build.quiet()
-    with undisturbed():
+    with preserve_random_state():
         for spec in todo:
             tests.try_network(spec)
         for spec, is_first in _methods(plan, todo):
@@ -132,7 +133,7 @@ class _SmokeTest:
         sources = Sources(
             lambda ref: self._fresh(spec, ref), lambda run, snapshot: self._fresh(spec, self.plan.runs[run].student)
         )
-        _, method = build_method(spec, sources, train, part, feedback, CPU, WATCHED)
+        _, method = build_method(spec, sources, train, part, feedback, WATCHED, ComputeSettings(CPU))
         seed_everything(spec.seed, "step", 0)
         method.step(train.at(0))
 

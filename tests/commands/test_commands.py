@@ -14,7 +14,7 @@ import pytest
 
 from kdbench.cli.app import app, main
 from tests.analysis.made import Made, full, spec, states
-from tests.kdbench.bench import refusal
+from tests.kdbench.small_runs import refusal
 
 COMMANDS = ("audit", "list", "report", "run", "show", "status", "table")
 

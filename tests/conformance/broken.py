@@ -54,7 +54,7 @@ class Good(Online):
         fed = self.context.feedback()
         teacher_loss = cross_entropy(batch.labels, self.teacher.logits(batch))
         self.teacher.step(teacher_loss + 0.1 * cross_entropy(fed.labels, self.teacher.logits(fed)))
-        t, s = self.teacher.target(batch), self.student.logits(batch)
+        t, s = self.teacher.target_logits(batch), self.student.logits(batch)
         loss = cross_entropy(batch.labels, s) + kl(t, s)
         self.average = 0.9 * self.average + 0.1 * loss.detach()
         self.student.step(loss * (1 + 0.1 * self.average))
@@ -108,7 +108,7 @@ MISTAKES = {
     ),
     "temperature factor dropped": Mistake("temperature", OFFLINE, "w * tau**2 * kl", "w * kl"),
     "teacher not detached": Mistake(
-        "detached", ONLINE, "self.teacher.target(batch), self", "self.teacher.logits(batch), self"
+        "detached", ONLINE, "self.teacher.target_logits(batch), self", "self.teacher.logits(batch), self"
     ),
     "logits of another batch": Mistake(
         "batch order",

@@ -9,7 +9,7 @@ from pathlib import Path
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.training.executors.serial import attempt
-from tests.kdbench.bench import CPU, FEW, plan, the_run
+from tests.kdbench.small_runs import CPU, FEW, plan, the_run
 from tests.kdbench.test_pool import Notes
 
 SETS = ["student=tiny-4x192", "teacher=tiny-4x192", "batch_size=256", "train_rows=512", "max_length=64", "epochs=2"]

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from kdbench.training.executors.progress_bars import Bars, Lines
-from tests.kdbench.bench import plan, the_run
+from tests.kdbench.small_runs import plan, the_run
 
 
 @pytest.mark.parametrize(("task", "name"), [("mrpc", "F1"), ("rte", "accuracy")])

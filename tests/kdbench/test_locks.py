@@ -18,7 +18,7 @@ from kdbench.results import run_lock as locking
 from kdbench.results.run_lock import RunLock, Superseded
 from kdbench.results.store import Store
 from kdbench.training.executors.serial import attempt
-from tests.kdbench.bench import CPU, FEW, SMALL, contents, plan, start, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, plan, start, the_run, train
 from tests.kdbench.test_pool import Notes
 
 HOLD = "import sys, time; from pathlib import Path; from kdbench.results.run_lock import RunLock\n"

@@ -17,7 +17,7 @@ from kdbench.results.store import Store
 from kdbench.training.executors import local, process_pool
 from kdbench.training.executors.scheduler import Outcome
 from kdbench.training.executors.sweep_record import order
-from tests.kdbench.bench import CPU, FEW, contents, plan, refusal, start, train
+from tests.kdbench.small_runs import CPU, FEW, contents, plan, refusal, start, train
 
 
 class Notes:

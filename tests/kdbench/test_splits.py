@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kdbench.data.splits import assign
 from kdbench.results.store import Store
 from kdbench.training.setup import prepare
-from tests.kdbench.bench import CPU, FEW, plan, the_run
+from tests.kdbench.small_runs import CPU, FEW, plan, the_run
 
 SIZES = {"train": 500, "validation": 80}
 

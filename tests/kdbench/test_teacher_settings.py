@@ -25,7 +25,7 @@ from kdbench.results.store import Store
 from kdbench.results.study import studies
 from kdbench.training.executors.sweep_record import order, remember
 from kdbench.training.preflight import check
-from tests.kdbench.bench import CPU, SMALL, plan, train
+from tests.kdbench.small_runs import CPU, SMALL, plan, train
 from tests.kdbench.test_bad_input import save_bert
 
 LABELS = ("entailment", "not_entailment")

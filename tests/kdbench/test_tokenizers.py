@@ -24,7 +24,7 @@ from kdbench.planning import inputs
 from kdbench.tasks.lexicon import vocabulary
 from kdbench.training import preflight
 from tests.kdbench.architectures import TOKENIZERS, WORDS, bert, gpt2, letters, save
-from tests.kdbench.bench import plan, refusal
+from tests.kdbench.small_runs import plan, refusal
 
 TEXTS = ["the cat", "a dog saw the small red bird", "No."]
 PAIRS = Examples(TEXTS, ["is a cat", "it did", "a much longer second sentence than the others"], [0, 1, 0])
@@ -72,9 +72,11 @@ def test_a_table_of_a_frozen_teacher_is_of_one_way_to_pad() -> None:
     """BERT's way has the key that it had before there were others."""
     tokens, rows = tokenise(bert(), PAIRS, 20), np.arange(3)
     arrays = (tokens.ids, tokens.types, tokens.starts, rows)
-    assert teacher_cache.texts(tokens, rows) == teacher_cache._digest(torch.from_numpy(array) for array in arrays)
+    assert teacher_cache.hash_inputs(tokens, rows) == teacher_cache.hash_tensors(
+        torch.from_numpy(array) for array in arrays
+    )
     other = bert(padding_side="left")
-    assert teacher_cache.texts(tokenise(other, PAIRS, 20), rows) != teacher_cache.texts(tokens, rows)
+    assert teacher_cache.hash_inputs(tokenise(other, PAIRS, 20), rows) != teacher_cache.hash_inputs(tokens, rows)
 
 
 def test_a_row_without_tokens_is_refused() -> None:

@@ -20,7 +20,7 @@ from kdbench.slurm.arrays import Array, arrays
 from kdbench.slurm.ledger import Ledger
 from kdbench.slurm.options import SlurmOptions, minutes
 from kdbench.slurm.queue import Queue, read
-from tests.kdbench.bench import plan, refusal
+from tests.kdbench.small_runs import plan, refusal
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,7 @@ def trained(subject: Subject) -> str:
 def detached(subject: Subject) -> str:
     for name, learner in subject.training.after.context.learners.items():
         if any(p.grad is not None for p in learner.params):
-            return f"after a step, gradients are left in '{name}'; detach its outputs (`target`) in the others' losses"
+            return f"after a step, gradients are left in '{name}'; detach its outputs (`target_logits`) in other losses"
     return ""
 
 

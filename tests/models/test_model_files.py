@@ -20,7 +20,7 @@ from kdbench.planning import inputs
 from kdbench.results.store import Store
 from kdbench.training.runner import as_failure
 from tests.kdbench import subject
-from tests.kdbench.bench import refusal
+from tests.kdbench.small_runs import refusal
 from tests.models.made import config, save, tensors
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 438\n"

@@ -20,7 +20,7 @@ from kdbench.data.tokens import InputFormat, Tokens
 from kdbench.distill import frozen_teacher
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.hidden_states import FeatureView
-from kdbench.distill.trainable import TrainableModel
+from kdbench.distill.trainable import ComputeSettings, TrainableModel
 from kdbench.models import build, cls_only_layer, inference, reference
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def teacher(folder: Path | None, seed: int = 0, some: Tokens | None = None, *, f
     module = build.build(reference.resolve("tiny-3x32"), ("no", "yes"), "eager", tuple(f"w{i}" for i in range(40)))
     if first:
         cls_only_layer.install(module)
-    return FrozenTeacher(module, some or tokens(), Part("train", ROWS), CPU, folder=folder)
+    return FrozenTeacher(module, some or tokens(), Part("train", ROWS), ComputeSettings(CPU, output_cache=folder))
 
 
 def batch(role: str = "train") -> Batch:
@@ -62,9 +62,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("view", [FeatureView(), FeatureView((1, 2))])
 def test_what_is_looked_up_is_what_is_computed(tmp_path: Path, view: FeatureView) -> None:
-    computed = teacher(None).seen(batch("feedback"), view)
+    computed = teacher(None).features(batch("feedback"), view)
     for _ in ("made", "read back"):
-        torch.testing.assert_close(teacher(tmp_path).seen(batch(), view), computed, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(teacher(tmp_path).features(batch(), view), computed, atol=1e-6, rtol=1e-5)
 
 
 def test_states_of_the_first_token_are_refused_where_it_is_padding() -> None:
@@ -72,7 +72,7 @@ def test_states_of_the_first_token_are_refused_where_it_is_padding() -> None:
     left, frozen = collate(some, ROWS[:4], CPU), teacher(None, some=some)
     frozen.logits(left)
     learner = TrainableModel(frozen.module.requires_grad_(True), lr=1.0, length=1, training=Training(), device=CPU)
-    reads = (frozen.seen, frozen.head_inputs, lambda batch, view: learner.outputs(batch, **view.asks))
+    reads = (frozen.features, frozen.head_inputs, lambda batch, view: learner.outputs(batch, **view.output_flags))
     for read in reads:
         with pytest.raises(RunFailure, match="pads on the left"):
             read(left, FeatureView((1,)))
@@ -105,7 +105,7 @@ def test_another_teacher_other_texts_other_kernels_another_last_layer_are_anothe
     teacher(tmp_path, some=longer).logits(batch())
     with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
         teacher(tmp_path).logits(batch())
-    teacher(tmp_path).seen(batch(), FeatureView((1,)))
+    teacher(tmp_path).features(batch(), FeatureView((1,)))
     for _ in range(2):
         teacher(tmp_path, first=True).logits(batch())
     assert len(passes) == 6
@@ -128,7 +128,7 @@ def test_a_table_that_is_damaged_or_of_another_teacher_is_made_again(tmp_path: P
 def test_what_would_be_too_large_is_computed_batch_by_batch(
     tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frozen_teacher, "MOST_BYTES", len(ROWS) * 2 * 4 - 1)
+    monkeypatch.setattr(frozen_teacher, "MAX_TABLE_BYTES", len(ROWS) * 2 * 4 - 1)
     assert torch.equal(teacher(tmp_path).logits(batch()), teacher(None).logits(batch("feedback")))
     assert passes == []
     assert not list(tmp_path.iterdir())

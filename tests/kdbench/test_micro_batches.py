@@ -22,14 +22,14 @@ from kdbench.data.tokens import BERT_FORMAT
 from kdbench.distill.bilevel import gradient, jvp
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.method import METHODS
-from kdbench.distill.trainable import TrainableModel
+from kdbench.distill.trainable import ComputeSettings, TrainableModel
 from kdbench.models.inference import EVAL_BATCH
 from kdbench.models.micro_batches import in_pieces
 from kdbench.results.store import Store
 from kdbench.training.conformance.small_run import advance, first, networks
 from kdbench.training.runner import execute
 from kdbench.training.setup import Setup, prepare
-from tests.kdbench.bench import CPU, FEW, plan, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, plan, the_run, train
 
 ROWS = 16
 DIVIDED = (1, 5)  # 5 leaves a last piece of one row
@@ -127,7 +127,7 @@ def test_the_setting_reaches_every_network(
     rows: int, trained: tuple[Store, dict[str, RunSpec]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A student that is trained, and a frozen teacher that is looked into in every step."""
-    monkeypatch.setattr("kdbench.distill.frozen_teacher.MOST_BYTES", 0)
+    monkeypatch.setattr("kdbench.distill.frozen_teacher.MAX_TABLE_BYTES", 0)
     store, specs = trained
     setup = prepare(specs["pesf_kd"], store, settings(rows), FEW)
     seen = {name: rows_of_passes(networks(setup)[name]) for name in ("student", "frozen teacher")}
@@ -240,8 +240,8 @@ def test_logits_gradients_and_generator(attention: str, rows: int) -> None:
     """sdpa too, whose masks nobody sees."""
     found, wanted = [], []
     for made, into in ((learner(rows, attention=attention), found), (learner(0, attention=attention), wanted)):
-        into += [*derivatives(made, a_batch()), torch.get_rng_state(), made.target(a_batch(), train=True)]
-        into += [torch.get_rng_state(), made.target(a_batch()), torch.get_rng_state()]
+        into += [*derivatives(made, a_batch()), torch.get_rng_state(), made.target_logits(a_batch(), train=True)]
+        into += [torch.get_rng_state(), made.target_logits(a_batch()), torch.get_rng_state()]
     assert_close(found, wanted, CLOSE)
 
 
@@ -324,7 +324,7 @@ def test_what_the_classifier_of_a_frozen_network_reads_is_joined() -> None:
     from kdbench.distill.hidden_states import FeatureView
 
     module, part, read = learner(0).module, None, SimpleNamespace(format=BERT_FORMAT)
-    whole, divided = (FrozenTeacher(module, read, part, torch.device("cpu"), rows) for rows in (0, 5))
+    whole, divided = (FrozenTeacher(module, read, part, ComputeSettings(torch.device("cpu"), rows)) for rows in (0, 5))
     found = [network.head_inputs(a_batch(), FeatureView((1,))) for network in (divided, whole)]
     assert found[0][0].shape == (ROWS, 32)
     assert found[0][1].shape == (ROWS, 2 + 32)
