@@ -1,4 +1,4 @@
-"""Everything a run needs before its first step."""
+"""Prepare a run for its first step: data, networks, method, numerical settings."""
 
 from __future__ import annotations
 
@@ -40,31 +40,35 @@ class Setup:
     method: Method
     tokens: dict[str, Tokens]
     device: torch.device
-    notes: tuple[str, ...] = ()  # sentences about networks whose weights are not all those that were given
+    notes: tuple[str, ...] = ()  # remarks on networks with new or unused weights
 
     @property
     def total_steps(self) -> int:
+        """Return the number of training steps."""
         return self.context.total_steps
 
     @property
     def eval_every(self) -> int:
+        """Return the number of steps between evaluations, at most an epoch."""
         per_epoch = self.train.batches_per_epoch
         return min(self.spec.training.eval_every or per_epoch, per_epoch)
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the first GPU, or the CPU."""
+    """Return the device of a name; `auto` is the first GPU, or the CPU without one."""
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Recording) -> Setup:
-    """Load data, divide it, build the method with its networks, all seeded by the spec."""
+    """Load data, divide it, and build the method with its networks, all seeded by the spec."""
+    # data: rows by role, tokens of the splits in use
     task, data = inputs.task(spec.task), inputs.data(spec.task, spec.data)
     roles = assign(spec, {name: len(split) for name, split in data.splits.items()}, task.report_splits)
     tokens = {name: inputs.tokens(store.cache, spec, name) for name in data.splits if name in _needed(roles)}
     device = choose_device(execution.device)
     if device.type != "cpu":
         attention_masks.always_made()
+    # method and networks
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     notes: list[str] = []
@@ -100,8 +104,8 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str],
 
     def fresh(ref: ModelRef) -> nn.Module:
         if not spec.training.epochs:
-            return ready(build_given(ref, labels, attention)[0], spec, log)
-        return ready(build.build(ref, labels, attention, tuple(data.vocabulary), log), spec, log)
+            return apply_last_layer(build_given(ref, labels, attention)[0], spec, log)
+        return apply_last_layer(build.build(ref, labels, attention, tuple(data.vocabulary), log), spec, log)
 
     def trained(run_id: str, snapshot: float | None) -> nn.Module:
         run = store.run(run_id)
@@ -109,13 +113,13 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str],
         if problem := run.damage(folder):
             run.mark_damaged(problem)
             raise RunFailure("damaged", f"{problem} in {run.path}; the same command trains that run again.")
-        return ready(build.load(folder, attention=attention), spec, log)
+        return apply_last_layer(build.load(folder, attention=attention), spec, log)
 
     return Sources(fresh, trained)
 
 
-def ready(module: nn.Module, spec: RunSpec, log: Callable[[str], None] = lambda text: None) -> nn.Module:
-    """Return the network, changed to compute as the spec says; `log` is told where that is not possible."""
+def apply_last_layer(module: nn.Module, spec: RunSpec, log: Callable[[str], None] = lambda text: None) -> nn.Module:
+    """Apply the spec's `last_layer` to a network and return it; `log` gets a remark where it has no effect."""
     if spec.training.last_layer == "first":
         if cls_only_layer.fits(module):
             cls_only_layer.install(module)
@@ -127,10 +131,11 @@ def ready(module: nn.Module, spec: RunSpec, log: Callable[[str], None] = lambda 
 
 @contextmanager
 def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[None]:
-    """The precision and the dropout that the spec names, for the duration of the block."""
+    """Apply the spec's precision, dropout and compilation within the block; set `threads` unless 0."""
     if threads:
         torch.set_num_threads(threads)
     training = spec.training
+    # deterministic kernels
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time and finds no error of ours

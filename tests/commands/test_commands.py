@@ -297,11 +297,12 @@ def test_broken_plugins_are_listed_with_their_error(tmp_path: Path, monkeypatch:
 REMEMBER = """
 import sys
 from pathlib import Path
-from kdbench import config, plan, sweeps
+from kdbench.planning import config, plan
+from kdbench.training.executors import sweep_record
 from kdbench.results.store import Store
 asked = {"methods": "finetune,kd,dml_lgtm", "tasks": "rte,mrpc", "seeds": "0,1", "student_lr": ["1e-3", "3e-3"]}
 merged = config.assemble(asked, Path.cwd())
-sweeps.remember(*sweeps.order(merged, plan.make(merged), Store(Path("results")), None))
+sweep_record.store_sweep(*sweep_record.build_request(merged, plan.make(merged), Store(Path("results")), None))
 """
 
 

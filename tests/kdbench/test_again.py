@@ -20,7 +20,7 @@ from kdbench.reporting.tables import TABLES
 from kdbench.results.archive.write import collect
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
-from kdbench.training.executors.sweep_record import order, remember
+from kdbench.training.executors.sweep_record import build_request, store_sweep
 from tests.kdbench.test_bad_input import save_bert
 
 ASKED: dict[str, dict[str, Any]] = {
@@ -47,7 +47,7 @@ def remembered(folder: Path, sets: tuple[str, ...] | list[str] = (), **given: An
     """The study of a sweep that was asked for, and not begun."""
     merged = assemble({"methods": METHODS, "tasks": "mrpc,rte", "seeds": "0,1", **parse_sets(sets), **given}, folder)
     store = Store(folder / "results")
-    remember(*order(merged, make(merged), store, Console()))
+    store_sweep(*build_request(merged, make(merged), store, Console()))
     return studies(store)[-1]
 
 
@@ -150,7 +150,7 @@ def test_the_command_for_a_table_plans_what_it_lacks(habit: str, name: str, tmp_
     layer = {**parse_sets(asked.pop("sets", [])), **asked}
     merged = assemble({"methods": "kd,lgtm", "tasks": "mrpc,rte", "seeds": "0,1", **layer}, tmp_path)
     store = Store(tmp_path / "results")
-    remember(*order(merged, make(merged), store, Console()))
+    store_sweep(*build_request(merged, make(merged), store, Console()))
     study = studies(store)[-1]
     words = reproduce.for_exhibits([TABLES.get(name)()], store.root, study, tasks=["mrpc", "rte"])
     params = dict(run.command.make_context("run", words[2:]).params)

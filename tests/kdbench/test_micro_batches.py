@@ -26,7 +26,7 @@ from kdbench.distill.trainable import ComputeSettings, TrainableModel
 from kdbench.models.inference import EVAL_BATCH
 from kdbench.models.micro_batches import in_pieces
 from kdbench.results.store import Store
-from kdbench.training.conformance.small_run import advance, first, networks
+from kdbench.training.conformance.small_run import first_batches, make_steps, networks
 from kdbench.training.runner import execute
 from kdbench.training.setup import Setup, prepare
 from tests.kdbench.small_runs import CPU, FEW, plan, the_run, train
@@ -106,7 +106,7 @@ def one_step(setup: Setup) -> dict[str, Any]:
     """What is logged, all gradients, all weights after it, and where the generator stands."""
     for module in networks(setup).values():
         module.double()
-    seen = advance(setup, first(setup, 1))
+    seen = make_steps(setup, first_batches(setup, 1))
     weights = {name: made.module.state_dict() for name, made in setup.context.learners.items()}
     return {"logs": seen.logs, "gradients": seen.gradients, "weights": weights, "random": torch.get_rng_state()}
 

@@ -23,7 +23,7 @@ from kdbench.reporting.provenance import facts
 from kdbench.reporting.tables import TABLES
 from kdbench.results.store import Store
 from kdbench.results.study import studies
-from kdbench.training.executors.sweep_record import order, remember
+from kdbench.training.executors.sweep_record import build_request, store_sweep
 from kdbench.training.preflight import check
 from tests.kdbench.small_runs import CPU, SMALL, plan, train
 from tests.kdbench.test_bad_input import save_bert
@@ -125,7 +125,7 @@ def test_a_table_says_that_it_was_given(tmp_path: Path) -> None:
     merged = assemble({**parse_sets(sets), "methods": "kd", "tasks": "rte", "teacher_is_finetuned": True}, tmp_path)
     made, store = make(merged), Store(tmp_path / "results")
     train(made, store)
-    remember(*order(merged, made, store, None))  # type: ignore[arg-type]  # nothing is printed
+    store_sweep(*build_request(merged, made, store, None))  # type: ignore[arg-type]  # nothing is printed
     study = studies(store)[-1]
     sheet = TABLES.get("table1")().build(study)
     assert sheet is not None

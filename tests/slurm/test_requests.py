@@ -131,7 +131,7 @@ def test_settings_of_somebody_elses_sweep_are_not_used(tmp_path: Path, monkeypat
     config = assemble({"methods": "finetune", "tasks": "rte"}, tmp_path)
     made = make(config)
     store = Store(tmp_path / "r")
-    sweep_record.remember(*sweep_record.order(config, made, store, Console()))
+    sweep_record.store_sweep(*sweep_record.build_request(config, made, store, Console()))
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(UserError, match="was written by another user"):
         sweep_record.retry(store, set(made.runs), Console(), lambda order: None)

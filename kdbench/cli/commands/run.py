@@ -75,11 +75,11 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
     if is_to_ask and not _agreed(orders):
         click.echo("Nothing was begun.")
         return 0
-    sweep_record.check(orders)
+    sweep_record.check_requests(orders)
     for executor, order in orders:
         order.store.begin()
-        sweep_record.remember(executor, order)
-    return sweep_record.execute(orders, show_tables)
+        sweep_record.store_sweep(executor, order)
+    return sweep_record.execute_requests(orders, show_tables)
 
 
 def _orders(
@@ -103,7 +103,7 @@ def _orders(
     results = asked.results
     store, console = Store(user_path(results), create=False), make_console()
     store.check_raw()
-    return [sweep_record.order(merged, plan, store, console, tables) for plan, merged, tables in plans], is_said
+    return [sweep_record.build_request(merged, plan, store, console, tables) for plan, merged, tables in plans], is_said
 
 
 def _agreed(orders: Sequence[tuple[Executor, ExecutionRequest]]) -> bool:
