@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.core.spec import ModelRef, RunSpec
-from kdbench.data.batches import Batch, Stream, collate, first_rows
+from kdbench.data.batches import Batch, Stream, collate, draw_rows
 from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.distill.cost_meter import CostMeter
@@ -158,7 +158,7 @@ class MethodContext:
     def set_probe(self, count: int, points: int) -> None:
         """Choose `count` probe rows, to be recorded `points` times over the training; called by the runner."""
         if count and points:
-            rows = first_rows(self._data.train.rows, count, [self.spec.seed, 64])
+            rows = draw_rows(self._data.train.rows, count, [self.spec.seed, 64])
             self.probe = collate(self._data.tokens, rows, self.device)
             self.probe_every = max(1, self.total_steps // points)
 

@@ -19,9 +19,9 @@ from kdbench.distill.trainable import ComputeSettings, at_least_float32
 from kdbench.models import cls_only_layer
 from kdbench.models.classifier_head import output_layer
 from kdbench.models.compilation import compiled
-from kdbench.models.inference import batching, in_batches, over_rows
-from kdbench.models.micro_batches import in_pieces
-from kdbench.models.network_outputs import checked, requested
+from kdbench.models.inference import compute_rows, describe_batches, evaluation_batches
+from kdbench.models.micro_batches import run_in_micro_batches
+from kdbench.models.network_outputs import check_outputs, forward_arguments
 
 MAX_TABLE_BYTES = 512 * 2**20  # a larger table is not kept: every batch is computed
 
@@ -73,10 +73,10 @@ class FrozenTeacher:
     @torch.no_grad()
     def outputs(self, batch: Batch, **more: Any) -> Any:
         """Compute the network's full output on a batch; see `TrainableModel.outputs`."""
-        asked = requested(self.module, more, batch.format)
-        out = in_pieces(partial(self._step_network(batch), **asked), batch.inputs, self._micro_batch)
+        asked = forward_arguments(self.module, more, batch.format)
+        out = run_in_micro_batches(partial(self._step_network(batch), **asked), batch.inputs, self._micro_batch)
         self._count_pass(out.logits)
-        return checked(out, asked)
+        return check_outputs(out, asked)
 
     def _step_network(self, batch: Batch) -> Network:
         """Return the network for a training step; a pass in micro-batches is never compiled."""
@@ -89,7 +89,9 @@ class FrozenTeacher:
 
     def _view(self, view: FeatureView, network: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
         return view(
-            in_pieces(partial(network, **requested(self.module, view.output_flags, self._tokens.format)), inputs, rows)
+            run_in_micro_batches(
+                partial(network, **forward_arguments(self.module, view.output_flags, self._tokens.format)), inputs, rows
+            )
         )
 
     def _head_and_view(self, view: FeatureView, _: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
@@ -133,7 +135,7 @@ class FrozenTeacher:
             return quantity(self.module, inputs, 0)
 
         # one batch tells the width, and serves to check a stored table
-        sample_rows = next(in_batches(self._tokens, rows, self._device))
+        sample_rows = next(evaluation_batches(self._tokens, rows, self._device))
         sample = compute(collate(self._tokens, sample_rows, self._device).inputs)
         if len(rows) * sample[0].nbytes > MAX_TABLE_BYTES:
             return None
@@ -148,7 +150,7 @@ class FrozenTeacher:
             return values.shape == (len(rows), sample.shape[1]) and torch.equal(by_row(values)[sample_rows], sample)
 
         # all rows, from the cache if it has them
-        make = partial(over_rows, compute, self._tokens, rows, self._device)
+        make = partial(compute_rows, compute, self._tokens, rows, self._device)
         if self._folder is None:
             values = make()
         else:
@@ -163,7 +165,7 @@ class FrozenTeacher:
         inputs = teacher_cache.hash_inputs(self._tokens, self._part.rows)
         layer = ("last layer: first token",) if cls_only_layer.is_installed(self.module) else ()
         kernels = teacher_cache.describe_kernels(self._device)
-        how = (str(config._attn_implementation), *layer, kernels, *batching(self._device))
+        how = (str(config._attn_implementation), *layer, kernels, *describe_batches(self._device))
         return teacher_cache.hash_weights(self.module), inputs, name, *how
 
     def _count_pass(self, out: Tensor) -> None:

@@ -19,8 +19,8 @@ from kdbench.data.batches import Batch
 from kdbench.distill.cost_meter import CostMeter
 from kdbench.models.classifier_head import output_layer
 from kdbench.models.compilation import compiled
-from kdbench.models.micro_batches import in_pieces
-from kdbench.models.network_outputs import checked, requested
+from kdbench.models.micro_batches import run_in_micro_batches
+from kdbench.models.network_outputs import check_outputs, forward_arguments
 
 BETAS = (0.9, 0.999)  # of Adam
 
@@ -91,9 +91,9 @@ class TrainableModel:
         Raises:
             RunFailure: the network or its attention kernel gives no attention maps, or the first tokens are padding.
         """
-        asked = requested(self.module, more, batch.format)
+        asked = forward_arguments(self.module, more, batch.format)
         network = self.module if 0 < self._micro_batch < len(batch) else self._network  # micro-batches: not compiled
-        return checked(self._forward_pass(partial(network, **asked), batch), asked)
+        return check_outputs(self._forward_pass(partial(network, **asked), batch), asked)
 
     def logits_at(self, params: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Compute class logits [B, C] with other parameters than the network's own, which stay unchanged."""
@@ -101,16 +101,16 @@ class TrainableModel:
 
     def outputs_at(self, params: Mapping[str, Tensor], batch: Batch, **more: Any) -> Any:
         """Compute the full output with other parameters than the network's own; see `outputs`."""
-        asked = requested(self.module, more, batch.format)
+        asked = forward_arguments(self.module, more, batch.format)
 
         def network(**inputs: Any) -> Any:
             return functional_call(self.module, dict(params), (), {**inputs, **asked})
 
-        return checked(self._forward_pass(network, batch), asked)
+        return check_outputs(self._forward_pass(network, batch), asked)
 
     def _forward_pass(self, network: Callable[..., Any], batch: Batch) -> Any:
         """Compute the output on a batch; micro-batches are recomputed for the gradient in the mode of this pass."""
-        out = in_pieces(network, batch.inputs, self._micro_batch, partial(self.mode, self.module.training))
+        out = run_in_micro_batches(network, batch.inputs, self._micro_batch, partial(self.mode, self.module.training))
         if self._meter:
             self._meter.count_pass(self.name, out.logits)
         return out

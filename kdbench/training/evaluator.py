@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.core.records import ClassCounts
-from kdbench.data.batches import first_rows
+from kdbench.data.batches import draw_rows
 from kdbench.data.splits import Part
-from kdbench.models.inference import all_logits, gaps, labels_of, measure
+from kdbench.models.inference import all_logits, entropy_gaps, labels_of, score_logits
 from kdbench.results import class_use
 from kdbench.results.series import Series
 from kdbench.training.setup import Setup
@@ -27,7 +27,7 @@ class Evaluator:
     def __init__(self, setup: Setup, series: Series, probe_size: int) -> None:
         self._setup, self._series = setup, series
         self._student = setup.context.learners["student"].module
-        rows = first_rows(setup.roles.train.rows, probe_size, [setup.spec.training.split_seed, 2048])
+        rows = draw_rows(setup.roles.train.rows, probe_size, [setup.spec.training.split_seed, 2048])
         self._probe = Part("train", rows)
         self._latest: dict[str, Tensor] = {}  # the student's logits at the last evaluation, by role
         self._frozen: tuple[nn.Module | None, Tensor | None] = None, None  # a frozen teacher, its probe logits
@@ -43,7 +43,7 @@ class Evaluator:
             self._series.add(step, role, values)
         teacher = self._teacher_on_probe() if len(self._probe.rows) else None
         if teacher is not None:
-            self._series.add(step, "probe", dict(gaps(self._logits(self._student, self._probe), teacher)))
+            self._series.add(step, "probe", dict(entropy_gaps(self._logits(self._student, self._probe), teacher)))
         return scores["selection"][self._setup.task.metrics[0]]
 
     def _parts(self) -> dict[str, Part]:
@@ -67,7 +67,7 @@ class Evaluator:
         return labels_of(self._setup.tokens[part.split], part)
 
     def _measure(self, logits: Tensor, part: Part) -> dict[str, float]:
-        return measure(self._setup.task, logits, self._labels(part))
+        return score_logits(self._setup.task, logits, self._labels(part))
 
     def _predicted(self, logits: Mapping[str, Tensor]) -> dict[str, ClassCounts]:
         """Count predicted classes, by report split."""

@@ -8,9 +8,9 @@ from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.core.settings import Execution
 from kdbench.core.spec import ModelRef, RunSpec
-from kdbench.data.splits import assign, division
+from kdbench.data.splits import assign_roles, division_key
 from kdbench.distill.method_files import method_of
-from kdbench.models.finetuned_networks import build_given
+from kdbench.models.finetuned_networks import build_finetuned
 from kdbench.planning import inputs
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
@@ -67,7 +67,7 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         for split in ("train", *inputs.task(spec.task).report_splits):
             if split not in data.splits or not len(data.splits[split]):
                 raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
-        if (key := division(spec)) not in divided:
+        if (key := division_key(spec)) not in divided:
             divided.add(key)
             _check_roles(spec)
         _check_fit(plan, spec, tuple(data.vocabulary))
@@ -83,7 +83,7 @@ def _check_roles(spec: RunSpec) -> None:
         UserError: a role has none.
     """
     sizes = {name: len(split) for name, split in inputs.data(spec.task, spec.data).splits.items()}
-    assign(spec, sizes, inputs.task(spec.task).report_splits)
+    assign_roles(spec, sizes, inputs.task(spec.task).report_splits)
 
 
 def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
@@ -101,7 +101,7 @@ def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
 def _check_given(plan: Plan) -> list[str]:
     """Load each network that is used without training; return remarks on those without label words."""
     given = {(s.student, s.task): s.training.attention for s in plan.runs.values() if not s.training.epochs}
-    remarks = (build_given(ref, inputs.task(task).labels, attention)[1] for (ref, task), attention in given.items())
+    remarks = (build_finetuned(ref, inputs.task(task).labels, attention)[1] for (ref, task), attention in given.items())
     return [remark for remark in remarks if remark]
 
 
@@ -123,7 +123,7 @@ def check_local(plan: Plan) -> None:
     divided: set[Hashable] = set()
     for spec in plan.runs.values():
         refs = [spec.student, *_others(plan, spec).values()]
-        if spec.data.source != "hub" and (key := division(spec)) not in divided:
+        if spec.data.source != "hub" and (key := division_key(spec)) not in divided:
             divided.add(key)
             _check_roles(spec)
         if spec.data.source != "hub" and not any(_on_hub(ref) for ref in refs):
@@ -189,7 +189,7 @@ def _check_compiler(name: str) -> None:
     from kdbench.training.setup import choose_device
 
     device = choose_device(name).type
-    if problem := compilation.problem(device):
+    if problem := compilation.compiler_problem(device):
         needs = "a C++ compiler such as g++" if device == "cpu" else "Triton"
         raise UserError(
             f"compile=true: torch.compile does not work on {device} ({problem}); it needs {needs}, "

@@ -22,7 +22,7 @@ from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
 from kdbench.distill.context import seed_everything
 from kdbench.models import build
-from kdbench.models.matmul_precision import recorded
+from kdbench.models.matmul_precision import describe_precision
 from kdbench.results import class_use
 from kdbench.results.run_lock import RunLock, Superseded
 from kdbench.results.series import Mark, Series
@@ -78,7 +78,7 @@ def _train(
             return False
         if folder.state().status == "done":
             folder.note(f"trained again: {folder.missing(spec.snapshots)}")
-        folder.begin(spec, environment(str(device)) | recorded(device))
+        folder.begin(spec, environment(str(device)) | describe_precision(device))
         execution = _as_before(folder, execution)
         while True:
             try:

@@ -14,7 +14,7 @@ from kdbench.core.errors import RunFailure
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import ModelRef, RunSpec
 from kdbench.data.batches import Stream
-from kdbench.data.splits import Part, Roles, assign
+from kdbench.data.splits import Part, Roles, assign_roles
 from kdbench.data.task import Task, TaskData
 from kdbench.data.tokens import Tokens
 from kdbench.distill.context import MethodContext, RunData, Sources, seed_everything
@@ -22,7 +22,7 @@ from kdbench.distill.method import Method
 from kdbench.distill.method_files import method_of
 from kdbench.distill.trainable import ComputeSettings
 from kdbench.models import attention_masks, build, cls_only_layer, compilation, matmul_precision, packed_dropout
-from kdbench.models.finetuned_networks import build_given
+from kdbench.models.finetuned_networks import build_finetuned
 from kdbench.planning import inputs
 from kdbench.results.store import Store
 
@@ -63,11 +63,11 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     """Load data, divide it, and build the method with its networks, all seeded by the spec."""
     # data: rows by role, tokens of the splits in use
     task, data = inputs.task(spec.task), inputs.data(spec.task, spec.data)
-    roles = assign(spec, {name: len(split) for name, split in data.splits.items()}, task.report_splits)
+    roles = assign_roles(spec, {name: len(split) for name, split in data.splits.items()}, task.report_splits)
     tokens = {name: inputs.tokens(store.cache, spec, name) for name in data.splits if name in _needed(roles)}
     device = choose_device(execution.device)
     if device.type != "cpu":
-        attention_masks.always_made()
+        attention_masks.always_build_masks()
     # method and networks
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
@@ -95,7 +95,7 @@ def _needed(roles: Roles) -> set[str]:
 
 
 def _stream(spec: RunSpec, tokens: dict[str, Tokens], part: Part, name: str, device: torch.device) -> Stream:
-    kept, training = tokens[part.split].only(part.rows), spec.training
+    kept, training = tokens[part.split].keep_rows(part.rows), spec.training
     return Stream(kept, part.rows, training.batch_size, spec.seed, name, device, training.bucket)
 
 
@@ -104,7 +104,7 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str],
 
     def fresh(ref: ModelRef) -> nn.Module:
         if not spec.training.epochs:
-            return apply_last_layer(build_given(ref, labels, attention)[0], spec, log)
+            return apply_last_layer(build_finetuned(ref, labels, attention)[0], spec, log)
         return apply_last_layer(build.build(ref, labels, attention, tuple(data.vocabulary), log), spec, log)
 
     def trained(run_id: str, snapshot: float | None) -> nn.Module:
@@ -121,7 +121,7 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str],
 def apply_last_layer(module: nn.Module, spec: RunSpec, log: Callable[[str], None] = lambda text: None) -> nn.Module:
     """Apply the spec's `last_layer` to a network and return it; `log` gets a remark where it has no effect."""
     if spec.training.last_layer == "first":
-        if cls_only_layer.fits(module):
+        if cls_only_layer.is_supported(module):
             cls_only_layer.install(module)
         else:
             config: Any = module.config
@@ -143,12 +143,12 @@ def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[None
         settings.callback(torch.use_deterministic_algorithms, before, warn_only=True)
         fast = training.precision == "fp32-fast"
         settings.enter_context(
-            matmul_precision.setting_of(matmul_precision.choose(device) if fast else matmul_precision.PLAIN)
+            matmul_precision.use_setting(matmul_precision.choose_setting(device) if fast else matmul_precision.PLAIN)
         )
         if training.precision == "bf16":
             # no cache: autocast would go on using the weights as they were before the optimiser's step
             settings.enter_context(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
         if training.dropout == "packed":
-            settings.enter_context(packed_dropout.packed())
-        settings.enter_context(compilation.in_force(training.compile))
+            settings.enter_context(packed_dropout.use_packed_masks())
+        settings.enter_context(compilation.allow_compilation(training.compile))
         yield

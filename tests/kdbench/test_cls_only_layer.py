@@ -156,7 +156,7 @@ def test_a_compiled_pass_gives_all_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "BACKEND", "eager")
     module = learner(0).module
     install(module)
-    with compilation.in_force(True):
+    with compilation.allow_compilation(True):
         made = TrainableModel(module, lr=1e-3, length=9, training=Training(compile=True), device=torch.device("cpu"))
         with made.mode(False), torch.no_grad():
             maps = made.outputs(a_batch(), output_attentions=True).attentions

@@ -93,7 +93,7 @@ def test_a_pass_in_pieces_is_not_compiled(rows: int, tmp_path: Path) -> None:
 def test_a_compiled_run_can_be_stopped_and_is_close_to_a_plain_one(tmp_path: Path) -> None:
     """The real compiler: bit for bit the same after an interruption, and in what it saves no other than a plain run."""
     spec, _ = ready(tmp_path, method="finetune")
-    if found := compilation.problem("cpu"):
+    if found := compilation.compiler_problem("cpu"):
         pytest.skip(f"torch.compile does not work here: {found}")
     whole, halves, plain = (Store(tmp_path / name) for name in ("whole", "halves", "plain"))
     execute(spec, plain, CPU, FEW)

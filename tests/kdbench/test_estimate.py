@@ -392,9 +392,9 @@ def test_ten_thousand_runs_are_not_ten_thousand_looks(tmp_path: Path, monkeypatc
         looks["cost"] += 1
         return genuine_cost(*args)
 
-    genuine_assign, genuine_read, genuine_cost = estimating.assign, store.read_record, estimating._Prices._cost
+    genuine_assign, genuine_read, genuine_cost = estimating.assign_roles, store.read_record, estimating._Prices._cost
     monkeypatch.setattr(estimating._Prices, "_cost", cost)
-    monkeypatch.setattr(estimating, "assign", assign)
+    monkeypatch.setattr(estimating, "assign_roles", assign)
     monkeypatch.setattr(store, "read_record", read)
     at, plan = Store(tmp_path / "results"), many(subject.plan(tmp_path, methods="kd,lgtm", tasks="rte,sst2"), 1700)
     elsewhere = subject.plan(tmp_path, methods="kd", tasks="mrpc")

@@ -24,7 +24,7 @@ from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.method import METHODS
 from kdbench.distill.trainable import ComputeSettings, TrainableModel
 from kdbench.models.inference import EVAL_BATCH
-from kdbench.models.micro_batches import in_pieces
+from kdbench.models.micro_batches import run_in_micro_batches
 from kdbench.results.store import Store
 from kdbench.training.conformance.small_run import first_batches, make_steps, networks
 from kdbench.training.runner import execute
@@ -230,7 +230,7 @@ def test_dropout_itself_is_exact_in_every_type(dtype: torch.dtype) -> None:
     after = torch.get_rng_state()
     for rows in DIVIDED:
         torch.manual_seed(0)
-        assert torch.equal(in_pieces(layer, {"x": x}, rows), whole)
+        assert torch.equal(run_in_micro_batches(layer, {"x": x}, rows), whole)
         assert torch.equal(torch.get_rng_state(), after)
 
 

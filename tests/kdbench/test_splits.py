@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.data.splits import assign
+from kdbench.data.splits import assign_roles
 from kdbench.results.store import Store
 from kdbench.training.setup import prepare
 from tests.kdbench.small_runs import CPU, FEW, plan, the_run
@@ -19,7 +19,7 @@ SIZES = {"train": 500, "validation": 80}
 
 def roles(tmp: Path, rows: int = 0, **given: str):  # type: ignore[no-untyped-def]
     spec = the_run(plan(tmp, f"train_rows={rows}", **given))
-    return assign(spec, SIZES, ("validation",))
+    return assign_roles(spec, SIZES, ("validation",))
 
 
 @given(st.floats(0.01, 0.49), st.floats(0.01, 0.49))

@@ -54,9 +54,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counting(read: Callable[..., Tensor], toks: Tokens, rows: np.ndarray, device: torch.device) -> Tensor:
         found.append(len(rows))
-        return inference.over_rows(read, toks, rows, device)
+        return inference.compute_rows(read, toks, rows, device)
 
-    monkeypatch.setattr(frozen_teacher, "over_rows", counting)
+    monkeypatch.setattr(frozen_teacher, "compute_rows", counting)
     return found
 
 
@@ -138,9 +138,9 @@ def test_a_pass_in_batches_by_tokens_says_the_same_but_for_the_last_bits(monkeyp
     """As on a GPU, under a key of its own; on the CPU the key is what it was."""
     of_64 = teacher(None).logits(batch())
     monkeypatch.setattr(inference, "EVAL_TOKENS", 100)
-    by_tokens = partial(inference.in_batches, device=torch.device("cuda"))
-    monkeypatch.setattr(inference, "in_batches", lambda tokens, rows, device: by_tokens(tokens, rows))
-    assert len(list(inference.in_batches(tokens(), ROWS, CPU))) > len(ROWS) // 64 + 1
+    by_tokens = partial(inference.evaluation_batches, device=torch.device("cuda"))
+    monkeypatch.setattr(inference, "evaluation_batches", lambda tokens, rows, device: by_tokens(tokens, rows))
+    assert len(list(inference.evaluation_batches(tokens(), ROWS, CPU))) > len(ROWS) // 64 + 1
     torch.testing.assert_close(teacher(None).logits(batch()), of_64, atol=1e-6, rtol=1e-5)
-    assert inference.batching(CPU) == ()
-    assert inference.batching(torch.device("cuda")) == ("batches of 100 tokens",)
+    assert inference.describe_batches(CPU) == ()
+    assert inference.describe_batches(torch.device("cuda")) == ("batches of 100 tokens",)

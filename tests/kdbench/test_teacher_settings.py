@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from kdbench.core.errors import UserError
 from kdbench.core.settings import Training
 from kdbench.core.spec import RunSpec
-from kdbench.models.finetuned_networks import build_given
+from kdbench.models.finetuned_networks import build_finetuned
 from kdbench.planning import reproduce
 from kdbench.planning.config import assemble, parse_sets
 from kdbench.planning.plan import Plan, make
@@ -165,7 +165,7 @@ def test_one_whose_labels_are_in_another_order_is_put_into_the_tasks(tmp_path: P
         "model: its classifier is kept, put from the order not_entailment, entailment into entailment, not_entailment."
     ]
     before = load_file(network / "model.safetensors")["classifier.weight"]
-    after = build_given(teacher(made, "kd").student, LABELS, "eager")[0].classifier.weight
+    after = build_finetuned(teacher(made, "kd").student, LABELS, "eager")[0].classifier.weight
     assert (after.detach().numpy() == before[::-1]).all()
 
 
@@ -174,7 +174,7 @@ def test_one_whose_classes_have_no_words_is_taken_and_told(tmp_path: Path) -> No
     assert check(made, [CPU]) == [
         "The classes of model have no words; they are taken to be entailment, not_entailment, in this order."
     ]
-    assert build_given(teacher(made, "kd").student, LABELS, "eager")[0].config.id2label == dict(enumerate(LABELS))
+    assert build_finetuned(teacher(made, "kd").student, LABELS, "eager")[0].config.id2label == dict(enumerate(LABELS))
 
 
 def test_one_without_a_classifier_is_refused(tmp_path: Path) -> None:

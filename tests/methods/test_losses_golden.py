@@ -26,7 +26,7 @@ from kdbench.methods.pesf_kd import PESFKD, PESFOptions, adapter
 from kdbench.methods.prokt import ProKT, ProKTOptions
 from kdbench.methods.skd import SKD, SKDOptions
 from kdbench.methods.takd import TAKD, TAKDOptions
-from kdbench.models.inference import entropy, gaps
+from kdbench.models.inference import entropy, entropy_gaps
 from tests.methods.golden import FOLDER
 
 GOLDEN = json.loads((FOLDER / "losses.json").read_text())
@@ -260,7 +260,7 @@ def test_mse_is_the_mean_over_all_elements() -> None:
 
 def test_gaps() -> None:
     """A uniform student under a certain teacher: the gap is ln C."""
-    found = gaps(torch.zeros(3, 2), torch.tensor([[50.0, -50.0]] * 3))
+    found = entropy_gaps(torch.zeros(3, 2), torch.tensor([[50.0, -50.0]] * 3))
     assert found["entropy_gap"] == pytest.approx(math.log(2))
     assert found["entropy_gap_abs"] == pytest.approx(math.log(2))
     assert found["sharpness_gap"] == pytest.approx(50 - math.log(2))

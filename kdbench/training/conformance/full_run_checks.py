@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kdbench.core import safe_path
-from kdbench.data.splits import assign
+from kdbench.data.splits import assign_roles
 from kdbench.data.task import Examples
 from kdbench.planning import inputs
 from kdbench.results.store import Store
@@ -125,7 +125,7 @@ def _held_out_rows_scrambled(small_run: SmallRun, store: Store) -> Iterator[None
     # the method's own rows, by split
     real = inputs.data(spec.task, spec.data)
     task = inputs.task(spec.task)
-    roles = assign(spec, {name: len(split) for name, split in real.splits.items()}, task.report_splits)
+    roles = assign_roles(spec, {name: len(split) for name, split in real.splits.items()}, task.report_splits)
     own: dict[str, set[int]] = {}
     for part in filter(None, (roles.train, roles.feedback)):
         own.setdefault(part.split, set()).update(part.rows.tolist())
