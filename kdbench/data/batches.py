@@ -105,8 +105,8 @@ def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role:
         tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
     else:
         tensors = copy_to_device(arrays, device)
-    *_, index = tensors
-    batch = Batch(*tensors, role, padding)
+    inputs, attention, kinds, labels, index = tensors
+    batch = Batch(inputs, attention, kinds, labels, index, role, padding)
     return replace(batch, origin=Origin.of(tokens, (*batch.inputs.values(), index)))
 
 
