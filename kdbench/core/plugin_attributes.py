@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import cache
 from reprlib import repr as shortened
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -16,7 +16,7 @@ def settle_attributes(plugin: type[Any], base: type[object]) -> str:
     Returns:
         which attribute cannot be converted, and why; "" when all can.
     """
-    for key, adapter in _declared(base).items():
+    for key, adapter in _declared(cast(Hashable, base)).items():
         if hasattr(plugin, key):
             value = getattr(plugin, key)
             try:
@@ -29,7 +29,7 @@ def settle_attributes(plugin: type[Any], base: type[object]) -> str:
 
 
 @cache
-def _declared(base: type[object]) -> Mapping[str, TypeAdapter[Any]]:
+def _declared(base: Any) -> Mapping[str, TypeAdapter[Any]]:
     """Return validators of the base's ClassVars, by name; built once, when the first plugin is checked."""
     hints = get_type_hints(base, include_extras=True)
     loose = ConfigDict(arbitrary_types_allowed=True)

@@ -143,7 +143,8 @@ MISTAKES = {
         "self.teacher.logits(batch)\n",
         "None\n"
         "        from kdbench.data.batches import collate\n"
-        "        t = self.teacher.logits(collate(self.context._tokens, batch.index.numpy(), batch.index.device))\n",
+        "        tokens, rows = self.context._data.tokens, batch.index\n"
+        "        t = self.teacher.logits(collate(tokens, rows.numpy(), rows.device))\n",
     ),
     "weights the wrong way round": Mistake(
         "labels only",

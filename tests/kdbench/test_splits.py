@@ -66,7 +66,7 @@ def test_a_method_is_handed_train_and_feedback_and_nothing_else(tmp_path: Path) 
     assert fed == set(setup.roles.feedback.rows)
     assert not (seen | fed) & set(setup.roles.selection.rows)
     hidden = setup.roles.selection.rows
-    for stream in (setup.train, setup.context._feedback):
+    for stream in (setup.train, setup.context._data.feedback):
         assert (stream.tokens.labels[hidden] == -1).all()
         assert all(not stream.tokens.ids[stream.tokens.starts[r] : stream.tokens.starts[r + 1]].any() for r in hidden)
-    assert setup.context._tokens is setup.train.tokens
+    assert setup.context._data.tokens is setup.train.tokens

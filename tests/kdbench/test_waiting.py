@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def on_meta(folder: Path, store: Store, method: str, *sets: str) -> Setup:
     spec = the_run(made)
     train(Plan(made.preset, made.study, {k: v for k, v in made.runs.items() if k != spec.id}), store)
     setup = prepare(spec, store, META, STILL)
-    setup.context._outputs = None  # tables of numbers that are not there cannot be kept on disk
+    # tables of meta tensors cannot be stored on disk
+    setup.context._compute = replace(setup.context._compute, output_cache=None)
     for frozen in setup.context.frozen_networks.values():
         frozen._folder = None
     return setup
