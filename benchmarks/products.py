@@ -28,9 +28,9 @@ def play(work: Work, rounds: int) -> Iterator[dict[str, Any]]:
     for number in range(rounds):
         for precision, setting in SETTINGS.items():
             dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-            with matmul_precision.setting_of(setting):
+            with matmul_precision.use_setting(setting):
                 speed = _speed(dtype)
-            error = matmul_precision.error(setting, device, dtype)
+            error = matmul_precision.product_error(setting, device, dtype)
             yield {"precision": precision, "round": number, "gflops": speed, "error": error}
 
 

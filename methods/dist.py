@@ -1,11 +1,12 @@
-"""DIST: match relations between predictions, by correlation, instead of the predictions (Huang et al., 2022).
+"""DIST: match correlations of predictions instead of the predictions themselves (Huang et al., 2022).
 
 Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 (beta inter + gamma intra); inter is the mean over examples of
 1 - rho(S_i, T_i), intra the mean over classes of 1 - rho(S_:c, T_:c), Pearson correlations of probabilities.
 Trained: the student. The teacher is fine-tuned first, then frozen, without dropout.
-Paper and code: they agree. With two classes inter is 0 or 2 and flat, so only intra teaches; a batch of one example has
-no intra. The code adds its epsilon to the product of the norms, which gives an example without variance (a classifier
-of zeros) a gradient of the size 1 / epsilon; ours goes with the variances (`eps_place`). Weights are the method's own.
+Paper and code: they agree. With two classes inter is always 0 or 2 and has no gradient, so only intra teaches; a batch
+of one example has no intra. The code adds epsilon to the product of the norms, which gives an example without variance
+(a classifier of zeros) a gradient of the size 1 / epsilon; we add its square to the variances (`eps_place`). The
+default weights are those of DIST, not of LGTM.
 """
 
 from __future__ import annotations
@@ -27,17 +28,19 @@ class DISTOptions(Options):
     kd_weight: float = option(1.0, "weight of the distillation term", source="DIST", ge=0)
     beta: float = option(2.0, "weight of the correlation over the classes of an example", source="DIST", ge=0)
     gamma: float = option(2.0, "weight of the correlation over the examples of a class", source="DIST", ge=0)
-    temperature: float = option(1.0, "softens both sides", source="DIST, LGTM Table 5", gt=0)
+    temperature: float = option(1.0, "divides the logits of both networks", source="DIST, LGTM Table 5", gt=0)
     eps: float = option(
-        1e-2, "a spread of probabilities below it counts as it: bounds the gradient", source="ours; code: 1e-8", gt=0
+        1e-2, "added to the correlation's denominator, to bound the gradient", source="ours; code: 1e-8", gt=0
     )
     eps_place: Literal["inside", "outside"] = option(
-        "inside", "added, squared, to the variances, or to the product of the norms", source="ours; code: outside"
+        "inside",
+        "where eps is added: squared to both variances, or to the product of the norms",
+        source="ours; code: outside",
     )
 
 
 class DIST(Distillation):
-    """A frozen, fine-tuned teacher, whose rankings the student learns."""
+    """Match the frozen teacher's predictions by Pearson correlation, within examples and within classes."""
 
     title = "DIST"
     paper = "Huang et al., 2022"

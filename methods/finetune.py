@@ -1,8 +1,8 @@
-"""Fine-tuning: no distillation. It makes the teachers, and it is the student that every method should beat.
+"""Fine-tuning: no distillation. It trains the teachers and is the baseline that every method should beat.
 
 Loss: L = CE(y, S).
 Trained: one network, from its pre-trained weights.
-Paper and code: as everybody does it; AdamW, learning rate and schedule are settings of every training.
+Paper and code: standard fine-tuning (Devlin et al., 2019). AdamW, learning rate and schedule are settings of the run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Finetune(Method):
-    """Cross-entropy with the labels."""
+    """Minimise the cross-entropy with the labels."""
 
     title = "Fine-tuning"
     paper = "Devlin et al., 2019"

@@ -2,9 +2,9 @@
 
 Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 KL(T_tau || S_tau), LGTM Eq. 1.
 Trained: the student. The teacher is fine-tuned first, then frozen, without dropout.
-Paper and code: Hinton's tau^2 keeps the gradient's size; the code of LGTM and ProKT leaves it out, which is the same at
-tau = 1. LGTM's alpha is the weight of the labels; its released command gives the labels no weight at all. We follow
-LGTM's Table 5. Two other objectives (Table 2) take the place of KL on request.
+Paper and code: Hinton's factor tau^2 keeps the size of the gradient; the code of LGTM and ProKT leaves it out, which
+makes no difference at tau = 1. LGTM's alpha is the weight of the labels; its released command sets it to 0. We follow
+LGTM's Table 5. `kd_loss` replaces KL by one of two other objectives (Table 2).
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 class KDOptions(Options):
     ce_weight: float = option(0.6, "weight of the cross-entropy with the labels", source="LGTM Eq. 1, Table 5", ge=0)
     kd_weight: float = option(0.4, "weight of the distillation term", source="LGTM Eq. 1, Table 5", ge=0)
-    temperature: float = option(1.0, "KL: softens both sides", source="LGTM Table 5", gt=0)
-    t2: bool = option(True, "KL: multiply by the squared temperature", source="Hinton et al., 2015")
+    temperature: float = option(1.0, "divides the logits of both networks in KL", source="LGTM Table 5", gt=0)
+    t2: bool = option(True, "multiply KL by the squared temperature", source="Hinton et al., 2015")
     reduction: Reduction = option(
-        "batchmean", "KL: mean over the batch, or over batch and classes", source="LGTM code; elementmean: PKD, TAKD"
+        "batchmean",
+        "KL as a mean over the batch, or over batch and classes",
+        source="LGTM code; elementmean: PKD, TAKD",
     )
     kd_loss: Literal["kl", "dist", "mse"] = option("kl", "the distillation objective", source="LGTM Eq. 1, Table 2")
 
 
 class KD(Distillation):
-    """A frozen, fine-tuned teacher; one loss for the student."""
+    """Match the softened probabilities of a frozen, fine-tuned teacher."""
 
     title = "KD"
     paper = "Hinton et al., 2015"
@@ -46,12 +48,10 @@ class KD(Distillation):
         return self.objective(batch.labels, self.teacher.logits(batch), self.student.logits(batch))
 
     def objective(self, labels: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        """LGTM Eq. 1; for the student KL(T || S) and CE(T, S) have the same gradient."""
+        """Compute LGTM Eq. 1 from logits [B, C]; for the student KL(T || S) and CE(T, S) have the same gradient."""
         o = self.options
-        return o.ce_weight * cross_entropy(labels, s) + o.kd_weight * self._distance(t, s)
-
-    def _distance(self, t: Tensor, s: Tensor) -> Tensor:
-        o = self.options
-        if o.kd_loss != "kl":
-            return OBJECTIVES[o.kd_loss](t, s)
-        return (o.temperature**2 if o.t2 else 1.0) * kl(t, s, o.temperature, o.reduction)
+        if o.kd_loss == "kl":
+            distance = (o.temperature**2 if o.t2 else 1.0) * kl(t, s, o.temperature, o.reduction)
+        else:
+            distance = OBJECTIVES[o.kd_loss](t, s)
+        return o.ce_weight * cross_entropy(labels, s) + o.kd_weight * distance

@@ -1,4 +1,4 @@
-"""LGTM: the teacher learns to teach what lowers the student's validation loss (Ren et al., 2023).
+"""LGTM: the teacher learns to lower its student's validation loss (Ren et al., 2023).
 
 Loss: on a training batch z^r = (x, y) with a feedback batch z^e (Algorithm 1),
     theta'  = theta_s - eta_s grad L_s(theta_s, theta_t, z^r)            a look-ahead, Eq. 2
@@ -6,17 +6,18 @@ Loss: on a training batch z^r = (x, y) with a feedback batch z^e (Algorithm 1),
     w_i     = grad CE(T_i, S_i) . v                                       distillation influence, Eq. 8
     L_t     = sign coef L_influence + teacher_ce CE(y, T) + (1 - teacher_ce) KL(S || T)              Eq. 9, 10, 11
     L_s     = student_ce CE(y, S) + (1 - student_ce) CE(T, S)             with the updated teacher, Eq. 1
-Trained: both networks, from pre-trained weights and classifiers of zeros, one update each a batch, the teacher first.
-Paper and code: the printed sign of the influence raises the student's validation loss, the code's lowers it; we follow
-the code. The printed auxiliary loss CE(T, S) has no fixed point at T = S, the code's KL(S || T) has; we follow the
-code. The printed coefficient is 1, the code's the teacher's learning rate, which makes the influence all but vanish; we
-take 1. Eq. 9 and Eq. 10 do not approximate each other: Eq. 10's gradient is the useful one, exact by forward mode. The
-code's look-ahead is an AdamW step, ours SGD as printed; the code's student sees no labels, ours alpha = 0.6 (Table 5).
-Ours are `influence_center` (dz_i - mean_j dz_j in place of dz_i, the student's change of logits along v: L_influence is
-then the covariance of -T and dz) and `influence_bound` (|grad influence| <= bound |grad auxiliary loss|, each at a
-sample's teacher logits).
-Variants: `lgtm_printed` (as printed), `lgtm_released` (as in the code, but for the order of feedback, which is not
-shuffled there), `lgtm_no_fda` (as printed, with the weights of Eq. 9 sample by sample: Table 3).
+Trained: both networks, from pre-trained weights and classifiers of zeros. Each batch updates the teacher once, then the
+student once.
+Paper and code: the printed sign of the influence raises the student's validation loss, the code's sign lowers it; we
+follow the code. The printed auxiliary loss CE(T, S) has no fixed point at T = S, the code's KL(S || T) has; we follow
+the code. The printed coefficient is 1, the code's is the teacher's learning rate, with which the influence all but
+vanishes; we take 1. Eq. 9 and Eq. 10 do not approximate each other; we use the gradient of Eq. 10, computed exactly by
+forward-mode differentiation. The code's look-ahead is an AdamW step, ours is SGD as printed. The code's student sees no
+labels, ours has alpha = 0.6 (Table 5). Two options are our own. `influence_center` replaces dz_i, the change of the
+student's logits along v, by dz_i - mean_j dz_j: L_influence is then the covariance of -T and dz. `influence_bound`
+ensures |grad influence| <= bound |grad auxiliary loss| at every sample's teacher logits.
+Variants: `lgtm_printed` is the method as printed; `lgtm_released` is the code, except that the code does not shuffle
+feedback; `lgtm_no_fda` is the printed method with the weights of Eq. 9 computed sample by sample (Table 3).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 Mode = Literal["train", "eval"]
 Coefficient = float | Annotated[str, StringConstraints(pattern=r"^(teacher_lr|student_lr|match_aux:\d+(\.\d+)?)$")]
 
-# How the teacher is kept near the student; each takes (student logits, teacher logits).
+# Terms that keep the teacher near the student; each takes (student logits, teacher logits).
 TEACHER_KD: dict[str, Objective] = {
     "kl_st": kl,
     "ce_ts": lambda s, t: soft_cross_entropy(t, s),
@@ -51,57 +52,64 @@ TEACHER_KD: dict[str, Objective] = {
 
 
 class LGTMOptions(OnlineOptions):
-    student_ce: float = option(0.6, "alpha of the student's loss: weight of the labels", source="Eq. 1", ge=0, le=1)
-    teacher_ce: float = option(0.6, "alpha of the teacher's loss: its self-evolution", source="Eq. 11", ge=0, le=1)
+    student_ce: float = option(0.6, "alpha: weight of the labels in the student's loss", source="Eq. 1", ge=0, le=1)
+    teacher_ce: float = option(0.6, "alpha: weight of the labels in the teacher's loss", source="Eq. 11", ge=0, le=1)
     kd_loss: Literal["kl", "dist", "mse"] = option("kl", "the student's distillation objective", source="Table 2")
     teacher_kd: Literal["kl_st", "ce_ts", "kl_ts"] = option(
         "kl_st", "teacher's second term: KL(S||T) as in the code, CE(T,S) as printed, KL(T||S)", source="Eq. 3, code"
     )
     influence: Literal["jvp", "fda", "weighted", "none"] = option(
-        "jvp", "exact directional derivative, finite difference, per-sample weights, or none", source="Eq. 9, 10"
-    )
+        "jvp", "computed as exact directional derivative, finite difference, per-sample weights, or not at all",
+        source="Eq. 9, 10",
+    )  # fmt: skip
     influence_loss: Literal["ce_ts", "kl_st", "kd_loss"] = option(
-        "ce_ts", "the loss whose change the influence is: CE(T,S), KL(S||T), or kd_loss", source="Eq. 8; code: kl_st"
-    )
+        "ce_ts", "the loss that the influence differentiates: CE(T,S), KL(S||T), or kd_loss",
+        source="Eq. 8; code: kl_st",
+    )  # fmt: skip
     influence_sign: Annotated[Literal[-1, 1], BeforeValidator(int)] = option(
         -1, "-1 lowers the student's validation loss; +1 is Eq. 11 as printed", source="Eq. 11, code"
     )
     influence_coef: Coefficient = option(
         1.0,
-        "a number, teacher_lr, student_lr (the true one: times 1 - student_ce), or match_aux:RATIO of gradient norms",
+        "a number; teacher_lr; student_lr (times 1 - student_ce, the meta-gradient); or match_aux:RATIO, which fixes "
+        "the ratio of gradient norms, influence to auxiliary loss",
         source="Eq. 11; code: teacher_lr",
     )
-    influence_scale: float = option(1.0, "a further factor of the coefficient", source="code: 1 - teacher_ce")
+    influence_scale: float = option(1.0, "further factor of the influence", source="code: 1 - teacher_ce")
     influence_center: Literal["none", "batch"] = option(
         "none",
-        "batch: take the mean over the batch out of the student's change dz (of the weights w_i, if `weighted`), so "
-        "that only what tells samples apart is left",
+        "batch: subtract the batch mean from the change dz of the student's logits (from w_i, if `weighted`), so that "
+        "only differences between samples count",
         later=True,
     )
     influence_bound: float = option(
         0.0,
-        "longest influence gradient at a sample's teacher logits, in lengths of the auxiliary loss's; 0: no bound",
+        "largest ratio of influence to auxiliary gradient norm at a sample's teacher logits; 0: no bound",
         later=True,
         ge=0,
     )
     influence_teacher: Literal["shared", "eval"] = option(
-        "shared", "the influence's teacher pass: the one of the auxiliary loss, or one of its own without dropout"
+        "shared", "teacher pass of the influence: that of the auxiliary loss, or a second one without dropout"
     )
-    fda_eps: float = option(1e-2, "the finite difference's epsilon", source="code", gt=0)
-    fda_eps_mode: Literal["rel", "abs"] = option("rel", "epsilon / |v|, or epsilon itself", source="code")
+    fda_eps: float = option(1e-2, "epsilon of the finite difference", source="code", gt=0)
+    fda_eps_mode: Literal["rel", "abs"] = option(
+        "rel", "step of the difference: fda_eps / |v|, or fda_eps", source="code"
+    )
     weights_via: Literal["jvp", "loop", "fda"] = option("jvp", "how `weighted` computes w_i", source="Table 3")
-    lookahead: Literal["sgd", "adam"] = option("sgd", "the look-ahead step", source="Alg. 1; code: adam")
+    lookahead: Literal["sgd", "adam"] = option("sgd", "optimiser of the look-ahead step", source="Alg. 1; code: adam")
     precondition: bool = option(
-        False, "with adam: carry its diagonal derivative into v, which then holds the rate and points the exact way"
+        False, "with lookahead=adam: multiply v by the step's diagonal derivative, which contains the learning rate"
     )
     mode_aux: Mode = option("train", "the teacher's dropout in its auxiliary loss", source="code")
     mode_lookahead: Mode = option("train", "the student's dropout in the look-ahead", source="code")
     mode_val: Mode = option("eval", "the look-ahead student's dropout on feedback", source="code: train")
     mode_influence: Mode = option("eval", "the student's dropout in the influence", source="code")
     reuse_forward: bool = option(
-        True, "one forward pass of the student, and so one dropout mask, for look-ahead and step", source="code: two"
+        True, "use one forward pass of the student, so one dropout mask, for look-ahead and update", source="code: two"
     )
-    update_order: Literal["teacher", "student", "simultaneous"] = option("teacher", "who moves first", source="Fig. 6")
+    update_order: Literal["teacher", "student", "simultaneous"] = option(
+        "teacher", "the network that is updated first", source="Fig. 6"
+    )
 
 
 PRINTED = {
@@ -116,7 +124,7 @@ RELEASED = {
 
 
 class LGTM(Online):
-    """Both networks start pre-trained and learn together; feedback reaches the student only through the teacher."""
+    """Train both networks together; the teacher also learns from its student's loss on feedback rows."""
 
     title = "LGTM"
     paper = "Ren et al., 2023"
@@ -136,47 +144,50 @@ class LGTM(Online):
     }
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
+        # Fig. 6: student first
         if self.options.update_order == "student":
-            loss = self._student_loss(batch, self.teacher.target(batch), self.student.logits(batch))
+            loss = self._student_loss(batch, self.teacher.target_logits(batch), self.student.logits(batch))
             self.student.step(loss)
             return {"loss": loss, **self._teacher_step(batch, *self._forward(batch))}
-        before = self.teacher.target(batch) if self.options.update_order == "simultaneous" else None
+        # the teacher
+        before = self.teacher.target_logits(batch) if self.options.update_order == "simultaneous" else None
         s, t = self._forward(batch)
         logs = self._teacher_step(batch, s, t)
-        target = self.teacher.target(batch) if before is None else before
-        if not self._serves_again():
+        # the student, from the updated teacher
+        target = self.teacher.target_logits(batch) if before is None else before
+        if not self._reuses_forward():
             s = self.student.logits(batch)
         loss = self._student_loss(batch, target, s)
         self.student.step(loss)  # Alg. 1 line 8
         return {"loss": loss, **logs}
 
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits of both networks: the student's for look-ahead and auxiliary loss, the teacher's for its loss."""
-        if self.options.influence == "none":  # no look-ahead: the student is the teacher's target and no more, as ProKT
-            s = self.student.target(batch)
+        """Compute logits [B, C] of student and teacher for the teacher's step."""
+        if self.options.influence == "none":  # no look-ahead: the student is only the teacher's target, as in ProKT
+            s = self.student.target_logits(batch)
         else:
             with self.student.mode(self.options.mode_lookahead == "train"):
                 s = self.student.logits(batch)
         with self.teacher.mode(self.options.mode_aux == "train"):
             return s, self.teacher.logits(batch)
 
-    def _serves_again(self) -> bool:
-        """Whether the look-ahead's forward pass is also the student's step's: only the target has changed since."""
+    def _reuses_forward(self) -> bool:
+        """Return whether the student's update can use the forward pass of the look-ahead, with the new target."""
         o = self.options
         return o.reuse_forward and o.mode_lookahead == "train" and o.influence != "none"
 
     def _student_loss(self, batch: Batch, t: Tensor, s: Tensor) -> Tensor:
-        """Eq. 1. KL(T || S) and CE(T, S) have the same gradient for the student."""
+        """Compute Eq. 1. KL(T || S) and CE(T, S) have the same gradient for the student."""
         alpha = self.options.student_ce
         return alpha * cross_entropy(batch.labels, s) + (1 - alpha) * OBJECTIVES[self.options.kd_loss](t, s)
 
     def auxiliary_loss(self, batch: Batch, s: Tensor, t: Tensor) -> Tensor:
-        """L_aux of Eq. 11."""
+        """Compute L_aux of Eq. 11 from the logits of student and teacher."""
         alpha = self.options.teacher_ce
         return alpha * cross_entropy(batch.labels, t) + (1 - alpha) * TEACHER_KD[self.options.teacher_kd](s, t)
 
     def direction(self, batch: Batch, feedback: Batch, s: Tensor, t: Tensor) -> dict[str, Tensor]:
-        """v = grad L_ce(y^e, S(x^e; theta')) at the look-ahead theta' (Alg. 1 lines 4 and 5)."""
+        """Compute v = grad L_ce(y^e, S(x^e; theta')) at the look-ahead theta' (Alg. 1 lines 4 and 5), by parameter."""
         o, student = self.options, self.student
         grad = bilevel.gradient(self._student_loss(batch, t.detach(), s), student.named_params(), keep_graph=True)
         slope: Params = {}
@@ -189,25 +200,25 @@ class LGTM(Online):
         return {name: slope[name] * v[name] for name in v} if o.precondition and slope else v
 
     def influence(self, batch: Batch, t: Tensor, v: Params) -> Tensor:
-        """The influence term, differentiable in the teacher's logits, without sign and coefficient."""
+        """Compute the influence term without sign and coefficient, differentiable in the teacher's logits `t`."""
         o = self.options
         with self.student.mode(o.mode_influence == "train"):
             if o.influence == "weighted":  # Eq. 9
                 weights = self._centered(self._weights(batch, t.detach(), v))
-                s = self.student.target(batch, train=o.mode_influence == "train")
+                s = self.student.target_logits(batch, train=o.mode_influence == "train")
                 return (weights * soft_cross_entropy_each(t, s)).mean()
             if o.influence == "fda":  # Eq. 10
                 eps = self._epsilon(v)
-                plus, minus = bilevel.displaced(self.student, v, eps, batch)
+                plus, minus = bilevel.perturbed_logits(self.student, v, eps, batch)
                 if o.influence_center == "batch":
                     common = (plus - minus).mean(0) / 2
                     plus, minus = plus - common, minus + common
                 return (self._influence_loss(t, plus) - self._influence_loss(t, minus)) / (2 * eps)
             z, dz = bilevel.jvp(self.student, v, batch)
-            return bilevel.derivative_along(self._influence_loss, t, z, self._centered(dz))
+            return bilevel.directional_derivative(self._influence_loss, t, z, self._centered(dz))
 
     def _centered(self, values: Tensor) -> Tensor:
-        """Take the mean over the batch (the first dimension) out, where the options ask for it."""
+        """Subtract the mean over the batch (the first dimension) if `influence_center` is "batch"."""
         return values - values.mean(0) if self.options.influence_center == "batch" else values
 
     def _influence_loss(self, t: Tensor, s: Tensor) -> Tensor:
@@ -216,69 +227,76 @@ class LGTM(Online):
         return soft_cross_entropy(t, s) if self.options.influence_loss == "ce_ts" else kl(s, t)
 
     def _epsilon(self, v: Params) -> Tensor:
-        length = bilevel.norm(v)
+        """Return epsilon of the finite difference, a scalar on the device of `v`."""
+        length = bilevel.global_norm(v)
         relative = self.options.fda_eps / length.clamp_min(torch.finfo(length.dtype).tiny)
         return relative if self.options.fda_eps_mode == "rel" else torch.full_like(length, self.options.fda_eps)
 
     def _weights(self, batch: Batch, t: Tensor, v: Params) -> Tensor:
-        """w_i of Eq. 8 [B], in one of three ways that agree."""
+        """Compute w_i of Eq. 8 [B], in one of three equivalent ways."""
         if self.options.weights_via == "jvp":
             return bilevel.sample_weights(t, *bilevel.jvp(self.student, v, batch))
         if self.options.weights_via == "fda":
             eps = self._epsilon(v)
-            plus, minus = (soft_cross_entropy_each(t, s) for s in bilevel.displaced(self.student, v, eps, batch))
+            plus, minus = (soft_cross_entropy_each(t, s) for s in bilevel.perturbed_logits(self.student, v, eps, batch))
             return (plus - minus) / (2 * eps)
         losses = soft_cross_entropy_each(t, self.student.logits(batch))
-        # one after the other, so that the gradients of one sample are in memory at a time
+        # a generator: only one sample's gradients are in memory at a time
         each = (bilevel.gradient(loss, self.student.named_params(), keep_graph=True) for loss in losses)
         return torch.stack([torch.stack([(g[n] * v[n]).sum() for n in v]).sum() for g in each])
 
     def _teacher_step(self, batch: Batch, s: Tensor, t: Tensor) -> dict[str, Tensor]:
-        """Eq. 11, then one update of the teacher (Alg. 1 lines 4 to 7)."""
+        """Compute Eq. 11 and update the teacher (Alg. 1 lines 4 to 7); return the numbers to log."""
         aux = self.auxiliary_loss(batch, s.detach(), t)
         if self.options.influence == "none":
             self.teacher.step(aux)
             return {"teacher_aux": aux}
+        # the influence
         v = self.direction(batch, self.context.feedback(), s, t)
-        seen = t
+        t_influence = t
         if self.options.influence_teacher == "eval":
             with self.teacher.mode(False):
-                seen = self.teacher.logits(batch)
-        term = self.influence(batch, seen, v)
+                t_influence = self.teacher.logits(batch)
+        term = self.influence(batch, t_influence, v)
+        # its sign, coefficient and bound
         coefficient, ratio = self._coefficient(aux, term)
-        added = coefficient * term
+        weighted = coefficient * term
         if self.options.influence_bound:
-            added = self._bounded(added, seen, aux, t)
+            weighted = self._bounded(weighted, t_influence, aux, t)
             if self.context.probe_is_due:
                 with self.context.not_counted():
-                    ratio = self._ratio(added, aux)
-        self.teacher.step(aux + added)
+                    ratio = self._ratio(weighted, aux)
+        self.teacher.step(aux + weighted)
+        # for Figures 3 and 4
         if self.context.probe_is_due and self.context.probe is not None:
             with self.context.not_counted():
                 self._record(self.context.probe, v, ratio)
-        return {"teacher_aux": aux, "influence": term, "v_norm": bilevel.norm(v)}
+        return {"teacher_aux": aux, "influence": term, "v_norm": bilevel.global_norm(v)}
 
-    def _bounded(self, term: Tensor, seen: Tensor, aux: Tensor, t: Tensor) -> Tensor:
-        """Bound `term` sample by sample: a scalar with its gradient g at the teacher's logits `seen` [B, C], shortened.
+    def _bounded(self, term: Tensor, t_influence: Tensor, aux: Tensor, t: Tensor) -> Tensor:
+        """Return a scalar with the gradient of `term` at the logits `t_influence` [B, C], shortened for every sample.
 
-        With a the gradient of the auxiliary loss at its logits `t`, |g_i| <= bound |a_i|. With a bound below 1,
-        a_i . (a_i + g_i) > 0: no sample's step turns away from what the auxiliary loss wants of it.
+        With g the gradient of `term` and a that of the auxiliary loss at its logits `t`, |g_i| <= bound |a_i|. With a
+        bound below 1, a_i . (a_i + g_i) > 0, so the influence never reverses a sample's step on the auxiliary loss.
         """
-        (g,) = torch.autograd.grad(term, seen, retain_graph=True)
+        (g,) = torch.autograd.grad(term, t_influence, retain_graph=True)
         (a,) = torch.autograd.grad(aux, t, retain_graph=True)
-        length, most = (torch.linalg.vector_norm(x, dim=1, keepdim=True) for x in (g, a))
-        factor = (self.options.influence_bound * most / length.clamp_min(1e-30)).clamp_max(1.0)
-        bounded: Tensor = (factor * g * seen).sum()
+        g_norm, a_norm = (torch.linalg.vector_norm(x, dim=1, keepdim=True) for x in (g, a))
+        factor = (self.options.influence_bound * a_norm / g_norm.clamp_min(1e-30)).clamp_max(1.0)
+        bounded: Tensor = (factor * g * t_influence).sum()
         return bounded
 
     def _ratio(self, term: Tensor, aux: Tensor) -> Tensor:
-        """|grad term| / |grad aux|, over all of the teacher's weights."""
+        """Compute |grad term| / |grad aux| over all of the teacher's weights."""
         params = self.teacher.named_params()
-        lengths = [bilevel.norm(bilevel.gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
-        return lengths[0] / lengths[1].clamp_min(1e-30)
+        norms = [bilevel.global_norm(bilevel.gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
+        return norms[0] / norms[1].clamp_min(1e-30)
 
     def _coefficient(self, aux: Tensor, term: Tensor) -> tuple[float | Tensor, Tensor]:
-        """The signed factor of the influence term, and the ratio of gradient norms |influence| / |aux| where known."""
+        """Return the signed factor of the influence, and the ratio of gradient norms |influence| / |aux| or NaN.
+
+        The ratio takes two backward passes; it is computed where the coefficient depends on it or a probe is due.
+        """
         o, ratio = self.options, torch.tensor(float("nan"))
         matched = isinstance(o.influence_coef, str) and o.influence_coef.startswith("match_aux")
         if matched or self.context.probe_is_due:
@@ -290,8 +308,8 @@ class LGTM(Online):
         if matched:
             wanted = float(o.influence_coef.partition(":")[2])
             return sign * wanted / ratio.clamp_min(1e-30), torch.tensor(wanted * abs(o.influence_scale))
-        # With -1 the exact meta-gradient, if both student passes have the same dropout and the influence is of the
-        # student's own objective; a preconditioned v holds the rate already.
+        # student_lr with sign -1 is the exact meta-gradient, if both student passes have the same dropout and the
+        # influence is that of the student's own objective. A preconditioned v contains the rate already.
         own_rate = 1.0 if o.precondition and o.lookahead == "adam" else self.student.current_lr
         rates: Mapping[str, float] = {
             "teacher_lr": self.teacher.current_lr,
@@ -301,10 +319,10 @@ class LGTM(Online):
         return sign * rate, ratio * rate * o.influence_scale
 
     def _record(self, probe: Batch, v: Params, ratio: Tensor) -> None:
-        """The influence of the probe samples, between the two updates (Figures 3 and 4)."""
+        """Record the influence of the probe samples between the two updates (Figures 3 and 4)."""
         with self.student.mode(False):
             z, dz = bilevel.jvp(self.student, v, probe)
-        t = self.teacher.target(probe)
+        t = self.teacher.target_logits(probe)
         rows = probe.labels[:, None]
         self.context.record(
             {

@@ -1,14 +1,14 @@
-"""Meta Distill: the teacher learns from the loss that its student will have on held-out data (Zhou et al., 2022).
+"""Meta Distill: the teacher minimises its student's loss on held-out data (Zhou et al., 2022).
 
 Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 D(T, S) [+ beta of PKD's distance]. For the teacher, with a pilot step
 theta' = theta_s - lambda grad L_S(theta_s, theta_t):   L_T = CE(y^q, S(x^q; theta')), and nothing else.
-Trained: the teacher is fine-tuned first. Then, for each batch, the pilot step of the student, the teacher's update, the
-student's update from the new teacher. Feedback plays the part of the held-out set ("quiz"): the student never trains on
-it, the teacher has seen its labels when it was fine-tuned.
-Paper and code: the paper writes KL, the code squares differences of probabilities; the code takes the whole held-out
-set at every step (`held_batches=0`), we take one batch, as LGTM does. Weights and temperature are LGTM's; variant
+Trained: the teacher is fine-tuned first. Then each batch makes the student's pilot step, updates the teacher, and
+updates the student from the new teacher. The feedback rows are the held-out set ("quiz"): the student never trains on
+them; the teacher saw their labels during fine-tuning.
+Paper and code: the paper writes KL, the code squares differences of probabilities. The code uses the whole held-out
+set at every step (`held_batches=0`), we use one batch, as LGTM does. Weights and temperature are LGTM's; variant
 `meta_distill_released` has the code's, which also clips both gradients at 1 (`max_grad_norm`). The second-order
-gradient is exact without a graph of the pilot step: it is -lambda grad_t d/d eps L_S(theta_s + eps v, theta_t) at
+gradient is exact and needs no graph of the pilot step: it is -lambda grad_t d/d eps L_S(theta_s + eps v, theta_t) at
 eps = 0 with v = grad L_T at theta', one forward-mode pass.
 """
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
-from kdbench.distill.hidden_states import FeatureView, LayerMap, mismatch, views
+from kdbench.distill.hidden_states import FeatureView, LayerMap, feature_views, layer_mismatch
 from kdbench.distill.lazy import bilevel
 from kdbench.distill.losses import cross_entropy, kl, logit_mse, probability_mse
 from kdbench.distill.method import Method, finetuned
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 
 class MetaDistillOptions(Options):
-    ce_weight: float = option(0.6, "the student's weight of the labels", source="LGTM Table 5; code: 0.5", ge=0)
-    kd_weight: float = option(0.4, "the student's weight of the teacher", source="LGTM Table 5; code: 0.5", ge=0)
-    temperature: float = option(1.0, "softens both sides", source="LGTM Table 5; code: 5", gt=0)
+    ce_weight: float = option(0.6, "weight of the labels in L_S", source="LGTM Table 5; code: 0.5", ge=0)
+    kd_weight: float = option(0.4, "weight of the distillation term in L_S", source="LGTM Table 5; code: 0.5", ge=0)
+    temperature: float = option(1.0, "divides the logits of both networks", source="LGTM Table 5; code: 5", gt=0)
     soft: Literal["kl", "probability_mse", "logit_mse"] = option(
         "kl", "D: KL(T||S), or squared differences of probabilities or logits", source="MetaDistil; code: MSE"
     )
     beta: float = option(0.0, "weight of PKD's hidden-state distance", source="LGTM; code: 100", ge=0)
-    layers: LayerMap = option("skip", "beta: which layers of the teacher", source="PKD")
-    pilot_lr: float = option(5e-5, "lambda, the pilot step's rate (SGD)", source="MetaDistil code", gt=0)
-    held_batches: int = option(1, "feedback batches a step; 0 is all of them", source="ours; code: 0", ge=0)
+    layers: LayerMap = option("skip", "teacher layers compared if beta > 0: every k-th, or the last ones", source="PKD")
+    pilot_lr: float = option(5e-5, "lambda, learning rate of the pilot step (SGD)", source="MetaDistil code", gt=0)
+    held_batches: int = option(1, "feedback batches per step; 0 is all of them", source="ours; code: 0", ge=0)
     mode_pilot: Literal["train", "eval"] = option("train", "the student's dropout in the pilot step", source="code")
 
 
@@ -54,7 +54,7 @@ RELEASED = {
 
 
 class MetaDistill(Method):
-    """A fine-tuned teacher that goes on learning, from nothing but its student's success."""
+    """Train the fine-tuned teacher further, on its student's loss on held-out rows alone."""
 
     title = "Meta Distill"
     paper = "Zhou et al., 2022"
@@ -74,7 +74,7 @@ class MetaDistill(Method):
 
     @classmethod
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
-        return mismatch(student, others["teacher"]) if spec.options["beta"] else ""
+        return layer_mismatch(student, others["teacher"]) if spec.options["beta"] else ""
 
     def build(self, context: MethodContext) -> None:
         super().build(context)
@@ -84,65 +84,66 @@ class MetaDistill(Method):
         self.teacher_view, self.student_view = FeatureView(), FeatureView()
         if self.options.beta:
             configs = self.teacher.module.config, self.student.module.config
-            self.teacher_view, self.student_view = views(self.options.layers, *configs)
+            self.teacher_view, self.student_view = feature_views(self.options.layers, *configs)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
+        # the teacher, through the student's pilot step
         held = [self.context.feedback() for _ in range(self.options.held_batches or self.context.feedback_batches)]
         gradients = self.meta_gradient(batch, held)
-        length = bilevel.norm(gradients)  # before they are clipped
+        gradient_norm = bilevel.global_norm(gradients)  # before clipping
         self.teacher.apply(list(gradients.values()))
+        # the student, from the updated teacher
         with self.teacher.mode(False):
-            t = self._teacher_sees(batch).detach()
-        loss = self.student_loss(batch.labels, t, self._student_sees(batch))
+            t = self._teacher_features(batch).detach()
+        loss = self.student_loss(batch.labels, t, self._student_features(batch))
         self.student.step(loss)
-        return {"loss": loss, "meta_gradient_norm": length}
+        return {"loss": loss, "meta_gradient_norm": gradient_norm}
 
     def meta_gradient(self, batch: Batch, held: list[Batch]) -> dict[str, Tensor]:
-        """d CE(y^q, S(x^q; theta')) / d theta_t, exact."""
+        """Compute d CE(y^q, S(x^q; theta')) / d theta_t exactly, by parameter."""
         pilot = self.options.mode_pilot == "train"
-        before = bilevel.draws(self.context.device)
+        before = bilevel.random_state(self.context.device)
         with self.student.mode(pilot), self.teacher.mode(False):
-            s, t = self._student_sees(batch), self._teacher_sees(batch)
+            s, t = self._student_features(batch), self._teacher_features(batch)
+        # the pilot step, and the direction v at its end
         params = self.student.named_params()
         ahead = bilevel.sgd_step(
             params, bilevel.gradient(self.student_loss(batch.labels, t.detach(), s), params), self.options.pilot_lr
         )
         v = self._held_gradient(ahead, held)
-        with self.student.mode(pilot), bilevel.drawn_again(before, self.context.device):  # the same dropout masks
+        # the derivative along v, with the dropout masks of the pilot step
+        with self.student.mode(pilot), bilevel.replay_random_state(before, self.context.device):
             z, dz = bilevel.jvp(self.student, v, batch, self.student_view)
-        slope = -self.options.pilot_lr * bilevel.derivative_along(self._distance, t, z, dz)
+        slope = -self.options.pilot_lr * bilevel.directional_derivative(self._distance, t, z, dz)
         return bilevel.gradient(slope, self.teacher.named_params())
 
     def _held_gradient(self, ahead: Params, held: list[Batch]) -> dict[str, Tensor]:
-        """v: the gradient at the pilot student of the mean loss on the held-out batches, without dropout."""
+        """Compute v, the gradient of the mean loss on the held-out batches at the pilot student, without dropout."""
         total = sum(len(batch) for batch in held)
-        out: dict[str, Tensor] = {}
+        v: dict[str, Tensor] = {}
         with self.student.mode(False):
             for batch in held:
                 loss = cross_entropy(batch.labels, self.student.logits_at(ahead, batch)) * len(batch) / total
-                found = bilevel.gradient(loss, ahead)
-                out = {name: out[name] + g if out else g for name, g in found.items()}
-        return out
+                v = {name: v[name] + g if v else g for name, g in bilevel.gradient(loss, ahead).items()}
+        return v
 
     def student_loss(self, labels: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        """L_S on the views of both networks."""
+        """Compute L_S from the features [B, C + M H] of both networks."""
         return self.options.ce_weight * cross_entropy(labels, s[:, : self.context.num_labels]) + self._distance(t, s)
 
     def _distance(self, t: Tensor, s: Tensor) -> Tensor:
-        """The part of L_S that the teacher has a hand in."""
+        """Compute the terms of L_S that depend on the teacher."""
         o, classes = self.options, self.context.num_labels
-        soft = self._soft(t[:, :classes], s[:, :classes])
+        t_logits, s_logits = t[:, :classes], s[:, :classes]
+        if o.soft == "logit_mse":
+            soft = logit_mse(t_logits, s_logits)
+        else:
+            distance = kl if o.soft == "kl" else probability_mse
+            soft = o.temperature**2 * distance(t_logits, s_logits, o.temperature)
         return o.kd_weight * soft + o.beta * self.teacher_view.distance(t, s, classes)
 
-    def _soft(self, t: Tensor, s: Tensor) -> Tensor:
-        o = self.options
-        if o.soft == "logit_mse":
-            return logit_mse(t, s)
-        distance = kl if o.soft == "kl" else probability_mse
-        return o.temperature**2 * distance(t, s, o.temperature)
+    def _student_features(self, batch: Batch) -> Tensor:
+        return self.student_view(self.student.outputs(batch, **self.student_view.output_flags))
 
-    def _student_sees(self, batch: Batch) -> Tensor:
-        return self.student_view(self.student.outputs(batch, **self.student_view.asks))
-
-    def _teacher_sees(self, batch: Batch) -> Tensor:
-        return self.teacher_view(self.teacher.outputs(batch, **self.teacher_view.asks))
+    def _teacher_features(self, batch: Batch) -> Tensor:
+        return self.teacher_view(self.teacher.outputs(batch, **self.teacher_view.output_flags))

@@ -1,13 +1,14 @@
-"""PESF-KD: a small adapter softens the frozen teacher for its student, and learns along (Rao et al., 2022).
+"""PESF-KD: a small trained adapter adjusts the frozen teacher's logits for its student (Rao et al., 2022).
 
 Loss: L = ce_weight (CE(y, S) + CE(y, T')) + kd_weight tau^2 D(T', S) [+ beta of PKD's distance], with
 t' = t + W0 h + b0 + dropout(W2 relu(W1 h + b1) + b2), where h is what the teacher's classifier reads.
-Trained: the teacher is fine-tuned first and frozen, in eval mode; then adapter and student in one backward pass. T' is
-not detached: D also draws the adapter to the student.
-Paper and code: the paper writes KL, the code for text squares differences of probabilities (`soft=probability_mse`),
-that for images distils both ways on logits with the top and the true entry exchanged (`corrected`). The published
-command never switches the adapter on and, for a misspelt attribute, trains the whole teacher (`train=all`). We follow
-the paper; weights and temperature are LGTM's. The code clips the student alone; here `max_grad_norm` holds for both.
+Trained: the teacher is fine-tuned first, then frozen, in eval mode. Adapter and student are trained in one backward
+pass. T' is not detached, so D also moves the adapter towards the student.
+Paper and code: the paper writes KL. The code for text squares differences of probabilities (`soft=probability_mse`),
+that for images distils both ways on logits with the largest and the true entry exchanged (`corrected`). The published
+command never enables the adapter and, because of a misspelt attribute, trains the whole teacher (`train=all`). We
+follow the paper; weights and temperature are LGTM's. The code clips the student's gradient alone; here `max_grad_norm`
+applies to both.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kdbench.core.lazy_torch import nn, torch
 from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
-from kdbench.distill.hidden_states import FeatureView, LayerMap, mismatch, views
+from kdbench.distill.hidden_states import FeatureView, LayerMap, feature_views, layer_mismatch
 from kdbench.distill.lazy import trainable
 from kdbench.distill.losses import cross_entropy, kl, probability_mse
 from kdbench.distill.method import Method, finetuned
@@ -32,26 +33,26 @@ if TYPE_CHECKING:
 
 
 class PESFOptions(Options):
-    ce_weight: float = option(0.6, "weight of the labels, for student and adapter", source="LGTM Table 5", ge=0)
+    ce_weight: float = option(0.6, "weight of the labels for student and adapter", source="LGTM Table 5", ge=0)
     kd_weight: float = option(0.4, "weight of the distillation term", source="LGTM Table 5; code: 0.5", ge=0)
-    temperature: float = option(1.0, "softens both sides", source="LGTM Table 5; code: 5", gt=0)
+    temperature: float = option(1.0, "divides the logits of both networks", source="LGTM Table 5; code: 5", gt=0)
     soft: Literal["kl", "probability_mse", "corrected"] = option(
         "kl",
-        "D: KL(T'||S), squared differences of probabilities, or the images' corrected pair",
+        "D: KL(T'||S), squared differences of probabilities, or the corrected pair of the code for images",
         source="PESF-KD; code",
     )
     beta: float = option(0.0, "weight of PKD's hidden-state distance", source="LGTM; code: 100", ge=0)
-    layers: LayerMap = option("skip", "beta: which layers of the teacher", source="PKD")
+    layers: LayerMap = option("skip", "teacher layers compared if beta > 0: every k-th, or the last ones", source="PKD")
     train: Literal["adapter", "all"] = option(
-        "adapter", "the adapter, or the whole teacher without one", source="PESF-KD; code: all"
+        "adapter", "train an adapter, or the whole teacher without adapter", source="PESF-KD; code: all"
     )
     adapter_hidden: int = option(64, "width of the adapter's hidden layer", source="PESF-KD code", ge=1)
     adapter_dropout: float = option(0.1, "dropout of the adapter's second branch", source="PESF-KD code", ge=0, lt=1)
-    adapter_mode: Literal["eval", "train"] = option("eval", "the adapter's dropout while it learns", source="code")
+    adapter_mode: Literal["eval", "train"] = option("eval", "the adapter's dropout in training", source="code")
 
 
 def adapter(size: int, hidden: int, classes: int, dropout: float) -> nn.Module:
-    """What is added to the teacher's logits: [B, H] -> [B, C]."""
+    """Build the adapter, which maps the classifier's input [B, H] to a change of the teacher's logits [B, C]."""
 
     class Adapter(nn.Module):
         def __init__(self) -> None:
@@ -76,7 +77,7 @@ RELEASED = {
 
 
 class PESFKD(Method):
-    """A frozen teacher with a part that learns from its student."""
+    """Train a student and an adapter on the frozen teacher's logits, in one loss."""
 
     title = "PESF-KD"
     paper = "Rao et al., 2022"
@@ -96,11 +97,12 @@ class PESFKD(Method):
 
     @classmethod
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
-        return mismatch(student, others["teacher"]) if spec.options["beta"] else ""
+        return layer_mismatch(student, others["teacher"]) if spec.options["beta"] else ""
 
     def build(self, context: MethodContext) -> None:
         super().build(context)
         o, rate = self.options, self.spec.training.teacher_lr
+        # the trained part of the teacher: all of it (released code), or the adapter
         if o.train == "all":
             self.teacher = context.trainable_model("teacher", context.trained_network("teacher"), lr=rate)
             config: Any = self.teacher.module.config
@@ -111,19 +113,19 @@ class PESFKD(Method):
             self.teacher = context.trainable_model("adapter", module, lr=rate)
         self.teacher_view, self.student_view = FeatureView(), FeatureView()
         if o.beta:
-            self.teacher_view, self.student_view = views(o.layers, config, self.student.module.config)
+            self.teacher_view, self.student_view = feature_views(o.layers, config, self.student.module.config)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        t, s = self._teacher(batch), self.student_view(self.student.outputs(batch, **self.student_view.asks))
+        t, s = self._teacher(batch), self.student_view(self.student.outputs(batch, **self.student_view.output_flags))
         loss, teacher_ce = self.objective(batch.labels, t, s)
         trainable.step_together(loss, self.student, self.teacher)
         return {"loss": loss, "teacher_loss": teacher_ce}
 
     def _teacher(self, batch: Batch) -> Tensor:
-        """The softened teacher's view of a batch, with the graph of the part that learns."""
+        """Compute the features [B, C + M H] of the adapted teacher, with gradients to its trained part."""
         if self.options.train == "all":
             with self.teacher.mode(False):
-                return self.teacher_view(self.teacher.outputs(batch, **self.teacher_view.asks))
+                return self.teacher_view(self.teacher.outputs(batch, **self.teacher_view.output_flags))
         h, seen = self.frozen.head_inputs(batch, self.teacher_view)
         with self.teacher.mode(self.options.adapter_mode == "train"):
             change = self.teacher.module(h)
@@ -131,7 +133,7 @@ class PESFKD(Method):
         return torch.cat([seen[:, :classes] + change, seen[:, classes:]], dim=1)
 
     def objective(self, labels: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        """The common loss of student and adapter on their views [B, C + M H], and CE(y, T') alone."""
+        """Compute L from the features [B, C + M H] of both networks, and CE(y, T') alone."""
         o, classes = self.options, self.context.num_labels
         t_logits, s_logits = t[:, :classes], s[:, :classes]
         teacher_ce = cross_entropy(labels, t_logits)
@@ -149,7 +151,7 @@ class PESFKD(Method):
 
 
 def corrected(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits, detached, with the largest and the true class's exchanged, so that the prediction is right."""
+    """Exchange the largest and the true class's entry of detached logits [B, C], so that predictions are correct."""
     z, rows = logits.detach(), torch.arange(len(labels), device=labels.device)
     top = z.argmax(1)
     out = z.clone()

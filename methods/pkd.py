@@ -1,12 +1,12 @@
-"""PKD: match the teacher's intermediate first-token states as well as its probabilities (Sun et al., 2019).
+"""PKD: match the teacher's intermediate first-token states besides its probabilities (Sun et al., 2019).
 
 Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 KL(T_tau || S_tau) + beta mean (h_s/|h_s| - h_t/|h_t|)^2, over all
 layers of the student but the last, and all features; h is the state of the first token after the layer, not the pooler.
 Trained: the student. The teacher is fine-tuned first, then frozen, without dropout.
-Paper and code: the paper sums the squared distance, the code takes its mean, and the published values of beta belong
-to the mean, which we follow. The code's KL is a mean over classes too (`reduction`),
-its distance is rounded to half precision, and its training data are never shuffled; none of this is followed.
-Weights and temperature are LGTM's. A student of another width needs `projection`, an extension.
+Paper and code: the paper sums the squared distance, the code takes its mean. The published values of beta belong to
+the mean, which we follow. The code's KL is also a mean over classes (`reduction`), its distance is rounded to half
+precision, and its training data are never shuffled; we follow none of this. Weights and temperature are LGTM's. A
+student of another hidden size needs `projection`, our extension.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from kdbench.core.lazy_torch import nn
 from kdbench.core.options import option
 from kdbench.core.spec import RunSpec
-from kdbench.distill.hidden_states import LayerMap, mismatch, views
+from kdbench.distill.hidden_states import LayerMap, feature_views, layer_mismatch
 from kdbench.distill.lazy import trainable
-from kdbench.distill.losses import patience
+from kdbench.distill.losses import hidden_state_distance
 from kdbench.methods.kd import KD, KDOptions
 from kdbench.models.reference import Shape
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 
 class PKDOptions(KDOptions):
-    beta: float = option(100.0, "weight of the hidden states' distance", source="PKD: of 10, 100, 500, 1000", ge=0)
-    layers: LayerMap = option("skip", "which layers of the teacher: every k-th, or the last ones", source="PKD")
-    normalize: bool = option(True, "bring hidden states to length 1", source="PKD")
+    beta: float = option(100.0, "weight of the hidden-state distance", source="PKD: of 10, 100, 500, 1000", ge=0)
+    layers: LayerMap = option("skip", "teacher layers that are compared: every k-th, or the last ones", source="PKD")
+    normalize: bool = option(True, "scale hidden states to length 1", source="PKD")
     patience_reduction: Literal["mean", "sum"] = option(
-        "mean", "over layers and features: mean as in the code, sum as in the paper", source="PKD code"
+        "mean", "hidden-state distance over layers and features: mean (code) or sum (paper)", source="PKD code"
     )
     projection: bool = option(
         False, "learn a linear map between hidden states of different sizes", source="ours, an extension"
@@ -44,7 +44,7 @@ class PKDOptions(KDOptions):
 
 
 class PKD(KD):
-    """KD that also looks inside both networks."""
+    """Match the frozen teacher's probabilities and its intermediate first-token states."""
 
     title = "PKD"
     paper = "Sun et al., 2019"
@@ -60,14 +60,14 @@ class PKD(KD):
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
         teacher = others["teacher"]
         if not spec.options["projection"]:
-            return mismatch(student, teacher)
-        return mismatch(replace(student, hidden=teacher.hidden), teacher)
+            return layer_mismatch(student, teacher)
+        return layer_mismatch(replace(student, hidden=teacher.hidden), teacher)
 
     def build(self, context: MethodContext) -> None:
         super().build(context)
         teacher: Any = self.teacher.module.config
         student: Any = self.student.module.config
-        self.teacher_view, self.student_view = views(self.options.layers, teacher, student)
+        self.teacher_view, self.student_view = feature_views(self.options.layers, teacher, student)
         self.learners = [self.student]
         if self.options.projection:
             linear = nn.Linear(student.hidden_size, teacher.hidden_size)
@@ -81,10 +81,10 @@ class PKD(KD):
 
     def loss(self, batch: Batch) -> Tensor:
         o, classes = self.options, self.context.num_labels
-        t, t_states = self.teacher_view.split(self.teacher.seen(batch, self.teacher_view), classes)
+        t, t_states = self.teacher_view.split(self.teacher.features(batch, self.teacher_view), classes)
         own = self.student_view
-        s, s_states = own.split(own(self.student.outputs(batch, **own.asks)), classes)
+        s, s_states = own.split(own(self.student.outputs(batch, **own.output_flags)), classes)
         if o.projection:
             s_states = self.projection.module(s_states)
-        distance = patience(t_states, s_states, normalize=o.normalize, reduction=o.patience_reduction)
+        distance = hidden_state_distance(t_states, s_states, normalize=o.normalize, reduction=o.patience_reduction)
         return self.objective(batch.labels, t, s) + o.beta * distance

@@ -1,13 +1,13 @@
-"""ProKT: the teacher steps towards the labels, staying near its student, who follows (Shi et al., 2021).
+"""ProKT: the teacher moves towards the labels in steps that its student can follow (Shi et al., 2021).
 
 Loss: L_T = teacher_ce CE(y, T) + (1 - teacher_ce) KL(S || T), the student's side detached, then
 L_S = student_ce CE(y, S) + (1 - student_ce) KL(T || S) with the teacher as it is after its update.
-Trained: both networks, from pre-trained weights and classifiers of zeros, one update each a batch, the teacher first. A
-network that is only a target is in eval mode.
-Paper and code: they agree; lambda = 0.4 is 1 - teacher_ce, and the student sees no labels (the released command of LGTM
-gives it none either; variant `prokt_lgtm` has LGTM's alpha = 0.6). `dual` is the code's alternative that adapts the
-weight of the divergence; the code clips both gradients at 1 (`max_grad_norm`). With the same options and rows this is
-LGTM with its influence off, weight for weight.
+Trained: both networks, from pre-trained weights and classifiers of zeros. Each batch updates the teacher once, then the
+student once. A network that serves only as target is in eval mode.
+Paper and code: they agree. Their lambda = 0.4 is 1 - teacher_ce, and the student sees no labels, neither here nor in
+the released command of LGTM; variant `prokt_lgtm` has LGTM's alpha = 0.6. `dual` is the code's alternative, which
+adapts the weight of the divergence. The code clips both gradients at 1 (`max_grad_norm`). With the same options and
+rows, LGTM without influence gives the same weights.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 class ProKTOptions(OnlineOptions):
-    teacher_ce: float = option(0.6, "1 - lambda: the teacher's weight of the labels", source="ProKT code", ge=0, le=1)
-    student_ce: float = option(0.0, "the student's weight of the labels", source="ProKT", ge=0, le=1)
-    dual: bool = option(False, "adapt the divergence's weight to a bound instead", source="ProKT code")
-    dual_bound: float = option(1.0, "dual: the divergence that is allowed", source="ProKT code", ge=0)
-    dual_rate: float = option(1e-3, "dual: the step of the weight", source="ProKT code", gt=0)
+    teacher_ce: float = option(0.6, "1 - lambda: weight of the labels in L_T", source="ProKT code", ge=0, le=1)
+    student_ce: float = option(0.0, "weight of the labels in L_S", source="ProKT", ge=0, le=1)
+    dual: bool = option(False, "adapt the weight of L_T's divergence so that it meets a bound", source="ProKT code")
+    dual_bound: float = option(1.0, "bound of the divergence, with dual", source="ProKT code", ge=0)
+    dual_rate: float = option(1e-3, "step size of the divergence's weight, with dual", source="ProKT code", gt=0)
 
 
 class ProKT(Online):
-    """A teacher that takes its student along."""
+    """Train both networks; the teacher stays near its student by a KL term."""
 
     title = "ProKT"
     paper = "Shi et al., 2021"
@@ -54,29 +54,26 @@ class ProKT(Online):
         self.dual_weight = torch.zeros((), device=context.device)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        teacher_loss = self.teacher_loss(batch, self.student.target(batch), self.teacher.logits(batch))
+        teacher_loss = self.teacher_loss(batch, self.student.target_logits(batch), self.teacher.logits(batch))
         self.teacher.step(teacher_loss)
-        loss = self.student_loss(batch, self.teacher.target(batch), self.student.logits(batch))
+        loss = self.student_loss(batch, self.teacher.target_logits(batch), self.student.logits(batch))
         self.student.step(loss)
         return {"loss": loss, "teacher_loss": teacher_loss}
 
     def teacher_loss(self, batch: Batch, s: Tensor, t: Tensor) -> Tensor:
-        """The student is the target, so that the fixed point is T = S."""
-        if self.options.dual:
-            return self._dual_loss(batch, kl(s, t), t)
+        """Compute L_T from the logits of both networks; the student is the target, so the fixed point is T = S."""
+        if self.options.dual:  # CE + b (KL - bound) with b <- max(0, b + rate (KL - bound))
+            excess = kl(s, t) - self.options.dual_bound
+            loss = cross_entropy(batch.labels, t) + self.dual_weight * excess
+            self.dual_weight = (self.dual_weight + self.options.dual_rate * excess.detach()).clamp_min(0.0)
+            return loss
         weight = self.options.teacher_ce
         return weight * cross_entropy(batch.labels, t) + (1 - weight) * kl(s, t)
 
     def student_loss(self, batch: Batch, t: Tensor, s: Tensor) -> Tensor:
+        """Compute L_S from the logits of both networks."""
         weight = self.options.student_ce
         return weight * cross_entropy(batch.labels, s) + (1 - weight) * kl(t, s)
-
-    def _dual_loss(self, batch: Batch, distance: Tensor, t: Tensor) -> Tensor:
-        """CE + b (KL - bound) with b <- max(0, b + rate (KL - bound))."""
-        excess = distance - self.options.dual_bound
-        loss = cross_entropy(batch.labels, t) + self.dual_weight * excess
-        self.dual_weight = (self.dual_weight + self.options.dual_rate * excess.detach()).clamp_min(0.0)
-        return loss
 
     def state(self) -> dict[str, Tensor]:
         return {"dual_weight": self.dual_weight}

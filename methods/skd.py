@@ -1,13 +1,13 @@
-"""SKD: match directions of logits on a sphere, leaving out how sure each network is (Guo et al., 2022).
+"""SKD: match the directions of logits on a sphere, not their lengths, which express confidence (Guo et al., 2022).
 
 Loss: L_S = ce_weight CE(y, s~) + kd_weight tau^2 KL(t~_tau || s~_tau) with z~ = radius z / |z|.
 Trained: the student. The teacher is fine-tuned first, then frozen, without dropout.
 Paper and code: the paper normalises by the length of the logits, its code by their standard deviation (`std`) or by a
-LayerNorm (`layernorm`). Softmax does not see a shift, so two centred logits are worth one sign: with two classes both
-forms of the code have no gradient left, neither from the teacher nor from the labels. We follow the paper, whose sphere
-is not centred and works with two classes, and refuse the code's forms there unless the labels see raw logits. The
-validation loss that a run records is of raw logits, for every method: the student's lengths are free here, so it tells
-nothing about this one.
+LayerNorm (`layernorm`). Softmax ignores a common shift, so two centred and normalised logits carry only a sign: with
+two classes both forms of the code have no gradient, neither from the teacher nor from the labels. We follow the paper,
+whose sphere is not centred and works with two classes, and refuse the code's forms there unless the labels see raw
+logits. The validation loss that a run records is that of raw logits for every method; SKD leaves their length free, so
+it says nothing about SKD.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ LAYERNORM_EPS = 1e-7  # of the authors' code
 class SKDOptions(Options):
     ce_weight: float = option(0.6, "weight of the cross-entropy with the labels", source="LGTM Table 5", ge=0)
     kd_weight: float = option(0.4, "weight of the distillation term", source="LGTM Table 5", ge=0)
-    temperature: float = option(1.0, "softens both sides", source="LGTM Table 5; SKD code: 4", gt=0)
+    temperature: float = option(1.0, "divides the logits of both networks", source="LGTM Table 5; SKD code: 4", gt=0)
     norm: Literal["l2", "std", "layernorm"] = option(
-        "l2", "the sphere: length of the logits, their standard deviation, or a LayerNorm", source="SKD; code: others"
+        "l2", "normalise logits by their length, their standard deviation, or a LayerNorm", source="SKD; code: others"
     )
     radius: Literal["batch_mean_teacher"] | Annotated[float, Field(gt=0)] = option(
-        "batch_mean_teacher", "l2: the teacher's mean length in the batch, or a number", source="SKD"
+        "batch_mean_teacher", "radius for norm=l2: the teacher's mean length in the batch, or a number", source="SKD"
     )
-    multiplier: float = option(2.0, "layernorm: what both sides are multiplied by", source="SKD README", gt=0)
-    ce_on: Literal["normalized", "raw"] = option("normalized", "the logits that meet the labels", source="SKD")
+    multiplier: float = option(2.0, "factor of the logits for norm=layernorm", source="SKD README", gt=0)
+    ce_on: Literal["normalized", "raw"] = option("normalized", "logits in the loss with the labels", source="SKD")
     eps: float = option(
-        1e-3, "lengths below it count as it: bounds the gradient of logits near zero", source="ours; code: none", gt=0
+        1e-3, "smallest divisor of logits, to bound the gradient near zero", source="ours; code: none", gt=0
     )
 
 
 class SKD(Distillation):
-    """KD on logits that have been brought to one length."""
+    """Match the frozen teacher's probabilities after scaling all logits to one length."""
 
     title = "SKD"
     paper = "Guo et al., 2022"
@@ -79,7 +79,7 @@ class SKD(Distillation):
         return o.ce_weight * labels + o.kd_weight * o.temperature**2 * kl(t, s, o.temperature)
 
     def _on_sphere(self, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        """Teacher's and student's logits, normalised."""
+        """Normalise the teacher's and the student's logits [B, C]."""
         o = self.options
         if o.norm == "std":  # the teacher keeps its own spread
             return t, s * t.std(1, keepdim=True) / s.std(1, keepdim=True).clamp_min(o.eps)

@@ -1,11 +1,11 @@
-"""TAKD: bridge the gap in size with assistants, each distilled from the next larger network (Mirzadeh et al., 2020).
+"""TAKD: distil through assistants of intermediate size (Mirzadeh et al., 2020).
 
 Loss: of KD, at every hop: L = ce_weight CE(y, S) + kd_weight tau^2 KL(A_tau || S_tau).
-Trained: the teacher is fine-tuned, an assistant of intermediate size is distilled from it, the student from the
+Trained: the teacher is fine-tuned, an assistant of intermediate size is distilled from it, and the student from the
 assistant alone; a chain of assistants makes more hops. Each hop keeps its best checkpoint on the selection split.
-Paper and code: the code's KL is a mean over classes too (`reduction`). LGTM does not say which assistant it took: the
-presets name one of 8 layers for BERT, and elsewhere it has the mean depth of both, made of the teacher's lowest layers.
-Weights and temperature are LGTM's, the same at every hop.
+Paper and code: the code's KL is also a mean over classes (`reduction`). LGTM does not say which assistant it used: the
+presets name one of 8 layers for BERT; elsewhere the assistant has the mean depth of teacher and student and starts from
+the teacher's lowest layers. Weights and temperature are LGTM's, the same at every hop.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 class TAKDOptions(KDOptions):
     assistants: str = option(
         "halfway",
-        "the assistants' starting networks, from large to small, joined by '::'; halfway: the teacher's lowest layers",
+        "initial networks of the assistants, from large to small, joined by '::'; halfway: the teacher's lowest layers",
         source="TAKD; LGTM does not say",
         pattern=r"\S",
     )
 
 
 class TAKD(KD):
-    """KD over one or several assistants."""
+    """Distil the frozen teacher into assistants of decreasing size, and the last of them into the student."""
 
     title = "TAKD"
     paper = "Mirzadeh et al., 2020"
@@ -45,6 +45,7 @@ class TAKD(KD):
         assert spec.teacher is not None
         asked = spec.options["assistants"]
         names = [halfway(spec.teacher.name, spec.student.name)] if asked == "halfway" else asked.split("::")
+        # the student's teacher is the smallest assistant, which in turn needs the larger ones
         *larger, last = (model_ref(name.strip()) for name in names)
         hop = spec.derive(student=last, method="kd", options={key: spec.options[key] for key in KDOptions.model_fields})
         if larger:

@@ -23,7 +23,7 @@ from kdbench.slurm.ledger import Ledger
 from kdbench.training.executors import sweep_record
 from kdbench.training.executors.local import report, shares
 from kdbench.training.executors.process_pool import run_pool
-from kdbench.training.executors.progress_bars import Lines
+from kdbench.training.executors.progress_bars import ProgressLines
 from kdbench.training.executors.scheduler import Outcome
 from kdbench.training.executors.serial import run_all
 
@@ -156,8 +156,8 @@ def _leave(job: str, heard: list[int], steps: int) -> None:
     raise SystemExit(1)  # no result: Submitit writes none, and the queue does not call the job COMPLETED
 
 
-class _Counting(Lines):
-    """Prints lines for the job's log, and counts steps."""
+class _Counting(ProgressLines):
+    """Prints progress lines to the job's log and counts the steps."""
 
     steps = 0
 

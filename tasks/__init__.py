@@ -1,1 +1,1 @@
-"""The built-in tasks: every file that declares one is a task."""
+"""The built-in tasks, one file each."""

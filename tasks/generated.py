@@ -1,4 +1,4 @@
-"""Made data: small splits in a task's shape, the same on every machine, to try everything out without downloads."""
+"""Generate synthetic data: small splits in a task's format, the same on every machine, without downloads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kdbench.tasks.writers import Row, Writer
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a task's made data come about.
+    """Parameters of a task's synthetic data.
 
     Args:
-        writer: draws one row of a class.
-        shares: the share of every class, in class order; they add up to 1.
+        writer: draws a row of a class.
+        shares: the shares of the classes, in class order; their sum is 1.
         train_rows: rows of `train`.
         report_rows: rows of every report split.
-        noise: share of rows that carry a wrong label, so that no model can be perfect.
+        noise: share of rows with a wrong label, so that no model can be perfect.
     """
 
     writer: Writer
@@ -31,7 +31,7 @@ class Recipe:
 
 
 def generate(title: str, recipe: Recipe, report_splits: Sequence[str]) -> TaskData:
-    """`train` and the report splits; no row occurs twice, within a split or across splits.
+    """Generate `train` and the report splits; no row occurs twice, within a split or across splits.
 
     Args:
         title: the task's title, which seeds the generator together with the split's name.
@@ -52,7 +52,7 @@ def _split(rng: random.Random, recipe: Recipe, rows: int, seen: set[Row]) -> Exa
 
 
 def _labels(rng: random.Random, shares: tuple[float, ...], rows: int) -> list[int]:
-    """`rows` class indices in random order, as near to `shares` as whole rows allow; class 0 takes the remainder."""
+    """Draw `rows` class indices in random order, as near to `shares` as possible; class 0 gets the remainder."""
     counts = [round(share * rows) for share in shares]
     counts[0] += rows - sum(counts)
     labels = [label for label, count in enumerate(counts) for _ in range(count)]

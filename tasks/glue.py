@@ -1,4 +1,4 @@
-"""The shape that the GLUE tasks share: each of them is a few declarations on top of this class."""
+"""Base class of the GLUE tasks, which declare labels, metrics, files and columns on top of it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_made = lru_cache(maxsize=8)(generate)  # asked for by the fingerprint and by the training
+_made = lru_cache(maxsize=8)(generate)  # used by the fingerprint and by the training
 
 
 class GlueTask(Task):
-    """Base of the GLUE tasks; a subclass declares what is below.
+    """Base class of the GLUE tasks; a subclass sets the class variables.
 
     `columns` and `hub_columns` name the first text, the second text (None for single sentences) and the label.
     """
@@ -40,19 +40,19 @@ class GlueTask(Task):
     index: ClassVar[str] = "index"  # the column of the test files that numbers the rows from 0
     columns: ClassVar[tsv.Columns]
     label_words: ClassVar[tuple[str, ...]]  # as the files write the classes, in class order
-    broken_rows: ClassVar[int] = 0  # rows that the published files break off, per file: skipped up to this number
+    broken_rows: ClassVar[int] = 0  # largest number of truncated rows in a published file, which are skipped
     hub_config: ClassVar[str]
     hub_columns: ClassVar[tsv.Columns]
     recipe: ClassVar[Recipe]
 
     def __init_subclass__(cls) -> None:
-        """Give every metric the name that says what it is, see `metrics.resolve`."""
+        """Resolve the names of the metrics; see `metrics.resolve`."""
         super().__init_subclass__()
         if hasattr(cls, "metrics") and hasattr(cls, "labels"):
             cls.metrics = metrics.resolve(cls.metrics, cls.labels)
 
     def load(self, location: DataLocation) -> TaskData:
-        """See `Task.load`; made data come with their vocabulary."""
+        """Load the splits; see `Task.load`. Synthetic data has a vocabulary."""
         if location.source == "generated":
             return _made(self.title, self.recipe, self.report_splits)
         names = ("train", *self.report_splits)
@@ -62,11 +62,11 @@ class GlueTask(Task):
 
     @classmethod
     def is_generated(cls, location: DataLocation) -> bool:
-        """See `Task.is_generated`; a subclass that loads in its own way has data of its own."""
+        """Return whether the data is synthetic; False for a subclass with its own `load`."""
         return location.source == "generated" and cls.load is GlueTask.load
 
     def load_test(self, location: DataLocation, split: str) -> Examples:
-        """See `Task.load_test`."""
+        """Read a test split; see `Task.load_test`."""
         if location.source == "generated":
             raise UserError(f"{self.title} has no test split in made data: train on real data, such as --glue-dir DIR.")
         if location.source == "hub":
@@ -74,15 +74,15 @@ class GlueTask(Task):
         return tsv.read_unlabelled(self._path(location, split), self.columns, self.index)
 
     def fingerprint(self, location: DataLocation) -> str:
-        """See `Task.fingerprint`; the hub's files are pinned, so that their name will do and no network is needed."""
+        """Return a hash of the examples; for the hub, whose files are pinned, their name, without network."""
         return hub.identity(self.hub_config) if location.source == "hub" else super().fingerprint(location)
 
     def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-        """See `Task.score`."""
+        """Compute the metrics; see `Task.score`."""
         return metrics.score(self.metrics, predictions, references, self.labels)
 
     def score_counts(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """See `Task.score_counts`."""
+        """Compute the metrics of many confusion matrices; see `Task.score_counts`."""
         return metrics.score_counts(self.metrics, counts, self.labels)
 
     def _read(self, location: DataLocation, split: str) -> Examples:

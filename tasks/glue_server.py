@@ -1,4 +1,4 @@
-"""GLUE's test server: what it wants beside the predictions for the tasks that are here."""
+"""GLUE's test server, with the files that it requires for tasks that kdbench does not have."""
 
 from kdbench.data.test_server import Server, ServerFile
 

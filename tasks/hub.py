@@ -1,4 +1,4 @@
-"""Reads the GLUE tasks from the Hugging Face hub, at a pinned revision."""
+"""Read the GLUE tasks from the Hugging Face hub, at a pinned revision."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ REVISION = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
 
 
 def identity(config: str) -> str:
-    """The name of the pinned data; it changes exactly when the data may."""
+    """Return the name of the pinned data, including the revision."""
     return f"{REPOSITORY}@{REVISION}/{config}"
 
 
 def read(config: str, splits: Iterable[str], columns: Columns, classes: int) -> dict[str, Examples]:
-    """The named splits of a configuration; from the local cache when they were loaded before.
+    """Read splits of a configuration, from the local cache if they were loaded before.
 
     Args:
         columns: names of the first text, the second text (None for single sentences) and the label.
         classes: number of classes; a label must be below it.
 
     Raises:
-        UserError: the hub cannot be reached, or holds something else than expected.
+        UserError: the hub cannot be reached, or has other splits, columns or labels.
     """
     data = _download(config)
     return {split: _examples(config, split, data, columns, classes) for split in splits}
 
 
 def read_unlabelled(config: str, split: str, columns: Columns) -> Examples:
-    """A test split; its column `idx` must count the rows from 0.
+    """Read a test split; its column `idx` must count the rows from 0.
 
     Raises:
-        UserError: as `read`, and where the rows are not in their order.
+        UserError: as `read`, or the rows are not in order.
     """
     first, second, index = (*columns[:2], "idx")
     found = _columns(config, split, _download(config), (first, second, index))
@@ -56,15 +56,15 @@ def _download(config: str) -> Any:
     from huggingface_hub.utils import logging
 
     unreachable = ""
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # the retries are told in one sentence at the end
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its warnings on retries; the error below covers them
     try:
-        # The library reads the switch when it is imported; asking it later would go to the network all the same.
+        # the library reads HF_HUB_OFFLINE at import and would ignore a later change
         if _offline() and not datasets.config.HF_HUB_OFFLINE:
             raise ConnectionError("HF_HUB_OFFLINE is set")
-        unreachable = hub.problem()
-        with hub.offline() if unreachable else nullcontext():
+        unreachable = hub.connection_problem()
+        with hub.use_offline() if unreachable else nullcontext():
             return datasets.load_dataset(REPOSITORY, config, revision=REVISION)
-    except Exception as error:  # the library raises many kinds; for the user they all mean the same
+    except Exception as error:  # errors of many types, with the same meaning for the user
         reason = unreachable or str(error).partition("\n")[0].partition(". ")[0].rstrip(".") or type(error).__name__
         raise UserError(
             f"{identity(config)} cannot be loaded from the Hugging Face hub ({reason}): "

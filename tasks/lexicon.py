@@ -1,7 +1,7 @@
-"""The words and sentence patterns of made data, and how a pattern becomes a sentence.
+"""Words and sentence patterns of synthetic data, and their expansion to sentences.
 
 A pattern is a string of tokens. A token in capitals names a rule of `WORDS` (one of its words is drawn) or of
-`PATTERNS` (one of its patterns is drawn and expanded in turn); every other token is printed as it stands.
+`PATTERNS` (one of its patterns is drawn and expanded in turn); every other token is copied.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
 
 
 def expand(rng: random.Random, pattern: str) -> str:
-    """A sentence of words parted by single spaces, drawn from `pattern`; all in lower case."""
+    """Draw a sentence from `pattern`, in lower case, with single spaces between tokens."""
     return " ".join(_token(rng, token) for token in pattern.split())
 
 
@@ -119,7 +119,7 @@ def _token(rng: random.Random, token: str) -> str:
 
 @functools.cache
 def vocabulary() -> tuple[str, ...]:
-    """Every word and punctuation mark that a sentence of any task may hold, sorted."""
+    """Return all words and punctuation marks of the sentences, sorted."""
     printed = {word for words in WORDS.values() for word in words.split()}
     for patterns in PATTERNS.values():
         printed.update(token for pattern in patterns for token in pattern.split())

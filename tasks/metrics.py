@@ -1,7 +1,7 @@
-"""The metrics of classification tasks, computed by a metric of the `evaluate` library without any network.
+"""Metrics of classification tasks, as a metric of the `evaluate` library that needs no network.
 
-Every metric is one function of confusion matrices, so that a run's score and the resampled scores behind a table's
-marks cannot differ. All equal scikit-learn's functions of the same names.
+Every metric is a function of confusion matrices, used for a run's score and for the resampled scores behind a table's
+significance marks. All equal scikit-learn's functions of the same names.
 
     accuracy            share of rows with the right class
     f1                  F1 of class 1 where there are two classes (as in GLUE), `macro_f1` where there are more
@@ -118,15 +118,15 @@ def _balanced_accuracy(counts: Floats) -> Floats:
 
 
 def _matthews(counts: Floats) -> Floats:
-    """R_K of Gorodkin (2004), which is Matthews' coefficient where there are two classes."""
+    """Compute R_K of Gorodkin (2004), for two classes Matthews' correlation coefficient."""
     import numpy as np
 
     actual, claimed, rows = counts.sum(-1), counts.sum(-2), counts.sum((-1, -2))
     covariance = rows * _hits(counts).sum(-1) - (actual * claimed).sum(-1)
     spread = (rows**2 - (actual**2).sum(-1)) * (rows**2 - (claimed**2).sum(-1))
     known = spread > 0
-    found: Floats = np.where(known, covariance / np.sqrt(np.where(known, spread, 1)), 0.0)
-    return found
+    coefficient: Floats = np.where(known, covariance / np.sqrt(np.where(known, spread, 1)), 0.0)
+    return coefficient
 
 
 def _hits(counts: Floats) -> Floats:
@@ -147,8 +147,8 @@ _FROM_COUNTS: dict[str, Callable[[Floats], Floats]] = {
 
 @functools.cache
 def _metric(process: int) -> Any:
-    """The process's metric object; a forked child makes its own, because the object keeps files open."""
-    # The library asks the hub for nothing here, and with the switch it would refuse to.
+    """Return the process's metric object; a forked child makes its own, because the object keeps files open."""
+    # the metric needs nothing from the hub
     os.environ.setdefault("HF_EVALUATE_OFFLINE", "1")
     import datasets
     import evaluate
@@ -157,8 +157,7 @@ def _metric(process: int) -> Any:
         """The metrics of this file, by their names."""
 
         def __init__(self) -> None:
-            # The library writes rows and a lock below `cache_dir`: a folder of its own for every process keeps
-            # concurrent jobs apart and vanishes at exit.
+            # the library writes rows and a lock below `cache_dir`; a temporary folder per process separates jobs
             self._folder = tempfile.TemporaryDirectory(prefix="kdbench-metric-")
             super().__init__(cache_dir=self._folder.name, experiment_id=uuid.uuid4().hex, keep_in_memory=True)
 

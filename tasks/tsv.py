@@ -1,6 +1,6 @@
-"""Reads the tab-separated files of the classic GLUE layout, text kept exactly as it stands.
+"""Read the tab-separated files of the classic GLUE layout, with all text unchanged.
 
-The files follow no quoting rule and write no missing values: a quotation mark is text, and so is "n/a".
+The files have no quoting rule and no missing values: a quotation mark is text, and so is "n/a".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WAY_OUT = "download the file again, or try made data with --preset tiny"
 
 
 def folder(root: Path, name: str) -> Path:
-    """The task folder `name` below the GLUE folder `root`.
+    """Return the task folder `name` in the GLUE folder `root`.
 
     Raises:
         UserError: either folder does not exist.
@@ -34,13 +34,13 @@ def folder(root: Path, name: str) -> Path:
 
 
 def read(path: Path, columns: Columns, label_words: Sequence[str], broken_rows: int = 0) -> Examples:
-    """One labelled split.
+    """Read a labelled split.
 
     Args:
         path: a UTF-8 file (a byte-order mark is skipped) whose first line names the columns.
-        columns: the columns to take; others are ignored.
-        label_words: the classes as the file writes them; their order is the class index.
-        broken_rows: rows with too few columns that are skipped rather than reported.
+        columns: the columns to read.
+        label_words: the classes as written in the file, in class order.
+        broken_rows: largest number of rows with too few columns that are skipped.
 
     Raises:
         UserError: the file is missing, empty or malformed; names the file, the line and what was expected.
@@ -59,10 +59,10 @@ def read(path: Path, columns: Columns, label_words: Sequence[str], broken_rows: 
 
 
 def read_unlabelled(path: Path, columns: Columns, index: str) -> Examples:
-    """One test split. Its column `index` must count the rows from 0: a server looks predictions up by it.
+    """Read a test split. Its column `index`, by which a server finds predictions, must count the rows from 0.
 
     Raises:
-        UserError: as `read`, and where the rows are not in their order.
+        UserError: as `read`, or the rows are not in order.
     """
     rows: list[list[str]] = []
     for number, cells in _cells(path, (*columns[:2], index)):
@@ -76,7 +76,11 @@ def read_unlabelled(path: Path, columns: Columns, index: str) -> Examples:
 
 
 def _cells(path: Path, columns: Columns, broken_rows: int = 0) -> Iterator[tuple[int, list[str]]]:
-    """Line number (from 1) and the wanted cells of every row; there is at least one."""
+    """Yield the line number (from 1) and the cells of `columns` of every row.
+
+    Raises:
+        UserError: the file is malformed or has no rows.
+    """
     lines = _lines(path)
     header = lines[0].split("\t")
     places = [_place(path, header, column) for column in columns if column is not None]
@@ -89,7 +93,7 @@ def _cells(path: Path, columns: Columns, broken_rows: int = 0) -> Iterator[tuple
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines without their ends; only a line feed (after a possible carriage return) ends a line."""
+    """Read the lines of a file without their ends (line feed, or carriage return and line feed)."""
     if not path.is_file():
         raise UserError(f"{path} is missing: put the task's file there, or name another folder with --glue-dir DIR.")
     try:
@@ -103,7 +107,7 @@ def _lines(path: Path) -> list[str]:
         raise UserError(f"{path}, line {line}: expected UTF-8 text; convert the file to UTF-8.") from error
     if not text.strip():
         raise UserError(f"{path} is empty: expected a header line and rows; {_WAY_OUT}.")
-    # str.splitlines would also split at rarer separators that may stand inside a text.
+    # str.splitlines would also split at rarer separators, which occur within texts
     return [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
 
 
@@ -116,7 +120,7 @@ def _place(path: Path, header: list[str], column: str) -> int:
 
 
 def _rows(path: Path, lines: list[str], width: int, broken_rows: int) -> Iterator[tuple[int, list[str]]]:
-    """Line number (from 1) and cells of every row below the header."""
+    """Yield the line number (from 1) and the cells of every row below the header."""
     for number, line in enumerate(lines[1:], start=2):
         cells = line.split("\t")
         if len(cells) < width and broken_rows > 0:

@@ -47,9 +47,11 @@ def test_the_wheel_holds_one_package(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"kdbench"}
-    for file in ("methods/lgtm.py", "tasks/rte.py", "analysis/table1.py", "analysis/published.toml", "slurm/executor.py",
-                 "slurm/examples/gpu.toml", "planning/presets/tiny.toml", "cli/method.py.txt", "py.typed",
-                 "reporting/html/page.html", "results/archive/collected.md", "__init__.pyi"):  # fmt: skip
+    for file in (
+        "methods/lgtm.py", "tasks/rte.py", "analysis/table1.py", "analysis/published.toml", "slurm/executor.py",
+        "slurm/examples/gpu.toml", "planning/presets/tiny.toml", "cli/method.py.txt", "py.typed", "__init__.pyi",
+        "reporting/html/page.html", "results/archive/collected.md",
+    ):  # fmt: skip
         assert f"kdbench/{file}" in names or file == "slurm/examples/gpu.toml", file
 
 

@@ -48,7 +48,7 @@ def store(folder: Path, runs: int = RUNS) -> int:
     """Write results of so many runs, as if they had been trained; returns how many there are."""
     config = assemble_config({"methods": METHODS, "tasks": GROUP, "seeds": seeds(runs)}, folder)
     plan, results = make_plan(config), Store(folder / "results")
-    sweep_record.remember(*sweep_record.order(config, plan, results, Console(file=io.StringIO())))
+    sweep_record.store_sweep(*sweep_record.build_request(config, plan, results, Console(file=io.StringIO())))
     here = environment("cpu")
     for spec in plan.runs.values():
         _finish(spec, results, here)

@@ -1,1 +1,1 @@
-"""What every other room uses: errors, options, settings, run specifications, plugins, files. Imports no torch."""
+"""Errors, options, settings, run specifications, plugins and files, used by all other rooms. Imports no torch."""

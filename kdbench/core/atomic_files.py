@@ -1,4 +1,4 @@
-"""Files that are whole or absent: everything is written to a temporary name and renamed."""
+"""Write files atomically: under a temporary name first, then renamed."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from kdbench.core.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary path beside `path`; when the block succeeds it takes `path`'s place (file or folder).
+    """Yield a temporary path beside `path`, and rename it to `path` if the block succeeds (file or folder).
 
     Raises:
-        UserError: a file would take the place of a folder; nothing of that folder is touched.
+        UserError: a file would replace a folder; the folder is left unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, not_counted = (path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp") for _ in range(2))
+    temporary, previous = (path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp") for _ in range(2))
     try:
         yield temporary
         _finish(temporary)
         if path.is_dir():
-            if not temporary.is_dir():  # a mistyped name must never cost a folder
+            if not temporary.is_dir():  # a mistyped name must not delete a folder
                 raise folder_instead(path)
-            path.replace(not_counted)
+            path.replace(previous)
         try:
             temporary.replace(path)
         except OSError:
-            if not_counted.is_dir():
-                not_counted.replace(path)
+            if previous.is_dir():
+                previous.replace(path)
             raise
     finally:
-        for folder in (temporary, not_counted):
+        for folder in (temporary, previous):
             if folder.is_dir():
                 shutil.rmtree(folder)
         temporary.unlink(missing_ok=True)
 
 
 def user_path(text: str) -> Path:
-    """Turn what a user typed into a path; `~` is a home.
+    """Convert a user's input to a path, with `~` expanded.
 
     Raises:
-        UserError: no such user, a NUL byte, or links that lead to each other.
+        UserError: no such user, a NUL byte, or a cycle of links.
     """
     try:
         path = Path(text).expanduser()
         path.stat()
-    except FileNotFoundError:  # it is to be made, perhaps
+    except FileNotFoundError:  # may be an output
         return path
     except (RuntimeError, ValueError, OSError) as error:
         why = "a part of it is a file" if isinstance(error, NotADirectoryError) else str(error)
@@ -62,26 +62,27 @@ def user_path(text: str) -> Path:
 
 
 def folder_instead(path: Path) -> UserError:
+    """Build the error for a folder where a file is expected."""
     return UserError(f"{path} is a folder; give the name of a file.")
 
 
-LEFTOVERS = (".*.tmp", ".tmp??????")  # of `replacing`, and of safetensors, which writes beside the file first
+LEFTOVERS = (".*.tmp", ".tmp??????")  # temporary names of `replacing` and of safetensors
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a killed process was writing; only for who holds the folder's lock."""
+    """Delete temporary files of killed processes; only for the holder of the folder's lock."""
     for path in (path for pattern in LEFTOVERS for path in folder.glob(pattern)):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 UMASK = os.umask(0o077)
-os.umask(UMASK)  # the only way to ask is to set it
+os.umask(UMASK)  # it can only be read by setting it
 
 
 def _finish(path: Path) -> None:
-    """Make the bytes durable, and the files as readable as the umask says, before the rename makes them visible."""
+    """Flush files to disk and set their permissions by the umask, before the rename makes them visible."""
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-        file.chmod(0o666 & ~UMASK)  # safetensors makes its files private
+        file.chmod(0o666 & ~UMASK)  # safetensors creates private files
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
 
@@ -102,7 +103,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The parsed file.
+    """Read a JSON file.
 
     Raises:
         UserError: the file is not JSON.

@@ -1,4 +1,4 @@
-"""Where everything is printed: consoles that pass on no control characters."""
+"""Consoles for all output, which remove control characters from printed text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PlainConsole(Console):
 
     @property
     def encoding(self) -> str:
-        """One layout for all: what the stream lacks, it replaces itself (`take_every_character`)."""
+        """Return UTF-8 for one layout on all streams, which replace characters they lack (`take_every_character`)."""
         return "utf-8"
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -31,7 +31,7 @@ class PlainConsole(Console):
 
 
 def make_console(*, stderr: bool = False, width: int = LOG_WIDTH) -> Console:
-    """As wide as the terminal; plain and `width` wide where there is none."""
+    """Build a console for standard output or error: as wide as the terminal, or plain text of `width` columns."""
     stream = sys.stderr if stderr else sys.stdout
     take_every_character(stream)
     console = PlainConsole(highlight=False, stderr=stderr)
@@ -39,5 +39,5 @@ def make_console(*, stderr: bool = False, width: int = LOG_WIDTH) -> Console:
 
 
 def text_console(file: IO[str]) -> Console:
-    """A console that writes into a text, for a file."""
+    """Build a console that writes plain text to `file`."""
     return PlainConsole(file=file, width=LOG_WIDTH, highlight=False)

@@ -1,4 +1,4 @@
-"""What a run ran on."""
+"""Describe the software and hardware of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "evaluate", "nump
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Versions, hardware and threads, as plain data."""
+    """Return versions, hardware, threads and precision, for environment.json."""
     import torch
 
     gpu = torch.cuda.get_device_name(torch.device(device)) if device.startswith("cuda") else None
@@ -58,7 +58,7 @@ def _cpu() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that kdbench is run from, with `+` when files differ from it."""
+    """Return the commit of the checkout of kdbench, with `+` if files differ from it; None without git."""
     folder = Path(kdbench.__file__).parent
     try:
         done = subprocess.run(

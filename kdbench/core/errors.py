@@ -1,4 +1,4 @@
-"""The failures that kdbench knows how to explain."""
+"""Exceptions with messages for the user."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from types import MappingProxyType
 
 
 class UserError(Exception):
-    """Bad input. The message is one sentence that names the valid choices and the way out; exit code 2."""
+    """Invalid input. The message is a sentence that names the valid choices and the solution; exit code 2."""
 
 
 class NotPermitted(UserError):
-    """A file or folder that belongs to somebody else and is not shared."""
+    """A file or folder of another user that is not shared."""
 
 
 class RunFailure(Exception):
-    """A run that cannot go on, although the others can.
+    """A run cannot continue; other runs can.
 
     Args:
-        kind: one word for the cause (`non-finite`, `bug`, `missing-data`, ...).
+        kind: the cause in one word (`non-finite`, `bug`, `missing-data`, ...).
         message: one sentence for the user.
     """
 
@@ -31,16 +31,16 @@ class RunFailure(Exception):
 
 
 class Stopped(Exception):
-    """The user (or the machine) asked the process to stop; the run has been checkpointed."""
+    """The process was asked to stop; the run has been checkpointed."""
 
 
 def unknown(
     what: str, name: str, valid: Iterable[str] = (), groups: Mapping[str, Iterable[str]] = MappingProxyType({})
 ) -> UserError:
-    """The error for a name that does not exist: the nearest valid name first, then all of them.
+    """Build the error for an unknown name, which suggests the nearest valid name and lists all.
 
     Args:
-        groups: more names that are valid, by heading, where they are many.
+        groups: further valid names, by heading.
     """
     listed = {head: sorted(names) for head, names in groups.items()}
     choices = sorted({*valid, *itertools.chain(*listed.values())})

@@ -1,4 +1,4 @@
-"""Numbers, times and settings in sentences."""
+"""Format numbers, times and settings for sentences."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import time
 
 
 def count(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`, `1,000 runs`."""
+    """Format a count: `1 run`, `2 runs`, `1,000 runs`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def sentence(text: str) -> str:
-    """Begin with a capital letter; the others stay as they are."""
+    """Capitalise the first letter; the others stay as they are."""
     return text[:1].upper() + text[1:]
 
 
 def duration(seconds: float) -> str:
-    """`8 s`, `3 min`, `2.5 h`."""
+    """Format a duration: `8 s`, `3 min`, `2.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def ago(moment: float) -> str:
-    """How long ago a time was."""
+    """Format the time since a moment, `3 min ago`; "" for 0."""
     return f"{duration(max(0.0, time.time() - moment))} ago" if moment else ""
 
 
 def value(item: object) -> str:
-    """A setting as one would type it."""
+    """Format a setting as a user would type it."""
     if isinstance(item, bool):
         return str(item).lower()
     return f"{item:g}" if isinstance(item, float) else str(item)

@@ -1,29 +1,29 @@
-"""Whether the Hugging Face hub can be reached, told within seconds: its libraries try for half a minute or more."""
+"""Check within seconds whether the Hugging Face hub can be reached; its libraries try for half a minute or more."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SECONDS = 5.0  # to answer a request for its front page
+SECONDS = 5.0  # timeout of a request for the hub's front page
 
 
-def problem() -> str:
-    """Why the hub cannot be reached, in a few words; "" when it can be, or when the user has asked to stay offline."""
+def connection_problem() -> str:
+    """Return why the hub cannot be reached, in a few words; "" if it can, or if HF_HUB_OFFLINE is set."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return ""
     try:
         get_session().head(constants.ENDPOINT, timeout=SECONDS)
-    except Exception as error:  # of the HTTP library's many kinds
+    except Exception as error:  # errors of many types
         return f"{constants.ENDPOINT} does not answer: {type(error).__name__}"
     return ""
 
 
 @contextmanager
-def offline() -> Iterator[None]:
-    """Let the hub's libraries use what is on this machine, without trying the network."""
+def use_offline() -> Iterator[None]:
+    """Make the hub's libraries use only local files within the block."""
     import datasets
     from huggingface_hub import constants
 

@@ -1,7 +1,6 @@
-"""Torch, imported when something of it is first used: the import takes seconds, and planning needs none of it.
+"""Import torch at its first use, because the import takes seconds and planning does not need it.
 
-Methods are loaded to plan, to list and to make tables. They import torch from here, and what only annotations name
-under TYPE_CHECKING.
+Method files, which planning and tables load, import torch from here, and names for annotations under TYPE_CHECKING.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class LazyModule:
-    """Stand for a module that is imported when an attribute of it is first read."""
+    """A proxy for a module that is imported when an attribute is first read."""
 
     def __init__(self, name: str) -> None:
         self._module = name
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(importlib.import_module(self._module), name)
-        setattr(self, name, found)  # so that this is asked once
-        return found
+        value = getattr(importlib.import_module(self._module), name)
+        setattr(self, name, value)  # found directly from now on
+        return value
 
 
 if not TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Typed, documented, frozen options: what a user may set, and how what they typed becomes a value."""
+"""Typed, documented, frozen options, and their validation."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from kdbench.core.errors import UserError, unknown
 
 
 def option(default: Any, doc: str, *, source: str = "", later: bool = False, **bounds: Any) -> Any:
-    """A field of `Options`.
+    """Declare a field of `Options`.
 
     Args:
-        default: the value when nothing is set.
-        doc: one line for the reader of `kdbench show` and the docs.
+        doc: a line of description for `kdbench show` and the docs.
         source: where the default comes from (paper, equation, table, or code).
-        later: it came when there were results already; with the default, a run is the one that it was without it.
+        later: the option was added when there were results already; its default does not change a run's ID.
         bounds: pydantic's constraints (`ge`, `gt`, `le`, `lt`).
     """
     return Field(default, description=doc, json_schema_extra={"source": source, "later": later}, **bounds)
 
 
 class Options(BaseModel):
-    """Base of every group of settings: frozen, no unknown keys, defaults validated like input."""
+    """Base class of groups of settings: frozen, without unknown keys, defaults validated like input."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
@@ -35,16 +34,19 @@ class Options(BaseModel):
         return list(cls.model_fields)
 
     def identity(self) -> dict[str, Any]:
-        """The values, without those that came later and have their default."""
+        """Return the values that identify a run: all but later options with their default."""
         values, later = self.model_dump(mode="json"), _later(type(self))
         return {key: value for key, value in values.items() if key not in later or value != later[key]}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:
-        """Validate `values` (strings as typed, or values as stored).
+        """Validate `values`, strings of users or stored values.
+
+        Args:
+            where: the group's name, for messages.
 
         Raises:
-            UserError: an unknown key, or a value of the wrong type or range; `where` names the group.
+            UserError: an unknown key, or a value of the wrong type or range.
         """
         for key in values:
             if key not in cls.model_fields:
@@ -57,7 +59,7 @@ class Options(BaseModel):
 
 @cache
 def _later(cls: type[Options]) -> dict[str, Any]:
-    """The settings that came later, with their defaults."""
+    """Return the options that were added later, with their defaults."""
     extras = {key: field.json_schema_extra for key, field in cls.model_fields.items()}
     return {
         k: cls.model_fields[k].default for k, extra in extras.items() if isinstance(extra, dict) and extra.get("later")
@@ -73,5 +75,5 @@ def _explain(cls: type[Options], error: ValidationError, where: str) -> str:
 
 
 def describe(field: FieldInfo) -> str:
-    """One line about a field: what it is and its default."""
+    """Return a field's description and default in one line."""
     return f"{field.description or 'no description'}; default {field.default!r}"

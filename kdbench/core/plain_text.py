@@ -1,4 +1,4 @@
-"""Text that any terminal takes: without control characters, and with look-alikes for what its encoding lacks."""
+"""Make text printable on any terminal: remove control characters, replace those that its encoding lacks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 import unicodedata
 from typing import Any
 
-ERRORS = "kdbench-lookalike"  # the name of our way out for characters that a stream's encoding lacks
-# C0 and C1 but for tab and line feed, and what turns the direction of text; titles, logs and messages of runs may come
-# from anybody, and a terminal takes such characters for commands
+ERRORS = "kdbench-lookalike"  # name of the error handler for characters that a stream's encoding lacks
+# C0 and C1 except tab and line feed, and marks of text direction; titles, logs and messages may come from other users,
+# and a terminal interprets such characters as commands
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 LOOKALIKES = str.maketrans({
     "±": "+-", "°": "^", "†": "+", "‡": "#", "×": "x", "–": "-", "—": "-", "−": "-", "─": "-", "━": "-", "═": "=",
@@ -25,13 +25,13 @@ def without_control(text: str) -> str:
 
 
 def take_every_character(stream: Any) -> None:
-    """Let a stream write look-alikes for what its encoding lacks, instead of ending the program."""
+    """Make a stream replace characters that its encoding lacks by look-alikes, instead of raising an error."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors=ERRORS)
 
 
 def _lookalike(error: UnicodeError) -> tuple[str, int]:
-    """Replace the characters that an encoding lacks; see `codecs.register_error`."""
+    """Replace characters that an encoding lacks; an error handler for `codecs.register_error`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(map(_ascii, error.object[error.start : error.end])), error.end

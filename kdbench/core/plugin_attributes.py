@@ -1,23 +1,22 @@
-"""Check what a plugin declares against the class attributes that its base declares."""
+"""Check a plugin's class attributes against the types that its base class declares."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from functools import cache
 from reprlib import repr as shortened
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-_KNOWN: dict[type[object], Mapping[str, TypeAdapter[Any]]] = {}
-
 
 def settle_attributes(plugin: type[Any], base: type[object]) -> str:
-    """Give the plugin's class attributes the types that `base` declares (of a list a tuple, say).
+    """Convert the plugin's class attributes to the types that `base` declares (such as a list to a tuple).
 
     Returns:
-        which attribute cannot have its type, and why; "" when all can.
+        which attribute cannot be converted, and why; "" when all can.
     """
-    for key, adapter in _declared(base).items():
+    for key, adapter in _declared(cast(Hashable, base)).items():
         if hasattr(plugin, key):
             value = getattr(plugin, key)
             try:
@@ -29,14 +28,9 @@ def settle_attributes(plugin: type[Any], base: type[object]) -> str:
     return ""
 
 
-def _declared(base: type[object]) -> Mapping[str, TypeAdapter[Any]]:
-    """The types of the base's ClassVars, by name; made when the first plugin is looked at."""
-    if base not in _KNOWN:
-        _KNOWN[base] = _made(base)
-    return _KNOWN[base]
-
-
-def _made(base: type[object]) -> Mapping[str, TypeAdapter[Any]]:
+@cache
+def _declared(base: Any) -> Mapping[str, TypeAdapter[Any]]:
+    """Return validators of the base's ClassVars, by name; built once, when the first plugin is checked."""
     hints = get_type_hints(base, include_extras=True)
     loose = ConfigDict(arbitrary_types_allowed=True)
     return {

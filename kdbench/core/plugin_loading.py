@@ -1,4 +1,4 @@
-"""Run plugins' code, whatever it does, and find what installed packages announce."""
+"""Import plugins safely, and find the entry points of installed packages."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from kdbench.core.safe_path import ROOT
 
 
 class Unloadable(Exception):
-    """A plugin that does not load; the message is the reason."""
+    """A plugin cannot be loaded; the message is the reason."""
 
 
 class NoPlugin(Unloadable):
-    """A file that loads and defines no plugin, such as a helper of others."""
+    """A file defines no plugin, such as a helper module."""
 
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Turn whatever the block raises, `sys.exit` and KeyboardInterrupt among it, into `Unloadable`.
+    """Convert all exceptions of the block, also `sys.exit` and KeyboardInterrupt, to `Unloadable`.
 
     Ctrl-C still ends the program.
     """
+    # record Ctrl-C, which a plugin could catch
     pressed: list[int] = []
 
     def press(number: int, frame: FrameType | None) -> None:
@@ -55,12 +56,12 @@ def guarded() -> Iterator[None]:
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-    if pressed:  # whatever became of it on its way through the plugin
+    if pressed:  # even if the plugin has caught the exception
         raise KeyboardInterrupt
 
 
 def _reason(error: BaseException) -> str:
-    """Name the error in one line; its own `__str__` is a plugin's code too."""
+    """Describe an error in one line; its `__str__` is the plugin's code and may fail."""
     try:
         text = " ".join(str(error).split())
     except BaseException:
@@ -69,10 +70,9 @@ def _reason(error: BaseException) -> str:
 
 
 def announced(group: str) -> list[EntryPoint]:
-    """Return the entry points of all installed packages, by name.
+    """Return the entry points of a group in all installed packages, sorted by name.
 
-    Those of kdbench itself are read from the checkout that it is imported from, if it is one: then it need not be
-    installed, and what an older installation announced does not matter.
+    Those of kdbench itself are read from its checkout if there is one, which need not be installed.
     """
     installed, own = entry_points(group=group), _checkout()
     found = list(installed)
@@ -84,7 +84,7 @@ def announced(group: str) -> list[EntryPoint]:
 
 @cache
 def _checkout() -> dict[str, dict[str, str]] | None:
-    """The entry points by group in the pyproject.toml beside the package; None where there is no checkout."""
+    """Read the entry points by group from the checkout's pyproject.toml; None without a checkout."""
     file = Path(ROOT) / "pyproject.toml"
     try:
         project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
@@ -94,7 +94,7 @@ def _checkout() -> dict[str, dict[str, str]] | None:
 
 
 class _BytesLoader(InspectLoader):
-    """Import a module from bytes at hand: the file may change between two looks at it."""
+    """Imports a module from bytes, because the file may change after its hash was computed."""
 
     def __init__(self, source: bytes, path: Path) -> None:
         self._source, self._path = source, path
@@ -107,10 +107,10 @@ class _BytesLoader(InspectLoader):
 
 
 def load_module(path: Path, name: str) -> tuple[ModuleType, str]:
-    """Import a file under a module name, from the very bytes whose sha256 is also returned.
+    """Import a file under a module name; return the module and the sha256 of its source.
 
     Raises:
-        Unloadable: it raises an error, or cannot be read.
+        Unloadable: the file cannot be read, or raises an error.
     """
     with guarded():
         if path.suffix != ".py":
@@ -130,7 +130,7 @@ def load_module(path: Path, name: str) -> tuple[ModuleType, str]:
 
 
 def is_about_kdbench(path: Path) -> bool:
-    """Whether a file imports kdbench, as every plugin does; others in a folder of the same name are left alone."""
+    """Return whether a file imports kdbench, as every plugin does; other files in the folder are ignored."""
     words = (b"import kdbench", b"from kdbench")
     try:
         return any(line.lstrip().startswith(words) for line in path.read_bytes().splitlines())
@@ -139,5 +139,5 @@ def is_about_kdbench(path: Path) -> bool:
 
 
 def module_files(module: Any) -> list[Path]:
-    """The folders of a package; none for anything else."""
+    """Return the folders of a package; [] for other objects."""
     return [Path(folder).resolve() for folder in getattr(module, "__path__", ())]

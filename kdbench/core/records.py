@@ -1,4 +1,4 @@
-"""Read JSON files through schemas, so that a damaged file is named and costs nothing but itself."""
+"""Read JSON files with schemas; a damaged file is reported and does not affect others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class ClassCounts(TypedDict):
-    """How a network divides the rows of a split among the classes; see `class_use.ClassUse`."""
+    """Counts of predicted classes on a split; see `class_use.ClassUse`."""
 
     classes: Count
     true: Count
@@ -32,7 +32,7 @@ class ClassCounts(TypedDict):
 
 
 class CheckpointScores(TypedDict):
-    """What result.json says of one checkpoint."""
+    """Scores of a checkpoint in result.json."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -43,7 +43,7 @@ class CheckpointScores(TypedDict):
 
 
 class Result(TypedDict, total=False):
-    """result.json."""
+    """Content of result.json."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -55,7 +55,7 @@ class Result(TypedDict, total=False):
 
 
 class Cost(TypedDict, total=False):
-    """cost.json; see `training.meter.Meter.report`."""
+    """Content of cost.json; see `CostMeter.report`."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -68,7 +68,7 @@ class Cost(TypedDict, total=False):
 
 
 class Environment(TypedDict, total=False):
-    """environment.json; see `environment.environment`."""
+    """Content of environment.json; see `environment.environment`."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -107,25 +107,25 @@ def read_record(path: Path, kind: type[T]) -> T:
 
 
 def read_records(folder: Path, kind: type[T]) -> list[T]:
-    """Read every JSON file in a folder, by name; a damaged one is named on standard error and left out."""
-    found: list[T] = []
+    """Read all JSON files in a folder, sorted by name; skip damaged ones with a warning on standard error."""
+    records: list[T] = []
     for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
         try:
-            found.append(read_record(file, kind))
+            records.append(read_record(file, kind))
         except (UserError, OSError) as error:
             warn_once(f"Left out: {error}")
-    return found
+    return records
 
 
 def explain(error: ValidationError) -> str:
-    """Say in a few words which field of a record is wrong, and how."""
+    """Describe in a few words which field of a record is wrong, and how."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"])[:120]
     return f"{place}: {first['msg']}" if place else first["msg"]
 
 
 def not_permitted(path: Path) -> NotPermitted:
-    """Build the error for a file or folder that belongs to somebody else and is not shared."""
+    """Build the error for a file or folder of another user that is not shared."""
     return NotPermitted(
         f"You may not read {path}; it belongs to {_owner_of(path)}, who can share it with: chmod -R g+rX {path.parent}"
     )

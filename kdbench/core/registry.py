@@ -1,4 +1,4 @@
-"""Plugins: found when first asked for; one that is broken is listed with its reason and harms no other."""
+"""Registries of plugins, which are loaded at first use; a broken plugin is listed and does not affect others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RESERVED = ("all",)
 
 
 class PluginFile(BaseModel):
-    """A file that is part of no package: its content says which version of the plugin it is."""
+    """A plugin's file outside any package; its hash identifies the version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,19 +43,19 @@ class PluginFile(BaseModel):
 class Registry(Generic[T]):
     """The plugins of one kind.
 
-    They come from entry points of `group` and, if it has a `folder`, from the folder of that name in the working
-    folder. An entry point names a class, whose name is the entry point's; or a package, each file of which is one
-    plugin with the file's name. Files that define no plugin (shared helpers) are passed over.
+    They come from entry points of `group`, and from the subfolder `folder` of the working folder. An entry point names
+    a class, which gets the entry point's name, or a package, whose files define one plugin each with the file's name.
+    Files without plugins (shared helpers) are skipped.
 
     Args:
         what: the singular noun for messages ("method").
         group: the entry-point group ("kdbench.methods").
-        base: the class that every plugin derives from; its ClassVars say which attributes a plugin has.
-        folder: the name of the folder that users keep plugins in ("methods"); "" for none.
+        base: the base class of the plugins; its ClassVars declare their attributes.
+        folder: the name of the folder for users' plugins ("methods"); "" for none.
 
     Attributes:
-        broken: the reason, by name, for every plugin that does not load.
-        files: by name, the files of the plugins that belong to no package.
+        broken: plugins that do not load -> the reason.
+        files: plugins outside any package -> their files.
     """
 
     def __init__(self, what: str, group: str, base: type[T], folder: str = "") -> None:
@@ -64,16 +64,16 @@ class Registry(Generic[T]):
         self.base = base
         self.folder = folder
         self._found: dict[str, type[T]] | None = None
-        self._packages: list[Path] = []  # folders whose files are plugins under their names already
+        self._packages: list[Path] = []  # folders of packages that are loaded
         self._failed: dict[str, Path] = {}  # files in the working folder that do not load
         self.broken: dict[str, str] = {}
         self.files: dict[str, PluginFile] = {}
 
     def all(self) -> dict[str, type[T]]:
-        """Every plugin that loads, by name; those that do not are in `broken` with the reason.
+        """Return all plugins that load, by name; the others are in `broken`.
 
         Raises:
-            UserError: none loads at all, so that kdbench is not whole.
+            UserError: none loads at all, so kdbench is not installed properly.
         """
         if self._found is None:
             found: dict[str, type[T]] = {}
@@ -90,7 +90,7 @@ class Registry(Generic[T]):
         return self._found
 
     def get(self, name: str) -> type[T]:
-        """The plugin called `name`.
+        """Return the plugin called `name`.
 
         Raises:
             UserError: there is none, or it does not load.
@@ -103,21 +103,21 @@ class Registry(Generic[T]):
         return found[name]
 
     def owner(self, row: str) -> str | None:
-        """The name of the plugin that is called `row`, loads or not, or has a variant called so."""
+        """Return the name of the plugin that is called `row` (even if broken) or has a variant `row`; None if none."""
         found = self.all()
         if row in found or row in self.broken:
             return row
         return next((name for name, plugin in found.items() if row in _rows(name, plugin)), None)
 
     def file_of(self, name: str) -> str:
-        """Where a plugin is defined."""
+        """Return the file that defines a plugin."""
         return inspect.getfile(self.all()[name])
 
     def add_file(self, path: Path) -> str:
-        """Load a plugin from a file anywhere, under the file's name, for this process.
+        """Load a plugin from any file, for this process, and return its name, which is the file's.
 
         Raises:
-            UserError: there is no such file, it does not load, defines no plugin, or its name is taken.
+            UserError: the file is missing, does not load, defines no plugin, or its name is taken.
         """
         known = [name for name in self.all() if Path(self.file_of(name)).resolve() == path.resolve()]
         if known:
@@ -132,7 +132,7 @@ class Registry(Generic[T]):
             raise UserError(f"'{path}' does not load: {error}.") from error
 
     def _nothing(self, points: list[EntryPoint]) -> UserError:
-        """The error for a kdbench that lacks even its own plugins."""
+        """Build the error for a kdbench without any plugins of this kind."""
         reasons = "; ".join(f"'{name}' does not load: {why}" for name, why in self.broken.items())
         if not points:
             reasons = f"no package that {sys.executable} sees announces any in '{self.group}'"
@@ -142,7 +142,7 @@ class Registry(Generic[T]):
         )
 
     def _own_files(self) -> list[Path]:
-        """The plugins in the working folder, unless that is a checkout whose files are found as a package's."""
+        """Return the plugin files in the working folder, unless they are loaded as a package's (in a checkout)."""
         folder = Path(self.folder)
         if not self.folder or not folder.is_dir() or folder.resolve() in self._packages:
             return []
@@ -152,7 +152,7 @@ class Registry(Generic[T]):
     def _add_own(self, path: Path) -> None:
         if problem := self._clash(path):
             if not self._is_copy(path):
-                self.all().pop(path.stem, None)  # which of the two is meant, nobody knows
+                self.all().pop(path.stem, None)  # ambiguous
                 self.broken[path.stem] = problem
             return
         try:
@@ -163,7 +163,7 @@ class Registry(Generic[T]):
             self.broken[path.stem], self._failed[path.stem] = f"{error} ({path})", path
 
     def _clash(self, path: Path) -> str:
-        """Why a file cannot have its name; "" when it can."""
+        """Return why a file's name cannot be a plugin's; "" when it can."""
         name, owner = path.stem, self.owner(path.stem)
         if not NAME.fullmatch(name) or name in RESERVED:
             return f"'{path}' cannot name a {self.what}: use letters, digits, '_', '.' and '-', and not 'all'"
@@ -175,14 +175,14 @@ class Registry(Generic[T]):
         return f"two files define a {self.what} '{name}', {place} and {path}; rename yours"
 
     def _is_copy(self, path: Path) -> bool:
-        """Whether the file is the plugin of its name, byte by byte, as in another checkout of kdbench."""
+        """Return whether the file equals that of the loaded plugin, as in another checkout of kdbench."""
         return path.stem in self.all() and Path(self.file_of(path.stem)).read_bytes() == path.read_bytes()
 
     def _read(self, path: Path) -> str:
-        """Load a file whose name is free.
+        """Load a file whose name is free, and return its plugin's name.
 
         Raises:
-            Unloadable: it does not load, or does not define one plugin.
+            Unloadable: the file does not load, or does not define exactly one plugin.
         """
         module, sha256 = load_module(path, f"{self.what}_file_{path.stem}")
         plugins = self._plugins_of(module)
@@ -207,11 +207,11 @@ class Registry(Generic[T]):
         elif not NAME.fullmatch(name):
             self.broken[name] = "a name may hold letters, digits, '_', '.' and '-' only, because folders are named so"
         elif name not in self.broken:
-            plugin.name = name  # type: ignore[attr-defined]  # the one place where a name is given
+            plugin.name = name  # type: ignore[attr-defined]  # the only place that sets names
             self._found[name] = plugin
 
     def _load(self, point: EntryPoint) -> dict[str, type[T]]:
-        """The plugins of an entry point by name."""
+        """Load the plugins of an entry point, by name."""
         try:
             with guarded():
                 target = point.load()
@@ -240,10 +240,10 @@ class Registry(Generic[T]):
         return plugins[0] if plugins else None
 
     def _plugins_of(self, module: ModuleType) -> list[type[T]]:
-        """The plugins that the module itself defines. A class with an empty title is a base for others.
+        """Return the plugins that a module defines; a class with an empty title is only a base class.
 
         Raises:
-            Unloadable: one of them is not what it should be.
+            Unloadable: a plugin is invalid.
         """
         with guarded():
             own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
@@ -254,7 +254,7 @@ class Registry(Generic[T]):
         return plugins
 
     def _problem(self, target: Any) -> str:
-        """Why a class is no plugin of this kind; "" when it is one."""
+        """Return why an object is no valid plugin of this kind; "" when it is."""
         if not (isinstance(target, type) and issubclass(target, self.base)):
             return f"{target!r} is not a subclass of {self.base.__module__}.{self.base.__qualname__}"
         if inspect.isabstract(target):
@@ -266,7 +266,7 @@ class Registry(Generic[T]):
 
 
 def _rows(name: str, plugin: type[Any]) -> list[str]:
-    """The names by which a plugin is selected: its own, and those of its variants."""
+    """Return the row names of a plugin: its own, and those of its variants."""
     return [name, *getattr(plugin, "variants", ())]
 
 

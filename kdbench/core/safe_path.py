@@ -1,6 +1,6 @@
-"""Keep the working folder out of the module search path: its `tasks.py` or `json.py` is the user's, not ours.
+"""Remove the working folder from the module search path, so that a user's `tasks.py` or `json.py` is not imported.
 
-Imports nothing that is not loaded when Python starts, because that would be looked for in the working folder.
+This module imports only what is loaded when Python starts; other imports would search the working folder.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ ROOT = os.path.realpath(f"{os.path.dirname(__file__)}/../..")  # noqa: PTH120  #
 
 
 def leave_working_folder() -> None:
-    """Remove what `python -m` put first on `sys.path`, unless kdbench itself is imported from there (a checkout)."""
+    """Remove the first entry of `sys.path`, set by `python -m`, unless kdbench is imported from there (a checkout)."""
     if not sys.flags.safe_path and sys.path and _is_working_folder(sys.path[0]) and not _is_root(sys.path[0]):
         del sys.path[0]
     leave_empty_entries()
 
 
 def leave_empty_entries() -> None:
-    """Remove the working folder where an empty entry of PYTHONPATH, such as `:/my/lib` has, put it on `sys.path`."""
+    """Remove the working folder from `sys.path` if an empty entry of PYTHONPATH, as in `:/my/lib`, added it."""
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     explicit = any(map(_is_working_folder, filter(None, entries)))
     if len(entries) > 1 and "" in entries and not explicit:
@@ -27,7 +27,7 @@ def leave_empty_entries() -> None:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for a Python process that imports this kdbench and nothing of its working folder."""
+    """Return the environment for a Python process that imports this kdbench and no module of its working folder."""
     entries = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     if sys.path and _is_root(sys.path[0]) and ROOT not in entries:  # a checkout that is not installed
         entries.insert(0, ROOT)
@@ -37,7 +37,7 @@ def environment() -> dict[str, str]:
 
 
 class Children:
-    """Within the block, processes that are started have `environment()`, also where no environment can be given."""
+    """Start processes with `environment()` within the block, for functions without an argument for it."""
 
     def __enter__(self) -> None:
         self._before = dict(os.environ)

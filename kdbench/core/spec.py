@@ -1,4 +1,4 @@
-"""A run, described completely before it starts."""
+"""Specifications of runs, complete before a run starts, with the references to networks and data in them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from kdbench.core.settings import Training
 
 Source = Literal["generated", "glue-dir", "hub"]
 IDENTITY_VERSION = 1
-RUN_NAME = r"^\w[\w.-]*$"  # of a folder or file: nothing that leads elsewhere
+RUN_NAME = r"^\w[\w.-]*$"  # a folder's or file's name, no path
 Name = Annotated[str, StringConstraints(pattern=RUN_NAME)]
 FOLDER = "folder/"  # begins the fingerprint of a network in a folder
 UNKNOWN_PATH = "PATH/TO/"
-# identified in their own way, or not at all
+# fields with another form in the identity, or not in it
 OTHERWISE = {"snapshots", "teacher_training", "training", "data", "student", "teacher", "method_file"}
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
 class DataLocation:
-    """Where a task's examples are read from: made by the project, a folder in the classic GLUE layout, or the hub."""
+    """Location of a task's examples: generated, a folder in the classic GLUE layout, or the hub."""
 
     source: Source
     path: Path | None = None
 
 
 class ModelRef(BaseModel):
-    """A network to start from: what the user called it, and a fingerprint of what it is."""
+    """A reference to an initial network: the user's name for it, and a fingerprint of its content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,27 +48,27 @@ class ModelRef(BaseModel):
 
     @property
     def title(self) -> str:
-        """How it is called where people read it: a folder by its own name, whatever way leads to it."""
+        """Return the name for tables and messages; of a folder the last part of its path."""
         own = PurePath(self.name).name
         return (own if own.strip(".~") else "folder") if self.is_folder else self.name
 
     @property
     def unique_title(self) -> str:
-        """The title, with digits of the fingerprint where it is a folder's: for where titles alone look alike."""
+        """Return the title, for folders with digits of the fingerprint, to distinguish equal titles."""
         return f"{self.title} ({self.fingerprint.removeprefix(FOLDER)[:6]})" if self.is_folder else self.title
 
     @property
     def argument(self) -> str:
-        """The name to give in a command: a folder's whole path, so that it names no other network.
+        """Return the name for a command line; of a folder its absolute path.
 
-        Where the path is not known any more (in a collected study), it is a path that nobody has, which is refused.
+        If the path is unknown (in a collected study), the result is a path that does not exist, which is refused.
         """
         known = not self.is_folder or PurePath(self.name).is_absolute()
         return self.name if known else f"{UNKNOWN_PATH}{self.title}"
 
 
 class DataRef(BaseModel):
-    """A task's examples: where they lie, and a fingerprint of what they are."""
+    """A reference to a task's examples: their location, and a fingerprint of their content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -82,32 +82,32 @@ class DataRef(BaseModel):
 
 
 class RunSpec(BaseModel):
-    """One training, frozen and fully resolved.
+    """Complete specification of a run.
 
-    A field that the method does not use is None, so that it cannot tell two equal runs apart.
+    Fields that the method does not use are None, so that they do not distinguish equal runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: str
     method_version: int
-    method_file: PluginFile | None = None  # of a method that is part of no package; its content is identity
+    method_file: PluginFile | None = None  # of a method outside any package; its hash is part of the ID
     task: str
     seed: int
     data: DataRef
-    student: ModelRef  # the network that the run is for
-    teacher: ModelRef | None  # a pre-trained network that is trained along
-    selection: str  # what picks the checkpoint and the grid point: `train:F` or `validation`
-    feedback: str | None  # what the method may learn from beside train: `train:F` or `validation`
+    student: ModelRef  # the network that the run trains
+    teacher: ModelRef | None  # a pre-trained network that is trained too
+    selection: str  # rows that select checkpoint and grid point: `train:F` or `validation`
+    feedback: str | None  # rows for feedback: `train:F` or `validation`
     training: Training
     options: dict[str, Any]
     needs: dict[str, str] = {}  # role -> id of the run that must be done first
-    snapshots: tuple[float, ...] = ()  # also keep the student at these shares of the training; not identity
-    # settings of the teacher's own fine-tuning, which `needs` identifies; {epochs: 0} takes the teacher as it is
+    snapshots: tuple[float, ...] = ()  # shares of the training at which the student is also saved; not part of the ID
+    # settings of the teacher's own fine-tuning, part of the ID through `needs`; {epochs: 0}: no fine-tuning
     teacher_training: dict[str, Any] = Field(default={}, exclude_if=lambda value: not value)
 
     def identity(self) -> dict[str, Any]:
-        """Exactly what can change the result: no paths, no names for the same thing, nothing about recording."""
+        """Return what can change the result, without paths, display names and recording settings."""
         value = self.model_dump(mode="json", exclude=OTHERWISE)
         value["training"] = self.training.identity()
         value["data"] = self.data.fingerprint
@@ -119,32 +119,32 @@ class RunSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_ever(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the file where there is none, so that such runs are written as they always were."""
+        """Leave out `method_file` where it is None, so that the stored form of earlier versions does not change."""
         value: dict[str, Any] = dump(self)
         return value if value.get("method_file") else {k: v for k, v in value.items() if k != "method_file"}
 
     @cached_property
     def id(self) -> str:
-        """A readable name whose last part is the hash of `identity()`."""
+        """Return the run's ID, a readable name that ends in the hash of `identity()`."""
         digest = hashlib.sha256(_canonical(self.identity()).encode()).hexdigest()[:12]
         return f"{self.task}-{self.method}-s{self.seed}-{digest}"
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """See pydantic; the copy works out its own id."""
+        """Copy the spec with changes, as in pydantic; the copy computes its own ID."""
         copied = super().model_copy(update=update, deep=deep)
         copied.__dict__.pop("id", None)
         return copied
 
     def derive(self, **changes: Any) -> RunSpec:
-        """A copy for a run that this one needs: changed fields, no needs of its own yet."""
+        """Return a copy with changes and without needs, for a run that this one needs."""
         return self.model_copy(update={"needs": {}, "snapshots": (), **changes})
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number that was asked for: a row of a table, a task, a seed, a grid point; and the run that gives it.
+    """A requested number: row, task, seed and grid point, and the run that gives it.
 
-    `varies` is what one table or figure changes on purpose; the others leave the cell out.
+    `varies` holds settings that one table or figure varies on purpose; the others leave the cell out.
     """
 
     row: Name

@@ -1,1 +1,1 @@
-"""Tasks, and the way from their files to batches of tokens."""
+"""Tasks, their data splits, and batches of tokens."""

@@ -1,6 +1,6 @@
-"""Batches: which rows come when, and how they become padded tensors.
+"""Build batches: choose their rows, and pad them into tensors.
 
-Everything is a function of (seed, step), so a resumed run needs to know the step and nothing else.
+A batch is a function of (seed, step), so a resumed run needs to know only the step.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from kdbench.data.tokens import BERT_FORMAT, InputFormat, Tokens
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Remember the tensors that were made of some rows of a split, to tell later whether a batch still holds them.
+    """The original tensors of a batch, to detect later whether a method has changed them.
 
     Attributes:
         tokens: the split.
-        tensors: the network's inputs and the index, as they were made.
-        versions: torch's counters of changes in place.
-        copies: of the same values, on the CPU alone, for changes that torch does not count (`.data`, `.numpy()`).
+        tensors: the network's inputs and the index.
+        versions: torch's counters of in-place changes.
+        copies: copies of CPU tensors, to detect changes that torch does not count (`.data`, `.numpy()`).
     """
 
     tokens: Tokens
@@ -41,7 +41,7 @@ class Origin:
         return cls(tokens, tensors, tuple(tensor._version for tensor in tensors), copies)
 
     def holds(self, tensors: tuple[Tensor, ...]) -> bool:
-        """Return whether these are the very tensors, unchanged. No number of a GPU is read, so nobody waits for it."""
+        """Return whether these are the same tensors, unchanged. No value is read from a GPU, which would wait."""
         return (
             len(tensors) == len(self.tensors)
             and all(here is there for here, there in zip(tensors, self.tensors, strict=True))
@@ -54,9 +54,12 @@ class Origin:
 class Batch:
     """Padded examples. Shapes: input_ids, attention_mask, token_type_ids [B, longest]; labels, index [B].
 
-    `index` is the row in the split that the batch was drawn from, `role` what that split is to the method, `format`
-    how it was padded and which of the first three a network is given. A method may change anything of a batch
-    (`dataclasses.replace`, or in place): `is_drawn_from` tells that its inputs are others.
+    A method may change a batch (`dataclasses.replace`, or in place); `is_drawn_from` detects changed inputs.
+
+    Attributes:
+        index: the examples' rows in the split.
+        role: the role of the split (`train`, `feedback`).
+        format: how the rows were padded, and which inputs a network is given.
     """
 
     input_ids: Tensor
@@ -70,7 +73,7 @@ class Batch:
 
     @property
     def inputs(self) -> dict[str, Tensor]:
-        """What the network's forward takes."""
+        """Return the arguments of the network's forward."""
         return {name: getattr(self, name) for name in self.format.names}
 
     def __len__(self) -> int:
@@ -83,7 +86,8 @@ class Batch:
 
 
 def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role: str = "train") -> Batch:
-    """Pad `rows` to the longest of them, as their tokenizer would."""
+    """Pad `rows` to the longest of them, as their tokenizer does, and return them as a batch."""
+    # token ids and types
     lengths, padding = tokens.lengths[rows], tokens.format
     longest = int(lengths.max())
     ids = np.full((len(rows), longest), padding.pad_id, np.int64)
@@ -93,23 +97,24 @@ def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role:
         span, place = slice(tokens.starts[row], tokens.starts[row + 1]), slice(first[i], first[i] + lengths[i])
         ids[i, place] = tokens.ids[span]
         types[i, place] = tokens.types[span]
+    # attention mask
     places = np.arange(longest) - first[:, None]
     mask = ((places >= 0) & (places < lengths[:, None])).astype(np.int64)
     arrays = (ids, mask, types, tokens.labels[rows], rows)
     if device.type == "cpu":
-        made = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+        tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
     else:
-        made = in_one_copy(arrays, device)
-    inputs, attention, kinds, labels, index = made
+        tensors = copy_to_device(arrays, device)
+    inputs, attention, kinds, labels, index = tensors
     batch = Batch(inputs, attention, kinds, labels, index, role, padding)
     return replace(batch, origin=Origin.of(tokens, (*batch.inputs.values(), index)))
 
 
-def in_one_copy(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> list[Tensor]:
-    """The arrays on a device, by one copy that nobody waits for.
+def copy_to_device(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> list[Tensor]:
+    """Copy arrays to a device in one asynchronous transfer.
 
-    For a GPU they are put into pinned memory first, which torch does not give out again before the copy is over. So the
-    host makes the next batch while the GPU works on this one.
+    For a GPU they pass through pinned memory, which torch does not reuse before the copy is done. So the host builds
+    the next batch while the GPU works on this one.
     """
     sizes = [array.size for array in arrays]
     host = torch.empty(sum(sizes), dtype=torch.int64, pin_memory=device.type == "cuda")
@@ -119,15 +124,15 @@ def in_one_copy(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> li
 
 
 class Stream:
-    """An endless, seeded sequence of batches over some rows of a split.
+    """An infinite, seeded sequence of batches over some rows of a split.
 
-    Each epoch is a random permutation, cut into chunks that are sorted by length; the batches are then shuffled.
+    Each epoch is a random permutation, cut into chunks that are sorted by length; then the batches are shuffled.
 
     Args:
         tokens: the split.
-        rows: which of its rows take part [n].
-        name: the role of its batches (`train`, `feedback`); tells streams with the same seed apart.
-        bucket: how many batches a chunk has; 1 leaves the rows in random order.
+        rows: the rows to draw from [n].
+        name: the role of the batches (`train`, `feedback`); streams with the same seed differ by it.
+        bucket: batches per chunk; 1 keeps the rows in random order.
     """
 
     def __init__(
@@ -146,13 +151,14 @@ class Stream:
         return -(-len(self.rows) // self.batch_size)
 
     def at(self, step: int) -> Batch:
-        """The batch of step `step` (0-based)."""
+        """Return the batch of a step, counted from 0."""
         epoch, position = divmod(step, self.batches_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._plan(epoch)
         return collate(self.tokens, self._order[position], self.device, self.name)
 
     def _plan(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Return the rows of every batch of an epoch."""
         generator = np.random.default_rng([*self._entropy, epoch])
         rows = generator.permutation(self.rows)
         lengths = self.tokens.lengths
@@ -163,14 +169,14 @@ class Stream:
 
 
 def by_length(tokens: Tokens, rows: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
-    """Rows in batches of like length, for passes in which order does not matter."""
+    """Yield the rows in batches of similar length, for passes in which order does not matter."""
     ordered = rows[np.argsort(tokens.lengths[rows], kind="stable")]
     for start in range(0, len(ordered), batch_size):
         yield ordered[start : start + batch_size]
 
 
 def by_tokens(tokens: Tokens, rows: NDArray[np.int64], most: int) -> Iterator[NDArray[np.int64]]:
-    """Rows in batches of like length that have `most` tokens, padding included, or are a single row."""
+    """Yield the rows in batches of similar length with at most `most` tokens, padding included, or a single row."""
     ordered = rows[np.argsort(tokens.lengths[rows], kind="stable")]
     lengths = tokens.lengths[ordered]
     start = 0
@@ -180,7 +186,7 @@ def by_tokens(tokens: Tokens, rows: NDArray[np.int64], most: int) -> Iterator[ND
             start = end
 
 
-def first_rows(rows: NDArray[np.int64], count: int, seed: Sequence[int]) -> NDArray[np.int64]:
-    """`count` of `rows`, drawn once, sorted: a fixed probe."""
+def draw_rows(rows: NDArray[np.int64], count: int, seed: Sequence[int]) -> NDArray[np.int64]:
+    """Draw `count` of `rows` at random, sorted, for a fixed probe."""
     drawn = np.random.default_rng(list(seed)).permutation(rows)[:count]
     return np.sort(drawn)

@@ -1,7 +1,7 @@
-"""The four roles of data: train, feedback, selection, report.
+"""Divide data among four roles: train, feedback, selection, report.
 
-A method is handed train and, where it declares so, feedback. Selection (which checkpoint, which grid point) and report
-(the number in the table) stay with the runner.
+A method gets train and, if it requires it, feedback. The runner alone uses selection, to choose checkpoints and grid
+points, and report, for the numbers in tables.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kdbench.core.spec import RunSpec
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a split of the source data."""
+    """A selection of rows from a split of the source data."""
 
     split: str
     rows: NDArray[np.int64]
@@ -27,7 +27,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Roles:
-    """Who gets what. `feedback` is None for methods that do not learn from it."""
+    """The rows of every role; `feedback` is None for methods that do not use it."""
 
     train: Part
     feedback: Part | None
@@ -36,10 +36,10 @@ class Roles:
 
 
 def held_out_share(protocol: str, role: str) -> float:
-    """The share of train that `train:F` holds out; 0 for `validation`.
+    """Return the share F of train that the protocol `train:F` holds out; 0 for `validation`.
 
     Raises:
-        UserError: anything else.
+        UserError: the protocol is neither.
     """
     if protocol == "validation":
         return 0.0
@@ -55,29 +55,35 @@ def held_out_share(protocol: str, role: str) -> float:
     )
 
 
-def division(spec: RunSpec) -> Hashable:
-    """Return what decides how many rows each role gets: equal for runs whose roles have equally many."""
+def division_key(spec: RunSpec) -> Hashable:
+    """Return a key that is equal for runs whose roles have equally many rows."""
     return spec.task, spec.data.fingerprint, spec.selection, spec.feedback, spec.training.train_rows
 
 
-def assign(spec: RunSpec, sizes: Mapping[str, int], report_splits: tuple[str, ...]) -> Roles:
+def assign_roles(spec: RunSpec, sizes: Mapping[str, int], report_splits: tuple[str, ...]) -> Roles:
     """Divide the source's splits among the roles, the same way for every method and seed.
 
-    A slice of train that is held out for selection is lost to every method alike; the slice for feedback is taken only
-    from methods that learn from it, so all have seen the same labelled examples.
+    The rows held out for selection are not trained on by any method. The rows for feedback are taken out of train only
+    for methods that use feedback, so all methods see the same labelled examples.
+
+    Raises:
+        UserError: a role has no rows.
     """
+    # selection
     limit = spec.training.train_rows or sizes["train"]
     rows = np.random.default_rng([spec.training.split_seed, 20230]).permutation(sizes["train"])[:limit]
     selection_share = held_out_share(spec.selection, "selection")
     cut = round(selection_share * len(rows))
     held, rest = rows[:cut], rows[cut:]
     report = tuple(Part(name, np.arange(sizes[name])) for name in report_splits)
+    # feedback
     feedback = None
     if spec.feedback is not None:
         share = held_out_share(spec.feedback, "feedback")
         slice_end = round(share * len(rows))
         feedback = Part("train", np.sort(rest[:slice_end])) if share else report[0]
         rest = rest[slice_end:]
+    # train is the rest
     selection = Part("train", np.sort(held)) if selection_share else report[0]
     roles = Roles(Part("train", np.sort(rest)), feedback, selection, report)
     _refuse_empty(roles, spec)

@@ -1,4 +1,4 @@
-"""What a task is: labels, metrics, and where its examples come from."""
+"""Base class of tasks (labels, metrics, examples), and the registry of tasks."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Examples:
-    """One split, column by column; row `i` of every column belongs together.
+    """A split as columns of equal length.
 
-    `text_b` is None for single-sentence tasks. `labels` are class indices, -1 where the split is unlabelled.
+    `text_b` is None for single-sentence tasks. `labels` are class indices, -1 in unlabelled splits.
     """
 
     text_a: Sequence[str]
@@ -42,8 +42,8 @@ class Examples:
 class TaskData:
     """All splits of a task.
 
-    `vocabulary` lists the words of made data, so that a model built from a configuration can know them;
-    it is empty for real data.
+    `vocabulary` lists the words of synthetic data, for tokenizers of models built from a configuration; it is empty
+    for real data.
     """
 
     splits: Mapping[str, Examples]
@@ -51,7 +51,7 @@ class TaskData:
 
 
 class Task(ABC):
-    """A text-classification task. Subclass it in a file of its own in `tasks/`, or in a package of yours."""
+    """Base class of a text-classification task, to be derived from in a file in `tasks/` or in another package."""
 
     name: ClassVar[str] = ""  # set by the registry: the file's (or the entry point's) name
     title: ClassVar[str]  # as tables print it
@@ -74,37 +74,38 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-        """Every one of `metrics`, as a fraction between 0 and 1."""
+        """Compute all `metrics`, as fractions between 0 and 1."""
 
     def score_counts(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Every one of `metrics` [...], from confusion matrices [..., true class, predicted class].
+        """Compute all `metrics` [...] from confusion matrices [..., true class, predicted class].
 
-        Resampling asks for thousands at once; override this with something faster than asking `score` for each.
+        Resampling passes thousands at once; a subclass can override this loop over `score` by something faster.
         """
         import numpy as np
 
         size = counts.shape[-1]
         true, predicted = (index.ravel() for index in np.indices((size, size)))
-        found = []
-        for matrix in counts.reshape(-1, size * size).astype(np.int64):
-            found.append(self.score(np.repeat(predicted, matrix).tolist(), np.repeat(true, matrix).tolist()))
-        return {name: np.array([one[name] for one in found]).reshape(counts.shape[:-2]) for name in self.metrics}
+        scores = [
+            self.score(np.repeat(predicted, matrix).tolist(), np.repeat(true, matrix).tolist())
+            for matrix in counts.reshape(-1, size * size).astype(np.int64)
+        ]
+        return {name: np.array([s[name] for s in scores]).reshape(counts.shape[:-2]) for name in self.metrics}
 
     @classmethod
     def selection_title(cls) -> str:
-        """Return how people read the number that selects checkpoints and grid points: `selection F1`."""
+        """Return the title of the metric that selects checkpoints and grid points, such as `selection F1`."""
         return f"selection {metric_title(cls.metrics[0])}"
 
     @classmethod
     def is_generated(cls, location: DataLocation) -> bool:
-        """Return whether `load` makes the examples up, so that numbers say nothing about methods.
+        """Return whether `load` gives synthetic data, on which scores say nothing about methods.
 
-        A task that reads its own data wherever the location is, as most of one's own do, leaves it at False.
+        Tasks with data of their own at any location keep the default, False.
         """
         return False
 
     def load_test(self, location: DataLocation, split: str) -> Examples:
-        """Read an unlabelled split of `server_files`, in the server's order. Nothing that trains ever asks for it.
+        """Read an unlabelled split of `server_files`, in the server's order; never used in training.
 
         Raises:
             UserError: there is none, or it is missing or malformed.
@@ -112,7 +113,7 @@ class Task(ABC):
         raise UserError(f"{self.title} has no test split '{split}', so that no server scores it.")
 
     def fingerprint(self, location: DataLocation) -> str:
-        """A hash that changes exactly when an example does, wherever the examples lie."""
+        """Return a hash of the examples, independent of their location."""
         return fingerprint(self.load(location))
 
 
@@ -120,14 +121,14 @@ TASKS: Registry[Task] = Registry("task", "kdbench.tasks", Task)  # type: ignore[
 
 
 def metric_title(name: str) -> str:
-    """Return how people read a metric's name: `macro_f1` as macro-F1, `f1:spam` as F1 of spam."""
+    """Return the title of a metric: macro-F1 for `macro_f1`, F1 of spam for `f1:spam`."""
     kind, _, of_class = name.partition(":")
     words = kind.replace("_f1", "-F1").replace("_", " ")
     return ("F1" if words == "f1" else words) + (f" of {of_class}" if of_class else "")
 
 
 def fingerprint(data: TaskData) -> str:
-    """sha256 over the split names and every row, in order, and the vocabulary of made data."""
+    """Compute the first 16 digits of a sha256 over vocabulary, split names and all rows in order."""
     digest = hashlib.sha256(json.dumps(list(data.vocabulary)).encode())
     for name in sorted(data.splits):
         split = data.splits[name]
@@ -139,5 +140,5 @@ def fingerprint(data: TaskData) -> str:
 
 
 def selection_title(task: str) -> str:
-    """Return what selects checkpoints on a task: `selection F1`; "selection" where the task is not there any more."""
+    """Return the title of a task's selection metric, such as `selection F1`; "selection" for a missing task."""
     return TASKS.get(task).selection_title() if task in TASKS.all() else "selection"

@@ -1,4 +1,4 @@
-"""What a test server takes: a zip with one file of predictions for each of its test splits."""
+"""Describe a test server: the files with predictions that it expects in a zip, one for each test split."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class ServerFile:
     """The predictions for one test split.
 
     Args:
-        name: the server's, without the ending.
-        rows: of the published split; a prediction is wanted for each.
-        words: what a prediction may be, in class order; empty where it is a number within `limits`.
-        filler: the prediction where there is no student: the most frequent class of the training set.
-        split: as the task's sources call it.
+        name: the file's name without suffix.
+        rows: number of rows of the published split, and so of predictions.
+        words: the valid predictions, in class order; empty for a number within `limits`.
+        filler: the prediction without a student, the most frequent class of the training set.
+        split: the split's name in the task's sources.
     """
 
     name: str
@@ -31,12 +31,12 @@ class ServerFile:
 
 @dataclass(frozen=True)
 class Server:
-    """A place that scores test splits.
+    """A server that scores test splits.
 
     Args:
-        title: as people call it.
-        page: where the zip is handed in.
-        others: files that it wants although no task here stands behind them.
+        title: its name in messages.
+        page: the web page for submissions.
+        others: further files that it requires, of tasks that kdbench does not have.
     """
 
     title: str

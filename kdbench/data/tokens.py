@@ -1,4 +1,4 @@
-"""Tokenised splits: made once, kept on disk, read back by content."""
+"""Tokenise splits, and cache the tokens on disk by content."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NAMES = ("input_ids", "attention_mask", "token_type_ids")  # of a forward pass, 
 
 @dataclass(frozen=True)
 class InputFormat:
-    """How rows become a padded batch, as the tokenizer does it; BERT's way by default.
+    """How a tokenizer pads rows into a batch, BERT's by default.
 
     Attributes:
-        pad_id: the token that fills a row up.
+        pad_id: the padding token.
         pad_type: its token type.
-        side: where it is put, `right` or `left`.
-        names: what the network's forward pass is given, some of `NAMES`.
+        side: the side of the padding, `right` or `left`.
+        names: the inputs of the network's forward, a subset of `NAMES`.
     """
 
     pad_id: int = 0
@@ -36,13 +36,13 @@ class InputFormat:
 
     @classmethod
     def of(cls, tokenizer: Any, name: str) -> InputFormat:
-        """Read the format off a tokenizer.
+        """Return the input format of a tokenizer.
 
         Args:
-            name: of the model, for messages.
+            name: the model's name, for messages.
 
         Raises:
-            UserError: the tokenizer cannot pad, or the network needs what a batch does not hold.
+            UserError: the tokenizer cannot pad, or the network needs other inputs than `NAMES`.
         """
         if tokenizer.pad_token_id is None:
             raise UserError(
@@ -64,7 +64,7 @@ BERT_FORMAT = InputFormat()
 
 @dataclass(frozen=True)
 class Tokens:
-    """A split as token ids. Row i is `ids[starts[i]:starts[i + 1]]`; ragged rows lie end to end.
+    """A tokenised split. Rows of different lengths are concatenated; row i is `ids[starts[i]:starts[i + 1]]`.
 
     Shapes: ids and types [total tokens], starts [rows + 1], labels [rows]. `format` says how rows are padded.
     """
@@ -78,8 +78,8 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def only(self, rows: NDArray[np.int64]) -> Tokens:
-        """A copy in which every other row is blank: no text, label -1. Rows keep their numbers."""
+    def keep_rows(self, rows: NDArray[np.int64]) -> Tokens:
+        """Return a copy in which all rows but `rows` are padding with label -1; row numbers stay the same."""
         kept = np.zeros(len(self), bool)
         kept[rows] = True
         blank = ~np.repeat(kept, self.lengths)
@@ -89,20 +89,18 @@ class Tokens:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens in each row [rows]."""
+        """Return the number of tokens in each row [rows]."""
         return np.diff(self.starts)
 
 
 def tokenise(tokenizer: Any, examples: Examples, max_length: int, format: InputFormat | None = None) -> Tokens:
-    """Encode a split as the tokenizer does (a BERT's: `[CLS] a [SEP] b [SEP]`).
-
-    Rows are cut to `max_length` tokens, the longest sentence first.
+    """Encode a split (for BERT as `[CLS] a [SEP] b [SEP]`), truncated to `max_length` tokens, the longer text first.
 
     Args:
-        format: how rows will be padded; the tokenizer's own way by default.
+        format: how rows will be padded; by default that of the tokenizer.
 
     Raises:
-        UserError: a row has no tokens at all.
+        UserError: a row has no tokens.
     """
     second = None if examples.text_b is None else list(examples.text_b)
     coded = tokenizer(list(examples.text_a), second, truncation=True, max_length=max_length)
@@ -123,17 +121,17 @@ def tokenise(tokenizer: Any, examples: Examples, max_length: int, format: InputF
     )
 
 
-def cached(folder: Path, key: Sequence[str], format: InputFormat, make: Callable[[], Tokens]) -> Tokens:
-    """The tokens stored under a hash of `key`, made and stored when absent or unreadable.
+def load_or_tokenise(folder: Path, key: Sequence[str], format: InputFormat, make: Callable[[], Tokens]) -> Tokens:
+    """Load the tokens stored under a hash of `key`, or make and store them if absent or unreadable.
 
-    How they are padded is not stored: it is a matter of batches, and files of before it was asked for stay valid.
+    The format is not stored, so that files from before there were formats stay valid.
     """
     from safetensors.numpy import load_file, save_file
 
     path = folder / f"{hashlib.sha256('|'.join(key).encode()).hexdigest()[:24]}.safetensors"
     try:
         return Tokens(**load_file(path), format=format)
-    except Exception:  # absent, cut short or foreign: a cache is never a reason to fail
+    except Exception:  # absent or damaged: a damaged cache must not stop a run
         tokens = make()
     with replacing(path) as temporary:
         save_file({name: value for name, value in vars(tokens).items() if name != "format"}, temporary)

@@ -1,1 +1,1 @@
-"""What a distillation method is written with: its base class, losses, teachers, bilevel derivatives."""
+"""Building blocks for distillation methods: base classes, losses, frozen teachers, bilevel derivatives."""

@@ -1,7 +1,7 @@
-"""What a student's next step would do to its loss elsewhere, and how that depends on the teacher.
+"""Derivatives through a student's look-ahead step, for methods whose teacher learns from feedback (LGTM, Meta Distill).
 
-Shared by the methods that learn from feedback. No network is copied: a look-ahead is a dictionary of parameters that
-`TrainableModel.logits_at` uses in place of the network's own.
+No network is copied: a look-ahead is a dictionary of parameters that `TrainableModel.logits_at` uses in place of the
+network's own.
 """
 
 from __future__ import annotations
@@ -19,41 +19,45 @@ from kdbench.data.batches import Batch
 from kdbench.distill.hidden_states import FeatureView
 from kdbench.distill.losses import Objective
 from kdbench.distill.trainable import BETAS, TrainableModel
-from kdbench.models.matmul_precision import exactly
+from kdbench.models.matmul_precision import exact_float32
 
 Params = Mapping[str, Tensor]
 
 
 def gradient(loss: Tensor, params: Params, *, keep_graph: bool = False) -> dict[str, Tensor]:
-    """d loss / d params; parameters that the loss does not touch get zeros."""
-    found = torch.autograd.grad(loss, list(params.values()), retain_graph=keep_graph, materialize_grads=True)
-    return dict(zip(params, found, strict=True))
+    """Compute d loss / d params by name; parameters that the loss does not depend on get zeros."""
+    grads = torch.autograd.grad(loss, list(params.values()), retain_graph=keep_graph, materialize_grads=True)
+    return dict(zip(params, grads, strict=True))
 
 
 def sgd_step(params: Params, grad: Params, lr: float) -> dict[str, Tensor]:
-    """theta' = theta - lr * grad, as leaves of their own (LGTM Eq. 2, Alg. 1 line 4)."""
+    """Compute theta' = theta - lr * grad as new leaf tensors (LGTM Eq. 2, Alg. 1 line 4)."""
     return {name: torch.sub(p.detach(), grad[name], alpha=lr).requires_grad_() for name, p in params.items()}
 
 
 def adam_step(learner: TrainableModel, grad: Params) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The step that the learner's AdamW would take along `grad`, clipping included, and its diagonal derivative.
+    """Compute the step that the learner's AdamW would take along `grad`, clipping included, and its derivative.
 
     Returns:
-        theta' as leaves of their own, and P with -P = d theta' / d grad (the clipping factor held fixed). The optimiser
-        is only read.
+        theta' as new leaf tensors, and the diagonal P with -P = d theta' / d grad (the clipping factor held fixed).
+        The optimiser's state is read, not changed.
     """
     ahead, slope = {}, {}
     beta1, beta2 = BETAS
     t = learner.updates + 1
     eps = learner.adam_eps
     scale = learner.current_lr * math.sqrt(1 - beta2**t) / (1 - beta1**t)
-    clip = _clipping(learner.max_grad_norm, grad)
+    # the clipping factor stays on the device: reading it would make the host wait for the GPU
+    limit = learner.max_grad_norm
+    clip = (limit / (global_norm(grad).double() + 1e-6)).clamp_max(1.0) if limit else 1.0
     for (name, p), raw in zip(learner.named_params().items(), grad.values(), strict=True):
+        # the moments after this step
         g = clip * raw
         state = learner.optimizer.state.get(p, {})
         m = beta1 * state.get("exp_avg", torch.zeros_like(g)) + (1 - beta1) * g
         q = beta2 * state.get("exp_avg_sq", torch.zeros_like(g)) + (1 - beta2) * g.square()
         root = q.sqrt() + eps
+        # the step and its derivative
         decayed = p.detach() * (1 - learner.current_lr * learner.weight_decay)
         ahead[name] = (decayed - scale * m / root).requires_grad_()
         # g / sqrt(q) first: it is at most 32, and 0 for weights that nothing has touched
@@ -62,13 +66,8 @@ def adam_step(learner: TrainableModel, grad: Params) -> tuple[dict[str, Tensor],
     return ahead, slope
 
 
-def _clipping(most: float, grad: Params) -> float | Tensor:
-    """The factor that brings the norm down to `most`; left on the device, so that nobody waits for it."""
-    return (most / (norm(grad).double() + 1e-6)).clamp_max(1.0) if most else 1.0
-
-
-def norm(direction: Params) -> Tensor:
-    """The Euclidean norm of all tensors together."""
+def global_norm(direction: Params) -> Tensor:
+    """Compute the Euclidean norm of all tensors together, a scalar."""
     length: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in direction.values()]))
     return length
 
@@ -76,29 +75,33 @@ def norm(direction: Params) -> Tensor:
 def jvp(
     learner: TrainableModel, direction: Params, batch: Batch, view: FeatureView | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Logits z [B, C] and dz/d eps [B, C] at theta + eps * direction, eps = 0, in one forward pass.
+    """Compute logits z [B, C] and dz/d eps [B, C] at theta + eps * direction, eps = 0, in one forward pass.
 
-    Forward-mode differentiation: exact, no graph, no copy. Attention falls back to the kernel that supports it.
+    Forward-mode differentiation is exact and needs neither a graph nor a copy. Attention uses the math kernel, the
+    only one that supports it.
 
     Args:
-        view: what to read off the network's output instead, [B, anything].
+        view: the features [B, D] to differentiate in place of the logits.
     """
-    look = view or FeatureView()
+    view = view or FeatureView()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
-        params = {n: _dual(p.detach(), direction[n]) for n, p in learner.named_params().items()}
-        seen = look(learner.outputs_at(params, batch, **look.asks))
-        z, dz = forward_ad.unpack_dual(seen)  # type: ignore[no-untyped-call]
+        params = {
+            name: forward_ad.make_dual(p.detach(), direction[name])  # type: ignore[no-untyped-call]
+            for name, p in learner.named_params().items()
+        }
+        features = view(learner.outputs_at(params, batch, **view.output_flags))
+        z, dz = forward_ad.unpack_dual(features)  # type: ignore[no-untyped-call]
     return z, torch.zeros_like(z) if dz is None else dz
 
 
-def draws(device: torch.device) -> Tensor:
-    """Where the generator stands, to draw the same dropout masks again in `drawn_again`."""
+def random_state(device: torch.device) -> Tensor:
+    """Return the state of the device's generator, from which `replay_random_state` draws the same dropout masks."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 @contextmanager
-def drawn_again(state: Tensor, device: torch.device) -> Iterator[None]:
-    """Within the block the generator repeats what it drew since `draws`; afterwards it goes on from where it was."""
+def replay_random_state(state: Tensor, device: torch.device) -> Iterator[None]:
+    """Start the generator at `state` within the block; afterwards it continues from where it was before."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         if device.type == "cuda":
             torch.cuda.set_rng_state(state, device)
@@ -107,28 +110,25 @@ def drawn_again(state: Tensor, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _dual(value: Tensor, tangent: Tensor) -> Tensor:
-    made: Tensor = forward_ad.make_dual(value, tangent)  # type: ignore[no-untyped-call]
-    return made
+def perturbed_logits(
+    learner: TrainableModel, direction: Params, epsilon: Tensor, batch: Batch
+) -> tuple[Tensor, Tensor]:
+    """Compute logits [B, C] at theta + epsilon * direction and theta - epsilon * direction, no graph (LGTM Eq. 10).
 
-
-def displaced(learner: TrainableModel, direction: Params, epsilon: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Logits at theta + epsilon * direction and at theta - epsilon * direction [B, C] (LGTM Eq. 10), without a graph.
-
-    Both passes draw the same dropout masks and run in full float32: their difference is small against either.
+    Both passes draw the same dropout masks and run in full float32, because their difference is small against either.
     """
     device = batch.labels.device
-    with torch.no_grad(), exactly(device):
+    with torch.no_grad(), exact_float32(device):
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             plus = learner.logits_at({n: p + epsilon * direction[n] for n, p in learner.named_params().items()}, batch)
         minus = learner.logits_at({n: p - epsilon * direction[n] for n, p in learner.named_params().items()}, batch)
     return plus, minus
 
 
-def derivative_along(objective: Objective, teacher: Tensor, z: Tensor, dz: Tensor) -> Tensor:
-    """d/d eps of objective(teacher, z + eps dz) at eps = 0: a scalar that is differentiable in the teacher's logits.
+def directional_derivative(objective: Objective, teacher: Tensor, z: Tensor, dz: Tensor) -> Tensor:
+    """Compute d/d eps of objective(teacher, z + eps dz) at eps = 0, a scalar differentiable in the teacher's logits.
 
-    Second derivatives are taken of the objective alone, on logits; no network is in it.
+    Second derivatives are of the objective alone, as a function of logits; none goes through a network.
     """
     leaf = z.detach().requires_grad_()
     (slope,) = torch.autograd.grad(objective(teacher, leaf), leaf, create_graph=True)
@@ -136,6 +136,6 @@ def derivative_along(objective: Objective, teacher: Tensor, z: Tensor, dz: Tenso
 
 
 def sample_weights(teacher: Tensor, z: Tensor, dz: Tensor) -> Tensor:
-    """w_i of LGTM Eq. 8 for every example at once [B]: d/d eps CE(T_i, S_i) = -sum_C T (dz - sum_C S dz)."""
+    """Compute w_i = d/d eps CE(T_i, S_i) = -sum_C T (dz - sum_C S dz) for every example [B] (LGTM Eq. 8)."""
     dlogp = dz - (z.softmax(1) * dz).sum(1, keepdim=True)
     return -(teacher.softmax(1) * dlogp).sum(1)

@@ -1,7 +1,6 @@
-"""What a training costs: the passes of each network, the time apart from watching it, the memory at its highest.
+"""Count what training costs: the passes of each network, the time of the steps, the peak memory.
 
-Counted is what a method does in its steps. Evaluation, saving and what is only written down for a figure
-(`not_counted`) are not.
+Only the method's own steps count, not evaluation, saving, or computations for a figure (`not_counted`).
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ FORWARD, TANGENT, BACKWARD = "forward", "tangent", "backward"  # tangent: forwar
 
 
 @dataclass
-class Spent:
-    """What is stored of it, over all processes that took part; in a checkpoint too.
+class CostCounts:
+    """Counts of a run over all processes that took part, as stored in checkpoints.
 
     Attributes:
         rows: training rows in all steps.
         passes: network -> kind -> rows that went through it.
-        tables: a frozen network's state -> rows that it was asked for once and then looked up.
-        not_counted: seconds within the training that are not the method's.
-        peak: bytes of memory.
+        tables: network and quantity -> rows that a frozen network computed once for the teacher cache.
+        not_counted: seconds within the training that do not count as the method's.
+        peak: highest memory use, bytes.
     """
 
     rows: int = 0
@@ -40,22 +39,27 @@ class Spent:
     peak: int = 0
 
 
-class Meter:
-    """Counts for one run.
+class CostMeter:
+    """Count the cost of one run.
 
     Args:
-        device: where it trains; its memory is the GPU's, or the process's.
+        device: the training device; memory is the GPU's, or the process's on a CPU.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.spent = Spent()
+        self.counts = CostCounts()
         self._device = device
-        self._aside = 0  # how many `not_counted` blocks we are in
-        _reset_peak(device)
+        self._paused = False  # within a `not_counted` block
+        # memory of earlier runs in this process does not count
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            with suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5")
 
-    def passed(self, network: str, logits: Any) -> None:
-        """A network gave these logits [B, C]; a gradient that comes back to them is counted when it comes."""
-        if self._aside or not isinstance(logits, Tensor):
+    def count_pass(self, network: str, logits: Any) -> None:
+        """Count the forward pass that gave these logits [B, C], and later the backward pass through them, if any."""
+        if self._paused or not isinstance(logits, Tensor):
             return
         rows = len(logits)
         derivative = forward_ad.unpack_dual(logits).tangent  # type: ignore[no-untyped-call]
@@ -63,76 +67,69 @@ class Meter:
         if logits.requires_grad:
             logits.register_hook(lambda _: self._add(network, BACKWARD, rows))  # type: ignore[no-untyped-call]
 
-    def table(self, network: str, state: str, rows: int) -> None:
-        """A frozen network was asked for all rows once; a resumed run asks again, which is not counted twice."""
-        self.spent.tables[f"{network} {state}"] = rows
+    def count_table(self, network: str, state: str, rows: int) -> None:
+        """Count a frozen network's pass over all training rows; a resumed run repeats it, which counts once."""
+        self.counts.tables[f"{network} {state}"] = rows
 
     def _add(self, network: str, kind: str, rows: int) -> None:
-        if not self._aside:
-            kinds = self.spent.passes.setdefault(network, {})
+        if not self._paused:
+            kinds = self.counts.passes.setdefault(network, {})
             kinds[kind] = kinds.get(kind, 0) + rows
 
     @contextmanager
     def not_counted(self) -> Iterator[None]:
-        """What happens within the block is not part of the method."""
-        if self._aside:
+        """Exclude the passes and the time of the block."""
+        if self._paused:
             yield
             return
-        self._wait()
-        self._aside, start = 1, time.perf_counter()
+        self._synchronize()
+        self._paused, start = True, time.perf_counter()
         try:
             yield
         finally:
-            self._wait()
-            self._aside = 0
-            self.spent.not_counted += time.perf_counter() - start
+            self._synchronize()
+            self._paused = False
+            self.counts.not_counted += time.perf_counter() - start
 
-    def _wait(self) -> None:
-        """A GPU works behind our back: let it finish what the time so far is of."""
+    def _synchronize(self) -> None:
+        """Wait for a GPU, which works asynchronously, so that its time is attributed correctly."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
-    def numbers(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        self.spent.peak = max(self.spent.peak, _peak(self._device))
-        return asdict(self.spent)
+    def state(self) -> dict[str, Any]:
+        """Return the counts for a checkpoint."""
+        self.counts.peak = max(self.counts.peak, _peak_memory(self._device))
+        return asdict(self.counts)
 
-    def load(self, numbers: dict[str, Any]) -> None:
-        """Take back what `numbers` gave."""
-        self.spent = Spent(**numbers)
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self.counts = CostCounts(**state)
 
     def report(self, seconds: float) -> dict[str, Any]:
-        """What cost.json holds.
+        """Return the content of cost.json.
 
         Args:
-            seconds: of the whole training.
+            seconds: duration of the whole training.
 
         Returns:
-            step_seconds: without what is not counted; rows: training rows in all steps; passes: rows through each
-            network; peak_memory: bytes, None where the system does not tell.
+            step_seconds: duration of the steps alone.
+            rows: training rows in all steps.
+            passes: rows through each network, by kind.
+            peak_memory: bytes, None where unknown.
         """
-        passes = {network: dict(kinds) for network, kinds in self.spent.passes.items()}
-        for key, rows in self.spent.tables.items():
+        passes = {network: dict(kinds) for network, kinds in self.counts.passes.items()}
+        for key, rows in self.counts.tables.items():
             kinds = passes.setdefault(key.partition(" ")[0], {})
             kinds[FORWARD] = kinds.get(FORWARD, 0) + rows
-        peak = self.numbers()["peak"]
+        peak = self.state()["peak"]
         return {
-            "step_seconds": round(seconds - self.spent.not_counted, 3), "rows": self.spent.rows, "passes": passes,
+            "step_seconds": round(seconds - self.counts.not_counted, 3), "rows": self.counts.rows, "passes": passes,
             "peak_memory": peak or None,
         }  # fmt: skip
 
 
-def _reset_peak(device: torch.device) -> None:
-    """Begin anew: of earlier runs in this process only what they left behind counts."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak(device: torch.device) -> int:
-    """Bytes: allocated by torch on a GPU, else resident memory of the process, libraries included; 0 where unknown."""
+def _peak_memory(device: torch.device) -> int:
+    """Return bytes allocated by torch on a GPU, else the resident memory of the whole process; 0 where unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError):

@@ -1,10 +1,9 @@
-"""A network that teaches and does not learn."""
+"""Frozen teachers: networks that are not trained, whose outputs on the training rows are computed once and cached."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,58 +13,58 @@ from kdbench.data.batches import Batch, collate
 from kdbench.data.splits import Part
 from kdbench.data.tokens import Tokens
 from kdbench.distill import teacher_cache
-from kdbench.distill.cost_meter import Meter
+from kdbench.distill.cost_meter import CostMeter
 from kdbench.distill.hidden_states import FeatureView
-from kdbench.distill.trainable import full
+from kdbench.distill.trainable import ComputeSettings, at_least_float32
 from kdbench.models import cls_only_layer
 from kdbench.models.classifier_head import output_layer
 from kdbench.models.compilation import compiled
-from kdbench.models.inference import batching, in_batches, over_rows
-from kdbench.models.micro_batches import in_pieces
-from kdbench.models.network_outputs import checked, requested
+from kdbench.models.inference import compute_rows, describe_batches, evaluation_batches
+from kdbench.models.micro_batches import run_in_micro_batches
+from kdbench.models.network_outputs import check_outputs, forward_arguments
 
-MOST_BYTES = 512 * 2**20  # of a table; a larger one is computed batch by batch
+MAX_TABLE_BYTES = 512 * 2**20  # a larger table is not kept: every batch is computed
 
 Network = Callable[..., Any]
-Reading = Callable[[Network, Mapping[str, Tensor], int], Tensor]  # inputs [B, L], rows at a time -> [B, D]
+Quantity = Callable[[Network, Mapping[str, Tensor], int], Tensor]  # inputs [B, L], rows per micro-batch -> [B, D]
 
 
 class FrozenTeacher:
     """A network in eval mode, without gradients.
 
-    What is read off it on the training rows is computed once, in one pass over batches of like length, kept on
-    disk for all runs that have the same teacher (`shelf`), and looked up by row: the network is not in the student's
-    step at all. The pass is a function of weights and data alone, so a resumed run looks up the same numbers. A batch
-    whose inputs or index a method has changed is not looked up but computed.
+    Its outputs on the training rows are computed once, in one pass over batches of similar length, cached on disk for
+    all runs that have the same teacher, and looked up by row, so a training step does not run the network. The pass
+    depends on weights and data alone, so a resumed run looks up the same numbers. A batch whose inputs or index a
+    method has changed is computed instead.
 
     Args:
+        tokens, part: the training rows.
+        compute: where it computes; `output_cache` is the folder of the tables.
         name: the role, and the state in that role, under which its passes are counted.
-        folder: where tables are kept; None keeps none.
-        compile: whether passes in a step are compiled; tables are made without, so that all runs share them.
+        compile: compile the passes in a training step; tables are computed without, so that all runs share them.
     """
 
     def __init__(
-        self, module: nn.Module, tokens: Tokens, part: Part, device: torch.device, micro_batch: int = 0,
-        name: tuple[str, str] = ("", ""), meter: Meter | None = None, folder: Path | None = None,
-        *, compile: bool = False,
+        self, module: nn.Module, tokens: Tokens, part: Part, compute: ComputeSettings,
+        name: tuple[str, str] = ("", ""), meter: CostMeter | None = None, *, compile: bool = False,
     ) -> None:  # fmt: skip
-        self._name, self._meter, self._folder = name, meter, folder
-        self.module = module.to(device).eval().requires_grad_(False)
+        self._name, self._meter = name, meter
+        self._device, self._micro_batch, self._folder = compute.device, compute.micro_batch, compute.output_cache
+        self.module = module.to(self._device).eval().requires_grad_(False)
         self._network: Network = compiled(self.module) if compile else self.module
-        self._tokens, self._part, self._device = tokens, part, device
+        self._tokens, self._part = tokens, part
         self._tables: dict[str, Tensor | None] = {}
-        self._micro_batch = micro_batch
 
     def logits(self, batch: Batch) -> Tensor:
-        """Logits of a batch [B, C]: looked up if it is a training batch, else computed."""
-        return self.seen(batch, FeatureView())
+        """Return logits [B, C], looked up for a training batch, else computed."""
+        return self.features(batch, FeatureView())
 
-    def seen(self, batch: Batch, view: FeatureView) -> Tensor:
-        """A view of the network [B, D]: looked up if it is a training batch and the table fits, else computed."""
+    def features(self, batch: Batch, view: FeatureView) -> Tensor:
+        """Return the features [B, D] of a view, looked up for a training batch if the table is kept, else computed."""
         return self._look_up(batch, f"view {view.layers}", partial(self._view, view))
 
     def head_inputs(self, batch: Batch, view: FeatureView) -> tuple[Tensor, Tensor]:
-        """Return what the classifier's last layer reads [B, H], and a view of the output; looked up or computed."""
+        """Return the inputs of the classifier's last layer [B, H] and the features of a view; looked up or computed."""
         both = self._look_up(batch, f"head and view {view.layers}", partial(self._head_and_view, view))
         config: Any = self.module.config
         width = config.num_labels + len(view.layers) * config.hidden_size
@@ -73,91 +72,102 @@ class FrozenTeacher:
 
     @torch.no_grad()
     def outputs(self, batch: Batch, **more: Any) -> Any:
-        """The network's full output on any batch, computed; see `TrainableModel.outputs`."""
-        asked = requested(self.module, more, batch.format)
-        out = in_pieces(partial(self._in_step(batch), **asked), batch.inputs, self._micro_batch)
-        self._passed(out.logits)
-        return checked(out, asked)
+        """Compute the network's full output on a batch; see `TrainableModel.outputs`."""
+        asked = forward_arguments(self.module, more, batch.format)
+        out = run_in_micro_batches(partial(self._step_network(batch), **asked), batch.inputs, self._micro_batch)
+        self._count_pass(out.logits)
+        return check_outputs(out, asked)
 
-    def _in_step(self, batch: Batch) -> Network:
-        """What a batch goes through in a step: a pass in pieces is never compiled."""
+    def _step_network(self, batch: Batch) -> Network:
+        """Return the network for a training step; a pass in micro-batches is never compiled."""
         return self.module if 0 < self._micro_batch < len(batch) else self._network
 
     @property
     def head_width(self) -> int:
-        """H: how many features the classifier's last layer reads."""
+        """Return H, the number of inputs of the classifier's last layer."""
         return output_layer(self.module)[1].in_features
 
     def _view(self, view: FeatureView, network: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
-        return view(in_pieces(partial(network, **requested(self.module, view.asks, self._tokens.format)), inputs, rows))
+        return view(
+            run_in_micro_batches(
+                partial(network, **forward_arguments(self.module, view.output_flags, self._tokens.format)), inputs, rows
+            )
+        )
 
     def _head_and_view(self, view: FeatureView, _: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
-        """Never compiled: it listens to what passes through the classifier's last layer."""
-        read: list[Tensor] = []
-        made: list[Tensor] = []
+        """Compute head inputs and features side by side [B, H + D]; never compiled, because it hooks the last layer."""
+        head_inputs: list[Tensor] = []
+        head_outputs: list[Tensor] = []
 
-        def listen(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
-            read.append(given[0])
-            made.append(out)
+        def listen(_: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+            head_inputs.append(inputs[0])
+            head_outputs.append(out)
 
         hook = output_layer(self.module)[1].register_forward_hook(listen)
         try:
-            seen = self._view(view, self.module, inputs, rows)
+            features = self._view(view, self.module, inputs, rows)
         finally:
             hook.remove()
-        features = full(torch.cat(read))
-        if features.dim() == 3:  # a head that decides at every token, of which the network then takes one (GPT-2)
-            logits = seen[:, : made[0].shape[-1]]
-            place = (full(torch.cat(made)) == logits[:, None]).all(2).int().argmax(1)
-            features = features[torch.arange(len(features), device=features.device), place]
-        return torch.cat([features, seen], dim=1)
+        states = at_least_float32(torch.cat(head_inputs))
+        if states.dim() == 3:  # a head that classifies at every token [B, L, H]; find the token that was used (GPT-2)
+            logits = features[:, : head_outputs[0].shape[-1]]
+            used = (at_least_float32(torch.cat(head_outputs)) == logits[:, None]).all(2).int().argmax(1)
+            states = states[torch.arange(len(states), device=states.device), used]
+        return torch.cat([states, features], dim=1)
 
     @torch.no_grad()
-    def _look_up(self, batch: Batch, what: str, read: Reading) -> Tensor:
+    def _look_up(self, batch: Batch, name: str, quantity: Quantity) -> Tensor:
         if batch.role == "train" and batch.is_drawn_from(self._tokens):
-            if what not in self._tables:
-                self._tables[what] = self._table(what, read)
-            table = self._tables[what]
+            if name not in self._tables:
+                self._tables[name] = self._table(name, quantity)
+            table = self._tables[name]
             if table is not None:
                 return table[batch.index]
-        out = read(self._in_step(batch), batch.inputs, self._micro_batch)
-        self._passed(out)
+        out = quantity(self._step_network(batch), batch.inputs, self._micro_batch)
+        self._count_pass(out)
         return out
 
-    def _table(self, what: str, read: Reading) -> Tensor | None:
-        """All training rows' values by row [N, D], NaN elsewhere; None where that would be too large."""
+    def _table(self, name: str, quantity: Quantity) -> Tensor | None:
+        """Load or compute a quantity for all training rows [N, D], NaN in other rows; None where it is too large."""
         rows = self._part.rows
 
-        def whole(inputs: Mapping[str, Tensor]) -> Tensor:
-            return read(self.module, inputs, 0)
+        def compute(inputs: Mapping[str, Tensor]) -> Tensor:
+            return quantity(self.module, inputs, 0)
 
-        some = next(in_batches(self._tokens, rows, self._device))
-        sample = whole(collate(self._tokens, some, self._device).inputs)
-        if len(rows) * sample[0].nbytes > MOST_BYTES:
+        # one batch tells the width, and serves to check a stored table
+        sample_rows = next(evaluation_batches(self._tokens, rows, self._device))
+        sample = compute(collate(self._tokens, sample_rows, self._device).inputs)
+        if len(rows) * sample[0].nbytes > MAX_TABLE_BYTES:
             return None
-        places = torch.from_numpy(rows).to(self._device)
+        index = torch.from_numpy(rows).to(self._device)
 
-        def spread(values: Tensor) -> Tensor:
+        def by_row(values: Tensor) -> Tensor:
             table = values.new_full((len(self._tokens), values.shape[1]), torch.nan, device=self._device)
-            table[places] = values.to(self._device)
+            table[index] = values.to(self._device)
             return table
 
-        def fits(values: Tensor) -> bool:
-            return values.shape == (len(rows), sample.shape[1]) and torch.equal(spread(values)[some], sample)
+        def is_valid(values: Tensor) -> bool:
+            return values.shape == (len(rows), sample.shape[1]) and torch.equal(by_row(values)[sample_rows], sample)
 
-        make = partial(over_rows, whole, self._tokens, rows, self._device)
-        values = make() if self._folder is None else teacher_cache.kept(self._folder, self._key(what), make, fits)
+        # all rows, from the cache if it has them
+        make = partial(compute_rows, compute, self._tokens, rows, self._device)
+        if self._folder is None:
+            values = make()
+        else:
+            values = teacher_cache.load_or_compute(self._folder, self._cache_key(name), make, is_valid)
         if self._meter:
-            self._meter.table(self._name[0], f"{self._name[1]} {what}", len(rows))
-        return spread(values)
+            self._meter.count_table(self._name[0], f"{self._name[1]} {name}", len(rows))
+        return by_row(values)
 
-    def _key(self, what: str) -> tuple[str, ...]:
+    def _cache_key(self, name: str) -> tuple[str, ...]:
+        """Return everything that decides about a table: weights, inputs, quantity, attention, kernels, batch sizes."""
         config: Any = self.module.config
-        texts = teacher_cache.texts(self._tokens, self._part.rows)
+        inputs = teacher_cache.hash_inputs(self._tokens, self._part.rows)
         layer = ("last layer: first token",) if cls_only_layer.is_installed(self.module) else ()
-        how = (str(config._attn_implementation), *layer, teacher_cache.kernels(self._device), *batching(self._device))
-        return teacher_cache.weights(self.module), texts, what, *how
+        kernels = teacher_cache.describe_kernels(self._device)
+        how = (str(config._attn_implementation), *layer, kernels, *describe_batches(self._device))
+        return teacher_cache.hash_weights(self.module), inputs, name, *how
 
-    def _passed(self, out: Tensor) -> None:
+    def _count_pass(self, out: Tensor) -> None:
         if self._meter:
-            self._meter.passed(self._name[0], out)
+            self._meter.count_pass(self._name[0], out)

@@ -1,4 +1,4 @@
-"""Hidden states of the first token, and which layer of the teacher goes with which of the student."""
+"""First-token hidden states of teacher and student: which layers to compare, and how to read them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kdbench.core.formatting import count
 from kdbench.core.lazy_torch import torch
-from kdbench.distill.losses import patience
+from kdbench.distill.losses import hidden_state_distance
 from kdbench.models.reference import Shape
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ LayerMap = Literal["skip", "last"]
 
 
 def layer_pairs(kind: LayerMap, teacher_layers: int, student_layers: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The layers to compare (1-based), teacher's and student's: all of the student's but the last (PKD).
+    """Return the layers to compare (1-based), teacher's and student's: all of the student's but the last (PKD).
 
-    `skip` takes every k-th layer of the teacher, `last` those just below its last: 12 to 6 gives 2, 4, 6, 8, 10 or
-    7, ..., 11.
+    `skip` takes every k-th layer of the teacher, `last` those just below its last. For 12 and 6 layers these are
+    2, 4, 6, 8, 10 and 7, ..., 11.
     """
     own = tuple(range(1, student_layers))
     if kind == "last":
@@ -29,8 +29,8 @@ def layer_pairs(kind: LayerMap, teacher_layers: int, student_layers: int) -> tup
     return tuple(stride * i for i in own), own
 
 
-def mismatch(student: Shape, teacher: Shape) -> str:
-    """Why the hidden states of two networks cannot be compared, as one sentence; "" when they can."""
+def layer_mismatch(student: Shape, teacher: Shape) -> str:
+    """Return why the hidden states of two networks cannot be compared, as one sentence; "" when they can."""
     if student.layers < 2:
         return "it compares intermediate layers, and a network of one layer has none; give it two or more."
     if teacher.layers < student.layers:
@@ -42,37 +42,37 @@ def mismatch(student: Shape, teacher: Shape) -> str:
 
 @dataclass(frozen=True)
 class FeatureView:
-    """What a loss reads off a network: its logits and, of some layers (1-based), the state of the first token.
+    """Features of a network for a loss: its logits and the first token's state of M layers (1-based).
 
-    One tensor [B, C + M H], so that it can be differentiated as one.
+    They are one tensor [B, C + M H], so that one derivative covers them all.
     """
 
     layers: tuple[int, ...] = ()
 
     @property
-    def asks(self) -> dict[str, bool]:
-        """What `TrainableModel.outputs` must be asked for."""
+    def output_flags(self) -> dict[str, bool]:
+        """Return the arguments of `TrainableModel.outputs` that this view needs."""
         return {"output_hidden_states": True, "first_tokens": True} if self.layers else {}
 
     def __call__(self, outputs: Any) -> Tensor:
-        """The view of a network's output, at least float32."""
+        """Return the features [B, C + M H] of a network's output, at least float32."""
         parts = [outputs.logits, *(outputs.hidden_states[layer][:, 0] for layer in self.layers)]
         kind = torch.promote_types(outputs.logits.dtype, torch.float32)
         return torch.cat([part.to(kind) for part in parts], dim=1)
 
-    def split(self, seen: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-        """Logits [B, C] and states [B, M, H] of a view with M > 0 layers."""
-        return seen[:, :classes], seen[:, classes:].reshape(len(seen), len(self.layers), -1)
+    def split(self, features: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        """Split the features of M > 0 layers into logits [B, C] and states [B, M, H]."""
+        return features[:, :classes], features[:, classes:].reshape(len(features), len(self.layers), -1)
 
     def distance(self, teacher: Tensor, student: Tensor, classes: int) -> Tensor:
-        """PKD's distance of the states of two such views; 0 where they hold logits alone."""
+        """Compute PKD's distance of the states in two features [B, C + M H]; 0 where they hold logits alone."""
         if not self.layers:
             return student.new_zeros(())
-        return patience(self.split(teacher, classes)[1], self.split(student, classes)[1])
+        return hidden_state_distance(self.split(teacher, classes)[1], self.split(student, classes)[1])
 
 
-def views(kind: LayerMap, teacher: Any, student: Any) -> tuple[FeatureView, FeatureView]:
-    """Views of the layers that `layer_pairs` puts side by side.
+def feature_views(kind: LayerMap, teacher: Any, student: Any) -> tuple[FeatureView, FeatureView]:
+    """Return the teacher's and the student's view of the layers that `layer_pairs` compares.
 
     Args:
         teacher, student: the networks' configurations.

@@ -1,4 +1,4 @@
-"""The modules of this room that need torch, imported when a method's step first uses them."""
+"""Import `bilevel` and `trainable`, which need torch, when a method's step first uses them."""
 
 from __future__ import annotations
 

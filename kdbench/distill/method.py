@@ -1,4 +1,4 @@
-"""What a distillation method is, to the engine."""
+"""Base classes of distillation methods, and the registry of methods."""
 
 from __future__ import annotations
 
@@ -29,23 +29,22 @@ class NoOptions(Options):
 
 
 class Method:
-    """A distillation method: what it needs, its options, its step.
+    """Base class of a distillation method: its options, the runs it needs, its networks, its training step.
 
     The runner owns data, seeds, evaluation, checkpoints and logs. A subclass builds its networks from the
     `MethodContext` in `build` and advances them by one batch in `step`; a method with a single loss for the student
     overrides `loss`.
 
     Class attributes:
-        title: how tables name it.
+        title: the method's name in tables.
         paper: author and year.
         version: raise it when a change to the code changes results.
-        requires: which fields of the spec it reads beside the basics. What it does not name is None in its spec.
+        requires: the optional fields of the spec that the method reads; the others are None in its spec.
         options_type: the class of its hyperparameters.
-        variants: named settings of the options, selectable like a method of their own (title, option values).
-        couples_rows: whether the loss relates the rows of a batch to one another in a way that depends on how many
-            they are (a contrastive loss).
-        limits: option values at which the student's loss must be the cross-entropy with the labels (`labels_only`), or
-            must not depend on them (`teacher_only`). `kdbench check-method` holds the method to it.
+        variants: named option settings (title, option values), selectable like methods.
+        couples_rows: True if the loss of a row depends on the number of rows in the batch (contrastive losses).
+        limits: option values at which the student's loss must equal the cross-entropy with the labels (`labels_only`),
+            or must not depend on them (`teacher_only`). `kdbench check-method` tests both.
     """
 
     name: ClassVar[str] = ""  # set by the registry: the file's (or the entry point's) name
@@ -67,26 +66,26 @@ class Method:
 
     @classmethod
     def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
-        """The runs that must be done first, by role (`teacher`, `assistant`, ...).
+        """Return the runs that must be done first, by role (`teacher`, `assistant`, ...).
 
-        `spec` is complete here: `teacher`, `teacher_lr` and `feedback` are set even when `requires` does not name them.
+        `teacher`, `teacher_lr` and `feedback` of `spec` are set here even when `requires` does not name them.
         """
         return {}
 
     @classmethod
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
-        """Why this student cannot learn this task from these networks by this method, as one sentence; "" when it can.
+        """Return why this student cannot learn this task from these networks, as one sentence; "" when it can.
 
-        `spec.options` lacks the options that came later (`option(..., later=True)`) and have their default.
+        `spec.options` lacks the options that were added later (`option(..., later=True)`) and have their default.
 
         Args:
-            others: the networks by role: the students of the runs in `needs`, and the `teacher` trained along.
-            classes: how many the task has.
+            others: the other networks by role: students of the runs in `needs`, and a `teacher` that is trained too.
+            classes: the number of the task's classes.
         """
         return ""
 
     def build(self, context: MethodContext) -> None:
-        """Make the networks. The default is one student."""
+        """Build the networks; by default one student."""
         self.student = context.trainable_model("student", self.spec.student, lr=self.spec.training.student_lr)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -96,22 +95,22 @@ class Method:
         return {"loss": loss.detach()}
 
     def loss(self, batch: Batch) -> Tensor:
-        """The student's loss on a batch, for methods that need no step of their own."""
+        """Compute the student's loss on a batch; enough for methods that do not override `step`."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither step nor loss")
 
     def state(self) -> dict[str, Tensor]:
-        """What the method carries from step to step beside networks and optimisers; saved in checkpoints."""
+        """Return the method's own state, saved in checkpoints beside networks and optimisers."""
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what `state` gave."""
+        """Restore what `state` returned."""
 
 
 class Distillation(Method):
-    """A method with a fine-tuned teacher that does not learn: a subclass writes its `loss`.
+    """Base class of methods with a frozen, fine-tuned teacher; a subclass implements `loss`.
 
-    `self.teacher.logits(batch)` are looked up, unless the batch's inputs were changed;
-    `self.teacher.outputs(batch, output_hidden_states=True)` are computed.
+    `self.teacher.logits(batch)` come from the teacher cache, unless the batch's inputs were changed;
+    `self.teacher.outputs(batch, output_hidden_states=True)` are computed at every call.
     """
 
     title = ""  # a base, not a method
@@ -126,18 +125,20 @@ class Distillation(Method):
 
 
 class OnlineOptions(Options):
-    """What every method has whose teacher learns with the student from the first step."""
+    """Options of every method whose teacher is trained together with the student."""
 
     teacher_start: Literal["pretrained", "finetuned"] = option(
-        "pretrained", "one stage, or two: the teacher fine-tuned first", source="LGTM Fig. 5"
+        "pretrained",
+        "the teacher's initial weights: pre-trained, or fine-tuned on the task first",
+        source="LGTM Fig. 5",
     )
     zero_heads: bool = option(
-        True, "the student's classifier, and that of a pre-trained teacher, start at zero", source="LGTM Fig. 5, ProKT"
+        True, "start the classifiers of the student and of a pre-trained teacher at zero", source="LGTM Fig. 5, ProKT"
     )
 
 
 class Online(Method):
-    """A method whose teacher learns along: a subclass writes its `step`, with two learners at hand."""
+    """Base class of methods that train the teacher together with the student; a subclass implements `step`."""
 
     title = ""  # a base, not a method
     requires = frozenset({"teacher", "teacher_lr"})
@@ -159,17 +160,17 @@ class Online(Method):
 
 
 def finetuned(spec: RunSpec, model: ModelRef | None = None, snapshots: tuple[float, ...] = ()) -> RunSpec:
-    """The run that fine-tunes the teacher (or `model`) on the labels alone, to be named in `needs`.
+    """Return the run that fine-tunes the teacher (or `model`) on the labels alone, for use in `needs`.
 
-    It is trained as the run that needs it (batch size, epochs, ...), at the teacher's rate, on all of train: a slice
-    that the needing method keeps for feedback is in it. What is set for the teacher's own training wins, for the
-    teacher. One that is to be taken as it is gets a run that only evaluates and keeps it.
+    It has the settings of the run that needs it (batch size, epochs, ...), the teacher's learning rate, and all
+    training rows, including those that the method holds out for feedback. Settings for the teacher's own training
+    take precedence. A teacher that is fine-tuned already gets a run that only evaluates and saves it.
 
     Args:
-        snapshots: the shares of its training at which the network should also be kept, such as (1/3, 2/3).
+        snapshots: the shares of its training at which the network is saved too, such as (1/3, 2/3).
 
     Raises:
-        UserError: a teacher that is taken as it is has no such states.
+        UserError: snapshots of a teacher that is fine-tuned already.
     """
     training = spec.training.of_teacher({} if model else spec.teacher_training)
     if snapshots and not training.epochs:

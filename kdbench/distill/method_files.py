@@ -1,4 +1,4 @@
-"""Methods in files of their own: which file a run was planned with, and which row `--methods ./mine.py` names."""
+"""Methods in users' files: load the file that a run was planned with, and resolve `--methods ./mine.py`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kdbench.distill.method import METHODS, Method
 
 
 def method_of(spec: RunSpec) -> type[Method]:
-    """Return the method of a run: that of its name, from the file that the spec names if it names one.
+    """Return the method class of a run, loaded from the user's file if the spec names one.
 
     Raises:
-        UserError: there is none, the file is gone, or its content is not what the run was planned with.
+        UserError: no such method, the file is gone, or its content has changed since the run was planned.
     """
     planned = spec.method_file
     if planned is not None and spec.method not in METHODS.all():
@@ -41,7 +41,7 @@ def row_of(text: str) -> str:
         UserError: the file does not load, or has no such variant.
     """
     file, colon, variant = text.rpartition(":") if ".py:" in text else (text, "", "")
-    if not is_file(file):
+    if not names_file(file):
         return text
     name = METHODS.add_file(user_path(file))
     if colon and variant not in METHODS.get(name).variants:
@@ -49,6 +49,6 @@ def row_of(text: str) -> str:
     return variant or name
 
 
-def is_file(text: str) -> bool:
-    """Whether an item of --methods is meant as a file."""
+def names_file(text: str) -> bool:
+    """Return whether an item of --methods is a file."""
     return text.endswith(".py") or "/" in text

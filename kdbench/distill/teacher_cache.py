@@ -1,8 +1,7 @@
-"""What frozen networks say about a training set, kept on disk for every run that learns from the same network.
+"""Cache the outputs of frozen teachers on disk, for all runs that have the same teacher and training set.
 
-A table is found by content: the network's weights, the rows' tokens, what is read off the network, and the kernels that
-computed it. So a run gets the same numbers whether its table was there before or not, and a network that has changed
-is another network.
+The key of a table covers the network's weights, the rows' tokens, the quantity, and the kernels that computed it. So a
+run gets the same numbers with and without a cached table, and a changed network has another table.
 """
 
 from __future__ import annotations
@@ -23,32 +22,33 @@ from kdbench.core.atomic_files import replacing
 from kdbench.core.environment import environment
 from kdbench.data.tokens import BERT_FORMAT, Tokens
 
-WAIT = 600.0  # seconds for another process that makes the same table
+LOCK_TIMEOUT = 600.0  # seconds to wait for another process that computes the same table
 
 
-def kept(folder: Path, key: Sequence[str], make: Callable[[], Tensor], fits: Callable[[Tensor], bool]) -> Tensor:
-    """The table stored under `key`, made and stored when it is absent, damaged or does not fit.
+def load_or_compute(
+    folder: Path, key: Sequence[str], compute: Callable[[], Tensor], is_valid: Callable[[Tensor], bool]
+) -> Tensor:
+    """Load the table with this key, or compute and store it if it is absent, damaged or invalid.
 
     Args:
-        make: computes it.
-        fits: whether a table that was found agrees with what can be recomputed of it.
+        is_valid: compares a stored table with a recomputed sample.
     """
     path = folder / f"{hashlib.sha256('|'.join(key).encode()).hexdigest()[:32]}.safetensors"
-    with _one_at_a_time(path):
-        found = _read(path)
-        if found is not None and fits(found):
-            return found
-        values = make().cpu().contiguous()
+    with _table_lock(path):
+        stored = _read_table(path)
+        if stored is not None and is_valid(stored):
+            return stored
+        values = compute().cpu().contiguous()
         with replacing(path) as temporary:
-            save_file({"values": values}, temporary, {"digest": _digest([values])})
+            save_file({"values": values}, temporary, {"digest": hash_tensors([values])})
         return values
 
 
 @contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Of processes that want the same table one makes it; where locks do not work, each does."""
+def _table_lock(path: Path) -> Iterator[None]:
+    """Let one process compute a table while others wait; on file systems without locks each computes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_suffix(".lock"), timeout=WAIT)
+    lock = FileLock(path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
     try:
         lock.acquire()
     except (OSError, NotImplementedError, Timeout):
@@ -60,41 +60,43 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _read(path: Path) -> Tensor | None:
-    """None for what is absent, cut short, foreign, or has other bytes than were written."""
+def _read_table(path: Path) -> Tensor | None:
+    """Read a table; None if the file is absent, damaged or not a table."""
     try:
         with safe_open(path, "pt") as file:
             values: Tensor = file.get_tensor("values")
-            return values if file.metadata()["digest"] == _digest([values]) else None
-    except Exception:  # a cache is never a reason to fail
+            return values if file.metadata()["digest"] == hash_tensors([values]) else None
+    except Exception:  # a damaged cache must not stop a run
         return None
 
 
-def weights(module: nn.Module) -> str:
-    """A hash of all parameters and buffers, by name."""
+def hash_weights(module: nn.Module) -> str:
+    """Hash all parameters and buffers with their names."""
     state = module.state_dict()
-    return hashlib.sha256("|".join([*state, _digest(state.values())]).encode()).hexdigest()
+    return hashlib.sha256("|".join([*state, hash_tensors(state.values())]).encode()).hexdigest()
 
 
-def texts(tokens: Tokens, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
-    """A hash of what a network gets to see of the rows, and of which they are."""
+def hash_inputs(tokens: Tokens, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
+    """Hash the tokens, the row numbers and the input format."""
     arrays = (tokens.ids, tokens.types, tokens.starts, rows)
-    known = _digest(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
-    # BERT's way has no name, so that tables of before there were others stay valid
-    return known if tokens.format == BERT_FORMAT else f"{known} {tokens.format}"
+    digest = hash_tensors(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+    # BERT's format is not in the hash, so that tables older than the other formats stay valid
+    return digest if tokens.format == BERT_FORMAT else f"{digest} {tokens.format}"
 
 
-def kernels(device: torch.device) -> str:
-    """All that decides about the last bits of a forward pass, as far as we know."""
-    here = environment(str(device))
+def describe_kernels(device: torch.device) -> str:
+    """Describe what can change the last bits of a forward pass: processor, threads, precision, package versions."""
+    env = environment(str(device))
     half = str(torch.get_autocast_dtype(device.type)) if torch.is_autocast_enabled(device.type) else ""
-    known = [here["gpu"] or here["cpu"], here["threads"], here["matmul_precision"], half, here["packages"]]
-    return "|".join(map(str, known))
+    return "|".join(
+        map(str, [env["gpu"] or env["cpu"], env["threads"], env["matmul_precision"], half, env["packages"]])
+    )
 
 
-def _digest(tensors: Iterable[Tensor]) -> str:
-    found = hashlib.blake2b(digest_size=32)
+def hash_tensors(tensors: Iterable[Tensor]) -> str:
+    """Hash types, shapes and values of tensors."""
+    digest = hashlib.blake2b(digest_size=32)
     for tensor in tensors:
-        found.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,11 +1,13 @@
-"""A network that is trained: forward passes, AdamW, a linear schedule, and its state for checkpoints."""
+"""Networks in training: forward passes, AdamW, the learning-rate schedule, and the state for checkpoints."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,33 +16,46 @@ from torch.func import functional_call
 
 from kdbench.core.settings import Training
 from kdbench.data.batches import Batch
-from kdbench.distill.cost_meter import Meter
+from kdbench.distill.cost_meter import CostMeter
 from kdbench.models.classifier_head import output_layer
 from kdbench.models.compilation import compiled
-from kdbench.models.micro_batches import in_pieces
-from kdbench.models.network_outputs import checked, requested
+from kdbench.models.micro_batches import run_in_micro_batches
+from kdbench.models.network_outputs import check_outputs, forward_arguments
 
-BETAS = (0.9, 0.999)
+BETAS = (0.9, 0.999)  # of Adam
+
+
+@dataclass(frozen=True)
+class ComputeSettings:
+    """Where a run's networks compute; none of it changes results, but for last bits.
+
+    Attributes:
+        micro_batch: rows of a batch in memory at once; 0 is all of them.
+        output_cache: the folder for outputs of frozen teachers; None caches none on disk.
+    """
+
+    device: torch.device
+    micro_batch: int = 0
+    output_cache: Path | None = None
 
 
 class TrainableModel:
     """A network with its optimiser and schedule.
 
     The optimiser is AdamW as in the LGTM code (bias-corrected, epsilon added to the uncorrected root); the learning
-    rate rises linearly over the warm-up and falls linearly to 0.
+    rate rises linearly during warm-up and then falls linearly to 0.
 
     Args:
         module: the network; it is moved to `device`.
         lr: the peak learning rate.
-        length: the number of updates that the schedule spans.
-        micro_batch: how many rows of a batch are in memory at once; 0 is all of them.
-        name: what it is called where its passes are counted.
-        meter: what counts them.
+        length: the number of updates in the schedule.
+        micro_batch: rows of a batch in memory at once; 0 is all of them.
+        name: the name under which `meter` counts its passes.
     """
 
     def __init__(
         self, module: nn.Module, *, lr: float, length: int, training: Training, device: torch.device,
-        micro_batch: int = 0, name: str = "", meter: Meter | None = None,
+        micro_batch: int = 0, name: str = "", meter: CostMeter | None = None,
     ) -> None:  # fmt: skip
         self.name, self._meter = name, meter
         self.module = module.to(device)
@@ -62,51 +77,51 @@ class TrainableModel:
         )
 
     def logits(self, batch: Batch) -> Tensor:
-        """Class logits [B, C], at least float32, in the module's present mode."""
-        return full(self.outputs(batch).logits)
+        """Compute class logits [B, C], at least float32, in the module's present mode."""
+        return at_least_float32(self.outputs(batch).logits)
 
     def outputs(self, batch: Batch, **more: Any) -> Any:
-        """The network's full output.
+        """Compute the network's full output.
 
         Args:
-            more: `output_hidden_states=True`, `output_attentions=True` add these, of every layer and token. With
-                `first_tokens=True` nothing but the first token's states are read, so that `last_layer=first` may hold.
+            more: `output_hidden_states=True` and `output_attentions=True` add states and attention maps of every layer
+                and token. `first_tokens=True` declares that only the first token's states are read, so that
+                `last_layer=first` can save time.
 
         Raises:
-            RunFailure: attention maps that the attention kernel, or the network, does not give; first tokens that are
-                padding.
+            RunFailure: the network or its attention kernel gives no attention maps, or the first tokens are padding.
         """
-        asked = requested(self.module, more, batch.format)
-        network = self.module if self._is_divided(batch) else self._network
-        return checked(self._pass(partial(network, **asked), batch), asked)
+        asked = forward_arguments(self.module, more, batch.format)
+        network = self.module if 0 < self._micro_batch < len(batch) else self._network  # micro-batches: not compiled
+        return check_outputs(self._forward_pass(partial(network, **asked), batch), asked)
 
     def logits_at(self, params: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """Class logits [B, C] with other parameters in place of the network's own, which stay untouched."""
-        return full(self.outputs_at(params, batch).logits)
+        """Compute class logits [B, C] with other parameters than the network's own, which stay unchanged."""
+        return at_least_float32(self.outputs_at(params, batch).logits)
 
     def outputs_at(self, params: Mapping[str, Tensor], batch: Batch, **more: Any) -> Any:
-        """The full output with other parameters in place of the network's own; see `outputs`."""
-        asked = requested(self.module, more, batch.format)
-        made = self._pass(lambda **inputs: functional_call(self.module, dict(params), (), {**inputs, **asked}), batch)
-        return checked(made, asked)
+        """Compute the full output with other parameters than the network's own; see `outputs`."""
+        asked = forward_arguments(self.module, more, batch.format)
 
-    def _is_divided(self, batch: Batch) -> bool:
-        return 0 < self._micro_batch < len(batch)
+        def network(**inputs: Any) -> Any:
+            return functional_call(self.module, dict(params), (), {**inputs, **asked})
 
-    def _pass(self, network: Callable[..., Any], batch: Batch) -> Any:
-        """The network's output on a batch, in pieces if so asked; a piece is made again in its mode of now."""
-        out = in_pieces(network, batch.inputs, self._micro_batch, partial(self.mode, self.module.training))
+        return check_outputs(self._forward_pass(network, batch), asked)
+
+    def _forward_pass(self, network: Callable[..., Any], batch: Batch) -> Any:
+        """Compute the output on a batch; micro-batches are recomputed for the gradient in the mode of this pass."""
+        out = run_in_micro_batches(network, batch.inputs, self._micro_batch, partial(self.mode, self.module.training))
         if self._meter:
-            self._meter.passed(self.name, out.logits)
+            self._meter.count_pass(self.name, out.logits)
         return out
 
     def named_params(self) -> dict[str, Tensor]:
-        """The trained parameters by name, in the order of `params`."""
+        """Return the trained parameters by name, in the order of `params`."""
         return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
 
     @contextmanager
     def mode(self, train: bool) -> Iterator[None]:
-        """Dropout on or off within the block."""
+        """Switch dropout on (`train`) or off within the block."""
         before = self.module.training
         self._set_mode(train)
         try:
@@ -115,19 +130,19 @@ class TrainableModel:
             self._set_mode(before)
 
     def _set_mode(self, train: bool) -> None:
-        """`module.train(train)`, without the attribute machinery that costs a tenth of a small network's step."""
+        """Do `module.train(train)` without `__setattr__`, which takes a tenth of a small network's step."""
         if self.module.training != train:
             for module in self._all_modules:
                 module.__dict__["training"] = train
 
-    def target(self, batch: Batch, *, train: bool = False) -> Tensor:
-        """Logits for somebody else to learn from [B, C]: no gradient, no dropout unless asked for."""
+    def target_logits(self, batch: Batch, *, train: bool = False) -> Tensor:
+        """Compute logits [B, C] as another network's target: without gradient, with dropout only if `train`."""
         with torch.no_grad(), self.mode(train):
             return self.logits(batch)
 
     @property
     def current_lr(self) -> float:
-        """The learning rate of the next update."""
+        """Return the learning rate of the next update."""
         warm = int(self._warmup * self.length)
         done = self._since_restart
         if done < warm:
@@ -135,15 +150,15 @@ class TrainableModel:
         return self.lr * max(0.0, (self.length - done) / max(1, self.length - warm))
 
     def restart_schedule(self, length: int) -> None:
-        """Begin the schedule anew, over `length` updates; the optimiser's moments stay."""
+        """Restart the schedule, over `length` updates; the optimiser keeps its moments."""
         self._since_restart, self.length = 0, length
 
     def step(self, loss: Tensor) -> None:
-        """One update along the gradient of `loss`."""
+        """Update the network once along the gradient of `loss`."""
         step_together(loss, self)
 
     def apply(self, gradients: Sequence[Tensor]) -> None:
-        """One update along the given gradients, in the order of `params`."""
+        """Update the network once along the given gradients, in the order of `params`."""
         for parameter, gradient in zip(self.params, gradients, strict=True):
             parameter.grad = gradient
         self._update()
@@ -161,7 +176,7 @@ class TrainableModel:
         self._since_restart += 1
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
-        """Everything that a resumed run needs: tensors, and plain numbers."""
+        """Return what a resumed run needs: weights and Adam's moments, and the position in the schedule."""
         tensors = {f"module/{k}": v for k, v in self.module.state_dict().items()}
         for i, parameter in enumerate(self.params):
             for key, value in self.optimizer.state.get(parameter, {}).items():
@@ -169,7 +184,7 @@ class TrainableModel:
         return tensors, {"updates": self.updates, "since_restart": self._since_restart, "length": self.length}
 
     def load_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, int]) -> None:
-        """Take back what `state` gave."""
+        """Restore what `state` returned."""
         prefix = "module/"
         self.module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
         for i, parameter in enumerate(self.params):
@@ -181,13 +196,13 @@ class TrainableModel:
         self.length = numbers["length"]
 
 
-def full(values: Tensor) -> Tensor:
-    """At least float32: losses are never computed in half precision."""
+def at_least_float32(values: Tensor) -> Tensor:
+    """Convert half precision to float32, in which all losses are computed."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def step_together(loss: Tensor, *learners: TrainableModel) -> None:
-    """One backward pass for several networks, then one update of each."""
+    """Run one backward pass for several networks, then update each."""
     loss.backward()  # type: ignore[no-untyped-call]
     for learner in learners:
         learner._update()

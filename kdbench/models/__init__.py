@@ -1,1 +1,1 @@
-"""Networks: named, built, loaded, and made fast."""
+"""Name, build and load networks, and speed up their passes."""

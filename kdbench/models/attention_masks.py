@@ -1,4 +1,4 @@
-"""Attention masks that are made on a GPU without waiting for it."""
+"""Build attention masks on a GPU without making the host wait."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import torch
 
 
 @cache
-def always_made() -> None:
-    """From here on, networks on a GPU make their masks whether there is padding or not.
+def always_build_masks() -> None:
+    """Make networks on a GPU build attention masks for every batch, also without padding, from now on.
 
-    transformers leaves out the mask of a batch without padding. To know that there is none it looks at the numbers, in
-    every forward pass, and for that the host waits until the GPU has come so far. On the CPU this costs nothing, and
-    nothing changes there. Versions of transformers without this switch go on looking.
+    transformers omits the mask of a batch without padding. It checks the mask's values in every forward pass, for which
+    the host waits until the GPU has computed them. The CPU has no such wait and is not affected, nor are versions of
+    transformers without this switch.
     """
     with suppress(ImportError):
         from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
 
         for kind in ("eager", "sdpa"):
-            MASKS[kind] = partial(_made, MASKS[kind])
+            MASKS[kind] = partial(_build_mask, MASKS[kind])
 
 
-def _made(make: Callable[..., Any], *args: Any, **given: Any) -> Any:
-    mask = given.get("attention_mask")
-    if isinstance(mask, torch.Tensor) and mask.device.type != "cpu" and "allow_is_bidirectional_skip" in given:
-        given["allow_is_bidirectional_skip"] = False
-    return make(*args, **given)
+def _build_mask(build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    mask = kwargs.get("attention_mask")
+    if isinstance(mask, torch.Tensor) and mask.device.type != "cpu" and "allow_is_bidirectional_skip" in kwargs:
+        kwargs["allow_is_bidirectional_skip"] = False
+    return build(*args, **kwargs)

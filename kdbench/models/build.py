@@ -1,4 +1,4 @@
-"""Build networks and tokenizers: from a configuration, or from a folder in Hugging Face format."""
+"""Build networks and tokenizers, from a configuration or from a folder in Hugging Face format."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Log = Callable[[str], None]
 
 
 def _log_nothing(text: str) -> None:
-    """Drop what a network's loading has to tell."""
+    """Ignore remarks on a loaded network."""
 
 
 def build(
     ref: ModelRef, labels: Sequence[str], attention: str, vocabulary: Sequence[str] = (), log: Log = _log_nothing
 ) -> Any:
-    """Build a `BertForSequenceClassification` (or what the model's own configuration names), weights loaded or drawn.
+    """Build a text classifier: BERT from a configuration with random weights, or any architecture with loaded weights.
 
-    What is drawn (a tiny model, a new classifier) comes from torch's global generator: seed it first.
+    Random weights (a tiny model, a new classifier) come from torch's global generator, which the caller seeds.
 
     Args:
         labels: the task's label words, in the order of its classes; the network is saved with them.
-        log: is told, in a sentence each, what of a loaded network is new or unused.
+        log: receives a sentence for each new or unused part of a loaded network.
 
     Raises:
         UserError: the model's files are damaged, or do not fill the network.
@@ -52,11 +52,11 @@ def build(
 
 
 def load(folder: Path, *, attention: str, labels: Sequence[str] | None = None, log: Log = _log_nothing) -> Any:
-    """Load a model in Hugging Face format: one to start from, or one that kdbench saved.
+    """Load a model in Hugging Face format: an initial model, or one that kdbench saved.
 
     Args:
-        labels: the task's, for a model to start from: its classifier is matched to them or drawn anew, and its pooler
-            may be new. Without, the folder must hold the whole network, as safetensors.
+        labels: the task's label words, for an initial model: its classifier is matched to them or initialised, and its
+            pooler may be new. None requires a complete network in safetensors.
         log: see `build`.
 
     Raises:
@@ -79,7 +79,11 @@ def load(folder: Path, *, attention: str, labels: Sequence[str] | None = None, l
 
 
 def load_reported(folder: Path, config: Any, attention: str, **more: Any) -> tuple[Any, dict[str, Any]]:
-    """Load a network and the library's report on what was missing; nothing that is loaded may bring code along."""
+    """Load a network and transformers' report on missing tensors; code in the folder is never executed.
+
+    Raises:
+        UserError: no text classifier has this architecture, or the files are damaged.
+    """
     import transformers
 
     if type(config) not in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
@@ -99,7 +103,7 @@ def load_reported(folder: Path, config: Any, attention: str, **more: Any) -> tup
 
 
 def quiet() -> None:
-    """Keep the library's reports and bars out of ours."""
+    """Turn off transformers' warnings and progress bars."""
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -117,7 +121,7 @@ def _tiny_config(layers: int, hidden: int, vocabulary: int) -> Any:
 
 
 def tokenizer(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Any:
-    """The model's fast tokenizer."""
+    """Return the model's fast tokenizer."""
     from transformers import PreTrainedTokenizerFast
 
     base, _ = split_name(ref.name)

@@ -13,38 +13,40 @@ if TYPE_CHECKING:
 
 
 def label_words(config: Any) -> tuple[str, ...]:
-    """Label words of a configuration, in the order of its classes."""
+    """Return the label words of a configuration, in the order of its classes."""
     return tuple(str(config.id2label.get(i, "")) for i in range(config.num_labels))
 
 
 def set_labels(config: Any, labels: Sequence[str]) -> None:
-    """Give a configuration the task's labels, each of which excludes the others."""
+    """Set a configuration's labels, for a task with exactly one label per text."""
     config.id2label = dict(enumerate(labels))
     config.label2id = {word: i for i, word in enumerate(labels)}
     config.problem_type = None  # "regression" or "multi_label_classification" would be read by transformers' pipelines
 
 
 def fit_head(model: Any, fresh: Collection[str], words: Sequence[str], labels: Sequence[str]) -> str:
-    """Bring a classifier that came with a checkpoint to the task's labels: by name, or drawn anew.
+    """Match a checkpoint's classifier to the task's labels by name, or initialise it at random.
 
-    Names are compared without regard to case. LABEL_0, LABEL_1, ... name nothing, so they match no task's labels.
+    Names are compared without regard to case. The default names LABEL_0, LABEL_1, ... match no task's labels.
 
     Args:
         model: a network with as many classes as the task.
-        fresh: names of the tensors that were drawn at random.
+        fresh: names of the tensors that were initialised at random.
         words: the checkpoint's label words.
-        labels: the task's.
+        labels: the task's label words.
 
     Returns:
-        a sentence about what was done with the checkpoint's classifier; "" where there was none.
+        a sentence about what was done with the checkpoint's classifier; "" if the checkpoint has none.
     """
     name, layer = output_layer(model)
     if f"{name}.weight" in fresh:
         return ""
-    theirs, ours = ([word.casefold() for word in some] for some in (words, labels))
+    # labels do not match: a new classifier
+    theirs, ours = ([word.casefold() for word in group] for group in (words, labels))
     if sorted(theirs) != sorted(ours) or len(set(ours)) < len(ours):
         _draw_anew(model, layer)
         return f"its {name} knows {', '.join(words)} and not {', '.join(labels)}: drawn anew"
+    # labels match: the rows in the task's order
     order = [theirs.index(word) for word in ours]
     if order == sorted(order):
         return f"its {name} is kept, it knows the task's labels"
@@ -55,7 +57,11 @@ def fit_head(model: Any, fresh: Collection[str], words: Sequence[str], labels: S
 
 
 def output_layer(model: Any) -> tuple[str, Linear]:
-    """Find the linear layer that makes logits: the last one outside of the encoder with a row for each class."""
+    """Find the linear layer that computes logits: the last one outside the encoder with a row for each class.
+
+    Raises:
+        UserError: there is none.
+    """
     inside, classes = f"{model.base_model_prefix}.", model.config.num_labels
     linear = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Linear)]
     found = [(name, part) for name, part in linear if not name.startswith(inside) and part.out_features == classes]
@@ -65,7 +71,7 @@ def output_layer(model: Any) -> tuple[str, Linear]:
 
 
 def _draw_anew(model: Any, layer: Module) -> None:
-    """Draw a layer's parameters as the network's class does it, and no others (flags as in `from_pretrained`)."""
+    """Initialise one layer with the scheme of the network's class (flags as in `from_pretrained`)."""
     drawn = set(layer.parameters())
     for parameter in model.parameters():
         parameter._is_hf_initialized = parameter not in drawn

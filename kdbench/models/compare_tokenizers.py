@@ -1,22 +1,22 @@
-"""Compare tokenizers by what they do to text, however their files are written."""
+"""Compare tokenizers by their behaviour on text, not by their files."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-# of Hugging Face's serialised tokenizer: what is set anew at every call, what turns ids back into text, and what has
-# several forms that do the same (BertProcessing, TemplateProcessing) and is told by what it does to the probes
+# parts of Hugging Face's serialised tokenizer that are not compared: set at every call, used for decoding, or with
+# several equivalent forms (BertProcessing, TemplateProcessing), which are compared on PROBES instead
 IGNORED = ("version", "truncation", "padding", "decoder", "post_processor")
 PARTS = {"model": "vocabulary", "pre_tokenizer": "splitting into words", "added_tokens": "special tokens"}
 PROBES = (("a",), ("a", "a"))
 
 
 def difference(one: Any, other: Any) -> str:
-    """Name what makes two tokenizers turn the same text into other inputs, in a word or two; "" when nothing does.
+    """Return in a word or two why two tokenizers encode the same text differently; "" when they do not.
 
-    Compared are vocabulary, normalisation, splitting, special tokens, where these and token types are put, padding, and
-    the inputs that the network is given.
+    Compared are vocabulary, normalisation, splitting, special tokens and their places, token types, padding, and the
+    inputs of the network.
     """
     a, b = (_parts(tokenizer) for tokenizer in (one, other))
     for part in dict.fromkeys([*a, *b]):
@@ -26,7 +26,7 @@ def difference(one: Any, other: Any) -> str:
 
 
 def _parts(tokenizer: Any) -> dict[str, Any]:
-    """All that decides, by name, in the order in which differences are told."""
+    """Return everything that determines an encoding, by name, in the order in which differences are reported."""
     stored = json.loads(tokenizer.backend_tokenizer.to_str())
     known = {part: stored[part] for part in ("model", *stored) if part not in IGNORED}
     known["model"] = {key: value for key, value in stored["model"].items() if value not in (None, False, "")}
@@ -41,7 +41,7 @@ def _parts(tokenizer: Any) -> dict[str, Any]:
 
 
 def _of_normalisers(one: Any, other: Any) -> str:
-    """What differs in the text before it is split."""
+    """Return in a word how two normalisers differ."""
     for name, sample in (("lower-casing", "A"), ("accents", "\u00e9")):
         if _normalised(one, sample) != _normalised(other, sample):
             return name

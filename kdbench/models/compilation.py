@@ -1,4 +1,4 @@
-"""Forward passes that torch.compile has put together, where a run asks for it."""
+"""Compile forward passes with torch.compile, for runs with compile=true."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 import torch
 from torch import nn
 
-BACKEND = "inductor"  # tests of what is compiled, and not of how, take one that needs no compiler
-MOST = 64  # forms of one network: with and without dropout, gradient, hidden states, and batches of one row or token
+BACKEND = "inductor"  # some tests replace it by one that needs no compiler
+MAX_VARIANTS = 64  # of one network: with and without dropout, gradient, hidden states, batches of one row or token
 
 
 def compiled(module: nn.Module) -> Callable[..., Any]:
-    """The module's forward pass, compiled when it is first used, for batches of any length.
+    """Return the module's forward pass, compiled at its first use, for batches of any length.
 
-    The module itself stays what it is: its names, its parameters, what is saved of it. A compiled pass can be
-    differentiated once, backwards; whoever needs more, or other parameters, takes the module.
+    The module itself does not change. A compiled pass supports one backward pass; second derivatives and other
+    parameters need the module.
     """
-    # dropout draws what it draws uncompiled: a function of the step's seed, whatever was compiled before
+    # dropout draws the same masks as uncompiled, a function of the step's seed
     options = {"options": {"fallback_random": True}} if BACKEND == "inductor" else {}
-    made: Callable[..., Any] = torch.compile(module, dynamic=True, backend=BACKEND, **options)  # type: ignore[call-overload]
-    return made
+    forward: Callable[..., Any] = torch.compile(module, dynamic=True, backend=BACKEND, **options)  # type: ignore[call-overload]
+    return forward
 
 
 @contextmanager
-def in_force(wanted: bool) -> Iterator[None]:
-    """Within the block a run may compile its networks; after it, what was compiled is forgotten."""
+def allow_compilation(wanted: bool) -> Iterator[None]:
+    """Configure torch.compile for the block if `wanted`; afterwards discard the compiled code."""
     if not wanted:
         yield
         return
@@ -36,20 +36,22 @@ def in_force(wanted: bool) -> Iterator[None]:
     import torch.fx.experimental._config as shapes
 
     with ExitStack() as changes:
-        changes.callback(torch._dynamo.reset)  # else it would count for the next run's networks
-        # else what does not fit into torch's usual number of forms would silently not be compiled
-        changes.enter_context(torch._dynamo.config.patch(recompile_limit=MOST, fail_on_recompile_limit_hit=True))
-        # a pass may be differentiated twice, one after the other (a look-ahead and a step)
+        changes.callback(torch._dynamo.reset)  # else the variants would count for the next run's networks
+        # by default, torch runs variants beyond its limit uncompiled without a word
+        changes.enter_context(
+            torch._dynamo.config.patch(recompile_limit=MAX_VARIANTS, fail_on_recompile_limit_hit=True)
+        )
+        # a pass may be differentiated twice in sequence (look-ahead and step)
         changes.enter_context(torch._functorch.config.patch(donated_buffer=False))
-        # a batch that happens to be as long as it has rows is compiled like any other
+        # a batch with as many rows as tokens is no variant of its own
         changes.enter_context(shapes.patch(use_duck_shape=False))  # type: ignore[attr-defined]
         yield
 
 
-def problem(device: str) -> str:
-    """Why torch.compile does not work on a device, in a few words; "" when it does, which takes some seconds to see."""
+def compiler_problem(device: str) -> str:
+    """Return why torch.compile does not work on a device, in a few words; "" when it works. Takes some seconds."""
     try:
-        with in_force(True):
+        with allow_compilation(True):
             torch.compile(torch.cosh, backend=BACKEND)(torch.ones(8, device=device))
     except Exception as error:
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

@@ -1,4 +1,4 @@
-"""Read a model's config.json: sizes by their standard names, or the whole configuration of transformers."""
+"""Read a model's config.json: its sizes, or the whole configuration of transformers."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Dimensions:
 
 
 def read_dimensions(folder: Path) -> Dimensions:
-    """Read a network's sizes, whatever its architecture calls them.
+    """Read a network's sizes, under the names of any architecture.
 
-    Where config.json has every standard name, no class is asked: importing transformers takes seconds.
+    transformers, whose import takes seconds, is only used where config.json lacks a standard name.
 
     Raises:
         UserError: config.json is damaged, of an unknown architecture, or has no such sizes.
@@ -73,12 +73,12 @@ def load_config(folder: Path) -> Any:
         )
     try:
         return transformers.CONFIG_MAPPING[kind].from_pretrained(folder)
-    except Exception as error:  # what a class makes of foreign values is its own affair
+    except Exception as error:  # classes raise errors of many types for wrong values
         raise UserError(f"{path} does not describe a network of type {kind} ({first_line(error)}).") from None
 
 
 def _kind(path: Path, values: Mapping[str, Any]) -> str:
-    """The architecture; early BERT exports do not say that they are BERTs."""
+    """Return the architecture (`model_type`), which early exports of BERT lack."""
     kind = values.get("model_type", "bert")
     if not isinstance(kind, str):
         raise UserError(f"{path} has model_type {kind!r}, which is no name; a BERT has 'bert'.")
@@ -86,6 +86,6 @@ def _kind(path: Path, values: Mapping[str, Any]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Name an error and the first line of what it says."""
+    """Return the type of an error and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

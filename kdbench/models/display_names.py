@@ -1,4 +1,4 @@
-"""Names of networks where people read them: tables, figures, reports. No file is looked at."""
+"""Names of networks for tables, figures and reports, from model references alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kdbench.core.spec import ModelRef
 from kdbench.models.reference import NAME
 
 OWNERS = ("google-bert/", "google/", "distilbert/", "FacebookAI/")  # on the Hugging Face hub, of the networks below
-# name, without its owner -> what papers call it, and its encoder layers
+# name without owner -> name in papers, number of encoder layers
 KNOWN = {
     "minilm": ("MiniLM-L6", 6),
     "bert-base-uncased": ("BERT-Base", 12),
@@ -27,9 +27,9 @@ MINIATURE = re.compile(r"bert_uncased_L-(?P<layers>\d+)_H-(?P<width>\d+)_A-\d+")
 
 
 def display_name(ref: ModelRef) -> str:
-    """Name a network as papers do: `BERT-Base (12 layers)`, `MiniLM (layers 1, 3, 5)`.
+    """Return a network's name as in papers: `BERT-Base (12 layers)`, `MiniLM (layers 1, 3, 5)`.
 
-    A folder keeps its own name, even that of a known network; so does a network that is not known here.
+    A folder keeps its name, even if a known network has the same; so does a network that is not listed here.
     """
     base, layers = ref.title, ""
     chosen = NAME.fullmatch(ref.title)
@@ -43,7 +43,7 @@ def display_name(ref: ModelRef) -> str:
 
 
 def _known(base: str) -> tuple[str, str]:
-    """What papers call a network, and its size; its own name and "" where that is not known."""
+    """Return a network's name in papers and its size; its own name and "" if it is not listed here."""
     name, at, revision = base.partition("@")
     own = next((name.removeprefix(owner) for owner in OWNERS if name.startswith(owner)), name)
     if found := MINIATURE.fullmatch(own):

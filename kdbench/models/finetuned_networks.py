@@ -1,4 +1,4 @@
-"""A network that is fine-tuned already: loaded whole, its classifier included, or refused."""
+"""Load networks that are fine-tuned already, with their classifiers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from kdbench.models.configuration import load_config
 from kdbench.models.loading_report import check_report
 from kdbench.models.reference import available, split_name
 
-WORDLESS = re.compile(r"label_(\d+)")  # what transformers calls a class that nobody has named
+WORDLESS = re.compile(r"label_(\d+)")  # the default name of a class in transformers
 
 
-def build_given(ref: ModelRef, labels: Sequence[str], attention: str) -> tuple[Any, str]:
-    """Load a fine-tuned network as it is.
+def build_finetuned(ref: ModelRef, labels: Sequence[str], attention: str) -> tuple[Any, str]:
+    """Load a fine-tuned network without changes.
 
     Args:
         labels: the task's label words, in the order of its classes.
@@ -39,12 +39,12 @@ def build_given(ref: ModelRef, labels: Sequence[str], attention: str) -> tuple[A
     classifier_head.set_labels(config, labels)
     model, report = build.load_reported(folder, config, attention, ignore_mismatched_sizes=True)
     if lacking := check_report(model, report, ref.title).fresh:
-        some = f"{', '.join(lacking[:4])}{', ...' * (len(lacking) > 4)}"
+        tensors = f"{', '.join(lacking[:4])}{', ...' * (len(lacking) > 4)}"
         raise UserError(
-            f"'{ref.name}' is not a fine-tuned classifier: it lacks {some}; leave out teacher_is_finetuned, and it is "
-            f"fine-tuned first."
+            f"'{ref.name}' is not a fine-tuned classifier: it lacks {tensors}; leave out teacher_is_finetuned, and it "
+            f"is fine-tuned first."
         )
-    if is_wordless(words):
+    if has_no_label_words(words):
         words_taken = ", ".join(labels)
         return model, f"The classes of {ref.title} have no words; they are taken to be {words_taken}, in this order."
     said = classifier_head.fit_head(model, (), words, labels)
@@ -52,19 +52,19 @@ def build_given(ref: ModelRef, labels: Sequence[str], attention: str) -> tuple[A
     return model, "" if in_order else f"{ref.title}: {said}."
 
 
-def is_wordless(words: Sequence[str]) -> bool:
-    """Whether the classes have numbers only: nothing tells which label each stands for."""
+def has_no_label_words(words: Sequence[str]) -> bool:
+    """Return whether all classes have default names (LABEL_0, ...), which do not say what they stand for."""
     return all((found := WORDLESS.fullmatch(word.casefold())) and int(found[1]) == i for i, word in enumerate(words))
 
 
 def check_labels(name: str, words: Sequence[str], labels: Sequence[str]) -> None:
-    """See that a network's classes are the task's, in any order; classes without words are taken to be in its order.
+    """Check that a network has the task's classes, in any order; classes with default names are accepted.
 
     Raises:
-        UserError: they are not.
+        UserError: the classes are others.
     """
     same = sorted(word.casefold() for word in words) == sorted(word.casefold() for word in labels)
-    if len(words) != len(labels) or not (same or is_wordless(words)):
+    if len(words) != len(labels) or not (same or has_no_label_words(words)):
         raise UserError(
             f"The classifier of '{name}' knows {', '.join(words)}, and the task's labels are {', '.join(labels)}; "
             f"give a teacher with these, or leave out teacher_is_finetuned."

@@ -1,4 +1,4 @@
-"""Forward passes without gradients over many rows, and what is read off them."""
+"""Run forward passes without gradients over many rows, and score their logits."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from kdbench.data.task import Task
 from kdbench.data.tokens import Tokens
 
 EVAL_BATCH = 64  # rows, on the CPU
-EVAL_TOKENS = 16384  # on a GPU, padding included: as much work for it, and as much memory, whatever the texts' length
+EVAL_TOKENS = 16384  # per batch on a GPU, padding included: equal work and memory for texts of any length
 
 
-def in_batches(tokens: Tokens, rows: NDArray[np.int64], device: torch.device) -> Iterator[NDArray[np.int64]]:
-    """Rows as `over_rows` takes them, of like length together."""
+def evaluation_batches(tokens: Tokens, rows: NDArray[np.int64], device: torch.device) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows in the batches of `compute_rows`, grouped by length."""
     if device.type == "cpu":
         return by_length(tokens, rows, EVAL_BATCH)
     return by_tokens(tokens, rows, EVAL_TOKENS)
 
 
-def batching(device: torch.device) -> tuple[str, ...]:
-    """What `in_batches` does other than on the CPU: it decides about last bits."""
+def describe_batches(device: torch.device) -> tuple[str, ...]:
+    """Describe the batches of `evaluation_batches`, which change last bits; () on the CPU."""
     return () if device.type == "cpu" else (f"batches of {EVAL_TOKENS} tokens",)
 
 
 @torch.no_grad()
-def over_rows(
-    read: Callable[[Mapping[str, Tensor]], Tensor], tokens: Tokens, rows: NDArray[np.int64], device: torch.device
+def compute_rows(
+    compute: Callable[[Mapping[str, Tensor]], Tensor], tokens: Tokens, rows: NDArray[np.int64], device: torch.device
 ) -> Tensor:
-    """What `read` gives for every row, in the order of `rows` [n, D], on the device; the CPU never waits for a batch.
+    """Compute a quantity for all rows, in the order of `rows` [n, D], on the device, without waiting for a GPU.
 
     Args:
-        read: of a batch's inputs [B, L] makes [B, D].
+        compute: maps a batch's inputs [B, L] to [B, D].
     """
-    batches = list(in_batches(tokens, rows, device))
+    batches = list(evaluation_batches(tokens, rows, device))
     assert batches, "no rows to evaluate"
-    values = torch.cat([read(collate(tokens, some, device).inputs) for some in batches])
+    values = torch.cat([compute(collate(tokens, batch, device).inputs) for batch in batches])
+    # back into the order of `rows`
     places = np.empty(len(tokens), np.int64)
     places[rows] = np.arange(len(rows))
     out = torch.empty_like(values)
@@ -51,16 +52,16 @@ def over_rows(
 
 
 def all_logits(module: nn.Module, tokens: Tokens, rows: NDArray[np.int64], device: torch.device) -> Tensor:
-    """Logits in eval mode, in the order of `rows` [n, C], float32 on the CPU."""
+    """Compute logits in eval mode, in the order of `rows` [n, C], float32 on the CPU."""
     before = module.training
     module.eval()
-    out = over_rows(lambda inputs: module(**inputs).logits.float(), tokens, rows, device)
+    out = compute_rows(lambda inputs: module(**inputs).logits.float(), tokens, rows, device)
     module.train(before)
     return out.cpu()
 
 
-def measure(task: Task, logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """The task's metrics and the mean cross-entropy (`loss`, in nats)."""
+def score_logits(task: Task, logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Compute the task's metrics and the mean cross-entropy (`loss`, in nats)."""
     scores = task.score(logits.argmax(1).tolist(), labels.tolist())
     return {**scores, "loss": float(functional.cross_entropy(logits, labels))}
 
@@ -70,13 +71,13 @@ def labels_of(tokens: Tokens, part: Part) -> Tensor:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """H = -sum p ln p of each row, in nats [n]."""
+    """Compute H = -sum p ln p of each row [n], in nats."""
     logp = logits.double().log_softmax(1)
     return -(logp.exp() * logp).sum(1)
 
 
-def gaps(student: Tensor, teacher: Tensor) -> Mapping[str, float]:
-    """How much surer of itself the teacher is (LGTM, Figures 5 and 6; no formula there).
+def entropy_gaps(student: Tensor, teacher: Tensor) -> Mapping[str, float]:
+    """Compute how much more confident the teacher is than the student (LGTM, Figures 5 and 6, without formula).
 
     The entropy gap is mean H(S) - H(T); the sharpness gap (PESF-KD) is mean logsumexp(t) - mean logsumexp(s).
     """

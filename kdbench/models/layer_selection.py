@@ -1,4 +1,4 @@
-"""Make a network of some of another one's encoder layers."""
+"""Build a network from a selection of another network's encoder layers."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ WHOLE = "name a whole model (student=, teacher=, or the method's option that nam
 
 
 def keep_layers(model: Any, kept: Sequence[int], attention: str, name: str) -> Any:
-    """Copy a network with some of its encoder layers, in the given order; the rest stays as it is.
+    """Copy a network with a selection of its encoder layers, in the given order.
 
-    The copy is built from a configuration of that many layers, so that it is what its saved files give when loaded.
-    No random number is used up.
+    The copy is built from a configuration with that many layers, so that it equals the network loaded from its saved
+    files. The generators are left unchanged.
 
     Args:
         kept: numbers of layers, from 0.
-        attention: how it computes attention, as the model does.
-        name: what to call the network.
+        attention: the attention implementation of the model.
+        name: the network's name, for messages.
 
     Raises:
-        UserError: its layers cannot be told apart, or those that were asked for make no network of the same kind.
+        UserError: the layers cannot be identified, or the selected ones form no network of this architecture.
     """
     layers = _layer_list(model, name)
     config = deepcopy(model.config)
     config.num_hidden_layers = len(kept)
     if types := getattr(config, "layer_types", None):
         config.layer_types = [types[i] for i in kept]
+    # a network of that many layers, and the weights of the kept ones
     with torch.random.fork_rng(devices=[]):
         small = type(model)._from_config(config, attn_implementation=attention, dtype=model.dtype)
     weights = model.state_dict()
@@ -51,7 +52,11 @@ def keep_layers(model: Any, kept: Sequence[int], attention: str, name: str) -> A
 
 
 def _layer_list(model: Any, name: str) -> str:
-    """Find the encoder's layers: the one outermost list that is as long as the configuration says."""
+    """Find the name of the encoder's layer list: the only outermost list of the configured length.
+
+    Raises:
+        UserError: there are none or several.
+    """
     total = model.config.num_hidden_layers
     lists = [path for path, part in model.named_modules() if isinstance(part, nn.ModuleList) and len(part) == total]
     outermost = [path for path in lists if not any(path.startswith(f"{other}.") for other in lists)]

@@ -1,4 +1,4 @@
-"""Compare a network with the files that it was loaded from: every tensor that is not a classifier's must be theirs."""
+"""Check that a network's tensors, except the classifier's, all came from its files."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ from typing import Any, NamedTuple
 
 from kdbench.core.errors import UserError
 
-NAMED = 3  # tensors that a sentence names
-POOLER = "pooler"  # a layer that plain encoders come without, and that some classifiers do not read
+NAMED = 3  # tensors listed in a message
+POOLER = "pooler"  # a layer that plain encoders lack and some classifiers do not use
 
 
 class LoadedParts(NamedTuple):
-    """Names of tensors: `fresh` ones were drawn at random, `unused` ones lie in the files and are not needed."""
+    """Names of tensors: `fresh` ones were initialised at random, `unused` ones are in the files only."""
 
     fresh: tuple[str, ...]
     unused: tuple[str, ...]
 
     def describe(self) -> list[str]:
-        """Say which tensors were drawn, and which were left, in a sentence each."""
+        """Describe fresh and unused tensors, in a sentence each."""
         sentences = [f"drawn anew: {', '.join(self.fresh)}"] if self.fresh else []
         return sentences + ([f"not needed of its files: {_some(self.unused)}"] if self.unused else [])
 
 
 def check_report(model: Any, report: Mapping[str, Any], name: str) -> LoadedParts:
-    """See that the files filled the network, its classifier and pooler excepted, and held nothing else of an encoder.
+    """Check that the files contain all of the encoder's tensors (the pooler excepted) and no other encoder tensors.
 
     Args:
         model: a network with a classifier, just loaded.
-        report: what `from_pretrained(..., output_loading_info=True)` tells: `missing_keys`, `unexpected_keys`,
+        report: of `from_pretrained(..., output_loading_info=True)`: `missing_keys`, `unexpected_keys`,
             `mismatched_keys` (name, shape in the file, shape in the network).
-        name: what to call the model.
+        name: the model's name, for messages.
+
+    Returns:
+        names of the other tensors that are missing in the files or unused.
 
     Raises:
         UserError: a tensor of the encoder is not in the files, has another shape there, or would be dropped.
@@ -39,6 +42,7 @@ def check_report(model: Any, report: Mapping[str, Any], name: str) -> LoadedPart
     own = _EncoderNames(model)
     missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     shapes = {key: (tuple(theirs), tuple(ours)) for key, theirs, ours in report["mismatched_keys"]}
+    # three kinds of problems: missing, of another shape, unused
     lost = [key for key in missing if own.is_inside(key) and not own.is_pooler(key)]
     other = [
         f"{key} is {_shape(theirs)} there and {_shape(ours)} in the network"
@@ -46,6 +50,7 @@ def check_report(model: Any, report: Mapping[str, Any], name: str) -> LoadedPart
         if own.is_inside(key)
     ]
     dropped = [key for key in unexpected if own.belongs(key)]
+    # all of them in one message
     if lost or other or dropped:
         total = len(model.state_dict())
         parts = {
@@ -59,17 +64,17 @@ def check_report(model: Any, report: Mapping[str, Any], name: str) -> LoadedPart
 
 
 def check_complete(report: Mapping[str, Any], name: str) -> None:
-    """See that the files are exactly the network's, as they are where kdbench saved them.
+    """Check that the files contain exactly the network's tensors, for networks that kdbench saved.
 
     Raises:
-        UserError: a tensor is missing, or there is one too many.
+        UserError: a tensor is missing or unexpected.
     """
     if strange := sorted([*report["missing_keys"], *report["unexpected_keys"]]):
         raise UserError(f"The network in {name} is not whole ({_some(strange)}); delete the run and train it again.")
 
 
 class _EncoderNames:
-    """Tell which names are those of tensors of a network's encoder (its `base_model`), in whatever form."""
+    """Recognises names of tensors of a network's encoder (its `base_model`), also with another prefix."""
 
     def __init__(self, model: Any) -> None:
         self._prefix = f"{model.base_model_prefix}."
@@ -79,14 +84,14 @@ class _EncoderNames:
         self._parts = {name for name, _ in model.base_model.named_children()}
 
     def is_inside(self, key: str) -> bool:
-        """Whether one of the network's own tensors is the encoder's."""
+        """Return whether one of the network's own tensors belongs to the encoder."""
         return key.startswith(self._prefix)
 
     def is_pooler(self, key: str) -> bool:
         return key.removeprefix(self._prefix).startswith(f"{POOLER}.")
 
     def belongs(self, key: str) -> bool:
-        """Whether a tensor of the files that found no place is an encoder's: a layer too many, or a foreign prefix."""
+        """Return whether an unused tensor belongs to an encoder: of an extra layer, or under another prefix."""
         plain = key.removeprefix(self._prefix)
         if self.is_pooler(key) or plain in self._buffers:
             return False
@@ -94,12 +99,12 @@ class _EncoderNames:
         return inside or self._foreign_prefix(key) != ""
 
     def _foreign_prefix(self, key: str) -> str:
-        """What stands before the name of a tensor of the encoder, such as `module.`; "" where nothing does."""
+        """Return the prefix before the name of an encoder tensor, such as `module.`; "" if there is none."""
         places = [place + 1 for place, letter in enumerate(key) if letter == "."]
         return next((key[:place] for place in places if key[place:] in self._tensors), "")
 
     def way_out(self, dropped: Collection[str]) -> str:
-        """Say what to do about weights that do not fit."""
+        """Return a sentence on how to correct weights that do not fit."""
         prefixes = Counter(self._foreign_prefix(key).removesuffix(self._prefix) for key in dropped)
         prefix = max(prefixes, key=lambda prefix: prefixes[prefix], default="")
         if prefix:

@@ -1,7 +1,7 @@
-"""The float32 matrix product: which of torch's to take, and how exact it is.
+"""Choose torch's float32 matrix product, by measured error.
 
-torch's plain product is not the fastest of every processor: `medium` sends it to oneDNN, which on some is twice as fast
-and as exact, and on those with units for bfloat16 rounds to that. So the error is measured before it is trusted.
+torch's plain product is not the fastest on every processor. Its setting `medium` uses oneDNN, which on some processors
+is twice as fast and equally exact, and on those with bfloat16 units rounds to bfloat16. So its error is measured first.
 """
 
 from __future__ import annotations
@@ -11,47 +11,47 @@ from contextlib import contextmanager
 
 import torch
 
-PLAIN, FAST = "highest", "medium"  # as torch calls them
-MOST = 10.0  # times the plain product's error; oneDNN's own float32 has 1.5, bfloat16 10,000
+PLAIN, FAST = "highest", "medium"  # names of torch's settings
+MAX_ERROR_RATIO = 10.0  # times the plain product's error; oneDNN's own float32 has 1.5, bfloat16 10,000
 ROWS, INNER = 128, 384
 
 
-def choose(device: torch.device) -> str:
-    """The setting for `fp32-fast`: fast, unless the CPU's fast product is less exact than float32.
+def choose_setting(device: torch.device) -> str:
+    """Return the setting for `fp32-fast`: fast, unless the CPU's fast product is less exact than float32.
 
-    A GPU's fast product is TF32 and is taken as it is.
+    On a GPU the fast product is TF32, which is accepted.
     """
     if device.type != "cpu":
         return FAST
-    return FAST if error(FAST, device) <= MOST * error(PLAIN, device) else PLAIN
+    return FAST if product_error(FAST, device) <= MAX_ERROR_RATIO * product_error(PLAIN, device) else PLAIN
 
 
-def recorded(device: torch.device) -> dict[str, float]:
-    """For the record of what a run ran on: how exact float32 products are under the setting in force."""
-    return {"matmul_error": float(f"{error(torch.get_float32_matmul_precision(), device):.1e}")}
+def describe_precision(device: torch.device) -> dict[str, float]:
+    """Return the error of float32 products under the current setting, for environment.json."""
+    return {"matmul_error": float(f"{product_error(torch.get_float32_matmul_precision(), device):.1e}")}
 
 
 @contextmanager
-def exactly(device: torch.device) -> Iterator[None]:
-    """Within the block, products are as exact as float32 is, whatever the precision around it."""
+def exact_float32(device: torch.device) -> Iterator[None]:
+    """Compute products in full float32 within the block, also inside autocast."""
     setting = PLAIN if device.type != "cpu" else torch.get_float32_matmul_precision()
-    with setting_of(setting), torch.autocast(device.type, enabled=False):
+    with use_setting(setting), torch.autocast(device.type, enabled=False):
         yield
 
 
-def error(setting: str, device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """The largest error of a product of random matrices under a setting, as a share of its largest element."""
-    drawn = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(shape, generator=drawn) for shape in ((ROWS, INNER), (INNER, ROWS)))
+def product_error(setting: str, device: torch.device, dtype: torch.dtype = torch.float32) -> float:
+    """Measure the largest error of a product of random matrices under a setting, relative to its largest element."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(shape, generator=generator) for shape in ((ROWS, INNER), (INNER, ROWS)))
     exact = a.double() @ b.double()
-    with setting_of(setting), torch.autocast(device.type, enabled=False):
-        found = (a.to(device, dtype) @ b.to(device, dtype)).cpu()
-    return float((found - exact).abs().max() / exact.abs().max())
+    with use_setting(setting), torch.autocast(device.type, enabled=False):
+        product = (a.to(device, dtype) @ b.to(device, dtype)).cpu()
+    return float((product - exact).abs().max() / exact.abs().max())
 
 
 @contextmanager
-def setting_of(setting: str) -> Iterator[None]:
-    """Within the block, float32 products are made so."""
+def use_setting(setting: str) -> Iterator[None]:
+    """Use a setting for float32 products within the block."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(setting)
     try:

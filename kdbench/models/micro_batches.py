@@ -1,12 +1,12 @@
-"""A pass over a batch in pieces of some rows: the same outputs in less memory.
+"""Run a network over a batch in micro-batches, for the same outputs in less memory.
 
-A piece's activations are dropped when its outputs are there and made again in the backward pass, so at most one piece's
-are in memory at once. Nothing else is divided: losses are of the whole batch's outputs, and dropout draws the whole
-batch's mask and takes the piece's rows of it.
+The activations of a micro-batch are freed after its forward pass and recomputed in the backward pass, so at most one
+micro-batch's are in memory. Losses are computed from the whole batch's outputs. Dropout draws the mask of the whole
+batch and uses the micro-batch's rows of it.
 
-Of networks it is asked that whatever they drop out has the rows as its first dimension, or no rows at all, and that
-they drop out with `torch.nn.functional.dropout` (`nn.Dropout` does) or in `scaled_dot_product_attention`, called by
-themselves and not by `nn.MultiheadAttention` or a recurrent layer: those would drop the same in every piece.
+Networks must apply dropout to tensors whose first dimension is the row, or that have no row dimension, through
+`torch.nn.functional.dropout` (as `nn.Dropout` does) or `scaled_dot_product_attention`. `nn.MultiheadAttention` and
+recurrent layers call dropout internally and would use the same mask in every micro-batch.
 """
 
 from __future__ import annotations
@@ -21,23 +21,25 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
-from kdbench.models.packed_dropout import scaled_mask, torchs_mask
+from kdbench.models.packed_dropout import plain_mask, scaled_mask
 
 Network = Callable[..., Any]
 Draw = Callable[[Sequence[int], float, Tensor], Tensor]
-Surroundings = Callable[[], AbstractContextManager[None]]
+PassContext = Callable[[], AbstractContextManager[None]]
 
 
-def in_pieces(network: Network, inputs: Mapping[str, Tensor], rows: int, around: Surroundings = nullcontext) -> Any:
-    """`network(**inputs)`, some rows at a time: the undivided pass, but for the order in which floats are added up.
+def run_in_micro_batches(
+    network: Network, inputs: Mapping[str, Tensor], rows: int, around: PassContext = nullcontext
+) -> Any:
+    """Compute `network(**inputs)` in micro-batches; only the order of floating-point sums differs from one pass.
 
-    The generators are left where an undivided pass leaves them.
+    Random generators end in the same state as after one pass.
 
     Args:
-        network: gives tensors [B, ...], alone or in tuples or mappings; what else it gives becomes None.
+        network: returns tensors [B, ...], alone or in tuples or mappings; other values become None.
         inputs: tensors [B, ...].
-        rows: how many a piece has; 0, or as many as there are, does not divide.
-        around: the context of every pass over a piece, those that the backward pass repeats included.
+        rows: rows of a micro-batch; 0, or at least B, is one pass.
+        around: a context for every pass over a micro-batch, including the repeated one in the backward pass.
     """
     size = len(next(iter(inputs.values())))
     if not 0 < rows < size:
@@ -48,32 +50,34 @@ def in_pieces(network: Network, inputs: Mapping[str, Tensor], rows: int, around:
     for first in range(0, size, rows):
         for generator, state in zip(generators, before, strict=True):
             generator.set_state(state)
-        piece = {name: value[first : first + rows] for name, value in inputs.items()}
-        parts.append(_pass(network, piece, first, size, around))
-    return _joined(parts)
+        micro_batch = {name: value[first : first + rows] for name, value in inputs.items()}
+        parts.append(_run_micro_batch(network, micro_batch, first, size, around))
+    return _concatenate(parts)
 
 
-def _pass(network: Network, piece: Mapping[str, Tensor], first: int, size: int, around: Surroundings) -> Any:
-    """The network over one piece, which begins at row `first` of `size`."""
-    count = len(next(iter(piece.values())))
+def _run_micro_batch(
+    network: Network, micro_batch: Mapping[str, Tensor], first: int, size: int, around: PassContext
+) -> Any:
+    """Run the network on the micro-batch that begins at row `first` of `size`."""
+    count = len(next(iter(micro_batch.values())))
 
     def run(inputs: Mapping[str, Tensor]) -> Any:
-        with around(), _WholeMasks(first, count, size):
+        with around(), _BatchDropout(first, count, size):
             return network(**inputs)
 
     if not torch.is_grad_enabled():
-        return run(piece)
-    # remembers autocast and the generators' states, and restores them when it runs the piece again
-    return checkpoint(run, piece, use_reentrant=False)
+        return run(micro_batch)
+    # stores autocast and generator states, and restores them for the repeated pass
+    return checkpoint(run, micro_batch, use_reentrant=False)
 
 
-class _WholeMasks(TorchFunctionMode):
-    """Within the block, dropout on a piece of a batch does to its rows what it would do to them in the whole batch.
+class _BatchDropout(TorchFunctionMode):
+    """Makes dropout on a micro-batch use the masks that its rows have in the whole batch.
 
     Args:
-        first: the piece's first row.
-        count: its rows.
-        size: the batch's rows, B.
+        first: the micro-batch's first row.
+        count: its number of rows.
+        size: the batch's number of rows, B.
     """
 
     def __init__(self, first: int, count: int, size: int) -> None:
@@ -92,46 +96,46 @@ class _WholeMasks(TorchFunctionMode):
     def _dropout(
         self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, draw: Draw = scaled_mask
     ) -> Tensor:
-        """`functional.dropout`, with the whole batch's draws; what has no rows is the same in every piece."""
+        """Apply dropout with the whole batch's mask; tensors without rows get the same mask in every micro-batch."""
         if not training or not 0 < p < 1 or input.shape[:1] != (self.count,):
             return functional.dropout(input, p, training, inplace)
         shape, rows = (self.size, *input.shape[1:]), slice(self.first, self.first + self.count)
-        if input.is_cuda:  # where dropout draws in a kernel of its own, and does not round the factor to the type
+        if input.is_cuda:  # dropout's own kernel draws other masks there, and does not round the factor to the type
             kept = functional.dropout(input.new_ones(shape), p)[rows] != 0
             return input * kept * (1 / (1 - p))
-        return input * draw(shape, p, input)[rows].clone()  # else the whole batch's would be kept for the backward pass
+        return input * draw(shape, p, input)[rows].clone()  # a view would keep the whole mask for the backward pass
 
     def _attention(
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
         dropout_p: float = 0.0, is_causal: bool = False, **more: Any,
     ) -> Tensor:  # fmt: skip
-        """`scaled_dot_product_attention` [B, heads, L, H], with dropout where it can be seen.
+        """Compute `scaled_dot_product_attention` [B, heads, L, H] with explicit dropout on the attention weights.
 
-        The masks are those that torch's own kernel `MATH` would draw, which is the one it takes on the CPU. Its fused
-        kernels on CUDA draw others: there a divided pass with `attention=sdpa` differs from an undivided one as
-        another seed would.
+        The masks are those of torch's `MATH` kernel, which the CPU uses. The fused CUDA kernels draw others: there
+        micro-batches with `attention=sdpa` differ from one pass as much as with another seed.
         """
         attend = functional.scaled_dot_product_attention
         if not dropout_p:
             return attend(query, key, value, attn_mask, 0.0, is_causal, **more)
-        one = torch.eye(value.shape[-2], dtype=value.dtype, device=value.device)
-        shares = attend(query, key, one.expand(*value.shape[:-1], -1), attn_mask, 0.0, is_causal, **more)
-        return self._dropout(shares, dropout_p, draw=torchs_mask) @ value
+        # attention to the identity gives the attention weights
+        identity = torch.eye(value.shape[-2], dtype=value.dtype, device=value.device)
+        weights = attend(query, key, identity.expand(*value.shape[:-1], -1), attn_mask, 0.0, is_causal, **more)
+        return self._dropout(weights, dropout_p, draw=plain_mask) @ value
 
 
 def _generators(device: torch.device) -> list[torch.Generator]:
-    """Those that a pass on a device draws from."""
+    """Return the generators that a pass on a device draws from."""
     cpu = torch.default_generator
     return [cpu, torch.cuda.default_generators[device.index]] if device.type == "cuda" else [cpu]
 
 
-def _joined(parts: Sequence[Any]) -> Any:
-    """The pieces' outputs as one, field by field."""
+def _concatenate(parts: Sequence[Any]) -> Any:
+    """Concatenate the outputs of micro-batches, field by field."""
     first = parts[0]
     if isinstance(first, Tensor):
         return torch.cat(list(parts))
     if isinstance(first, Mapping):
-        return type(first)(**{key: _joined([part[key] for part in parts]) for key in first})
+        return type(first)(**{key: _concatenate([part[key] for part in parts]) for key in first})
     if isinstance(first, tuple | list):
-        return tuple(_joined(fields) for fields in zip(*parts, strict=True))
+        return tuple(_concatenate(fields) for fields in zip(*parts, strict=True))
     return None

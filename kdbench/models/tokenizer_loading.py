@@ -1,4 +1,4 @@
-"""Load the fast tokenizer of a model folder, converting what only a slow tokenizer would read."""
+"""Load the fast tokenizer of a model folder, converting SentencePiece files if necessary."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from kdbench.models.model_files import AGAIN, has_sentencepiece_only
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Load a folder's tokenizer; never code that lies beside it.
+    """Load a folder's tokenizer; code in the folder is never executed.
 
     Raises:
-        UserError: its files are damaged, or transformers cannot make a fast tokenizer of them.
+        UserError: the files are damaged, or transformers cannot make a fast tokenizer of them.
     """
     from transformers import AutoTokenizer
 
     config = load_config(folder)
     try:
         found = AutoTokenizer.from_pretrained(folder, config=config, use_fast=True, trust_remote_code=False)
-    except Exception as error:  # whatever a converter makes of a file
-        if has_sentencepiece_only(folder):  # of which transformers itself says that it needs tiktoken
+    except Exception as error:  # converters raise errors of many types
+        if has_sentencepiece_only(folder):  # transformers' own message would name tiktoken
             raise UserError(
                 f"The tokenizer in {folder} is a SentencePiece file that could not be converted "
                 f"({first_line(error)}); pip install sentencepiece protobuf, or put a tokenizer.json beside it."

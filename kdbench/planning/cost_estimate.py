@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, duration
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
-from kdbench.data.splits import assign, division
+from kdbench.data.splits import assign_roles, division_key
 from kdbench.data.task import Examples
 from kdbench.models import reference
 from kdbench.models.configuration import read_dimensions
@@ -221,11 +221,11 @@ class _Scale:
         return spec.training.batch_size * self.facts(spec).tokens(spec.training.max_length) * max(1, operations)
 
     def steps(self, spec: RunSpec) -> int:
-        """Return the batches of a whole run; 0 where the rows are not known before the data are fetched."""
-        asked, key = spec.training, division(spec)
+        """Batches of a whole run; 0 where nobody knows the rows before the data are fetched."""
+        asked, key = spec.training, division_key(spec)
         if key not in self._rows:
             rows, task = self.facts(spec).rows, inputs.load_task(spec.task)
-            self._rows[key] = len(assign(spec, rows, task.report_splits).train.rows) if rows["train"] else 0
+            self._rows[key] = len(assign_roles(spec, rows, task.report_splits).train.rows) if rows["train"] else 0
         return asked.epochs * -(-self._rows[key] // asked.batch_size)
 
     def likeness(self, spec: RunSpec) -> tuple[Hashable, Hashable, Hashable, Hashable]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
 from kdbench.data.task import TASKS, Task, TaskData
-from kdbench.data.tokens import InputFormat, Tokens, cached, tokenise
+from kdbench.data.tokens import InputFormat, Tokens, load_or_tokenise, tokenise
 from kdbench.models import build, compare_tokenizers, reference
 
 
@@ -68,4 +68,4 @@ def _tokens(cache: Path, task: str, ref: DataRef, student: ModelRef, max_length:
     def make() -> Tokens:
         return tokenise(build.tokenizer(student, vocabulary), examples.splits[split], max_length, format)
 
-    return cached(cache / "tokens", key, format, make)
+    return load_or_tokenise(cache / "tokens", key, format, make)

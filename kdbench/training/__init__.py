@@ -1,1 +1,1 @@
-"""From a plan to results: checks before the start, the training loop, checkpoints, evaluation."""
+"""Turn a plan into results: checks before the start, the training loop, checkpoints, evaluation."""

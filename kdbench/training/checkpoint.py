@@ -1,4 +1,4 @@
-"""The state of an unfinished run in one file, whole or absent."""
+"""Save and load the state of an unfinished run, in one safetensors file that is written atomically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Progress:
-    """How far a run has come, in plain numbers."""
+    """Numbers of an unfinished run: position, best score, counts."""
 
     step: int = 0  # finished steps
     best_step: int = 0
@@ -30,15 +30,15 @@ class Progress:
     feedback_used: int = 0
     seconds: float = 0.0  # of training, over all processes that took part
     learners: dict[str, dict[str, int]] = field(default_factory=dict)
-    series_size: int = 0  # bytes of the series file that belong to this state
+    series_size: int = 0  # bytes of the series file at this state
     series_digest: str = SeriesMark.digest
-    cost: dict[str, Any] = field(default_factory=dict)  # what the meter has counted
+    cost: dict[str, Any] = field(default_factory=dict)  # of `CostMeter.state`
 
 
 def save(path: Path, progress: Progress, context: MethodContext, method: Method) -> None:
-    """Write all networks, optimisers and the method's own state. Random states need no saving: each step seeds anew."""
+    """Write all networks, optimisers and the method's own state. Every step seeds the generators, so none is saved."""
     tensors = {f"method/{k}": v for k, v in method.state().items()}
-    progress.feedback_used, progress.cost = context.feedback_used, context.meter.numbers()
+    progress.feedback_used, progress.cost = context.feedback_used, context.meter.state()
     for name, learner in context.learners.items():
         part, progress.learners[name] = learner.state()
         tensors |= {f"learner/{name}/{k}": v for k, v in part.items()}
@@ -46,11 +46,11 @@ def save(path: Path, progress: Progress, context: MethodContext, method: Method)
 
 
 def load(path: Path, context: MethodContext, method: Method) -> Progress:
-    """Take back what `save` wrote; a fresh `Progress` when there is no file or it is damaged."""
+    """Restore what `save` wrote; return a new `Progress` if the file is absent or damaged."""
     try:
         tensors, numbers = read(path)
         progress = Progress(**numbers)
-    except Exception:  # absent, cut short or foreign: the run starts over, which costs time and loses nothing
+    except Exception:  # absent, cut short or foreign: the run starts over, which costs only time
         return Progress()
     for name, learner in context.learners.items():
         start = f"learner/{name}/"
@@ -58,12 +58,12 @@ def load(path: Path, context: MethodContext, method: Method) -> Progress:
         learner.load_state(part, progress.learners[name])
     method.load_state({k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")})
     context.feedback_used = progress.feedback_used
-    context.meter.load(progress.cost)
+    context.meter.load_state(progress.cost)
     return progress
 
 
 def store(path: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-    """A safetensors file with numbers in its header."""
+    """Write a safetensors file with numbers in its header."""
     with replacing(path) as temporary:
         save_file(
             {k: v.detach().clone().contiguous() for k, v in tensors.items()},
@@ -73,23 +73,23 @@ def store(path: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> No
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `store` wrote."""
+    """Read the tensors and numbers that `store` wrote."""
     with safe_open(path, "pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         return tensors, json.loads(file.metadata()["numbers"])
 
 
 def numbers_of(path: Path) -> dict[str, Any]:
-    """The numbers that `store` wrote; {} where there are none, or the file is cut short or foreign."""
+    """Read the numbers that `store` wrote; {} if the file is absent, cut short or foreign."""
     try:
         with safe_open(path, "pt") as file:
-            found: dict[str, Any] = json.loads(file.metadata()["numbers"])
-            return found
+            numbers: dict[str, Any] = json.loads(file.metadata()["numbers"])
+            return numbers
     except Exception:
         return {}
 
 
 def free(device: torch.device) -> None:
-    """Give memory back between two runs of one process."""
+    """Release cached GPU memory between two runs of one process."""
     if device.type == "cuda":
         torch.cuda.empty_cache()

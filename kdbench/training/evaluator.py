@@ -1,4 +1,4 @@
-"""The runner's side of evaluation: selection and report, which a method never sees."""
+"""Evaluate a run's networks on the selection and report splits, which a method never sees."""
 
 from __future__ import annotations
 
@@ -9,32 +9,31 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.core.records import ClassCounts
-from kdbench.data.batches import first_rows
+from kdbench.data.batches import draw_rows
 from kdbench.data.splits import Part
-from kdbench.models.inference import all_logits, gaps, labels_of, measure
+from kdbench.models.inference import all_logits, entropy_gaps, labels_of, score_logits
 from kdbench.results import class_use
 from kdbench.results.series import SeriesFile
 from kdbench.training.setup import Setup
 
 
 class Evaluator:
-    """Measures the networks of a run on the splits that the method cannot reach, and writes the curves.
+    """Score a run's networks on the selection and report splits, and write the curves.
 
     Args:
-        setup: the run.
-        probe_size: how many training rows the entropy gap is measured on.
+        probe_size: number of training rows on which the entropy gap is computed.
     """
 
     def __init__(self, setup: Setup, series: SeriesFile, probe_size: int) -> None:
         self._setup, self._series = setup, series
         self._student = setup.context.learners["student"].module
-        rows = first_rows(setup.roles.train.rows, probe_size, [setup.spec.training.split_seed, 2048])
+        rows = draw_rows(setup.roles.train.rows, probe_size, [setup.spec.training.split_seed, 2048])
         self._probe = Part("train", rows)
         self._latest: dict[str, Tensor] = {}  # the student's logits at the last evaluation, by role
-        self._frozen: tuple[nn.Module | None, Tensor | None] = None, None  # a frozen teacher, and its logits
+        self._frozen: tuple[nn.Module | None, Tensor | None] = None, None  # a frozen teacher, its probe logits
 
     def __call__(self, step: int) -> float:
-        """Evaluate after `step` steps; returns the selection metric, a fraction."""
+        """Evaluate after `step` steps, write the curves, and return the selection metric, a fraction."""
         self._latest = self._all_logits({})
         scores = {role: self._measure(self._latest[role], part) for role, part in self._parts().items()}
         for role, part in self._parts().items():
@@ -42,16 +41,18 @@ class Evaluator:
             if role != "selection" and "teacher" in self._setup.context.learners:
                 values |= {f"teacher_{key}": value for key, value in self._teacher_scores(part).items()}
             self._series.add(step, role, values)
-        self._gaps(step)
+        teacher = self._teacher_on_probe() if len(self._probe.rows) else None
+        if teacher is not None:
+            self._series.add(step, "probe", dict(entropy_gaps(self._logits(self._student, self._probe), teacher)))
         return scores["selection"][self._setup.task.metrics[0]]
 
     def _parts(self) -> dict[str, Part]:
-        """`selection`, and every report split by its name."""
+        """Return the rows to evaluate, by role: `selection`, and the name of every report split."""
         roles = self._setup.roles
         return {"selection": roles.selection, **{part.split: part for part in roles.report}}
 
     def _all_logits(self, known: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The student's logits for every role; a part with two roles is passed over once."""
+        """Compute the student's logits for every role not in `known`; a part with two roles is computed once."""
         done: dict[int, Tensor] = {}
         parts = self._parts()
         for role, part in parts.items():
@@ -66,10 +67,10 @@ class Evaluator:
         return labels_of(self._setup.tokens[part.split], part)
 
     def _measure(self, logits: Tensor, part: Part) -> dict[str, float]:
-        return measure(self._setup.task, logits, self._labels(part))
+        return score_logits(self._setup.task, logits, self._labels(part))
 
     def _predicted(self, logits: Mapping[str, Tensor]) -> dict[str, ClassCounts]:
-        """Which classes are predicted, by report split."""
+        """Count predicted classes, by report split."""
         return {
             part.split: class_use.count_classes(
                 logits[part.split].argmax(1).numpy(), self._labels(part).numpy(), logits[part.split].shape[1]
@@ -81,7 +82,7 @@ class Evaluator:
         return self._measure(self._logits(self._setup.context.learners["teacher"].module, part), part)
 
     def _teacher_on_probe(self) -> Tensor | None:
-        """A teacher that does not learn is asked once."""
+        """Compute the teacher's logits on the probe rows, once for a frozen one; None without a teacher."""
         context = self._setup.context
         if "teacher" in context.learners:
             return self._logits(context.learners["teacher"].module, self._probe)
@@ -90,17 +91,12 @@ class Evaluator:
             self._frozen = module, self._logits(module, self._probe) if module else None
         return self._frozen[1]
 
-    def _gaps(self, step: int) -> None:
-        teacher = self._teacher_on_probe() if len(self._probe.rows) else None
-        if teacher is not None:
-            self._series.add(step, "probe", dict(gaps(self._logits(self._student, self._probe), teacher)))
-
     def final(self, name: str, *, latest: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """What the student scores now, and what it predicts.
+        """Return the student's scores and predictions.
 
         Args:
             name: prefix of the predictions (`best`, `last`).
-            latest: the student has not changed since the last evaluation.
+            latest: the student has not changed since the last evaluation, so its logits are reused.
 
         Returns:
             {selection: {metric: value}, report: {split: {metric: value}}, predicted: {split: see `count_classes`}},
@@ -116,7 +112,7 @@ class Evaluator:
         return {"selection": scores.pop("selection"), "report": scores, "predicted": self._predicted(now)}, tensors
 
     def teacher_final(self) -> dict[str, dict[str, Any] | None]:
-        """Measure a teacher that was trained along: its scores and its classes at the end, by report split."""
+        """Return scores and class counts of a teacher that was trained too, by report split."""
         if "teacher" not in self._setup.context.learners:
             return {"teacher": None}
         module, report = self._setup.context.learners["teacher"].module, self._setup.roles.report

@@ -1,4 +1,4 @@
-"""Kinds of failures of a run: what `kdbench status` says, and what is done about them."""
+"""Classify the errors of a run, for `kdbench status`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kdbench.core.errors import RunFailure, UserError
 
 
 def as_failure(error: Exception) -> RunFailure:
-    """Give the error a kind, unless it has one."""
+    """Return the error as a `RunFailure`, which names its kind."""
     return error if isinstance(error, RunFailure) else RunFailure(_kind(error), f"{type(error).__name__}: {error}")
 
 

@@ -1,4 +1,4 @@
-"""What can be known to fail before anything is trained."""
+"""Check before training that a plan can be executed: devices, data, networks, tokenizers, methods."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.core.settings import Execution
 from kdbench.core.spec import ModelRef, RunSpec
-from kdbench.data.splits import assign, division
+from kdbench.data.splits import assign_roles, division_key
 from kdbench.distill.method_files import method_of
-from kdbench.models.finetuned_networks import build_given
+from kdbench.models.finetuned_networks import build_finetuned
 from kdbench.planning import inputs
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 
-PLAIN = ("auto", "cpu")  # nothing to look at, which would take the import of torch
+PLAIN = ("auto", "cpu")  # always valid; checking them must not import torch
 
 
 def check(
     plan: Plan, executions: Sequence[Execution], store: Store | None = None,
     smoke_test: Callable[[Plan, Sequence[RunSpec]], None] | None = None,
 ) -> list[str]:  # fmt: skip
-    """See that a plan can be carried out: everything of `check_plan`, and a step of every method on a few rows.
+    """Check a plan: everything of `check_plan`, and a step of every method on a few rows.
 
-    Networks are built on the CPU, whatever trains them. A plan of which nothing is left to train is not tried out.
+    Networks are built on the CPU, whatever device trains them. Runs that are done need no step.
 
     Args:
-        store: the results folder, which says what is done.
-        smoke_test: what makes the steps; the default is `kdbench.training.smoke_test`, in this process.
+        store: the results folder; None counts no run as done.
+        smoke_test: makes the steps; the default is `kdbench.training.smoke_test`, in this process.
 
     Returns:
-        what the user should know.
+        remarks for the user.
 
     Raises:
-        UserError: one sentence about the first thing that cannot work.
+        UserError: the first problem, in one sentence.
     """
     remarks = check_plan(plan, executions)
     todo = [spec for spec in plan.runs.values() if store is None or not store.run(spec.id).is_done(spec.snapshots)]
@@ -46,19 +46,20 @@ def check(
 
 
 def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
-    """Look at the device, fetch models and data that the user asked for, and see that networks fit each other.
+    """Check devices, fetch the models and data, and check that the networks are compatible.
 
     Returns:
-        what the user should know about the data (splits that are shorter than the published ones), and about settings
-        that do not hold for some network.
+        remarks for the user: splits shorter than the published ones, settings without effect on some network.
 
     Raises:
-        UserError: one sentence about the first thing that cannot work.
+        UserError: the first problem, in one sentence.
     """
+    # devices
     for name in dict.fromkeys(execution.device for execution in executions):
         _check_device(name)
         if any(spec.training.compile for spec in plan.runs.values()):
             _check_compiler(name)
+    # data and networks; equal divisions of the data are checked once
     remarks: dict[str, None] = {}
     divided: set[Hashable] = set()
     for spec in plan.runs.values():
@@ -66,7 +67,7 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         for split in ("train", *inputs.load_task(spec.task).report_splits):
             if split not in data.splits or not len(data.splits[split]):
                 raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
-        if (key := division(spec)) not in divided:
+        if (key := division_key(spec)) not in divided:
             divided.add(key)
             _check_roles(spec)
         _check_fit(plan, spec, tuple(data.vocabulary))
@@ -76,17 +77,17 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
 
 
 def _check_roles(spec: RunSpec) -> None:
-    """See that every role of the data has rows.
+    """Check that every role of the data has rows.
 
     Raises:
-        UserError: one of them has none.
+        UserError: a role has none.
     """
     sizes = {name: len(split) for name, split in inputs.load_data(spec.task, spec.data).splits.items()}
-    assign(spec, sizes, inputs.load_task(spec.task).report_splits)
+    assign_roles(spec, sizes, inputs.load_task(spec.task).report_splits)
 
 
 def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
-    """Networks of a run for which `last_layer=first` does nothing."""
+    """Return remarks on networks of a run for which `last_layer=first` has no effect."""
     if spec.training.last_layer != "first":
         return []
     kinds = {ref: inputs.network_shape(ref, vocabulary).kind for ref in (spec.student, spec.teacher) if ref is not None}
@@ -98,14 +99,16 @@ def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
 
 
 def _check_given(plan: Plan) -> list[str]:
-    """Load each network that is to be taken as it is; tell of those whose classes have no words."""
+    """Load each network that is used without training; return remarks on those without label words."""
     given = {(s.student, s.task): s.training.attention for s in plan.runs.values() if not s.training.epochs}
-    said = (build_given(ref, inputs.load_task(task).labels, attention)[1] for (ref, task), attention in given.items())
-    return [sentence for sentence in said if sentence]
+    remarks = (
+        build_finetuned(ref, inputs.load_task(task).labels, attention)[1] for (ref, task), attention in given.items()
+    )
+    return [remark for remark in remarks if remark]
 
 
 def _subsets(spec: RunSpec) -> list[str]:
-    """Splits of real data that have fewer rows than the published ones."""
+    """Return remarks on splits of real data that have fewer rows than the published ones."""
     task, data = inputs.load_task(spec.task), inputs.load_data(spec.task, spec.data)
     if spec.data.source == "generated":
         return []
@@ -118,11 +121,11 @@ def _subsets(spec: RunSpec) -> list[str]:
 
 
 def check_local(plan: Plan) -> None:
-    """The part of `check` that needs nothing from the hub; a dry run can afford it."""
+    """Check what needs neither the hub nor a step of training, for a dry run."""
     divided: set[Hashable] = set()
     for spec in plan.runs.values():
         refs = [spec.student, *_others(plan, spec).values()]
-        if spec.data.source != "hub" and (key := division(spec)) not in divided:
+        if spec.data.source != "hub" and (key := division_key(spec)) not in divided:
             divided.add(key)
             _check_roles(spec)
         if spec.data.source != "hub" and not any(_on_hub(ref) for ref in refs):
@@ -134,12 +137,17 @@ def _on_hub(ref: ModelRef) -> bool:
 
 
 def _others(plan: Plan, spec: RunSpec) -> dict[str, ModelRef]:
-    """The networks that the student meets, by role."""
+    """Return the other networks of a run, by role."""
     others = {role: plan.runs[run].student for role, run in spec.needs.items()}
     return others if spec.teacher is None else {**others, "teacher": spec.teacher}
 
 
 def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
+    """Check a run's networks: their greatest length, their tokenizers, and the method's own conditions.
+
+    Raises:
+        UserError: they do not fit.
+    """
     student, refs = inputs.network_shape(spec.student, vocabulary), _others(plan, spec)
     others = {role: inputs.network_shape(ref, vocabulary) for role, ref in refs.items()}
     for known in (student, *others.values()):
@@ -161,7 +169,7 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
 
 
 def check_device_name(name: str) -> None:
-    """See that it is one, on whatever machine.
+    """Check that a device name is valid, also for another machine.
 
     Raises:
         UserError: it is not.
@@ -183,7 +191,7 @@ def _check_compiler(name: str) -> None:
     from kdbench.training.setup import choose_device
 
     device = choose_device(name).type
-    if problem := compilation.problem(device):
+    if problem := compilation.compiler_problem(device):
         needs = "a C++ compiler such as g++" if device == "cpu" else "Triton"
         raise UserError(
             f"compile=true: torch.compile does not work on {device} ({problem}); it needs {needs}, "

@@ -1,4 +1,4 @@
-"""What a person sees while runs train."""
+"""The interface through which the runner reports the progress of a run."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Protocol
 
 
 class Watcher(Protocol):
-    """Told by the runner how a run goes."""
+    """Receives progress reports of the runner."""
 
     def started(self, run_id: str, step: int, total: int) -> None:
-        """A run begins, or goes on at `step`."""
+        """Report that a run starts, or resumes at `step`."""
 
     def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
-        """A step is finished; `score` is the last one on the selection split, in per cent."""
+        """Report a finished step; `score` is the latest on the selection split, in per cent."""
 
     def paused(self, run_id: str, why: str) -> None:
-        """The run was begun and ended before its end; it goes on soon, in this process or another."""
+        """Report that a run was interrupted and will be resumed, by this process or another."""
 
 
 class Silent:
-    """Shows nothing."""
+    """Ignores all reports."""
 
     def started(self, run_id: str, step: int, total: int) -> None: ...
 

@@ -12,7 +12,7 @@ from kdbench.core.environment import environment
 from kdbench.core.errors import RunFailure, Stopped
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
-from kdbench.models.matmul_precision import recorded
+from kdbench.models.matmul_precision import describe_precision
 from kdbench.results.run_lock import RunLock, Superseded
 from kdbench.results.store import RunFolder, Store
 from kdbench.training import checkpoint
@@ -63,7 +63,7 @@ def _train_with_lock(
             return False
         if folder.state().status == "done":
             folder.note(f"trained again: {folder.missing(spec.snapshots)}")
-        folder.begin(spec, environment(str(device)) | recorded(device))
+        folder.begin(spec, environment(str(device)) | describe_precision(device))
 
         # A run that went on with a smaller micro-batch goes on with it: memory is as short as it was.
         before = folder.state().micro_batch

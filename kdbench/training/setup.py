@@ -1,11 +1,10 @@
-"""Everything a run needs before its first step."""
+"""Prepare a run for its first step: data, networks, method, numerical settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,14 +14,15 @@ from kdbench.core.errors import RunFailure
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import ModelRef, RunSpec
 from kdbench.data.batches import Stream
-from kdbench.data.splits import Part, Roles, assign
+from kdbench.data.splits import Part, Roles, assign_roles
 from kdbench.data.task import Task, TaskData
 from kdbench.data.tokens import Tokens
-from kdbench.distill.context import MethodContext, Sources, seed_everything
+from kdbench.distill.context import MethodContext, RunData, Sources, seed_everything
 from kdbench.distill.method import Method
 from kdbench.distill.method_files import method_of
+from kdbench.distill.trainable import ComputeSettings
 from kdbench.models import attention_masks, build, cls_only_layer, compilation, matmul_precision, packed_dropout
-from kdbench.models.finetuned_networks import build_given
+from kdbench.models.finetuned_networks import build_finetuned
 from kdbench.planning import inputs
 from kdbench.results.store import Store
 
@@ -40,48 +40,51 @@ class Setup:
     method: Method
     tokens: dict[str, Tokens]
     device: torch.device
-    notes: tuple[str, ...] = ()  # sentences about networks whose weights are not all those that were given
+    notes: tuple[str, ...] = ()  # remarks on networks with new or unused weights
 
     @property
     def total_steps(self) -> int:
+        """Return the number of training steps."""
         return self.context.total_steps
 
     @property
     def eval_every(self) -> int:
+        """Return the number of steps between evaluations, at most an epoch."""
         per_epoch = self.train.batches_per_epoch
         return min(self.spec.training.eval_every or per_epoch, per_epoch)
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the first GPU, or the CPU."""
+    """Return the device of a name; `auto` is the first GPU, or the CPU without one."""
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Recording) -> Setup:
-    """Load data, divide it, build the method with its networks, all seeded by the spec."""
+    """Load data, divide it, and build the method with its networks, all seeded by the spec."""
+    # data: rows by role, tokens of the splits in use
     task, data = inputs.load_task(spec.task), inputs.load_data(spec.task, spec.data)
-    roles = assign(spec, {name: len(split) for name, split in data.splits.items()}, task.report_splits)
+    roles = assign_roles(spec, {name: len(split) for name, split in data.splits.items()}, task.report_splits)
     tokens = {name: inputs.load_tokens(store.cache, spec, name) for name in data.splits if name in _needed(roles)}
     device = choose_device(execution.device)
     if device.type != "cpu":
-        attention_masks.always_made()
+        attention_masks.always_build_masks()
+    # method and networks
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     notes: list[str] = []
-    context, method = build_method(
-        spec, _sources(spec, store, data, task.labels, notes.append), train, roles.train, feedback, device, recording,
-        execution.micro_batch, store.cache,
-    )  # fmt: skip
+    sources = _sources(spec, store, data, task.labels, notes.append)
+    compute = ComputeSettings(device, execution.micro_batch, store.cache / "outputs")
+    context, method = build_method(spec, sources, train, roles.train, feedback, recording, compute)
     return Setup(spec, task, data, roles, train, context, method, tokens, device, tuple(dict.fromkeys(notes)))
 
 
 def build_method(
-    spec: RunSpec, sources: Sources, train: Stream, part: Part, feedback: Stream | None, device: torch.device,
-    recording: Recording, micro_batch: int = 0, cache: Path | None = None,
+    spec: RunSpec, sources: Sources, train: Stream, part: Part, feedback: Stream | None, recording: Recording,
+    compute: ComputeSettings,
 ) -> tuple[MethodContext, Method]:  # fmt: skip
-    """Build the method with its networks on the rows `part`, seeded by the spec; see `MethodContext` for the rest."""
+    """Build the method with its networks, seeded by the spec, to be trained on the rows `part`."""
     classes, steps = len(inputs.load_task(spec.task).labels), spec.training.epochs * train.batches_per_epoch
-    context = MethodContext(spec, sources, train.tokens, part, feedback, classes, steps, device, micro_batch, cache)
+    context = MethodContext(spec, sources, RunData(train.tokens, part, feedback, classes, steps), compute)
     context.set_probe(recording.influence_samples, recording.influence_points)
     seed_everything(spec.seed, "build")
     return context, method_of(spec)(spec, context)
@@ -92,7 +95,7 @@ def _needed(roles: Roles) -> set[str]:
 
 
 def _stream(spec: RunSpec, tokens: dict[str, Tokens], part: Part, name: str, device: torch.device) -> Stream:
-    kept, training = tokens[part.split].only(part.rows), spec.training
+    kept, training = tokens[part.split].keep_rows(part.rows), spec.training
     return Stream(kept, part.rows, training.batch_size, spec.seed, name, device, training.bucket)
 
 
@@ -101,8 +104,8 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str],
 
     def fresh(ref: ModelRef) -> nn.Module:
         if not spec.training.epochs:
-            return ready(build_given(ref, labels, attention)[0], spec, log)
-        return ready(build.build(ref, labels, attention, tuple(data.vocabulary), log), spec, log)
+            return apply_last_layer(build_finetuned(ref, labels, attention)[0], spec, log)
+        return apply_last_layer(build.build(ref, labels, attention, tuple(data.vocabulary), log), spec, log)
 
     def trained(run_id: str, snapshot: float | None) -> nn.Module:
         run = store.run(run_id)
@@ -110,15 +113,15 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str],
         if problem := run.damage(folder):
             run.mark_damaged(problem)
             raise RunFailure("damaged", f"{problem} in {run.path}; the same command trains that run again.")
-        return ready(build.load(folder, attention=attention), spec, log)
+        return apply_last_layer(build.load(folder, attention=attention), spec, log)
 
     return Sources(fresh, trained)
 
 
-def ready(module: nn.Module, spec: RunSpec, log: Callable[[str], None] = lambda text: None) -> nn.Module:
-    """Return the network, changed to compute as the spec says; `log` is told where that is not possible."""
+def apply_last_layer(module: nn.Module, spec: RunSpec, log: Callable[[str], None] = lambda text: None) -> nn.Module:
+    """Apply the spec's `last_layer` to a network and return it; `log` gets a remark where it has no effect."""
     if spec.training.last_layer == "first":
-        if cls_only_layer.fits(module):
+        if cls_only_layer.is_supported(module):
             cls_only_layer.install(module)
         else:
             config: Any = module.config
@@ -128,10 +131,11 @@ def ready(module: nn.Module, spec: RunSpec, log: Callable[[str], None] = lambda 
 
 @contextmanager
 def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[None]:
-    """The precision and the dropout that the spec names, for the duration of the block."""
+    """Apply the spec's precision, dropout and compilation within the block; set `threads` unless 0."""
     if threads:
         torch.set_num_threads(threads)
     training = spec.training
+    # deterministic kernels
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time and finds no error of ours
@@ -139,12 +143,12 @@ def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[None
         settings.callback(torch.use_deterministic_algorithms, before, warn_only=True)
         fast = training.precision == "fp32-fast"
         settings.enter_context(
-            matmul_precision.setting_of(matmul_precision.choose(device) if fast else matmul_precision.PLAIN)
+            matmul_precision.use_setting(matmul_precision.choose_setting(device) if fast else matmul_precision.PLAIN)
         )
         if training.precision == "bf16":
             # no cache: autocast would go on using the weights as they were before the optimiser's step
             settings.enter_context(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
         if training.dropout == "packed":
-            settings.enter_context(packed_dropout.packed())
-        settings.enter_context(compilation.in_force(training.compile))
+            settings.enter_context(packed_dropout.use_packed_masks())
+        settings.enter_context(compilation.allow_compilation(training.compile))
         yield

@@ -1,7 +1,6 @@
-"""Build every network and make a step of every method of a plan, on a few rows, before anything is trained for hours.
+"""Build every network and make a step of every method of a plan on a few rows, before hours of training.
 
-What fails here would fail in the run, perhaps after its teachers have been trained. Everything goes through the code
-that trains; only that the networks which a run needs are not trained yet, so that fresh ones of their kind stand in.
+The code is that of training. Only the students of needed runs are replaced by untrained networks of the same kind.
 """
 
 from __future__ import annotations
@@ -27,56 +26,57 @@ from kdbench.data.batches import Stream, collate
 from kdbench.data.splits import Part
 from kdbench.data.task import Examples
 from kdbench.data.tokens import InputFormat, Tokens, tokenise
-from kdbench.distill.context import Sources, seed_everything, undisturbed
+from kdbench.distill.context import Sources, preserve_random_state, seed_everything
 from kdbench.distill.method import Method
 from kdbench.distill.method_files import method_of
+from kdbench.distill.trainable import ComputeSettings
 from kdbench.models import build, reference
 from kdbench.models.padding_check import check_padding, of_lengths
 from kdbench.planning import inputs
 from kdbench.planning.plan import Plan
-from kdbench.training.setup import build_method, numerics, ready
+from kdbench.training.setup import apply_last_layer, build_method, numerics
 
 CPU = torch.device("cpu")  # a bad index would leave a GPU's context unusable
-ROWS = 4  # that a method is tried on
-LOOKED_AT = 1000  # rows of a split, for the shortest and the longest of them
-LARGE = 200_000_000  # parameters of a method's networks together: more are built and run, but no step is made
-MOST_UNKNOWN = 0.5  # of a text's tokens
-PATIENCE = 20.0  # seconds, after which further settings of a method that was tried already are left out
-WATCHED = Recording(influence_samples=2, influence_points=1)
-# of `Training`, what decides which code a step goes through
-DECIDING = ("attention", "last_layer", "precision", "dropout", "max_length")
+ROWS = 4  # in the batch of a step
+SEARCHED_ROWS = 1000  # of a split, for its shortest and longest rows
+MAX_PARAMETERS = 200_000_000  # of a method's networks together; larger ones are built and run, but make no step
+MAX_UNKNOWN = 0.5  # share of unknown tokens
+TIME_LIMIT = 20.0  # seconds, after which further settings of a method that made a step already are skipped
+RECORDING = Recording(influence_samples=2, influence_points=1)
+# settings that change the code of a step
+CODE_SETTINGS = ("attention", "last_layer", "precision", "dropout", "max_length")
 
 
 def smoke_test(plan: Plan, todo: Sequence[RunSpec]) -> None:
-    """See that the networks of these runs read the data, and that their methods make a step.
+    """Check that the networks of these runs read the data, and that their methods can make a step.
 
     Args:
-        plan: has every run that these need.
+        plan: contains every run that these need.
 
     Raises:
-        UserError: one sentence about the first network or method that does not work.
+        UserError: the first network or method that does not work, in one sentence.
     """
     tests, start = _SmokeTest(plan), time.monotonic()
     build.quiet()
-    with undisturbed():
+    with preserve_random_state():
         for spec in todo:
             tests.try_network(spec)
         for spec, is_first in _methods(plan, todo):
-            if is_first or time.monotonic() - start < PATIENCE:
+            if is_first or time.monotonic() - start < TIME_LIMIT:
                 tests.try_method(spec)
 
 
 def _methods(plan: Plan, todo: Sequence[RunSpec]) -> Iterator[tuple[RunSpec, bool]]:
-    """One run of each method, networks and settings; and whether it is the first of its method and networks."""
+    """Yield a run for each method, networks and settings, and whether it is the first of its method and networks."""
     known: dict[tuple[Any, ...], dict[str, RunSpec]] = {}
     for spec in todo:
         networks = (spec.student, spec.teacher, *(plan.runs[run].student for run in spec.needs.values()))
         kind = (spec.method, networks, len(inputs.load_task(spec.task).labels))
-        how = str([spec.options, *(getattr(spec.training, name) for name in DECIDING)])
+        how = str([spec.options, *(getattr(spec.training, name) for name in CODE_SETTINGS)])
         known.setdefault(kind, {}).setdefault(how, spec)
-    found = [list(some.values()) for some in known.values()]
-    yield from ((first, True) for first, *_ in found)
-    yield from ((spec, False) for _, *more in found for spec in more)
+    groups = [list(group.values()) for group in known.values()]
+    yield from ((first, True) for first, *_ in groups)
+    yield from ((spec, False) for _, *others in groups for spec in others)
 
 
 class _SmokeTest:
@@ -89,7 +89,7 @@ class _SmokeTest:
         self._examples: dict[int, RunSpec] = {}
 
     def try_network(self, spec: RunSpec) -> None:
-        """Send rows of the greatest length, and padded ones, through the networks of a run."""
+        """Run a run's networks on rows of the greatest length and on padded rows."""
         training = spec.training
         for ref in dict.fromkeys(ref for ref in (spec.student, spec.teacher) if ref is not None):
             key = (ref, spec.student, _classes(spec), training.attention, training.precision, training.max_length)
@@ -111,7 +111,7 @@ class _SmokeTest:
         networks = [spec.student, *(self.plan.runs[run].student for run in spec.needs.values())]
         networks += [spec.teacher] if spec.teacher else []
         sizes = [sum(p.numel() for p in self._template(spec, ref).parameters()) for ref in networks]
-        if sum(sizes) > LARGE:
+        if sum(sizes) > MAX_PARAMETERS:
             return
         try:
             with numerics(_uncompiled(spec), CPU, 0):
@@ -132,15 +132,15 @@ class _SmokeTest:
         sources = Sources(
             lambda ref: self._fresh(spec, ref), lambda run, snapshot: self._fresh(spec, self.plan.runs[run].student)
         )
-        _, method = build_method(spec, sources, train, part, feedback, CPU, WATCHED)
+        _, method = build_method(spec, sources, train, part, feedback, RECORDING, ComputeSettings(CPU))
         seed_everything(spec.seed, "step", 0)
         method.step(train.at(0))
 
     def _fresh(self, spec: RunSpec, ref: ModelRef) -> nn.Module:
-        return ready(copy.deepcopy(self._template(spec, ref)), spec)
+        return apply_last_layer(copy.deepcopy(self._template(spec, ref)), spec)
 
     def _template(self, spec: RunSpec, ref: ModelRef) -> nn.Module:
-        """The network as it is built for a run; built once."""
+        """Build a network as for a run; each is built once."""
         example = self._example(spec)
         key = (ref, example.task, spec.training.attention)
         if key not in self._built:
@@ -150,18 +150,18 @@ class _SmokeTest:
         return self._built[key]
 
     def _tokens(self, spec: RunSpec, *, longest: bool) -> Tokens:
-        """Some rows as the run's student reads them: the longest, or short ones."""
+        """Tokenise the longest or the shortest rows with the tokenizer of the run's student."""
         example = self._example(spec)
         key = (spec.student, example.task, spec.training.max_length, longest)
         if key not in self._read:
-            some = _rows(inputs.load_data(example.task, example.data).splits["train"], longest=longest)
+            rows = _rows(inputs.load_data(example.task, example.data).splits["train"], longest=longest)
             tokenizer = self._tokenizer(spec)
             format = InputFormat.of(tokenizer, spec.student.name)
-            self._read[key] = tokenise(tokenizer, some, spec.training.max_length, format)
+            self._read[key] = tokenise(tokenizer, rows, spec.training.max_length, format)
         return self._read[key]
 
     def _tokenizer(self, spec: RunSpec) -> Any:
-        """The tokenizer of the run's student, which reads the texts for all its networks."""
+        """Load the tokenizer of the run's student, which all its networks use."""
         example = self._example(spec)
         key = (spec.student, example.task)
         if key not in self._tokenizers:
@@ -171,13 +171,13 @@ class _SmokeTest:
         return self._tokenizers[key]
 
     def _example(self, spec: RunSpec) -> RunSpec:
-        """The first run on a task of so many classes; what holds of its texts is taken to hold of the others'."""
+        """Return the first run with as many classes, whose texts stand for those of the other tasks."""
         return self._examples.setdefault(_classes(spec), spec)
 
 
 @contextmanager
 def _explained(what: str) -> Iterator[None]:
-    """Within the block, an error becomes a sentence that begins with `what`."""
+    """Turn an error in the block into a `UserError` that begins with `what`."""
     try:
         yield
     except UserError:
@@ -191,13 +191,13 @@ def _classes(spec: RunSpec) -> int:
 
 
 def _uncompiled(spec: RunSpec) -> RunSpec:
-    """The same run without torch.compile, which takes longer than all the rest."""
+    """Return the run without torch.compile, which takes longer than the whole test."""
     return spec.model_copy(update={"training": spec.training.model_copy(update={"compile": False})})
 
 
 def _rows(split: Examples, *, longest: bool) -> Examples:
-    """The longest of a split's rows, or the shortest, by their characters."""
-    count = min(len(split), LOOKED_AT)
+    """Return a split's longest or shortest rows, by characters."""
+    count = min(len(split), SEARCHED_ROWS)
     lengths = [len(split.text_a[i]) + (len(split.text_b[i]) if split.text_b else 0) for i in range(count)]
     order = sorted(range(count), key=lengths.__getitem__, reverse=longest)[:ROWS]
     second = None if split.text_b is None else [split.text_b[i] for i in order]
@@ -205,10 +205,10 @@ def _rows(split: Examples, *, longest: bool) -> Examples:
 
 
 def _check_vocabulary(student: ModelRef, tokenizer: Any, ref: ModelRef, module: Any) -> None:
-    """See that the embeddings have a row for every token.
+    """Check that the embeddings have a row for every token.
 
     Raises:
-        UserError: they have not.
+        UserError: they have fewer.
     """
     table = module.get_input_embeddings()
     if not isinstance(table, nn.Embedding):
@@ -222,15 +222,15 @@ def _check_vocabulary(student: ModelRef, tokenizer: Any, ref: ModelRef, module: 
 
 
 def _check_unknown(student: ModelRef, tokenizer: Any, tokens: Tokens) -> None:
-    """See that the tokenizer knows most of the text.
+    """Check that the tokenizer knows most of the text.
 
     Raises:
-        UserError: it does not: its vocabulary is another language's, or empty.
+        UserError: it does not, because its vocabulary is empty or of another language.
     """
     special = {getattr(tokenizer, f"{name}_token_id", None) for name in ("cls", "sep", "pad", "bos", "eos")}
     words = tokens.ids[~np.isin(tokens.ids, [i for i in special if i is not None])]
     share = float(np.mean(words == tokenizer.unk_token_id)) if tokenizer.unk_token_id is not None and len(words) else 0
-    if share > MOST_UNKNOWN:
+    if share > MAX_UNKNOWN:
         raise UserError(
             f"The tokenizer of {student.name} reads {share:.0%} of the text as unknown ({tokenizer.unk_token}): its "
             f"vocabulary of {len(tokenizer):,} tokens is not for this text; take the files that belong to the model."
@@ -238,10 +238,10 @@ def _check_unknown(student: ModelRef, tokenizer: Any, tokens: Tokens) -> None:
 
 
 def _check_length(tokens: Tokens, max_length: int, ref: ModelRef, module: nn.Module) -> None:
-    """See that a network reads a row of the greatest length, with a shorter one beside it.
+    """Check that a network reads a row of the greatest length together with a shorter one.
 
     Raises:
-        UserError: it does not.
+        UserError: it does not; the message names the greatest length that works.
     """
     error = _error(tokens, max_length, module)
     if error is None:
@@ -249,6 +249,7 @@ def _check_length(tokens: Tokens, max_length: int, ref: ModelRef, module: nn.Mod
     shortest = min(8, max_length)
     if _error(tokens, shortest, module) is not None:
         raise UserError(f"The network {ref.name} cannot read the data: {_reason(error)}")
+    # bisection
     works, fails = shortest, max_length
     while fails - works > 1:
         middle = (works + fails) // 2
@@ -261,17 +262,17 @@ def _check_length(tokens: Tokens, max_length: int, ref: ModelRef, module: nn.Mod
 
 @torch.no_grad()
 def _error(tokens: Tokens, length: int, module: nn.Module) -> Exception | None:
-    """What a network raises on a row of this length and one that is half as long."""
-    made = of_lengths(tokens, (length, max(1, length // 2)))
+    """Return the error that a network raises on a row of this length and one half as long, or None."""
+    rows = of_lengths(tokens, (length, max(1, length // 2)))
     try:
-        module.eval()(**collate(made, np.arange(2), CPU).inputs)
+        module.eval()(**collate(rows, np.arange(2), CPU).inputs)
     except Exception as error:
         return error
     return None
 
 
 def _reason(error: Exception, method: type[Method] | None = None) -> str:
-    """The error in one line; of one in a method, with the place in the method's own file."""
+    """Describe an error in one line, with its place in the method's own file if there is one."""
     if isinstance(error, UserError | RunFailure):
         return str(error)
     text = " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])

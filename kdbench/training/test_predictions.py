@@ -1,4 +1,4 @@
-"""Test-split predictions of the students that tables show."""
+"""Compute test-split predictions of the students that tables show."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Choice:
 def choose(
     store: Store, server: Server, row: str, preset: str | None, seed: int | None, tasks: Iterable[str] | None = None
 ) -> Choice:
-    """The runs that tables show of a row, in the study that was asked for last and has some.
+    """Choose the runs that tables show of a row, in the newest study that has some.
 
     Args:
-        seed: the first one that is done, unless given.
-        tasks: only these.
+        seed: None is the first one that is done.
+        tasks: restrict the choice to these tasks.
 
     Raises:
         UserError: no such preset or row, nothing of it is done, or all of it was trained on made data.
@@ -61,7 +61,7 @@ Shown = dict[str, dict[int, Run]]  # task -> seed -> run
 
 
 def _shown(study: StudyResults, server: Server, row: str, tasks: Iterable[str] | None) -> Shown:
-    """What tables show of a row on the tasks of a server."""
+    """Return the runs that tables show of a row on the tasks of a server."""
     wanted = None if tasks is None else set(tasks)
     line = select_row(study, row)
     return {
@@ -89,10 +89,10 @@ def _seed(row: str, shown: Shown, seed: int | None) -> tuple[int, dict[str, Run]
 
 
 def device(name: str) -> torch.device:
-    """The device that a user named.
+    """Return the device that a user named.
 
     Raises:
-        UserError: there is no such device here.
+        UserError: the name is not valid.
     """
     from kdbench.training import preflight
     from kdbench.training.setup import choose_device
@@ -102,7 +102,7 @@ def device(name: str) -> torch.device:
 
 
 def predict(run: Run, location: DataLocation, device: torch.device) -> dict[str, list[str]]:
-    """What the stored student of a run answers on its task's test splits, in the server's words, by file name.
+    """Predict a task's test splits with a run's stored student; return label words of the server, by file name.
 
     Raises:
         UserError: the student or a test split is missing or damaged.
@@ -117,7 +117,7 @@ def predict(run: Run, location: DataLocation, device: torch.device) -> dict[str,
 
 
 def where(run: Run, glue_dir: str | None) -> DataLocation:
-    """Where the test splits are: beside the data that the run was trained on, unless a folder is named."""
+    """Return the location of the test splits: that of the run's training data, unless a folder is named."""
     return run.spec.data.location if glue_dir is None else DataLocation("glue-dir", user_path(glue_dir))
 
 
@@ -153,7 +153,7 @@ def _words(run: Run, student: nn.Module, examples: Examples, file: ServerFile, d
     from kdbench.models import build
     from kdbench.models.inference import all_logits
 
-    # the one that was saved with the student: what it started from may have gone or changed
+    # the tokenizer saved with the student; that of its initial network may have been deleted or changed
     tokenizer = build.tokenizer(ModelRef(name=str(run.folder.model.resolve()), fingerprint="saved"))
     tokens = tokenise(tokenizer, examples, run.spec.training.max_length)
     logits = all_logits(student, tokens, np.arange(len(tokens)), device)

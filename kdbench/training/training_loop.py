@@ -84,7 +84,7 @@ class TrainingLoop:
             self.context.step = step
             seed_everything(self.spec.seed, "step", step)
             logs = {key: value.detach() for key, value in self.method.step(batch).items()}
-            self.context.meter.spent.rows += len(batch)
+            self.context.meter.counts.rows += len(batch)
             progress.step = done = step + 1
 
             # Log the losses, and refuse values that are not finite. Reading a value waits for a GPU, so that is

@@ -203,12 +203,12 @@ def test_looks_stay_with_a_method(tmp_path: Path) -> None:
 
 def test_no_two_methods_and_no_variant_look_the_same(tmp_path: Path) -> None:
     from kdbench.distill.method import METHODS
-    from kdbench.results.study import Row
+    from kdbench.results.sweep_files import RowRecord
 
     study = studies(everything(tmp_path))[-1]
     for name, method in METHODS.all().items():
         titles = {name: method.title, **{v: title for v, (title, _) in method.variants.items()}}
-        study.titles |= {row: Row(title=title, position=method.position) for row, title in titles.items()}
+        study.titles |= {row: RowRecord(title=title, position=method.position) for row, title in titles.items()}
     shown = [line_styles.of_row(study, row) for row in study.titles]
     assert len({(look.color, look.dash) for look in shown}) == len(shown) > 12
 

@@ -23,7 +23,7 @@ from kdbench.planning.config import assemble_config, parse_sets
 from kdbench.planning.plan import make_plan
 from kdbench.results.store import RunFolder, Store
 from kdbench.training.executors import process_pool
-from tests.kdbench.bench import CPU, FEW, SMALL, contents
+from tests.kdbench.small_runs import CPU, FEW, SMALL, contents
 from tests.kdbench.test_pool import Notes
 
 SETS = [*SMALL, *(f"{key}={value}" for key, value in FEW.model_dump().items()), "threads=1", "device=cpu", "epochs=6",

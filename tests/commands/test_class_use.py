@@ -22,7 +22,7 @@ from kdbench.results.store import Store
 from tests.analysis.made import Made, spec, teacher
 from tests.commands.test_collect import Call
 from tests.commands.test_collect import say as say  # a fixture
-from tests.kdbench.bench import plan, the_run, train
+from tests.kdbench.small_runs import plan, the_run, train
 
 ITEMS = 60
 ONLY_ONE = "Predicts one class only (of more than two: one or two)"

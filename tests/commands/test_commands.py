@@ -14,7 +14,7 @@ import pytest
 
 from kdbench.cli.app import app, main
 from tests.analysis.made import Made, full, spec, states
-from tests.kdbench.bench import refusal
+from tests.kdbench.small_runs import refusal
 
 COMMANDS = ("audit", "list", "report", "run", "show", "status", "table")
 
@@ -298,12 +298,12 @@ REMEMBER = """
 import sys
 from pathlib import Path
 from kdbench.planning import config, plan
+from kdbench.training.executors import sweep_record
 from kdbench.results.store import Store
 from kdbench.training.executors import sweep_record
 asked = {"methods": "finetune,kd,dml_lgtm", "tasks": "rte,mrpc", "seeds": "0,1", "student_lr": ["1e-3", "3e-3"]}
 merged = config.assemble_config(asked, Path.cwd())
-made = plan.make_plan(merged)
-sweep_record.remember(*sweep_record.order(merged, made, Store(Path("results")), None))
+sweep_record.store_sweep(*sweep_record.build_request(merged, plan.make_plan(merged), Store(Path("results")), None))
 """
 
 

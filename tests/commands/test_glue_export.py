@@ -23,7 +23,7 @@ from kdbench.results.submission_zip import check_zip, required_files, write_zip
 from tests.analysis.made import STUDY, Made, spec
 from tests.commands import made_glue
 from tests.commands.made_glue import SERVER, unpack
-from tests.kdbench.bench import refusal
+from tests.kdbench.small_runs import refusal
 
 OFFICIAL = {"MRPC": 1725, "RTE": 3000, "SST-2": 1821, "MNLI-m": 9796, "MNLI-mm": 9847, "QNLI": 5463, "QQP": 390965,
             "CoLA": 1063, "STS-B": 1379, "WNLI": 146, "AX": 1104}  # fmt: skip

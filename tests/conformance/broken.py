@@ -54,7 +54,7 @@ class Good(Online):
         fed = self.context.feedback()
         teacher_loss = cross_entropy(batch.labels, self.teacher.logits(batch))
         self.teacher.step(teacher_loss + 0.1 * cross_entropy(fed.labels, self.teacher.logits(fed)))
-        t, s = self.teacher.target(batch), self.student.logits(batch)
+        t, s = self.teacher.target_logits(batch), self.student.logits(batch)
         loss = cross_entropy(batch.labels, s) + kl(t, s)
         self.average = 0.9 * self.average + 0.1 * loss.detach()
         self.student.step(loss * (1 + 0.1 * self.average))
@@ -108,7 +108,7 @@ MISTAKES = {
     ),
     "temperature factor dropped": Mistake("temperature", OFFLINE, "w * tau**2 * kl", "w * kl"),
     "teacher not detached": Mistake(
-        "detached", ONLINE, "self.teacher.target(batch), self", "self.teacher.logits(batch), self"
+        "detached", ONLINE, "self.teacher.target_logits(batch), self", "self.teacher.logits(batch), self"
     ),
     "logits of another batch": Mistake(
         "batch order",
@@ -143,7 +143,8 @@ MISTAKES = {
         "self.teacher.logits(batch)\n",
         "None\n"
         "        from kdbench.data.batches import collate\n"
-        "        t = self.teacher.logits(collate(self.context._tokens, batch.index.numpy(), batch.index.device))\n",
+        "        tokens, rows = self.context._data.tokens, batch.index\n"
+        "        t = self.teacher.logits(collate(tokens, rows.numpy(), rows.device))\n",
     ),
     "weights the wrong way round": Mistake(
         "labels only",

@@ -13,7 +13,7 @@ from kdbench.cli.commands.new_method import taken_names
 from kdbench.distill.method import METHODS
 from kdbench.training.conformance import suite
 from tests.conformance import broken
-from tests.kdbench.bench import refusal
+from tests.kdbench.small_runs import refusal
 
 QUICK = [name for name in suite.names() if name != "resume"]  # which test_kill does to every method
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
-from kdbench.training.executors.serial import attempt
-from tests.kdbench.bench import CPU, FEW, plan, the_run
+from kdbench.training.executors.serial import train_run
+from tests.kdbench.small_runs import CPU, FEW, plan, the_run
 from tests.kdbench.test_pool import Notes
 
 SETS = ["student=tiny-4x192", "teacher=tiny-4x192", "batch_size=256", "train_rows=512", "max_length=64", "epochs=2"]
@@ -29,12 +29,12 @@ def hungry(folder: Path) -> Plan:
 def main() -> None:
     folder, megabytes = Path(sys.argv[1]), int(sys.argv[2])
     warm = plan(folder, methods="finetune", tasks="mnli")  # so that every library is loaded
-    attempt(the_run(warm), Store(folder / "warm"), CPU, FEW, Notes(), lambda: False)
+    train_run(the_run(warm), Store(folder / "warm"), CPU, FEW, Notes(), lambda: False)
     status = Path("/proc/self/status").read_text().splitlines()
     kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmSize"))
     limit = kilobytes * 1024 + megabytes * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    print(*attempt(the_run(hungry(folder)), Store(folder / "short"), CPU, FEW, Say(), lambda: False))
+    print(*train_run(the_run(hungry(folder)), Store(folder / "short"), CPU, FEW, Say(), lambda: False))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from kdbench.models.compare_tokenizers import difference
 from kdbench.planning import inputs
 from kdbench.results.store import Store
 from tests.kdbench.architectures import TOKENIZERS, save
-from tests.kdbench.bench import plan, the_run, train
+from tests.kdbench.small_runs import plan, the_run, train
 
 ROWS = 24
 

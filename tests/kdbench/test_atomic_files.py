@@ -9,7 +9,7 @@ import pytest
 
 from kdbench.core.atomic_files import replacing, write_text
 from kdbench.core.errors import UserError
-from tests.kdbench.bench import refusal
+from tests.kdbench.small_runs import refusal
 
 
 @pytest.fixture

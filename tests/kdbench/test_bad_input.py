@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kdbench.bench import refusal
+from tests.kdbench.small_runs import refusal
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 

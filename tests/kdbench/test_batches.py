@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kdbench.data.batches import Stream, by_tokens, collate, in_one_copy
+from kdbench.data.batches import Stream, by_tokens, collate, copy_to_device
 from kdbench.data.tokens import Tokens
 
 CPU = torch.device("cpu")
@@ -56,7 +56,7 @@ def test_a_batch_is_one_copy_that_nobody_waits_for() -> None:
     assert [tuple(t.shape) for t in batch.inputs.values()] == [(3, 5)] * 3
     assert batch.labels.shape == batch.index.shape == (3,)
     arrays = [np.arange(6).reshape(2, 3), np.array([7]), np.arange(4)[::-1]]
-    for array, tensor in zip(arrays, in_one_copy(arrays, CPU), strict=True):
+    for array, tensor in zip(arrays, copy_to_device(arrays, CPU), strict=True):
         assert np.array_equal(tensor.numpy(), array)
 
 
@@ -69,7 +69,7 @@ def test_what_a_gpu_gets_is_asked_for_in_pinned_memory(monkeypatch: pytest.Monke
         return empty(*args, **more)
 
     monkeypatch.setattr(torch, "empty", noting)
-    in_one_copy([np.arange(2)], CPU)
+    copy_to_device([np.arange(2)], CPU)
     with pytest.raises((AssertionError, RuntimeError)):  # from torch: the copy finds no GPU
         collate(split([3, 5]), np.arange(2), torch.device("cuda"))
     assert asked == [False, True]

@@ -13,7 +13,7 @@ from torch import Tensor
 from kdbench.data.batches import Batch, collate
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.hidden_states import FeatureView
-from tests.kdbench.test_shelf import CPU, ROWS, batch, teacher, tokens
+from tests.kdbench.test_teacher_cache import CPU, ROWS, batch, teacher, tokens
 
 VIEW = FeatureView((1,))
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -73,11 +73,11 @@ def test_a_changed_batch_is_computed(name: str) -> None:
     made, change = teacher(None), {**CHANGES, **SELECTED}[name]
     original = made.logits(batch())
     made.head_inputs(batch(), VIEW)  # all tables are there
-    made.seen(batch(), VIEW)
+    made.features(batch(), VIEW)
     changed = change(batch())
     wanted = made.outputs(changed, output_hidden_states=True)
     torch.testing.assert_close(made.logits(changed), wanted.logits, **CLOSE)
-    torch.testing.assert_close(made.seen(changed, VIEW), VIEW(wanted), **CLOSE)
+    torch.testing.assert_close(made.features(changed, VIEW), VIEW(wanted), **CLOSE)
     torch.testing.assert_close(made.head_inputs(changed, VIEW)[1], VIEW(wanted), **CLOSE)
     assert made.head_inputs(changed, VIEW)[0].shape == (len(changed), made.head_width)
     if name in CHANGES:

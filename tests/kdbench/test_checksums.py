@@ -16,7 +16,7 @@ from kdbench.results.predictions import read_predictions
 from kdbench.results.store import Store
 from kdbench.results.verification import verify_results
 from kdbench.training.runner import execute
-from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
 
 Trained = tuple[Plan, Path]
 

@@ -25,7 +25,7 @@ from kdbench.planning.plan import Plan
 from kdbench.results import store
 from kdbench.results.store import RunFolder, Store
 from kdbench.training.runner import execute
-from tests.kdbench import subject
+from tests.kdbench import small_runs
 
 HUB = ("student=google/bert_uncased_L-6_H-768_A-12", "teacher=google-bert/bert-base-uncased", "source=hub")
 
@@ -67,8 +67,8 @@ def folder_bytes(at: Store, plan: Plan) -> int:
 
 def test_another_seed_takes_what_the_first_took(tmp_path: Path) -> None:
     at = Store(tmp_path / "results")
-    first, second = (subject.plan(tmp_path, methods="kd,lgtm", seeds=seed) for seed in (0, 1))
-    subject.train(first, at)
+    first, second = (small_runs.plan(tmp_path, methods="kd,lgtm", seeds=seed) for seed in (0, 1))
+    small_runs.train(first, at)
     made = {run: at.run(run).cost()["steps"] for run in first.runs}
     for i, run in enumerate(first.runs):
         charge(at.run(run), 0.5 + i, made[run])
@@ -78,7 +78,7 @@ def test_another_seed_takes_what_the_first_took(tmp_path: Path) -> None:
     assert (found.runs, found.steps) == (3, sum(made.values()))  # the steps that the runner made
     assert found.seconds == pytest.approx(sum((0.5 + i) * made[run] for i, run in enumerate(first.runs)))
     assert found.basis == "from 3 finished runs of the same methods and networks"
-    subject.train(second, at)
+    small_runs.train(second, at)
     assert [at.run(run).cost()["steps"] for run in second.runs] == list(made.values())
     assert found.disk == pytest.approx(folder_bytes(at, second), rel=0.1)
     assert estimate_lines(estimate_cost(second, at)) == ["Nothing is left to train."]
@@ -86,11 +86,11 @@ def test_another_seed_takes_what_the_first_took(tmp_path: Path) -> None:
 
 def test_work_grows_with_what_is_trained(tmp_path: Path) -> None:
     at = Store(tmp_path / "results")
-    finish(at, of(subject.plan(tmp_path, methods="finetune"), "finetune"), step_seconds=1.0)
+    finish(at, of(small_runs.plan(tmp_path, methods="finetune"), "finetune"), step_seconds=1.0)
 
     def seconds(*sets: str) -> float:
-        (left,) = subject.plan(tmp_path, *sets, methods="finetune", seeds=1).runs.values()
-        found = estimate_cost(Plan("tiny", subject.plan(tmp_path).study, {left.id: left}), at)
+        (left,) = small_runs.plan(tmp_path, *sets, methods="finetune", seeds=1).runs.values()
+        found = estimate_cost(Plan("tiny", small_runs.plan(tmp_path).study, {left.id: left}), at)
         return found.seconds / found.steps
 
     assert seconds() == pytest.approx(1.0)
@@ -102,7 +102,7 @@ def test_work_grows_with_what_is_trained(tmp_path: Path) -> None:
 
 def test_lengths_are_counted_without_a_tokeniser(tmp_path: Path) -> None:
     for task in ("rte", "sst2"):  # pairs, and single sentences
-        spec = subject.the_run(subject.plan(tmp_path, methods="finetune", tasks=task))
+        spec = small_runs.the_run(small_runs.plan(tmp_path, methods="finetune", tasks=task))
         counted = inputs.load_tokens(tmp_path, spec, "train").lengths
         assert estimating._facts(task, spec.data).tokens(64) == pytest.approx(counted.mean(), rel=0.02)
     english = Examples(["Prices rose in the spring.", "They fell."], None, [0, 1])
@@ -112,7 +112,7 @@ def test_lengths_are_counted_without_a_tokeniser(tmp_path: Path) -> None:
 def test_feedback_and_trained_teachers_are_work(tmp_path: Path) -> None:
     """Without a like run, methods differ by what their specs say; students have 2 layers, teachers 3."""
     at = Store(tmp_path / "results")
-    plan = subject.plan(tmp_path, methods="finetune,kd,dml,lgtm,meta_distill")
+    plan = small_runs.plan(tmp_path, methods="finetune,kd,dml,lgtm,meta_distill")
     student = next(s for s in plan.runs.values() if s.method == "finetune" and s.student.name == "tiny-2x32")
     finish(at, student, step_seconds=12.0)
 
@@ -128,7 +128,7 @@ def test_feedback_and_trained_teachers_are_work(tmp_path: Path) -> None:
 
 def test_the_longest_chain_is_that_of_the_runs_that_wait_for_one_another(tmp_path: Path) -> None:
     at = Store(tmp_path / "results")
-    before, plan = (subject.plan(tmp_path, methods="kd,takd", seeds=seed) for seed in (0, 1))
+    before, plan = (small_runs.plan(tmp_path, methods="kd,takd", seeds=seed) for seed in (0, 1))
     assert len(plan.runs) == 4
     names = {run: (spec.method, spec.student.name) for run, spec in plan.runs.items()}
     price = {("finetune", "tiny-3x32"): 1.0, ("kd", "tiny-3x32"): 10.0, ("takd", "tiny-2x32"): 100.0}
@@ -155,14 +155,14 @@ def stopped(spec: RunSpec, at: Store, after: int) -> RunFolder:
         return len(asked) == after
 
     with pytest.raises(Stopped):
-        execute(spec, at, subject.CPU, subject.FEW, should_stop=should_stop)
+        execute(spec, at, small_runs.CPU, small_runs.FEW, should_stop=should_stop)
     return at.run(spec.id)
 
 
 def test_of_a_run_that_was_interrupted_the_rest_is_counted(tmp_path: Path) -> None:
-    at, plan = Store(tmp_path / "results"), subject.plan(tmp_path, methods="finetune")
+    at, plan = Store(tmp_path / "results"), small_runs.plan(tmp_path, methods="finetune")
     whole = estimate_cost(plan, at)
-    folder = stopped(subject.the_run(plan), at, after=4)
+    folder = stopped(small_runs.the_run(plan), at, after=4)
 
     part = estimate_cost(plan, at)
     assert part.steps == whole.steps - 4
@@ -174,7 +174,7 @@ def test_of_a_run_that_was_interrupted_the_rest_is_counted(tmp_path: Path) -> No
 
 def test_a_done_run_that_lacks_a_snapshot_is_trained_again(tmp_path: Path) -> None:
     at = Store(tmp_path / "results")
-    plain, keeping = (subject.plan(tmp_path, methods=methods) for methods in ("kd", "kd,rco"))
+    plain, keeping = (small_runs.plan(tmp_path, methods=methods) for methods in ("kd", "kd,rco"))
     teacher = of(keeping, "finetune")
     assert of(plain, "finetune").id == teacher.id
     assert len(teacher.snapshots) == 2
@@ -187,12 +187,12 @@ def test_a_done_run_that_lacks_a_snapshot_is_trained_again(tmp_path: Path) -> No
     assert estimate_cost(keeping, at, [teacher.id]).disk == pytest.approx(300_000, rel=0.05)  # the student three times
     for share in teacher.snapshots:
         write_json(at.run(teacher.id).snapshot(share) / "weights", "x" * 100_000)
-    again = subject.plan(tmp_path, methods="kd", seeds=1)
+    again = small_runs.plan(tmp_path, methods="kd", seeds=1)
     assert estimate_cost(again, at, [of(again, "finetune").id]).disk == pytest.approx(100_000, rel=0.05)
 
 
 def test_where_nothing_was_measured_it_says_so(tmp_path: Path) -> None:
-    found = estimate_cost(subject.plan(tmp_path, methods="kd"), Store(tmp_path / "results", create=False))
+    found = estimate_cost(small_runs.plan(tmp_path, methods="kd"), Store(tmp_path / "results", create=False))
     assert found.basis == (
         "a rough guess: nothing alike was measured here yet; assumes 0.1 TFLOP/s (2 cores), and 15 ms a step beside"
     )
@@ -202,10 +202,10 @@ def test_where_nothing_was_measured_it_says_so(tmp_path: Path) -> None:
 
 
 def test_the_bytes_of_a_network_are_known_before_it_is_trained(tmp_path: Path) -> None:
-    at, plan = Store(tmp_path / "results"), subject.plan(tmp_path, methods="finetune")
+    at, plan = Store(tmp_path / "results"), small_runs.plan(tmp_path, methods="finetune")
     found = estimate_cost(plan, at)
-    subject.train(plan, at)
-    weights = at.run(subject.the_run(plan).id).model / "model.safetensors"
+    small_runs.train(plan, at)
+    weights = at.run(small_runs.the_run(plan).id).model / "model.safetensors"
     assert found.disk == pytest.approx(weights.stat().st_size, rel=0.1)
 
 
@@ -221,7 +221,7 @@ def test_data_and_models_on_the_hub_are_estimated_without_a_network(
     monkeypatch.setattr(reference, "_fetch", _no_network)
     monkeypatch.setattr("kdbench.tasks.hub.read", _no_network)
     sets = (*HUB, "train_rows=0", "batch_size=32", "epochs=6", "max_length=128", "eval_every=0")
-    plan = subject.plan(tmp_path, *sets, methods="kd", selection="validation")
+    plan = small_runs.plan(tmp_path, *sets, methods="kd", selection="validation")
     teacher = estimate_cost(plan, Store(tmp_path, create=False), [of(plan, "finetune").id])
     student = estimate_cost(plan, Store(tmp_path, create=False), [of(plan, "kd").id])
 
@@ -247,7 +247,7 @@ def test_a_hub_model_that_is_here_is_looked_at(tmp_path: Path, monkeypatch: pyte
 
     def found(name: str) -> CostEstimate:
         return estimate_cost(
-            subject.plan(tmp_path, f"student={name}", methods="finetune"), Store(tmp_path / "results", create=False)
+            small_runs.plan(tmp_path, f"student={name}", methods="finetune"), Store(tmp_path / "results", create=False)
         )
 
     assert found("some/wide").disk == 4 * (3 * 12 * 1024**2 + 2 * 1024 + 1024**2)
@@ -258,7 +258,7 @@ def test_a_hub_model_that_is_here_is_looked_at(tmp_path: Path, monkeypatch: pyte
 
 def test_rows_that_nobody_knows_are_not_invented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TASKS.get("rte"), "official_rows", {})
-    found = estimate_cost(subject.plan(tmp_path, "source=hub", methods="finetune"), Store(tmp_path, create=False))
+    found = estimate_cost(small_runs.plan(tmp_path, "source=hub", methods="finetune"), Store(tmp_path, create=False))
     assert (found.runs, found.steps, found.seconds) == (1, 0, 0.0)
     assert found.remarks[-1].endswith("rte.")
     assert found.disk > 0
@@ -266,7 +266,7 @@ def test_rows_that_nobody_knows_are_not_invented(tmp_path: Path, monkeypatch: py
 
 def test_the_runs_most_alike_are_asked_first(tmp_path: Path) -> None:
     at = Store(tmp_path / "results")
-    plan = subject.plan(tmp_path, methods="kd", seeds=1)
+    plan = small_runs.plan(tmp_path, methods="kd", seeds=1)
     wanted = of(plan, "kd")
 
     def answer() -> tuple[float, str]:
@@ -274,7 +274,7 @@ def test_the_runs_most_alike_are_asked_first(tmp_path: Path) -> None:
         return found.seconds / found.steps, found.basis
 
     def add(step_seconds: float, *sets: str, method: str, **given: Any) -> None:
-        other = subject.plan(tmp_path, *sets, methods=method, **given)
+        other = small_runs.plan(tmp_path, *sets, methods=method, **given)
         for spec in other.runs.values():
             finish(at, spec, step_seconds if spec.method == method else 1000.0)
 
@@ -296,13 +296,13 @@ def test_the_runs_most_alike_are_asked_first(tmp_path: Path) -> None:
 
 def test_networks_of_another_order_of_size_say_nothing(tmp_path: Path) -> None:
     at = Store(tmp_path / "results")
-    finish(at, of(subject.plan(tmp_path, methods="finetune"), "finetune"), 1.0)
-    large = estimate_cost(subject.plan(tmp_path, "student=tiny-8x256", methods="finetune"), at)
+    finish(at, of(small_runs.plan(tmp_path, methods="finetune"), "finetune"), 1.0)
+    large = estimate_cost(small_runs.plan(tmp_path, "student=tiny-8x256", methods="finetune"), at)
     assert "rough guess" in large.basis
 
 
 def test_several_bases_are_told_apart(tmp_path: Path) -> None:
-    at, plan = Store(tmp_path / "results"), subject.plan(tmp_path, methods="kd,pkd", seeds="0,1")
+    at, plan = Store(tmp_path / "results"), small_runs.plan(tmp_path, methods="kd,pkd", seeds="0,1")
     finish(at, next(s for s in plan.runs.values() if s.method == "kd"), 1.0)
     found = estimate_cost(plan, at)
     assert found.runs == 5
@@ -312,7 +312,7 @@ def test_several_bases_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_only_the_given_runs_are_looked_at(tmp_path: Path) -> None:
-    at, plan = Store(tmp_path / "results"), subject.plan(tmp_path, methods="kd", seeds="0,1")
+    at, plan = Store(tmp_path / "results"), small_runs.plan(tmp_path, methods="kd", seeds="0,1")
     teacher, student = (next(s.id for s in plan.runs.values() if s.method == m) for m in ("finetune", "kd"))
     assert estimate_cost(plan, at).runs == 4
     both = estimate_cost(plan, at, [student, teacher])  # in whatever order
@@ -325,13 +325,13 @@ def test_only_the_given_runs_are_looked_at(tmp_path: Path) -> None:
 
 
 def test_damaged_and_foreign_files_are_passed_over(tmp_path: Path) -> None:
-    at, plan = Store(tmp_path / "results"), subject.plan(tmp_path, methods="kd", seeds="0,1,2,3")
+    at, plan = Store(tmp_path / "results"), small_runs.plan(tmp_path, methods="kd", seeds="0,1,2,3")
     first, second, third, fourth = (s for s in plan.runs.values() if s.method == "kd")
     finish(at, first, 1.0)
     for spec, text in ((second, "{"), (third, "[]"), (fourth, '{"train_seconds": 1, "steps": 0}')):
         at.run(spec.id).begin(spec, {})
         (at.run(spec.id).path / "cost.json").write_text(text)
-    other = of(subject.plan(tmp_path, methods="kd", tasks="sst2"), "kd")
+    other = of(small_runs.plan(tmp_path, methods="kd", tasks="sst2"), "kd")
     finish(at, other, 1.0)
     (at.run(other.id).path / "spec.json").write_text("[]")
     (at.runs_folder / "notes.txt").write_text("mine")
@@ -352,12 +352,12 @@ def test_every_point_of_a_grid_has_its_own_cost(tmp_path: Path) -> None:
     at = Store(tmp_path / "results", create=False)
     values = {"epochs": (1, 3), "train_rows": (64, 96), "batch_size": (8, 16), "max_length": (8, 32)}
     grids = [f"{key}={low},{high}" for key, (low, high) in values.items()]
-    whole = estimate_cost(subject.plan(tmp_path, *grids, methods="finetune"), at)
+    whole = estimate_cost(small_runs.plan(tmp_path, *grids, methods="finetune"), at)
 
     parts = []
     for choice in itertools.product(*values.values()):
         point = [f"{key}={value}" for key, value in zip(values, choice, strict=True)]
-        parts.append(estimate_cost(subject.plan(tmp_path, *point, methods="finetune"), at))
+        parts.append(estimate_cost(small_runs.plan(tmp_path, *point, methods="finetune"), at))
     assert whole.runs == len(parts) == 16
     assert whole.steps == sum(part.steps for part in parts)
     assert whole.seconds == pytest.approx(sum(part.seconds for part in parts))
@@ -392,12 +392,12 @@ def test_ten_thousand_runs_are_not_ten_thousand_looks(tmp_path: Path, monkeypatc
         looks["cost"] += 1
         return genuine_cost(*args)
 
-    genuine_assign, genuine_read, genuine_cost = estimating.assign, store.read_record, estimating._Prices._cost
+    genuine_assign, genuine_read, genuine_cost = estimating.assign_roles, store.read_record, estimating._Prices._cost
     monkeypatch.setattr(estimating._Prices, "_cost", cost)
-    monkeypatch.setattr(estimating, "assign", assign)
+    monkeypatch.setattr(estimating, "assign_roles", assign)
     monkeypatch.setattr(store, "read_record", read)
-    at, plan = Store(tmp_path / "results"), many(subject.plan(tmp_path, methods="kd,lgtm", tasks="rte,sst2"), 1700)
-    elsewhere = subject.plan(tmp_path, methods="kd", tasks="mrpc")
+    at, plan = Store(tmp_path / "results"), many(small_runs.plan(tmp_path, methods="kd,lgtm", tasks="rte,sst2"), 1700)
+    elsewhere = small_runs.plan(tmp_path, methods="kd", tasks="mrpc")
     for spec in [*list(plan.runs.values())[:12], *elsewhere.runs.values()]:
         finish(at, spec, 1.0)
 

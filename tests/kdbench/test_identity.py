@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kdbench.bench import plan, the_run
+from tests.kdbench.small_runs import plan, the_run
 
 
 def run_id(folder: Path, *sets: str, **given: str) -> str:

@@ -18,7 +18,7 @@ from kdbench.planning.config import assemble_config, parse_sets
 from kdbench.planning.plan import make_plan
 from kdbench.results.store import Store
 from kdbench.training import checkpoint
-from tests.kdbench.bench import FEW, SMALL, contents, start, the_run, train
+from tests.kdbench.small_runs import FEW, SMALL, contents, start, the_run, train
 
 SETS = [*SMALL, "epochs=8", *(f"{key}={value}" for key, value in FEW.model_dump().items())]
 

@@ -13,8 +13,8 @@ from kdbench.core.settings import Execution
 from kdbench.results.store import Store
 from kdbench.training.checkpoint import read
 from kdbench.training.runner import _halve_micro_batch
-from tests.kdbench.bench import plan, the_run, train
 from tests.kdbench.short_of_memory import hungry
+from tests.kdbench.small_runs import plan, the_run, train
 
 
 def short(folder: Path, megabytes: int) -> str:

@@ -21,7 +21,7 @@ from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from kdbench.training.executors import sweep_record
-from tests.kdbench.bench import SMALL, plan, refusal, the_run
+from tests.kdbench.small_runs import SMALL, plan, refusal, the_run
 
 SOURCE = '''"""Half of the labels' loss."""
 

@@ -13,7 +13,7 @@ from kdbench.data.task import Examples
 from kdbench.data.tokens import InputFormat, Tokens, tokenise
 from kdbench.models.padding_check import check_padding
 from tests.kdbench.architectures import TOKENIZERS, bert, gpt2, save
-from tests.kdbench.bench import refusal
+from tests.kdbench.small_runs import refusal
 
 ROW = Examples(["the cat saw a small dog"], ["it did"], [0])
 

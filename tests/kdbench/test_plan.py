@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.planning.plan import parse_seeds
-from tests.kdbench.bench import plan
+from tests.kdbench.small_runs import plan
 
 
 def test_a_teacher_is_trained_once_for_all_who_need_it(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from kdbench.planning.plan import Plan, make_plan
 from kdbench.results.store import Store
 from kdbench.training.executors import local, process_pool
 from kdbench.training.executors.scheduler import Outcome
-from kdbench.training.executors.sweep_record import order
-from tests.kdbench.bench import CPU, FEW, contents, plan, refusal, start, train
+from kdbench.training.executors.sweep_record import build_request
+from tests.kdbench.small_runs import CPU, FEW, contents, plan, refusal, start, train
 
 
 class Notes:
@@ -153,7 +153,7 @@ def test_workers_leave_a_queues_warning_to_their_parent(tmp_path: Path) -> None:
 
 def executions(folder: Path, *sets: str, **given: str) -> list[Execution]:
     config = assemble_config({**parse_sets([*sets, "methods=kd", "tasks=rte"]), **given}, folder)
-    return local.executions(order(config, make_plan(config), Store(folder, create=False), Console())[1])
+    return local.executions(build_request(config, make_plan(config), Store(folder, create=False), Console())[1])
 
 
 def test_every_job_has_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

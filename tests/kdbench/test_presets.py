@@ -12,7 +12,7 @@ from kdbench.planning.config import assemble_config, parse_sets, preset_files
 from kdbench.planning.plan import Plan, make_plan
 from kdbench.results.store import Store
 from kdbench.results.study import studies
-from tests.kdbench.bench import CPU, FEW, contents, train
+from tests.kdbench.small_runs import CPU, FEW, contents, train
 from tests.kdbench.test_bad_input import save_bert
 
 

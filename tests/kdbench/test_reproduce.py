@@ -20,7 +20,7 @@ from kdbench.reporting.tables import TABLES
 from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
-from kdbench.training.executors.sweep_record import order, remember
+from kdbench.training.executors.sweep_record import build_request, store_sweep
 from tests.kdbench.test_bad_input import save_bert
 
 ASKED: dict[str, dict[str, Any]] = {
@@ -49,7 +49,7 @@ def remembered(folder: Path, sets: tuple[str, ...] | list[str] = (), **given: An
         {"methods": METHODS, "tasks": "mrpc,rte", "seeds": "0,1", **parse_sets(sets), **given}, folder
     )
     store = Store(folder / "results")
-    remember(*order(merged, make_plan(merged), store, Console()))
+    store_sweep(*build_request(merged, make_plan(merged), store, Console()))
     return studies(store)[-1]
 
 
@@ -58,8 +58,8 @@ def test_the_command_of_a_cell_plans_its_runs_and_no_other_cell(name: str, tmp_p
     study = remembered(tmp_path, **ASKED[name])
     for row in provenance.traceable_rows(study):
         traced = provenance.trace_cell(study, None, row, "mrpc")
-        for point in {cell.point for cell in traced.asked}:
-            cells = [cell for cell in traced.asked if cell.point == point]
+        for point in {cell.point for cell in traced.runs.asked}:
+            cells = [cell for cell in traced.runs.asked if cell.point == point]
             plan = planned(reproduce.cell_command(cells, study), tmp_path / "elsewhere")
             assert {cell.run.id for cell in cells} <= plan.runs.keys()
             if row != "teacher":
@@ -75,7 +75,7 @@ def test_the_command_of_every_run_plans_it(tmp_path: Path) -> None:
 def test_the_command_says_only_what_is_not_usual(tmp_path: Path) -> None:
     study = remembered(tmp_path, **ASKED["rates"])
     traced = provenance.trace_cell(study, None, "lgtm", "rte")
-    assert " ".join(reproduce.cell_command(traced.wanted, study)) == (
+    assert " ".join(reproduce.cell_command(traced.runs.wanted, study)) == (
         "kdbench run --methods lgtm --tasks rte --seeds 0,1 --preset tiny --set student_lr=0.001 "
         "--set teacher_lr=0.0002 --set epochs=2"
     )
@@ -86,8 +86,8 @@ def test_without_the_usual_values_every_option_is_said(tmp_path: Path) -> None:
     study = remembered(tmp_path, **ASKED["options"])
     study.titles = {row: title.model_copy(update={"usual": {}}) for row, title in study.titles.items()}
     traced = provenance.trace_cell(study, None, "lgtm_released", "rte")
-    plan = planned(reproduce.cell_command(traced.wanted, study), tmp_path / "elsewhere")
-    assert {cell.run.id for cell in traced.wanted} == {cell.run for cell in plan.cells}
+    plan = planned(reproduce.cell_command(traced.runs.wanted, study), tmp_path / "elsewhere")
+    assert {cell.run.id for cell in traced.runs.wanted} == {cell.run for cell in plan.cells}
 
 
 def test_a_folder_stays_a_path_whatever_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_the_command_for_a_table_plans_what_it_lacks(habit: str, name: str, tmp_
     layer = {**parse_sets(asked.pop("sets", [])), **asked}
     merged = assemble_config({"methods": "kd,lgtm", "tasks": "mrpc,rte", "seeds": "0,1", **layer}, tmp_path)
     store = Store(tmp_path / "results")
-    remember(*order(merged, make_plan(merged), store, Console()))
+    store_sweep(*build_request(merged, make_plan(merged), store, Console()))
     study = studies(store)[-1]
     words = reproduce.exhibit_command([TABLES.get(name)()], store.root, study, tasks=["mrpc", "rte"])
     params = dict(run.command.make_context("run", words[2:]).params)

@@ -17,8 +17,8 @@ from kdbench.core.settings import Execution
 from kdbench.results import run_lock as locking
 from kdbench.results.run_lock import RunLock, Superseded
 from kdbench.results.store import Store
-from kdbench.training.executors.serial import attempt
-from tests.kdbench.bench import CPU, FEW, SMALL, contents, plan, start, the_run, train
+from kdbench.training.executors.serial import train_run
+from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, plan, start, the_run, train
 from tests.kdbench.test_pool import Notes
 
 HOLD = "import sys, time; from pathlib import Path; from kdbench.results.run_lock import RunLock\n"
@@ -122,7 +122,7 @@ def test_a_holder_whose_lease_was_taken_writes_nothing_more(tmp_path: Path) -> N
 
     quick = Execution(device="cpu", threads=1, checkpoint_seconds=0.0)
     thief = Thief()
-    assert attempt(run, store, quick, FEW, thief, lambda: False) == ("elsewhere",)
+    assert train_run(run, store, quick, FEW, thief, lambda: False) == ("elsewhere",)
     assert written(folder.path) == thief.files
     assert "took over" in folder.log.read_text()
     assert not folder.is_done()

@@ -13,7 +13,7 @@ from kdbench.core.errors import RunFailure, Stopped
 from kdbench.distill.method import METHODS
 from kdbench.results.store import Store
 from kdbench.training.runner import execute
-from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
 
 METHOD_NAMES = sorted(METHODS.all())
 

@@ -17,7 +17,7 @@ import kdbench
 from kdbench.cli.app import app
 from kdbench.core.errors import UserError
 from kdbench.models import build, reference
-from tests.kdbench.bench import SMALL, plan, refusal
+from tests.kdbench.small_runs import SMALL, plan, refusal
 
 ROOT = Path(kdbench.__file__).parents[1]
 SOURCES = [file for room in sorted((ROOT / "kdbench").iterdir()) for file in room.rglob("*.py")]

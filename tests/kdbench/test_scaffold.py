@@ -12,7 +12,7 @@ from kdbench.cli.app import app
 from kdbench.distill.method import METHODS
 from kdbench.reporting import method_docs
 from kdbench.training.conformance import suite
-from tests.kdbench.bench import SMALL, refusal
+from tests.kdbench.small_runs import SMALL, refusal
 
 ROOT = Path(__file__).parent.parent.parent
 

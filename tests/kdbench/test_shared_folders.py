@@ -14,7 +14,7 @@ import pytest
 from kdbench.results.run_lock import RunLock
 from kdbench.results.store import Store
 from tests.analysis.made import full
-from tests.kdbench.bench import SMALL
+from tests.kdbench.small_runs import SMALL
 
 SETS = [part for pair in SMALL for part in ("--set", pair)]
 TRAIN = ["run", "--methods", "finetune", "--tasks", "rte", "--device", "cpu", *SETS, "--set", "epochs=1"]

@@ -20,15 +20,15 @@ from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.hidden_states import FeatureView
 from kdbench.distill.losses import cross_entropy
 from kdbench.distill.method import METHODS, Distillation, Method
-from kdbench.distill.trainable import zero_head
+from kdbench.distill.trainable import ComputeSettings, zero_head
 from kdbench.models import build
 from kdbench.models.classifier_head import output_layer
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.training import preflight, smoke_test
 from tests.kdbench.architectures import TOKENIZERS, save
-from tests.kdbench.bench import CPU, plan, refusal, train
-from tests.kdbench.test_shelf import ROWS, tokens
+from tests.kdbench.small_runs import CPU, plan, refusal, train
+from tests.kdbench.test_teacher_cache import ROWS, tokens
 from tests.kdbench.toys import TOYS
 
 HEADS = "finetune,kd,pesf_kd,prokt,lgtm,meta_distill"  # zeros in the classifier, features before it, look-aheads
@@ -93,7 +93,7 @@ def test_the_features_before_the_last_layer_make_the_logits(kind: str, tmp_path:
     with torch.no_grad():
         output_layer(module)[1].weight.normal_()  # else all logits are nearly the same
     some = replace(tokens(), format=InputFormat.of(TOKENIZERS[kind](), kind))
-    teacher = FrozenTeacher(module, some, Part("train", ROWS), torch.device("cpu"))
+    teacher = FrozenTeacher(module, some, Part("train", ROWS), ComputeSettings(torch.device("cpu")))
     for role in ("train", "feedback"):  # looked up, computed
         asked = collate(some, ROWS[:16], torch.device("cpu"), role)
         features, logits = teacher.head_inputs(asked, FeatureView())

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.data.splits import assign
+from kdbench.data.splits import assign_roles
 from kdbench.results.store import Store
 from kdbench.training.setup import prepare
-from tests.kdbench.bench import CPU, FEW, plan, the_run
+from tests.kdbench.small_runs import CPU, FEW, plan, the_run
 
 SIZES = {"train": 500, "validation": 80}
 
 
 def roles(tmp: Path, rows: int = 0, **given: str):  # type: ignore[no-untyped-def]
     spec = the_run(plan(tmp, f"train_rows={rows}", **given))
-    return assign(spec, SIZES, ("validation",))
+    return assign_roles(spec, SIZES, ("validation",))
 
 
 @given(st.floats(0.01, 0.49), st.floats(0.01, 0.49))
@@ -66,7 +66,7 @@ def test_a_method_is_handed_train_and_feedback_and_nothing_else(tmp_path: Path) 
     assert fed == set(setup.roles.feedback.rows)
     assert not (seen | fed) & set(setup.roles.selection.rows)
     hidden = setup.roles.selection.rows
-    for stream in (setup.train, setup.context._feedback):
+    for stream in (setup.train, setup.context._data.feedback):
         assert (stream.tokens.labels[hidden] == -1).all()
         assert all(not stream.tokens.ids[stream.tokens.starts[r] : stream.tokens.starts[r + 1]].any() for r in hidden)
-    assert setup.context._tokens is setup.train.tokens
+    assert setup.context._data.tokens is setup.train.tokens

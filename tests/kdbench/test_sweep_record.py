@@ -18,7 +18,7 @@ from kdbench.results.store import Store
 from kdbench.training.executors.local import report
 from kdbench.training.executors.scheduler import Outcome
 from tests.analysis.made import states
-from tests.kdbench.bench import SMALL
+from tests.kdbench.small_runs import SMALL
 
 ARGS = ["run", "--tasks", "rte", "--device", "cpu", *(part for pair in SMALL for part in ("--set", pair))]
 

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from kdbench.core.errors import UserError
 from kdbench.core.settings import Training
 from kdbench.core.spec import RunSpec
-from kdbench.models.finetuned_networks import build_given
+from kdbench.models.finetuned_networks import build_finetuned
 from kdbench.planning import reproduce
 from kdbench.planning.config import assemble_config, parse_sets
 from kdbench.planning.plan import Plan, make_plan
@@ -23,9 +23,9 @@ from kdbench.reporting.provenance import run_facts
 from kdbench.reporting.tables import TABLES
 from kdbench.results.store import Store
 from kdbench.results.study import studies
-from kdbench.training.executors.sweep_record import order, remember
+from kdbench.training.executors.sweep_record import build_request, store_sweep
 from kdbench.training.preflight import check
-from tests.kdbench.bench import CPU, SMALL, plan, train
+from tests.kdbench.small_runs import CPU, SMALL, plan, train
 from tests.kdbench.test_bad_input import save_bert
 
 LABELS = ("entailment", "not_entailment")
@@ -127,7 +127,7 @@ def test_a_table_says_that_it_was_given(tmp_path: Path) -> None:
     )
     made, store = make_plan(merged), Store(tmp_path / "results")
     train(made, store)
-    remember(*order(merged, made, store, None))  # type: ignore[arg-type]  # nothing is printed
+    store_sweep(*build_request(merged, made, store, None))  # type: ignore[arg-type]  # nothing is printed
     study = studies(store)[-1]
     sheet = TABLES.get("table1")().build(study)
     assert sheet is not None
@@ -167,7 +167,7 @@ def test_one_whose_labels_are_in_another_order_is_put_into_the_tasks(tmp_path: P
         "model: its classifier is kept, put from the order not_entailment, entailment into entailment, not_entailment."
     ]
     before = load_file(network / "model.safetensors")["classifier.weight"]
-    after = build_given(teacher(made, "kd").student, LABELS, "eager")[0].classifier.weight
+    after = build_finetuned(teacher(made, "kd").student, LABELS, "eager")[0].classifier.weight
     assert (after.detach().numpy() == before[::-1]).all()
 
 
@@ -176,7 +176,7 @@ def test_one_whose_classes_have_no_words_is_taken_and_told(tmp_path: Path) -> No
     assert check(made, [CPU]) == [
         "The classes of model have no words; they are taken to be entailment, not_entailment, in this order."
     ]
-    assert build_given(teacher(made, "kd").student, LABELS, "eager")[0].config.id2label == dict(enumerate(LABELS))
+    assert build_finetuned(teacher(made, "kd").student, LABELS, "eager")[0].config.id2label == dict(enumerate(LABELS))
 
 
 def test_one_without_a_classifier_is_refused(tmp_path: Path) -> None:

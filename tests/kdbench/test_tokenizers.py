@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from kdbench.core.errors import UserError
 from kdbench.data.batches import collate
 from kdbench.data.task import Examples
-from kdbench.data.tokens import InputFormat, cached, tokenise
+from kdbench.data.tokens import InputFormat, load_or_tokenise, tokenise
 from kdbench.distill import teacher_cache
 from kdbench.models import build, reference
 from kdbench.models.compare_tokenizers import difference
@@ -24,7 +24,7 @@ from kdbench.planning import inputs
 from kdbench.tasks.lexicon import vocabulary
 from kdbench.training import preflight
 from tests.kdbench.architectures import TOKENIZERS, WORDS, bert, gpt2, letters, save
-from tests.kdbench.bench import plan, refusal
+from tests.kdbench.small_runs import plan, refusal
 
 TEXTS = ["the cat", "a dog saw the small red bird", "No."]
 PAIRS = Examples(TEXTS, ["is a cat", "it did", "a much longer second sentence than the others"], [0, 1, 0])
@@ -49,7 +49,7 @@ def test_a_batch_is_what_the_tokenizer_itself_would_make(kind: str, side: str) -
 
 
 def test_rows_that_are_blanked_hold_padding_alone() -> None:
-    tokens = tokenise(TOKENIZERS["roberta"](), PAIRS, 20).only(np.array([1]))
+    tokens = tokenise(TOKENIZERS["roberta"](), PAIRS, 20).keep_rows(np.array([1]))
     assert set(tokens.ids[: tokens.starts[1]]) == {1}
     assert tokens.labels.tolist() == [-1, 1, -1]
     assert tokens.ids.dtype == np.int32
@@ -61,7 +61,7 @@ def test_stored_tokens_are_padded_as_is_asked_now(tmp_path: Path) -> None:
     made = tokenise(TOKENIZERS["xlnet"](), PAIRS, 20)
     assert made.format == InputFormat(5, 0, "left", ("input_ids", "attention_mask"))
     for format in (made.format, InputFormat()):
-        read = cached(tmp_path, ["key"], format, lambda: made)
+        read = load_or_tokenise(tmp_path, ["key"], format, lambda: made)
         assert np.array_equal(read.ids, made.ids)
     assert read.format == InputFormat()
     (file,) = tmp_path.glob("*.safetensors")
@@ -72,9 +72,11 @@ def test_a_table_of_a_frozen_teacher_is_of_one_way_to_pad() -> None:
     """BERT's way has the key that it had before there were others."""
     tokens, rows = tokenise(bert(), PAIRS, 20), np.arange(3)
     arrays = (tokens.ids, tokens.types, tokens.starts, rows)
-    assert teacher_cache.texts(tokens, rows) == teacher_cache._digest(torch.from_numpy(array) for array in arrays)
+    assert teacher_cache.hash_inputs(tokens, rows) == teacher_cache.hash_tensors(
+        torch.from_numpy(array) for array in arrays
+    )
     other = bert(padding_side="left")
-    assert teacher_cache.texts(tokenise(other, PAIRS, 20), rows) != teacher_cache.texts(tokens, rows)
+    assert teacher_cache.hash_inputs(tokenise(other, PAIRS, 20), rows) != teacher_cache.hash_inputs(tokens, rows)
 
 
 def test_a_row_without_tokens_is_refused() -> None:

@@ -14,7 +14,7 @@ from kdbench.results.store import Store
 from kdbench.training import preflight
 from kdbench.training.runner import execute
 from kdbench.training.setup import prepare
-from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
 from tests.kdbench.toys import TOYS
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,13 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
 from kdbench.data.batches import Batch
 from kdbench.distill import bilevel
 from kdbench.distill.context import seed_everything
-from kdbench.distill.cost_meter import Meter
+from kdbench.distill.cost_meter import CostMeter
 from kdbench.distill.method import METHODS
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.training.runner import execute
 from kdbench.training.setup import Setup, numerics, prepare
-from tests.kdbench.bench import CPU, FEW, plan, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, plan, the_run, train
 
 META = CPU.model_copy(update={"device": "meta"})
 STILL = FEW.model_copy(update={"influence_samples": 0})  # what is followed is written down, and so waited for
@@ -98,7 +99,8 @@ def on_meta(folder: Path, store: Store, method: str, *sets: str) -> Setup:
     spec = the_run(made)
     train(Plan(made.preset, made.study, {k: v for k, v in made.runs.items() if k != spec.id}), store)
     setup = prepare(spec, store, META, STILL)
-    setup.context._outputs = None  # tables of numbers that are not there cannot be kept on disk
+    # tables of meta tensors cannot be stored on disk
+    setup.context._compute = replace(setup.context._compute, output_cache=None)
     for frozen in setup.context.frozen_networks.values():
         frozen._folder = None
     return setup
@@ -122,7 +124,7 @@ def what_meta_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no autocast to be switched off, and is not in the list of devices for the fused optimiser."""
     adam = sys.modules[torch.optim.Adam.__module__]
     monkeypatch.setattr(adam, "_device_dtype_check_for_fused", lambda *_, **__: None)
-    monkeypatch.setattr(bilevel, "exactly", lambda device: nullcontext())
+    monkeypatch.setattr(bilevel, "exact_float32", lambda device: nullcontext())
 
 
 @pytest.mark.parametrize("form", [*FORMS, *OPTIONS], ids=" ".join)
@@ -150,7 +152,7 @@ def test_whatever_waits_is_noticed(
     def waiting(batch: Batch) -> dict[str, Tensor]:
         logs = step(batch)
         if setup.context.step:
-            wait(logs["loss"], setup.context.learners["student"].target(batch))
+            wait(logs["loss"], setup.context.learners["student"].target_logits(batch))
         return logs
 
     monkeypatch.setattr(setup.method, "step", waiting)
@@ -171,7 +173,7 @@ def test_the_loop_waits_where_something_is_due_and_nowhere_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, store, waits = plan(tmp_path, "eval_every=3", methods="finetune"), Store(tmp_path / "r"), list[int]()
-    monkeypatch.setattr(Meter, "_wait", lambda meter: waits.append(meter.spent.rows))
+    monkeypatch.setattr(CostMeter, "_synchronize", lambda meter: waits.append(meter.counts.rows))
     spec = the_run(made)
     execute(spec, store, CPU, STILL)
     steps = store.run(spec.id).state().total

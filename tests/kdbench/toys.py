@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
-from kdbench.distill.bilevel import derivative_along, gradient, jvp, sgd_step
+from kdbench.distill.bilevel import directional_derivative, gradient, jvp, sgd_step
 from kdbench.distill.context import MethodContext
 from kdbench.distill.losses import cross_entropy, kl
 from kdbench.distill.method import Distillation, Method, finetuned
@@ -117,8 +117,8 @@ class Meta(Method):
             params = self.student.named_params()
             ahead = sgd_step(params, gradient(kl(t.detach(), self.student.logits(batch)), params), 0.1)
             v = gradient(cross_entropy(feedback.labels, self.student.logits_at(ahead, feedback)), ahead)
-            self.teacher.step(-derivative_along(kl, t, *jvp(self.student, v, batch)))
-        loss = kl(self.teacher.target(batch), self.student.logits(batch))
+            self.teacher.step(-directional_derivative(kl, t, *jvp(self.student, v, batch)))
+        loss = kl(self.teacher.target_logits(batch), self.student.logits(batch))
         self.average = 0.9 * self.average + 0.1 * loss.detach()
         self.student.step(loss * (1 + self.average))
         return {"loss": loss, "average": self.average}

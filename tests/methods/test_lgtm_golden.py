@@ -184,7 +184,7 @@ def test_centered_weights_of_eq_9_add_up_to_zero() -> None:
     s, t = method._forward(batch)
     v = method.direction(batch, feedback, s, t)
     w = method._weights(batch, t.detach(), v)
-    each = -(t.softmax(1) * method.student.target(batch).log_softmax(1)).sum(1)
+    each = -(t.softmax(1) * method.student.target_logits(batch).log_softmax(1)).sum(1)
     assert torch.allclose(method.influence(batch, t, v), ((w - w.mean()) * each).mean(), rtol=1e-9)
 
 

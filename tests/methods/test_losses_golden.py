@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kdbench.data.batches import Batch
 from kdbench.distill.hidden_states import FeatureView, layer_pairs
-from kdbench.distill.losses import dist, kl, logit_mse, patience, soft_cross_entropy
+from kdbench.distill.losses import dist, hidden_state_distance, kl, logit_mse, soft_cross_entropy
 from kdbench.methods.dist import DIST, DISTOptions
 from kdbench.methods.dml import DML, DMLOptions
 from kdbench.methods.kd import KD, KDOptions
@@ -26,7 +26,7 @@ from kdbench.methods.pesf_kd import PESFKD, PESFOptions, adapter
 from kdbench.methods.prokt import ProKT, ProKTOptions
 from kdbench.methods.skd import SKD, SKDOptions
 from kdbench.methods.takd import TAKD, TAKDOptions
-from kdbench.models.inference import entropy, gaps
+from kdbench.models.inference import entropy, entropy_gaps
 from tests.methods.golden import FOLDER
 
 GOLDEN = json.loads((FOLDER / "losses.json").read_text())
@@ -167,7 +167,7 @@ def test_original_values(entry: dict[str, Any]) -> None:
 def test_original_patience(entry: dict[str, Any]) -> None:
     case = GOLDEN["inputs"][entry["input"]]
     t, s = tensor(case["teacher_feats"], case["dtype"]), tensor(case["student_feats"], case["dtype"])
-    loss = patience(t, s, normalize=entry["settings"]["normalized"])
+    loss = hidden_state_distance(t, s, normalize=entry["settings"]["normalized"])
     tolerance = 2e-5 if case["dtype"] == "float32" else 1e-9
     compare(loss, entry["outputs"]["loss_full_precision"], tolerance, "loss")
     assert float(loss.detach()) == pytest.approx(number(entry["outputs"]["loss"]), rel=1e-3)  # rounded to float16
@@ -260,7 +260,7 @@ def test_mse_is_the_mean_over_all_elements() -> None:
 
 def test_gaps() -> None:
     """A uniform student under a certain teacher: the gap is ln C."""
-    found = gaps(torch.zeros(3, 2), torch.tensor([[50.0, -50.0]] * 3))
+    found = entropy_gaps(torch.zeros(3, 2), torch.tensor([[50.0, -50.0]] * 3))
     assert found["entropy_gap"] == pytest.approx(math.log(2))
     assert found["entropy_gap_abs"] == pytest.approx(math.log(2))
     assert found["sharpness_gap"] == pytest.approx(50 - math.log(2))

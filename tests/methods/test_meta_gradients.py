@@ -35,7 +35,7 @@ def second_order(method: MetaDistill, batch: Any, held: Any, seed: int) -> dict[
     torch.manual_seed(seed)
     o, student = method.options, method.student
     with student.mode(o.mode_pilot == "train"), method.teacher.mode(False):
-        s, t = method._student_sees(batch), method._teacher_sees(batch)
+        s, t = method._student_features(batch), method._teacher_features(batch)
     params = student.named_params()
     loss = method.student_loss(batch.labels, t, s)
     slopes = torch.autograd.grad(loss, list(params.values()), create_graph=True)

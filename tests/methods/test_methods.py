@@ -16,7 +16,7 @@ from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.training import preflight
 from kdbench.training.setup import Setup, prepare
-from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
 
 
 def ready(tmp_path: Path, *sets: str, **given: Any) -> Setup:

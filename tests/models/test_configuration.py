@@ -12,7 +12,7 @@ from kdbench.core.errors import UserError
 from kdbench.models.configuration import Dimensions, load_config, read_dimensions
 from kdbench.planning.cost_estimate import estimate_cost
 from kdbench.results.store import Store
-from tests.kdbench import subject
+from tests.kdbench import small_runs
 from tests.models.made import ARCHITECTURES, config, save, set_config
 
 POSITIONS = {"modernbert": 8192, "gpt2": 1024, "xlnet": None}
@@ -27,7 +27,7 @@ def test_sizes_are_found_whatever_an_architecture_calls_them(kind: str, tmp_path
 def test_an_estimate_knows_the_size_of_a_distilbert(tmp_path: Path) -> None:
     folder = save(tmp_path / "m", config("distilbert"))
     found = estimate_cost(
-        subject.plan(tmp_path, f"student={folder}", methods="finetune"), Store(tmp_path, create=False)
+        small_runs.plan(tmp_path, f"student={folder}", methods="finetune"), Store(tmp_path, create=False)
     )
     assert found.remarks == ()  # in which sizes that are guessed are named
     assert found.disk == pytest.approx((folder / "model.safetensors").stat().st_size, rel=0.1)

@@ -14,7 +14,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.settings import Execution
 from kdbench.training.executors.local import shares
 from kdbench.training.preflight import check
-from tests.kdbench.bench import plan
+from tests.kdbench.small_runs import plan
 from tests.models.made import config, save
 
 FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")

@@ -20,7 +20,7 @@ from kdbench.slurm.arrays import JobArray, make_arrays
 from kdbench.slurm.ledger import Ledger
 from kdbench.slurm.options import SlurmOptions, parse_minutes
 from kdbench.slurm.queue import Queue, parse_queue
-from tests.kdbench.bench import plan, refusal
+from tests.kdbench.small_runs import plan, refusal
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_settings_of_somebody_elses_sweep_are_not_used(tmp_path: Path, monkeypat
     config = assemble_config({"methods": "finetune", "tasks": "rte"}, tmp_path)
     made = make_plan(config)
     store = Store(tmp_path / "r")
-    sweep_record.remember(*sweep_record.order(config, made, store, Console()))
+    sweep_record.store_sweep(*sweep_record.build_request(config, made, store, Console()))
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(UserError, match="was written by another user"):
         sweep_record.retry(store, set(made.runs), Console(), lambda order: None)

@@ -18,7 +18,7 @@ from kdbench.results.store import RunState, Store
 from kdbench.slurm import queue
 from kdbench.slurm.ledger import Ledger
 from kdbench.training.executors import process_pool
-from tests.kdbench.bench import CPU, FEW, SMALL, contents, train
+from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, train
 from tests.kdbench.test_pool import Notes
 from tests.slurm.cluster import Cluster
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.data import task as registry
 from kdbench.data.task import Task
-from kdbench.distill import method_files
 from kdbench.tasks.glue import GlueTask
 from kdbench.tasks.mnli import Mnli
 from kdbench.tasks.mrpc import Mrpc
@@ -62,8 +62,8 @@ def test_every_file_declares_exactly_one_task(task: type[Task]) -> None:
 
 def test_the_base_is_no_task_of_its_own() -> None:
     assert GlueTask.title == ""
-    assert "glue" not in method_files.TASKS.all()
-    assert "glue" not in method_files.TASKS.broken
+    assert "glue" not in registry.TASKS.all()
+    assert "glue" not in registry.TASKS.broken
 
 
 def test_importing_a_task_is_cheap() -> None:

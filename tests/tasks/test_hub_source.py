@@ -19,7 +19,7 @@ HUB = DataLocation("hub")
 @pytest.fixture(autouse=True)
 def _online(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr("kdbench.core.hub.problem", str)
+    monkeypatch.setattr("kdbench.core.hub.connection_problem", str)
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, **splits: dict[str, list[Any]]) -> list[tuple[object, ...]]:

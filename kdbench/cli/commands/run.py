@@ -97,11 +97,11 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
         click.echo("Nothing was begun.")
         return 0
     # check everything before the first record is written
-    sweep_record.check(requests)
+    sweep_record.check_requests(requests)
     for executor, request in requests:
         request.store.begin()
-        sweep_record.remember(executor, request)
-    return sweep_record.execute(requests, show_tables)
+        sweep_record.store_sweep(executor, request)
+    return sweep_record.execute_requests(requests, show_tables)
 
 
 def _execution_requests(
@@ -131,7 +131,9 @@ def _execution_requests(
     _warn_broken_methods(asked.methods)
     store, console = Store(user_path(asked.results), create=False), make_console()
     store.check_raw()
-    return [sweep_record.order(merged, plan, store, console, tables) for plan, merged, tables in plans], is_explicit
+    return [
+        sweep_record.build_request(merged, plan, store, console, tables) for plan, merged, tables in plans
+    ], is_explicit
 
 
 def _confirm_training(requests: Sequence[tuple[Executor, ExecutionRequest]]) -> bool:

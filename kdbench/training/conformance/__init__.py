@@ -1,1 +1,1 @@
-"""Does a method do what a method must? The checks behind kdbench check-method."""
+"""Checks that a method keeps the engine's contract, behind `kdbench check-method`."""

@@ -1,4 +1,4 @@
-"""The checks. Each is given a bench, and says what is wrong, or nothing."""
+"""The checks of a method. Each takes a `Subject` and returns what is wrong as a sentence, or ""."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from kdbench.models.classifier_head import output_layer
 from kdbench.training.conformance.small_run import (
     NotApplicable,
     Observed,
-    advance,
+    copy_weights,
     difference,
-    first,
+    first_batches,
+    make_steps,
     networks,
-    rows,
+    select_rows,
     student_gradient,
-    weights,
 )
 from kdbench.training.conformance.subject import STEPS, Subject
 from kdbench.training.setup import Setup
 
-FAINT = 1e-4  # of the gradient of plain fine-tuning
-NOISE = 1e-3  # relative; sums in another order change our methods by less than 1e-6
+MIN_STRENGTH = 1e-4  # smallest gradient norm, relative to that of plain fine-tuning
+TOLERANCE = 1e-3  # relative; sums in another order change gradients by less than 1e-6
 
 
 @dataclass(frozen=True)
 class Check:
-    """A named promise.
+    """A check with its name and its meaning.
 
     Args:
         name: one or two words, for `--only`.
@@ -49,7 +49,7 @@ CHECKS: list[Check] = []
 
 
 def check(name: str, meaning: str) -> Callable[[Callable[[Subject], str]], Callable[[Subject], str]]:
-    """Add a function to the suite, in the order of the file."""
+    """Register a function as a check, in the order of definition."""
 
     def add(find: Callable[[Subject], str]) -> Callable[[Subject], str]:
         CHECKS.append(Check(name, meaning, find))
@@ -89,23 +89,23 @@ def loss(subject: Subject) -> str:
 @check("gradient", "Weights that never move were detached on the way, or are not in the student's loss.")
 def gradient(subject: Subject) -> str:
     before, module = subject.training.before["student"], subject.training.after.context.learners["student"].module
-    # softmax does not see the keys' bias, so its gradient is zero by right
-    asked = {name: p for name, p in module.named_parameters() if p.requires_grad and not re.search("key.bias$", name)}
-    still = [name for name, value in asked.items() if torch.equal(before[name], value)]
-    return f"{len(still)} weights of the student are the same after {STEPS} steps, such as {still[0]}" if still else ""
+    # attention does not depend on the keys' bias, so its gradient is zero
+    params = {n: p for n, p in module.named_parameters() if p.requires_grad and not re.search("key.bias$", n)}
+    same = [name for name, value in params.items() if torch.equal(before[name], value)]
+    return f"{len(same)} weights of the student are the same after {STEPS} steps, such as {same[0]}" if same else ""
 
 
 @check(
     "strength", "The loss is all but flat: standardised logits are, with two classes; such a student learns nothing."
 )
 def strength(subject: Subject) -> str:
-    for words, setup in (("two", subject.still()), ("three", subject.still(classes=3))):
+    for words, setup in (("two", subject.deterministic_setup()), ("three", subject.deterministic_setup(classes=3))):
         batch, student = setup.train.at(0), setup.context.learners["student"]
         value = cross_entropy(batch.labels, student.logits(batch))
         plain = torch.autograd.grad(value, student.params, materialize_grads=True)
         found, _ = student_gradient(setup, batch)
         share = float(found.norm() / torch.cat([g.flatten() for g in plain]).norm())
-        if share < FAINT:
+        if share < MIN_STRENGTH:
             return f"with {words} classes the student's gradient is {share:.1g} of what the labels alone would give"
     return ""
 
@@ -119,7 +119,7 @@ def frozen(subject: Subject) -> str:
     for name, module in found.items():
         if name in training.seen.frozen_with_dropout:
             return f"the {name} network was asked in train mode, with its dropout on"
-        after = weights(module)
+        after = copy_weights(module)
         if any(not torch.equal(value, after[key]) for key, value in training.before[name].items()):
             return f"the weights of the {name} network have changed; one that learns comes from context.trainable_model"
         if any(p.grad is not None for p in module.parameters()):
@@ -137,7 +137,7 @@ def trained(subject: Subject) -> str:
     if not learners:
         raise NotApplicable("the student is the only network that learns")
     for name, learner in learners.items():
-        before, after = training.before[name], weights(learner.module)
+        before, after = training.before[name], copy_weights(learner.module)
         if all(torch.equal(before[key], after[key]) for key in before):
             return f"the network '{name}' has not changed in {STEPS} steps"
     return ""
@@ -147,7 +147,7 @@ def trained(subject: Subject) -> str:
 def detached(subject: Subject) -> str:
     for name, learner in subject.training.after.context.learners.items():
         if any(p.grad is not None for p in learner.params):
-            return f"after a step, gradients are left in '{name}'; detach its outputs (`target`) in the others' losses"
+            return f"after a step, gradients are left in '{name}'; detach its outputs (`target_logits`) in other losses"
     return ""
 
 
@@ -161,16 +161,16 @@ def modes(subject: Subject) -> str:
 
 @check("batch order", "The loss pairs an example with what belongs to another: logits, labels or states of other rows.")
 def batch_order(subject: Subject) -> str:
-    subject.same_every_time()
-    setups = [subject.still() for _ in range(2)]
+    subject.require_deterministic_loss()
+    setups = [subject.deterministic_setup() for _ in range(2)]
     for setup in setups:
-        advance(setup, first(setup, 1))  # whatever is remembered from one batch to the next
+        make_steps(setup, first_batches(setup, 1))  # fills any state that the method keeps between batches
     batch = setups[0].train.at(1)
-    shuffled = rows(batch, torch.arange(len(batch) - 1, -1, -1))
+    shuffled = select_rows(batch, torch.arange(len(batch) - 1, -1, -1))
     (a, loss_a), (b, loss_b) = (student_gradient(s, x) for s, x in zip(setups, (batch, shuffled), strict=True))
-    if difference(loss_a, loss_b) > NOISE:
+    if difference(loss_a, loss_b) > TOLERANCE:
         return f"the same rows in another order have the loss {float(loss_b):.4g}, not {float(loss_a):.4g}"
-    return f"the same rows in another order have another gradient, by {_percent(a, b)}" if _apart(a, b) else ""
+    return f"the same rows in another order have another gradient, by {_percent(a, b)}" if _differ(a, b) else ""
 
 
 @check(
@@ -179,14 +179,14 @@ def batch_order(subject: Subject) -> str:
 def batch_mean(subject: Subject) -> str:
     if subject.method.couples_rows:
         raise NotApplicable("the method says that its loss couples the rows of a batch")
-    subject.same_every_time()
-    once, twice = subject.still(), subject.still()
+    subject.require_deterministic_loss()
+    once, twice = subject.deterministic_setup(), subject.deterministic_setup()
     batch = once.train.at(0)
-    doubled = rows(batch, torch.arange(len(batch)).repeat(2))
+    doubled = select_rows(batch, torch.arange(len(batch)).repeat(2))
     (a, loss_a), (b, loss_b) = student_gradient(once, batch), student_gradient(twice, doubled)
-    if difference(loss_a, loss_b) > NOISE:
+    if difference(loss_a, loss_b) > TOLERANCE:
         return f"the batch put twice into one has the loss {float(loss_b):.4g}, not {float(loss_a):.4g}"
-    return f"the batch put twice into one has another gradient, by {_percent(a, b)}" if _apart(a, b) else ""
+    return f"the batch put twice into one has another gradient, by {_percent(a, b)}" if _differ(a, b) else ""
 
 
 @check(
@@ -196,25 +196,25 @@ def batch_mean(subject: Subject) -> str:
 def changed_inputs(subject: Subject) -> str:
     if not subject.training.after.context.frozen_networks:
         raise NotApplicable("no network of the method is frozen, so nothing is kept of one")
-    subject.same_every_time()
-    batch, other = first(subject.still(), 2)
+    subject.require_deterministic_loss()
+    batch, other = first_batches(subject.deterministic_setup(), 2)
     few = torch.arange(min(len(batch), len(other)))
-    own = rows(other, few)
+    own = select_rows(other, few)
     changed = replace(own, index=batch.index[few])  # the tokens and labels of one batch under the numbers of another
-    (a, loss_a), (b, loss_b) = (student_gradient(subject.still(), x) for x in (changed, own))
-    if difference(loss_a, loss_b) > NOISE or _apart(a, b):
+    (a, loss_a), (b, loss_b) = (student_gradient(subject.deterministic_setup(), x) for x in (changed, own))
+    if difference(loss_a, loss_b) > TOLERANCE or _differ(a, b):
         return f"tokens put in the place of others have the loss {float(loss_a):.4g}, in their own {float(loss_b):.4g}"
-    if not _apart(b, student_gradient(_turned(subject.still()), own)[0]):
+    if not _differ(b, student_gradient(_with_negated_heads(subject.deterministic_setup()), own)[0]):
         raise NotApplicable("the frozen networks make no difference to the student")
-    setups = subject.still(), subject.still()
+    setups = subject.deterministic_setup(), subject.deterministic_setup()
     for setup in setups:
-        advance(setup, [batch])  # what is kept of these rows must not serve for other tokens
-    (a, _), (b, _) = (student_gradient(setup, changed) for setup in (setups[0], _turned(setups[1])))
-    return "" if _apart(a, b) else "the teacher is not asked about new tokens of a row that was seen before"
+        make_steps(setup, [batch])  # values cached for these rows must not be used for other tokens
+    (a, _), (b, _) = (student_gradient(setup, changed) for setup in (setups[0], _with_negated_heads(setups[1])))
+    return "" if _differ(a, b) else "the teacher is not asked about new tokens of a row that was seen before"
 
 
-def _turned(setup: Setup) -> Setup:
-    """The run with frozen networks that predict something else."""
+def _with_negated_heads(setup: Setup) -> Setup:
+    """Negate the classifiers of a run's frozen networks, so that they predict something else."""
     for frozen in setup.context.frozen_networks.values():
         output_layer(frozen.module)[1].weight.data.neg_()
     return setup
@@ -223,22 +223,22 @@ def _turned(setup: Setup) -> Setup:
 @check("labels only", "With all weight on the labels the student must get the gradient of plain fine-tuning.")
 def labels_only(subject: Subject) -> str:
     setup = subject.at_limit("labels_only")
-    subject.same_every_time()
+    subject.require_deterministic_loss()
     batch, student = setup.train.at(0), setup.context.learners["student"]
     value = cross_entropy(batch.labels, student.logits(batch))
     wanted = torch.cat([g.flatten() for g in torch.autograd.grad(value, student.params, materialize_grads=True)])
     found, _ = student_gradient(setup, batch)
-    return f"the student's gradient is another, by {_percent(found, wanted)}" if _apart(found, wanted) else ""
+    return f"the student's gradient is another, by {_percent(found, wanted)}" if _differ(found, wanted) else ""
 
 
 @check("teacher only", "With all weight on the teacher the labels must not reach the student.")
 def teacher_only(subject: Subject) -> str:
     setups = [subject.at_limit("teacher_only") for _ in range(2)]
-    subject.same_every_time()
+    subject.require_deterministic_loss()
     batch = setups[0].train.at(0)
     other = type(batch)(**{**vars(batch), "labels": (batch.labels + 1) % setups[0].context.num_labels})
     (a, _), (b, _) = (student_gradient(s, x) for s, x in zip(setups, (batch, other), strict=True))
-    return f"other labels give another gradient, by {_percent(a, b)}" if _apart(a, b) else ""
+    return f"other labels give another gradient, by {_percent(a, b)}" if _differ(a, b) else ""
 
 
 @check("temperature", "Softened losses shrink with 1 / tau^2 unless multiplied by tau^2 (Hinton et al., 2015).")
@@ -251,7 +251,7 @@ def temperature(subject: Subject) -> str:
         found, _ = student_gradient(setup, setup.train.at(0))
         lengths.append(float(found.norm()))
     ratio = lengths[0] / max(lengths[1], 1e-30)
-    if ratio > 1.33:  # one that grows is a loss that does not see the size of logits, such as a correlation
+    if ratio > 1.33:  # a ratio below 1 belongs to losses that ignore the size of logits, such as a correlation
         return f"doubling a high temperature divides the gradient by {ratio:.2g}; the factor tau^2 is missing"
     return ""
 
@@ -260,11 +260,11 @@ def temperature(subject: Subject) -> str:
     "extreme logits", "Sure networks have logits whose small probabilities are 0 in floating point; use log-softmax."
 )
 def extreme_logits(subject: Subject) -> str:
-    setup = subject.still()
+    setup = subject.deterministic_setup()
     for module in networks(setup).values():
         if heads := [part for part in module.modules() if isinstance(part, nn.Linear)]:
             torch.nn.init.normal_(heads[-1].weight, std=1e3)
-    seen = advance(setup, first(setup, 2))
+    seen = make_steps(setup, first_batches(setup, 2))
     if bad := _not_finite(seen):
         return f"with logits of some thousands {bad[0]} is not finite"
     for name, updates in seen.gradients.items():
@@ -275,27 +275,27 @@ def extreme_logits(subject: Subject) -> str:
 
 @check("batch of one", "The last batch of an epoch may hold one example.")
 def batch_of_one(subject: Subject) -> str:
-    setup = subject.still()
-    seen = advance(setup, [rows(batch, torch.arange(1)) for batch in first(setup, 2)])
+    setup = subject.deterministic_setup()
+    seen = make_steps(setup, [select_rows(batch, torch.arange(1)) for batch in first_batches(setup, 2)])
     bad = _not_finite(seen)
     return f"{bad[0]} is not finite" if bad else ""
 
 
 @check("three classes", "A task may have more than two classes.")
 def three_classes(subject: Subject) -> str:
-    setup = subject.still(classes=3)
-    seen = advance(setup, first(setup, 2))
+    setup = subject.deterministic_setup(classes=3)
+    seen = make_steps(setup, first_batches(setup, 2))
     bad = _not_finite(seen)
     return f"{bad[0]} is not finite with three classes" if bad else ""
 
 
 def _not_finite(seen: Observed) -> list[str]:
-    """The names of logged numbers that are infinite or none."""
+    """Return the names of logged numbers that are infinite or NaN."""
     return [key for logs in seen.logs for key, value in logs.items() if not torch.isfinite(value).all()]
 
 
-def _apart(a: Tensor, b: Tensor) -> bool:
-    return difference(a, b) > NOISE
+def _differ(a: Tensor, b: Tensor) -> bool:
+    return difference(a, b) > TOLERANCE
 
 
 def _percent(a: Tensor, b: Tensor) -> str:

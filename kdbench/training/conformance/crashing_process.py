@@ -1,4 +1,4 @@
-"""A process that trains a run and kills itself in the middle; run it with `python -m`."""
+"""Train a run and kill the own process in the middle, for the check `resume`; run it with `python -m`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 
 from kdbench.distill.method import METHODS
 from kdbench.training.conformance.full_run_checks import KILL_AT, killed_store
-from kdbench.training.conformance.small_run import CPU, NOTHING
+from kdbench.training.conformance.small_run import CPU, RECORDING
 from kdbench.training.conformance.subject import Subject
 from kdbench.training.runner import execute
 
 
 def main(folder: Path, name: str, file: str, sets: str) -> None:
+    """Train the small run of a method until step KILL_AT, with a checkpoint at every step."""
     if file:
         METHODS.add_file(Path(file))
     small_run, store = Subject(folder, name, json.loads(sets)).small_run(), killed_store(folder)
@@ -29,7 +30,7 @@ def main(folder: Path, name: str, file: str, sets: str) -> None:
 
     small_run.train_needs(store)
     settings = CPU.model_copy(update={"checkpoint_seconds": 0.0})
-    execute(small_run.spec, store, settings, NOTHING, should_stop=die)
+    execute(small_run.spec, store, settings, RECORDING, should_stop=die)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The checks that need a run from beginning to end, or two; they join the suite when this module is imported."""
+"""The checks that need one or two complete runs; importing this module registers them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,29 @@ import torch
 from torch import Tensor
 
 from kdbench.core import safe_path
-from kdbench.data.splits import assign
+from kdbench.data.splits import assign_roles
 from kdbench.data.task import Examples
 from kdbench.planning import inputs
 from kdbench.results.store import Store
 from kdbench.training.conformance.checks import check
-from kdbench.training.conformance.small_run import CPU, NOTHING, NotApplicable, SmallRun, advance, first, weights
+from kdbench.training.conformance.small_run import (
+    CPU,
+    RECORDING,
+    NotApplicable,
+    SmallRun,
+    copy_weights,
+    first_batches,
+    make_steps,
+)
 from kdbench.training.conformance.subject import STEPS, Subject
 from kdbench.training.setup import prepare
 
-LEFT = ("model/model.safetensors", "series.jsonl", "result.json", "predictions.safetensors")
+RESULT_FILES = ("model/model.safetensors", "series.jsonl", "result.json", "predictions.safetensors")
 KILL_AT = 6  # steps; the run has about twenty
 
 
 def start_crashing_process(subject: Subject) -> subprocess.Popen[str]:
-    """Another process, which makes the run up to a step and then kills itself."""
+    """Start a process that trains the run up to step KILL_AT and then kills itself."""
     arguments = [str(subject.folder), subject.name, str(subject.file or ""), json.dumps(dict(subject.sets))]
     command = [sys.executable, "-P", "-m", "kdbench.training.conformance.crashing_process", *arguments]
     return subprocess.Popen(
@@ -41,39 +49,39 @@ def killed_store(folder: Path) -> Store:
     return Store(folder / "killed")
 
 
-def _left(store: Store, small_run: SmallRun) -> dict[str, bytes]:
-    return {name: (store.run(small_run.spec.id).path / name).read_bytes() for name in LEFT}
+def _result_files(store: Store, small_run: SmallRun) -> dict[str, bytes]:
+    return {name: (store.run(small_run.spec.id).path / name).read_bytes() for name in RESULT_FILES}
 
 
-def _done(subject: Subject, name: str, seed: int = 0) -> dict[str, bytes]:
-    """What a whole run leaves in a results folder of its own."""
+def _run_to_end(subject: Subject, name: str, seed: int = 0) -> dict[str, bytes]:
+    """Train a complete run in its own results folder; return the content of its files by name."""
     small_run, store = subject.small_run(seed=seed), Store(subject.folder / name)
-    small_run.complete(store)
-    return _left(store, small_run)
+    small_run.train_fully(store)
+    return _result_files(store, small_run)
 
 
 @check(
     "same seed", "Something is drawn from a generator that the runner does not seed, or depends on time or on order."
 )
 def same_seed(subject: Subject) -> str:
-    once = _done(subject, "calm")
-    twice, other = _done(subject, "again"), _done(subject, "other", seed=1)
-    for name in LEFT:
+    once = _run_to_end(subject, "calm")
+    twice, other = _run_to_end(subject, "again"), _run_to_end(subject, "other", seed=1)
+    for name in RESULT_FILES:
         if once[name] != twice[name]:
             return f"two runs of one seed left different bytes in {name}"
-    return "two seeds gave the same weights" if once[LEFT[0]] == other[LEFT[0]] else ""
+    return "two seeds gave the same weights" if once[RESULT_FILES[0]] == other[RESULT_FILES[0]] else ""
 
 
 @check("resume", "What a step leaves to the next must lie in a network, an optimiser, or in `state` and `load_state`.")
 def resume(subject: Subject) -> str:
-    victim = subject.victim or start_crashing_process(subject)
-    _, said = victim.communicate(timeout=120)
+    process = subject.crashing_process or start_crashing_process(subject)
+    _, said = process.communicate(timeout=120)
     small_run, store = subject.small_run(), killed_store(subject.folder)
-    if victim.returncode != -9 or store.run(small_run.spec.id).state().status != "interrupted":
+    if process.returncode != -9 or store.run(small_run.spec.id).state().status != "interrupted":
         return f"the run could not be killed at step {KILL_AT}: {' '.join(said.strip().splitlines()[-1:])}"
-    small_run.complete(store)
-    calm, resumed = _done(subject, "calm"), _left(store, small_run)
-    for name in LEFT:
+    small_run.train_fully(store)
+    calm, resumed = _run_to_end(subject, "calm"), _result_files(store, small_run)
+    for name in RESULT_FILES:
         if calm[name] != resumed[name]:
             return f"a run killed at step {KILL_AT} and resumed left other bytes in {name} than an undisturbed one"
     return ""
@@ -83,8 +91,8 @@ def resume(subject: Subject) -> str:
 def feedback(subject: Subject) -> str:
     if "feedback" not in subject.method.requires:
         raise NotApplicable("the method does not learn from feedback")
-    setup = subject.small_run().ready()
-    advance(setup, first(setup, setup.total_steps))
+    setup = subject.small_run().prepare_setup()
+    make_steps(setup, first_batches(setup, setup.total_steps))
     return (
         ""
         if setup.context.feedback_used
@@ -97,11 +105,11 @@ def splits(subject: Subject) -> str:
     small_run = subject.small_run()
     apart = Store(subject.folder / "apart")
     small_run.train_needs(apart)
-    with _others_scrambled(small_run, apart):
-        setup = prepare(small_run.spec, apart, CPU, NOTHING)
-        advance(setup, first(setup, STEPS))
-    before = {name: weights(learner.module) for name, learner in subject.training.after.context.learners.items()}
-    after = {name: weights(learner.module) for name, learner in setup.context.learners.items()}
+    with _held_out_rows_scrambled(small_run, apart):
+        setup = prepare(small_run.spec, apart, CPU, RECORDING)
+        make_steps(setup, first_batches(setup, STEPS))
+    before = {name: copy_weights(learner.module) for name, learner in subject.training.after.context.learners.items()}
+    after = {name: copy_weights(learner.module) for name, learner in setup.context.learners.items()}
     changed = [name for name in before if not _equal(before[name], after[name])]
     return f"'{changed[0]}' learns otherwise when the rows for selection and report are others" if changed else ""
 
@@ -111,32 +119,34 @@ def _equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 @contextmanager
-def _others_scrambled(small_run: SmallRun, store: Store) -> Iterator[None]:
-    """Within the block all rows but the method's own have other texts and labels."""
+def _held_out_rows_scrambled(small_run: SmallRun, store: Store) -> Iterator[None]:
+    """Change the texts and labels of all rows but the method's own within the block."""
     spec = small_run.spec
+    # the method's own rows, by split
     real = inputs.load_data(spec.task, spec.data)
     task = inputs.load_task(spec.task)
-    roles = assign(spec, {name: len(split) for name, split in real.splits.items()}, task.report_splits)
+    roles = assign_roles(spec, {name: len(split) for name, split in real.splits.items()}, task.report_splits)
     own: dict[str, set[int]] = {}
     for part in filter(None, (roles.train, roles.feedback)):
         own.setdefault(part.split, set()).update(part.rows.tolist())
     made = {name: _scrambled(split, own.get(name, set()), len(task.labels)) for name, split in real.splits.items()}
+    # load the changed splits in place of the real ones
     kind = type(task)
     load = vars(kind).get("load")
     shutil.rmtree(store.cache, ignore_errors=True)
     try:
         kind.load = lambda *_: replace(real, splits=made)  # type: ignore[method-assign]
-        _forget()
+        _clear_input_caches()
         yield
     finally:
         if load is None:
             del kind.load
         else:
             kind.load = load  # type: ignore[method-assign]
-        _forget()
+        _clear_input_caches()
 
 
-def _forget() -> None:
+def _clear_input_caches() -> None:
     inputs.load_data.cache_clear()
     inputs._tokens.cache_clear()
 

@@ -1,4 +1,4 @@
-"""A method at work on small networks and made data, step by step, under observation."""
+"""Train a method on small networks and synthetic data, step by step, and observe its updates."""
 
 from __future__ import annotations
 
@@ -25,31 +25,35 @@ from kdbench.training.runner import execute
 from kdbench.training.setup import Setup, numerics, prepare
 
 CPU = Execution(device="cpu", threads=1)
-PATIENCE = 6  # steps in which the student must learn something
-NOTHING = Recording(probe_size=8, influence_samples=4, influence_points=2)
+MAX_STEPS = 6  # within which the student must be updated
+RECORDING = Recording(probe_size=8, influence_samples=4, influence_points=2)
 SETTINGS: Layer = {
     "preset": "tiny", "student": "tiny-2x32", "teacher": "tiny-3x32", "train_rows": "80", "batch_size": "8",
     "epochs": "2", "eval_every": "4",
 }  # fmt: skip
-# stronger than what the user sets: gradients are compared
+# override the user's settings, because gradients are compared
 PLAIN: Layer = {"max_grad_norm": "0", "precision": "fp32", "compile": "false"}
 
 
 def task_with(classes: int) -> str:
-    """The first task that has so many classes."""
-    found = sorted((task.position, name) for name, task in TASKS.all().items() if len(task.labels) == classes)
-    if not found:
+    """Return the first task with this number of classes.
+
+    Raises:
+        UserError: there is none.
+    """
+    tasks = sorted((task.position, name) for name, task in TASKS.all().items() if len(task.labels) == classes)
+    if not tasks:
         raise UserError(f"No task has {classes} classes, which the checks need.")
-    return found[0][1]
+    return tasks[0][1]
 
 
 class NotApplicable(Exception):
-    """The method has nothing that the check could look at; the message says what."""
+    """The check does not apply to the method; the message says why."""
 
 
 @dataclass
 class Observed:
-    """What was seen of the networks while the method made its steps."""
+    """Records of a few steps: logged numbers, gradients at each update, frozen networks run with dropout."""
 
     logs: list[dict[str, Tensor]] = field(default_factory=list)
     gradients: dict[str, list[list[Tensor]]] = field(default_factory=dict)  # by network: of each update
@@ -57,12 +61,12 @@ class Observed:
 
 
 class SmallRun:
-    """One run of the method, its needs trained, before its first step.
+    """A run of the method on small networks.
 
     Args:
-        folder: where it may write.
-        method: its name, or a variant's.
-        sets: settings, as `config.parse_sets` gives them.
+        folder: the folder for its results.
+        method: the name of a method or variant.
+        sets: settings, as returned by `config.parse_sets`.
     """
 
     def __init__(self, folder: Path, method: str, sets: Mapping[str, Any], *, classes: int = 2, seed: int = 0) -> None:
@@ -75,26 +79,27 @@ class SmallRun:
         self.spec: RunSpec = self.plan.runs[cell.run]
 
     def train_needs(self, store: Store) -> None:
+        """Train the runs that the method needs."""
         for spec in self.plan.runs.values():
             if spec.id != self.spec.id:
-                execute(spec, store, CPU, NOTHING)
+                execute(spec, store, CPU, RECORDING)
 
-    def ready(self) -> Setup:
-        """The run set up anew, from its seed."""
+    def prepare_setup(self) -> Setup:
+        """Set up the run before its first step, from its seed."""
         preflight.check_plan(self.plan, [CPU])
         self.train_needs(self.store)
-        return prepare(self.spec, self.store, CPU, NOTHING)
+        return prepare(self.spec, self.store, CPU, RECORDING)
 
-    def complete(self, store: Store) -> None:
-        """The whole run and what it needs, in the real loop."""
+    def train_fully(self, store: Store) -> None:
+        """Train the run and its needs to the end, as `kdbench run` does."""
         self.train_needs(store)
-        execute(self.spec, store, CPU, NOTHING)
+        execute(self.spec, store, CPU, RECORDING)
 
 
-def outspoken(setup: Setup) -> Setup:
-    """Make every network's passes repeatable, and its answers to different rows different.
+def amplify_differences(setup: Setup) -> Setup:
+    """Switch dropout off and enlarge all linear weights, so that predictions differ between rows.
 
-    As they are drawn, networks this small say nearly the same of every row, and a mistake between rows would not show.
+    Small networks with their initial weights predict nearly the same for every row, which would hide mixed-up rows.
     """
     for module in networks(setup).values():
         for part in module.modules():
@@ -106,7 +111,7 @@ def outspoken(setup: Setup) -> Setup:
 
 
 def networks(setup: Setup) -> dict[str, nn.Module]:
-    """All networks of the run by name, trained and frozen."""
+    """Return all networks of the run by name, trained and frozen."""
     context = setup.context
     found = {name: learner.module for name, learner in context.learners.items()}
     found |= {f"frozen {name}": network.module for name, network in context.frozen_networks.items()}
@@ -114,12 +119,16 @@ def networks(setup: Setup) -> dict[str, nn.Module]:
     return found | {f"loaded {i}": module for i, module in enumerate(rest)}
 
 
-def weights(module: nn.Module) -> dict[str, Tensor]:
+def copy_weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
-def advance(setup: Setup, batches: Iterable[Batch], *, start: int = 0, draw: int = 0) -> Observed:
-    """Make a step on each of the batches, the first of them step `start`; `draw` chooses other random numbers."""
+def make_steps(setup: Setup, batches: Iterable[Batch], *, start: int = 0, draw: int = 0) -> Observed:
+    """Make a step on each batch, starting with step number `start`, and observe it.
+
+    Args:
+        draw: added to the seed, to draw other random numbers.
+    """
     seen = Observed()
     learners = {name: learner.module for name, learner in setup.context.learners.items()}
     hooks = [_watch_updates(name, learner, seen) for name, learner in setup.context.learners.items()]
@@ -152,32 +161,32 @@ def _watch_mode(name: str, module: nn.Module, seen: Observed) -> Any:
     return module.register_forward_pre_hook(note)
 
 
-def first(setup: Setup, count: int) -> list[Batch]:
-    """The run's first training batches."""
+def first_batches(setup: Setup, count: int) -> list[Batch]:
+    """Return the run's first training batches."""
     return [setup.train.at(step) for step in range(count)]
 
 
-def rows(batch: Batch, order: Tensor) -> Batch:
-    """Some rows of a batch, in an order."""
+def select_rows(batch: Batch, order: Tensor) -> Batch:
+    """Return a batch of the rows `order`."""
     tensors: dict[str, Any] = {key: value[order] for key, value in vars(batch).items() if isinstance(value, Tensor)}
     return replace(batch, **tensors)
 
 
 def student_gradient(setup: Setup, batch: Batch, *, draw: int = 0) -> tuple[Tensor, Tensor]:
-    """The gradients that the student's optimiser gets from `batch`, in one piece, and the loss that is logged.
+    """Return the gradient of the student on `batch`, flattened, and the logged loss.
 
-    A method that does not update its student in every step is given the batch a few times.
+    The batch is repeated up to MAX_STEPS times, for methods that do not update the student in every step.
 
     Raises:
-        NotApplicable: it does not update the student at all.
+        NotApplicable: the student is never updated.
     """
-    for step in range(PATIENCE):
-        seen = advance(setup, [batch], start=step, draw=draw)
+    for step in range(MAX_STEPS):
+        seen = make_steps(setup, [batch], start=step, draw=draw)
         if updates := seen.gradients.get("student"):
             return torch.cat([g.flatten() for update in updates for g in update]), seen.logs[0]["loss"].detach()
-    raise NotApplicable(f"the student is not updated in {PATIENCE} steps")
+    raise NotApplicable(f"the student is not updated in {MAX_STEPS} steps")
 
 
 def difference(a: Tensor, b: Tensor) -> float:
-    """|a - b| relative to the longer of both."""
+    """Compute |a - b| relative to the larger norm."""
     return float((a - b).norm() / torch.maximum(a.norm(), b.norm()).clamp_min(1e-12))

@@ -1,4 +1,4 @@
-"""What the checks share: one observed training, and fresh starts of it."""
+"""The method under test: runs to check it on, and the records of a few steps that several checks share."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from kdbench.training.conformance.small_run import (
     NotApplicable,
     Observed,
     SmallRun,
-    advance,
+    amplify_differences,
+    copy_weights,
     difference,
-    first,
+    first_batches,
+    make_steps,
     networks,
-    outspoken,
     student_gradient,
-    weights,
 )
 from kdbench.training.setup import Setup
 
@@ -32,7 +32,7 @@ STEPS = 4
 
 @dataclass(frozen=True)
 class Training:
-    """A few steps: the weights before them by network, what was seen during them, and the run after them."""
+    """A few steps: weights by network before them, observations during them, the run after them."""
 
     modules: Mapping[str, nn.Module]
     before: Mapping[str, Mapping[str, Tensor]]
@@ -41,51 +41,55 @@ class Training:
 
 
 class Subject:
-    """A method under examination.
+    """A method under test.
 
     Args:
-        folder: where its runs may lie.
-        name: its name, or a variant's.
-        sets: settings, as `config.parse_sets` gives them.
-        file: where it was loaded from, when that is not `methods/`.
+        folder: the folder for its runs.
+        name: the name of a method or variant.
+        sets: settings, as returned by `config.parse_sets`.
+        file: the file that defines it, if it is outside `methods/`.
     """
 
     def __init__(self, folder: Path, name: str, sets: Mapping[str, Any], file: Path | None = None) -> None:
         self.folder, self.name, self.sets, self.file = folder, name, sets, file
         self.method: type[Method] = method_of_row(name)
-        self.victim: Popen[str] | None = None  # a process that makes the run and is killed in it, started early
+        self.crashing_process: Popen[str] | None = None  # started early, for the check `resume`
 
     def small_run(self, *, classes: int = 2, seed: int = 0, **options: Any) -> SmallRun:
-        """The run with some options of the method, stronger than what the user sets."""
+        """Return a small run; `options` of the method override the user's settings."""
         own = {**self.sets.get(self.name, {}), **options}
         return SmallRun(self.folder, self.name, {**self.sets, self.name: own}, classes=classes, seed=seed)
 
-    def still(self, **options: Any) -> Setup:
-        """The run before its first step, its networks made repeatable and outspoken."""
-        return outspoken(self.small_run(**options).ready())
+    def deterministic_setup(self, **options: Any) -> Setup:
+        """Set up a run without dropout and with large weights; see `amplify_differences`."""
+        return amplify_differences(self.small_run(**options).prepare_setup())
 
-    def same_every_time(self) -> None:
-        """See that the loss draws nothing when there is no dropout.
+    def require_deterministic_loss(self) -> None:
+        """Check that the loss draws no random numbers when there is no dropout.
 
         Raises:
-            NotApplicable: it does, so two losses cannot be compared.
+            NotApplicable: it draws some, so two losses cannot be compared.
         """
-        one, other = self.still(), self.still()
-        batch = one.train.at(0)
-        (a, _), (b, _) = student_gradient(one, batch), student_gradient(other, batch, draw=1)
+        setup, other = self.deterministic_setup(), self.deterministic_setup()
+        batch = setup.train.at(0)
+        (a, _), (b, _) = student_gradient(setup, batch), student_gradient(other, batch, draw=1)
         if difference(a, b) > 1e-6:
             raise NotApplicable("the loss draws random numbers of its own")
 
     def at_limit(self, limit: Limit, **options: Any) -> Setup:
-        """The run with the options at which the method says that a limit holds."""
+        """Set up a run with the option values of one of the method's `limits`.
+
+        Raises:
+            NotApplicable: the method does not declare this limit.
+        """
         if limit not in self.method.limits:
             raise NotApplicable(f"the method declares no `limits['{limit}']`")
-        return self.still(**{**self.method.limits[limit], **options})
+        return self.deterministic_setup(**{**self.method.limits[limit], **options})
 
     @cached_property
     def training(self) -> Training:
-        """The first steps, as they are made in a real run."""
-        setup = self.small_run().ready()
+        """Make the first steps of a real run and observe them."""
+        setup = self.small_run().prepare_setup()
         modules = networks(setup)
-        before = {name: weights(module) for name, module in modules.items()}
-        return Training(modules, before, advance(setup, first(setup, STEPS)), setup)
+        before = {name: copy_weights(module) for name, module in modules.items()}
+        return Training(modules, before, make_steps(setup, first_batches(setup, STEPS)), setup)

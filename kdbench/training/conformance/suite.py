@@ -1,4 +1,4 @@
-"""All checks on one method."""
+"""Run all checks on one method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Verdict = Literal["passed", "failed", "not applicable"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found; `text` says what is wrong, or why the check does not apply."""
+    """Result of a check; `text` says what is wrong, or why the check does not apply."""
 
     check: checks.Check
     verdict: Verdict
@@ -34,10 +34,10 @@ def examine(
     folder: Path, name: str, *, sets: Mapping[str, Any] | None = None, file: Path | None = None,
     only: Collection[str] = (),
 ) -> Iterator[Finding]:  # fmt: skip
-    """Check a method, one finding after the other; when it cannot even start, that is the only one.
+    """Run the checks and yield their findings; only the first if the method cannot make a step.
 
     Args:
-        folder: an empty one, for its runs.
+        folder: an empty folder for the runs.
         only: names of checks; empty is all.
 
     Raises:
@@ -49,7 +49,7 @@ def examine(
     chosen = [check for check in checks.CHECKS if not only or check.name in only]
     subject = Subject(folder, name, sets or {}, file)
     if any(check.find is full_run_checks.resume for check in chosen):
-        subject.victim = full_run_checks.start_crashing_process(subject)
+        subject.crashing_process = full_run_checks.start_crashing_process(subject)
     try:
         for check in chosen:
             finding = _find(check, subject)
@@ -57,9 +57,9 @@ def examine(
             if check.find is checks.start and finding.verdict == "failed":
                 return
     finally:
-        if subject.victim is not None:
-            subject.victim.kill()
-            subject.victim.wait()
+        if subject.crashing_process is not None:
+            subject.crashing_process.kill()
+            subject.crashing_process.wait()
 
 
 def _find(check: checks.Check, subject: Subject) -> Finding:
@@ -77,7 +77,7 @@ def _find(check: checks.Check, subject: Subject) -> Finding:
 
 
 def _where(error: Exception, subject: Subject) -> str:
-    """The last line of the method's own file that the error passed."""
+    """Return the place of the error in the method's own file, for the message."""
     own = inspect.getfile(subject.method)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
     return f" ({Path(own).name}, line {lines[-1]})" if lines else ""

@@ -1,1 +1,1 @@
-"""Where a plan is executed on this machine: in this process, or in several at once."""
+"""Execute a plan on this machine: in this process, or in several at once."""

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class Local(Executor):
-    """Trains here, and stays until everything is settled."""
+    """Train on this machine, and return when every run is done or has failed."""
 
     title = "this machine"
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
-        self._ready: tuple[Worker, ...] = ()  # processes that were started for the check, and will train
+        self._started: tuple[Worker, ...] = ()  # processes started for the check, which will also train
 
     def check(self, order: ExecutionRequest) -> list[str]:
         from kdbench.training import preflight
@@ -42,23 +42,23 @@ class Local(Executor):
         return remarks
 
     def _smoke_test(self, order: ExecutionRequest, execution: Execution, plan: Plan, todo: Sequence[RunSpec]) -> None:
-        """Let a process of the later pool do it, so that torch is not imported in this one as well."""
+        """Run the smoke test in a process of the later pool, so that this process need not import torch."""
         from kdbench.training.executors import process_pool
 
         worker = process_pool.start_worker(order.store, order.recording, execution)
         process_pool.smoke_test(worker, plan, todo)
-        self._ready = (worker,)
+        self._started = (worker,)
 
     def execute(self, order: ExecutionRequest, show_tables: ShowTables) -> int:
         from kdbench.training.executors import process_pool
-        from kdbench.training.executors.progress_bars import board_for
+        from kdbench.training.executors.progress_bars import progress_display
         from kdbench.training.executors.serial import run_all, stop_flag
 
         shares = executions(order)
-        with board_for(order.plan, order.console) as board, stop_flag() as should_stop:
+        with progress_display(order.plan, order.console) as board, stop_flag() as should_stop:
             if len(shares) > 1:
                 outcome = process_pool.run_pool(
-                    order.plan, order.store, shares, order.recording, board, should_stop, ready=self._ready
+                    order.plan, order.store, shares, order.recording, board, should_stop, started=self._started
                 )
             else:
                 outcome = run_all(order.plan, order.store, shares[0], order.recording, board, should_stop)
@@ -71,7 +71,7 @@ class Local(Executor):
 
     @classmethod
     def cancel(cls, store: Store, runs: Iterable[str]) -> list[str]:
-        """Ask the processes of this machine that train them to stop; each writes a checkpoint."""
+        """Ask the processes of this machine that train these runs to stop; each writes a checkpoint first."""
         said = []
         for folder in map(store.run, runs):
             state = folder.state()
@@ -82,7 +82,7 @@ class Local(Executor):
 
 
 def _stop(host: str, process: int) -> list[str]:
-    """Ask a process that trains to stop; nothing to say if it has just ended."""
+    """Ask a training process to stop; return remarks for the user, none if it has just ended."""
     if host != socket.gethostname():
         return [f"process {process} on {host} trains it; stop it there."]
     try:
@@ -95,14 +95,14 @@ def _stop(host: str, process: int) -> list[str]:
 
 
 def executions(order: ExecutionRequest) -> list[Execution]:
-    """The settings of each of the runs that go on at once on this machine."""
+    """Return the settings of each of the runs that are trained at once on this machine."""
     return shares(order.execution, order.devices, os.cpu_count() or 1)
 
 
 def shares(common: Execution, devices: Sequence[str], cores: int) -> list[Execution]:
-    """The settings of each of `jobs` runs at once: the listed devices in turn, an equal part of the cores.
+    """Return the settings of each of `jobs` concurrent runs: the devices in turn, an equal part of the cores.
 
-    A device may be listed, or come in turn, several times: then so many runs share it.
+    A device that is listed, or comes in turn, several times is shared by as many runs.
     """
     jobs = max(common.jobs, len(devices))
     threads = common.threads or (max(1, cores // jobs) if jobs > 1 else 0)
@@ -111,7 +111,7 @@ def shares(common: Execution, devices: Sequence[str], cores: int) -> list[Execut
 
 
 def report(outcome: Outcome, console: Console) -> None:
-    """Counts, and each run that is not there, with the reason."""
+    """Print the counts of a sweep, and each run that failed or is blocked, with the reason."""
     parts = [f"{len(outcome.trained)} trained", f"{len(outcome.done)} done before"]
     parts += [f"{len(outcome.elsewhere)} by another process"] if outcome.elsewhere else []
     parts += [f"{len(outcome.failed)} failed"]

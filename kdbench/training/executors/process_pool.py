@@ -1,4 +1,4 @@
-"""The executor of this machine: several runs at once, each in a process of its own."""
+"""Train several runs of a plan at once on this machine, each in its own process."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
-from kdbench.training.executors.scheduler import Board, Outcome, Schedule
-from kdbench.training.executors.serial import attempt
+from kdbench.training.executors.scheduler import Outcome, Schedule, SweepWatcher
+from kdbench.training.executors.serial import train_run
 
-TELL_SECONDS = 0.2  # between two messages about one run's steps
-LOOK_SECONDS = 0.5  # between two looks at whether somebody asked to stop
-TO_THE_GROUP = (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)  # Ctrl-C, a queue's warning: the parent passes it on
+MESSAGE_SECONDS = 0.2  # between two messages about one run's steps
+LOOK_SECONDS = 0.5  # between two checks of the stop flag
+IGNORED_SIGNALS = (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)  # Ctrl-C, a queue's warning: handled by the parent
 RETRIES = 2  # of a run whose process was killed
 
 
 @dataclass
 class Worker:
-    """A process that trains what it is sent, one run after the other, on its share of the machine."""
+    """A process that trains the runs it receives, one after the other, on its share of the machine."""
 
     process: Any
     pipe: Connection
@@ -40,36 +40,36 @@ class Worker:
 
 
 def run_pool(
-    plan: Plan, store: Store, executions: Sequence[Execution], recording: Recording, board: Board,
+    plan: Plan, store: Store, executions: Sequence[Execution], recording: Recording, board: SweepWatcher,
     should_stop: Callable[[], bool] = lambda: False, settled: dict[str, str] | None = None,
-    ready: Sequence[Worker] = (),
+    started: Sequence[Worker] = (),
 ) -> Outcome:  # fmt: skip
-    """Train what is not done, as many runs at once as there are `executions`, each after the runs that it needs.
+    """Train the unfinished runs, as many at once as there are `executions`, each after the runs that it needs.
 
-    A process that is killed costs its run nothing but time: the run goes on in another one, twice at most.
+    A run whose process is killed is resumed in another process, twice at most.
 
     Args:
         settled: see `Schedule`.
-        ready: processes that were started before, with the first of the `executions`.
+        started: processes that were started before, with the first of the `executions`.
     """
     schedule = Schedule(plan, store, board, settled)
     pool = _Pool(plan, store, recording, board, schedule)
     try:
-        pool.open(executions, ready)
-        while pool.hand_out(stopping=should_stop()):
-            pool.listen()
+        pool.open(executions, started)
+        while pool.assign_runs(stopping=should_stop()):
+            pool.receive_messages()
     finally:
         pool.close()
     return schedule.outcome
 
 
 def start_worker(store: Store, recording: Recording, execution: Execution) -> Worker:
-    """Start a process that trains what it is sent."""
+    """Start a process that trains the runs it receives."""
     # a fresh interpreter: torch's threads and a GPU's context do not survive a fork
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     arguments = (theirs, str(store.root), execution.model_dump(), recording.model_dump())
-    process = context.Process(target=work, args=arguments, daemon=True)
+    process = context.Process(target=run_worker, args=arguments, daemon=True)
     with Children():
         process.start()
     theirs.close()
@@ -77,10 +77,10 @@ def start_worker(store: Store, recording: Recording, execution: Execution) -> Wo
 
 
 def smoke_test(worker: Worker, plan: Plan, todo: Sequence[RunSpec]) -> None:
-    """Let a worker make a step of every method; see `kdbench.training.smoke_test`.
+    """Run `kdbench.training.smoke_test` in a worker.
 
     Raises:
-        UserError: what does not work, or that the worker did not survive it.
+        UserError: the first problem, or the worker died.
     """
     try:
         worker.pipe.send((plan, [spec.id for spec in todo]))
@@ -97,82 +97,86 @@ def smoke_test(worker: Worker, plan: Plan, todo: Sequence[RunSpec]) -> None:
 
 
 class _Pool:
-    def __init__(self, plan: Plan, store: Store, recording: Recording, board: Board, schedule: Schedule) -> None:
+    """The worker processes of a sweep, and the messages between them and the schedule."""
+
+    def __init__(self, plan: Plan, store: Store, recording: Recording, board: SweepWatcher, schedule: Schedule) -> None:
         self.plan, self.store, self.recording, self.board, self.schedule = plan, store, recording, board, schedule
         self.workers: list[Worker] = []
         self.killed: dict[str, int] = {}
         self._asked = False
 
-    def open(self, executions: Sequence[Execution], ready: Sequence[Worker]) -> None:
-        self.workers = list(ready)
+    def open(self, executions: Sequence[Execution], started: Sequence[Worker]) -> None:
+        """Start the workers that are not `started` yet."""
+        self.workers = list(started)
         if not self.schedule.is_over:
-            self.workers += [start_worker(self.store, self.recording, e) for e in executions[len(ready) :]]
+            self.workers += [start_worker(self.store, self.recording, e) for e in executions[len(started) :]]
 
-    def hand_out(self, *, stopping: bool) -> bool:
-        """Give idle workers something to do; False when there is nothing left to wait for."""
+    def assign_runs(self, *, stopping: bool) -> bool:
+        """Give runs to idle workers; return False when there is nothing left to wait for."""
         if stopping or self.schedule.outcome.stopped:
             self._ask_to_stop()
             return any(worker.run_id for worker in self.workers)
         for worker in self.workers:
             if worker.run_id is None and (run_id := self.schedule.take()) is not None:
                 worker.run_id = run_id
-                with suppress(BrokenPipeError):  # its death is noticed in `listen`
+                with suppress(BrokenPipeError):  # a dead worker is noticed in `receive_messages`
                     worker.pipe.send(self.plan.runs[run_id].model_dump(mode="json"))
         return not self.schedule.is_over
 
     def _ask_to_stop(self) -> None:
-        """Every run writes a checkpoint and ends."""
+        """Ask every worker once to checkpoint its run and end."""
         self.schedule.outcome.stopped = True
         if not self._asked:
             self._asked = True
             for worker in self.workers:
                 worker.process.terminate()
 
-    def listen(self) -> None:
-        """Hear what the workers have to say, and which of them are gone."""
-        heard = wait([worker.pipe for worker in self.workers], timeout=LOOK_SECONDS)
-        for worker in [worker for worker in self.workers if worker.pipe in heard]:
+    def receive_messages(self) -> None:
+        """Handle the workers' messages, and replace workers that died."""
+        readable = wait([worker.pipe for worker in self.workers], timeout=LOOK_SECONDS)
+        for worker in [worker for worker in self.workers if worker.pipe in readable]:
             try:
                 kind, *values = worker.pipe.recv()
             except (EOFError, OSError):
                 self._replace(worker)
             else:
-                self._heard(worker, kind, values)
+                self._handle_message(worker, kind, values)
 
-    def _heard(self, worker: Worker, kind: Any, values: list[Any]) -> None:
+    def _handle_message(self, worker: Worker, kind: Any, values: list[Any]) -> None:
         if kind in ("started", "stepped", "paused"):
             getattr(self.board, kind)(*values)
             return
         assert worker.run_id is not None
         run_id, worker.run_id = worker.run_id, None
-        self.schedule.tell(run_id, kind, *values)
+        self.schedule.report_outcome(run_id, kind, *values)
 
     def _replace(self, worker: Worker) -> None:
-        """The process is gone: its run is tried again, in a new one."""
+        """Start a new process for one that died, and queue its run again."""
         self.workers.remove(worker)
         worker.process.join()
         run_id, worker.run_id = worker.run_id, None
         if run_id is not None:
-            self._lost(run_id, worker.process.exitcode)
+            self._retry_or_fail(run_id, worker.process.exitcode)
         worker.pipe.close()
         if not self._asked:
             self.workers.append(start_worker(self.store, self.recording, worker.execution))
 
-    def _lost(self, run_id: str, code: int | None) -> None:
+    def _retry_or_fail(self, run_id: str, code: int | None) -> None:
         how = f"its process was ended by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         if self._asked:
-            self.schedule.tell(run_id, "interrupted")
+            self.schedule.report_outcome(run_id, "interrupted")
             return
         self.killed[run_id] = self.killed.get(run_id, 0) + 1
         if self.killed[run_id] > RETRIES:
             why = f"killed: {how}, {self.killed[run_id]} times (signal 9 is often a lack of memory)"
-            with suppress(Timeout), self.store.run(run_id).lock().held():  # else another process has it by now
+            with suppress(Timeout), self.store.run(run_id).lock().held():  # else another process has taken it
                 self.store.run(run_id).set_state("failed", kind="killed", message=why)
-            self.schedule.tell(run_id, "failed", why)
+            self.schedule.report_outcome(run_id, "failed", why)
         else:
-            self.schedule.tell(run_id, "again", f"{how}; it goes on in another")
+            self.schedule.report_outcome(run_id, "requeued", f"{how}; it goes on in another")
 
     def close(self) -> None:
+        """End all workers."""
         for worker in self.workers:
             with suppress(OSError):
                 worker.pipe.send(None)
@@ -184,29 +188,29 @@ class _Pool:
                 worker.process.join()
 
 
-class _Teller:
-    """The watcher of a worker: sends on what the runner tells, not too often.
+class _PipeWatcher:
+    """Sends a worker's progress reports to the parent process, at most one every MESSAGE_SECONDS.
 
     Args:
-        asked: gets a number when nobody listens any more, so that the run stops at its next step.
+        signals: gets an entry when the parent is gone, so that the run stops at its next step.
     """
 
-    def __init__(self, pipe: Connection, asked: list[int]) -> None:
-        self.pipe, self.asked = pipe, asked
+    def __init__(self, pipe: Connection, signals: list[int]) -> None:
+        self.pipe, self.signals = pipe, signals
         self._last = 0.0
 
     def _send(self, *message: Any) -> None:
         try:
             self.pipe.send(message)
         except OSError:
-            self.asked.append(0)
+            self.signals.append(0)
 
     def started(self, run_id: str, step: int, total: int) -> None:
         self._send("started", run_id, step, total)
 
     def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
         now = time.monotonic()
-        if now - self._last >= TELL_SECONDS:
+        if now - self._last >= MESSAGE_SECONDS:
             self._last = now
             self._send("stepped", run_id, step, loss, score)
 
@@ -214,30 +218,32 @@ class _Teller:
         self._send("paused", run_id, why)
 
 
-def work(pipe: Connection, root: str, execution: dict[str, Any], recording: dict[str, Any]) -> None:
-    """The life of a worker process."""
-    for number in TO_THE_GROUP:
+def run_worker(pipe: Connection, root: str, execution: dict[str, Any], recording: dict[str, Any]) -> None:
+    """Train the runs received through `pipe` until told to end (None); the main function of a worker process."""
+    # SIGTERM stops the run at its next step
+    for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    store, teller = Store(Path(root), create=False), _Teller(pipe, asked)
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
+    store, watcher = Store(Path(root), create=False), _PipeWatcher(pipe, signals)
     settings = Execution.model_validate(execution), Recording.model_validate(recording)
-    while not asked:
+    # a tuple asks for the smoke test, a spec for a training
+    while not signals:
         try:
-            given = pipe.recv()
+            message = pipe.recv()
         except (EOFError, InterruptedError):
             return
-        if given is None:
+        if message is None:
             return
-        if isinstance(given, tuple):
-            pipe.send(_try_out(*given))
+        if isinstance(message, tuple):
+            pipe.send(_run_smoke_test(*message))
             continue
-        with suppress(BrokenPipeError):  # the parent is gone; what was done is on the disk
-            pipe.send(attempt(RunSpec.model_validate(given), store, *settings, teller, lambda: bool(asked)))
+        with suppress(BrokenPipeError):  # the parent is gone; results are on the disk
+            pipe.send(train_run(RunSpec.model_validate(message), store, *settings, watcher, lambda: bool(signals)))
 
 
-def _try_out(plan: Plan, runs: Sequence[str]) -> str:
-    """Why some network or method of these runs does not work, in one sentence; "" when all do."""
+def _run_smoke_test(plan: Plan, runs: Sequence[str]) -> str:
+    """Return the first problem of a network or method of these runs, in one sentence; "" if there is none."""
     from kdbench.training.smoke_test import smoke_test
 
     try:

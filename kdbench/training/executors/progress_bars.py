@@ -1,4 +1,4 @@
-"""How a sweep is shown: bars on a terminal, plain lines elsewhere."""
+"""Show the progress of a sweep: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from kdbench.planning.plan import Plan
 LINE_SECONDS = 10.0
 
 
-def board_for(plan: Plan, console: Console) -> Bars | Lines:
-    """Bars where a person watches, lines where a log is written."""
-    return Bars(plan, console) if console.is_terminal else Lines(plan, console)
+def progress_display(plan: Plan, console: Console) -> ProgressBars | ProgressLines:
+    """Return bars for a terminal, lines for a log."""
+    return ProgressBars(plan, console) if console.is_terminal else ProgressLines(plan, console)
 
 
 def _numbers(plan: Plan, run_id: str, loss: float | None, score: float | None) -> str:
@@ -34,8 +34,8 @@ def _numbers(plan: Plan, run_id: str, loss: float | None, score: float | None) -
     return "  ".join(parts if score is None else [*parts, f"{selection_title(plan.runs[run_id].task)} {score:.1f}"])
 
 
-class Lines:
-    """One line when a run starts or ends, and one every few seconds between."""
+class ProgressLines:
+    """Print a line when a run starts or ends, and every few seconds in between."""
 
     def __init__(self, plan: Plan, console: Console) -> None:
         self.plan, self.console = plan, console
@@ -82,8 +82,8 @@ class Lines:
         self._say(run_id, f"FAILED, {problem}" if problem else done)
 
 
-class Bars:
-    """A bar for the sweep, and one for each run at hand with its loss, its score and the time left."""
+class ProgressBars:
+    """Show a bar for the sweep, and one for each running run with loss, score and time left."""
 
     def __init__(self, plan: Plan, console: Console) -> None:
         self._plan = plan
@@ -140,7 +140,7 @@ class Bars:
         self._show()
 
     def _drop(self, run_id: str) -> None:
-        """Take the run's bar away."""
+        """Remove the run's bar."""
         self._share.pop(run_id, None)
         if run_id in self._tasks:
             self._progress.remove_task(self._tasks.pop(run_id))

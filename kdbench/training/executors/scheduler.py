@@ -1,4 +1,4 @@
-"""Which run comes next, and what became of each: shared by every executor that stays alive."""
+"""Choose the next run of a plan and collect outcomes, for executors that stay alive during a sweep."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.training.progress import Watcher
 
-Verdict = Literal["trained", "failed", "elsewhere", "interrupted", "again"]  # each a method of Schedule
+Verdict = Literal["trained", "failed", "elsewhere", "interrupted", "requeued"]  # each a method of Schedule
 
-LOOK_SECONDS = 1.0  # between two looks at a run that another process trains
+LOOK_SECONDS = 1.0  # between two checks of a run that another process trains
 
 
-class Board(Watcher, Protocol):
-    """Told how the sweep goes."""
+class SweepWatcher(Watcher, Protocol):
+    """Receives progress reports of a sweep."""
 
     def skipped(self, run_id: str, why: str) -> None:
-        """The run is settled and was not trained here: it is done, or something it needs is not."""
+        """Report a run that is not trained here: it is done, or a run that it needs failed."""
 
     def finished(self, run_id: str, problem: str) -> None:
-        """The run ended; `problem` is "" when it went well."""
+        """Report the end of a run; `problem` is "" for success."""
 
 
 @dataclass
 class Outcome:
-    """How a sweep ended, by run id."""
+    """Run ids of a sweep by outcome; with the reason for failed runs, the failed need for blocked ones."""
 
-    done: list[str] = field(default_factory=list)  # before
-    trained: list[str] = field(default_factory=list)  # here
-    elsewhere: list[str] = field(default_factory=list)  # meanwhile, by another process
+    done: list[str] = field(default_factory=list)  # before the sweep
+    trained: list[str] = field(default_factory=list)  # by this sweep
+    elsewhere: list[str] = field(default_factory=list)  # during the sweep, by another process
     failed: dict[str, str] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
 
 
 class Schedule:
-    """The runs of a plan that are still to be settled, in graph order.
+    """Queue of a plan's unfinished runs, in graph order.
 
-    A run can be taken once everything it needs is there; one whose needs failed is settled without being trained; one
-    that another process trains is looked at again and again until it is done, or free to be taken.
+    A run can be taken once all its needs are done. A run whose needs failed is blocked. A run that another process
+    trains is checked repeatedly until it is done or can be taken.
 
     Args:
-        settled: runs that are not to be tried, with the reason: they count as failed.
+        settled: runs that count as failed without being tried, with the reason.
     """
 
-    def __init__(self, plan: Plan, store: Store, board: Board, settled: dict[str, str] | None = None) -> None:
+    def __init__(self, plan: Plan, store: Store, board: SweepWatcher, settled: dict[str, str] | None = None) -> None:
         self._plan, self._store, self._board = plan, store, board
         self._waiting: list[str] = []
         self._taken: set[str] = set()
-        self._away: dict[str, float] = {}  # runs of other processes: when to look again
+        self._away: dict[str, float] = {}  # runs of other processes -> time of the next check
         self.outcome = Outcome()
         for run_id, spec in plan.runs.items():
             if store.run(run_id).is_done(spec.snapshots):
@@ -65,23 +65,23 @@ class Schedule:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to be taken or to come back."""
+        """Return whether no run is waiting, taken, or with another process."""
         return not (self._waiting or self._taken or self._away)
 
     def take(self) -> str | None:
-        """The first run that can be trained now; None when there is none (yet)."""
-        self._look_elsewhere()
+        """Take the first run that can be trained now; None if there is none (yet)."""
+        self._check_other_processes()
         for run_id in list(self._waiting):
             if self._is_blocked(run_id):
                 self._waiting.remove(run_id)
-            elif self._has_all(run_id):
+            elif self._has_needs(run_id):
                 self._waiting.remove(run_id)
                 self._taken.add(run_id)
                 return run_id
         return None
 
-    def _look_elsewhere(self) -> None:
-        """Settle what other processes have finished, and get back what they let go."""
+    def _check_other_processes(self) -> None:
+        """Record runs that other processes have finished, and queue those that they gave up."""
         now = time.monotonic()
         for run_id in [run_id for run_id, due in self._away.items() if due <= now]:
             folder = self._store.run(run_id)
@@ -99,13 +99,14 @@ class Schedule:
             else:
                 self._waiting.insert(0, run_id)
 
-    def _has_all(self, run_id: str) -> bool:
+    def _has_needs(self, run_id: str) -> bool:
+        """Return whether all needs of a run are done."""
         outcome = self.outcome
-        there = {*outcome.done, *outcome.trained, *outcome.elsewhere}
-        return there.issuperset(self._plan.runs[run_id].needs.values())
+        done = {*outcome.done, *outcome.trained, *outcome.elsewhere}
+        return done.issuperset(self._plan.runs[run_id].needs.values())
 
     def _is_blocked(self, run_id: str) -> bool:
-        """Whether something it needs will not come; says so on the board."""
+        """Return whether a need of the run failed or is blocked; record and report it."""
         for parent in self._plan.runs[run_id].needs.values():
             if parent in self.outcome.failed or parent in self.outcome.blocked:
                 self.outcome.blocked[run_id] = parent
@@ -113,8 +114,8 @@ class Schedule:
                 return True
         return False
 
-    def tell(self, run_id: str, verdict: Verdict, *values: str) -> None:
-        """What became of a run that was taken."""
+    def report_outcome(self, run_id: str, verdict: Verdict, *values: str) -> None:
+        """Record the outcome of a run that was taken; `values` are arguments of the verdict's method."""
         self._taken.remove(run_id)
         getattr(self, verdict)(run_id, *values)
 
@@ -127,16 +128,16 @@ class Schedule:
         self._board.finished(run_id, why)
 
     def elsewhere(self, run_id: str) -> None:
-        """Another process holds the run."""
+        """Record that another process trains the run."""
         self._away[run_id] = time.monotonic() + LOOK_SECONDS
         self._board.paused(run_id, "another process trains it; waiting for that")
 
     def interrupted(self, run_id: str) -> None:
-        """The run was checkpointed because somebody asked the sweep to stop."""
+        """Record that the run was checkpointed because the user stopped the sweep."""
         self._waiting.insert(0, run_id)
         self.outcome.stopped = True
 
-    def again(self, run_id: str, why: str) -> None:
-        """The run's process is gone; the run goes back to the front."""
+    def requeued(self, run_id: str, why: str) -> None:
+        """Queue a run whose process died, to be resumed first."""
         self._waiting.insert(0, run_id)
         self._board.paused(run_id, why)

@@ -1,4 +1,4 @@
-"""The executor of this process: one run after the other."""
+"""Train the runs of a plan one after the other in this process."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from kdbench.planning.executor import EXIT_STOPPED
 from kdbench.planning.plan import Plan
 from kdbench.results.run_lock import Superseded
 from kdbench.results.store import Store
-from kdbench.training.executors.scheduler import LOOK_SECONDS, Board, Outcome, Schedule, Verdict
+from kdbench.training.executors.scheduler import LOOK_SECONDS, Outcome, Schedule, SweepWatcher, Verdict
 from kdbench.training.progress import Watcher
 
 SHOW_CURSOR = b"\x1b[?25h\n"  # progress bars hide it
 
 
 def run_all(
-    plan: Plan, store: Store, execution: Execution, recording: Recording, board: Board,
+    plan: Plan, store: Store, execution: Execution, recording: Recording, board: SweepWatcher,
     should_stop: Callable[[], bool], settled: dict[str, str] | None = None,
 ) -> Outcome:  # fmt: skip
-    """Train what is not done, in graph order. A failed run holds back only what depends on it.
+    """Train the unfinished runs in graph order. A failed run blocks only the runs that depend on it.
 
     Args:
         settled: see `Schedule`.
@@ -39,17 +39,19 @@ def run_all(
         if should_stop():
             schedule.outcome.stopped = True
         elif (run_id := schedule.take()) is not None:
-            schedule.tell(run_id, *attempt(plan.runs[run_id], store, execution, recording, board, should_stop))
+            schedule.report_outcome(
+                run_id, *train_run(plan.runs[run_id], store, execution, recording, board, should_stop)
+            )
         elif not schedule.is_over:
             time.sleep(LOOK_SECONDS / 2)
     return schedule.outcome
 
 
-def attempt(
+def train_run(
     spec: RunSpec, store: Store, execution: Execution, recording: Recording, watcher: Watcher,
     should_stop: Callable[[], bool],
 ) -> tuple[Verdict, *tuple[str, ...]]:  # fmt: skip
-    """Train one run; returns what `Schedule.tell` is to be told."""
+    """Train one run; return the verdict and values for `Schedule.report_outcome`."""
     from kdbench.training.failures import as_failure
     from kdbench.training.runner import execute
 
@@ -60,7 +62,7 @@ def attempt(
         return ("interrupted",)
     except (Timeout, Superseded):
         return ("elsewhere",)
-    except Exception as error:  # also from outside of the run: no room for its lock, say
+    except Exception as error:  # also errors outside the training, such as a full disk for the lock
         failure = as_failure(error)
         return "failed", f"{failure.kind}: {failure.message}"
     return ("trained",)
@@ -68,19 +70,19 @@ def attempt(
 
 @contextmanager
 def stop_flag() -> Iterator[Callable[[], bool]]:
-    """Within the block SIGINT and SIGTERM set a flag, so that a run can checkpoint; a second one ends it at once."""
-    asked: list[int] = []
+    """Let SIGINT and SIGTERM set a flag within the block, so that a run can checkpoint; a second signal exits."""
+    signals: list[int] = []
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        if len(asked) > 1:  # an exception could be raised anywhere, also where Python can only print and ignore it
+    def set_flag(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        if len(signals) > 1:  # no exception: it could be raised where Python only prints and ignores it
             if sys.stderr.isatty():
                 os.write(2, SHOW_CURSOR)
             os._exit(EXIT_STOPPED)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, set_flag) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(signals)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""What was asked for, written down so completely that it can be shown, and gone on with, by another process."""
+"""Store the plan and settings of a sweep, so that other processes can show it, continue it and retry its runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class CarriedOut(BaseModel):
-    """How a sweep was to be carried out: what `retry` does again."""
+    """Executor and settings of a stored sweep, as needed by `retry`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,36 +40,36 @@ class CarriedOut(BaseModel):
 
 
 class StoredSweep(Sweep):
-    """A sweep with what it takes to go on with it."""
+    """A stored sweep with its executor and settings."""
 
     id: Name
     carried_out: Any = None
 
 
-def order(
+def build_request(
     config: Config, plan: Plan, store: Store, console: Console, tables: tuple[str, ...] = ("1",)
 ) -> tuple[Executor, ExecutionRequest]:
-    """A configuration's executor, and what it is to carry out.
+    """Return the executor of a configuration, and the request for it.
 
     Args:
         tables: see `ExecutionRequest`.
 
     Raises:
-        UserError: no such executor, or a setting that it does not have.
+        UserError: no such executor, or an unknown setting of it.
     """
-    asked: Invocation = config.group(Invocation)
-    kind = EXECUTORS.get(asked.executor)
-    given = asked.devices.split(",") if isinstance(asked.devices, str) else asked.devices
-    devices = tuple(part.strip() for part in given if part.strip())
-    made = ExecutionRequest(
-        plan, plan.id, store, config.group(Execution), config.group(Recording), devices, asked.runs_per_job, console,
-        tables,
+    invocation: Invocation = config.group(Invocation)
+    kind = EXECUTORS.get(invocation.executor)
+    names = invocation.devices.split(",") if isinstance(invocation.devices, str) else invocation.devices
+    devices = tuple(name.strip() for name in names if name.strip())
+    request = ExecutionRequest(
+        plan, plan.id, store, config.group(Execution), config.group(Recording), devices, invocation.runs_per_job,
+        console, tables,
     )  # fmt: skip
-    return kind(config.section(kind.name, kind.options_type)), made
+    return kind(config.section(kind.name, kind.options_type)), request
 
 
-def remember(executor: Executor, order: ExecutionRequest) -> None:
-    """Write down what was asked for; no method has to be imported to show it."""
+def store_sweep(executor: Executor, order: ExecutionRequest) -> None:
+    """Store a sweep with titles and defaults of its methods, so that no method has to be imported to show it."""
     plan = order.plan
     rows = {row: method_of_row(row) for row in sorted({cell.row for cell in plan.cells})}
     titles = {row: method.variants[row][0] if row in method.variants else method.title for row, method in rows.items()}
@@ -107,7 +107,7 @@ def remember(executor: Executor, order: ExecutionRequest) -> None:
 
 
 def stored_plan(store: Store, sweep: str) -> Plan:
-    """The plan that was remembered under a name."""
+    """Return the plan that was stored under a name."""
     return _plan(read_record(store.sweeps_folder / f"{sweep}.json", Sweep))
 
 
@@ -116,26 +116,26 @@ def _plan(sweep: Sweep) -> Plan:
 
 
 def retry(store: Store, runs: set[str], console: Console, show_tables: ShowTables) -> int:
-    """Train `runs`, each as the newest sweep that has it was to be carried out; returns the exit code.
+    """Train `runs`, each with the settings of the newest sweep that contains it; return the exit code.
 
     Raises:
-        UserError: what a sweep needs is not there any more.
+        UserError: a sweep cannot be executed any more.
     """
     left, todo = set(runs), []
     stored = read_records(store.sweeps_folder, StoredSweep)
     for record in sorted(stored, key=lambda sweep: sweep.moment, reverse=True):
         if here := left & record.runs.keys():
             left -= here
-            todo.append(_again(store, record, here, console))
-    check(todo)
-    return execute(todo, show_tables)
+            todo.append(_stored_request(store, record, here, console))
+    check_requests(todo)
+    return execute_requests(todo, show_tables)
 
 
-def check(orders: Iterable[tuple[Executor, ExecutionRequest]]) -> None:
-    """Print what is to be known before anything begins.
+def check_requests(orders: Iterable[tuple[Executor, ExecutionRequest]]) -> None:
+    """Check requests before any of them starts, and print remarks.
 
     Raises:
-        UserError: one of them cannot work.
+        UserError: a request cannot be executed.
     """
     for executor, order in orders:
         for remark in [*executor.check(order), *_other_versions(order)]:
@@ -143,7 +143,7 @@ def check(orders: Iterable[tuple[Executor, ExecutionRequest]]) -> None:
 
 
 def _other_versions(order: ExecutionRequest) -> list[str]:
-    """Say which methods were trained here with other content of their files."""
+    """Return remarks on methods whose files have changed since they were trained here."""
     files = {spec.method: spec.method_file for spec in order.plan.runs.values() if spec.method_file}
     others: dict[str, set[str]] = {}
     for sweep in read_sweeps(order.store) if files else []:
@@ -158,8 +158,8 @@ def _other_versions(order: ExecutionRequest) -> list[str]:
     ]  # fmt: skip
 
 
-def execute(orders: Iterable[tuple[Executor, ExecutionRequest]], show_tables: ShowTables) -> int:
-    """One after the other, until somebody asks to stop; returns the worst exit code."""
+def execute_requests(orders: Iterable[tuple[Executor, ExecutionRequest]], show_tables: ShowTables) -> int:
+    """Execute requests one after the other, until the user stops; return the worst exit code."""
     worst = 0
     for executor, order in orders:
         code = executor.execute(order, show_tables)
@@ -169,22 +169,22 @@ def execute(orders: Iterable[tuple[Executor, ExecutionRequest]], show_tables: Sh
     return worst
 
 
-def _again(
+def _stored_request(
     store: Store, record: StoredSweep, runs: Iterable[str], console: Console
 ) -> tuple[Executor, ExecutionRequest]:
-    """The executor and the order of a remembered sweep, for some of its runs and what they need."""
+    """Return executor and request of a stored sweep, for some of its runs and their needs."""
     file = store.sweeps_folder / f"{record.id}.json"
     try:
-        how = CarriedOut.model_validate(record.carried_out)
+        settings = CarriedOut.model_validate(record.carried_out)
         owner = file.stat().st_uid
     except (ValidationError, OSError):
         raise UserError("The sweep does not say how it was run; repeat its kdbench run command.") from None
-    if owner != os.getuid():  # its settings may hold commands, which would run as us
+    if owner != os.getuid():  # its settings may contain commands, which would run as this user
         raise UserError(f"{file} was written by another user; repeat its kdbench run command yourself.")
-    kind = EXECUTORS.get(how.executor)
-    made = ExecutionRequest(
-        _plan(record).only(runs), record.id, store, Execution.parse(how.execution, "the stored sweep"),
-        Recording.parse(how.recording, "the stored sweep"), tuple(how.devices), how.runs_per_job, console,
-        tuple(how.tables),
+    kind = EXECUTORS.get(settings.executor)
+    request = ExecutionRequest(
+        _plan(record).only(runs), record.id, store, Execution.parse(settings.execution, "the stored sweep"),
+        Recording.parse(settings.recording, "the stored sweep"), tuple(settings.devices), settings.runs_per_job,
+        console, tuple(settings.tables),
     )  # fmt: skip
-    return kind(kind.options_type.parse(how.options, f"executor '{kind.name}'")), made
+    return kind(kind.options_type.parse(settings.options, f"executor '{kind.name}'")), request

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from kdbench.core.errors import UserError
 from kdbench.models import build, reference
 from kdbench.models.reference import halfway, resolve
-from tests.kdbench.bench import plan, refusal
+from tests.kdbench.small_runs import plan, refusal
 from tests.models.made import WITH_LAYERS, config, save
 
 LABELS = ("entailment", "not_entailment")

@@ -18,7 +18,7 @@ from kdbench.results.store import Store
 from kdbench.training import preflight
 from kdbench.training.runner import execute
 from kdbench.training.setup import numerics, prepare
-from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
 
 LAYERS = {"kd": 1, "dml": 1, "lgtm": 1, "pkd": 2}  # as few as may be: a compiler takes its time
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}  # float32, added up in another order, through a few steps of AdamW
@@ -93,7 +93,7 @@ def test_a_pass_in_pieces_is_not_compiled(rows: int, tmp_path: Path) -> None:
 def test_a_compiled_run_can_be_stopped_and_is_close_to_a_plain_one(tmp_path: Path) -> None:
     """The real compiler: bit for bit the same after an interruption, and in what it saves no other than a plain run."""
     spec, _ = ready(tmp_path, method="finetune")
-    if found := compilation.problem("cpu"):
+    if found := compilation.compiler_problem("cpu"):
         pytest.skip(f"torch.compile does not work here: {found}")
     whole, halves, plain = (Store(tmp_path / name) for name in ("whole", "halves", "plain"))
     execute(spec, plain, CPU, FEW)

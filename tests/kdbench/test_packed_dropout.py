@@ -16,19 +16,19 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 
 from kdbench.core.errors import Stopped
-from kdbench.models.packed_dropout import LEVELS, packed
+from kdbench.models.packed_dropout import LEVELS, use_packed_masks
 from kdbench.results.store import Store
 from kdbench.training.runner import execute
 from kdbench.training.setup import numerics
-from tests.kdbench.bench import CPU, FEW, contents, plan, the_run, train
-from tests.kdbench.test_pieces import CLOSE, a_batch, assert_close, derivatives, learner
+from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
+from tests.kdbench.test_micro_batches import CLOSE, a_batch, assert_close, derivatives, learner
 
 SURE = 1e-6  # how unlikely what is taken for an error must be
 
 
 def mask(shape: tuple[int, ...], p: float, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
     torch.manual_seed(seed)
-    with packed():
+    with use_packed_masks():
         return functional.dropout(torch.ones(shape, dtype=dtype), p)
 
 
@@ -52,7 +52,7 @@ def test_elements_are_dropped_independently(apart: int) -> None:
 
 def test_calls_are_independent_and_follow_the_seed() -> None:
     torch.manual_seed(5)
-    with packed():
+    with use_packed_masks():
         first, second = (functional.dropout(torch.ones(10**5), 0.5) for _ in range(2))
     agree = int((first == second).sum())
     assert binomtest(agree, 10**5, 0.5).pvalue > SURE
@@ -75,7 +75,7 @@ def test_what_is_kept_is_scaled_so_that_the_mean_stays(p: float, count: int, dty
 def test_gradient_forward_derivative_and_second_derivative_pass_the_same_mask() -> None:
     x = torch.randn(50, 7, dtype=torch.float64, requires_grad=True)
     torch.manual_seed(0)
-    with packed():
+    with use_packed_masks():
         y = functional.dropout(x, 0.4)
         (first,) = torch.autograd.grad(y.square().sum() / 2, x, create_graph=True)
         (second,) = torch.autograd.grad(first.sum(), x)
@@ -93,7 +93,7 @@ def test_gradient_forward_derivative_and_second_derivative_pass_the_same_mask() 
 @pytest.mark.parametrize("given", [{"training": False}, {"p": 0.0}, {"p": 1.0}])
 def test_what_drops_nothing_or_all_is_left_to_torch(given: dict[str, Any]) -> None:
     x, before = torch.randn(9), torch.get_rng_state()
-    with packed():
+    with use_packed_masks():
         found = functional.dropout(x, **given)
     assert torch.equal(found, functional.dropout(x, **given))
     if given != {"p": 1.0}:
@@ -102,7 +102,7 @@ def test_what_drops_nothing_or_all_is_left_to_torch(given: dict[str, Any]) -> No
 
 def test_it_ends_with_the_block_also_after_an_error() -> None:
     torchs = functional.dropout
-    with suppress(ZeroDivisionError), packed():
+    with suppress(ZeroDivisionError), use_packed_masks():
         assert functional.dropout is not torchs
         raise ZeroDivisionError
     assert functional.dropout is torchs
@@ -111,7 +111,7 @@ def test_it_ends_with_the_block_also_after_an_error() -> None:
 @pytest.mark.parametrize("rows", [1, 5, 16])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_a_batch_in_pieces_drops_the_same(rows: int, attention: str) -> None:
-    with packed():
+    with use_packed_masks():
         whole = derivatives(learner(0, attention=attention), a_batch())
         assert_close(derivatives(learner(rows, attention=attention), a_batch()), whole, CLOSE)
     assert not torch.equal(derivatives(learner(0, attention=attention), a_batch())[0], whole[0])

@@ -22,14 +22,14 @@ from kdbench.data.tokens import BERT_FORMAT
 from kdbench.distill.bilevel import gradient, jvp
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.method import METHODS
-from kdbench.distill.trainable import TrainableModel
+from kdbench.distill.trainable import ComputeSettings, TrainableModel
 from kdbench.models.inference import EVAL_BATCH
-from kdbench.models.micro_batches import in_pieces
+from kdbench.models.micro_batches import run_in_micro_batches
 from kdbench.results.store import Store
-from kdbench.training.conformance.small_run import advance, first, networks
+from kdbench.training.conformance.small_run import first_batches, make_steps, networks
 from kdbench.training.runner import execute
 from kdbench.training.setup import Setup, prepare
-from tests.kdbench.bench import CPU, FEW, plan, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, plan, the_run, train
 
 ROWS = 16
 DIVIDED = (1, 5)  # 5 leaves a last piece of one row
@@ -106,7 +106,7 @@ def one_step(setup: Setup) -> dict[str, Any]:
     """What is logged, all gradients, all weights after it, and where the generator stands."""
     for module in networks(setup).values():
         module.double()
-    seen = advance(setup, first(setup, 1))
+    seen = make_steps(setup, first_batches(setup, 1))
     weights = {name: made.module.state_dict() for name, made in setup.context.learners.items()}
     return {"logs": seen.logs, "gradients": seen.gradients, "weights": weights, "random": torch.get_rng_state()}
 
@@ -127,7 +127,7 @@ def test_the_setting_reaches_every_network(
     rows: int, trained: tuple[Store, dict[str, RunSpec]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A student that is trained, and a frozen teacher that is looked into in every step."""
-    monkeypatch.setattr("kdbench.distill.frozen_teacher.MOST_BYTES", 0)
+    monkeypatch.setattr("kdbench.distill.frozen_teacher.MAX_TABLE_BYTES", 0)
     store, specs = trained
     setup = prepare(specs["pesf_kd"], store, settings(rows), FEW)
     seen = {name: rows_of_passes(networks(setup)[name]) for name in ("student", "frozen teacher")}
@@ -230,7 +230,7 @@ def test_dropout_itself_is_exact_in_every_type(dtype: torch.dtype) -> None:
     after = torch.get_rng_state()
     for rows in DIVIDED:
         torch.manual_seed(0)
-        assert torch.equal(in_pieces(layer, {"x": x}, rows), whole)
+        assert torch.equal(run_in_micro_batches(layer, {"x": x}, rows), whole)
         assert torch.equal(torch.get_rng_state(), after)
 
 
@@ -240,13 +240,13 @@ def test_logits_gradients_and_generator(attention: str, rows: int) -> None:
     """sdpa too, whose masks nobody sees."""
     found, wanted = [], []
     for made, into in ((learner(rows, attention=attention), found), (learner(0, attention=attention), wanted)):
-        into += [*derivatives(made, a_batch()), torch.get_rng_state(), made.target(a_batch(), train=True)]
-        into += [torch.get_rng_state(), made.target(a_batch()), torch.get_rng_state()]
+        into += [*derivatives(made, a_batch()), torch.get_rng_state(), made.target_logits(a_batch(), train=True)]
+        into += [torch.get_rng_state(), made.target_logits(a_batch()), torch.get_rng_state()]
     assert_close(found, wanted, CLOSE)
 
 
 def test_hidden_states_are_joined_and_what_is_absent_stays_absent() -> None:
-    whole, divided = (learner(n).target for n in (0, 5))
+    whole, divided = (learner(n).target_logits for n in (0, 5))
     assert_close(divided(a_batch()), whole(a_batch()), CLOSE)
     made = [learner(n) for n in (0, 5)]
     for m in made:
@@ -324,7 +324,7 @@ def test_what_the_classifier_of_a_frozen_network_reads_is_joined() -> None:
     from kdbench.distill.hidden_states import FeatureView
 
     module, part, read = learner(0).module, None, SimpleNamespace(format=BERT_FORMAT)
-    whole, divided = (FrozenTeacher(module, read, part, torch.device("cpu"), rows) for rows in (0, 5))
+    whole, divided = (FrozenTeacher(module, read, part, ComputeSettings(torch.device("cpu"), rows)) for rows in (0, 5))
     found = [network.head_inputs(a_batch(), FeatureView((1,))) for network in (divided, whole)]
     assert found[0][0].shape == (ROWS, 32)
     assert found[0][1].shape == (ROWS, 2 + 32)

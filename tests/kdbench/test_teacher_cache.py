@@ -20,7 +20,7 @@ from kdbench.data.tokens import InputFormat, Tokens
 from kdbench.distill import frozen_teacher
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.hidden_states import FeatureView
-from kdbench.distill.trainable import TrainableModel
+from kdbench.distill.trainable import ComputeSettings, TrainableModel
 from kdbench.models import build, cls_only_layer, inference, reference
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def teacher(folder: Path | None, seed: int = 0, some: Tokens | None = None, *, f
     module = build.build(reference.resolve("tiny-3x32"), ("no", "yes"), "eager", tuple(f"w{i}" for i in range(40)))
     if first:
         cls_only_layer.install(module)
-    return FrozenTeacher(module, some or tokens(), Part("train", ROWS), CPU, folder=folder)
+    return FrozenTeacher(module, some or tokens(), Part("train", ROWS), ComputeSettings(CPU, output_cache=folder))
 
 
 def batch(role: str = "train") -> Batch:
@@ -54,17 +54,17 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counting(read: Callable[..., Tensor], toks: Tokens, rows: np.ndarray, device: torch.device) -> Tensor:
         found.append(len(rows))
-        return inference.over_rows(read, toks, rows, device)
+        return inference.compute_rows(read, toks, rows, device)
 
-    monkeypatch.setattr(frozen_teacher, "over_rows", counting)
+    monkeypatch.setattr(frozen_teacher, "compute_rows", counting)
     return found
 
 
 @pytest.mark.parametrize("view", [FeatureView(), FeatureView((1, 2))])
 def test_what_is_looked_up_is_what_is_computed(tmp_path: Path, view: FeatureView) -> None:
-    computed = teacher(None).seen(batch("feedback"), view)
+    computed = teacher(None).features(batch("feedback"), view)
     for _ in ("made", "read back"):
-        torch.testing.assert_close(teacher(tmp_path).seen(batch(), view), computed, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(teacher(tmp_path).features(batch(), view), computed, atol=1e-6, rtol=1e-5)
 
 
 def test_states_of_the_first_token_are_refused_where_it_is_padding() -> None:
@@ -72,7 +72,7 @@ def test_states_of_the_first_token_are_refused_where_it_is_padding() -> None:
     left, frozen = collate(some, ROWS[:4], CPU), teacher(None, some=some)
     frozen.logits(left)
     learner = TrainableModel(frozen.module.requires_grad_(True), lr=1.0, length=1, training=Training(), device=CPU)
-    reads = (frozen.seen, frozen.head_inputs, lambda batch, view: learner.outputs(batch, **view.asks))
+    reads = (frozen.features, frozen.head_inputs, lambda batch, view: learner.outputs(batch, **view.output_flags))
     for read in reads:
         with pytest.raises(RunFailure, match="pads on the left"):
             read(left, FeatureView((1,)))
@@ -105,7 +105,7 @@ def test_another_teacher_other_texts_other_kernels_another_last_layer_are_anothe
     teacher(tmp_path, some=longer).logits(batch())
     with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
         teacher(tmp_path).logits(batch())
-    teacher(tmp_path).seen(batch(), FeatureView((1,)))
+    teacher(tmp_path).features(batch(), FeatureView((1,)))
     for _ in range(2):
         teacher(tmp_path, first=True).logits(batch())
     assert len(passes) == 6
@@ -128,7 +128,7 @@ def test_a_table_that_is_damaged_or_of_another_teacher_is_made_again(tmp_path: P
 def test_what_would_be_too_large_is_computed_batch_by_batch(
     tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frozen_teacher, "MOST_BYTES", len(ROWS) * 2 * 4 - 1)
+    monkeypatch.setattr(frozen_teacher, "MAX_TABLE_BYTES", len(ROWS) * 2 * 4 - 1)
     assert torch.equal(teacher(tmp_path).logits(batch()), teacher(None).logits(batch("feedback")))
     assert passes == []
     assert not list(tmp_path.iterdir())
@@ -138,9 +138,9 @@ def test_a_pass_in_batches_by_tokens_says_the_same_but_for_the_last_bits(monkeyp
     """As on a GPU, under a key of its own; on the CPU the key is what it was."""
     of_64 = teacher(None).logits(batch())
     monkeypatch.setattr(inference, "EVAL_TOKENS", 100)
-    by_tokens = partial(inference.in_batches, device=torch.device("cuda"))
-    monkeypatch.setattr(inference, "in_batches", lambda tokens, rows, device: by_tokens(tokens, rows))
-    assert len(list(inference.in_batches(tokens(), ROWS, CPU))) > len(ROWS) // 64 + 1
+    by_tokens = partial(inference.evaluation_batches, device=torch.device("cuda"))
+    monkeypatch.setattr(inference, "evaluation_batches", lambda tokens, rows, device: by_tokens(tokens, rows))
+    assert len(list(inference.evaluation_batches(tokens(), ROWS, CPU))) > len(ROWS) // 64 + 1
     torch.testing.assert_close(teacher(None).logits(batch()), of_64, atol=1e-6, rtol=1e-5)
-    assert inference.batching(CPU) == ()
-    assert inference.batching(torch.device("cuda")) == ("batches of 100 tokens",)
+    assert inference.describe_batches(CPU) == ()
+    assert inference.describe_batches(torch.device("cuda")) == ("batches of 100 tokens",)

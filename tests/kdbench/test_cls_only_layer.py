@@ -18,15 +18,15 @@ from kdbench.distill.bilevel import gradient, jvp
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.hidden_states import FeatureView
 from kdbench.distill.method import METHODS
-from kdbench.distill.trainable import TrainableModel
+from kdbench.distill.trainable import ComputeSettings, TrainableModel
 from kdbench.models import compilation
 from kdbench.models.build import load
 from kdbench.models.cls_only_layer import install
 from kdbench.results.store import Store
 from kdbench.training.runner import execute
 from tests.kdbench.architectures import save
-from tests.kdbench.bench import CPU, FEW, plan, the_run, train
-from tests.kdbench.test_pieces import CLOSE, CLOSE_32, a_batch, assert_close, derivatives, learner
+from tests.kdbench.small_runs import CPU, FEW, plan, the_run, train
+from tests.kdbench.test_micro_batches import CLOSE, CLOSE_32, a_batch, assert_close, derivatives, learner
 
 
 def shortened(**given: Any) -> TrainableModel:
@@ -42,7 +42,7 @@ def seen(made: TrainableModel, batch: Batch) -> dict[str, Any]:
         direction = {name: p.detach().cos() for name, p in made.named_params().items()}
         z = made.logits(batch)
         return {
-            "logits": z, "view": view(made.outputs(batch, **view.asks)),
+            "logits": z, "view": view(made.outputs(batch, **view.output_flags)),
             "gradient": gradient(z.square().sum(), made.named_params()),
             "tangent": jvp(made, direction, batch, view),
         }  # fmt: skip
@@ -124,7 +124,7 @@ def test_a_reader_gets_all_that_it_asks_for(asked: dict[str, bool], rows: int) -
     batch = a_batch()
     made, whole = learner(rows), learner(0)
     install(made.module)
-    frozen = FrozenTeacher(shortened().module, None, None, torch.device("cpu"), rows)  # type: ignore[arg-type]
+    frozen = FrozenTeacher(shortened().module, None, None, ComputeSettings(torch.device("cpu"), rows))  # type: ignore[arg-type]
     with made.mode(False), whole.mode(False):
         wanted = whole.outputs(batch, **asked)
         found = [
@@ -156,7 +156,7 @@ def test_a_compiled_pass_gives_all_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "BACKEND", "eager")
     module = learner(0).module
     install(module)
-    with compilation.in_force(True):
+    with compilation.allow_compilation(True):
         made = TrainableModel(module, lr=1e-3, length=9, training=Training(compile=True), device=torch.device("cpu"))
         with made.mode(False), torch.no_grad():
             maps = made.outputs(a_batch(), output_attentions=True).attentions

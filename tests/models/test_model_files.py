@@ -19,8 +19,8 @@ from kdbench.models.reference import resolve
 from kdbench.planning import inputs
 from kdbench.results.store import Store
 from kdbench.training.failures import as_failure
-from tests.kdbench import subject
-from tests.kdbench.bench import refusal
+from tests.kdbench import small_runs
+from tests.kdbench.small_runs import refusal
 from tests.models.made import config, save, tensors
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 438\n"
@@ -109,10 +109,10 @@ def test_a_pointer_that_nobody_reads_does_not_matter(tmp_path: Path) -> None:
 
 def test_damage_after_the_check_is_missing_data_and_no_bug(tmp_path: Path) -> None:
     folder = save(tmp_path / "m", config())
-    plan = subject.plan(tmp_path, f"student={folder}", "epochs=1", "train_rows=40", methods="finetune")
+    plan = small_runs.plan(tmp_path, f"student={folder}", "epochs=1", "train_rows=40", methods="finetune")
     cut("model.safetensors", 0.5)(folder)
     with pytest.raises(Exception) as caught:  # noqa: PT011
-        subject.train(plan, Store(tmp_path / "results"))
+        small_runs.train(plan, Store(tmp_path / "results"))
     assert as_failure(caught.value).kind == "missing-data"
 
 

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from kdbench.models import build
 from kdbench.models.reference import resolve
 from kdbench.results.store import Store
-from tests.kdbench import subject
+from tests.kdbench import small_runs
 from tests.models.made import ARCHITECTURES, MNLI, config, save, set_config, tensors
 
 TASK = ("entailment", "neutral", "contradiction")
@@ -89,9 +89,9 @@ def test_a_run_saves_the_tasks_label_words(tmp_path: Path) -> None:
     set_config(folder, id2label={"0": "not_entailment", "1": "entailment"})
     store = Store(tmp_path / "results")
     for start in ("tiny-1x32", str(folder)):
-        plan = subject.plan(tmp_path, f"student={start}", "epochs=1", "train_rows=40", methods="finetune")
-        subject.train(plan, store)
-        run = store.run(subject.the_run(plan).id)
+        plan = small_runs.plan(tmp_path, f"student={start}", "epochs=1", "train_rows=40", methods="finetune")
+        small_runs.train(plan, store)
+        run = store.run(small_runs.the_run(plan).id)
         saved = json.loads((run.model / "config.json").read_text())
         assert saved["id2label"] == {"0": "entailment", "1": "not_entailment"}
         assert saved["label2id"] == {"entailment": 0, "not_entailment": 1}
@@ -108,9 +108,9 @@ def test_a_resumed_run_does_not_say_it_again(tmp_path: Path) -> None:
     from kdbench.training.runner import execute
 
     folder = save(tmp_path / "m", config())
-    plan = subject.plan(tmp_path, f"student={folder}", "epochs=1", "train_rows=40", methods="finetune")
-    store, spec = Store(tmp_path / "results"), subject.the_run(plan)
+    plan = small_runs.plan(tmp_path, f"student={folder}", "epochs=1", "train_rows=40", methods="finetune")
+    store, spec = Store(tmp_path / "results"), small_runs.the_run(plan)
     with pytest.raises(Stopped):
-        execute(spec, store, subject.CPU, subject.FEW, should_stop=lambda: True)
-    execute(spec, store, subject.CPU, subject.FEW)
+        execute(spec, store, small_runs.CPU, small_runs.FEW, should_stop=lambda: True)
+    execute(spec, store, small_runs.CPU, small_runs.FEW)
     assert (store.run(spec.id).path / "log.txt").read_text().count("drawn anew") == 1

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from kdbench.core.errors import Stopped
-from kdbench.distill.cost_meter import Meter
+from kdbench.distill.cost_meter import CostMeter
 from kdbench.results.store import Store
 from kdbench.training.runner import execute
-from tests.kdbench.bench import CPU, FEW, plan, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, plan, the_run, train
 
 # passes of a row trained on, by hand: what the step of each method does
 STEP = {
@@ -70,10 +70,10 @@ def test_an_interruption_costs_nothing_twice(tmp_path: Path) -> None:
 
 
 def test_what_is_aside_is_not_counted() -> None:
-    meter = Meter(torch.device("cpu"))
+    meter = CostMeter(torch.device("cpu"))
     logits = torch.zeros(4, 2, requires_grad=True)
     with meter.not_counted(), meter.not_counted():
-        meter.passed("student", logits * 1)
-    meter.passed("student", logits * 1)
-    assert meter.spent.passes == {"student": {"forward": 4}}
-    assert meter.spent.not_counted > 0
+        meter.count_pass("student", logits * 1)
+    meter.count_pass("student", logits * 1)
+    assert meter.counts.passes == {"student": {"forward": 4}}
+    assert meter.counts.not_counted > 0
