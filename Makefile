@@ -3,13 +3,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: run test lint docs images chaos benchmark clean
+.PHONY: run test test-all lint docs images chaos benchmark clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
 	$(BIN)/kdbench run --methods all --tasks glue
 
+# of pytest's markers (pyproject.toml), those that only `make test-all` runs
+COMPLETE := slow or slurm or browser or latex or chaos
+
+# every module, with one method for resume and conformance
 test: .venv/.test
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -m "not ($(COMPLETE))"
+
+# everything: every method killed and resumed, SLURM, browser, LaTeX, faults, long runs
+test-all: .venv/.test
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 lint: .venv/.test
