@@ -7,41 +7,28 @@ output says which.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
-from functools import cache, lru_cache
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, duration
-from kdbench.core.spec import DataRef, ModelRef, RunSpec
-from kdbench.data.splits import assign_roles, division_key
-from kdbench.data.task import Examples
-from kdbench.models import reference
-from kdbench.models.configuration import read_dimensions
-from kdbench.planning import inputs
+from kdbench.core.spec import RunSpec
 from kdbench.planning.plan import Plan
+from kdbench.planning.run_scale import FILLED, RunScale
 from kdbench.results.store import RunFolder, Store
 
-TRAINED, READ = 6, 2  # operations a weight and token (of BERT, 72 and 24 L H^2 a token): forward 2, back 4
-FILLED = 0.4  # of max_length, where no text is at hand
-PIECES = 1.25  # tokens a word of English; made words are one token each
-SAMPLE, FOLDERS = 500, 5  # rows whose words are counted, finished runs whose bytes are
+FOLDERS = 5  # finished runs whose bytes are counted
 ALIKE = 20  # times a step's work: further off, a small network's overhead says nothing about a large one's speed
 CORE_RATE = 0.05e12  # operations a second of a CPU core: float32 with AVX2, half of the peak at 3 GHz
 GPU_RATE = 10e12  # operations a second of a data-centre GPU: float32, two thirds of a V100's peak
 GPU = Path("/dev/nvidiactl")  # there where a GPU is; asking torch would take seconds
 OVERHEAD = 0.015  # seconds a step, of Python and evaluation, however small the networks
 SAME = "from {} of the same methods and networks"
-BASES = (SAME, SAME, SAME, "from {} of other methods on the same networks")  # as in `_Scale.likeness`
+BASES = (SAME, SAME, SAME, "from {} of other methods on the same networks")  # as in `RunScale.likeness`
 OTHERS = "roughly, from {} of other networks"
 GUESS = "a rough guess: nothing alike was measured here yet; assumes {:g} TFLOP/s ({}), and {:.0f} ms a step beside"
 
@@ -99,145 +86,6 @@ def _longest(left: Mapping[str, RunSpec], seconds: Mapping[str, float]) -> float
     return max(ends.values())
 
 
-class _Facts(NamedTuple):
-    """A task's data: rows of each split (train 0: not known), tokens in sampled rows, size of a tiny vocabulary."""
-
-    rows: Mapping[str, int]
-    lengths: NDArray[np.float64]
-    words: int
-
-    def tokens(self, max_length: int) -> float:
-        """Return the mean number of tokens in a row; a guess where there is no text."""
-        return float(np.minimum(self.lengths, max_length).mean()) if len(self.lengths) else FILLED * max_length
-
-
-NO_DATA = _Facts({"train": 0}, np.empty(0), 0)  # of data that the plan does not name: gone, maybe, or large
-
-
-@lru_cache(maxsize=64)
-def _facts(task: str, ref: DataRef) -> _Facts:
-    """Return the facts of a task's data. Data on the hub are not fetched; others are read."""
-    kind = inputs.load_task(task)
-    rows = {"train": 0} | dict.fromkeys(kind.report_splits, 1)  # of these any number will do: it changes no step
-    if ref.source == "hub":
-        return _Facts(rows | dict(kind.official_rows), np.empty(0), len(reference.tiny_tokens(())))
-    data = inputs.load_data(task, ref)
-    rows |= {name: len(split) for name, split in data.splits.items()}
-    lengths = _lengths(data.splits["train"], 1.0 if data.vocabulary else PIECES) if rows["train"] else np.empty(0)
-    return _Facts(rows, lengths, len(reference.tiny_tokens(data.vocabulary)))
-
-
-def _lengths(examples: Examples, pieces: float) -> NDArray[np.float64]:
-    """Estimate the tokens of evenly spaced rows from their words, because a tokenizer would take seconds to load."""
-    texts = [examples.text_a] if examples.text_b is None else [examples.text_a, examples.text_b]
-    rows = range(0, len(examples), len(examples) // SAMPLE + 1)
-    return np.array([1 + len(texts) + pieces * sum(len(text[row].split()) for text in texts) for row in rows])
-
-
-class _Size(NamedTuple):
-    """The dimensions of a network like BERT."""
-
-    layers: int
-    hidden: int
-    inner: int  # features within a feed-forward layer
-    rows: int  # of the embeddings of words and positions
-    guessed: bool = False  # nothing is known but the name
-
-    @property
-    def weights(self) -> int:
-        """Return the weights in the encoder's matrices, which every token is multiplied with."""
-        return self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.inner)
-
-    @property
-    def bytes(self) -> int:
-        """Return the bytes of nearly all parameters in float32; the last term is the pooler."""
-        return 4 * (self.weights + self.rows * self.hidden + self.hidden**2)
-
-
-BERT = _Size(12, 768, 3072, 30522 + 512)
-MINIATURE = re.compile(r"L-(\d+)_H-(\d+)")  # in Google's names of small BERTs
-
-
-def _size(ref: ModelRef, words: int) -> _Size:
-    """Return the dimensions from the name or files of a network; BERT-base's where neither tells."""
-    base, kept = reference.split_name(ref.name)
-    if tiny := reference.TINY.fullmatch(base):
-        hidden = int(tiny["hidden"])
-        return _Size(int(tiny["layers"]), hidden, 2 * hidden, words + reference.TINY_POSITIONS)
-    size = _from_files(base)
-    if size is None and (small := MINIATURE.search(base)):
-        hidden = int(small[2])
-        size = BERT._replace(layers=int(small[1]), hidden=hidden, inner=4 * hidden)
-    size = size or BERT._replace(guessed=True)
-    return size._replace(layers=len(kept)) if kept else size
-
-
-def _from_files(base: str) -> _Size | None:
-    """Read a network's dimensions if its files are on this machine, in a folder or the hub's cache; else None."""
-    from huggingface_hub import try_to_load_from_cache
-
-    try:
-        folder, (name, _, revision) = reference.local_folder(base), base.partition("@")
-        path = folder / "config.json" if folder else try_to_load_from_cache(name, "config.json", None, revision or None)
-        sizes = read_dimensions(Path(str(path)).parent)
-        return _Size(sizes.layers, sizes.hidden, sizes.intermediate, sizes.vocabulary + (sizes.positions or 0))
-    except (UserError, OSError, ValueError):  # absent: an estimate can do without
-        return None
-
-
-class _Scale:
-    """Counts the work of runs.
-
-    Args:
-        specs: all known runs.
-        data: the data that may be read, by task and fingerprint.
-    """
-
-    def __init__(self, specs: Mapping[str, RunSpec], data: Mapping[tuple[str, str], DataRef]) -> None:
-        self._specs, self._data = specs, data
-        self._size = cache(_size)
-        self._rows: dict[Hashable, int] = {}
-
-    def needed(self, spec: RunSpec) -> list[ModelRef]:
-        """Return the networks that needed runs leave; unknown runs are skipped."""
-        return [self._specs[run].student for run in spec.needs.values() if run in self._specs]
-
-    def facts(self, spec: RunSpec) -> _Facts:
-        """Return the facts of a run's data."""
-        ref = self._data.get((spec.task, spec.data.fingerprint))
-        return _facts(spec.task, ref) if ref else NO_DATA
-
-    def size(self, spec: RunSpec, ref: ModelRef) -> _Size:
-        """Return the dimensions of a run's network."""
-        return self._size(ref, self.facts(spec).words)
-
-    def work(self, spec: RunSpec) -> float:
-        """Return the floating-point operations of a step. Feedback is one more batch for the student."""
-        # a rate for a teacher, and no fresh one: what a needed run left is trained on
-        goes_on = spec.training.teacher_lr is not None and spec.teacher is None
-        operations = (2 if spec.feedback else 1) * TRAINED * self.size(spec, spec.student).weights
-        operations += TRAINED * self.size(spec, spec.teacher).weights if spec.teacher else 0
-        operations += (TRAINED if goes_on else READ) * sum(self.size(spec, ref).weights for ref in self.needed(spec))
-        return spec.training.batch_size * self.facts(spec).tokens(spec.training.max_length) * max(1, operations)
-
-    def steps(self, spec: RunSpec) -> int:
-        """Batches of a whole run; 0 where nobody knows the rows before the data are fetched."""
-        asked, key = spec.training, division_key(spec)
-        if key not in self._rows:
-            rows, task = self.facts(spec).rows, inputs.load_task(spec.task)
-            self._rows[key] = len(assign_roles(spec, rows, task.report_splits).train.rows) if rows["train"] else 0
-        return asked.epochs * -(-self._rows[key] // asked.batch_size)
-
-    def likeness(self, spec: RunSpec) -> tuple[Hashable, Hashable, Hashable, Hashable]:
-        """Return keys that similar runs share, the closest first: equal data; options; method; networks."""
-        needed = sorted(ref.fingerprint for ref in self.needed(spec))
-        networks = spec.student.fingerprint, spec.teacher and spec.teacher.fingerprint, *needed
-        asked = spec.training
-        how = json.dumps([spec.options, asked.precision, asked.attention, asked.compile, asked.dropout], sort_keys=True)
-        closest = spec.method, networks, how, spec.task, spec.data.fingerprint
-        return closest, closest[:3], closest[:2], frozenset(networks) - {None}
-
-
 class _Cost(NamedTuple):
     """The cost of a whole run. `basis` has a place for the number of `sources`, which are finished runs by id."""
 
@@ -258,7 +106,7 @@ class _Prices:
 
     def __init__(self, plan: Plan, begun: Mapping[str, RunFolder]) -> None:
         specs = dict(plan.runs)  # and soon those that only the store knows
-        self._scale = _Scale(specs, {(s.task, s.data.fingerprint): s.data for s in plan.runs.values()})
+        self._scale = RunScale(specs, {(s.task, s.data.fingerprint): s.data for s in plan.runs.values()})
         self._known: dict[Hashable, _Cost] = {}
         self._rates: dict[Hashable, dict[str, float]] = {None: {}}  # seconds an operation, by likeness (None: all), run
         self._work: dict[str, float] = {}

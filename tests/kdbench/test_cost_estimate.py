@@ -19,7 +19,7 @@ from kdbench.core.spec import RunSpec
 from kdbench.data.task import TASKS, Examples
 from kdbench.models import reference
 from kdbench.planning import cost_estimate as estimating
-from kdbench.planning import inputs
+from kdbench.planning import inputs, run_scale
 from kdbench.planning.cost_estimate import CostEstimate, estimate_cost, estimate_lines
 from kdbench.planning.plan import Plan
 from kdbench.results import store
@@ -35,9 +35,9 @@ def _two_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     """A machine without a GPU, and nothing remembered of another test's tasks."""
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr(estimating, "GPU", tmp_path / "none")
-    estimating._facts.cache_clear()
+    run_scale.data_facts.cache_clear()
     yield
-    estimating._facts.cache_clear()
+    run_scale.data_facts.cache_clear()
 
 
 def finish(at: Store, spec: RunSpec, step_seconds: float, steps: int = 10) -> None:
@@ -104,9 +104,9 @@ def test_lengths_are_counted_without_a_tokeniser(tmp_path: Path) -> None:
     for task in ("rte", "sst2"):  # pairs, and single sentences
         spec = small_runs.the_run(small_runs.plan(tmp_path, methods="finetune", tasks=task))
         counted = inputs.load_tokens(tmp_path, spec, "train").lengths
-        assert estimating._facts(task, spec.data).tokens(64) == pytest.approx(counted.mean(), rel=0.02)
+        assert run_scale.data_facts(task, spec.data).tokens(64) == pytest.approx(counted.mean(), rel=0.02)
     english = Examples(["Prices rose in the spring.", "They fell."], None, [0, 1])
-    assert estimating._lengths(english, estimating.PIECES).tolist() == [2 + 1.25 * 5, 2 + 1.25 * 2]
+    assert run_scale.text_lengths(english, run_scale.PIECES).tolist() == [2 + 1.25 * 5, 2 + 1.25 * 2]
 
 
 def test_feedback_and_trained_teachers_are_work(tmp_path: Path) -> None:
@@ -392,9 +392,9 @@ def test_ten_thousand_runs_are_not_ten_thousand_looks(tmp_path: Path, monkeypatc
         looks["cost"] += 1
         return genuine_cost(*args)
 
-    genuine_assign, genuine_read, genuine_cost = estimating.assign_roles, store.read_record, estimating._Prices._cost
+    genuine_assign, genuine_read, genuine_cost = run_scale.assign_roles, store.read_record, estimating._Prices._cost
     monkeypatch.setattr(estimating._Prices, "_cost", cost)
-    monkeypatch.setattr(estimating, "assign_roles", assign)
+    monkeypatch.setattr(run_scale, "assign_roles", assign)
     monkeypatch.setattr(store, "read_record", read)
     at, plan = Store(tmp_path / "results"), many(small_runs.plan(tmp_path, methods="kd,lgtm", tasks="rte,sst2"), 1700)
     elsewhere = small_runs.plan(tmp_path, methods="kd", tasks="mrpc")
