@@ -16,9 +16,9 @@ COMPLETE := slow or slurm or browser or latex or chaos
 test: .venv/.test
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -m "not ($(COMPLETE))"
 
-# everything: every method killed and resumed, SLURM, browser, LaTeX, faults, long runs
-test-all: .venv/.test
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
+# everything: the fast tests, then every method killed and resumed, SLURM, browser, LaTeX, faults, long runs
+test-all: test
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -m "$(COMPLETE)"
 
 lint: .venv/.test
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -23,3 +24,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         real(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+def one_fast(names: Iterable[str], fast: str) -> list[Any]:
+    """Return the names, sorted, as parameters of a test that is slow for all but one of them."""
+    return [pytest.param(name, marks=() if name == fast else pytest.mark.slow) for name in sorted(names)]

@@ -44,7 +44,7 @@ class Curve:
 
     @property
     def frame(self) -> DataFrame:
-        """The values as a data frame with the columns step, epoch, seed, value."""
+        """Return the values as a data frame with the columns step, epoch, seed, value."""
         import pandas as pd
 
         points = [(*at, seed, value) for seed, values in self.values.items()
@@ -57,7 +57,7 @@ class Curve:
 
     @property
     def spread(self) -> list[float] | None:
-        """The sample standard deviation over seeds; None where there is one seed."""
+        """Return the sample standard deviation over seeds [steps], or None where there is one seed."""
         if len(self.values) < 2:
             return None
         # statistics.stdev does not take nan
@@ -128,7 +128,7 @@ class FigureData:
 
     @property
     def records(self) -> Iterator[dict[str, Any]]:
-        """Every value that is drawn, one in a record, with the mean and the spread or interval that are drawn."""
+        """Yield a record for each value that is drawn, with the mean and the spread or interval that are drawn."""
         for panel in self.panels:
             place = {"panel": " ".join(f"{panel.title} {panel.y_label}".split())}
             for curve in panel.curves:
@@ -140,7 +140,7 @@ class FigureData:
 
     @property
     def frame(self) -> DataFrame:
-        """Every value that is drawn, as a data frame; see `records`."""
+        """Return `records` as a data frame."""
         return records_frame(self.records)
 
 
@@ -167,7 +167,7 @@ class Figure(Exhibit):
 
     @abstractmethod
     def build(self, study: StudyResults, task: str) -> FigureData:
-        """The picture for one task of one study.
+        """Build the figure for one task of one study.
 
         Raises:
             Lacking: a run that it shows is not done, or wrote down nothing to draw.
@@ -182,7 +182,7 @@ class TaskFigure(Figure):
 
     @abstractmethod
     def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
-        """The picture of those tasks that have something to show.
+        """Build one figure of all these tasks that have something to show.
 
         Raises:
             Lacking: none has.

@@ -41,7 +41,7 @@ class Wish:
 
     @property
     def inches(self) -> float:
-        """The width.
+        """Return the width in inches.
 
         Raises:
             UserError: it is no width.
@@ -55,7 +55,7 @@ class Wish:
         return value
 
     def form_of(self, path: Path | None) -> str:
-        """The format: as said, else by the file's ending, else PDF.
+        """Return the format: as given, else by the file's ending, else PDF.
 
         Raises:
             UserError: there is no such format, or the two do not agree.
@@ -134,12 +134,12 @@ def _not_drawn(sentences: Iterable[str], console: Console) -> None:
 
 
 def _number(name: str) -> str:
-    """`2` of figure2, `curves` of figure_curves."""
+    """Return the name that a user types: `2` for figure2, `curves` for figure_curves."""
     return name.removeprefix("figure").removeprefix("_")
 
 
 def _stem(name: str) -> str:
-    """The usual name of its file: figure2, curves."""
+    """Return the usual name of a figure's file: figure2, curves."""
     return name if _number(name).isdigit() else _number(name)
 
 
@@ -153,7 +153,7 @@ def _figure(number: str) -> type[Figure]:
 
 
 def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> list[StudyResults]:
-    """The studies of the results folder.
+    """Return the studies of the results folder.
 
     Raises:
         UserError: there are none, or no such preset.
@@ -170,13 +170,13 @@ def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> list[StudyRe
 
 
 def _command(figures: Sequence[Figure], root: Path, study: StudyResults | None, wish: Wish, tasks: str = "") -> str:
-    """The command that trains what is missing."""
+    """Return the command that trains what is missing."""
     named = list(filter(None, (tasks or wish.tasks or "").split(",")))
     return shlex.join(reproduce.exhibit_command(figures, root, study, preset=wish.preset, tasks=named))
 
 
 def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[FigureData], str, str]:
-    """What can be drawn; a sentence about the tasks of which nothing can, and one about the studies that lack a task.
+    """Return the figures, a sentence on tasks without any, and a sentence on studies that lack a task.
 
     A sentence is "" where there is nothing to say.
     """
@@ -203,7 +203,7 @@ def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple
 def _with_panels(
     figure: TaskFigure, found: Sequence[StudyResults], asked: Sequence[str], wish: Wish
 ) -> tuple[list[FigureData], str, str]:
-    """Like `drawable`: a picture a study, with a panel for each task of it that was asked for (or for all)."""
+    """Do as `drawable` for a figure that has a panel for each task of a study, one figure a study."""
     pictures, lacking = list[FigureData](), list[str]()
     for study in found:
         tasks = [task for task in study.tasks if task in asked or not asked]
@@ -222,7 +222,7 @@ def _with_panels(
 
 
 def _place(study: StudyResults) -> str:
-    """Which study it is."""
+    """Name a study by what tells it from others of its preset."""
     return f"preset {study.preset} with feedback {study.study['feedback']}, selection {study.study['selection']}"
 
 
@@ -234,7 +234,7 @@ def build(figure: Figure, study: StudyResults, task: str) -> FigureData | Lackin
 
 
 def _sentence(figure: Figure, found: Sequence[StudyResults], lacking: Mapping[str, str], wish: Wish) -> str:
-    """What is missing in the study that was asked for last, and what trains it; or which task has it all."""
+    """Say what the last study lacks and which command trains it, or which task has all runs."""
     command = _command([figure], found[-1].root, found[-1], wish, ",".join(lacking) if wish.tasks else "")
     others = dict.fromkeys(task for study in found for task in study.tasks if not wish.tasks)
     there = [task for task in others if any(isinstance(build(figure, study, task), FigureData) for study in found)]
@@ -245,7 +245,7 @@ def _sentence(figure: Figure, found: Sequence[StudyResults], lacking: Mapping[st
 
 
 def _write(pictures: Sequence[FigureData], path: Path, form: str, wish: Wish, console: Console) -> None:
-    """One file a picture, or one CSV for all; and what is to be known of each."""
+    """Write one file a figure, or one CSV for all, and print the notes of each."""
     if form == "csv":
         write_text(path, as_csv(pictures))
         printing.print_line(console, f"Wrote {path}.")
@@ -266,7 +266,7 @@ def _source(about: Mapping[str, Any]) -> str:
 
 
 def suffixes(abouts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What tells each picture from the others, for file names; a number where nothing does."""
+    """Return for each figure the ending of its file name: what tells it from the others, else a number."""
     if len(abouts) == 1:
         return [""]
     differing = [key for key in abouts[0] if len({str(about.get(key)) for about in abouts}) > 1]

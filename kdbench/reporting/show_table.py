@@ -126,13 +126,13 @@ def show_tables(order: ExecutionRequest) -> None:
 
 
 def check_format(form: str) -> None:
-    """Raises UserError: there is no such format."""
+    """Raise UserError where there is no such format."""
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
 
 
 def format_of(form: str | None, out: str | None) -> str:
-    """The format: as said, else by the file's ending, else for the terminal.
+    """Return the format: as given, else by the file's ending, else for the terminal.
 
     Raises:
         UserError: there is no such format or ending.
@@ -147,7 +147,7 @@ def format_of(form: str | None, out: str | None) -> str:
 
 
 def _every(preset: str | None) -> list[type[Table]]:
-    """All tables, but for those that are about another preset; those of the paper first."""
+    """Return all tables but those about another preset, the paper's first."""
     ordered = sorted(TABLES.all().items(), key=lambda item: (not item[0].startswith("table"), item[0]))
     return [table for _, table in ordered if not preset or table.preset in ("", preset)]
 
@@ -173,7 +173,7 @@ def _with_paper(table: Table, sheets: list[TableData], published: bool) -> list[
 
 
 def nothing(table: Table, store: Store, every: Sequence[StudyResults], preset: str | None) -> str:
-    """Why there is nothing to show, and what makes it."""
+    """Return why a table has nothing to show, and the command that trains its runs."""
     wanted = preset or table.preset
     of = f" of preset {wanted}" if wanted else ""
     known = [study for study in every if wanted in ("", study.preset)]
@@ -191,6 +191,6 @@ def _title(table: Table) -> str:
 
 
 def _tasks(table: Table, study: StudyResults | None) -> list[str]:
-    """Of the study's tasks those that the table is about; none where it is about others."""
+    """Return the study's tasks that the table is about."""
     own = {name.strip() for request in table.requests for name in request.settings.get("tasks", "").split(",")} - {""}
     return [task for task in study.tasks if not own or task in own] if study else []

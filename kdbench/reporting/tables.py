@@ -40,7 +40,7 @@ class TableCell:
 
     @property
     def text(self) -> str:
-        """`79.5±0.4/66.0±0.5`"""
+        """Return `79.5±0.4/66.0±0.5`."""
         if not self.spreads:
             return self.short
         pairs = zip(self.values, self.spreads, strict=True)
@@ -48,12 +48,12 @@ class TableCell:
 
     @property
     def short(self) -> str:
-        """`79.5/66.0`"""
+        """Return `79.5/66.0`."""
         return "/".join(self.values) + self.sign
 
     @property
     def below(self) -> str:
-        """`±0.4/0.5`, for a line of its own where `text` is too long."""
+        """Return `±0.4/0.5`, for a line of its own where `text` is too long."""
         return f"±{'/'.join(self.spreads)}" if self.spreads else ""
 
 
@@ -90,7 +90,7 @@ class TableData:
 
     @property
     def frame(self) -> DataFrame:
-        """The printed cells as a data frame of strings: index the row labels, columns the heads."""
+        """Return the printed cells as a data frame of strings: index the row labels, columns the heads."""
         import pandas as pd
 
         heads = [" ".join(name.split()) for name in self.head[1:]]
@@ -99,7 +99,7 @@ class TableData:
 
     @property
     def numbers(self) -> DataFrame:
-        """The unrounded numbers behind the table, a row a number, as `kdbench table --format csv` writes them."""
+        """Return the unrounded numbers behind the table, a row a number, as `table --format csv` writes them."""
         return records_frame(self.records)
 
     def _repr_html_(self) -> str:
@@ -108,7 +108,7 @@ class TableData:
         return f"<p><b>{escape(self.title)}</b></p>{self.frame.to_html()}<ul>{notes}</ul>"
 
     def is_text(self, column: int) -> bool:
-        """Whether a column has words, which begin where it begins; numbers end where it ends."""
+        """Tell whether a column has words, which are aligned left; numbers are aligned right."""
         return any(row[column].values[0][:1].isalpha() for row in self.rows)
 
 
@@ -124,19 +124,19 @@ class Table(Exhibit):
     needs_results: ClassVar[bool] = True
 
     def sheets(self, studies: Sequence[StudyResults]) -> list[TableData]:
-        """What there is to show of studies; of each of them one sheet, unless a table says otherwise."""
+        """Build one table for each study that has something to show, unless a subclass joins studies."""
         return [sheet for study in studies if (sheet := self.build(study)) is not None]
 
     def build(self, study: StudyResults) -> TableData | None:
-        """The sheet for one study; None where nothing of it was asked for."""
+        """Build the table of one study; None where nothing of it was asked for."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither sheets nor build")
 
     def tested(self, study: StudyResults, answers: Mapping[str, ServerAnswer]) -> TableData | None:
-        """The same of a test server's scores, which are by run; None where it has none, or shows none such."""
+        """Build the table of a test server's scores (run -> answer); None where there are none to show."""
         return None
 
     def published(self) -> Published | None:
-        """What the paper has in these places."""
+        """Return the numbers that the paper prints in these places."""
         return None
 
 

@@ -46,22 +46,22 @@ class Run:
 
     @cached_property
     def cost(self) -> Mapping[str, Any]:
-        """Empty where it is lost or damaged."""
+        """Read the file; empty where it is lost or damaged."""
         return self.folder.cost()
 
     @cached_property
     def environment(self) -> Mapping[str, Any]:
-        """Empty where it is lost or damaged."""
+        """Read the file; empty where it is lost or damaged."""
         return self.folder.environment()
 
     @cached_property
     def class_use(self) -> dict[str, dict[str, ClassUse]]:
-        """Which classes its networks predict; see `class_use.find_class_use`."""
+        """Return which classes its networks predict; see `class_use.find_class_use`."""
         return find_class_use(self)
 
     @cached_property
     def predictions(self) -> dict[str, Predictions]:
-        """Of a run that is done, by report split."""
+        """Read the predictions of a run that is done, by report split."""
         return read_predictions(self.folder)
 
 
@@ -80,12 +80,12 @@ class CellResult:
     asked: int = field(default=0, kw_only=True)  # the place of the last sweep that asked for it, among all by time
 
     def score(self, metric: str, split: str, checkpoint: str = "best") -> float:
-        """A metric on a report split, in per cent."""
+        """Return a metric on a report split, in per cent."""
         assert self.run.result is not None
         return 100 * self._value(self.run.result[checkpoint]["report"].get(split, {}), metric, split)
 
     def selection(self, metric: str) -> float:
-        """The metric on the selection split, of the checkpoint that it selected."""
+        """Return the metric on the selection split, of the checkpoint that it selected."""
         assert self.run.result is not None
         return self._value(self.run.result["best"]["selection"], metric, "the selection split")
 
@@ -99,19 +99,19 @@ class CellResult:
         return float(scores[metric])
 
     def has(self, values: Mapping[str, Any]) -> bool:
-        """Whether it was trained with these values, and asked for with nothing else varied on purpose."""
+        """Tell whether the cell was trained with these values, and asked for with nothing else varied on purpose."""
         here = {"feedback": self.run.spec.feedback, **self.settings}
         fits = any(set(varies) <= set(values) for varies in self.varied)
         return fits and all(here.get(key) == value for key, value in values.items())
 
     @cached_property
     def files(self) -> dict[str, Any]:
-        """The content of the methods' files that the run depends on, where there are such."""
+        """Return the hashes of the methods' files that the run depends on."""
         return {key: item for key, item in self.settings.items() if key == FILE or key.endswith(f"'s {FILE}")}
 
     @cached_property
     def point(self) -> str:
-        """The grid point: equal for runs that differ in their seed only."""
+        """Return the grid point, equal for runs that differ in their seed only."""
         return json.dumps(self.settings, sort_keys=True)
 
 
@@ -135,27 +135,27 @@ class StudyResults:
 
     @property
     def tasks(self) -> list[str]:
-        """Those whose plugins are there, in the order of the tables."""
+        """Return the tasks whose plugins are there, in the order of the tables."""
         return sorted({c.cell.task for c in self.cells} & TASKS.all().keys(), key=task_order)
 
     @property
     def gone(self) -> list[str]:
-        """Tasks that no installed plugin knows any more, or whose plugin does not load; nothing shows their scores."""
+        """Return tasks whose plugin is gone or does not load; nothing shows their scores."""
         return sorted({c.cell.task for c in self.cells} - TASKS.all().keys())
 
     @property
     def rows(self) -> list[str]:
-        """Methods and variants, in the order of the tables."""
+        """Return methods and variants, in the order of the tables."""
         return sorted({c.cell.row for c in self.cells}, key=lambda row: (self.titles[row].position, row))
 
     def of(self, row: str, task: str) -> list[CellResult]:
-        """The cells of a row on a task; those of the row `teacher` are the fine-tuned teachers that others need."""
+        """Return the cells of a row on a task; in the row `teacher` they are the fine-tuned teachers that others need."""
         cells = self.teachers if row == TEACHER and row not in self.titles else self.cells
         return [c for c in cells if c.cell.row == row and c.cell.task == task]
 
     @cached_property
     def by_run(self) -> dict[str, list[CellResult]]:
-        """The cells that each run was asked for in."""
+        """Return the cells in which each run was asked for."""
         found: dict[str, list[CellResult]] = {}
         for cell in self.cells:
             found.setdefault(cell.run.id, []).append(cell)
@@ -168,12 +168,12 @@ class StudyResults:
         return f"{display_name(names[TEACHER])} teaches {display_name(names['student'])}"
 
     def title(self, row: str) -> str:
-        """How tables name a row."""
+        """Return the name of a row in tables."""
         return self.titles[row].title if row in self.titles else row.capitalize()
 
     @cached_property
     def teachers(self) -> list[CellResult]:
-        """The runs that others need in the role `teacher` and that started from the study's teacher network."""
+        """Return the runs that others need as `teacher` and that started from the study's teacher network."""
         found: dict[str, CellResult] = {}
         for run in self.runs.values():
             need = self.runs.get(run.spec.needs.get(TEACHER, ""))
@@ -183,7 +183,7 @@ class StudyResults:
         return list(found.values())
 
     def blocker(self, run: Run) -> Run | None:
-        """The failed run that keeps `run` from being trained."""
+        """Return the failed run that keeps `run` from being trained."""
         if run.state.status not in ("pending", "interrupted"):
             return None
         for parent in (self.runs[need] for need in run.spec.needs.values() if need in self.runs):
@@ -194,7 +194,7 @@ class StudyResults:
 
 
 def settings(run_id: str, runs: Mapping[str, Run]) -> dict[str, Any]:
-    """All hyperparameters that a run depends on, by name."""
+    """Return all hyperparameters that a run depends on, by name."""
     spec = runs[run_id].spec
     values: dict[str, Any] = {**spec.training.model_dump(), **spec.options, "method_version": spec.method_version}
     if spec.method_file is not None:
@@ -207,7 +207,7 @@ def settings(run_id: str, runs: Mapping[str, Run]) -> dict[str, Any]:
 
 
 def task_order(name: str) -> tuple[int, str]:
-    """A sort key for tasks; one whose plugin is gone comes last."""
+    """Return a sort key for tasks; a task whose plugin is gone comes last."""
     task = TASKS.all().get(name)
     return (task.position if task else 10**6, name)
 
@@ -218,7 +218,7 @@ def task_title(name: str) -> str:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Thousands of runs are no garbage, and to look through them again and again takes as long as to read them."""
+    """Switch off garbage collection while runs are read: searching thousands of them takes as long as reading them."""
     before = gc.isenabled()
     gc.disable()
     try:
@@ -231,7 +231,7 @@ def _uncollected() -> Iterator[None]:
 
 @_uncollected()
 def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
-    """The studies in a results folder, the last asked for last.
+    """Return the studies in a results folder, the last asked for last.
 
     Args:
         preset: only those of this preset.
@@ -250,7 +250,7 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
 
 
 def read(folder: RunFolder, spec: RunSpec) -> Run:
-    """How a run stands, and what it gave."""
+    """Read the state and the result of a run."""
     state = folder.state()
     try:
         result = folder.result() if state.status == "done" else None
@@ -300,19 +300,19 @@ def _study(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:
 
 
 def _key(sweep: Sweep, spec: RunSpec) -> str:
-    """Equal for cells that may be compared, as far as one cell can tell; see also `_home`."""
+    """Return a key that is equal for cells that may be compared, as far as one cell can tell; see also `_home`."""
     fields = {k: v for k, v in _study(sweep, spec).items() if k not in LOOSE}
     return json.dumps([sweep.preset, fields, sweep.models], sort_keys=True)
 
 
 def _home(key: str, data: Mapping[str, str], found: Iterable[StudyResults]) -> StudyResults | None:
-    """The study with this key in which no task has other data."""
+    """Return the study with this key in which no task has other data."""
     same = (study for study in found if study.key == key)
     return next((s for s in same if all(s.data.get(task, value) == value for task, value in data.items())), None)
 
 
 def families(found: Iterable[StudyResults], free: str) -> list[list[StudyResults]]:
-    """Studies on the same models and data that differ in one field of `study` only, such as `feedback`."""
+    """Group studies on the same models and data that differ in one field of `study` only, such as `feedback`."""
     groups: list[list[StudyResults]] = []
     for study in found:
         home = next((group for group in groups if all(_alike(study, other, free) for other in group)), None)
@@ -331,7 +331,7 @@ def _alike(one: StudyResults, other: StudyResults, free: str) -> bool:
 
 
 def closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:
-    """A run and all that it needs."""
+    """Return a run and all that it needs, by id."""
     out: dict[str, Run] = {}
     left = [run_id]
     while left:

@@ -131,6 +131,7 @@ def test_it_is_sound_latex(name: str, texts: dict[str, str]) -> None:
         check_latex(table)
 
 
+@pytest.mark.latex
 @pytest.mark.parametrize("kind", PREAMBLES)
 def test_it_compiles_and_fits(kind: str, texts: dict[str, str], tmp_path: Path) -> None:
     assert typeset("".join(texts.values()), kind, tmp_path) == []

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.storm import storm
+
+pytestmark = pytest.mark.chaos
 
 
 def test_whatever_happens_the_results_are_those_of_an_undisturbed_sweep(tmp_path: Path) -> None:

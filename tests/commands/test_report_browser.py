@@ -20,7 +20,10 @@ ARGUMENTS = [
 ]  # fmt: skip
 OPEN = ("file:", "data:", "blob:")
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium (Debian: apt-get install chromium)")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium (Debian: apt-get install chromium)"),
+]
 sync_api = pytest.importorskip("playwright.sync_api")
 
 

@@ -18,6 +18,7 @@ from kdbench.planning.config import assemble_config, parse_sets
 from kdbench.planning.plan import make_plan
 from kdbench.results.store import Store
 from kdbench.training import checkpoint
+from tests.conftest import one_fast
 from tests.kdbench.small_runs import FEW, SMALL, contents, start, the_run, train
 
 SETS = [*SMALL, "epochs=8", *(f"{key}={value}" for key, value in FEW.model_dump().items())]
@@ -53,7 +54,7 @@ def same_command(folder: Path, method: str) -> None:
     os._exit(code)
 
 
-@pytest.mark.parametrize("method", sorted(METHODS.all()))
+@pytest.mark.parametrize("method", one_fast(METHODS.all(), "kd"))
 def test_killed_and_resumed_equals_undisturbed(method: str, tmp_path: Path) -> None:
     made = make_plan(assemble_config({**parse_sets(SETS), "methods": method, "tasks": "rte"}, tmp_path))
     calm = Store(tmp_path / "calm")

@@ -14,6 +14,8 @@ from tests.kdbench.test_safe_path import NAMES
 from tests.slurm.cluster import Cluster
 from tests.slurm.test_sweeps import Sweep
 
+pytestmark = pytest.mark.slurm
+
 
 def test_a_job_imports_nothing_from_where_it_was_submitted(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -22,6 +22,8 @@ from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, train
 from tests.kdbench.test_pool import Notes
 from tests.slurm.cluster import Cluster
 
+pytestmark = pytest.mark.slurm
+
 SETS = [*SMALL, *(f"{key}={value}" for key, value in FEW.model_dump().items()), "threads=1", "device=cpu",
         "slurm.memory=900M", "slurm.time=20m"]  # fmt: skip
 LONG = ("epochs=50", "checkpoint_seconds=1")  # some 10 seconds of training

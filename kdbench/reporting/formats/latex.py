@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def latex(sheet: TableData, presentation: Presentation = PLAIN) -> str:
-    """A table at most as wide as the page, its notes below; what is too high for a page goes on in a table of its own.
+    """Write a table at most as wide as the page, its notes below; a second float takes what is too high for a page.
 
     Comments say what the document needs, and the notes that the table leaves out.
     """
@@ -47,7 +47,7 @@ def latex(sheet: TableData, presentation: Presentation = PLAIN) -> str:
 
 
 def _parts(sheet: TableData) -> list[list[str]]:
-    """The lines of the body, by float."""
+    """Return the lines of the body by float."""
     parts: list[list[str]] = [[]]
     for block in _blocks(sheet):
         if parts[-1] and len(parts[-1]) + len(block) > PAGE:
@@ -57,7 +57,7 @@ def _parts(sheet: TableData) -> list[list[str]]:
 
 
 def _blocks(sheet: TableData) -> list[list[str]]:
-    """The lines of each row together with those that are indented below it."""
+    """Return the lines of each row together with those of the rows that are indented below it."""
     blocks: list[list[str]] = []
     for i, row in enumerate(sheet.rows):
         if not (blocks and row[0].values[0].startswith(" ")):
@@ -80,7 +80,7 @@ def _float(sheet: TableData, parts: Sequence[list[str]], i: int, presentation: P
 
 
 def _caption(title: str) -> str:
-    """LaTeX counts tables itself."""
+    """Return the title without `Table N`, because LaTeX counts tables itself."""
     text = NUMBERED.sub("", title, count=1)
     return text[:1].upper() + text[1:]
 
@@ -97,7 +97,7 @@ def _head(sheet: TableData) -> list[str]:
 
 
 def _lines(row: Sequence[TableCell], ruled: bool) -> list[str]:
-    """Spreads stand below the numbers: beside them, six tasks are wider than a page."""
+    """Return the lines of a row, spreads below the numbers: beside them, six tasks are wider than a page."""
     spread = [_row(row, _spread)] if any(entry.spreads for entry in row) else []
     return [*([RULE] if ruled else []), _row(row, _entry), *spread]
 
@@ -108,7 +108,7 @@ def _row(cells: Sequence[T], write: Callable[[T], str]) -> str:
 
 
 def _entry(entry: TableCell) -> str:
-    """A sign has no width, so that digits stand below digits; the space between columns has room for it."""
+    """Write a cell whose sign has no width, so that digits stand below digits; the space between columns has room."""
     text = "/".join(entry.values)
     values = (r"\quad " if text.startswith(" ") else "") + tex(text.strip())
     sign = rf"\rlap{{{tex(entry.sign)}}}" if entry.sign else ""
@@ -127,5 +127,5 @@ def _notes(notes: Sequence[str]) -> list[str]:
 
 
 def tex(text: str) -> str:
-    """Text with LaTeX's special characters made harmless, and with minus signs before numbers."""
+    """Escape LaTeX's special characters, and write minus signs before numbers."""
     return FOUND.sub(lambda found: SPECIAL[found[0]], MINUS.sub("\N{MINUS SIGN}", text))

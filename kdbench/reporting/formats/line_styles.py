@@ -23,7 +23,7 @@ SETTINGS = (LineStyle("#000000", "--", "^"), LineStyle("#882255", "-.", "D"), Li
 
 
 def of_row(study: StudyResults, row: str) -> LineStyle:
-    """The look of a row in every figure: of a method, a variant, or the teacher that others need."""
+    """Return the line style of a row in every figure: of a method, a variant, or the teacher that others need."""
     if row not in study.titles:
         return TEACHER
     position = study.titles[row].position
@@ -33,6 +33,6 @@ def of_row(study: StudyResults, row: str) -> LineStyle:
 
 
 def of_settings(study: StudyResults, row: str, count: int) -> Sequence[LineStyle]:
-    """Looks for one method in several settings: its own, then some that are no method's."""
+    """Return line styles for one method in several settings: its own, then some that are no method's."""
     others = [SETTINGS[i % len(SETTINGS)] for i in range(count - 1)]
     return [of_row(study, row), *others]

@@ -67,7 +67,7 @@ def draw(picture: FigureData, width: float) -> Figure:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Ours, whatever a matplotlibrc says."""
+    """Use the project's style within the block, whatever a matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         sns.set_theme(style="whitegrid", context=CONTEXT, rc={**STYLE, **OUTPUT})
@@ -75,7 +75,7 @@ def _style() -> Iterator[None]:
 
 
 def _metadata(picture: FigureData, form: str) -> dict[str, Any]:
-    """No dates, so that the same results give the same bytes."""
+    """Return the file's metadata, without dates, so that the same results give the same bytes."""
     text = " ".join([*picture.notes, *picture.printed])
     known: dict[str, dict[str, Any]] = {
         "pdf": {"Title": picture.title, "Subject": text, "Creator": "kdbench", "CreationDate": None},
@@ -113,7 +113,7 @@ def _draw(picture: FigureData, width: float) -> Figure:
 
 
 def _columns(picture: FigureData, width: float) -> tuple[int, float]:
-    """How many panels lie beside each other, and how wide each is, in inches: labels of estimates need room too."""
+    """Return how many panels lie beside each other, and the width of each in inches without the labels of estimates."""
     columns = picture.columns if width >= PAGE else picture.narrow
     letters = max((len(row.label) for panel in picture.panels for row in panel.estimates), default=0)
     room = width - letters * LETTER * SMALL / 72
@@ -123,7 +123,7 @@ def _columns(picture: FigureData, width: float) -> tuple[int, float]:
 
 
 def _axes(figure: Figure, picture: FigureData, rows: int, columns: int) -> list[Axes]:
-    """A place for each panel; those over are left out."""
+    """Make axes for each panel, and remove the places that are left over."""
     alike = not any(panel.by_step or panel.estimates for panel in picture.panels)
     share: Any = "all" if any(panel.estimates for panel in picture.panels) else "row" if picture.share else "none"
     grid = figure.subplots(rows, columns, sharex=alike, sharey=share, squeeze=False)
@@ -134,7 +134,7 @@ def _axes(figure: Figure, picture: FigureData, rows: int, columns: int) -> list[
 
 
 def _rows(pairs: Sequence[tuple[Axes, Panel]]) -> None:
-    """Estimates below each other; a label has the same place in all panels."""
+    """Draw estimates below each other; a label has the same place in all panels."""
     labels = list(dict.fromkeys(row.label for _, panel in pairs for row in panel.estimates))
     for axes, panel in pairs if labels else ():
         for row in panel.estimates:
@@ -150,7 +150,7 @@ def _rows(pairs: Sequence[tuple[Axes, Panel]]) -> None:
 
 
 def _height(picture: FigureData, panel: float, rows: int) -> float:
-    """In inches: flat panels, flatter where several lie on each other; and what stands around them."""
+    """Return the height in inches: flat panels, flatter where several are stacked, and the space around them."""
     if count := len({row.label for one in picture.panels for row in one.estimates}):
         return rows * (LINE * count + 0.25) + 0.4
     return rows * min(max(0.62 * panel, 1.15), 1.3 if rows > 1 else 2.2) + 0.45
@@ -175,7 +175,7 @@ def _panel(axes: Axes, panel: Panel, ticks: int) -> None:
 
 
 def _scale(axes: Axes) -> str:
-    """Ticks without a power of ten of their own; it goes to the label."""
+    """Move the power of ten from the ticks to the label, and return it."""
     power = math.floor(math.log10(max(map(abs, axes.get_ylim())) or 1.0))
     if -2 <= power <= 3:
         return ""
@@ -197,7 +197,7 @@ def _curve(axes: Axes, curve: Curve, by_step: bool, band: float) -> None:
 
 
 def _legend(figure: Figure, width: float) -> None:
-    """Above the panels, one entry a label, in as many columns as fit."""
+    """Draw the legend above the panels: one entry a label, in as many columns as fit."""
     found: dict[str, Line2D] = {}
     for axes in figure.axes:
         for line in axes.get_lines():

@@ -49,7 +49,7 @@ class Presentation:
             raise UserError(f"--caption is LaTeX and {problem}.")
 
     def numbered(self, place: int, count: int) -> Presentation:
-        """The same for one of several tables: no two have the same label.
+        """Return the presentation of one of several tables: no two have the same label.
 
         Raises:
             UserError: one caption for several tables.
@@ -64,7 +64,7 @@ class Presentation:
         return replace(self, label=self.label and f"{self.label}-{place}")
 
     def divide(self, notes: Sequence[str]) -> tuple[list[str], list[str]]:
-        """The notes that are printed, and those that are left out."""
+        """Divide notes into those that are printed and those that are left out."""
         kept = [note for note in notes if self.notes == "full" or (self.notes == "short" and not _is_detail(note))]
         return kept, [note for note in notes if note not in kept]
 
@@ -74,7 +74,7 @@ def _is_detail(note: str) -> bool:
 
 
 def _problem(caption: str) -> str:
-    """Why a caption would not compile, or would swallow what follows it; "" where nothing of the kind is seen."""
+    """Return why a caption would not compile, or would swallow what follows it; "" where it seems sound."""
     if not caption.strip():
         return "is empty; leave it out for the table's title"
     if BARE_COMMENT.search(caption):

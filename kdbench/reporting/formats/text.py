@@ -45,7 +45,7 @@ def render(sheets: Sequence[TableData], form: str, console: Console, presentatio
 
 
 def _terminal(sheet: TableData, console: Console) -> None:
-    """The title is a line of its own, because Rich would wrap it to the width of the table."""
+    """Print a table; its title is a line of its own, because Rich would wrap it to the width of the table."""
     printing.print_line(console, sheet.title, "bold")
     full = _rich(sheet, lambda entry: entry.text)
     fits = not console.is_terminal or printing.table_width(full, console) <= console.width
@@ -73,12 +73,12 @@ def _rich(sheet: TableData, write: Callable[[TableCell], str]) -> RichTable:
 
 
 def _aligned(text: str, room: int) -> str:
-    """With room for the sign that others of the column have, so that digits stand below digits."""
+    """Leave room for the sign that other cells of the column have, so that digits stand below digits."""
     return "\n".join(part + " " * room for part in text.split("\n"))
 
 
 def markdown(sheet: TableData) -> str:
-    """A GitHub table, title above, notes below."""
+    """Write a GitHub table, title above, notes below."""
 
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cells) + " |"
@@ -94,5 +94,5 @@ def markdown(sheet: TableData) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Escape Markdown's special characters."""
     return MARKDOWN_SPECIAL.sub(r"\\\1", text)
