@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdbench.data.splits import assign_roles
@@ -22,6 +22,7 @@ def roles(tmp: Path, rows: int = 0, **given: str):  # type: ignore[no-untyped-de
     return assign_roles(spec, SIZES, ("validation",))
 
 
+@settings(deadline=None)  # the first example loads the plugins
 @given(st.floats(0.01, 0.49), st.floats(0.01, 0.49))
 def test_train_feedback_and_selection_share_no_row(
     tmp_path_factory: pytest.TempPathFactory, f: float, s: float
