@@ -149,7 +149,7 @@ class StudyResults:
         return sorted({c.cell.row for c in self.cells}, key=lambda row: (self.titles[row].position, row))
 
     def of(self, row: str, task: str) -> list[CellResult]:
-        """Return the cells of a row on a task; in the row `teacher` they are the fine-tuned teachers that others need."""
+        """Return the cells of a row on a task; those of `teacher` are the fine-tuned teachers that others need."""
         cells = self.teachers if row == TEACHER and row not in self.titles else self.cells
         return [c for c in cells if c.cell.row == row and c.cell.task == task]
 
