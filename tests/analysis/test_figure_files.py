@@ -33,6 +33,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return everything(tmp_path / "results")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["2", "3", "4", "5", "6"])
 def test_every_figure_draws(number: str, store: Store) -> None:
     text = draw(number, store)
@@ -44,6 +45,7 @@ def test_every_figure_draws(number: str, store: Store) -> None:
 MAGIC = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", MAGIC)
 def test_drawn_twice_is_the_same_bytes(form: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
@@ -70,6 +72,7 @@ def test_svg_holds_letters_and_the_sentence_about_made_data(store: Store) -> Non
     assert matplotlib.rcParams["svg.fonttype"] == "path"  # drawing leaves no trace
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "inches"), [("column", 3.3), ("page", 6.8), ("5.5", 5.5)])
 def test_the_width_is_the_width(width: str, inches: float, store: Store) -> None:
     draw("2", store, out="f.png", width=width)
@@ -96,6 +99,7 @@ def boxes(picture: FigureData, width: float) -> None:
                 assert not any(a.overlaps(b) for a, b in pairwise(extents))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [2.5, 3.3, 6.8])
 @pytest.mark.parametrize(("number", "task"), [(2, "mnli"), (3, "mrpc"), (4, "mrpc"), (5, "sst2"), (6, "mnli")])
 def test_nothing_is_cut_off(number: int, task: str, width: float, store: Store) -> None:
@@ -142,6 +146,7 @@ def test_csv_without_a_file_is_printed(store: Store) -> None:
     assert not Path("figure4.csv").exists()
 
 
+@pytest.mark.slow
 def test_several_studies_are_files_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, feedback in (("a", "train:0.1"), ("b", "validation")):
@@ -230,6 +235,7 @@ def test_only_tasks_that_can_be_drawn_are_offered(tmp_path: Path, monkeypatch: p
         draw("4", made.write())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     ["kdbench.cli.app", "kdbench.reporting.figures", "kdbench.reporting.show_figure", "kdbench.analysis.figure3"],
@@ -239,6 +245,7 @@ def test_matplotlib_is_not_loaded_before_it_is_needed(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["3", "all"])
 def test_of_several_studies_those_without_the_runs_are_named(number: str, store: Store) -> None:
     """Also beside the points as CSV, which are those of the others."""

@@ -124,6 +124,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: make(tmp_path_factory.mktemp("made")) for name, make in MADE.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_it_is_sound_latex(name: str, texts: dict[str, str]) -> None:
     assert texts[name].count("table*}") == 2 * len(tables(texts[name])) > 0

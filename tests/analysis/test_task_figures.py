@@ -105,6 +105,7 @@ def test_a_study_without_finished_runs_lacks_them(kind: type[TaskFigure], tmp_pa
         kind().build(only(made.write()), "rte")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["pdf", "svg", "png", "csv"])
 @pytest.mark.parametrize("name", ["curves", "scores"])
 def test_files_are_the_same_every_time(name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +153,7 @@ def many(count: int, panels: int) -> FigureData:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [2.5, 3.3, 6.8])
 @pytest.mark.parametrize("panels", [1, 2, 5, 6])
 def test_nothing_is_cut_off(panels: int, width: float) -> None:

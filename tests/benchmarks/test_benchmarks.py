@@ -24,6 +24,7 @@ from kdbench.results.study import studies
 from tests.benchmarks.small import WORK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contestant", CONTESTANTS.values(), ids=CONTESTANTS)
 def test_a_contestant_makes_its_steps(contestant: Contestant, monkeypatch: pytest.MonkeyPatch) -> None:
     if contestant.package:
@@ -125,6 +126,7 @@ def test_bad_input_is_refused_before_anything_is_measured(args: list[str], words
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_stored_runs_can_be_looked_at(tmp_path: Path) -> None:
     assert many.store(tmp_path, runs=1) == 84
     (study,) = studies(Store(tmp_path / "results"))

@@ -12,6 +12,7 @@ from kdbench.core.atomic_files import read_json
 from tests.benchmarks.small import WORK
 
 
+@pytest.mark.slow
 def test_every_setting_is_trained_once_and_the_plain_one_is_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ def measured() -> dict[str, Any]:
     return study.measure(WORK)
 
 
+@pytest.mark.slow
 def test_passes_are_those_of_the_method_cards(measured: dict[str, Any]) -> None:
     """KD: the student forward and back in every epoch, the teacher forward once in a training; RCO: once an anchor."""
     kd, rco, lgtm = (measured["passes"][name] for name in ("kd", "rco", "lgtm"))

@@ -69,6 +69,7 @@ def reseal(folder: Path) -> None:
     format.write_seal(folder, read_json(folder / format.MARKER)["name"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv"])
 def test_tables_and_comparisons_are_the_same(compared: Path, form: str, say: Call) -> None:
     for command in (["table", "1"], ["table", "all"], ["compare", "kd", "finetune"], ["table", "1", "--published"]):
@@ -79,6 +80,7 @@ def test_tables_and_comparisons_are_the_same(compared: Path, form: str, say: Cal
         assert "°" in say(compared, "table", "1", "--results", "kept")  # so predictions were read
 
 
+@pytest.mark.slow
 def test_figures_are_the_same(tmp_path: Path, say: Call) -> None:
     collect_study("kept", [everything(tmp_path / "results")], tmp_path / "kept", None)
     for kind in ("csv", "svg"):
@@ -330,6 +332,7 @@ def test_the_checksums_are_those_of_the_files(compared: Path) -> None:
     assert set(seal["files"]) == set(format.DATA)
 
 
+@pytest.mark.slow
 def test_what_was_unpacked_is_gone_afterwards(compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert "KD" in call(compared, "table", "1", "--results", "kept")

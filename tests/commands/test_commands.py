@@ -90,6 +90,7 @@ def test_a_mistake_is_one_sentence(
     assert "Traceback" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["list x", "status --results x", "table x", "show mrpc-x-s0", "run --preset x"])
 def test_a_mistake_of_each_command_in_a_process_of_its_own(folder: Path, arguments: str) -> None:
     text = call(folder, *arguments.split(), code=2)
@@ -157,6 +158,7 @@ def test_list_tasks_and_presets(tmp_path: Path) -> None:
     assert all(name in text for name in ("bert-4l", "bert-6l", "minilm", "tiny-4x64 teaches tiny-2x64"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "start"), [("markdown", "**Table 1"), ("latex", "% Table 1"), ("csv", "preset,")])
 def test_table_to_a_file(
     folder: Path, form: str, start: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -187,6 +189,7 @@ def test_all_tables_and_on_stderr_what_is_lacking(
     ]
 
 
+@pytest.mark.slow
 def test_audit_needs_no_results(tmp_path: Path) -> None:
     text = call(tmp_path, "audit")
     assert "BERT-Base: the same cells have different averages (84.2 in Table 1, 85.4 in Table 2" in text

@@ -67,6 +67,7 @@ def test_a_method_makes_the_same_steps(method: str, tmp_path: Path, monkeypatch:
     torch.testing.assert_close(found, steps(spec, store), **CLOSE)
 
 
+@pytest.mark.slow
 def test_batches_of_many_lengths_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "BACKEND", "aot_eager")
     spec, store = ready(tmp_path, method="finetune")
@@ -90,6 +91,7 @@ def test_a_pass_in_pieces_is_not_compiled(rows: int, tmp_path: Path) -> None:
     assert seen == ([] if rows else [len(batch)])
 
 
+@pytest.mark.slow
 def test_a_compiled_run_can_be_stopped_and_is_close_to_a_plain_one(tmp_path: Path) -> None:
     """The real compiler: bit for bit the same after an interruption, and in what it saves no other than a plain run."""
     spec, _ = ready(tmp_path, method="finetune")

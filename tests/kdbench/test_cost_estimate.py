@@ -65,6 +65,7 @@ def folder_bytes(at: Store, plan: Plan) -> int:
     return sum(f.stat().st_size for run in plan.runs for f in at.run(run).path.rglob("*") if f.is_file())
 
 
+@pytest.mark.slow
 def test_another_seed_takes_what_the_first_took(tmp_path: Path) -> None:
     at = Store(tmp_path / "results")
     first, second = (small_runs.plan(tmp_path, methods="kd,lgtm", seeds=seed) for seed in (0, 1))
@@ -376,6 +377,7 @@ def many(plan: Plan, seeds: int) -> Plan:
     return out
 
 
+@pytest.mark.slow
 def test_ten_thousand_runs_are_not_ten_thousand_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: Counter[str] = Counter()
     reads: Counter[Path] = Counter()

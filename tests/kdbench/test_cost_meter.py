@@ -32,6 +32,7 @@ def cost(tmp_path: Path, method: str, *sets: str) -> dict[str, Any]:
     return store.run(the_run(made).id).cost()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", STEP)
 def test_passes_equal_those_counted_by_hand(tmp_path: Path, method: str) -> None:
     # a number of rows that batches divide, so that feedback batches are as large as the others
@@ -43,6 +44,7 @@ def test_passes_equal_those_counted_by_hand(tmp_path: Path, method: str) -> None
     assert found["peak_memory"] > 50e6  # of a process with torch in it
 
 
+@pytest.mark.slow
 def test_a_pass_in_pieces_is_one_pass(tmp_path: Path) -> None:
     made = plan(tmp_path, methods="lgtm")
     costs = []
@@ -53,6 +55,7 @@ def test_a_pass_in_pieces_is_one_pass(tmp_path: Path) -> None:
     assert costs[0] == costs[1]
 
 
+@pytest.mark.slow
 def test_an_interruption_costs_nothing_twice(tmp_path: Path) -> None:
     made, costs = plan(tmp_path, methods="kd"), []
     for stops in (0, 2):

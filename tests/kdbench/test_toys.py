@@ -29,6 +29,7 @@ def toys() -> Iterator[None]:
         del found[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOYS)
 def test_it_trains_and_resumes_bit_identically(name: str, tmp_path: Path) -> None:
     made, calm, store = plan(tmp_path, methods=name), Store(tmp_path / "calm"), Store(tmp_path / "r")
@@ -52,6 +53,7 @@ def test_one_teacher_serves_all_of_them_and_keeps_its_route(tmp_path: Path) -> N
     assert teacher.snapshots == (0.34, 0.67)
 
 
+@pytest.mark.slow
 def test_a_route_asked_for_later_is_made_without_changing_the_teacher(tmp_path: Path) -> None:
     store = Store(tmp_path / "r")
     train(plan(tmp_path, methods="kd"), store)
@@ -66,6 +68,7 @@ def test_a_route_asked_for_later_is_made_without_changing_the_teacher(tmp_path: 
     assert len({*weights, before}) == 3
 
 
+@pytest.mark.slow
 def test_a_route_asked_for_while_its_teacher_is_half_done(tmp_path: Path) -> None:
     """The snapshot was passed by before somebody wanted it: it is made all the same, and a later plan keeps it."""
     store = Store(tmp_path / "r")
@@ -88,6 +91,7 @@ def _raise() -> bool:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_frozen_teacher_is_asked_anew_about_what_is_not_train(tmp_path: Path) -> None:
     made, store = plan(tmp_path, methods="meta"), Store(tmp_path / "r")
     spec = the_run(made)

@@ -127,11 +127,13 @@ def what_meta_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bilevel, "exact_float32", lambda device: nullcontext())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [*FORMS, *OPTIONS], ids=" ".join)
 def test_no_step_of_any_method_waits(form: tuple[str, ...], store: Store, tmp_path: Path) -> None:
     make_steps(on_meta(tmp_path, store, *form))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wait",
     [

@@ -131,6 +131,7 @@ def test_rco_restarts_the_schedule_at_each_anchor(tmp_path: Path) -> None:
     assert rates[:4] == rates[4:8] == rates[8:]
 
 
+@pytest.mark.slow
 def test_rco_resumes_within_a_stage(tmp_path: Path) -> None:
     """Loading an anchor draws no random number that another step would miss."""
     from kdbench.core.errors import Stopped
@@ -230,6 +231,7 @@ def test_meta_distill_leaves_the_student_alone_while_it_looks_ahead(tmp_path: Pa
     assert all(p.grad is None for p in setup.method.student.params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dml", "prokt", "lgtm"])
 def test_two_stages(method: str, tmp_path: Path) -> None:
     """Figure 5: the same method from a teacher that was fine-tuned first, whose classifier is kept."""
@@ -241,6 +243,7 @@ def test_two_stages(method: str, tmp_path: Path) -> None:
     advance(setup, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["kl", "dist", "mse"])
 @pytest.mark.parametrize("method", ["kd", "lgtm"])
 def test_objectives_of_table_2(method: str, loss: str, tmp_path: Path) -> None:
@@ -250,6 +253,7 @@ def test_objectives_of_table_2(method: str, loss: str, tmp_path: Path) -> None:
     assert not equal(before, weights(setup))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["teacher", "student", "simultaneous"])
 def test_update_orders_differ(order: str, tmp_path: Path) -> None:
     """Figure 6. The student's first step sees the teacher before or after its update."""

@@ -53,6 +53,7 @@ def test_a_classifier_in_the_tasks_order_is_kept_as_it_is(tmp_path: Path) -> Non
     assert told == ["its classifier is kept, it knows the task's labels"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 @pytest.mark.parametrize("words", [None, ("positive", "neutral", "negative")])
 def test_other_labels_mean_a_new_classifier_and_nothing_else_new(

@@ -29,6 +29,7 @@ CASES = int(os.environ.get("KDBENCH_DAMAGE_CASES", "10"))
 CPU = shares(Execution(device="cpu"), (), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content"),
     random.Random(7).sample(list(itertools.product(FILES, CONTENTS)), min(CASES, len(FILES) * len(CONTENTS))),

@@ -61,6 +61,7 @@ def test_layers_are_counted_whatever_an_architecture_calls_them(kind: str, tmp_p
         reference.shape(resolve(f"{large}:4"))
 
 
+@pytest.mark.slow
 def test_layers_that_share_their_weights_cannot_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither by name nor by TAKD; said before anything is trained."""
     monkeypatch.chdir(tmp_path)

@@ -46,6 +46,7 @@ def of_scikit_learn(predicted: list[int], true: list[int]) -> dict[str, float]:
         }  # fmt: skip
 
 
+@pytest.mark.slow
 @given(PAIRS)
 @settings(deadline=None, max_examples=100)
 def test_equal_to_scikit_learn(pairs: list[tuple[int, int]]) -> None:
@@ -151,6 +152,7 @@ def test_one_metric_object_per_process() -> None:
     assert metrics._metric(os.getpid()) is before
 
 
+@pytest.mark.slow
 def test_fresh_processes_ask_no_network_share_nothing_and_leave_nothing(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path / "tmp"), "HF_HOME": str(tmp_path)}
     environment.pop("HF_EVALUATE_OFFLINE", None)
