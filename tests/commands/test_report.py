@@ -227,7 +227,8 @@ def test_the_parts_of_the_page_are_installed() -> None:
     project = root.parent / "pyproject.toml"
     if not project.exists():
         pytest.skip("not a checkout")
-    patterns = tomllib.loads(project.read_text())["tool"]["setuptools"]["package-data"]["kdbench"]
-    parts = {p for p in (root / "views" / "report").iterdir() if p.suffix in (".html", ".css", ".js")}
+    patterns = tomllib.loads(project.read_text())["tool"]["setuptools"]["package-data"]["kdbench.reporting.html"]
+    folder = root / "reporting" / "html"
+    parts = {file for file in folder.iterdir() if file.suffix in (".html", ".css", ".js")}
     assert parts
-    assert parts <= {found for pattern in patterns for found in root.glob(pattern)}
+    assert parts <= {found for pattern in patterns for found in folder.glob(pattern)}
