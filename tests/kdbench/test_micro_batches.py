@@ -168,7 +168,7 @@ def test_what_need_not_be_divided_is_one_plain_pass(rows: int, monkeypatch: pyte
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("divided")
 
-    for name in ("_pass", "_joined", "_generators"):
+    for name in ("_run_micro_batch", "_concatenate", "_generators"):
         monkeypatch.setattr(f"kdbench.models.micro_batches.{name}", never)
     derivatives(learner(rows), a_batch())
     with pytest.raises(AssertionError, match="divided"):
