@@ -311,6 +311,7 @@ sweep_record.store_sweep(*sweep_record.build_request(merged, plan.make_plan(merg
 """
 
 
+@pytest.mark.slow
 def test_what_run_writes_down_is_what_the_others_read(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", REMEMBER], cwd=tmp_path, check=True, timeout=60)
     text = call(tmp_path, "status")

@@ -69,6 +69,7 @@ def printed(command: str, folder: Path, encoding: str, monkeypatch: pytest.Monke
     return out[0], out[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 @pytest.mark.parametrize("command", SHOWN)
 def test_every_command_on_every_terminal(
@@ -102,6 +103,7 @@ def test_files_are_utf8_whatever_the_terminal_is(folder: Path, monkeypatch: pyte
     assert "±".encode() in files[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "env", [{"PYTHONIOENCODING": "ascii"}, {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
 )
@@ -127,6 +129,7 @@ def test_a_process_that_trains_and_prints(env: dict[str, str], tmp_path: Path) -
     assert done.stdout.isascii()
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_text_can_be_printed(text: str) -> None:
     for encoding in ("ascii", "cp1252", "utf-8", "latin-1"):

@@ -70,6 +70,7 @@ def page(folder: Path) -> str:
     return report(folder)
 
 
+@pytest.mark.slow
 def test_every_number_and_note_of_the_table_is_there_and_leads_to_its_runs(folder: Path, page: str) -> None:
     study = studies(Store(folder / "results"))[-1]
     table = build_traced_table(study)

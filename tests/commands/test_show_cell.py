@@ -35,6 +35,7 @@ def test_the_runs_of_a_cell_are_those_of_the_table(folder: Path) -> None:
             assert {cell.cell.seed for cell in traced.runs.shown} == {0, 1}
 
 
+@pytest.mark.slow
 def test_a_cell(folder: Path) -> None:
     text = call(folder, "show", "lgtm", "mrpc")
     row = next(line for line in call(folder, "table", "1").splitlines() if line.startswith("LGTM "))
@@ -51,6 +52,7 @@ def test_a_cell(folder: Path) -> None:
     assert "kdbench run --methods kd --set 'a b=1'" in text  # as it was typed
 
 
+@pytest.mark.slow
 def test_a_cell_without_finished_runs(tmp_path: Path) -> None:
     _, runs = states(tmp_path / "results")
     text = call(tmp_path, "show", "kd", "rte")

@@ -77,6 +77,7 @@ def test_killed_and_resumed_equals_undisturbed(method: str, tmp_path: Path) -> N
     assert contents(store, run) == contents(calm, run)
 
 
+@pytest.mark.slow
 def test_a_killed_command_resumes(tmp_path: Path) -> None:
     """The same, from the shell."""
     made = make_plan(assemble_config({**parse_sets(SETS), "methods": "lgtm", "tasks": "rte"}, tmp_path))
@@ -95,6 +96,7 @@ def test_a_killed_command_resumes(tmp_path: Path) -> None:
     assert contents(store, run) == contents(calm, run)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_everything_resumable(tmp_path: Path) -> None:
     """Exit code 130, a sentence, a checkpoint; the same command goes on and trains nothing twice."""
     args = ["run", "--methods", "finetune", "--tasks", "rte,mrpc", "--jobs", "1"]

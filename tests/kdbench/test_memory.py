@@ -26,6 +26,7 @@ def short(folder: Path, megabytes: int) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_that_is_short_of_memory_goes_on_in_pieces(tmp_path: Path) -> None:
     said = ""
     for megabytes in (140, 100, 70):

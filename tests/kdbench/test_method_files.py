@@ -89,6 +89,7 @@ def test_what_needs_no_file_is_written_as_ever(tmp_path: Path) -> None:
     assert RunSpec.model_validate(spec.model_dump(mode="json")) == spec
 
 
+@pytest.mark.slow
 def test_from_the_file_to_the_table_in_processes_of_their_own(tmp_path: Path) -> None:
     """Two worker processes; then, from another folder, everything that shows results, and retry."""
     write(tmp_path / "elsewhere" / "half.py")

@@ -111,6 +111,7 @@ def one_step(setup: Setup) -> dict[str, Any]:
     return {"logs": seen.logs, "gradients": seen.gradients, "weights": weights, "random": torch.get_rng_state()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_every_method_makes_the_same_step(form: str, trained: tuple[Store, dict[str, RunSpec]]) -> None:
     store, specs = trained
@@ -140,6 +141,7 @@ def test_the_setting_reaches_every_network(
     }  # the student's again, backward
 
 
+@pytest.mark.slow
 def test_a_whole_run_ends_the_same(tmp_path: Path) -> None:
     """Of the same name: the setting is no part of a run's identity."""
     runs = []

@@ -129,6 +129,7 @@ def test_the_setting_is_part_of_a_runs_identity_and_reaches_the_networks(tmp_pat
         assert functional.dropout is torchs
 
 
+@pytest.mark.slow
 def test_a_run_stopped_and_resumed_equals_an_undisturbed_one(tmp_path: Path) -> None:
     made = plan(tmp_path, "dropout=packed", methods="lgtm")
     whole, parted = (Store(tmp_path / name) for name in ("whole", "parted"))

@@ -72,6 +72,7 @@ def dedent(text: str) -> str:
     return "\n".join(line[indent:] for line in lines) + "\n"
 
 
+@pytest.mark.slow
 def test_a_package_of_ones_own_is_installed_and_run(tmp_path: Path) -> None:
     """Built and installed in an environment of its own that sees this one's packages."""
     source = tmp_path / "source"
@@ -234,6 +235,7 @@ def test_a_checkout_needs_no_installation(monkeypatch: pytest.MonkeyPatch) -> No
     assert {"kd", "finetune"} <= Registry("method", "kdbench.methods", Method).all().keys()
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_plugin_loads_ends_the_program(folder: Path) -> None:
     """It is not taken for the plugin's own doing, even if the plugin swallows it."""
     (folder / "broken.py").write_text(

@@ -37,6 +37,7 @@ def test_same_spec_same_bytes(method: str, trained: tuple[Store, Path], tmp_path
     assert contents(store, run) == contents(trained[0], run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_another_seed_other_weights(method: str, trained: tuple[Store, Path]) -> None:
     store, folder = trained
@@ -152,6 +153,7 @@ def test_a_bug_in_a_method_leaves_its_traceback(tmp_path: Path, monkeypatch: pyt
     assert "AttributeError" in (store.run(spec.id).path / "error.txt").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_stopped_and_resumed_equals_undisturbed(method: str, trained: tuple[Store, Path], tmp_path: Path) -> None:
     """Stopped after every third step, each time with everything rebuilt from the checkpoint."""

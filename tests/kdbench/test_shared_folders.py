@@ -58,6 +58,7 @@ def the_run(folder: Path) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_files_follow_the_umask(trained: Path) -> None:
     modes = {
         path.relative_to(trained).as_posix(): stat.S_IMODE(path.stat().st_mode)
@@ -68,6 +69,7 @@ def test_files_follow_the_umask(trained: Path) -> None:
     assert {name: oct(mode) for name, mode in modes.items() if mode != 0o664} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [("status",), ("table", "1"), ("list", "runs"), ("verify",), ("show", "finetune", "rte")]
 )
@@ -86,6 +88,7 @@ def test_who_looks_needs_no_write_permission(copied: Path, words: tuple[str, ...
         assert "1 interrupted" in out
 
 
+@pytest.mark.slow
 def test_what_may_not_be_read_is_said_and_never_replaced(copied: Path) -> None:
     run = the_run(copied)
     (run / "result.json").chmod(0o000)
@@ -101,6 +104,7 @@ def test_what_may_not_be_read_is_said_and_never_replaced(copied: Path) -> None:
     assert (run / "result.json").stat() == before
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_a_link_costs_its_run_only(copied: Path) -> None:
     run = the_run(copied)
     state = (run / "state.json").read_text(encoding="utf-8")
@@ -114,6 +118,7 @@ def test_a_lock_that_is_a_link_costs_its_run_only(copied: Path) -> None:
     assert f"{run.name}: disk: {run}/lock is no file" in out.replace("results/runs", str(run.parent)), out
 
 
+@pytest.mark.slow
 def test_a_killed_save_leaves_nothing_for_good(copied: Path) -> None:
     """Safetensors writes to a file of its own naming first."""
     run = the_run(copied)

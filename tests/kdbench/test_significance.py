@@ -84,6 +84,7 @@ def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(significance, "RESAMPLES", 300)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_few_resamples")
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("name", WORLDS)

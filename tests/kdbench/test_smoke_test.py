@@ -72,6 +72,7 @@ def of(folder: Path, kind: str, *sets: str, methods: str = HEADS, **changes: Any
     return plan(folder, f"student={path}", f"teacher={path}", "max_length=64", *sets, methods=methods)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TOKENIZERS)
 def test_methods_that_look_at_the_head_take_any_architecture(kind: str, tmp_path: Path) -> None:
     preflight.check(of(tmp_path, kind), [CPU])
@@ -143,6 +144,7 @@ def test_attention_maps_of_a_kernel_without_them_are_refused_before_the_teacher_
         preflight.check(plan(tmp_path, "teacher=tiny-2x32", "attention=sdpa", methods="asking_for_maps"), [CPU])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_command_refuses_before_it_writes_anything(
     jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

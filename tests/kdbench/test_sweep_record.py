@@ -78,6 +78,7 @@ def test_feedback_from_the_reported_split_is_marked(
     assert "Fine-tuning†" not in said
 
 
+@pytest.mark.slow
 def test_the_runs_of_tables_are_shared_and_only_their_tables_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +97,7 @@ def test_the_runs_of_tables_are_shared_and_only_their_tables_are_shown(
     assert [line.split()[0] for line in said.splitlines() if line.startswith("LGTM")] == ["LGTM"]
 
 
+@pytest.mark.slow
 def test_a_retry_shows_the_tables_that_were_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

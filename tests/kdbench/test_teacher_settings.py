@@ -212,6 +212,7 @@ def on_a_terminal(folder: Path, arguments: Sequence[str], answer: str) -> tuple[
     return process.wait(timeout=60), said.decode()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_asks_before_it_begins(tmp_path: Path) -> None:
     code, said = on_a_terminal(tmp_path, ["run"], "n\n")
     assert code == 0

@@ -101,6 +101,7 @@ def test_a_tokenizer_that_makes_no_batches_is_refused(tokenizer: Any, parts: lis
         assert part in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_pad_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = save(tmp_path / "gpt2", "gpt2", gpt2(), pad_token_id=None)
