@@ -277,6 +277,7 @@ def test_every_command_is_quick_or_trains() -> None:
     assert sorted([*QUICK, *SLOW]) == app.list_commands(click.Context(app))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [call for calls in QUICK.values() for call in calls])
 def test_nothing_heavy_is_imported_where_nothing_is_trained(folder: Path, tmp_path: Path, arguments: str) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
