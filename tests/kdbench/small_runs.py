@@ -66,8 +66,9 @@ def refusal(*args: str) -> str:
 
 
 def start(folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:
-    """A real `kdbench` process."""
+    """Start a real `kdbench` process, in a process group of its own."""
     command = [sys.executable, "-m", "kdbench", *args]
     return subprocess.Popen(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **env}
-    )
+        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **env},
+        start_new_session=True,
+    )  # fmt: skip

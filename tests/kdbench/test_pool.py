@@ -127,6 +127,23 @@ def test_ctrl_c_stops_all_of_them_and_the_same_command_goes_on(tmp_path: Path) -
     assert all(run.checkpoint.exists() for run in store.runs())
 
 
+@pytest.mark.slow
+def test_ctrl_c_twice_while_processes_start_prints_no_traceback(tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to the whole group: also to processes that import torch at that moment."""
+    args = ["run", "--methods", "finetune", "--tasks", "rte,mnli", "--jobs", "2", "--set", "epochs=60"]
+    process = start(tmp_path, *args)
+    assert process.stdout is not None
+    while "starting" not in process.stdout.readline() and process.poll() is None:
+        pass
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.05)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert "Exception ignored" not in output
+
+
 class Warned(Notes):
     """Sends what a queue sends before its limit to a process that trains."""
 

@@ -70,8 +70,13 @@ def start_worker(store: Store, recording: Recording, execution: Execution) -> Wo
     ours, theirs = context.Pipe()
     arguments = (theirs, str(store.root), execution.model_dump(), recording.model_dump())
     process = context.Process(target=run_worker, args=arguments, daemon=True)
-    with Children():
-        process.start()
+    # blocked until the process ignores them itself: Ctrl-C during its imports would end in a traceback
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
+    try:
+        with Children():
+            process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     return Worker(process, ours, execution)
 
@@ -223,6 +228,7 @@ def run_worker(pipe: Connection, root: str, execution: dict[str, Any], recording
     # SIGTERM stops the run at its next step
     for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_SIGNALS)
     signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
     store, watcher = Store(Path(root), create=False), _PipeWatcher(pipe, signals)
