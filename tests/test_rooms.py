@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "kdbench"
-# each may import what stands before it; those in one line do not import one another
-FLOORS = [["core"], ["data"], ["models"], ["distill"], ["results"], ["planning"], ["training"], ["reporting"], ["cli"]]
+# each may import what stands before it
+ROOMS = ("core", "data", "models", "distill", "results", "planning", "training", "reporting", "cli")
 FIXED = {"methods": "planning", "tasks": "data", "analysis": "reporting", "slurm": "reporting"}  # see up to this room
-LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 
 
 def modules(room: str) -> list[Path]:
@@ -34,25 +33,20 @@ def imports(file: Path) -> Iterator[tuple[str, int]]:
 
 def test_there_are_at_most_ten_rooms() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert rooms - FIXED.keys() == LEVEL.keys()
-    assert len(LEVEL) <= 10
+    assert rooms - FIXED.keys() == set(ROOMS)
+    assert len(ROOMS) <= 10
     files = {path.name for path in PACKAGE.iterdir() if path.is_file()}
     assert files == {"__init__.py", "__init__.pyi", "__main__.py", "py.typed"}
 
 
-@pytest.mark.parametrize("room", LEVEL)
+@pytest.mark.parametrize("room", [*ROOMS, *FIXED])
 def test_imports_point_one_way(room: str) -> None:
-    allowed = {other for other, level in LEVEL.items() if level < LEVEL[room]} | {room, "__version__"}
-    wrong = [f"{file.relative_to(PACKAGE)}:{line} imports {other}"
-             for file in modules(room) for other, line in imports(file) if other not in allowed]  # fmt: skip
-    assert wrong == []
-
-
-@pytest.mark.parametrize("room", FIXED)
-def test_the_fixed_folders_import_only_what_is_meant_for_them(room: str) -> None:
-    allowed = {other for other, level in LEVEL.items() if level <= LEVEL[FIXED[room]]} | {room}
-    wrong = [f"{file.relative_to(PACKAGE)}:{line} imports {other}"
-             for file in modules(room) for other, line in imports(file) if other not in allowed]  # fmt: skip
+    highest = FIXED.get(room, room)
+    allowed = {*ROOMS[: ROOMS.index(highest) + 1], room, "__version__"}
+    wrong = [
+        f"{file.relative_to(PACKAGE)}:{line} imports {other}"
+        for file in modules(room) for other, line in imports(file) if other not in allowed
+    ]  # fmt: skip
     assert wrong == []
 
 
@@ -65,7 +59,7 @@ def test_no_circle_of_modules() -> None:
     """Not even through imports within functions; those for annotations alone do not count."""
     names = {
         file: ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
-        for room in [*LEVEL, *FIXED]
+        for room in [*ROOMS, *FIXED]
         for file in modules(room)
     }
     graph = {name: set(targets(file, set(names.values()))) for file, name in names.items()}

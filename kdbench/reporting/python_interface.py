@@ -59,17 +59,14 @@ def run_study(
     from kdbench.planning import config, plan
     from kdbench.training.executors import sweep_record
 
-    pairs = [f"{key}={','.join(map(str, _as_list(value)))}" for key, value in (settings or {}).items()]
+    pairs = [f"{key}={_joined(value)}" for key, value in (settings or {}).items()]
     names = {"methods": _joined(methods), "tasks": _joined(tasks), "seeds": _joined(seeds)}
     layer = config.parse_sets(pairs, {**names, "preset": preset, "results": str(results)})
     merged = config.assemble_config(layer, Path.cwd())
     asked, store = plan.make_plan(merged), Store(user_path(str(results)), create=False)
     store.check_raw()
     request = sweep_record.build_request(merged, asked, store, make_console(), tables=())
-    sweep_record.check_requests([request])
-    store.begin()
-    sweep_record.store_sweep(*request)
-    sweep_record.execute_requests([request], lambda _: None)
+    sweep_record.start_requests([request], lambda _: None)
     frame = results_frame(store)
     ours = frame[frame["run"].isin(asked.runs)].reset_index(drop=True)
     if lost := list(ours.loc[ours["status"] != "done", "run"]):
@@ -85,9 +82,7 @@ def make_table(number: str | int = 1, results: str | Path = "results", preset: s
     Raises:
         UserError: no such table or preset, nothing to show, or tables of several studies (give a preset).
     """
-    from kdbench.reporting.show_table import find_tables
-
-    found, _ = find_tables(str(number), _open_store(results), preset)
+    found = make_tables(number, results, preset)
     if len(found) > 1:
         titles = "; ".join(table.title for table in found)
         raise UserError(f"{results} holds {len(found)} studies ({titles}); give preset, or use make_tables.")
@@ -132,9 +127,7 @@ def _open_store(results: str | Path) -> Store:
     return Store(path, create=False)
 
 
-def _as_list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else [str(value).lower() if isinstance(value, bool) else value]
-
-
-def _joined(names: Names | int | Iterable[int]) -> str:
-    return str(names) if isinstance(names, str | int) else ",".join(map(str, names))
+def _joined(values: Any) -> str:
+    """Write one value, or several, as the command line takes them."""
+    several = isinstance(values, Iterable) and not isinstance(values, str | Path)
+    return ",".join(map(str, values)) if several else str(values)

@@ -96,12 +96,7 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
     if needs_answer and not _confirm_training(requests):
         click.echo("Nothing was begun.")
         return 0
-    # check everything before the first record is written
-    sweep_record.check_requests(requests)
-    for executor, request in requests:
-        request.store.begin()
-        sweep_record.store_sweep(executor, request)
-    return sweep_record.execute_requests(requests, show_tables)
+    return sweep_record.start_requests(requests, show_tables)
 
 
 def _execution_requests(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +156,19 @@ def _other_versions(order: ExecutionRequest) -> list[str]:
         "kept, tables show those of the file as it is now."
         for name, runs in others.items()
     ]  # fmt: skip
+
+
+def start_requests(requests: Sequence[tuple[Executor, ExecutionRequest]], show_tables: ShowTables) -> int:
+    """Check all requests, then store their sweeps and execute them; return the worst exit code.
+
+    Raises:
+        UserError: a request cannot be executed; nothing was written.
+    """
+    check_requests(requests)
+    for executor, request in requests:
+        request.store.begin()
+        store_sweep(executor, request)
+    return execute_requests(requests, show_tables)
 
 
 def execute_requests(orders: Iterable[tuple[Executor, ExecutionRequest]], show_tables: ShowTables) -> int:
