@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kdbench.analysis.metric_labels import AVERAGE, part_names
 from kdbench.analysis.published import PublishedRow, PublishedTable, cell_numbers
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.results.study import task_title
 
 HALF_DIGIT = 0.05 + 1e-9  # half of the last printed digit, however the authors round

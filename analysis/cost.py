@@ -10,7 +10,8 @@ from typing import Any
 from kdbench.analysis import machines
 from kdbench.analysis.scores import EMPTY_CELL, table_heading
 from kdbench.analysis.tuning_budget import SIGN
-from kdbench.data.task import TASKS, Task
+from kdbench.data.task import Task
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
 from kdbench.reporting.tables import Table, TableCell, TableData

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.reporting import notes
 from kdbench.reporting.figures import Curve, Lacking, LineStyle
 from kdbench.results import series

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kdbench.analysis import curves
-from kdbench.data.task import TASKS, metric_title
+from kdbench.data.task import metric_title
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
 from kdbench.reporting.figures import Figure, FigureData, Panel

@@ -9,7 +9,7 @@ from statistics import fmean
 from kdbench.analysis import curves, influence
 from kdbench.analysis.influence import FollowedSamples
 from kdbench.analysis.published import PAPER_METHOD
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
 from kdbench.reporting.figures import Figure, FigureData, Panel

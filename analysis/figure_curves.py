@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kdbench.analysis import curves, task_panels
 from kdbench.analysis.metric_labels import short_metric
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting.figures import Curve, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kdbench.analysis import task_panels
 from kdbench.analysis.metric_labels import part_names
 from kdbench.core.errors import UserError
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import provenance
 from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure

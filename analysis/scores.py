@@ -14,7 +14,8 @@ from kdbench.analysis.consistency import formula_warning
 from kdbench.analysis.metric_labels import AVERAGE, part_names
 from kdbench.analysis.published import published_tables
 from kdbench.core.formatting import value
-from kdbench.data.task import TASKS, Task
+from kdbench.data.task import Task
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.planning.plan import select_tasks
 from kdbench.reporting import fairness, notes

@@ -19,7 +19,7 @@ from kdbench.analysis.scores import (
     score_sheet,
     table_heading,
 )
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.reporting.tables import Published, Table, TableCell, TableData
 from kdbench.results.study import CellResult, StudyResults
 

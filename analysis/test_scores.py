@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kdbench.analysis.scores import RowRequest, ShownRow, average_note, find_row, score_sheet, table_heading
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.reporting import notes
 from kdbench.reporting.tables import Detail, TableData
 from kdbench.results.selection import SelectedRow, select_row

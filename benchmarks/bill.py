@@ -12,7 +12,7 @@ from benchmarks import study
 from benchmarks.suites import ALL
 from benchmarks.work import BATCH, EPOCHS
 from kdbench.core.atomic_files import read_json, write_text
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS
 from kdbench.planning.plan import parse_seeds
 

@@ -19,7 +19,8 @@ from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, Work
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import DataLocation, RunSpec
 from kdbench.data.splits import held_out_share
-from kdbench.data.task import TASKS, Examples
+from kdbench.data.task import Examples
+from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS
 from kdbench.models import build, reference
 from kdbench.planning.config import assemble_config

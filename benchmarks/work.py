@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataLocation
-from kdbench.data.task import TASKS, TaskData
+from kdbench.data.task import TaskData
+from kdbench.data.task_registry import TASKS
 from kdbench.models import build, reference
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataLocation
+from kdbench.data import metrics
 from kdbench.data.task import Examples, Task, TaskData
-from kdbench.tasks import hub, metrics, tsv
+from kdbench.tasks import hub, tsv
 from kdbench.tasks.generated import Recipe, generate
 from kdbench.tasks.glue_server import SERVER
 

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from kdbench.core.environment import environment
 from kdbench.core.spec import RunSpec
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.config import assemble_config
 from kdbench.planning.plan import Plan, make_plan
 from kdbench.results.store import RunState, Store

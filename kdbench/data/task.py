@@ -1,4 +1,4 @@
-"""Base class of tasks (labels, metrics, examples), and the registry of tasks."""
+"""Base class of tasks: labels, metrics, examples."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from kdbench.core.errors import UserError
-from kdbench.core.registry import Registry
 from kdbench.core.spec import DataLocation
+from kdbench.data import metrics
 from kdbench.data.test_server import Server, ServerFile
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Task(ABC):
     group: ClassVar[str] = ""  # `--tasks GROUP` selects all tasks of a group
     position: ClassVar[int] = 1000  # column order in the tables
     labels: ClassVar[Annotated[Words, Field(min_length=2)]]  # label words; their order is the class index
-    metrics: ClassVar[Annotated[Words, Field(min_length=1)]]  # the first one selects; see tasks/metrics.py
+    metrics: ClassVar[Annotated[Words, Field(min_length=1)]]  # the first one selects; see data/metrics.py
     report_splits: ClassVar[Annotated[Words, Field(min_length=1)]] = ("validation",)
     official_rows: ClassVar[Mapping[str, int]] = {}  # rows of the published splits, where there is a publication
     server: ClassVar[Server | None] = None  # scores the test splits, whose labels are nobody else's
@@ -72,15 +72,17 @@ class Task(ABC):
             UserError: a file is missing or malformed (naming file, line and what was expected).
         """
 
-    @abstractmethod
     def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-        """Compute all `metrics`, as fractions between 0 and 1."""
+        """Compute all `metrics`, as fractions between 0 and 1 (Matthews correlation: -1 and 1)."""
+        return metrics.score(self.metrics, predictions, references, self.labels)
 
     def score_counts(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """Compute all `metrics` [...] from confusion matrices [..., true class, predicted class].
 
-        Resampling passes thousands at once; a subclass can override this loop over `score` by something faster.
+        Resampling passes thousands at once. A subclass that overrides `score` alone gets a loop over it here.
         """
+        if type(self).score is Task.score:
+            return metrics.score_counts(self.metrics, counts, self.labels)
         import numpy as np
 
         size = counts.shape[-1]
@@ -117,9 +119,6 @@ class Task(ABC):
         return fingerprint(self.load(location))
 
 
-TASKS: Registry[Task] = Registry("task", "kdbench.tasks", Task)  # type: ignore[type-abstract]
-
-
 def metric_title(name: str) -> str:
     """Return the title of a metric: macro-F1 for `macro_f1`, F1 of spam for `f1:spam`."""
     kind, _, of_class = name.partition(":")
@@ -137,8 +136,3 @@ def fingerprint(data: TaskData) -> str:
         for row in zip(split.text_a, second, split.labels, strict=True):
             digest.update(json.dumps(row, ensure_ascii=False).encode())
     return digest.hexdigest()[:16]
-
-
-def selection_title(task: str) -> str:
-    """Return the title of a task's selection metric, such as `selection F1`; "selection" for a missing task."""
-    return TASKS.get(task).selection_title() if task in TASKS.all() else "selection"

@@ -7,7 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
-from kdbench.data.task import TASKS, Task, TaskData
+from kdbench.data.task import Task, TaskData
+from kdbench.data.task_registry import TASKS
 from kdbench.data.tokens import InputFormat, Tokens, load_or_tokenise, tokenise
 from kdbench.models import build, compare_tokenizers, reference
 

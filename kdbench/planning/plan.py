@@ -15,7 +15,7 @@ from kdbench.core.errors import UserError, unknown
 from kdbench.core.settings import Invocation, Study
 from kdbench.core.spec import Cell, DataLocation, DataRef, ModelRef, RunSpec
 from kdbench.data.splits import held_out_share
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS, Method
 from kdbench.distill.method_files import row_of
 from kdbench.models import reference

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.formatting import count
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.config import check_preset
 from kdbench.planning.plan import select_tasks
 from kdbench.reporting import fairness, notes

@@ -10,7 +10,7 @@ from typing import Any
 from kdbench.core.formatting import count, value
 from kdbench.core.settings import Training
 from kdbench.data.splits import held_out_share
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.planning import reproduce
 from kdbench.planning.exhibits import Exhibit
 from kdbench.reporting import fairness

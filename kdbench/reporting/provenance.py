@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.reporting.tables import TABLES, TableCell, TableData
 from kdbench.results import class_use
 from kdbench.results.selection import SelectedRow, select_row

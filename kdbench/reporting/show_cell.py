@@ -12,7 +12,7 @@ from rich.text import Text
 
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.formatting import duration, value
-from kdbench.data.task import TASKS, selection_title
+from kdbench.data.task_registry import TASKS, selection_title
 from kdbench.planning import reproduce
 from kdbench.planning.config import check_preset
 from kdbench.reporting import printing, provenance

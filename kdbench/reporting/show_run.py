@@ -15,7 +15,7 @@ from rich.text import Text
 from kdbench.core.atomic_files import sha256_of
 from kdbench.core.formatting import ago, count, duration, value
 from kdbench.core.spec import RunSpec
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import printing, provenance
 from kdbench.reporting.run_status import RunStatuses

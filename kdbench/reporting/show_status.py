@@ -13,7 +13,7 @@ from rich.text import Text
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import ago, count, duration
-from kdbench.data.task import selection_title
+from kdbench.data.task_registry import selection_title
 from kdbench.planning.executor import Job
 from kdbench.reporting import printing
 from kdbench.reporting.run_status import LISTED, STATES, RunStatuses

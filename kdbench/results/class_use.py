@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.core.errors import UserError
 from kdbench.core.records import ClassCounts
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 
 if TYPE_CHECKING:
     import numpy as np

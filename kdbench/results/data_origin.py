@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kdbench.core.spec import ModelRef
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.models import reference
 from kdbench.models.display_names import display_name
 from kdbench.results.study import StudyResults

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.results.study import CellResult, StudyResults
 
 

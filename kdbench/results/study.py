@@ -17,7 +17,7 @@ from typing import Any, cast
 from kdbench.core.errors import NotPermitted, UserError
 from kdbench.core.settings import Invocation
 from kdbench.core.spec import Cell, ModelRef, RunSpec
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.models.display_names import display_name
 from kdbench.results import network_names
 from kdbench.results.class_use import ClassUse, find_class_use

@@ -16,7 +16,7 @@ from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.records import read_records
 from kdbench.core.spec import Name
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.data.test_server import Server, ServerFile
 from kdbench.results.store import Store
 from kdbench.results.submission_zip import NUMBER, required_files, task_by_file

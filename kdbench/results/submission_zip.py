@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kdbench.core.atomic_files import replacing
 from kdbench.core.errors import UserError, unknown
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.data.test_server import Server, ServerFile
 
 HEADER = "index\tprediction"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.spec import DataLocation, ModelRef
-from kdbench.data.task import TASKS, Examples, Task
+from kdbench.data.task import Examples, Task
+from kdbench.data.task_registry import TASKS
 from kdbench.data.test_server import Server, ServerFile
 from kdbench.planning.config import check_preset
 from kdbench.results.selection import select_row

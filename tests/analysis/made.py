@@ -11,7 +11,7 @@ from typing import Any
 from kdbench.core.atomic_files import write_json
 from kdbench.core.settings import Training
 from kdbench.core.spec import Cell, DataRef, ModelRef, RunSpec
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.results.store import Store
 
 STUDY = {"student": "s-net", "teacher": "t-net", "source": "hub", "glue_dir": "", "feedback": "train:0.1",

@@ -13,7 +13,8 @@ import pytest
 from kdbench.analysis.table1 import Table1
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.spec import DataLocation
-from kdbench.data.task import TASKS, Examples, TaskData
+from kdbench.data.task import Examples, TaskData
+from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS
 from kdbench.reporting import notes
 from kdbench.results.data_origin import describe_data, generated_tasks

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from kdbench.analysis.published import PublishedTable, cell_numbers, published_tables
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS
 from kdbench.reporting.tables import TABLES
 from kdbench.results.study import TEACHER

@@ -11,7 +11,7 @@ import pytest
 from kdbench.analysis.figure_curves import FigureCurves
 from kdbench.analysis.figure_scores import FigureScores
 from kdbench.core.errors import UserError
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.comparison import mean_score

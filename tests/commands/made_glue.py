@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.data.test_server import ServerFile
 from kdbench.results.submission_zip import HEADER, find_server, required_files
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from kdbench.core.atomic_files import read_json, write_json
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.results.archive.write import collect_study
 from kdbench.results.class_use import ClassUse, count_classes
 from kdbench.results.store import Store

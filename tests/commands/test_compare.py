@@ -14,7 +14,8 @@ from safetensors.numpy import save_file
 
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataLocation
-from kdbench.data.task import TASKS, Task, TaskData
+from kdbench.data.task import Task, TaskData
+from kdbench.data.task_registry import TASKS
 from kdbench.reporting import compare_rows as view
 from kdbench.reporting.show_table import show_table
 from kdbench.results.comparison import compare_cells

@@ -14,7 +14,7 @@ from kdbench.cli.app import app
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.records import warn_once
 from kdbench.core.spec import DataLocation
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.results.predictions import read_predictions
 from kdbench.results.store import Store
 from kdbench.results.study import studies

@@ -16,7 +16,8 @@ import pytest
 from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import Stopped
 from kdbench.core.spec import RunSpec
-from kdbench.data.task import TASKS, Examples
+from kdbench.data.task import Examples
+from kdbench.data.task_registry import TASKS
 from kdbench.models import reference
 from kdbench.planning import cost_estimate as estimating
 from kdbench.planning import inputs, run_scale

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.results import significance
 from kdbench.results.significance import Classes, Difference, Floats
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.data import task as registry
+from kdbench.data import task_registry as registry
 from kdbench.data.task import Task
 from kdbench.tasks.glue import GlueTask
 from kdbench.tasks.mnli import Mnli

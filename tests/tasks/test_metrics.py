@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, matthews_corrcoef
 
 from kdbench.analysis.metric_labels import part_names
-from kdbench.tasks import metrics
-from kdbench.tasks.metrics import score, score_counts
+from kdbench.data import metrics
+from kdbench.data.metrics import score, score_counts
 from kdbench.tasks.mnli import Mnli
 from kdbench.tasks.mrpc import Mrpc
 
@@ -28,7 +28,7 @@ import socket
 def refuse(*_, **__):
     raise SystemExit("the network was asked")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
-from kdbench.tasks.metrics import score
+from kdbench.data.metrics import score
 print(score(("f1", "accuracy"), [1, 0, 1, 1], [1, 0, 0, 1]))
 """
 

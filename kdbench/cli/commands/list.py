@@ -89,7 +89,7 @@ def list_tasks(console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from kdbench.data.task import TASKS
+    from kdbench.data.task_registry import TASKS
     from kdbench.reporting import printing
     from kdbench.reporting.show_method import plugin_summary
 
@@ -215,7 +215,7 @@ def _run_table(items: Iterable[ListedRun]) -> Table:
     from rich.text import Text
 
     from kdbench.core.formatting import ago
-    from kdbench.data.task import selection_title
+    from kdbench.data.task_registry import selection_title
     from kdbench.reporting import printing
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdbench.core.formatting import sentence
-from kdbench.data.task import TASKS, metric_title
+from kdbench.data.task import metric_title
+from kdbench.data.task_registry import TASKS
 from kdbench.reporting import provenance
 from kdbench.reporting.figures import Curve, LineStyle, Panel
 from kdbench.reporting.formats import line_styles

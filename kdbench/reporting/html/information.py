@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from kdbench.core.errors import UserError
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.reporting import provenance
 from kdbench.results.comparison import mean_score
 from kdbench.results.selection import select_row

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kdbench.core.formatting import sentence, value
-from kdbench.data.task import TASKS, selection_title
+from kdbench.data.task_registry import TASKS, selection_title
 from kdbench.planning import reproduce
 from kdbench.reporting import provenance
 from kdbench.reporting.provenance import TracedCell

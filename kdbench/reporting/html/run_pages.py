@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from kdbench.core.formatting import duration, value
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import provenance
 from kdbench.reporting.run_status import RunStatuses

@@ -14,7 +14,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
-from kdbench.data.task import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.distill.context import seed_everything
 from kdbench.distill.trainable import TrainableModel
 from kdbench.planning import plan

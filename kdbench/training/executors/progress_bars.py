@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from kdbench.core.formatting import count
-from kdbench.data.task import selection_title
+from kdbench.data.task_registry import selection_title
 from kdbench.planning.plan import Plan
 
 LINE_SECONDS = 10.0
