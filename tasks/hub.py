@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from contextlib import nullcontext
 from typing import Any
 
 from kdbench.core import hub
@@ -52,28 +50,7 @@ def read_unlabelled(config: str, split: str, columns: Columns) -> Examples:
 
 
 def _download(config: str) -> Any:
-    import datasets
-    from huggingface_hub.utils import logging
-
-    unreachable = ""
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its warnings on retries; the error below covers them
-    try:
-        # the library reads HF_HUB_OFFLINE at import and would ignore a later change
-        if _offline() and not datasets.config.HF_HUB_OFFLINE:
-            raise ConnectionError("HF_HUB_OFFLINE is set")
-        unreachable = hub.connection_problem()
-        with hub.use_offline() if unreachable else nullcontext():
-            return datasets.load_dataset(REPOSITORY, config, revision=REVISION)
-    except Exception as error:  # errors of many types, with the same meaning for the user
-        reason = unreachable or str(error).partition("\n")[0].partition(". ")[0].rstrip(".") or type(error).__name__
-        raise UserError(
-            f"{identity(config)} cannot be loaded from the Hugging Face hub ({reason}): "
-            "name a folder with the files by --glue-dir DIR, or run once with network and HF_HUB_OFFLINE unset."
-        ) from error
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    return hub.load_dataset(REPOSITORY, config, REVISION, "name a folder with the files by --glue-dir DIR")
 
 
 def _examples(config: str, split: str, data: Any, columns: Columns, classes: int) -> Examples:
