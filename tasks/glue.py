@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataLocation
@@ -14,11 +14,6 @@ from kdbench.data.task import Examples, Task, TaskData
 from kdbench.tasks import hub, tsv
 from kdbench.tasks.generated import Recipe, generate
 from kdbench.tasks.glue_server import SERVER
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 
 _made = lru_cache(maxsize=8)(generate)  # used by the fingerprint and by the training
 
@@ -77,14 +72,6 @@ class GlueTask(Task):
     def fingerprint(self, location: DataLocation) -> str:
         """Return a hash of the examples; for the hub, whose files are pinned, their name, without network."""
         return hub.identity(self.hub_config) if location.source == "hub" else super().fingerprint(location)
-
-    def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-        """Compute the metrics; see `Task.score`."""
-        return metrics.score(self.metrics, predictions, references, self.labels)
-
-    def score_counts(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Compute the metrics of many confusion matrices; see `Task.score_counts`."""
-        return metrics.score_counts(self.metrics, counts, self.labels)
 
     def _read(self, location: DataLocation, split: str) -> Examples:
         return tsv.read(self._path(location, split), self.columns, self.label_words, self.broken_rows)

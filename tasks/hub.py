@@ -16,7 +16,7 @@ REVISION = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
 
 def identity(config: str) -> str:
     """Return the name of the pinned data, including the revision."""
-    return f"{REPOSITORY}@{REVISION}/{config}"
+    return hub.dataset_name(REPOSITORY, config, REVISION)
 
 
 def read(config: str, splits: Iterable[str], columns: Columns, classes: int) -> dict[str, Examples]:

@@ -42,6 +42,11 @@ def use_offline() -> Iterator[None]:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
+def dataset_name(repository: str, configuration: str, revision: str) -> str:
+    """Return the name of a data set's content, such as `OWNER/NAME@REVISION/CONFIGURATION`."""
+    return f"{repository}{'@' * bool(revision)}{revision}{'/' * bool(configuration)}{configuration}"
+
+
 def load_dataset(repository: str, configuration: str, revision: str, way_out: str) -> Any:
     """Load a data set of the hub, from the local cache if it was loaded before.
 
@@ -67,7 +72,7 @@ def load_dataset(repository: str, configuration: str, revision: str, way_out: st
             return datasets.load_dataset(repository, configuration or None, revision=revision or None)
     except Exception as error:  # errors of many types, with the same meaning for the user
         reason = unreachable or str(error).partition("\n")[0].partition(". ")[0].rstrip(".") or type(error).__name__
-        name = f"{repository}{'@' * bool(revision)}{revision}{'/' * bool(configuration)}{configuration}"
+        name = dataset_name(repository, configuration, revision)
         raise UserError(
             f"{name} cannot be loaded from the Hugging Face hub ({reason}): {way_out}, or run once with network and "
             "HF_HUB_OFFLINE unset."

@@ -73,7 +73,7 @@ class Task(ABC):
         """
 
     def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-        """Compute all `metrics`, as fractions between 0 and 1 (Matthews correlation: -1 and 1)."""
+        """Compute all `metrics`, as fractions between 0 and 1 (for Matthews correlation, -1 and 1)."""
         return metrics.score(self.metrics, predictions, references, self.labels)
 
     def score_counts(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

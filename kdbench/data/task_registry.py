@@ -1,4 +1,4 @@
-"""The registry of tasks: Python files, and declarations in TOML."""
+"""The registry of tasks."""
 
 from __future__ import annotations
 
