@@ -134,34 +134,23 @@ class Storm:
 
     def cut_checkpoints(self, process: subprocess.Popen[bytes]) -> bool:
         """A checkpoint, or the best student so far, ends in the middle."""
-        self._kill_all(process)
-        files = [file for run in self._unfinished() for file in (run.checkpoint, run.best) if file.exists()]
+        files = self._files_at_rest(process, self._checkpoints)
         for file in files:
             os.truncate(file, self.random.randrange(file.stat().st_size))
         return bool(files)
 
     def damaged_series(self, process: subprocess.Popen[bytes]) -> bool:
         """Some bytes in the middle of the metrics are something else."""
-        self._kill_all(process)
-        files = [run.series for run in self._unfinished() if run.series.exists() and run.series.stat().st_size > 100]
+        files = self._files_at_rest(process, self._long_series)
         for file in files:
             with file.open("r+b") as handle:
                 handle.seek(self.random.randrange(file.stat().st_size))
                 handle.write(b'\x00{"st')
         return bool(files)
 
-    def _unfinished(self) -> Iterator[RunFolder]:
-        return (run for run in self.store().runs() if not run.is_done())
-
     def changed_models(self, process: subprocess.Popen[bytes]) -> bool:
         """Four bytes of a finished network are others, and somebody still has to learn from it."""
-        self._kill_all(process)
-        store = self.store()
-        unfinished = {run.id for run in self._unfinished()} | {
-            run for run in self.plan.runs if not store.run(run).is_done()
-        }
-        needed = {parent for run in unfinished for parent in self.plan.runs[run].needs.values()}
-        files = [store.run(run).model / "model.safetensors" for run in sorted(needed) if store.run(run).is_done()]
+        files = self._files_at_rest(process, self._needed_models)
         for file in files[:1]:
             with file.open("r+b") as handle:
                 handle.seek(-64, os.SEEK_END)
@@ -169,6 +158,34 @@ class Storm:
                 handle.seek(-64, os.SEEK_END)
                 handle.write(changed)
         return bool(files)
+
+    def _files_at_rest(self, process: subprocess.Popen[bytes], find: Callable[[], list[Path]]) -> list[Path]:
+        """Kill the sweep and return the files to damage; leave it alone while there are none.
+
+        A sweep that is killed for nothing, before its first checkpoint, would never get any further.
+        """
+        if not find():
+            return []
+        self._kill_all(process)
+        return find()  # what is there now that nobody writes any more
+
+    def _checkpoints(self) -> list[Path]:
+        """Return the files from which unfinished runs would be resumed."""
+        return [file for run in self._unfinished() for file in (run.checkpoint, run.best) if file.exists()]
+
+    def _long_series(self) -> list[Path]:
+        """Return the metrics of unfinished runs that have more than a few."""
+        return [run.series for run in self._unfinished() if run.series.exists() and run.series.stat().st_size > 100]
+
+    def _needed_models(self) -> list[Path]:
+        """Return the weights of finished runs that an unfinished run needs."""
+        store = self.store()
+        done = {run for run in self.plan.runs if store.run(run).is_done()}
+        needed = {parent for run in self.plan.runs if run not in done for parent in self.plan.runs[run].needs.values()}
+        return [store.run(run).model / "model.safetensors" for run in sorted(needed & done)]
+
+    def _unfinished(self) -> Iterator[RunFolder]:
+        return (run for run in self.store().runs() if not run.is_done())
 
     def lost_permissions(self, process: subprocess.Popen[bytes]) -> bool:
         """What a finished run left may not be read for a while."""
@@ -259,8 +276,8 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    kinds = ("cut_checkpoints", "damaged_series", "full_disks", "clock_jumps")
-    kinds += ("changed_models", "lost_permissions", "rivals")
+    kinds = ("cut_checkpoints", "damaged_series", "full_disks", "clock_jumps",
+             "changed_models", "lost_permissions", "rivals")  # fmt: skip
     others = dict.fromkeys(kinds, given.others)
     wanted = Counter({"kills": given.kills, **others})
     counts = storm(given.folder, given.methods, given.tasks, wanted, given.seed)
