@@ -59,7 +59,7 @@ def check_report(model: Any, report: Mapping[str, Any], name: str) -> LoadedPart
             f"{len(dropped)} in the files have no place in the network": dropped,
         }
         wrong = "; ".join(f"{what} ({_some(names)})" for what, names in parts.items() if names)
-        raise UserError(f"The weights of '{name}' do not fit its config.json: {wrong}. {own.way_out(dropped)}")
+        raise UserError(f"The weights of '{name}' do not fit its config.json: {wrong}. {own.way_out(lost, dropped)}")
     return LoadedParts(tuple(sorted([*missing, *shapes])), tuple(unexpected))
 
 
@@ -103,8 +103,13 @@ class _EncoderNames:
         places = [place + 1 for place, letter in enumerate(key) if letter == "."]
         return next((key[:place] for place in places if key[place:] in self._tensors), "")
 
-    def way_out(self, dropped: Collection[str]) -> str:
-        """Return a sentence on how to correct weights that do not fit."""
+    def way_out(self, lost: Collection[str], dropped: Collection[str]) -> str:
+        """Return a sentence on how to correct weights that do not fit.
+
+        Args:
+            lost: tensors that the files lack.
+            dropped: tensors of the files that have no place in the network.
+        """
         prefixes = Counter(self._foreign_prefix(key).removesuffix(self._prefix) for key in dropped)
         prefix = max(prefixes, key=lambda prefix: prefixes[prefix], default="")
         if prefix:
@@ -112,10 +117,9 @@ class _EncoderNames:
                 f"Names begin with '{prefix}' instead of '{self._prefix}': correct model_type in config.json, or save "
                 f"the network without what it is wrapped in, with save_pretrained()."
             )
-        return (
-            f"Correct config.json (num_hidden_layers={self._layers}), or save network and configuration together "
-            f"with save_pretrained()."
-        )
+        # the number of layers is not to blame where only shapes differ
+        layers = f" (num_hidden_layers={self._layers})" if lost or dropped else ""
+        return f"Correct config.json{layers}, or save network and configuration together with save_pretrained()."
 
 
 def _some(names: Collection[str]) -> str:

@@ -210,6 +210,24 @@ def test_a_dry_run_for_tables_shows_every_plan(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("methods", "tasks", "said"),
+    [
+        ("kd", "rte", "2 runs for 1 cell: 0 done, 2 to train; 1 of them serves 1 other."),
+        ("kd,pkd", "rte", "3 runs for 2 cells: 0 done, 3 to train; 1 of them serves 2 others."),
+        ("kd", "rte,mrpc", "4 runs for 2 cells: 0 done, 4 to train; 2 of them serve 2 others."),
+        ("finetune", "rte", "1 run for 1 cell: 0 done, 1 to train."),
+    ],
+)
+def test_a_dry_run_counts_in_plain_english(
+    methods: str, tasks: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert call_here(["run", "--methods", methods, "--tasks", tasks, "--dry-run"], monkeypatch) == 0
+    assert said in capsys.readouterr().out
+
+
 def test_the_folder_of_kdbench_toml(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "kdbench.toml").write_text(f'results = "{folder}/results"\n')
     assert "84 of 84 runs done" in call(tmp_path, "status")

@@ -229,7 +229,8 @@ def _print_dry_run(executor: Executor, request: ExecutionRequest) -> None:
     console.print(_run_tree(plan, done) if len(plan.runs) <= MAX_TREE_RUNS else _run_counts(plan, done))
     # runs that several others need, most needed first
     shared = plan.shared()
-    serving = f"; {len(shared)} of them serve {count(sum(shared.values()), 'other')}" if shared else ""
+    verb = "serves" if len(shared) == 1 else "serve"
+    serving = f"; {len(shared)} of them {verb} {count(sum(shared.values()), 'other')}" if shared else ""
     console.print(
         f"{count(len(plan.runs), 'run')} for {count(len(plan.cells), 'cell')}: {len(done)} done, "
         f"{len(plan.runs) - len(done)} to train{serving}."
