@@ -195,7 +195,9 @@ class Storm:
         file = self.random.choice(files)
         file.chmod(0o000)
         self._kill_all(process)
-        self._start().wait()
+        meanwhile = self._start()
+        self._wait_for_work(meanwhile)
+        self._kill_all(meanwhile)  # else it would train all the rest, and no other disturbance would meet it
         file.chmod(0o644)
         return True
 
