@@ -12,23 +12,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import field_validator
+
 from kdbench.core.options import option
 from kdbench.core.spec import RunSpec
 from kdbench.methods.kd import KD, KDOptions
-from kdbench.models.reference import halfway
+from kdbench.models.reference import absolute_name, halfway
 from kdbench.planning.plan import model_ref
 
 if TYPE_CHECKING:
     from kdbench.distill.context import MethodContext
 
+HALFWAY, CHAIN = "halfway", "::"
+
 
 class TAKDOptions(KDOptions):
     assistants: str = option(
-        "halfway",
+        HALFWAY,
         "initial networks of the assistants, from large to small, joined by '::'; halfway: the teacher's lowest layers",
         source="TAKD; LGTM does not say",
         pattern=r"\S",
     )
+
+    @field_validator("assistants")
+    @classmethod
+    def _from_any_folder(cls, names: str) -> str:
+        """Make paths absolute, so that commands and specs name the same networks wherever they are read."""
+        return names if names == HALFWAY else CHAIN.join(absolute_name(name.strip()) for name in names.split(CHAIN))
 
 
 class TAKD(KD):
@@ -44,12 +54,12 @@ class TAKD(KD):
     def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
         assert spec.teacher is not None
         asked = spec.options["assistants"]
-        names = [halfway(spec.teacher.name, spec.student.name)] if asked == "halfway" else asked.split("::")
+        names = [halfway(spec.teacher.name, spec.student.name)] if asked == HALFWAY else asked.split(CHAIN)
         # the student's teacher is the smallest assistant, which in turn needs the larger ones
         *larger, last = (model_ref(name.strip()) for name in names)
         hop = spec.derive(student=last, method="kd", options={key: spec.options[key] for key in KDOptions.model_fields})
         if larger:
-            chain = "::".join(ref.name for ref in larger)
+            chain = CHAIN.join(ref.name for ref in larger)
             hop = hop.derive(method=cls.name, options={**hop.options, "assistants": chain})
         return {"assistant": hop}
 

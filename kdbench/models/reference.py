@@ -70,8 +70,7 @@ def resolve(name: str) -> ModelRef:
             raise UserError(f"Model '{name}': a tiny model has no layers to choose from; write tiny-LAYERSxHIDDEN.")
         _check_tiny(name)
         return ModelRef(name=name, fingerprint=f"{TINY_VERSION}/{base}")
-    suffix = f":{'+'.join(map(str, layers))}" if layers else ""
-    folder = local_folder(base)
+    suffix, folder = _suffix(layers), local_folder(base)
     # a model of the hub
     if folder is None:
         if not HUB_NAME.fullmatch(base):
@@ -85,8 +84,21 @@ def resolve(name: str) -> ModelRef:
         known = f"{MINILM_PACKAGE}/{importlib.metadata.version(MINILM_PACKAGE)}"
     else:
         known = f"folder/{_hash_folder(folder)}"
-        name = f"{folder.resolve()}{suffix}"  # so that the spec can be trained from any folder
-    return ModelRef(name=name, fingerprint=known + suffix)
+    return ModelRef(name=absolute_name(name), fingerprint=known + suffix)
+
+
+def absolute_name(name: str) -> str:
+    """Return a model name that means the same network from any working folder: of a local folder its absolute path."""
+    base, layers = split_name(name)
+    folder = user_path(base)
+    if is_built_in(base) or not folder.is_dir():
+        return name
+    return f"{folder.resolve()}{_suffix(layers)}"
+
+
+def _suffix(layers: Sequence[int]) -> str:
+    """Write the encoder layers that are kept, as they end a name."""
+    return f":{'+'.join(map(str, layers))}" if layers else ""
 
 
 def is_built_in(name: str) -> bool:

@@ -176,3 +176,17 @@ def test_the_command_for_a_table_leaves_to_it_what_it_varies(tmp_path: Path) -> 
     assert "lgtm.teacher_ce=0.3" not in alpha
     assert "--results" not in alpha
     assert alpha[alpha.index("--feedback") + 1] == "validation"
+
+
+def test_a_folder_in_an_option_stays_a_path_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From elsewhere, `zoo/mid` would be a network of the hub."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zoo").mkdir()
+    student, middle = (save_bert(tmp_path / "zoo" / name, layers=layers) for name, layers in (("small", 1), ("mid", 2)))
+    sets = [f"student={student}", f"teacher={middle}", "takd.assistants=zoo/mid:1+0 :: zoo/mid"]
+    study = remembered(tmp_path, sets=sets)
+    cells = study.of("takd", "rte")
+    words = reproduce.cell_command(cells, study)
+    assert f"assistants={middle}:1+0::{middle}" in words
+    monkeypatch.chdir("/")
+    assert [cell.run for cell in planned(words, Path("/")).cells] == [cell.run.id for cell in cells]
