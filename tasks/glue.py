@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataLocation
-from kdbench.data import metrics
 from kdbench.data.task import Examples, Task, TaskData
 from kdbench.tasks import hub, tsv
 from kdbench.tasks.generated import Recipe, generate
@@ -40,12 +39,6 @@ class GlueTask(Task):
     hub_config: ClassVar[str]
     hub_columns: ClassVar[tsv.Columns]
     recipe: ClassVar[Recipe]
-
-    def __init_subclass__(cls) -> None:
-        """Resolve the names of the metrics; see `metrics.resolve`."""
-        super().__init_subclass__()
-        if hasattr(cls, "metrics") and hasattr(cls, "labels"):
-            cls.metrics = metrics.resolve(cls.metrics, cls.labels)
 
     def load(self, location: DataLocation) -> TaskData:
         """Load the splits; see `Task.load`. Synthetic data has a vocabulary."""

@@ -64,6 +64,18 @@ class Task(ABC):
     server: ClassVar[Server | None] = None  # scores the test splits, whose labels are nobody else's
     server_files: ClassVar[tuple[ServerFile, ...]] = ()  # what that server takes of this task
 
+    def __init_subclass__(cls) -> None:
+        """Resolve the names of the metrics that `Task.score` computes; see `metrics.resolve`.
+
+        Raises:
+            ValueError: a metric is unknown, or names a class that there is not.
+        """
+        super().__init_subclass__()
+        declared = (getattr(cls, "metrics", None), getattr(cls, "labels", None))
+        # other types are converted, or refused, when the task is loaded as a plugin
+        if cls.score is Task.score and all(isinstance(words, tuple | list) for words in declared):
+            cls.metrics = metrics.resolve(cls.metrics, cls.labels)
+
     @abstractmethod
     def load(self, location: DataLocation) -> TaskData:
         """Read the splits `train` and `report_splits` (all labelled).

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, m
 from kdbench.analysis.metric_labels import part_names
 from kdbench.data import metrics
 from kdbench.data.metrics import score, score_counts
+from kdbench.data.task import Task
 from kdbench.tasks.mnli import Mnli
 from kdbench.tasks.mrpc import Mrpc
 
@@ -104,6 +106,30 @@ def test_a_task_is_named_what_it_is_scored_by() -> None:
 
         class Wrong(Mnli):
             metrics = ("f1:maybe",)
+
+
+def test_so_of_a_task_of_ones_own() -> None:
+    """One that is no GLUE task, from its class and from a file."""
+
+    class Own(Task):
+        title, labels, metrics = "Own", ["neg", "neu", "pos"], ["f1", "f1:pos"]
+        load = None  # type: ignore[assignment]  # nothing is read here
+
+    assert Own.metrics == ("macro_f1", "f1:pos")
+    assert part_names(Own) == ["macro-F1", "F1 of pos"]
+    assert Own().score([0, 1, 1, 2], [0, 1, 2, 2]) == {"macro_f1": pytest.approx(7 / 9), "f1:pos": pytest.approx(2 / 3)}
+    with pytest.raises(ValueError, match="Unknown metric 'recall'; valid: accuracy, f1"):
+
+        class Wrong(Own):  # before anything is trained
+            metrics = ("recall",)
+
+    class Scored(Own):
+        metrics = ("recall",)
+
+        def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+            return {"recall": 0.5}
+
+    assert Scored.metrics == ("recall",)
 
 
 @pytest.mark.parametrize(
