@@ -68,17 +68,22 @@ def _check_section(name: str, values: Mapping[str, Any]) -> None:
 
 
 def check_no_unread(
-    command_line: Layer, rows: Collection[str], executor: str = "local", *, has_teacher: bool = True
+    command_line: Layer, rows: Collection[str], executor: str = "local", *, has_teacher: bool = True,
+    trains_teacher: bool = True,
 ) -> None:  # fmt: skip
     """Refuse settings of the command line that no run reads. Files may hold more settings than a run reads.
 
     Args:
         rows: the methods and variants to train.
         has_teacher: a teacher may be fine-tuned for them.
+        trains_teacher: they may train a teacher, before their student or along with it.
 
     Raises:
-        UserError: a section belongs to a method that is not trained, or to another executor.
+        UserError: a section belongs to a method that is not trained, or to another executor; or a setting is about a
+            teacher that is not trained.
     """
+    if "teacher_lr" in command_line and not trains_teacher:
+        raise UserError(f"Nothing reads teacher_lr: none of {', '.join(rows)} trains a teacher; leave it out.")
     # sections that are read: of these rows, their methods, the executor, and the teacher
     read = {name for row in rows for name in (row, method_of_row(row).name)} | {executor, TEACHER}
     for name, values in command_line.items():

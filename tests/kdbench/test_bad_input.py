@@ -44,6 +44,8 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
         (["--methods", "kd", "--set", "lgtm.influence_coef=banana"], ["influence_coef='banana'"]),
         (["--methods", "finetune,dml", "--set", "teacher.epochs=3"],
          ["Nothing reads teacher.epochs: none of finetune, dml fine-tunes a teacher first"]),
+        (["--methods", "finetune", "--set", "teacher_lr=1e-3"],
+         ["Nothing reads teacher_lr: none of finetune trains a teacher"]),
         (["--set", "slurm.gpus=1"], ["Nothing reads slurm.gpus", "'local'", "--executor slurm"]),
         (["--set", "teacher.epoch=3"], ["Unknown key of section 'teacher' 'epoch'", "Did you mean 'epochs'?"]),
         (["--set", "teacher.lr=high"], ["section 'teacher'", "'high'", "number"]),

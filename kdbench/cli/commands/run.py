@@ -120,8 +120,10 @@ def _execution_requests(
     asked: Invocation = plans[0][1].group(Invocation)
     # refuse settings that no run reads
     rows = dict.fromkeys(cell.row for plan, _, _ in plans for cell in plan.cells)
-    needs = any(spec.needs for plan, _, _ in plans for spec in plan.runs.values())
-    config_check.check_no_unread(layer, rows, asked.executor, has_teacher=needs or wanted is not None)
+    specs = [spec for plan, _, _ in plans for spec in plan.runs.values()]
+    has_teacher = wanted is not None or any(spec.needs for spec in specs)
+    trains_teacher = has_teacher or any(spec.training.teacher_lr is not None for spec in specs)
+    config_check.check_no_unread(layer, rows, asked.executor, has_teacher=has_teacher, trains_teacher=trains_teacher)
     is_explicit = wanted is not None or plans[0][1].says("methods", "tasks")
     _warn_broken_methods(asked.methods)
     store, console = Store(user_path(asked.results), create=False), make_console()
