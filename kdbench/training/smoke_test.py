@@ -210,7 +210,10 @@ def _check_vocabulary(student: ModelRef, tokenizer: Any, ref: ModelRef, module: 
     Raises:
         UserError: they have fewer.
     """
-    table = module.get_input_embeddings()
+    try:
+        table = module.get_input_embeddings()
+    except NotImplementedError:  # of a network without a table of words, such as CANINE
+        return
     if not isinstance(table, nn.Embedding):
         return
     size, rows = max(tokenizer.get_vocab().values()) + 1, table.num_embeddings

@@ -128,6 +128,17 @@ def test_a_network_that_cannot_read_the_data_is_refused(
         preflight.check(of(tmp_path, kind, *sets, methods="kd", **changes), [CPU])
 
 
+def test_a_network_without_a_table_of_words_is_checked_too(tmp_path: Path) -> None:
+    """CANINE has no method that returns one."""
+    size = {"num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    folder = save(tmp_path / "canine", "bert")
+    config = transformers.CanineConfig(**size, num_hash_buckets=64, pad_token_id=0)
+    transformers.AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    made = plan(tmp_path, f"student={folder}", "max_length=64", methods="finetune")
+    with pytest.raises(UserError, match="predicts something else"):  # its convolutions mix padding in
+        preflight.check(made, [CPU])
+
+
 def test_a_method_that_fails_is_refused_with_the_place(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         preflight.check(plan(tmp_path, methods="broken"), [CPU])
