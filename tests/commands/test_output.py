@@ -94,6 +94,12 @@ def test_what_stands_for_what(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert plain == rich
 
 
+def test_every_mark_of_a_table_has_a_lookalike_of_its_own() -> None:
+    found = {mark: mark.encode("ascii", errors=ERRORS) for mark in "§°†‡"}
+    assert len(set(found.values())) == 4
+    assert b"?" not in found.values()
+
+
 def test_files_are_utf8_whatever_the_terminal_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = []
     for encoding in ("ascii", "utf-8"):
