@@ -1,0 +1,1 @@
+"""Read texts and labels from files of many formats, row by row."""

@@ -1,0 +1,59 @@
+"""Open a source of rows by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from kdbench.core.errors import UserError
+from kdbench.data.files.delimited import delimited_rows, line_pairs, pattern_rows
+from kdbench.data.files.source import HUB, PART, FileFormat, RowSource, split_part
+from kdbench.data.files.structured import folder_rows, hub_rows, json_line_rows, json_rows, parquet_rows
+
+Source = str | Mapping[str, str]  # a file, or column -> file of lines
+SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
+
+
+def open_source(source: Source, folder: Path, form: FileFormat) -> RowSource:
+    """Return the rows of a source.
+
+    Args:
+        source: a file, `FILE#PART`, a folder saved by `datasets`, `hf:OWNER/NAME@REVISION:CONFIGURATION#SPLIT`, or a
+            file of lines for each column.
+        folder: where relative paths begin.
+
+    Raises:
+        UserError: there is no such file, its format is not known, or it cannot be read.
+    """
+    if not isinstance(source, str):
+        return line_pairs({column: _existing(folder / name) for column, name in source.items()}, form)
+    if source.startswith(HUB):
+        name, _, part = source.partition(PART)
+        return hub_rows(name, part)
+    path, part = split_part(source, folder)
+    if path.is_dir():
+        return folder_rows(path, part)
+    _existing(path)
+    if form.pattern:
+        return pattern_rows(path, form)
+    suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
+    if suffix == ".json":
+        return json_rows(path, part, form)
+    if part:
+        raise UserError(f"{path} has no parts, so none is called '{part}'.")
+    if suffix in (".jsonl", ".ndjson"):
+        return json_line_rows(path, form)
+    if suffix == ".parquet":
+        return parquet_rows(path)
+    if suffix in (".csv", ".tsv", ".tab") or form.delimiter:
+        return delimited_rows(path, form)
+    raise UserError(
+        f"{path} has no format that is known; give a file that ends in {', '.join(SUFFIXES)}, or say how its lines are "
+        "built: delimiter, or pattern, in the task's declaration (kdbench new-task FILE writes one)."
+    )
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"There is no file '{path}'; check the path.")
+    return path

@@ -1,0 +1,66 @@
+"""Where rows are read from, and how: a file or a part of one, a folder saved by `datasets`, or the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HUB = "hf:"  # begins the name of a data set on the hub
+PART = "#"  # between a file and the part of it that is read
+Row = tuple[int, Mapping[str, Any]]  # the line or row number, counted from 1, and the values by column
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """How text files are read; None and "" leave a choice to the file itself.
+
+    Attributes:
+        encoding: of text files.
+        delimiter: between the fields of a line.
+        header: whether the first line names the columns; without names they are called 1, 2, 3.
+        quotes: whether fields may stand in double quotes and then hold line breaks and delimiters.
+        pattern: a regular expression for each line, whose named groups are the columns.
+    """
+
+    encoding: str = "utf-8"
+    delimiter: str = ""
+    header: bool = True
+    quotes: bool | None = None
+    pattern: str = ""
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """Rows of named columns, which are read anew at each iteration.
+
+    Attributes:
+        place: the file's name for messages.
+        unit: what the numbers of rows count, `line` or `row`.
+        columns: the names, in the order of the file.
+        read: begins to read.
+        class_names: columns whose numbers stand for classes -> the names of the classes.
+    """
+
+    place: str
+    unit: str
+    columns: tuple[str, ...]
+    read: Any = field(repr=False)
+    class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Row]:
+        rows: Iterator[Row] = self.read()
+        return rows
+
+    def at(self, number: int) -> str:
+        """Name a row for a message: `reviews.csv, line 12`."""
+        return f"{self.place}, {self.unit} {number:,}"
+
+
+def split_part(text: str, folder: Path) -> tuple[Path, str]:
+    """Split `data.json#train` into the file and its part; a file whose own name contains `#` wins."""
+    if (folder / text).exists():
+        return folder / text, ""
+    name, mark, part = text.rpartition(PART)
+    return (folder / name, part) if mark and name else (folder / text, "")

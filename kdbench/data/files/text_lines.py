@@ -1,0 +1,105 @@
+"""Read text files as lines, with an encoding that is checked; what does not fit is named with its line."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from kdbench.core.errors import UserError
+
+OTHERS = (
+    "utf-8-sig",
+    "utf-16",
+    "cp1252",
+    "latin-1",
+)  # tried where the expected encoding does not fit; the last fits all
+MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"))
+
+
+@contextmanager
+def open_lines(path: Path, encoding: str) -> Iterator[Iterator[str]]:
+    """Open a text file, `.gz` or not, and give its lines with their ends as they are.
+
+    Raises:
+        UserError: the file is missing or unreadable, is not in `encoding` (the message names one that fits), or holds
+            a NUL byte.
+    """
+    try:
+        known = codecs.lookup(encoding).name
+    except LookupError:
+        raise UserError(
+            f"encoding '{encoding}' is not known; use utf-8, utf-16, latin-1 or another of Python's."
+        ) from None
+    try:
+        with _open_binary(path) as raw:
+            # an encoding mark at the start of a UTF-8 file is no text
+            with io.TextIOWrapper(raw, "utf-8-sig" if known == "utf-8" else encoding, newline="") as text:
+                yield _checked(path, text)
+    except UnicodeError:
+        raise _wrong_encoding(path, encoding) from None
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} is no whole gzip file ({error}); copy it again.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error}); check the path.") from None
+
+
+def _open_binary(path: Path) -> IO[bytes]:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _checked(path: Path, lines: Iterator[str]) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        if "\0" in line:
+            raise UserError(
+                f"{path}, line {number:,}: a NUL byte; the file is binary, cut off or of another encoding, such as "
+                "utf-16. Save it again as UTF-8 text."
+            )
+        yield line
+
+
+def _wrong_encoding(path: Path, encoding: str) -> UserError:
+    """Say which line is not of an encoding, and which other encoding fits the whole file."""
+    line, byte = _first_misfit(path, encoding)
+    fitting = next((other for other in _candidates(path) if _fits(path, other)), "latin-1")
+    return UserError(
+        f"{path}, line {line:,}: not {encoding} (byte 0x{byte:02X}); {fitting} fits the whole file: give it as the "
+        f"encoding (--encoding {fitting}, or encoding in the task's declaration), or save the file as UTF-8."
+    )
+
+
+def _candidates(path: Path) -> list[str]:
+    """Return the other encodings to try, first that of a mark at the file's start."""
+    with _open_binary(path) as raw:
+        start = raw.read(4)
+    marked = [name for mark, name in MARKS if start.startswith(mark)]
+    return [*marked, *(name for name in OTHERS if name != "utf-16")]
+
+
+def _first_misfit(path: Path, encoding: str) -> tuple[int, int]:
+    """Return the line number and the byte that cannot be decoded."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with _open_binary(path) as raw:
+        for number, line in enumerate(raw, 1):
+            try:
+                decoder.decode(line)
+            except UnicodeDecodeError as error:
+                return number, error.object[error.start]
+    return number, 0
+
+
+def _fits(path: Path, encoding: str) -> bool:
+    """Return whether a file can be decoded; control characters say that it only seems to be text."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with _open_binary(path) as raw:
+        try:
+            while block := raw.read(1 << 20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeError:
+            return False
+    return True
