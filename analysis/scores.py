@@ -182,9 +182,7 @@ def score_sheet(
         sheet.rules |= {len(sheet.rows)} - {0}
         scores = [[score_cells(task, shown.line.shown.get(task.name, [])) for task in tasks] for shown in group]
         # a dagger where the reported split was also learned from
-        labels = [
-            shown.line.title + (notes.DAGGER if shown.line.feedback_from("validation") else "") for shown in group
-        ]
+        labels = [shown.line.title + (notes.DAGGER if shown.line.saw_report else "") for shown in group]
         sheet.rows += _entries(
             labels, scores, averaged, significance_marks.competing_rows([shown.line for shown in group])
         )
@@ -274,7 +272,7 @@ def score_notes(
 
 def describe_splits(tasks: Sequence[type[Task]]) -> str:
     """Name the reported splits."""
-    splits = {split for task in tasks for split in task.report_splits}
+    splits = {split.replace("_", "-") for task in tasks for split in task.report_splits}
     return "Development sets" if all(s.startswith("validation") for s in splits) else ", ".join(sorted(splits))
 
 

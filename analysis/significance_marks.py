@@ -81,7 +81,7 @@ def competing_rows(lines: Sequence[SelectedRow]) -> list[bool]:
     The teacher does not, nor do rows that learned from the reported split, unless all did.
     """
     own = [line.row != TEACHER for line in lines]
-    clean = [competes and not line.feedback_from("validation") for line, competes in zip(lines, own, strict=True)]
+    clean = [competes and not line.saw_report for line, competes in zip(lines, own, strict=True)]
     return clean if any(clean) else own
 
 

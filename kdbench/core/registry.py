@@ -54,6 +54,7 @@ class Registry(Generic[T]):
         folder: the name of the folder for users' plugins ("methods"); "" for none.
 
     Attributes:
+        packages: folders of the packages that are loaded.
         broken: plugins that do not load -> the reason.
         files: plugins outside any package -> their files.
     """
@@ -64,8 +65,8 @@ class Registry(Generic[T]):
         self.base = base
         self.folder = folder
         self._found: dict[str, type[T]] | None = None
-        self._packages: list[Path] = []  # folders of packages that are loaded
         self._failed: dict[str, Path] = {}  # files in the working folder that do not load
+        self.packages: list[Path] = []
         self.broken: dict[str, str] = {}
         self.files: dict[str, PluginFile] = {}
 
@@ -81,12 +82,13 @@ class Registry(Generic[T]):
             points = announced(self.group)
             for point in points:
                 for name, plugin in self._load(point).items():
-                    self._add(name, plugin)
+                    self.add(name, plugin)
             if not found:
                 self._found = None
                 raise self._nothing(points)
             for path in self._own_files():
                 self._add_own(path)
+            self.add_more()
         return self._found
 
     def get(self, name: str) -> type[T]:
@@ -131,6 +133,20 @@ class Registry(Generic[T]):
         except Unloadable as error:
             raise UserError(f"'{path}' does not load: {error}.") from error
 
+    def add_more(self) -> None:
+        """Add plugins from other places, after all others; a registry with such places overrides this."""
+
+    def name_problem(self, name: str, place: str) -> str:
+        """Return why a new plugin cannot be called `name`; "" when it can."""
+        if not NAME.fullmatch(name) or name in RESERVED:
+            return f"'{place}' cannot name a {self.what}: use letters, digits, '_', '.' and '-', and not 'all'"
+        owner = self.owner(name)
+        if owner is None:
+            return ""
+        if owner in self.broken:
+            return f"there is a {self.what} '{owner}' already, which does not load: {self.broken[owner]}"
+        return f"two files define a {self.what} '{name}', {self.file_of(owner)} and {place}; rename yours"
+
     def _nothing(self, points: list[EntryPoint]) -> UserError:
         """Build the error for a kdbench without any plugins of this kind."""
         reasons = "; ".join(f"'{name}' does not load: {why}" for name, why in self.broken.items())
@@ -144,7 +160,7 @@ class Registry(Generic[T]):
     def _own_files(self) -> list[Path]:
         """Return the plugin files in the working folder, unless they are loaded as a package's (in a checkout)."""
         folder = Path(self.folder)
-        if not self.folder or not folder.is_dir() or folder.resolve() in self._packages:
+        if not self.folder or not folder.is_dir() or folder.resolve() in self.packages:
             return []
         files = (path for path in sorted(folder.resolve().glob("*.py")) if not path.name.startswith("_"))
         return [path for path in files if is_about_kdbench(path)]
@@ -164,15 +180,8 @@ class Registry(Generic[T]):
 
     def _clash(self, path: Path) -> str:
         """Return why a file's name cannot be a plugin's; "" when it can."""
-        name, owner = path.stem, self.owner(path.stem)
-        if not NAME.fullmatch(name) or name in RESERVED:
-            return f"'{path}' cannot name a {self.what}: use letters, digits, '_', '.' and '-', and not 'all'"
-        if owner is None or self._failed.get(owner) == path:
-            return ""
-        if owner in self.broken:
-            return f"there is a {self.what} '{owner}' already, which does not load: {self.broken[owner]}"
-        place = self.file_of(owner)
-        return f"two files define a {self.what} '{name}', {place} and {path}; rename yours"
+        owner = self.owner(path.stem)
+        return "" if owner and self._failed.get(owner) == path else self.name_problem(path.stem, str(path))
 
     def _is_copy(self, path: Path) -> bool:
         """Return whether the file equals that of the loaded plugin, as in another checkout of kdbench."""
@@ -193,11 +202,12 @@ class Registry(Generic[T]):
         if taken := [row for row in _rows(path.stem, plugins[0]) if self.owner(row) not in (None, path.stem)]:
             raise Unloadable(f"its variant '{taken[0]}' has the name of another {self.what}; rename it")
         self.broken.pop(path.stem, None)
-        self._add(path.stem, plugins[0])
+        self.add(path.stem, plugins[0])
         self.files[path.stem] = PluginFile(path=str(path), sha256=sha256)
         return path.stem
 
-    def _add(self, name: str, plugin: type[T]) -> None:
+    def add(self, name: str, plugin: type[T]) -> None:
+        """Add a plugin under a name; a name that is taken or not valid makes it broken."""
         assert self._found is not None
         other = self._found.get(name)
         if other is not None and other is not plugin:
@@ -219,7 +229,7 @@ class Registry(Generic[T]):
                     if problem := self._problem(target):
                         raise Unloadable(problem)
                     return {point.name: target}
-                self._packages += module_files(target)
+                self.packages += module_files(target)
                 names = [module.name for module in pkgutil.iter_modules(target.__path__)]
         except Unloadable as error:
             self.broken[point.name] = f"{error} (entry point {point.value})"

@@ -119,6 +119,7 @@ class Study(Options):
     teacher: str = option("tiny-4x64", "initial network of the teacher")
     source: Literal["generated", "glue-dir", "hub"] = option("generated", "source of the examples")
     glue_dir: str = option("", "a folder in the classic GLUE layout")
+    data_dir: str = option("", "a folder with the files of declared tasks, in folders by task", later=True)
     feedback: str = option("train:0.1", "rows for methods with feedback: train:F or validation")
     selection: str = option("train:0.1", "rows that select checkpoints and grid points: train:F or validation")
     teacher_is_finetuned: bool = option(

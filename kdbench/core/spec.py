@@ -15,20 +15,20 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 from kdbench.core.registry import PluginFile
 from kdbench.core.settings import Training
 
-Source = Literal["generated", "glue-dir", "hub"]
+Source = Literal["generated", "glue-dir", "hub", "files"]
 IDENTITY_VERSION = 1
 RUN_NAME = r"^\w[\w.-]*$"  # a folder's or file's name, no path
 Name = Annotated[str, StringConstraints(pattern=RUN_NAME)]
 FOLDER = "folder/"  # begins the fingerprint of a network in a folder
 UNKNOWN_PATH = "PATH/TO/"
 # fields with another form in the identity, or not in it
-OTHERWISE = {"snapshots", "teacher_training", "training", "data", "student", "teacher", "method_file"}
+OTHERWISE = {"snapshots", "teacher_training", "declaration", "training", "data", "student", "teacher", "method_file"}
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
 class DataLocation:
-    """Location of a task's examples: generated, a folder in the classic GLUE layout, or the hub."""
+    """Location of a task's examples: generated, a folder in the classic GLUE layout, the hub, or a task's own files."""
 
     source: Source
     path: Path | None = None
@@ -105,6 +105,8 @@ class RunSpec(BaseModel):
     snapshots: tuple[float, ...] = ()  # shares of the training at which the student is also saved; not part of the ID
     # settings of the teacher's own fine-tuning, part of the ID through `needs`; {epochs: 0}: no fine-tuning
     teacher_training: dict[str, Any] = Field(default={}, exclude_if=lambda value: not value)
+    # of a declared task, so that machines without its declaration know it; the data's fingerprint identifies it
+    declaration: dict[str, Any] = Field(default={}, exclude_if=lambda value: not value)
 
     def identity(self) -> dict[str, Any]:
         """Return what can change the result, without paths, display names and recording settings."""

@@ -60,11 +60,18 @@ def division_key(spec: RunSpec) -> Hashable:
     return spec.task, spec.data.fingerprint, spec.selection, spec.feedback, spec.training.train_rows
 
 
-def assign_roles(spec: RunSpec, sizes: Mapping[str, int], report_splits: tuple[str, ...]) -> Roles:
+def assign_roles(
+    spec: RunSpec, sizes: Mapping[str, int], report_splits: tuple[str, ...], validation_split: str = ""
+) -> Roles:  # fmt: skip
     """Divide the source's splits among the roles, the same way for every method and seed.
 
     The rows held out for selection are not trained on by any method. The rows for feedback are taken out of train only
     for methods that use feedback, so all methods see the same labelled examples.
+
+    Args:
+        sizes: rows of each split.
+        validation_split: the split that `validation` means; "" where there is none that is not reported, so that it
+            means the first reported one.
 
     Raises:
         UserError: a role has no rows.
@@ -76,15 +83,16 @@ def assign_roles(spec: RunSpec, sizes: Mapping[str, int], report_splits: tuple[s
     cut = round(selection_share * len(rows))
     held, rest = rows[:cut], rows[cut:]
     report = tuple(Part(name, np.arange(sizes[name])) for name in report_splits)
+    validation = Part(validation_split, np.arange(sizes[validation_split])) if validation_split else report[0]
     # feedback
     feedback = None
     if spec.feedback is not None:
         share = held_out_share(spec.feedback, "feedback")
         slice_end = round(share * len(rows))
-        feedback = Part("train", np.sort(rest[:slice_end])) if share else report[0]
+        feedback = Part("train", np.sort(rest[:slice_end])) if share else validation
         rest = rest[slice_end:]
     # train is the rest
-    selection = Part("train", np.sort(held)) if selection_share else report[0]
+    selection = Part("train", np.sort(held)) if selection_share else validation
     roles = Roles(Part("train", np.sort(rest)), feedback, selection, report)
     _refuse_empty(roles, spec)
     return roles

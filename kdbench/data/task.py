@@ -7,7 +7,8 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -56,10 +57,13 @@ class Task(ABC):
     name: ClassVar[str] = ""  # set by the registry: the file's (or the entry point's) name
     title: ClassVar[str]  # as tables print it
     group: ClassVar[str] = ""  # `--tasks GROUP` selects all tasks of a group
+    in_all: ClassVar[bool] = True  # whether `--tasks all` means this task too
     position: ClassVar[int] = 1000  # column order in the tables
     labels: ClassVar[Annotated[Words, Field(min_length=2)]]  # label words; their order is the class index
     metrics: ClassVar[Annotated[Words, Field(min_length=1)]]  # the first one selects; see data/metrics.py
     report_splits: ClassVar[Annotated[Words, Field(min_length=1)]] = ("validation",)
+    validation_split: ClassVar[str] = ""  # a labelled split for selection and feedback that no table reports
+    report_note: ClassVar[str] = ""  # what a table must say of the reported rows; words without a full stop
     official_rows: ClassVar[Mapping[str, int]] = {}  # rows of the published splits, where there is a publication
     server: ClassVar[Server | None] = None  # scores the test splits, whose labels are nobody else's
     server_files: ClassVar[tuple[ServerFile, ...]] = ()  # what that server takes of this task
@@ -109,6 +113,24 @@ class Task(ABC):
     def selection_title(cls) -> str:
         """Return the title of the metric that selects checkpoints and grid points, such as `selection F1`."""
         return f"selection {metric_title(cls.metrics[0])}"
+
+    @classmethod
+    def locate(cls, asked: DataLocation, data_dir: Path | None) -> DataLocation:
+        """Return where the examples lie; tasks with files of their own find them, others take what was asked for.
+
+        Args:
+            asked: the study's source of GLUE's examples.
+            data_dir: the folder that --data-dir names.
+
+        Raises:
+            UserError: the task's files are not there.
+        """
+        return asked
+
+    @classmethod
+    def describe(cls) -> dict[str, Any]:
+        """Return what another machine needs in order to know a task that no plugin there defines; {} for plugins."""
+        return {}
 
     @classmethod
     def is_generated(cls, location: DataLocation) -> bool:

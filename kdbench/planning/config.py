@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -21,10 +20,10 @@ from typing import Any
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.options import Options
 from kdbench.core.settings import Execution, Invocation, Recording, Study, Training, teacher_settings
+from kdbench.core.toml_files import CONFIG_FILE, Layer, read_toml
 from kdbench.distill.method import METHODS, Method
 from kdbench.planning.executor import EXECUTORS
 
-CONFIG_FILE = "kdbench.toml"
 TEACHER, NETWORK = "teacher", "network"
 
 
@@ -33,7 +32,6 @@ GROUPS: dict[str, type[Options]] = {
 }  # fmt: skip
 SINGLE = {key for kind in (Study, Invocation) for key, item in kind.model_fields.items() if item.annotation is str}
 COMMA = re.compile(r"(?<!\\),")  # of a value of --set; where one is meant, it is written with a backslash before it
-Layer = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -251,22 +249,6 @@ def check_preset(preset: str | None, stored: Iterable[str]) -> None:
     known = {*preset_files(), *stored}
     if preset is not None and preset not in known:
         raise unknown("preset", preset, known)
-
-
-def read_toml(path: Path) -> Layer:
-    """Read a settings file.
-
-    Raises:
-        UserError: the file is not valid TOML, or cannot be read.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin with a mark
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); mend or move it.") from None
-    except RecursionError:
-        raise UserError(f"{path} is not valid TOML: its values are nested too deeply.") from None
-    except ValueError as error:  # of TOML, UTF-8, or a number of thousands of digits
-        raise UserError(f"{path} is not valid TOML: {error}.") from None
 
 
 def request_layer(methods: str, varies: Layer) -> Layer:

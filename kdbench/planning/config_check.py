@@ -7,8 +7,10 @@ from typing import Any
 
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.settings import Training, teacher_keys, teacher_settings
+from kdbench.core.toml_files import Layer
+from kdbench.data.task_registry import SECTION
 from kdbench.distill.method import Method
-from kdbench.planning.config import GROUPS, NETWORK, TEACHER, Config, Layer, engine_keys, method_of_row
+from kdbench.planning.config import GROUPS, NETWORK, TEACHER, Config, engine_keys, method_of_row
 from kdbench.planning.executor import EXECUTORS
 
 
@@ -23,6 +25,8 @@ def check_keys(config: Config, rows: Mapping[str, type[Method]]) -> None:
     """
     for layer in [*config.files, *config.command_line]:
         for key, value in layer.items():
+            if key == SECTION and layer in config.files:  # declarations of tasks, which their registry checks
+                continue
             if isinstance(value, dict):
                 _check_section(key, value)
             elif value == []:

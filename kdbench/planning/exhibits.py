@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.registry import Registry
 from kdbench.core.settings import Recording, Study
-from kdbench.planning.config import Config, Layer, assemble_config, request_layer
+from kdbench.core.toml_files import Layer
+from kdbench.planning.config import Config, assemble_config, request_layer
 from kdbench.planning.plan import Plan, make_plan
 
 ALL = "all"

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -152,7 +153,7 @@ def select_tasks(value: str | list[str]) -> list[str]:
     """
     tasks, chosen = TASKS.all(), set[str]()
     for name in _names(value):
-        group = {n for n, task in tasks.items() if name in ("all", task.group)}
+        group = {n for n, task in tasks.items() if name == task.group or (name == "all" and task.in_all)}
         if not group and name not in tasks and name not in TASKS.broken:
             raise unknown("task", name, {*tasks, *(t.group for t in tasks.values() if t.group)})
         chosen |= group or {TASKS.get(name).name}
@@ -162,8 +163,9 @@ def select_tasks(value: str | list[str]) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def data_ref(task: str, location: DataLocation) -> DataRef:
-    """Identify a task's data by a fingerprint of their content."""
+def data_ref(task: str, asked: DataLocation, data_dir: Path | None) -> DataRef:
+    """Identify a task's data by a fingerprint of their content; see `Task.locate` for the arguments."""
+    location = TASKS.get(task).locate(asked, data_dir)
     path = str(location.path.resolve()) if location.path else None
     return DataRef(source=location.source, path=path, fingerprint=TASKS.get(task)().fingerprint(location))
 
@@ -189,6 +191,9 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
     study: Study = config.group(Study)
     for role in ("feedback", "selection"):
         held_out_share(getattr(study, role), role)
+    # a validation split of the tasks' own selects, where the user leaves that open
+    if all(TASKS.get(task).validation_split for task in tasks) and not config.says("selection"):
+        study = study.model_copy(update={"selection": "validation"})
     # a folder under the path that leads to it from anywhere
     study = study.model_copy(update={role: model_ref(getattr(study, role)).name for role in ("student", "teacher")})
     plan = Plan(asked.preset, study)
@@ -227,13 +232,15 @@ def _specs(
     config: Config, study: Study, row: str, method: type[Method], task: str, seeds: Iterable[int]
 ) -> Iterator[tuple[RunSpec, Mapping[str, Any]]]:
     """Yield the spec, and the grid values, of every grid point and seed of one row on one task."""
-    location = DataLocation(study.source, user_path(study.glue_dir) if study.glue_dir else None)
+    asked = DataLocation(study.source, user_path(study.glue_dir) if study.glue_dir else None)
+    data = data_ref(task, asked, user_path(study.data_dir) if study.data_dir else None)
     _, variant = method.variants.get(row, ("", {}))
     for point in config.points(row, method, variant):
         spec = RunSpec(
-            method=method.name, method_version=method.version, task=task, seed=0, data=data_ref(task, location),
-            student=model_ref(study.student), teacher=model_ref(study.teacher), selection=study.selection,
-            feedback=study.feedback, training=point.training, options=point.options.model_dump(mode="json"),
+            method=method.name, method_version=method.version, task=task, seed=0, data=data,
+            declaration=TASKS.get(task).describe(), student=model_ref(study.student), teacher=model_ref(study.teacher),
+            selection=study.selection, feedback=study.feedback, training=point.training,
+            options=point.options.model_dump(mode="json"),
             teacher_training={"epochs": 0} if study.teacher_is_finetuned else dict(point.teacher),
         )  # fmt: skip
         yield from ((spec.model_copy(update={"seed": seed}), point.choice) for seed in seeds)

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.core.settings import Invocation, Study, Training, teacher_keys
+from kdbench.core.toml_files import read_toml
 from kdbench.distill.method import METHODS
 from kdbench.planning.config import TEACHER as SECTION
-from kdbench.planning.config import Config, preset_files, read_toml
+from kdbench.planning.config import Config, preset_files
 from kdbench.planning.exhibits import Exhibit
 from kdbench.results.selection import newest_version
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 from kdbench.results.sweep_files import Sweep
 
-STUDY_FLAGS = ("glue_dir", "feedback", "selection")  # options of `kdbench run`; the other fields are keys of --set
+# options of `kdbench run`; the other fields are keys of --set
+STUDY_FLAGS = ("glue_dir", "data_dir", "feedback", "selection")
 TEACHERS = f"{SECTION}."  # begins a key of the teacher's own training
 
 

@@ -45,7 +45,7 @@ NO_DATA = DataFacts({"train": 0}, np.empty(0), 0)  # of data that the plan does 
 def data_facts(task: str, ref: DataRef) -> DataFacts:
     """Return the facts of a task's data. Data on the hub are not fetched; others are read."""
     kind = inputs.load_task(task)
-    rows = {"train": 0} | dict.fromkeys(kind.report_splits, 1)  # of these any number will do: it changes no step
+    rows = {"train": 0} | dict.fromkeys((*kind.report_splits, kind.validation_split), 1)  # their size changes no step
     if ref.source == "hub":
         return DataFacts(rows | dict(kind.official_rows), np.empty(0), len(reference.tiny_tokens(())))
     data = inputs.load_data(task, ref)
@@ -152,7 +152,8 @@ class RunScale:
         asked, key = spec.training, division_key(spec)
         if key not in self._rows:
             rows, task = self.facts(spec).rows, inputs.load_task(spec.task)
-            self._rows[key] = len(assign_roles(spec, rows, task.report_splits).train.rows) if rows["train"] else 0
+            roles = assign_roles(spec, rows, task.report_splits, task.validation_split) if rows["train"] else None
+            self._rows[key] = len(roles.train.rows) if roles else 0
         return asked.epochs * -(-self._rows[key] // asked.batch_size)
 
     def likeness(self, spec: RunSpec) -> tuple[Hashable, Hashable, Hashable, Hashable]:

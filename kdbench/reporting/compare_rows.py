@@ -111,7 +111,7 @@ def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
         return None
     # a row for each task, then the average
     corrected = dict(zip(found, holm_correction([one.difference.p for one in found.values()]), strict=True))
-    titles = [line.title + (notes.DAGGER if line.feedback_from("validation") else "") for line in lines]
+    titles = [line.title + (notes.DAGGER if line.saw_report else "") for line in lines]
     sheet = TableData(f"{' and '.join(titles)}, preset {pair.study.preset}: {pair.study.pairing}", ["", *titles, *HEAD])
     for task, one in found.items():
         _add(sheet, pair, task, one, corrected[task], ALPHA / len(found))

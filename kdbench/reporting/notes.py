@@ -39,22 +39,32 @@ def describe_seeds(lines: Sequence[SelectedRow], spread: str = "mean ± sample s
     return f"{spread} ({min(counts)} to {max(counts)} a number{single})"
 
 
-def describe_split(protocol: str) -> str:
-    """Put a protocol such as `train:0.1` or `validation` into words."""
+def describe_split(protocol: str, tasks: Sequence[str] = ()) -> str:
+    """Put a protocol such as `train:0.1` or `validation`, which means other splits on other tasks, into words."""
     share = held_out_share(protocol, "selection")
-    return f"{value(100 * share)} % of train, held out" if share else "the reported split"
+    if share:
+        return f"{value(100 * share)} % of train, held out"
+    own = [task for task in tasks if TASKS.get(task).validation_split]
+    if not own:
+        return "the reported split"
+    if len(own) == len(tasks):
+        return "the validation split, which is not reported"
+    return f"the validation split ({', '.join(map(task_title, own))}), else the reported split"
 
 
 def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """Say which data selected checkpoints and gave feedback, with a warning where these are the reported data."""
     # the split that selects
     selection, feedback = study.study["selection"], study.study["feedback"]
-    notes: list[str] = [Detail(f"Checkpoints selected on {describe_split(selection)}{_first_of(study, selection)}.")]
-    if selection == "validation":  # a warning, and so no detail
-        notes[0] += " The split that selects is the one that is reported, so the numbers are optimistic."
+    where = describe_split(selection, study.tasks)
+    notes: list[str] = [Detail(f"Checkpoints selected on {where}{_first_of(study, selection)}.")]
+    leaking = [task for task in study.tasks if not TASKS.get(task).validation_split]
+    if selection == "validation" and leaking:  # a warning, and so no detail
+        where = "" if leaking == study.tasks else f" on {', '.join(map(task_title, leaking))}"
+        notes[0] += f" The split that selects is the one that is reported{where}, so the numbers are optimistic."
     # the split that gives feedback
     learners = [line.title for line in lines if line.feedback_from(feedback)]
-    if learners and feedback == "validation":
+    if learners and feedback == "validation" and leaking:
         alone = any(
             not line.feedback_from(feedback) and line.row != TEACHER and any(line.shown.values()) for line in lines
         )
@@ -62,10 +72,10 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
         notes.append(f"{DAGGER} Learned from feedback on the reported split{_first_of(study, feedback)}.{apart}")
     elif learners:
         told = "; ".join(fairness.held_out_notes(study, lines))
-        notes.append(
-            Detail(f"Feedback ({', '.join(learners)}) from {describe_split(feedback)}{f': {told}' if told else ''}.")
-        )
-    # how rows of train were drawn
+        where = describe_split(feedback, study.tasks)
+        notes.append(Detail(f"Feedback ({', '.join(learners)}) from {where}{f': {told}' if told else ''}."))
+    # how rows of train were drawn, and reported rows where no split is declared for them
+    notes += [f"{task_title(task)}: {said}." for task in study.tasks if (said := TASKS.get(task).report_note)]
     if study.study["train_rows"]:
         notes.append(f"At most {count(study.study['train_rows'], 'row')} of train are used.")
     if study.study["split_seed"]:
@@ -82,7 +92,8 @@ def missing_task_notes(study: StudyResults) -> list[str]:
 
 def _first_of(study: StudyResults, protocol: str) -> str:
     """Name the split that selects or gives feedback for tasks with several reported splits; it is always the first."""
-    several = [TASKS.get(name) for name in study.tasks if len(TASKS.get(name).report_splits) > 1]
+    known = [TASKS.get(name) for name in study.tasks]
+    several = [task for task in known if len(task.report_splits) > 1 and not task.validation_split]
     if protocol != "validation" or not several:
         return ""
     return " (" + ", ".join(f"{task.title}: {task.report_splits[0]} only" for task in several) + ")"
@@ -197,7 +208,7 @@ def grid_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     notes = [Detail(f"{line.title}: {text}.") for line in lines if (text := _points(line))]
     if not notes:
         return []
-    where = describe_split(study.study["selection"])
+    where = describe_split(study.study["selection"], study.tasks)
     rule = Detail(f"Grid points have the most finished seeds, then the best mean first metric on {where}.")
     return [rule, *notes]
 

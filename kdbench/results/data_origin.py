@@ -17,11 +17,13 @@ def generated_tasks(study: StudyResults) -> list[str]:
 
 def describe_data(study: StudyResults) -> str:
     """Name the source of the examples: a folder, `hub`, `generated`, or the tasks themselves."""
-    if study.study["glue_dir"] or study.study["source"] != "generated":
-        return str(study.study["glue_dir"] or study.study["source"])
-    made = generated_tasks(study)
-    own = [TASKS.get(task).title for task in study.tasks if task not in made]
-    parts = ["generated"] if made or not own else []
+    made, data = generated_tasks(study), {cell.cell.task: cell.run.spec.data for cell in study.cells}
+    asked = str(study.study["glue_dir"] or study.study["source"])
+    own = [
+        TASKS.get(task).title for task in study.tasks
+        if data[task].source == "files" or (asked == "generated" and task not in made)
+    ]  # fmt: skip
+    parts = [asked] if len(own) < len(study.tasks) or not own else []
     return ", ".join([*parts, *(f"{title}'s own" for title in own)])
 
 

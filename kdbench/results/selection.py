@@ -51,6 +51,12 @@ class SelectedRow:
         """Return whether a run of the row learned from feedback on `split`."""
         return any(c.run.spec.feedback == split for cells in self.asked.values() for c in cells)
 
+    @property
+    def saw_report(self) -> bool:
+        """Return whether a run of the row learned from feedback on a split that is reported."""
+        leaking = [cells for task, cells in self.asked.items() if not TASKS.get(task).validation_split]
+        return any(c.run.spec.feedback == "validation" for cells in leaking for c in cells)
+
 
 def select_row(
     study: StudyResults, row: str, values: Mapping[str, Any] = MappingProxyType({}), title: str | None = None

@@ -26,7 +26,8 @@ from kdbench.results.store import RunFolder, RunState, Store
 from kdbench.results.sweep_files import RowRecord, Sweep, read_sweeps
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
-LOOSE = ("glue_dir", "student", "teacher")  # names, which may differ: fingerprints are in `models` and `data`
+# names, which may differ: fingerprints are in `models` and `data`
+LOOSE = ("glue_dir", "data_dir", "student", "teacher")
 FILE = "method_file"  # the setting that says which content a method's file had
 DAMAGED = "damaged"  # the kind of a run that is done and whose result cannot be read
 

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic asks for it below Python 3.1
 
 from kdbench.core.records import read_records
 from kdbench.core.spec import Cell, Name, RunSpec
+from kdbench.data.task_registry import TASKS
 from kdbench.results.store import Store
 
 ROLES = {"student", "teacher"}  # those whose fingerprints a sweep has
@@ -95,4 +96,6 @@ class Sweep(BaseModel):
 
 def read_sweeps(store: Store) -> list[Sweep]:
     """Return the sweeps, oldest first; a damaged file is named on standard error and left out."""
-    return sorted(read_records(store.sweeps_folder, Sweep), key=lambda sweep: sweep.moment)
+    sweeps = sorted(read_records(store.sweeps_folder, Sweep), key=lambda sweep: sweep.moment)
+    TASKS.learn(spec for sweep in sweeps for spec in sweep.runs.values())
+    return sweeps

@@ -83,7 +83,8 @@ def _check_roles(spec: RunSpec) -> None:
         UserError: a role has none.
     """
     sizes = {name: len(split) for name, split in inputs.load_data(spec.task, spec.data).splits.items()}
-    assign_roles(spec, sizes, inputs.load_task(spec.task).report_splits)
+    task = inputs.load_task(spec.task)
+    assign_roles(spec, sizes, task.report_splits, task.validation_split)
 
 
 def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:

@@ -63,7 +63,8 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     """Load data, divide it, and build the method with its networks, all seeded by the spec."""
     # data: rows by role, tokens of the splits in use
     task, data = inputs.load_task(spec.task), inputs.load_data(spec.task, spec.data)
-    roles = assign_roles(spec, {name: len(split) for name, split in data.splits.items()}, task.report_splits)
+    sizes = {name: len(split) for name, split in data.splits.items()}
+    roles = assign_roles(spec, sizes, task.report_splits, task.validation_split)
     tokens = {name: inputs.load_tokens(store.cache, spec, name) for name in data.splits if name in _needed(roles)}
     device = choose_device(execution.device)
     if device.type != "cpu":

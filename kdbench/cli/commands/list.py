@@ -114,13 +114,14 @@ def list_presets(console: Console) -> None:
     """Print every preset with its models."""
     from rich.text import Text
 
+    from kdbench.core.toml_files import read_toml
     from kdbench.planning import config
     from kdbench.reporting import printing
     from kdbench.reporting.show_method import full_sentence
 
     grid = _name_grid()
     for name, path in config.preset_files().items():
-        values: Mapping[str, Any] = config.read_toml(path)
+        values: Mapping[str, Any] = read_toml(path)
         models = f"{values.get('teacher')} teaches {values.get('student')}, data: {values.get('source')}"
         text = f"{full_sentence(str(values.get('description', '')))}\n"
         grid.add_row(Text(name, style="bold"), Text.assemble(text, (models, "dim")))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.tree import Tree
 
-    from kdbench.planning.config import Config, Layer
+    from kdbench.core.toml_files import Layer
+    from kdbench.planning.config import Config
     from kdbench.planning.executor import ExecutionRequest, Executor
     from kdbench.planning.exhibits import Request
     from kdbench.planning.plan import Plan
@@ -50,6 +51,7 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
               help="Set KEY for all methods, METHOD.KEY for one method, teacher.KEY for the teacher's own training, or "
                    "EXECUTOR.KEY. Several values make a grid.")  # fmt: skip
 @click.option("--glue-dir", metavar="DIR", help="Read GLUE from a folder in the classic layout.")
+@click.option("--data-dir", metavar="DIR", help="Read declared tasks from folders by their names in this folder.")
 @click.option(
     "--feedback",
     help="Source of feedback data: train:F (the share F of train, held out; default train:0.1) or validation.",
@@ -252,8 +254,10 @@ def _print_settings(request: ExecutionRequest) -> None:
     plan, console = request.plan, request.console
     study = plan.study
     teacher = f"{study.teacher} (taken as it is)" if study.teacher_is_finetuned else study.teacher
+    data = dict.fromkeys(spec.data for spec in plan.runs.values())
+    places = dict.fromkeys(ref.path or ref.source for ref in data)
     console.print(
-        f"preset {plan.preset}: {teacher} teaches {study.student}, data {study.glue_dir or study.source}",
+        f"preset {plan.preset}: {teacher} teaches {study.student}, data {', '.join(places)}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
     console.print(f"feedback from {study.feedback}, selection on {study.selection}")

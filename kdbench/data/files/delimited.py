@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from kdbench.core.errors import UserError
 from kdbench.data.files.source import FileFormat, Row, RowSource
@@ -55,8 +56,7 @@ def delimited_rows(path: Path, form: FileFormat) -> RowSource:
 def _records(path: Path, lines: Iterator[str], delimiter: str, quotes: bool) -> Iterator[tuple[int, list[str]]]:
     """Yield the fields of each record, with the line on which it begins; blank lines are no records."""
     csv.field_size_limit(LONGEST_FIELD)
-    how = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
-    reader = csv.reader(lines, delimiter=delimiter, quoting=how, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, quoting=_quoting(quotes), strict=True)
     begin = 1
     while True:
         try:
@@ -99,10 +99,15 @@ def _likely_delimiter(line: str) -> str:
 def _needs_quotes(head: Sequence[str], delimiter: str) -> bool:
     """Return whether lines of a TSV have the same number of fields only where quoted fields are joined."""
 
-    def widths(how: int) -> set[int]:
-        return {len(fields) for fields in csv.reader(head[:-1] or head, delimiter=delimiter, quoting=how) if fields}
+    def widths(quotes: bool) -> set[int]:
+        reader = csv.reader(head[:-1] or head, delimiter=delimiter, quoting=_quoting(quotes))
+        return {len(fields) for fields in reader if fields}
 
-    return any('"' in line for line in head) and len(widths(csv.QUOTE_NONE)) > 1 and len(widths(csv.QUOTE_MINIMAL)) == 1
+    return any('"' in line for line in head) and len(widths(False)) > 1 and len(widths(True)) == 1
+
+
+def _quoting(quotes: bool) -> Literal[0, 3]:
+    return csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
 
 
 def pattern_rows(path: Path, form: FileFormat) -> RowSource:

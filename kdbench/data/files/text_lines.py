@@ -12,12 +12,8 @@ from typing import IO
 
 from kdbench.core.errors import UserError
 
-OTHERS = (
-    "utf-8-sig",
-    "utf-16",
-    "cp1252",
-    "latin-1",
-)  # tried where the expected encoding does not fit; the last fits all
+# tried where the expected encoding does not fit; the last one fits any file
+OTHERS = ("utf-8-sig", "utf-16", "cp1252", "latin-1")
 MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"))
 
 
@@ -35,11 +31,10 @@ def open_lines(path: Path, encoding: str) -> Iterator[Iterator[str]]:
         raise UserError(
             f"encoding '{encoding}' is not known; use utf-8, utf-16, latin-1 or another of Python's."
         ) from None
+    known = "utf-8-sig" if known == "utf-8" else encoding  # an encoding mark at the start of a file is no text
     try:
-        with _open_binary(path) as raw:
-            # an encoding mark at the start of a UTF-8 file is no text
-            with io.TextIOWrapper(raw, "utf-8-sig" if known == "utf-8" else encoding, newline="") as text:
-                yield _checked(path, text)
+        with _open_binary(path) as raw, io.TextIOWrapper(raw, known, newline="") as text:
+            yield _checked(path, text)
     except UnicodeError:
         raise _wrong_encoding(path, encoding) from None
     except (EOFError, gzip.BadGzipFile) as error:

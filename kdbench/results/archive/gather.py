@@ -20,6 +20,7 @@ from kdbench.results.store import RunFolder, RunState, Store
 from kdbench.results.submission_records import Submission, read_submissions
 from kdbench.results.sweep_files import Sweep
 
+FOLDERS = ("glue_dir", "data_dir")  # of a study
 PRIVATE = {"host": "", "pid": 0, "job": ""}  # of a state
 
 
@@ -169,7 +170,7 @@ def _neutral(
     # folders of data and models, as sweeps name them
     known: dict[str, str] = {}
     for sweep in sweeps:
-        known[str(sweep["study"].get("glue_dir") or "")] = DIR
+        known |= {str(sweep["study"].get(key) or ""): DIR for key in FOLDERS}
         for role, fingerprint in sweep["models"].items():
             own = str(sweep["study"].get(role, ""))
             for name in [own, *_ways(own, sweep["command"])]:
@@ -180,6 +181,7 @@ def _neutral(
         known[one.spec.data.path or ""] = DIR
         if one.spec.method_file is not None:
             known[one.spec.method_file.path] = PurePath(one.spec.method_file.path).name
+        known |= {name: PurePath(name).name for name in _absolute_paths(one.spec.declaration)}
         for ref in (one.spec.student, one.spec.teacher):
             _know(known, ref)
     # the results folders themselves
@@ -188,6 +190,13 @@ def _neutral(
     hosts = {one.state.host for one in every if one.state}
     sections = {"teacher", *(one.spec.method for one in every), *(row for sweep in sweeps for row in sweep["rows"])}
     return Anonymizer(known, hosts, sections)
+
+
+def _absolute_paths(declaration: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the sources of a declared task that are absolute paths."""
+    for split in ("train", "validation", "test"):
+        for source in declaration.get(split, ()):
+            yield from (name for name in ([source] if isinstance(source, str) else source.values()) if name[:1] == "/")
 
 
 def _ways(name: str, command: Iterable[str]) -> Iterator[str]:
@@ -222,7 +231,7 @@ def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, 
     """Return the fields of a sweep that are read again; runs are named, because their specs are stored."""
     kept = {key: raw[key] for key in Sweep.model_fields if key in raw}
     study = dict(kept["study"])
-    study["glue_dir"] = DIR if study.get("glue_dir") else ""
+    study |= {key: DIR if study[key] else "" for key in FOLDERS if key in study}
     for role, fingerprint in kept["models"].items():
         if role in study:
             study[role] = ModelRef(name=study[role], fingerprint=fingerprint).title

@@ -125,7 +125,8 @@ def _held_out_rows_scrambled(small_run: SmallRun, store: Store) -> Iterator[None
     # the method's own rows, by split
     real = inputs.load_data(spec.task, spec.data)
     task = inputs.load_task(spec.task)
-    roles = assign_roles(spec, {name: len(split) for name, split in real.splits.items()}, task.report_splits)
+    sizes = {name: len(split) for name, split in real.splits.items()}
+    roles = assign_roles(spec, sizes, task.report_splits, task.validation_split)
     own: dict[str, set[int]] = {}
     for part in filter(None, (roles.train, roles.feedback)):
         own.setdefault(part.split, set()).update(part.rows.tolist())

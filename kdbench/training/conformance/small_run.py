@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from kdbench.core.errors import UserError
 from kdbench.core.settings import Execution, Recording
-from kdbench.core.spec import RunSpec
+from kdbench.core.spec import DataLocation, RunSpec
+from kdbench.core.toml_files import Layer
 from kdbench.data.batches import Batch
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.context import seed_everything
 from kdbench.distill.trainable import TrainableModel
 from kdbench.planning import plan
-from kdbench.planning.config import Layer, assemble_config
+from kdbench.planning.config import assemble_config
 from kdbench.results.store import Store
 from kdbench.training import preflight
 from kdbench.training.runner import execute
@@ -36,12 +37,13 @@ PLAIN: Layer = {"max_grad_norm": "0", "precision": "fp32", "compile": "false"}
 
 
 def task_with(classes: int) -> str:
-    """Return the first task with this number of classes.
+    """Return the first task with this number of classes whose examples can be generated.
 
     Raises:
         UserError: there is none.
     """
-    tasks = sorted((task.position, name) for name, task in TASKS.all().items() if len(task.labels) == classes)
+    made = {n: task for n, task in TASKS.all().items() if task.is_generated(DataLocation("generated"))}
+    tasks = sorted((task.position, name) for name, task in made.items() if len(task.labels) == classes)
     if not tasks:
         raise UserError(f"No task has {classes} classes, which the checks need.")
     return tasks[0][1]

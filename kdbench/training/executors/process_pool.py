@@ -18,6 +18,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.safe_path import Children
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.training.executors.scheduler import Outcome, Schedule, SweepWatcher
@@ -245,13 +246,16 @@ def run_worker(pipe: Connection, root: str, execution: dict[str, Any], recording
             pipe.send(_run_smoke_test(*message))
             continue
         with suppress(BrokenPipeError):  # the parent is gone; results are on the disk
-            pipe.send(train_run(RunSpec.model_validate(message), store, *settings, watcher, lambda: bool(signals)))
+            spec = RunSpec.model_validate(message)
+            TASKS.learn([spec], replace=True)
+            pipe.send(train_run(spec, store, *settings, watcher, lambda: bool(signals)))
 
 
 def _run_smoke_test(plan: Plan, runs: Sequence[str]) -> str:
     """Return the first problem of a network or method of these runs, in one sentence; "" if there is none."""
     from kdbench.training.smoke_test import smoke_test
 
+    TASKS.learn(plan.runs.values(), replace=True)
     try:
         smoke_test(plan, [plan.runs[run] for run in runs])
     except UserError as error:

@@ -15,6 +15,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.records import read_record, read_records
 from kdbench.core.settings import Execution, Invocation, Recording, Study
 from kdbench.core.spec import Name
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.config import Config, default_options, method_of_row, preset_values
 from kdbench.planning.executor import EXECUTORS, EXIT_STOPPED, ExecutionRequest, Executor, ShowTables
 from kdbench.planning.plan import Plan, model_ref
@@ -112,6 +113,7 @@ def stored_plan(store: Store, sweep: str) -> Plan:
 
 
 def _plan(sweep: Sweep) -> Plan:
+    TASKS.learn(sweep.runs.values(), replace=True)
     return Plan(sweep.preset, Study.model_validate(sweep.study), dict(sweep.runs), list(sweep.cells))
 
 

@@ -1,0 +1,219 @@
+"""Read the rows of a declared task: its columns, labels and splits, with file and line in every message."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench.core.errors import UserError
+from kdbench.core.formatting import count
+from kdbench.data.declaration import HELD_OUT, TRAIN, Declaration
+from kdbench.data.files.open_source import open_source
+from kdbench.data.files.source import RowSource
+from kdbench.data.task import Examples
+
+LARGEST = 2 << 30  # bytes of a split's files that are read whole
+MOST_CLASSES = 1000
+SHOWN = 8  # classes or columns that a message names
+HOLD_OUT, SUBSET = "hold out", "subset"  # what a hash decides; each has hashes of its own
+
+
+@dataclass(frozen=True)
+class LabelledRow:
+    """A row of a split: its texts (the second is None without pairs), its label as written, and its place."""
+
+    texts: tuple[str, str | None]
+    label: str
+    place: str
+
+
+@dataclass(frozen=True)
+class DeclaredData:
+    """What the sources of a declared task hold.
+
+    Attributes:
+        labels: the names of the classes.
+        splits: all splits, with the one that is held out for the report where none is declared.
+    """
+
+    labels: tuple[str, ...]
+    splits: Mapping[str, Examples]
+
+
+def read_declared(declaration: Declaration, folder: Path) -> DeclaredData:
+    """Read all splits of a declared task.
+
+    Args:
+        folder: where relative paths begin.
+
+    Raises:
+        UserError: a source cannot be read, a row has no text or label, train lacks a class, or there is one class only.
+    """
+    # rows of every split, and their classes
+    rows = {split: _read_split(declaration, split, folder) for split in declaration.splits}
+    labels = declaration.class_names
+    written = declaration.written
+    if not labels:
+        written = _classes_of_train(declaration, rows[TRAIN])
+        labels = tuple(written)
+    # a share of train for the report, where no split is declared for that
+    if HELD_OUT in declaration.report_splits:
+        rows[TRAIN], rows[HELD_OUT] = _hold_out(rows[TRAIN], declaration.holdout)
+    _check_classes(declaration, labels, written, rows)
+    return DeclaredData(labels, {split: _examples(some, written) for split, some in rows.items()})
+
+
+def hash_share(row: LabelledRow, purpose: str) -> float:
+    """Return a number between 0 and 1 that depends on the texts and the purpose alone, uniform over texts."""
+    digest = hashlib.sha256("\0".join([purpose, row.texts[0], row.texts[1] or ""]).encode("utf-8", "surrogatepass"))
+    return int.from_bytes(digest.digest()[:8], "big") / 2**64
+
+
+def _read_split(declaration: Declaration, split: str, folder: Path) -> list[LabelledRow]:
+    """Read a split, or, with max_rows, those of its rows whose hashes are smallest, in their order."""
+    if not declaration.max_rows:
+        _check_size(declaration, split, folder)
+        return list(_rows(declaration, split, folder))
+    numbered = enumerate(_rows(declaration, split, folder))
+    kept = heapq.nsmallest(declaration.max_rows, numbered, key=lambda item: (hash_share(item[1], SUBSET), item[0]))
+    return [row for _, row in sorted(kept, key=lambda item: item[0])]
+
+
+def _check_size(declaration: Declaration, split: str, folder: Path) -> None:
+    names = [
+        name for source in declaration.sources(split) for name in ([source] if isinstance(source, str) else source)
+    ]
+    files = [folder / name for name in names if (folder / name).is_file()]
+    size = sum(path.stat().st_size for path in files)
+    if size > LARGEST:
+        raise UserError(
+            f"{', '.join(map(str, files))}: {size / 2**30:.1f} GB, too much to be read as a whole; set max_rows in the "
+            "task's declaration, such as max_rows = 1000000: the file is read as a stream, and so many rows are kept."
+        )
+
+
+def _rows(declaration: Declaration, split: str, folder: Path) -> Iterator[LabelledRow]:
+    """Yield the rows of a split, source by source."""
+    dropped = set(declaration.drop_labels)
+    for source in declaration.sources(split):
+        found = open_source(source, folder, declaration.form)
+        _check_columns(found, [*declaration.text, declaration.label])
+        names = found.class_names.get(declaration.label, ())
+        kinds: dict[bool, int] = {}  # whether a label is a number -> the first row in which it is
+        for number, values in found:
+            label = _label(found, number, values.get(declaration.label), names, kinds)
+            if label in dropped:
+                continue
+            texts = [_text(found, number, column, values.get(column)) for column in declaration.text]
+            yield LabelledRow((texts[0], texts[1] if len(texts) > 1 else None), label, found.at(number))
+
+
+def _check_columns(found: RowSource, columns: Sequence[str]) -> None:
+    for column in columns:
+        if column not in found.columns:
+            raise UserError(
+                f"{found.place} has no column '{column}' (found: {', '.join(found.columns[:SHOWN])}); correct text or "
+                "label in the task's declaration."
+            )
+
+
+def _label(found: RowSource, number: int, value: Any, names: Sequence[str], kinds: dict[bool, int]) -> str:
+    """Return a label as a word: whole numbers without a fraction, class numbers by the names that the file gives."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None or str(value).strip() == "" or (is_number and value == -1):
+        raise UserError(
+            f"{found.at(number)}: no label; training and reported splits need one in every row. Leave the row out, or "
+            "name a split whose rows are labelled."
+        )
+    other = kinds.get(not is_number)
+    if other is not None:
+        here, there = ("a number", "a word") if is_number else ("a word", "a number")
+        raise UserError(
+            f"{found.at(number)}: the label is {here} ({value!r}), but {there} in {found.unit} {other:,}; write all "
+            "labels in one way."
+        )
+    kinds.setdefault(is_number, number)
+    if not is_number:
+        return str(value).strip()
+    if value != int(value):
+        raise UserError(
+            f"{found.at(number)}: the label {value} is no whole number; kdbench classifies, so every label must be a "
+            "class. Choose another column as label."
+        )
+    return names[int(value)] if 0 <= int(value) < len(names) else str(int(value))
+
+
+def _text(found: RowSource, number: int, column: str, value: Any) -> str:
+    if value is None or isinstance(value, list | tuple | Mapping):
+        what = "nothing" if value is None else "a list or an object"
+        raise UserError(
+            f"{found.at(number)}: the column '{column}' holds {what} where a text is expected; correct the row, or "
+            "choose another column as text."
+        )
+    return str(value)
+
+
+def _classes_of_train(declaration: Declaration, rows: Sequence[LabelledRow]) -> dict[str, int]:
+    """Return the classes that occur in train, in the order of their numbers, else of their words."""
+    words = {row.label for row in rows}
+    if len(words) > MOST_CLASSES or (len(words) > 50 and len(words) > len(rows) / 2):
+        raise UserError(
+            f"The column '{declaration.label}' has {count(len(words), 'different value')} in "
+            f"{count(len(rows), 'row')}, too many for classes; choose another column as label."
+        )
+    numeric = all(word.lstrip("-").isdigit() for word in words)
+    return {word: index for index, word in enumerate(sorted(words, key=(lambda word: int(word)) if numeric else None))}
+
+
+def _hold_out(rows: Sequence[LabelledRow], share: float) -> tuple[list[LabelledRow], list[LabelledRow]]:
+    """Divide rows into those of train and those of the report, by a hash of their texts.
+
+    A row's side does not depend on order or on other rows, and equal texts are on one side. Of a class with two or more
+    texts, the one with the smallest hash is always held out and the one with the largest is always trained on.
+    """
+    hashes = {id(row): hash_share(row, HOLD_OUT) for row in rows}
+    limit: dict[str, float] = {}  # class -> rows with smaller hashes are held out
+    for label in {row.label for row in rows}:
+        own = sorted({hashes[id(row)] for row in rows if row.label == label})
+        limit[label] = min(max(share, own[1]), own[-1]) if len(own) > 1 else 0.0
+    held = [row for row in rows if hashes[id(row)] < limit[row.label]]
+    kept = [row for row in rows if hashes[id(row)] >= limit[row.label]]
+    return kept, held
+
+
+def _check_classes(
+    declaration: Declaration, labels: Sequence[str], written: Mapping[str, int],
+    rows: Mapping[str, Sequence[LabelledRow]],
+) -> None:  # fmt: skip
+    """Refuse unknown labels, and classes that train lacks."""
+    known = {row.label for row in rows[TRAIN]}
+    for split, some in rows.items():
+        for row in some:
+            if row.label not in written:
+                some_classes = ", ".join(labels[:SHOWN]) + (", ..." if len(labels) > SHOWN else "")
+                where = "labels of the declaration" if declaration.labels else "train"
+                raise UserError(
+                    f"{row.place}: the label '{row.label}' is not among those of {where} ({some_classes}); correct the "
+                    "row, add the class, or leave its rows out with drop_labels in the task's declaration."
+                )
+            if split != TRAIN and row.label not in known:
+                raise UserError(
+                    f"{row.place}: train has no row of class '{row.label}'; add some, or leave the class out with "
+                    "drop_labels in the task's declaration."
+                )
+    if lacking := [label for label in written if label not in known]:
+        raise UserError(f"train has no row of class '{lacking[0]}'; add some, or take the class out of labels.")
+    if len(labels) < 2:
+        raise UserError(
+            f"All rows of train have the label '{labels[0] if labels else ''}'; a task has two classes or more."
+        )
+
+
+def _examples(rows: Sequence[LabelledRow], written: Mapping[str, int]) -> Examples:
+    pairs = bool(rows) and rows[0].texts[1] is not None
+    second = [row.texts[1] or "" for row in rows] if pairs else None
+    return Examples([row.texts[0] for row in rows], second, [written[row.label] for row in rows])
