@@ -12,7 +12,7 @@ A declaration is a TOML file `tasks/NAME.toml`, or a table `[task.NAME]` in kdbe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -122,6 +122,11 @@ class Declaration(BaseModel):
                 raise UserError(f"{where} lacks the key '{key}'; every task has train, text and label.") from None
             what = first["msg"].removeprefix("Value error, ")
             raise UserError(f"{where}: {f'{key}: ' if key else ''}{what[:1].lower()}{what[1:]}.") from None
+
+    @staticmethod
+    def sources_of(value: Source | Sequence[Source]) -> tuple[Source, ...]:
+        """Return sources as a declaration holds them."""
+        return tuple(_as_tuple(value))
 
     @property
     def class_names(self) -> tuple[str, ...]:

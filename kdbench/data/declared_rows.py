@@ -105,8 +105,8 @@ def _rows(declaration: Declaration, split: str, folder: Path) -> Iterator[Labell
         names = found.class_names.get(declaration.label, ())
         kinds: dict[bool, int] = {}  # whether a label is a number -> the first row in which it is
         for number, values in found:
-            label = _label(found, number, values.get(declaration.label), names, kinds)
-            if label in dropped:
+            value = values.get(declaration.label)
+            if str(value) in dropped or (label := _label(found, number, value, names, kinds)) in dropped:
                 continue
             texts = [_text(found, number, column, values.get(column)) for column in declaration.text]
             yield LabelledRow((texts[0], texts[1] if len(texts) > 1 else None), label, found.at(number))
@@ -138,7 +138,7 @@ def _label(found: RowSource, number: int, value: Any, names: Sequence[str], kind
         )
     kinds.setdefault(is_number, number)
     if not is_number:
-        return str(value).strip()
+        return str(value).lower() if isinstance(value, bool) else str(value).strip()
     if value != int(value):
         raise UserError(
             f"{found.at(number)}: the label {value} is no whole number; kdbench classifies, so every label must be a "

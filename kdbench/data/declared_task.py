@@ -51,17 +51,23 @@ class DeclaredTask(Task):
         if not files:
             cls.found = DataLocation("hub")
             return cls.found
-        own = [data_dir / cls.name, data_dir] if data_dir else []
-        for folder in (*own, *cls.folders):
+        folders = [*([data_dir] if data_dir else []), *cls.folders]
+        for folder in folders:
             if split_part(files[0], folder)[0].exists():
                 cls.found = DataLocation("files", folder.resolve())
                 return cls.found
         where = f" (from {cls.declaration.origin})" if cls.declaration.origin else ""
-        looked = f" in {', '.join(map(str, (*own, *cls.folders)))}" if own or cls.folders else ""
+        looked = f", and is not in {' or '.join(map(str, folders))}" if folders else ""
         raise UserError(
-            f"Task '{cls.name}' reads {files[0]}{where}, which is not there{looked}; put its files into a folder "
-            f"{cls.name}/ and name the folder above it by --data-dir DIR."
+            f"Task '{cls.name}' reads {files[0]}{where}{looked}; name the folder in which {files[0]} is to be found by "
+            "--data-dir DIR."
         )
+
+    @classmethod
+    def is_here(cls, data_dir: Path | None) -> bool:
+        """Return whether the first file is there; data of the hub are not; see `Task.is_here`."""
+        files, folders = _files(cls.declaration), [*([data_dir] if data_dir else []), *cls.folders]
+        return any(split_part(files[0], folder)[0].exists() for folder in folders if files)
 
     def load(self, location: DataLocation) -> TaskData:
         """Read all splits; see `Task.load`."""
@@ -87,9 +93,7 @@ class DeclaredTask(Task):
         if labels and names:
             return labels, _resolved(cls.name, names, labels)
         read = cls._read_at(cls.found or cls.locate(DataLocation("generated"), None))
-        counts = Counter(read.splits[TRAIN].labels).values()
-        usual = ("accuracy", "macro_f1") if max(counts) >= UNEQUAL * min(counts) else ("accuracy",)
-        return read.labels, _resolved(cls.name, names or usual, read.labels)
+        return read.labels, _resolved(cls.name, names or usual_metrics(read), read.labels)
 
     @classmethod
     def _read_at(cls, location: DataLocation) -> DeclaredData:
@@ -117,10 +121,16 @@ def declared_task(name: str, declaration: Declaration, place: str, folders: Sequ
         "__module__": __name__, "__doc__": declaration.about or f"Declared: {', '.join(declaration.splits)}.",
         "title": declaration.title or name, "group": declaration.group, "position": declaration.position,
         "report_splits": declaration.report_splits, "validation_split": VALIDATION if has_spare else "",
-        "report_note": _report_note(declaration), "official_rows": declaration.rows, "in_all": bool(folders),
+        "report_note": _report_note(declaration), "official_rows": declaration.rows,
         "declaration": declaration, "place": place, "folders": tuple(folders),
     }  # fmt: skip
     return type(name, (DeclaredTask,), own)
+
+
+def usual_metrics(data: DeclaredData) -> tuple[str, ...]:
+    """Return accuracy, and macro-F1 beside it where classes of train are unequal."""
+    counts = Counter(data.splits[TRAIN].labels).values()
+    return ("accuracy", "macro_f1") if max(counts) >= UNEQUAL * min(counts) else ("accuracy",)
 
 
 def _report_note(declaration: Declaration) -> str:

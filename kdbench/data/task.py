@@ -57,7 +57,6 @@ class Task(ABC):
     name: ClassVar[str] = ""  # set by the registry: the file's (or the entry point's) name
     title: ClassVar[str]  # as tables print it
     group: ClassVar[str] = ""  # `--tasks GROUP` selects all tasks of a group
-    in_all: ClassVar[bool] = True  # whether `--tasks all` means this task too
     position: ClassVar[int] = 1000  # column order in the tables
     labels: ClassVar[Annotated[Words, Field(min_length=2)]]  # label words; their order is the class index
     metrics: ClassVar[Annotated[Words, Field(min_length=1)]]  # the first one selects; see data/metrics.py
@@ -126,6 +125,11 @@ class Task(ABC):
             UserError: the task's files are not there.
         """
         return asked
+
+    @classmethod
+    def is_here(cls, data_dir: Path | None) -> bool:
+        """Return whether the examples are at hand, so that `--tasks all` means this task too."""
+        return True
 
     @classmethod
     def describe(cls) -> dict[str, Any]:

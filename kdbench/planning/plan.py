@@ -145,15 +145,15 @@ def select_methods(value: str | list[str]) -> dict[str, type[Method]]:
     return dict(sorted(rows.items(), key=lambda item: (item[1].position, item[0])))
 
 
-def select_tasks(value: str | list[str]) -> list[str]:
-    """Return tasks by name, group (`glue`) or `all`, in table order.
+def select_tasks(value: str | list[str], data_dir: Path | None = None) -> list[str]:
+    """Return tasks by name, group (`glue`) or `all`, in table order. `all` are those whose data are at hand.
 
     Raises:
         UserError: a name is not known, or there is none.
     """
     tasks, chosen = TASKS.all(), set[str]()
     for name in _names(value):
-        group = {n for n, task in tasks.items() if name == task.group or (name == "all" and task.in_all)}
+        group = {n for n, task in tasks.items() if name == task.group or (name == "all" and task.is_here(data_dir))}
         if not group and name not in tasks and name not in TASKS.broken:
             raise unknown("task", name, {*tasks, *(t.group for t in tasks.values() if t.group)})
         chosen |= group or {TASKS.get(name).name}
@@ -186,9 +186,11 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
         UserError: any mistake of the user, before work starts.
     """
     asked: Invocation = config.group(Invocation)
-    rows, tasks, seeds = select_methods(asked.methods), select_tasks(asked.tasks), parse_seeds(asked.seeds)
+    rows, seeds = select_methods(asked.methods), parse_seeds(asked.seeds)
     check_keys(config, rows)
     study: Study = config.group(Study)
+    data_dir = user_path(study.data_dir) if study.data_dir else None
+    tasks = select_tasks(asked.tasks, data_dir)
     for role in ("feedback", "selection"):
         held_out_share(getattr(study, role), role)
     # a validation split of the tasks' own selects, where the user leaves that open

@@ -101,7 +101,7 @@ def registry(*points: tuple[str, str]) -> Registry[Method]:
     made._found = {}
     for name, value in points:
         for found, plugin in made._load(EntryPoint(name, value, "kdbench.methods")).items():
-            made._add(found, plugin)
+            made.add(found, plugin)
     return made
 
 

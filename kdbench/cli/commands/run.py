@@ -33,6 +33,12 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
               help="The runs that tables and figures need, such as table1,figure3; or all.")  # fmt: skip
 @click.option("--methods", help="all, or names such as kd,lgtm (kdbench list methods), or files such as ./mine.py.")
 @click.option("--tasks", help="glue, all, or names such as mrpc,rte.")
+@click.option("--data", metavar="FILE", help="Your own data: a file, a folder or hf:OWNER/NAME; see kdbench new-task.")
+@click.option("--dev", metavar="FILE", help="With --data: rows that select checkpoints.")
+@click.option("--test", metavar="FILE", help="With --data: rows that tables report.")
+@click.option("--text", metavar="COLUMN[,COLUMN]", help="With --data: the column of the texts, or two for pairs.")
+@click.option("--label", metavar="COLUMN", help="With --data: the column of the labels.")
+@click.option("--encoding", help="With --data: the encoding of text files (default: utf-8).")
 @click.option("--seeds", help="0,1,2 or 0-4.")
 @click.option("--preset", help="tiny (default), minilm, bert-6l, bert-4l (see: kdbench list presets).")
 @click.option("--teacher", metavar="NETWORK", help="The teacher's network: a folder, a hub name, minilm or tiny-LxH.")
@@ -87,6 +93,7 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
     from kdbench.training.executors import sweep_record
 
     given["teacher_is_finetuned"] = given["teacher_is_finetuned"] or None
+    _declare_data(given, write=not dry_run)
     requests, is_explicit = _execution_requests(wanted, sets, given)
     if dry_run:
         for executor, request in requests:
@@ -99,6 +106,26 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
         click.echo("Nothing was begun.")
         return 0
     return sweep_record.start_requests(requests, show_tables)
+
+
+def _declare_data(given: dict[str, Any], *, write: bool) -> None:
+    """Make a task of the data that --data names, and ask for it; take the options of --data out of `given`."""
+    own = {key: given.pop(key) or "" for key in ("data", "dev", "test", "text", "label", "encoding")}
+    if not own["data"]:
+        if unread := [key for key, value in own.items() if value]:
+            raise click.UsageError(f"--{unread[0]} describes the data of --data FILE; give that too.")
+        return
+    from kdbench.data.new_declaration import Wishes, declare
+    from kdbench.reporting import printing
+
+    text = tuple(part.strip() for part in own["text"].split(",") if part.strip())
+    made = declare(Wishes(own["data"], own["dev"], own["test"], text, own["label"], own["encoding"] or "utf-8"))
+    if write:
+        made.write()
+    wrote = f"{'wrote' if write else 'would write'} {made.path}: the task '{made.name}', which you can edit."
+    for line in (*made.told, *([wrote] if made.is_new else [])):
+        printing.print_line(printing.make_console(), line)
+    given["tasks"] = f"{given['tasks']},{made.name}" if given["tasks"] else made.name
 
 
 def _execution_requests(

@@ -1,0 +1,161 @@
+"""Guess from names and values which columns of a file are texts and labels, and how its lines are built."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kdbench.core.errors import UserError
+from kdbench.data.files.open_source import SUFFIXES, Source, open_source
+from kdbench.data.files.source import HUB, PART, FileFormat, RowSource
+from kdbench.data.files.text_lines import open_lines
+
+ROWS = 2000  # that are looked at
+PAIRS = (
+    ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("text_a", "text_b"),
+    ("text1", "text2"), ("question", "sentence"), ("question", "passage"), ("query", "document"), ("query", "passage"),
+    ("#1 string", "#2 string"), ("sentence_a", "sentence_b"),
+)  # fmt: skip
+TEXTS = (
+    "text", "sentence", "review", "content", "utterance", "question", "body", "comment", "tweet", "message", "document",
+    "description", "query", "headline", "title", "phrase", "abstract",
+)  # fmt: skip
+LABELS = (
+    "label", "labels", "category", "class", "target", "intent", "sentiment", "emotion", "topic", "gold_label", "stars",
+    "rating", "y", "polarity",
+)  # fmt: skip
+FASTTEXT = r"__label__(?P<label>\S+)\s+(?P<text>.*)"
+
+
+@dataclass(frozen=True)
+class Guess:
+    """How a file is to be read: its format, the column or columns of texts, and that of labels."""
+
+    form: FileFormat
+    text: tuple[str, ...]
+    label: str
+
+
+@dataclass(frozen=True)
+class _Column:
+    """What the first rows hold in a column."""
+
+    name: str
+    values: Sequence[str]
+
+    @property
+    def distinct(self) -> int:
+        return len(set(self.values))
+
+    @property
+    def words(self) -> float:
+        return sum(len(value.split()) for value in self.values) / max(1, len(self.values))
+
+    @property
+    def is_text(self) -> bool:
+        return self.words >= 2 and self.distinct > len(self.values) / 3
+
+    @property
+    def is_label(self) -> bool:
+        """Tell whether values repeat, are short, and are no fractions."""
+        rows = len(self.values)
+        fractions = any("." in value and value.replace(".", "", 1).lstrip("-").isdigit() for value in self.values)
+        return 1 < self.distinct <= max(2, rows / 2, 20 if rows < 60 else 0) and self.words < 6 and not fractions
+
+
+def guess_columns(
+    source: Source, folder: Path, encoding: str = "utf-8", text: Sequence[str] = (), label: str = ""
+) -> Guess:
+    """Guess how to read a source, from its first rows.
+
+    Args:
+        folder: where a relative path begins.
+        text, label: columns that the user has named.
+
+    Raises:
+        UserError: the source cannot be read, a named column is not there, or several columns could be meant.
+    """
+    form = _guess_form(source, folder, FileFormat(encoding=encoding))
+    found = open_source(source, folder, form)
+    columns = _look(found)
+    for name in (*text, *([label] if label else [])):
+        if name not in found.columns:
+            raise UserError(f"{found.place} has no column '{name}' (found: {', '.join(found.columns)}).")
+    if len(found.columns) < 2:
+        raise UserError(
+            f"{found.place} has one column ({found.columns[0] if found.columns else 'none'}), but a text and a label "
+            "are needed; if its fields are separated otherwise, declare the delimiter (kdbench new-task FILE)."
+        )
+    chosen = label or _guess_label(found, columns, text)
+    return Guess(form, tuple(text) or _guess_text(found, columns, chosen), chosen)
+
+
+def _guess_form(source: Source, folder: Path, form: FileFormat) -> FileFormat:
+    """Find out whether a CSV's first line names its columns, and how lines of other text files are built."""
+    if not isinstance(source, str) or source.startswith(HUB) or PART in source or not (folder / source).is_file():
+        return form
+    path = folder / source
+    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    if suffix.lower() not in SUFFIXES or suffix.lower() == ".txt":
+        with open_lines(path, form.encoding) as lines:
+            head = [line.rstrip("\r\n") for line in itertools.islice(lines, ROWS) if line.strip()]
+        if head and all(line.startswith("__label__") for line in head):
+            return replace(form, pattern=FASTTEXT)
+        if head and len({line.count("\t") for line in head}) == 1 and "\t" in head[0]:
+            form = replace(form, delimiter="\t")
+    if suffix.lower() in (".csv", ".tsv", ".tab") or form.delimiter:
+        return replace(form, header=not _lacks_header(open_source(source, folder, form)))
+    return form
+
+
+def _lacks_header(found: RowSource) -> bool:
+    """Return whether the first line is an example: one of its fields occurs again as a value of a label column."""
+    columns = _look(found)
+    return any(column.is_label and column.name in column.values for column in columns.values())
+
+
+def _look(found: RowSource) -> dict[str, _Column]:
+    rows: list[Mapping[str, Any]] = [row for _, row in itertools.islice(found, ROWS)]
+    if not rows:
+        raise UserError(f"{found.place} holds no rows; give a file with a row an example.")
+    values = {name: ["" if row.get(name) is None else str(row[name]) for row in rows] for name in found.columns}
+    return {name: _Column(name, some) for name, some in values.items()}
+
+
+def _guess_label(found: RowSource, columns: Mapping[str, _Column], text: Sequence[str]) -> str:
+    if len(found.class_names) == 1:
+        return next(iter(found.class_names))
+    some = [name for name, column in columns.items() if column.is_label and name not in text]
+    named = [name for name in some if name.lower() in LABELS]
+    choice = named if named else some
+    if len(choice) == 1:
+        return choice[0]
+    # of columns that say the same, such as label and label_text, the one with words
+    together = set(zip(*(columns[name].values for name in choice), strict=True))
+    if choice and all(columns[name].distinct == len(together) for name in choice):
+        return max(choice, key=lambda name: sum(map(str.isalpha, "".join(columns[name].values[:100]))))
+    raise _unclear(found, "label", "--label COLUMN", choice)
+
+
+def _guess_text(found: RowSource, columns: Mapping[str, _Column], label: str) -> tuple[str, ...]:
+    lower = {name.lower(): name for name in columns if name != label}
+    for pair in PAIRS:
+        if all(name in lower for name in pair):
+            return tuple(lower[name] for name in pair)
+    named = [lower[name] for name in TEXTS if name in lower and columns[lower[name]].words >= 1]
+    some = [name for name, column in columns.items() if column.is_text and name != label]
+    # a name decides, unless another column could as well hold the text
+    if named and set(some) <= {named[0]}:
+        return (named[0],)
+    if len(some) == 1:
+        return (some[0],)
+    raise _unclear(found, "text", "--text COLUMN, or --text COLUMN,COLUMN for pairs of texts", some or named)
+
+
+def _unclear(found: RowSource, what: str, way: str, choice: Sequence[str]) -> UserError:
+    listed = ", ".join(choice) if choice else f"none of {', '.join(found.columns)} looks like one"
+    problem = "several columns could be" if choice else "no column is clearly"
+    return UserError(f"{found.place}: {problem} the {what} ({listed}); name it by {way}.")

@@ -1,0 +1,160 @@
+"""Make the declaration of a task from a file: find its splits, guess its columns, and write `tasks/NAME.toml`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from kdbench.core.atomic_files import write_text
+from kdbench.core.errors import UserError
+from kdbench.data.declaration import TEST, TRAIN, VALIDATION, Declaration
+from kdbench.data.declared_rows import SHOWN, DeclaredData, read_declared
+from kdbench.data.declared_task import DeclaredTask, declared_task, usual_metrics
+from kdbench.data.files.open_source import Source
+from kdbench.data.files.source import HUB, PART, FileFormat
+from kdbench.data.find_splits import WORD, find_splits
+from kdbench.data.guess_columns import Guess, guess_columns
+from kdbench.data.task_registry import TASKS
+
+LARGE = 200_000_000  # bytes of train from which only a part is read at first
+FIRST_ROWS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user says of a data set; "" and () leave a choice to names and values."""
+
+    data: str
+    dev: str = ""
+    test: str = ""
+    text: tuple[str, ...] = ()
+    label: str = ""
+    encoding: str = "utf-8"
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """A task that was declared by looking at its data.
+
+    Attributes:
+        path: where its declaration is, or is to be written.
+        text: the content of that file.
+        is_new: the file is not there yet.
+        told: sentences on what was found and guessed.
+    """
+
+    name: str
+    path: Path
+    text: str
+    is_new: bool
+    told: tuple[str, ...]
+
+    def write(self) -> None:
+        """Write the declaration, unless it is there."""
+        if self.is_new:
+            self.path.parent.mkdir(exist_ok=True)
+            write_text(self.path, self.text)
+
+
+def declare(wishes: Wishes) -> NewTask:
+    """Look at a data set, and make its task known in this process; nothing is written.
+
+    A declaration of the same data that is there already is taken as it is.
+
+    Raises:
+        UserError: the data cannot be read, columns are not clear, or another task has the name.
+    """
+    here = Path.cwd()
+    sources = find_splits(wishes.data, here)
+    sources |= {k: v for k, v in ((VALIDATION, wishes.dev), (TEST, wishes.test)) if v}
+    name = wishes.name or _name_of(wishes.data)
+    path = Path(TASKS.folder) / f"{name}.toml"
+    if known := TASKS.all().get(name):
+        if issubclass(known, DeclaredTask) and known.declaration.train == Declaration.sources_of(sources[TRAIN]):
+            said = f"{wishes.data} is declared in {known.place}, which is used as it is; edit it to change something."
+            return NewTask(name, path, "", False, (said,))
+    if problem := TASKS.name_problem(name, wishes.data):
+        raise UserError(f"{problem[:1].upper()}{problem[1:]} (kdbench new-task {wishes.data} --name NAME).")
+    # columns, then the whole data
+    guess = guess_columns(sources[TRAIN], here, wishes.encoding, wishes.text, wishes.label)
+    values = _values(name, sources, guess, here)
+    declared = Declaration.parse(values, wishes.data)
+    data = read_declared(declared, here)
+    written = list(declared.labels) or list(data.labels)
+    values |= {"labels": written, "metrics": list(usual_metrics(data))}
+    TASKS.add(name, declared_task(name, Declaration.parse(values, str(path)), str(path), (path.parent, here)))
+    return NewTask(name, path, _as_toml(values, wishes.data), True, _told(wishes, sources, guess, data, declared))
+
+
+def _name_of(data: str) -> str:
+    """Return a task's name from that of its file or folder; a file called train has its folder's."""
+    plain = data.removeprefix(HUB).partition(PART)[0].partition("@")[0].partition(":")[0].rstrip("/")
+    path = Path(plain) if data.startswith(HUB) else Path(plain).resolve()
+    stem = path.name if data.startswith(HUB) or path.is_dir() else path.name.partition(".")[0]
+    stem = WORD.sub("", stem).strip("._- ")
+    if stem.lower() in ("", "data", "text", "texts", "dataset"):
+        stem = path.parent.name
+    name = re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.").lower()
+    if not name:
+        raise UserError(f"No name for a task can be made of '{data}'; give one: kdbench new-task {data} --name NAME.")
+    return name
+
+
+def _values(name: str, sources: Mapping[str, Source], guess: Guess, here: Path) -> dict[str, Any]:
+    """Return the keys of a declaration."""
+    values: dict[str, Any] = {"title": name.replace("_", " ").replace("-", " ").capitalize(), **sources}
+    values |= {"text": guess.text[0] if len(guess.text) == 1 else list(guess.text), "label": guess.label}
+    usual = FileFormat()
+    values |= {key: item for key, item in vars(guess.form).items() if item != getattr(usual, key)}
+    source = sources[TRAIN]
+    if isinstance(source, str) and (here / source).is_file() and (here / source).stat().st_size > LARGE:
+        values["max_rows"] = FIRST_ROWS
+    return values
+
+
+def _told(
+    wishes: Wishes, sources: Mapping[str, Source], guess: Guess, data: DeclaredData, declared: Declaration
+) -> tuple[str, ...]:
+    """Say what was guessed, and what the splits are used for."""
+    text = " and ".join(f"'{name}'" for name in guess.text)
+    some = ", ".join(data.labels[:SHOWN]) + (", ..." if len(data.labels) > SHOWN else "")
+    rows = ", ".join(f"{split.replace('_', '-')} {len(one):,}" for split, one in data.splits.items())
+    said = [f"{wishes.data}: text {text}, label '{guess.label}' ({len(data.labels)} classes: {some}); rows: {rows}."]
+    others = {split: source for split, source in sources.items() if split != TRAIN}
+    if others:
+        said += [f"Splits found: {', '.join(f'{split} {source}' for split, source in others.items())}."]
+    if not guess.form.header:
+        said += ["The first line is an example, not a row of names; columns are called 1, 2, 3."]
+    if "held_out" in declared.report_splits:
+        said += ["No split for the report was found, so a fifth of the rows is held out (--test FILE names one)."]
+    if declared.max_rows:
+        said += [f"The file is large; {declared.max_rows:,} of its rows are read (max_rows in the declaration)."]
+    return tuple(said)
+
+
+def _as_toml(values: Mapping[str, Any], data: str) -> str:
+    """Write a declaration as TOML with comments."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment(f"A task made from {data}; see docs/tasks-and-data.md for all keys."))
+    document.add(tomlkit.comment("Source and licence of the data: ?"))
+    for key, value in values.items():
+        item: Any = value
+        if isinstance(value, Mapping):
+            item = tomlkit.inline_table()
+            item.update(value)
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            item = tomlkit.array()
+            item.extend(value)
+            item.multiline(len(value) > 10)
+        if key == "labels":
+            document.add(tomlkit.comment('The classes in order; { 0 = "bad", 1 = "good" } gives them names.'))
+        if key == "metrics":
+            document.add(tomlkit.comment("The first one selects; others: matthews, balanced_accuracy, f1, f1:LABEL."))
+        document.add(key, item)
+    return tomlkit.dumps(document)
