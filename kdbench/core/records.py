@@ -52,6 +52,7 @@ class Result(TypedDict, total=False):
     teacher: dict[str, Scores] | None
     teacher_predicted: dict[str, ClassCounts]
     rows: dict[str, Count]
+    cut_off: dict[str, Count]  # split -> rows that fill max_length
 
 
 class Cost(TypedDict, total=False):

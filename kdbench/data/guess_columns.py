@@ -135,7 +135,7 @@ def _guess_label(found: RowSource, columns: Mapping[str, _Column], text: Sequenc
         return choice[0]
     # of columns that say the same, such as label and label_text, the one with words
     together = set(zip(*(columns[name].values for name in choice), strict=True))
-    if choice and all(columns[name].distinct == len(together) for name in choice):
+    if named and all(columns[name].distinct == len(together) for name in choice):
         return max(choice, key=lambda name: sum(map(str.isalpha, "".join(columns[name].values[:100]))))
     raise _unclear(found, "label", "--label COLUMN", choice)
 

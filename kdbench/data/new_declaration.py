@@ -75,10 +75,13 @@ def declare(wishes: Wishes) -> NewTask:
     sources |= {k: v for k, v in ((VALIDATION, wishes.dev), (TEST, wishes.test)) if v}
     name = wishes.name or _name_of(wishes.data)
     path = Path(TASKS.folder) / f"{name}.toml"
-    if known := TASKS.all().get(name):
-        if issubclass(known, DeclaredTask) and known.declaration.train == Declaration.sources_of(sources[TRAIN]):
-            said = f"{wishes.data} is declared in {known.place}, which is used as it is; edit it to change something."
-            return NewTask(name, path, "", False, (said,))
+    known = TASKS.all().get(name)
+    if known and issubclass(known, DeclaredTask) and known.declaration.train == Declaration.sources_of(sources[TRAIN]):
+        _check_agrees(wishes, known)
+        said = (
+            f"{wishes.data} is declared in {known.place}, which is used as it is; edit that file to change something."
+        )
+        return NewTask(name, path, "", False, (said,))
     if problem := TASKS.name_problem(name, wishes.data):
         raise UserError(f"{problem[:1].upper()}{problem[1:]} (kdbench new-task {wishes.data} --name NAME).")
     # columns, then the whole data
@@ -90,6 +93,21 @@ def declare(wishes: Wishes) -> NewTask:
     values |= {"labels": written, "metrics": list(usual_metrics(data))}
     TASKS.add(name, declared_task(name, Declaration.parse(values, str(path)), str(path), (path.parent, here)))
     return NewTask(name, path, _as_toml(values, wishes.data), True, _told(wishes, sources, guess, data, declared))
+
+
+def _check_agrees(wishes: Wishes, known: type[DeclaredTask]) -> None:
+    """Refuse wishes that differ from a declaration that is there, which would be ignored."""
+    declared = known.declaration
+    others = {
+        "dev": wishes.dev and (wishes.dev,) != declared.validation,
+        "test": wishes.test and (wishes.test,) != declared.test,
+        "text": wishes.text and wishes.text != declared.text,
+        "label": wishes.label and wishes.label != declared.label,
+        "encoding": wishes.encoding != "utf-8" and wishes.encoding != declared.encoding,
+    }
+    for key, differs in others.items():
+        if differs:
+            raise UserError(f"--{key} differs from the declaration in {known.place}; edit or remove that file.")
 
 
 def _name_of(data: str) -> str:

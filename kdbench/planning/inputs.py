@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
+from kdbench.data.data_checks import data_remarks
 from kdbench.data.task import Task, TaskData
 from kdbench.data.task_registry import TASKS
 from kdbench.data.tokens import InputFormat, Tokens, load_or_tokenise, tokenise
@@ -17,6 +18,15 @@ from kdbench.models import build, compare_tokenizers, reference
 def load_data(task: str, ref: DataRef) -> TaskData:
     """Load the examples of a task."""
     return TASKS.get(task)().load(ref.location)
+
+
+@lru_cache(maxsize=64)
+def look_at_data(task: str, ref: DataRef) -> tuple[str, ...]:
+    """Return remarks on a task's data, see `data_checks.data_remarks`; generated data need none."""
+    kind = TASKS.get(task)
+    if kind.is_generated(ref.location):
+        return ()
+    return tuple(data_remarks(kind.title, load_data(task, ref), kind.labels, kind.report_splits))
 
 
 def load_task(name: str) -> Task:

@@ -74,6 +74,7 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
         told = "; ".join(fairness.held_out_notes(study, lines))
         where = describe_split(feedback, study.tasks)
         notes.append(Detail(f"Feedback ({', '.join(learners)}) from {where}{f': {told}' if told else ''}."))
+    notes += [Detail(said) for task in study.tasks for said in study.data_remarks.get(task, ())]
     # how rows of train were drawn, and reported rows where no split is declared for them
     notes += [f"{task_title(task)}: {said}." for task in study.tasks if (said := TASKS.get(task).report_note)]
     if study.study["train_rows"]:
@@ -123,6 +124,7 @@ def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
     same = [f"{key}={min(values)}" for key, values in known.items() if len(values) == 1]
     notes: list[str] = [Detail(f"All runs shown: {', '.join(same)}.")] if same else []
     notes += _teacher(lines)
+    notes += _cut_off(lines)
     # settings in which rows differ although no grid varies them
     shown = [line for line in lines if line.row != TEACHER and any(line.shown.values())]
     for key in Training.model_fields:
@@ -133,6 +135,21 @@ def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
             ]
             notes.append(f"Rows differ in {key}: {', '.join(parts)}.")
     return notes
+
+
+def _cut_off(lines: Sequence[SelectedRow]) -> list[str]:
+    """Say where texts are as long as max_length, and so probably longer."""
+    found: dict[str, None] = {}
+    for task, cells in ((task, cells) for line in lines for task, cells in line.shown.items()):
+        for cell in cells:
+            rows = (cell.run.result or {}).get("rows", {})
+            for split, number in (cell.run.result or {}).get("cut_off", {}).items():
+                length = cell.run.spec.training.max_length
+                share = f"{number:,} of {count(rows.get(split, number), 'row')}"
+                found[
+                    f"{task_title(task)} {split}: {share} fill max_length={length} tokens; longer texts are cut off."
+                ] = None
+    return [Detail(text) for text in found]
 
 
 def _teacher(lines: Sequence[SelectedRow]) -> list[str]:

@@ -129,6 +129,7 @@ class StudyResults:
     key: str
     titles: dict[str, RowRecord] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
+    data_remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # task -> what was seen in its data
     cells: list[CellResult] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
     root: Path = Path(Invocation().results)  # the results folder, or where one would be made
@@ -281,6 +282,7 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
         study.titles |= sweep.rows
         study.networks |= networks
         study.data |= data
+        study.data_remarks |= {task: tuple(said) for task, said in sweep.data_remarks.items() if task in data}
         known = {(c.cell.row, c.run.id): c for c in study.cells}
         for cell in cells:
             study.runs |= closure(cell.run, runs)

@@ -54,6 +54,7 @@ class Sweep(BaseModel):
     study: dict[str, Any]
     models: dict[str, str]  # role (student, teacher) -> fingerprint
     rows: dict[Name, RowRecord]
+    data_remarks: dict[str, list[str]] = {}  # task -> what was seen in its data before training
     cells: list[Cell]
     runs: dict[Name, RunSpec]  # those of the cells, and what they need
 

@@ -49,7 +49,7 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
     """Check devices, fetch the models and data, and check that the networks are compatible.
 
     Returns:
-        remarks for the user: splits shorter than the published ones, settings without effect on some network.
+        remarks for the user: what the data hold, splits shorter than the published ones, settings without effect on some network.
 
     Raises:
         UserError: the first problem, in one sentence.
@@ -71,7 +71,7 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
             divided.add(key)
             _check_roles(spec)
         _check_fit(plan, spec, tuple(data.vocabulary))
-        remarks |= dict.fromkeys(_subsets(spec))
+        remarks |= dict.fromkeys((*_subsets(spec), *inputs.look_at_data(spec.task, spec.data)))
         remarks |= dict.fromkeys(_whole_layers(spec, tuple(data.vocabulary)))
     return [*remarks, *_check_given(plan)]
 
@@ -115,7 +115,7 @@ def _subsets(spec: RunSpec) -> list[str]:
         return []
     rows = {split: (len(data.splits[split]), official) for split, official in task.official_rows.items()}
     return [
-        f"{task.title} {split}: a subset, {here:,} of {official:,} rows; scores on it are not GLUE scores."
+        f"{task.title} {split}: a subset, {here:,} of {official:,} rows; scores on it are no scores on {task.title}."
         for split, (here, official) in rows.items()
         if here < official
     ]

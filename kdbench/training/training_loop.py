@@ -250,7 +250,7 @@ class TrainingLoop:
         best, more = self.evaluator.final("best", latest=self.progress.best_step == self.progress.step)
         result = {
             "best": {"step": self.progress.best_step, **best}, "last": {"step": self.progress.step, **last},
-            **teacher, "rows": self._count_rows(),
+            **teacher, "rows": self._count_rows(), **self._count_cut_off(),
         }  # fmt: skip
 
         # every file, then the checksums of all of them, and "done" last: a process that dies before is resumed
@@ -274,6 +274,14 @@ class TrainingLoop:
         counts = {"train": len(roles.train.rows), "selection": len(roles.selection.rows)}
         counts["feedback"] = len(roles.feedback.rows) if roles.feedback else 0
         return counts | {part.split: len(part.rows) for part in roles.report}
+
+    def _count_cut_off(self) -> dict[str, dict[str, int]]:
+        """Return how many rows of train and of each report split fill max_length; {} where none does."""
+        roles, longest = self.setup.roles, self.spec.training.max_length
+        parts = {"train": roles.train, **{part.split: part for part in roles.report}}
+        lengths = {name: self.setup.tokens[part.split].lengths[part.rows] for name, part in parts.items()}
+        full = {name: int((some >= longest).sum()) for name, some in lengths.items()}
+        return {"cut_off": {name: number for name, number in full.items() if number}} if any(full.values()) else {}
 
 
 def _series_mark(progress: checkpoint.Progress) -> SeriesMark:

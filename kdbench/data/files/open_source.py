@@ -31,6 +31,7 @@ def open_source(source: Source, folder: Path, form: FileFormat) -> RowSource:
         name, _, part = source.partition(PART)
         return hub_rows(name, part)
     path, part = split_part(source, folder)
+    path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path  # shorter in messages
     if path.is_dir():
         return folder_rows(path, part)
     _existing(path)

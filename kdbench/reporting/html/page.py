@@ -99,6 +99,7 @@ def _facts(study: StudyResults) -> list[tuple[str, str]]:
         ("Seeds", ", ".join(map(str, seeds))),
         ("Runs", f"{counts['done']} of {len(study.runs)} done"),
     ]
+    facts += [("Seen in the data", said) for task in study.tasks for said in study.data_remarks.get(task, ())]
     return facts + [(key, str(setup[key])) for key in ("train_rows", "split_seed") if setup[key]]
 
 

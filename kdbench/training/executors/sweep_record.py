@@ -16,6 +16,7 @@ from kdbench.core.records import read_record, read_records
 from kdbench.core.settings import Execution, Invocation, Recording, Study
 from kdbench.core.spec import Name
 from kdbench.data.task_registry import TASKS
+from kdbench.planning import inputs
 from kdbench.planning.config import Config, default_options, method_of_row, preset_values
 from kdbench.planning.executor import EXECUTORS, EXIT_STOPPED, ExecutionRequest, Executor, ShowTables
 from kdbench.planning.plan import Plan, model_ref
@@ -92,6 +93,7 @@ def store_sweep(executor: Executor, order: ExecutionRequest) -> None:
                 }
                 for row, method in rows.items()
             },
+            **_data_remarks(plan),
             "cells": [asdict(cell) for cell in plan.cells],
             "runs": {run: spec.model_dump(mode="json") for run, spec in plan.runs.items()},
             "carried_out": CarriedOut(
@@ -105,6 +107,13 @@ def store_sweep(executor: Executor, order: ExecutionRequest) -> None:
             ).model_dump(),
         },
     )
+
+
+def _data_remarks(plan: Plan) -> dict[str, Any]:
+    """Return the remarks on the data of each task, where there are some."""
+    data = {spec.task: spec.data for spec in plan.runs.values()}
+    found = {task: list(said) for task, ref in data.items() if (said := inputs.look_at_data(task, ref))}
+    return {"data_remarks": found} if found else {}
 
 
 def stored_plan(store: Store, sweep: str) -> Plan:

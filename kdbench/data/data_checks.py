@@ -1,0 +1,68 @@
+"""Look at a task's data before training: repeated texts, rows of train in the report, empty texts, missing classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from kdbench.core.formatting import count
+from kdbench.data.task import Examples, TaskData
+
+SHOWN = 5  # classes that a remark names
+
+
+def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_splits: Sequence[str]) -> list[str]:
+    """Return what a reader of the scores should know of the data, in one sentence each; [] for clean data.
+
+    Args:
+        labels: the names of the classes.
+    """
+    train = data.splits["train"]
+    known = set(_texts(train))
+    remarks: list[str] = []
+    # rows that repeat others, within a split and between train and the report
+    for split, examples in data.splits.items():
+        shown = split.replace("_", "-")
+        if repeated := len(examples) - len(set(_texts(examples))):
+            contrary = _contrary(examples)
+            other = f", {count(contrary, 'text')} with different labels" if contrary else ""
+            remarks.append(f"{title} {shown}: {_of(repeated, examples)} repeat the text of another row{other}.")
+        if split in report_splits and (seen := sum(text in known for text in _texts(examples))):
+            remarks.append(f"{title} {shown}: {_of(seen, examples)} have a text that is in train too.")
+    # rows without text
+    for split, examples in data.splits.items():
+        second = examples.text_b if examples.text_b is not None else examples.text_a
+        if empty := sum(not a.strip() or not b.strip() for a, b in zip(examples.text_a, second, strict=True)):
+            remarks.append(f"{title} {split.replace('_', '-')}: {_of(empty, examples)} have an empty text.")
+    # classes
+    counts = Counter(train.labels)
+    if once := [labels[index] for index, number in counts.items() if number == 1]:
+        remarks.append(f"{title} train: {_some(once)} {'occurs' if len(once) == 1 else 'occur'} once only.")
+    for split in report_splits:
+        present = set(data.splits[split].labels)
+        if absent := [name for index, name in enumerate(labels) if index in counts and index not in present]:
+            remarks.append(f"{title} {split.replace('_', '-')}: no row of {_some(absent)}.")
+    return remarks
+
+
+def _texts(examples: Examples) -> list[tuple[str, str]]:
+    second = examples.text_b if examples.text_b is not None else [""] * len(examples)
+    return list(zip(examples.text_a, second, strict=True))
+
+
+def _contrary(examples: Examples) -> int:
+    """Count the texts that occur with several labels."""
+    labels: dict[tuple[str, str], set[int]] = {}
+    for text, label in zip(_texts(examples), examples.labels, strict=True):
+        labels.setdefault(text, set()).add(label)
+    return sum(len(some) > 1 for some in labels.values())
+
+
+def _of(some: int, examples: Examples) -> str:
+    return f"{some:,} of {count(len(examples), 'row')}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name some classes: `class a`, `classes a, b and 3 more`."""
+    head, rest = ", ".join(names[:SHOWN]), len(names) - SHOWN
+    return f"class{'es' if len(names) > 1 else ''} {head}{f' and {rest} more' if rest > 0 else ''}"
