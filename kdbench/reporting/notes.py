@@ -146,9 +146,8 @@ def _cut_off(lines: Sequence[SelectedRow]) -> list[str]:
             for split, number in (cell.run.result or {}).get("cut_off", {}).items():
                 length = cell.run.spec.training.max_length
                 share = f"{number:,} of {count(rows.get(split, number), 'row')}"
-                found[
-                    f"{task_title(task)} {split}: {share} fill max_length={length} tokens; longer texts are cut off."
-                ] = None
+                text = f"{task_title(task)} {split}: {share} fill max_length={length} tokens; longer texts are cut off."
+                found[text] = None
     return [Detail(text) for text in found]
 
 

@@ -49,7 +49,8 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
     """Check devices, fetch the models and data, and check that the networks are compatible.
 
     Returns:
-        remarks for the user: what the data hold, splits shorter than the published ones, settings without effect on some network.
+        remarks for the user: what was seen in the data, splits shorter than the published ones, settings without effect
+        on some network.
 
     Raises:
         UserError: the first problem, in one sentence.
