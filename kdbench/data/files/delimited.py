@@ -100,8 +100,8 @@ def _needs_quotes(head: Sequence[str], delimiter: str) -> bool:
     """Return whether lines of a TSV have the same number of fields only where quoted fields are joined."""
 
     def widths(quotes: bool) -> set[int]:
-        reader = csv.reader(head[:-1] or head, delimiter=delimiter, quoting=_quoting(quotes))
-        return {len(fields) for fields in reader if fields}
+        found = [len(fields) for fields in csv.reader(head, delimiter=delimiter, quoting=_quoting(quotes)) if fields]
+        return set(found[:-1] if len(head) == SAMPLE_LINES else found)  # the sample may end within the last record
 
     return any('"' in line for line in head) and len(widths(False)) > 1 and len(widths(True)) == 1
 

@@ -1,0 +1,193 @@
+"""From a file to a table: splits and columns are found, what is guessed is said, what is not clear stops."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from kdbench.core.errors import UserError
+from kdbench.data.data_checks import data_remarks
+from kdbench.data.find_splits import find_splits
+from kdbench.data.guess_columns import guess_columns
+from kdbench.data.new_declaration import Wishes, declare
+from kdbench.data.task import Examples, TaskData
+from kdbench.data.task_registry import TASKS
+from tests.commands.test_commands import call_here
+
+WORDS = {"pos": ("great", "lovely", "warm", "fine"), "neg": ("awful", "dull", "weak", "poor")}
+
+
+def csv_rows(number: int, start: int = 0) -> str:
+    labels = ["pos", "neg", "pos"]
+    lines = (
+        f"{i},film number {i * 7919 % 10007} was {WORDS[labels[i % 3]][i % 4]},{labels[i % 3]}" for i in range(number)
+    )
+    return "id,review,stars\n" + "".join(f"{line}\n" for line in lines)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder whose tasks are forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(TASKS, "_found", None)
+    monkeypatch.setattr(TASKS, "broken", {})
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "found"),
+    [
+        (["a.csv"], "a.csv", {"train": "a.csv"}),
+        (["d/train.tsv", "d/dev.tsv", "d/test.tsv"], "d",
+         {"train": "d/train.tsv", "validation": "d/dev.tsv", "test": "d/test.tsv"}),
+        (["x_train.csv", "x_val.csv"], "x_train.csv", {"train": "x_train.csv", "validation": "x_val.csv"}),
+        (["TREC.Train.csv", "TREC.Test.csv"], "TREC.Train.csv", {"train": "TREC.Train.csv", "test": "TREC.Test.csv"}),
+        (["constraint.csv", "contest.csv"], "constraint.csv", {"train": "constraint.csv"}),  # no words of splits
+        (["train_text.txt", "train_labels.txt", "val_text.txt", "val_labels.txt"], "train_text.txt",
+         {"train": {"text": "train_text.txt", "label": "train_labels.txt"},
+          "validation": {"text": "val_text.txt", "label": "val_labels.txt"}}),
+    ],
+)  # fmt: skip
+def test_splits_are_found_by_their_names(files: list[str], data: str, found: dict[str, object], here: Path) -> None:
+    for name in files:
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_text("x")
+    assert find_splits(data, here) == found
+
+
+def test_parts_of_a_json_file(here: Path) -> None:
+    (here / "all.json").write_text(json.dumps({"val": [], "train": [], "test": [], "oos_train": []}))
+    assert find_splits("all.json", here) == {
+        "train": "all.json#train", "validation": "all.json#val", "test": "all.json#test",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "text", "label"),
+    [
+        ({"id": "{i}", "review": "a text of {i} words", "stars": "{i%3}"}, ("review",), "stars"),
+        ({"premise": "one {i} two", "hypothesis": "three {i}", "gold_label": "{i%2}"}, ("premise", "hypothesis"),
+         "gold_label"),
+        ({"text": "w{i}", "label": "{i%2}", "label_text": "{'ab'[i%2]}"}, ("text",), "label_text"),
+        ({"title": "title of {i}", "what": "{i%4}"}, ("title",), "what"),
+    ],
+)  # fmt: skip
+def test_columns_are_guessed(columns: dict[str, str], text: tuple[str, ...], label: str, here: Path) -> None:
+    lines = [",".join(eval(f"f{pattern!r}", {"i": i}) for pattern in columns.values()) for i in range(60)]
+    (here / "a.csv").write_text("\n".join([",".join(columns), *lines]))
+    guess = guess_columns("a.csv", here)
+    assert (guess.text, guess.label, guess.form.header) == (text, label, True)
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("summary of it,body of it,label", "several columns could be the text .*summary of it, body of it.*--text"),
+        ("text,kind,sort", "several columns could be the label .*kind, sort.*--label"),
+    ],
+)
+def test_what_is_not_clear_stops_with_the_choices(head: str, said: str, here: Path) -> None:
+    rows = [f"some text {i},{'other text ' + str(i) if 'body' in head else i % 3},{i % 2}" for i in range(60)]
+    (here / "a.csv").write_text("\n".join([head, *rows]))
+    with pytest.raises(UserError, match=said):
+        guess_columns("a.csv", here)
+
+
+def test_a_file_without_names_of_columns(here: Path) -> None:
+    (here / "a.csv").write_text(csv_rows(60).partition("\n")[2])
+    guess = guess_columns("a.csv", here)
+    assert (guess.text, guess.label, guess.form.header) == (("2",), "3", False)
+
+
+def test_fasttext_lines(here: Path) -> None:
+    (here / "a.txt").write_text("".join(f"__label__{'ab'[i % 2]} text {i}\n" for i in range(60)))
+    made = declare(Wishes("a.txt"))
+    assert "2 classes: a, b" in made.told[0]
+
+
+def test_from_a_file_to_a_table(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "reviews.csv").write_text(csv_rows(240))
+    words = ["run", "--data", "reviews.csv", "--methods", "finetune", "--epochs", "1", "--student", "tiny-2x32"]
+    assert call_here([*words, "--dry-run"], monkeypatch) == 0
+    assert "would write tasks/reviews.toml" in capsys.readouterr().out
+    assert not (here / "tasks").exists()
+    monkeypatch.setattr(TASKS, "_found", None)
+    assert call_here(words, monkeypatch) == 0
+    out = capsys.readouterr().out
+    assert "text 'review', label 'stars' (2 classes: neg, pos)" in out
+    assert "20 % of the rows are held out by a hash of each text" in " ".join(out.split())
+    declared = tomllib.loads((here / "tasks/reviews.toml").read_text())
+    assert declared["labels"] == ["neg", "pos"]
+    saved = next((here / "results/runs").glob("reviews-finetune-*/model/config.json"))
+    assert json.loads(saved.read_text())["id2label"] == {"0": "neg", "1": "pos"}
+    # the same again trains nothing; other columns are refused, not ignored
+    monkeypatch.setattr(TASKS, "_found", None)
+    assert call_here(words, monkeypatch) == 0
+    assert "0 trained, 1 done before" in capsys.readouterr().out
+    assert call_here([*words, "--label", "id"], monkeypatch) == 2
+    assert "--label differs from the declaration in" in capsys.readouterr().err
+    # the results are shown where nobody knows the task
+    (here / "tasks/reviews.toml").unlink()
+    monkeypatch.setattr(TASKS, "_found", None)
+    assert call_here(["table", "1"], monkeypatch) == 0
+    assert "Reviews" in capsys.readouterr().out
+
+
+def test_a_split_of_ones_own_selects(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split, rows in (("train", 60), ("dev", 12), ("test", 12)):
+        (here / f"{split}.csv").write_text(csv_rows(rows))
+    words = ["run", "--data", "train.csv", "--methods", "finetune", "--epochs", "1", "--student", "tiny-2x32"]
+    assert call_here(words, monkeypatch) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Checkpoints selected on the validation split, which is not reported." in out
+    assert "test: 12 of 12 rows have a text that is in train too." in out
+    assert "optimistic" not in out
+
+
+def test_options_of_data_need_data(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call_here(["run", "--label", "x", "--dry-run"], monkeypatch) == 2
+    assert "--label describes the data of --data FILE" in capsys.readouterr().err
+
+
+def test_new_task_takes_no_name_that_is_taken(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "rte.csv").write_text(csv_rows(60))
+    assert call_here(["new-task", "rte.csv"], monkeypatch) == 2
+    assert "two files define a task 'rte'" in capsys.readouterr().err
+    assert call_here(["new-task", "rte.csv", "--name", "mine"], monkeypatch) == 0
+    assert (here / "tasks/mine.toml").exists()
+
+
+def test_what_is_seen_in_the_data() -> None:
+    train = Examples(["a", "a", "a", "b", " ", "c"], None, [0, 0, 1, 1, 1, 2])
+    test = Examples(["a", "z"], None, [0, 1])
+    assert data_remarks("T", TaskData({"train": train, "test": test}), ("x", "y", "z"), ("test",)) == [
+        "T train: 2 of 6 rows repeat the text of another row, 1 text with different labels.",
+        "T test: 1 of 2 rows have a text that is in train too.",
+        "T train: 1 of 6 rows have an empty text.",
+        "T train: class z occurs once only.",
+        "T test: no row of class z.",
+    ]
+    clean = TaskData(
+        {"train": Examples(["a", "b", "c", "d"], None, [0, 1, 0, 1]), "test": Examples(["e", "f"], None, [0, 1])}
+    )
+    assert data_remarks("T", clean, ("x", "y"), ("test",)) == []
+
+
+def test_torch_is_not_needed_to_look_at_a_file(tmp_path: Path) -> None:
+    import subprocess
+
+    (tmp_path / "a.csv").write_text(csv_rows(60))
+    code = "import sys; from kdbench.data.new_declaration import Wishes, declare; declare(Wishes('a.csv'));"
+    done = subprocess.run([sys.executable, "-c", f"{code} print('torch' in sys.modules)"], cwd=tmp_path, text=True,
+                          capture_output=True, check=True)  # fmt: skip
+    assert done.stdout.strip() == "False"
