@@ -15,6 +15,7 @@ import pytest
 from kdbench.cli.app import app
 from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
+from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS
 from tests.commands import made_glue
 
@@ -38,6 +39,7 @@ NOT_RUN = {
     r"kdbench table 1 --test": "needs scores of GLUE's server; see tests/commands/test_glue_export.py",
     r"kdbench table all --published": "as without --published; tests/analysis/test_published.py carries it out",
     r"kdbench .*--executor slurm.*": "needs a cluster; tests/slurm carries such commands out",
+    r"kdbench run --tasks banking77,.*": "needs the published files; see tests/data/test_declared_tasks.py",
     r"kdbench (cancel|retry).*": "needs an unfinished run; tests/kdbench/test_sweep.py and tests/slurm carry it out",
 }
 
@@ -83,6 +85,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.copytree(glue / "RTE", glue / "MRPC")
     (glue / "MRPC" / "train.tsv").write_text(mrpc_rows(40), encoding="utf-8")
     (glue / "MRPC" / "dev.tsv").write_text(mrpc_rows(10), encoding="utf-8")
+    reviews = "".join(f"film {i} was {('good', 'bad')[i % 2]},{i % 2}\n" for i in range(60))
+    (tmp_path / "reviews.csv").write_text(f"review,stars\n{reviews}", encoding="utf-8")
+    monkeypatch.setattr(TASKS, "_found", dict(TASKS.all()))
     shutil.copytree(ROOT / "results" / "minilm-mrpc", tmp_path / "results" / "minilm-mrpc")
     carry_out(shlex.split(f"run --methods kd,lgtm --tasks mrpc,rte --seeds 0 {TINY}"))
     yield tmp_path

@@ -162,7 +162,7 @@ def test_new_task_takes_no_name_that_is_taken(
 ) -> None:
     (here / "rte.csv").write_text(csv_rows(60))
     assert call_here(["new-task", "rte.csv"], monkeypatch) == 2
-    assert "two files define a task 'rte'" in capsys.readouterr().err
+    assert "Two files define a task 'rte'" in capsys.readouterr().err
     assert call_here(["new-task", "rte.csv", "--name", "mine"], monkeypatch) == 0
     assert (here / "tasks/mine.toml").exists()
 
@@ -177,10 +177,8 @@ def test_what_is_seen_in_the_data() -> None:
         "T train: class z occurs once only.",
         "T test: no row of class z.",
     ]
-    clean = TaskData(
-        {"train": Examples(["a", "b", "c", "d"], None, [0, 1, 0, 1]), "test": Examples(["e", "f"], None, [0, 1])}
-    )
-    assert data_remarks("T", clean, ("x", "y"), ("test",)) == []
+    clean = {"train": Examples(list("abcd"), None, [0, 1, 0, 1]), "test": Examples(list("ef"), None, [0, 1])}
+    assert data_remarks("T", TaskData(clean), ("x", "y"), ("test",)) == []
 
 
 def test_torch_is_not_needed_to_look_at_a_file(tmp_path: Path) -> None:
