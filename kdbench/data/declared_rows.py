@@ -195,9 +195,9 @@ def _check_classes(
         for row in some:
             if row.label not in written:
                 some_classes = ", ".join(labels[:SHOWN]) + (", ..." if len(labels) > SHOWN else "")
-                where = "labels of the declaration" if declaration.labels else "train"
+                where = "the labels of the declaration" if declaration.labels else "those of train"
                 raise UserError(
-                    f"{row.place}: the label '{row.label}' is not among those of {where} ({some_classes}); correct the "
+                    f"{row.place}: the label '{row.label}' is not among {where} ({some_classes}); correct the "
                     "row, add the class, or leave its rows out with drop_labels in the task's declaration."
                 )
             if split != TRAIN and row.label not in known:

@@ -24,8 +24,8 @@ TEXTS = (
     "description", "query", "headline", "title", "phrase", "abstract",
 )  # fmt: skip
 LABELS = (
-    "label", "labels", "label_text", "label_name", "category", "class", "target", "intent", "sentiment", "emotion", "topic",
-    "gold_label", "stars", "rating", "y", "polarity",
+    "label", "labels", "label_text", "label_name", "category", "class", "target", "intent", "sentiment", "emotion",
+    "topic", "gold_label", "stars", "rating", "y", "polarity",
 )  # fmt: skip
 FASTTEXT = r"__label__(?P<label>\S+)\s+(?P<text>.*)"
 

@@ -16,6 +16,7 @@ from kdbench.core.errors import UserError, unknown
 from kdbench.core.settings import Invocation, Study
 from kdbench.core.spec import Cell, DataLocation, DataRef, ModelRef, RunSpec
 from kdbench.data.splits import held_out_share
+from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS, Method
 from kdbench.distill.method_files import row_of
@@ -163,11 +164,11 @@ def select_tasks(value: str | list[str], data_dir: Path | None = None) -> list[s
 
 
 @lru_cache(maxsize=64)
-def data_ref(task: str, asked: DataLocation, data_dir: Path | None) -> DataRef:
+def data_ref(task: type[Task], asked: DataLocation, data_dir: Path | None) -> DataRef:
     """Identify a task's data by a fingerprint of their content; see `Task.locate` for the arguments."""
-    location = TASKS.get(task).locate(asked, data_dir)
+    location = task.locate(asked, data_dir)
     path = str(location.path.resolve()) if location.path else None
-    return DataRef(source=location.source, path=path, fingerprint=TASKS.get(task)().fingerprint(location))
+    return DataRef(source=location.source, path=path, fingerprint=task().fingerprint(location))
 
 
 @lru_cache(maxsize=64)
@@ -235,7 +236,7 @@ def _specs(
 ) -> Iterator[tuple[RunSpec, Mapping[str, Any]]]:
     """Yield the spec, and the grid values, of every grid point and seed of one row on one task."""
     asked = DataLocation(study.source, user_path(study.glue_dir) if study.glue_dir else None)
-    data = data_ref(task, asked, user_path(study.data_dir) if study.data_dir else None)
+    data = data_ref(TASKS.get(task), asked, user_path(study.data_dir) if study.data_dir else None)
     _, variant = method.variants.get(row, ("", {}))
     for point in config.points(row, method, variant):
         spec = RunSpec(
