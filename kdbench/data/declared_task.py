@@ -44,6 +44,9 @@ class DeclaredTask(Task):
     labels = _FromTrain()
     metrics = _FromTrain()
 
+    def __init_subclass__(cls) -> None:
+        """Leave the metrics as declared: their names are resolved when they are read, as the labels are."""
+
     @classmethod
     def locate(cls, asked: DataLocation, data_dir: Path | None) -> DataLocation:
         """Return the folder in which the task's files lie, or the hub; see `Task.locate`."""
