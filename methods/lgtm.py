@@ -10,12 +10,14 @@ Trained: both networks, from pre-trained weights and classifiers of zeros. Each 
 student once.
 Paper and code: the printed sign of the influence raises the student's validation loss, the code's sign lowers it; we
 follow the code. The printed auxiliary loss CE(T, S) has no fixed point at T = S, the code's KL(S || T) has; we follow
-the code. The printed coefficient is 1, the code's is the teacher's learning rate, with which the influence all but
-vanishes; we take 1. Eq. 9 and Eq. 10 do not approximate each other; we use the gradient of Eq. 10, computed exactly by
-forward-mode differentiation. The code's look-ahead is an AdamW step, ours is SGD as printed. The code's student sees no
-labels, ours has alpha = 0.6 (Table 5). Two options are our own. `influence_center` replaces dz_i, the change of the
-student's logits along v, by dz_i - mean_j dz_j: L_influence is then the covariance of -T and dz. `influence_bound`
-ensures |grad influence| <= bound |grad auxiliary loss| at every sample's teacher logits.
+the code. The printed coefficient is 1, with which a pre-trained teacher stops learning (docs/lgtm.md); the code's is
+the teacher's learning rate, with which the influence all but vanishes; we take `student_lr`, with which the term is
+the exact gradient of the student's feedback loss after its next SGD step. Eq. 9 and Eq. 10 do not approximate each
+other; we use the gradient of Eq. 10, computed exactly by forward-mode differentiation. The code's look-ahead is an
+AdamW step, ours is SGD as printed. The code's student sees no labels, ours has alpha = 0.6 (Table 5). Two options are
+our own. `influence_center` replaces dz_i, the change of the student's logits along v, by dz_i - mean_j dz_j:
+L_influence is then the covariance of -T and dz. `influence_bound` ensures |grad influence| <= bound |grad auxiliary
+loss| at every sample's teacher logits.
 Variants: `lgtm_printed` is the method as printed; `lgtm_released` is the code, except that the code does not shuffle
 feedback; `lgtm_no_fda` is the printed method with the weights of Eq. 9 computed sample by sample (Table 3).
 """
@@ -70,10 +72,10 @@ class LGTMOptions(OnlineOptions):
         -1, "-1 lowers the student's validation loss; +1 is Eq. 11 as printed", source="Eq. 11, code"
     )
     influence_coef: Coefficient = option(
-        1.0,
-        "a number; teacher_lr; student_lr (times 1 - student_ce, the meta-gradient); or match_aux:RATIO, which fixes "
+        "student_lr",
+        "a number; teacher_lr; student_lr (times 1 - student_ce: the meta-gradient); or match_aux:RATIO, which fixes "
         "the ratio of gradient norms, influence to auxiliary loss",
-        source="Eq. 11; code: teacher_lr",
+        source="docs/lgtm.md; Eq. 11: 1; code: teacher_lr",
     )
     influence_scale: float = option(1.0, "further factor of the influence", source="code: 1 - teacher_ce")
     influence_center: Literal["none", "batch"] = option(
@@ -113,7 +115,7 @@ class LGTMOptions(OnlineOptions):
 
 
 PRINTED = {
-    "influence": "fda", "influence_sign": 1, "teacher_kd": "ce_ts",
+    "influence": "fda", "influence_sign": 1, "influence_coef": 1.0, "teacher_kd": "ce_ts",
     "mode_aux": "eval", "mode_lookahead": "eval", "mode_val": "eval",
 }  # fmt: skip
 RELEASED = {
