@@ -92,12 +92,11 @@ def feedback(subject: Subject) -> str:
     if "feedback" not in subject.method.requires:
         raise NotApplicable("the method does not learn from feedback")
     setup = subject.small_run().prepare_setup()
-    make_steps(setup, first_batches(setup, setup.total_steps))
-    return (
-        ""
-        if setup.context.feedback_used
-        else f"it names 'feedback' in `requires`, and took none in {setup.total_steps} steps"
-    )
+    for step in range(setup.total_steps):
+        make_steps(setup, [setup.train.at(step)], start=step)
+        if setup.context.feedback_used:
+            return ""
+    return f"it names 'feedback' in `requires`, and took none in {setup.total_steps} steps"
 
 
 @check("splits", "The rows that pick the checkpoint, and those that are reported, are no business of the method's.")
