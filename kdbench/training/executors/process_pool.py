@@ -27,6 +27,7 @@ from kdbench.training.executors.serial import train_run
 MESSAGE_SECONDS = 0.2  # between two messages about one run's steps
 LOOK_SECONDS = 0.5  # between two checks of the stop flag
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)  # Ctrl-C, a queue's warning: handled by the parent
+START_METHOD = "spawn"  # a fresh interpreter: torch's threads and a GPU's context do not survive a fork
 RETRIES = 2  # of a run whose process was killed
 
 
@@ -66,8 +67,7 @@ def run_pool(
 
 def start_worker(store: Store, recording: Recording, execution: Execution) -> Worker:
     """Start a process that trains the runs it receives."""
-    # a fresh interpreter: torch's threads and a GPU's context do not survive a fork
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(START_METHOD)
     ours, theirs = context.Pipe()
     arguments = (theirs, str(store.root), execution.model_dump(), recording.model_dump())
     process = context.Process(target=run_worker, args=arguments, daemon=True)
