@@ -51,30 +51,32 @@ class Passes:
 
 def measure(work: Work) -> dict[str, Any]:
     """Passes of every method, and the mean length of every task's inputs (its own, and padded in batches)."""
+    with TemporaryDirectory() as folder:
+        passes = {name: asdict(_passes(name, Path(folder))) for name in METHODS.all()}
     return {
-        "passes": {name: asdict(_passes(name)) for name in METHODS.all()},
+        "passes": passes,
         "lengths": {task: _length(task, work) for task in TASKS.all()},
     }
 
 
-def _passes(method: str) -> Passes:
-    one, two = (_counted(method, epochs) for epochs in (1, 2))
+def _passes(method: str, folder: Path) -> Passes:
+    one, two = (_counted(method, epochs, folder) for epochs in (1, 2))
     epoch = {net: {kind: two[net][kind] - one[net][kind] for kind in kinds} for net, kinds in one.items()}
     once = {net: {kind: 2 * one[net][kind] - two[net][kind] for kind in kinds} for net, kinds in one.items()}
     return Passes(epoch, once)
 
 
-def _counted(method: str, epochs: int) -> dict[str, Counter[str]]:
-    """Passes in a training of so many epochs, a training row."""
+def _counted(method: str, epochs: int, folder: Path) -> dict[str, Counter[str]]:
+    """Passes in a training of so many epochs, a training row. Runs in `folder` that are done are not repeated."""
     from kdbench.training.runner import execute
 
-    with TemporaryDirectory() as folder:
-        layer = _layer(methods=method, tasks="mrpc", epochs=epochs, train_rows=320, seeds="0")
-        plan, store = make_plan(assemble_config(layer, Path(folder))), Store(Path(folder))
-        for spec in plan.runs.values():
-            execute(spec, store, Execution(device="cpu", threads=1), Recording(probe_size=0, influence_samples=0))
-        (cell,) = plan.cells
-        cost = store.run(cell.run).cost()
+    # nine batches an epoch, and as many rows for feedback as in a batch
+    layer = _layer(methods=method, tasks="mrpc", epochs=epochs, train_rows=80, batch_size=8, seeds="0")
+    plan, store = make_plan(assemble_config(layer, folder)), Store(folder)
+    for spec in plan.runs.values():
+        execute(spec, store, Execution(device="cpu", threads=1), Recording(probe_size=0, influence_samples=0))
+    (cell,) = plan.cells
+    cost = store.run(cell.run).cost()
     rows = cost["rows"] / epochs
     return {net: Counter({k: n / rows for k, n in kinds.items()}) for net, kinds in cost["passes"].items()}
 
