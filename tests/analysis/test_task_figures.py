@@ -106,8 +106,7 @@ def test_a_study_without_finished_runs_lacks_them(kind: type[TaskFigure], tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["pdf", "svg", "png", "csv"])
-@pytest.mark.parametrize("name", ["curves", "scores"])
+@pytest.mark.parametrize(("name", "form"), [("curves", "pdf"), ("scores", "svg"), ("scores", "csv")])
 def test_files_are_the_same_every_time(name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store = trained(tmp_path / "results")
@@ -154,8 +153,7 @@ def many(count: int, panels: int) -> FigureData:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [2.5, 3.3, 6.8])
-@pytest.mark.parametrize("panels", [1, 2, 5, 6])
+@pytest.mark.parametrize(("panels", "width"), [(1, 2.5), (5, 3.3), (6, 6.8)])
 def test_nothing_is_cut_off(panels: int, width: float) -> None:
     boxes(many(13, panels), width)
 

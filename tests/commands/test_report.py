@@ -6,8 +6,6 @@ import base64
 import hashlib
 import json
 import re
-import subprocess
-import sys
 import tomllib
 from html import unescape
 from pathlib import Path
@@ -21,7 +19,7 @@ from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.drawn import everything, finish, gaps
 from tests.analysis.made import Made, full, spec, states, teacher
-from tests.commands.test_commands import LIGHT, call, call_here
+from tests.commands.test_commands import call, call_here
 from tests.commands.test_compare import predict
 
 HOSTILE = "</script><img src=x onerror=\"document.title='taken'\"><b>&amp;'"
@@ -216,11 +214,6 @@ def test_without_results_it_says_what_the_table_says(
     assert call_here(["report", "--out", "."], monkeypatch) == 2
     assert "--out . is a folder" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_nothing_heavy_is_imported(folder: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", LIGHT, "report"], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_parts_of_the_page_are_installed() -> None:

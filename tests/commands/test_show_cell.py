@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from kdbench.reporting import provenance
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.made import full, states
-from tests.commands.test_commands import LIGHT, call, call_here
+from tests.commands.test_commands import call, call_here
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +79,3 @@ def test_a_mistake_is_one_sentence(
     assert text.startswith("kdbench: ")
     assert sentence in text
     assert text.count("\n") == 1
-
-
-def test_nothing_heavy_is_imported(folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", LIGHT, "show", "lgtm", "mrpc"], cwd=folder, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr

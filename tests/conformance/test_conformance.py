@@ -40,6 +40,7 @@ def test_our_methods_and_variants_pass(name: str, tmp_path: Path) -> None:
     assert {f.check.name for f in found} == set(QUICK)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["OFFLINE", "ONLINE"])
 def test_the_good_files_pass(text: str, tmp_path: Path) -> None:
     found = verdicts(tmp_path, getattr(broken, text))
@@ -60,6 +61,7 @@ def test_every_check_has_a_mistake_that_it_catches() -> None:
     assert {mistake.caught_by for mistake in broken.MISTAKES.values()} == set(suite.names())
 
 
+@pytest.mark.slow
 def test_a_loss_with_noise_is_not_taken_for_a_mistake(tmp_path: Path) -> None:
     source = broken.OFFLINE.replace("kl(t, s, tau)", "kl(t + torch.randn_like(t), s, tau)")
     found = verdicts(tmp_path, "import torch\n" + source, *QUICK)
@@ -77,6 +79,7 @@ def test_a_loss_that_couples_rows_may_say_so(tmp_path: Path) -> None:
     assert verdicts(tmp_path, source, "batch mean")["batch mean"].verdict == "not applicable"
 
 
+@pytest.mark.slow
 def test_a_student_that_learns_in_every_other_step(tmp_path: Path) -> None:
     source = broken.ONLINE.replace(
         "        self.student.step(loss * (1 + 0.1 * self.average))",

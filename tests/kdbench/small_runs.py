@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
-from kdbench.cli.app import app
+from kdbench.cli.app import app, main
 from kdbench.core.errors import UserError
+from kdbench.core.records import warn_once
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
 from kdbench.planning.config import assemble_config, parse_sets
@@ -63,6 +68,36 @@ def refusal(*args: str) -> str:
         app(list(args), standalone_mode=False)
     error = caught.value
     return error.format_message() if isinstance(error, click.ClickException) else str(error)
+
+
+def fork(folder: Path, said: Path, *args: str, errors: Path | None = None) -> ForkProcess:
+    """Start a `kdbench` process as a copy of this one, which has imported everything already.
+
+    Args:
+        said: file for its output.
+        errors: file for its standard error, if that is not `said`.
+    """
+    process = multiprocessing.get_context("fork").Process(target=_run_forked, args=(folder, said, errors, args))
+    process.start()
+    return process
+
+
+def _run_forked(folder: Path, said: Path, errors: Path | None, args: tuple[str, ...]) -> None:
+    os.chdir(folder)
+    # as in a fresh process: warnings go to standard error, each once
+    logging.getLogger().handlers.clear()
+    warn_once.cache_clear()
+    for name in ("COLUMNS", "FORCE_COLOR"):
+        os.environ.pop(name, None)
+    sys.argv = ["kdbench", *args]
+    code: Any = 0
+    with said.open("w", encoding="utf-8") as out, (errors or said).open("a", encoding="utf-8") as err:
+        try:
+            with redirect_stdout(out), redirect_stderr(err if errors else out):
+                main()
+        except SystemExit as end:
+            code = end.code
+    os._exit(code or 0)
 
 
 def start(folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:

@@ -36,7 +36,7 @@ def cost(tmp_path: Path, method: str, *sets: str) -> dict[str, Any]:
 @pytest.mark.parametrize("method", STEP)
 def test_passes_equal_those_counted_by_hand(tmp_path: Path, method: str) -> None:
     # a number of rows that batches divide, so that feedback batches are as large as the others
-    found = cost(tmp_path, method, "feedback=train:0.25", "selection=validation", "train_rows=96")
+    found = cost(tmp_path, method, "feedback=train:0.25", "selection=validation", "train_rows=32")
     shares = {name: {k: n / found["rows"] for k, n in kinds.items()} for name, kinds in found["passes"].items()}
     assert shares == STEP[method]
     assert found["rows"] == found["steps"] * 8
@@ -46,7 +46,7 @@ def test_passes_equal_those_counted_by_hand(tmp_path: Path, method: str) -> None
 
 @pytest.mark.slow
 def test_a_pass_in_pieces_is_one_pass(tmp_path: Path) -> None:
-    made = plan(tmp_path, methods="lgtm")
+    made = plan(tmp_path, "epochs=1", methods="lgtm")
     costs = []
     for rows in (0, 5):
         store = Store(tmp_path / str(rows))

@@ -23,7 +23,7 @@ from kdbench.results.study import studies
 from kdbench.results.sweep_files import Sweep
 from tests.analysis.made import full
 
-CASES = int(os.environ.get("KDBENCH_DAMAGE_CASES", "3"))  # of each kind of file
+CASES = int(os.environ.get("KDBENCH_DAMAGE_CASES", "1"))  # of each kind of file
 DEEP = "[" * 100_000
 ODD_TEXTS = ("", "null", "[]", "{}", "3", '"text"', DEEP, "1" * 401, "NaN", "{", '{"a": 1e999}', '{"": {"": []}}')
 ODD_VALUES: tuple[Any, ...] = (

@@ -21,7 +21,7 @@ from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from kdbench.training.executors import sweep_record
-from tests.kdbench.small_runs import SMALL, plan, refusal, the_run
+from tests.kdbench.small_runs import SMALL, fork, plan, refusal, the_run
 
 SOURCE = '''"""Half of the labels' loss."""
 
@@ -94,24 +94,30 @@ def test_from_the_file_to_the_table_in_processes_of_their_own(tmp_path: Path) ->
     """Two worker processes; then, from another folder, everything that shows results, and retry."""
     write(tmp_path / "elsewhere" / "half.py")
     first = ["run", "--methods", "./elsewhere/half.py:half_again,finetune", "--tasks", "rte", "--seeds", "0,1", *TINY]
-    assert "Half again" in kdbench(tmp_path, *first, "--jobs", "2")
+    command = [sys.executable, "-m", "kdbench", *first, "--jobs", "2"]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Half again" in done.stdout
     other = tmp_path / "other"
     other.mkdir()
     results = ["--results", str(tmp_path / "results")]
-    assert "Half again" in kdbench(other, "table", "1", *results)
-    assert "Half again and Fine-tuning" in kdbench(other, "compare", "half_again", "finetune", *results)
-    assert "Half again" in kdbench(other, "show", "half_again", "rte", *results)
-    kdbench(other, "report", *results)
+    assert "Half again" in forked(other, "table", "1", *results)
+    assert "Half again and Fine-tuning" in forked(other, "compare", "half_again", "finetune", *results)
+    assert "Half again" in forked(other, "show", "half_again", "rte", *results)
+    forked(other, "report", *results)
     store = Store(tmp_path / "results")
     (run_id,) = [run.id for run in store.runs() if run.spec.method == "half" and run.spec.seed == 1]
     (store.run(run_id).path / "result.json").unlink()
-    assert "1 trained" in kdbench(other, "retry", *results)
+    assert "1 trained" in forked(other, "retry", *results)
 
 
-def kdbench(folder: Path, *args: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "kdbench", *args], cwd=folder, text=True, capture_output=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def forked(folder: Path, *args: str) -> str:
+    """Output of a kdbench process that knows of no file yet."""
+    said = folder / "said.txt"
+    process = fork(folder, said, *args)
+    process.join(300)
+    assert process.exitcode == 0, said.read_text()
+    return said.read_text()
 
 
 def test_a_changed_file_makes_a_new_run_and_says_so(

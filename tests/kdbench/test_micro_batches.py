@@ -94,7 +94,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, 
     folder = tmp_path_factory.mktemp("trained")
     store, specs = Store(folder / "results"), {}
     for form in FORMS:
-        made = plan(folder, "lgtm.zero_heads=false", "prokt.zero_heads=false", "epochs=1", methods=form)
+        made = plan(
+            folder, "lgtm.zero_heads=false", "prokt.zero_heads=false", "epochs=1", "train_rows=80", methods=form
+        )
         specs[form] = the_run(made)
         for spec in made.runs.values():
             if spec.id != specs[form].id:

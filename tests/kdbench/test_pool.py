@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -18,6 +19,17 @@ from kdbench.training.executors import local, process_pool
 from kdbench.training.executors.scheduler import Outcome
 from kdbench.training.executors.sweep_record import build_request
 from tests.kdbench.small_runs import CPU, FEW, contents, plan, refusal, start, train
+
+IMPORTED = [
+    "kdbench.training.smoke_test", "kdbench.training.runner", "transformers.models.bert.modeling_bert", "evaluate",
+]  # fmt: skip
+
+
+@pytest.fixture
+def workers_start_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers be copies of one process that has imported everything, so that none imports torch again."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTED)
+    monkeypatch.setattr(process_pool, "START_METHOD", "forkserver")
 
 
 class Notes:
@@ -53,7 +65,7 @@ def at_once(made: Plan, store: Store, notes: Notes, jobs: int = 2) -> Outcome:
 
 
 def test_it_leaves_the_bytes_of_one_after_the_other(tmp_path: Path) -> None:
-    made = plan(tmp_path, methods="kd,takd,rco,lgtm", tasks="rte,mnli")
+    made = plan(tmp_path, "epochs=1", methods="kd,dml", tasks="rte,mnli")
     calm, store, notes = Store(tmp_path / "calm"), Store(tmp_path / "r"), Notes()
     train(made, calm)
     outcome = at_once(made, store, notes)
@@ -66,8 +78,9 @@ def test_it_leaves_the_bytes_of_one_after_the_other(tmp_path: Path) -> None:
     assert again.done == list(made.runs)
 
 
+@pytest.mark.usefixtures("workers_start_quickly")
 def test_a_run_waits_for_what_it_needs(tmp_path: Path) -> None:
-    made, notes = plan(tmp_path, methods="takd,kd"), Notes()
+    made, notes = plan(tmp_path, "epochs=1", methods="takd,kd"), Notes()
     at_once(made, Store(tmp_path / "r"), notes, jobs=3)
     order = [(kind, run) for kind, run, *_ in notes.said if kind in ("started", "finished")]
     for run, spec in made.runs.items():
@@ -89,6 +102,7 @@ class Killer(Notes):
             os.kill(self.store.run(run_id).state().pid, signal.SIGKILL)
 
 
+@pytest.mark.usefixtures("workers_start_quickly")
 def test_a_killed_process_costs_its_run_nothing_but_time(tmp_path: Path) -> None:
     made = plan(tmp_path, "epochs=6", methods="finetune", tasks="rte,mnli")
     calm, store = Store(tmp_path / "calm"), Store(tmp_path / "r")
@@ -101,6 +115,7 @@ def test_a_killed_process_costs_its_run_nothing_but_time(tmp_path: Path) -> None
         assert contents(store, run) == contents(calm, run)
 
 
+@pytest.mark.usefixtures("workers_start_quickly")
 def test_a_run_that_is_killed_again_and_again_fails_and_holds_back_its_own(tmp_path: Path) -> None:
     made = plan(tmp_path, "epochs=6", methods="kd")
     store = Store(tmp_path / "r")
@@ -111,6 +126,7 @@ def test_a_run_that_is_killed_again_and_again_fails_and_holds_back_its_own(tmp_p
     assert store.run(teacher).state().kind == "killed"
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_all_of_them_and_the_same_command_goes_on(tmp_path: Path) -> None:
     args = ["run", "--methods", "finetune", "--tasks", "rte,mnli", "--jobs", "2"]
     args += ["--set", "epochs=60", "--set", "train_rows=200"]
@@ -158,6 +174,7 @@ class Warned(Notes):
             os.kill(self.store.run(run_id).state().pid, signal.SIGUSR2)
 
 
+@pytest.mark.usefixtures("workers_start_quickly")
 def test_workers_leave_a_queues_warning_to_their_parent(tmp_path: Path) -> None:
     """It is sent to all processes of a job; by itself it would end them."""
     made = plan(tmp_path, "epochs=6", methods="finetune", tasks="rte,mnli")

@@ -34,11 +34,13 @@ def kdbench(folder: Path, *args: str, **env: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_in_worker_processes(hostile: Path) -> None:
-    said = kdbench(hostile, "run", "--methods", "kd", "--tasks", "rte", "--seeds", "0,1", "--jobs", "2", *TINY)
-    assert "4 trained" in said
+    said = kdbench(hostile, "run", "--methods", "finetune", "--tasks", "rte", "--seeds", "0,1", "--jobs", "2", *TINY)
+    assert "2 trained" in said
 
 
+@pytest.mark.slow
 def test_the_process_that_a_check_kills(hostile: Path) -> None:
     assert "ok      resume" in kdbench(hostile, "check-method", "kd", "--only", "resume")
 

@@ -24,6 +24,7 @@ def same_methods_afterwards() -> Iterator[None]:
     METHODS._found, METHODS.broken, METHODS.files = found, bad, files
 
 
+@pytest.mark.slow
 def test_the_new_file_passes_its_checks_and_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +63,7 @@ def test_bad_names(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "mine.py"]
 
 
+@pytest.mark.slow
 def test_the_readmes_method_works_and_is_short(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(code.splitlines()) < 30

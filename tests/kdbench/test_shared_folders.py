@@ -14,15 +14,15 @@ import pytest
 from kdbench.results.run_lock import RunLock
 from kdbench.results.store import Store
 from tests.analysis.made import full
-from tests.kdbench.small_runs import SMALL
+from tests.kdbench.small_runs import SMALL, fork
 
 SETS = [part for pair in SMALL for part in ("--set", pair)]
 TRAIN = ["run", "--methods", "finetune", "--tasks", "rte", "--device", "cpu", *SETS, "--set", "epochs=1"]
 DROP = "-dac_override,-dac_read_search"  # what lets root read and write everything
 
 
-def as_another_user() -> list[str]:
-    """A prefix under which a process obeys the permissions of files, also where the tests are run by root."""
+def obeying_permissions() -> list[str]:
+    """A prefix under which a process of root obeys the permissions of files."""
     if os.geteuid():
         return []
     if shutil.which("setpriv") is None:
@@ -30,11 +30,21 @@ def as_another_user() -> list[str]:
     return ["setpriv", f"--bounding-set={DROP}", f"--inh-caps={DROP}"]
 
 
-def kdbench(folder: Path, *words: str, umask: int = 0o022, prefix: list[str] | None = None) -> tuple[int, str]:
-    done = subprocess.run(
-        [*(prefix or []), sys.executable, "-m", "kdbench", *words], cwd=folder, capture_output=True, text=True,
-        umask=umask, timeout=300,
-    )  # fmt: skip
+def kdbench(folder: Path, *words: str, umask: int = 0o022) -> tuple[int, str]:
+    said, before = folder / "said.txt", os.umask(umask)
+    try:
+        process = fork(folder, said, *words)
+    finally:
+        os.umask(before)
+    process.join(300)
+    assert process.exitcode is not None
+    return process.exitcode, said.read_text()
+
+
+def as_another_user(folder: Path, *words: str) -> tuple[int, str]:
+    """Call kdbench in a process that obeys the permissions of files, also where the tests are run by root."""
+    command = [*obeying_permissions(), sys.executable, "-m", "kdbench", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -81,7 +91,7 @@ def test_who_looks_needs_no_write_permission(copied: Path, words: tuple[str, ...
     for path in (*copied.rglob("*"), copied):
         path.chmod(0o555 if path.is_dir() else 0o444)
     before = sorted(path.name for path in run.iterdir())
-    code, out = kdbench(copied, *words, prefix=as_another_user())
+    code, out = as_another_user(copied, *words)
     assert (code, "Permission" in out) == (0, False), out
     assert sorted(path.name for path in run.iterdir()) == before
     if words == ("status",):
@@ -94,10 +104,10 @@ def test_what_may_not_be_read_is_said_and_never_replaced(copied: Path) -> None:
     (run / "result.json").chmod(0o000)
     before = (run / "result.json").stat()
     for words in (("status",), ("table", "1"), ("verify",)):
-        _, out = kdbench(copied, *words, prefix=as_another_user())
+        _, out = as_another_user(copied, *words)
         assert "Traceback" not in out
         assert ("You may not read" in out and "chmod -R g+rX" in out) or words == ("table", "1"), out
-    code, out = kdbench(copied, *TRAIN, prefix=as_another_user())
+    code, out = as_another_user(copied, *TRAIN)
     assert code == 1
     assert "permission: You may not read" in out
     assert "delete" not in out

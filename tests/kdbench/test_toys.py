@@ -29,23 +29,6 @@ def toys() -> Iterator[None]:
         del found[name]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TOYS)
-def test_it_trains_and_resumes_bit_identically(name: str, tmp_path: Path) -> None:
-    made, calm, store = plan(tmp_path, methods=name), Store(tmp_path / "calm"), Store(tmp_path / "r")
-    train(made, calm)
-    spec = the_run(made)
-    for parent in (run for run in made.runs if run != spec.id):
-        execute(made.runs[parent], store, CPU, FEW)
-    for stop_after in (1, 4, 100):
-        calls = iter(range(100))
-        try:
-            execute(spec, store, CPU, FEW, should_stop=lambda calls=calls, n=stop_after: next(calls) == n)
-        except Stopped:
-            continue
-    assert contents(store, spec.id) == contents(calm, spec.id)
-
-
 def test_one_teacher_serves_all_of_them_and_keeps_its_route(tmp_path: Path) -> None:
     made = plan(tmp_path, methods="kd,route,hidden,adapter,meta")
     (teacher,) = [spec for spec in made.runs.values() if spec.method == "finetune"]
