@@ -95,7 +95,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def on_meta(folder: Path, store: Store, method: str, *sets: str) -> Setup:
     """A run whose networks have no numbers, before its first step; what it needs was trained as usual."""
-    made = plan(folder, "epochs=1", "train_rows=40", *sets, methods=method)
+    made = plan(folder, "epochs=1", "train_rows=80", *sets, methods=method)
     spec = the_run(made)
     train(Plan(made.preset, made.study, {k: v for k, v in made.runs.items() if k != spec.id}), store)
     setup = prepare(spec, store, META, STILL)

@@ -59,7 +59,7 @@ def test_equal_to_scikit_learn(pairs: list[tuple[int, int]]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=12))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 def test_of_two_classes_f1_is_that_of_class_1(pairs: list[tuple[int, int]]) -> None:
     predicted, true = [p for p, _ in pairs], [t for _, t in pairs]
     expected = of_scikit_learn(predicted, true)

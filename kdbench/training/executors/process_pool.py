@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from filelock import Timeout
 
@@ -27,7 +27,7 @@ from kdbench.training.executors.serial import train_run
 MESSAGE_SECONDS = 0.2  # between two messages about one run's steps
 LOOK_SECONDS = 0.5  # between two checks of the stop flag
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)  # Ctrl-C, a queue's warning: handled by the parent
-START_METHOD = "spawn"  # a fresh interpreter: torch's threads and a GPU's context do not survive a fork
+START_METHOD: Final = "spawn"  # a fresh interpreter: torch's threads and a GPU's context do not survive a fork
 RETRIES = 2  # of a run whose process was killed
 
 
