@@ -14,11 +14,11 @@ COMPLETE := slow or slurm or browser or latex or chaos
 
 # every module, with one method for resume and conformance
 test: .venv/.test
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -m "not ($(COMPLETE))"
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not ($(COMPLETE))"
 
-# everything: the fast tests, then every method killed and resumed, SLURM, browser, LaTeX, faults, long runs
-test-all: test
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -m "$(COMPLETE)"
+# everything: the tests of `make test`, every method killed and resumed, SLURM, browser, LaTeX, faults, long runs
+test-all: .venv/.test
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 lint: .venv/.test
 	$(BIN)/ruff check .

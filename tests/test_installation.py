@@ -77,6 +77,7 @@ def test_the_wheel_works_without_the_repository(wheel: Path, tmp_path: Path) -> 
     assert "KD" in run(python, "-m", "kdbench", "table", "1", cwd=here)
 
 
+@pytest.mark.slow
 def test_mypy_looks_into_the_linked_folders(tmp_path: Path) -> None:
     """A wrong use of a file of tasks/ is found, so that `Success` says something of it."""
     package = tmp_path / "kdbench"

@@ -12,7 +12,7 @@ from kdbench.training.executors.serial import train_run
 from tests.kdbench.small_runs import CPU, FEW, plan, the_run
 from tests.kdbench.test_pool import Notes
 
-SETS = ["student=tiny-4x192", "teacher=tiny-4x192", "batch_size=256", "train_rows=512", "max_length=64", "epochs=2"]
+SETS = ["student=tiny-4x192", "teacher=tiny-4x192", "batch_size=256", "train_rows=300", "max_length=64", "epochs=1"]
 SETS += ["eval_every=0"]
 
 

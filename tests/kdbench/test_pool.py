@@ -18,8 +18,9 @@ from kdbench.results.store import Store
 from kdbench.training.executors import local, process_pool
 from kdbench.training.executors.scheduler import Outcome
 from kdbench.training.executors.sweep_record import build_request
-from tests.kdbench.small_runs import CPU, FEW, contents, plan, refusal, start, train
+from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, plan, refusal, start, train
 
+LONG = [part for pair in [*SMALL, "epochs=2000"] for part in ("--set", pair)]  # is stopped before it ends
 IMPORTED = [
     "kdbench.training.smoke_test", "kdbench.training.runner", "transformers.models.bert.modeling_bert", "evaluate",
 ]  # fmt: skip
@@ -65,7 +66,7 @@ def at_once(made: Plan, store: Store, notes: Notes, jobs: int = 2) -> Outcome:
 
 
 def test_it_leaves_the_bytes_of_one_after_the_other(tmp_path: Path) -> None:
-    made = plan(tmp_path, "epochs=1", methods="kd,dml", tasks="rte,mnli")
+    made = plan(tmp_path, methods="kd,dml", tasks="rte,mnli")
     calm, store, notes = Store(tmp_path / "calm"), Store(tmp_path / "r"), Notes()
     train(made, calm)
     outcome = at_once(made, store, notes)
@@ -128,8 +129,7 @@ def test_a_run_that_is_killed_again_and_again_fails_and_holds_back_its_own(tmp_p
 
 @pytest.mark.slow
 def test_ctrl_c_stops_all_of_them_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    args = ["run", "--methods", "finetune", "--tasks", "rte,mnli", "--jobs", "2"]
-    args += ["--set", "epochs=60", "--set", "train_rows=200"]
+    args = ["run", "--methods", "finetune", "--tasks", "rte,mnli", *LONG, "--jobs", "2"]
     process = start(tmp_path, *args)
     store = Store(tmp_path / "results", create=False)
     while len([1 for run in store.runs() if run.state().step]) < 2 and process.poll() is None:
@@ -146,7 +146,7 @@ def test_ctrl_c_stops_all_of_them_and_the_same_command_goes_on(tmp_path: Path) -
 @pytest.mark.slow
 def test_ctrl_c_twice_while_processes_start_prints_no_traceback(tmp_path: Path) -> None:
     """A terminal sends Ctrl-C to the whole group: also to processes that import torch at that moment."""
-    args = ["run", "--methods", "finetune", "--tasks", "rte,mnli", "--jobs", "2", "--set", "epochs=60"]
+    args = ["run", "--methods", "finetune", "--tasks", "rte,mnli", *LONG, "--jobs", "2"]
     process = start(tmp_path, *args)
     assert process.stdout is not None
     while "starting" not in process.stdout.readline() and process.poll() is None:
