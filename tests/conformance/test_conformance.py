@@ -16,6 +16,9 @@ from tests.conformance import broken
 from tests.conftest import one_fast
 from tests.kdbench.small_runs import refusal
 
+MISTAKES = [
+    pytest.param(name, marks=pytest.mark.slow if name == "one start for all seeds" else ()) for name in broken.MISTAKES
+]  # two complete runs more for a check that another mistake tries too
 QUICK = [name for name in suite.names() if name != "resume"]  # which test_kill does to every method
 
 
@@ -47,7 +50,7 @@ def test_the_good_files_pass(text: str, tmp_path: Path) -> None:
     assert [f"{name}: {f.text}" for name, f in found.items() if f.verdict == "failed"] == []
 
 
-@pytest.mark.parametrize("mistake", broken.MISTAKES)
+@pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_caught_by_the_check_that_is_named_for_it(mistake: str, tmp_path: Path) -> None:
     check = broken.MISTAKES[mistake].caught_by
     finding = verdicts(tmp_path, broken.write(mistake), check)[check]

@@ -18,7 +18,6 @@ from kdbench.results.store import Store
 from kdbench.training import preflight
 from kdbench.training.runner import execute
 from kdbench.training.setup import numerics, prepare
-from tests.conftest import one_fast
 from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
 
 LAYERS = {"kd": 1, "lgtm": 1, "pkd": 2}  # as few as may be: a compiler takes its time
@@ -54,7 +53,8 @@ def ready(tmp_path: Path, *sets: str, method: str) -> tuple[RunSpec, Store]:
     return spec, store
 
 
-@pytest.mark.parametrize("method", one_fast(LAYERS, "kd"))
+@pytest.mark.slow
+@pytest.mark.parametrize("method", LAYERS)
 def test_a_method_makes_the_same_steps(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Look-aheads, forward mode, hidden states, dropout and batches of any length included.
 

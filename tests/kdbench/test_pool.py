@@ -23,6 +23,7 @@ from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, plan, refusal, s
 LONG = [part for pair in [*SMALL, "epochs=2000"] for part in ("--set", pair)]  # is stopped before it ends
 IMPORTED = [
     "kdbench.training.smoke_test", "kdbench.training.runner", "transformers.models.bert.modeling_bert", "evaluate",
+    "torch._inductor",
 ]  # fmt: skip
 
 
@@ -65,7 +66,12 @@ def at_once(made: Plan, store: Store, notes: Notes, jobs: int = 2) -> Outcome:
     return process_pool.run_pool(made, store, [CPU] * jobs, FEW, notes)
 
 
-def test_it_leaves_the_bytes_of_one_after_the_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["workers_start_quickly", pytest.param("", marks=pytest.mark.slow)])
+def test_it_leaves_the_bytes_of_one_after_the_other(
+    workers: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    if workers:
+        request.getfixturevalue(workers)
     made = plan(tmp_path, methods="kd,dml", tasks="rte,mnli")
     calm, store, notes = Store(tmp_path / "calm"), Store(tmp_path / "r"), Notes()
     train(made, calm)

@@ -185,6 +185,7 @@ def test_bf16_runs_and_resumes(tmp_path: Path) -> None:
     assert contents(other, spec.id) == contents(store, spec.id)
 
 
+@pytest.mark.slow
 def test_bf16_learns(tmp_path: Path) -> None:
     """Autocast must see the weights that the optimiser has changed."""
     store = Store(tmp_path / "r")
