@@ -50,12 +50,12 @@ class Passes:
 
 
 def measure(work: Work) -> dict[str, Any]:
-    """Passes of every method, and the mean length of every task's inputs (its own, and padded in batches)."""
+    """Passes of every method, and the mean length of the inputs of every task of the study."""
     with TemporaryDirectory() as folder:
         passes = {name: asdict(_passes(name, Path(folder))) for name in METHODS.all()}
     return {
         "passes": passes,
-        "lengths": {task: _length(task, work) for task in TASKS.all()},
+        "lengths": {task: _length(task, work) for task in sorted({spec.task for spec in whole().runs.values()})},
     }
 
 
