@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kdbench.core.errors import RunFailure
 from kdbench.core.settings import Training
 from kdbench.data.tokens import BERT_FORMAT, InputFormat, Tokens
 
@@ -28,17 +29,21 @@ class Origin:
         tensors: the network's inputs and the index.
         versions: torch's counters of in-place changes.
         copies: copies of CPU tensors, to detect changes that torch does not count (`.data`, `.numpy()`).
+        rows: the batch's rows in the split [B].
+        others: the same rows for networks with other tokenizers, by tokenizer, built when first asked for.
     """
 
     tokens: Tokens
     tensors: tuple[Tensor, ...]
     versions: tuple[int, ...]
     copies: tuple[Tensor, ...]
+    rows: NDArray[np.int64]
+    others: dict[str, Batch] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, tokens: Tokens, tensors: tuple[Tensor, ...]) -> Self:
+    def of(cls, tokens: Tokens, tensors: tuple[Tensor, ...], rows: NDArray[np.int64]) -> Self:
         copies = tuple(tensor.clone() for tensor in tensors if tensor.device.type == "cpu")
-        return cls(tokens, tensors, tuple(tensor._version for tensor in tensors), copies)
+        return cls(tokens, tensors, tuple(tensor._version for tensor in tensors), copies, rows)
 
     def holds(self, tensors: tuple[Tensor, ...]) -> bool:
         """Return whether these are the same tensors, unchanged. No value is read from a GPU, which would wait."""
@@ -81,8 +86,35 @@ class Batch:
 
     def is_drawn_from(self, tokens: Tokens) -> bool:
         """Return whether the inputs are still those of the rows `index` of this split."""
+        return self.origin is not None and self.origin.tokens is tokens and self._is_unchanged()
+
+    def _is_unchanged(self) -> bool:
+        """Return whether the inputs, and those of the same rows for other tokenizers, are as they were built."""
+        return (
+            self.origin is not None
+            and self.origin.holds((*self.inputs.values(), self.index))
+            and all(other._is_unchanged() for other in self.origin.others.values())
+        )
+
+    def for_tokenizer(self, tokenizer: str) -> Batch:
+        """Return the same rows for a network with another tokenizer; the batch itself for the student's, "".
+
+        Raises:
+            RunFailure: a method has changed the batch, and a changed batch has no text that could be tokenised again.
+        """
+        if not tokenizer:
+            return self
         origin = self.origin
-        return origin is not None and origin.tokens is tokens and origin.holds((*self.inputs.values(), self.index))
+        if origin is None or not self._is_unchanged():
+            raise RunFailure(
+                "setting",
+                "the method changed a batch, whose new tokens a network with another tokenizer than the student's "
+                "cannot read; choose models with one tokenizer, or give that network the batch before the change.",
+            )
+        if tokenizer not in origin.others:
+            tokens, device = origin.tokens.others[tokenizer], self.labels.device
+            origin.others[tokenizer] = collate(tokens, origin.rows, device, self.role)
+        return origin.others[tokenizer]
 
 
 def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role: str = "train") -> Batch:
@@ -107,7 +139,7 @@ def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role:
         tensors = copy_to_device(arrays, device)
     inputs, attention, kinds, labels, index = tensors
     batch = Batch(inputs, attention, kinds, labels, index, role, padding)
-    return replace(batch, origin=Origin.of(tokens, (*batch.inputs.values(), index)))
+    return replace(batch, origin=Origin.of(tokens, (*batch.inputs.values(), index), rows))
 
 
 def copy_to_device(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> list[Tensor]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,12 @@ BERT_FORMAT = InputFormat()
 class Tokens:
     """A tokenised split. Rows of different lengths are concatenated; row i is `ids[starts[i]:starts[i + 1]]`.
 
-    Shapes: ids and types [total tokens], starts [rows + 1], labels [rows]. `format` says how rows are padded.
+    Shapes: ids and types [total tokens], starts [rows + 1], labels [rows].
+
+    Attributes:
+        format: how rows are padded.
+        others: the same rows as other tokenizers than the student's encode them, by tokenizer; empty where all
+            networks of a run share a tokenizer.
     """
 
     ids: NDArray[np.int32]
@@ -74,9 +79,14 @@ class Tokens:
     starts: NDArray[np.int64]
     labels: NDArray[np.int64]
     format: InputFormat = BERT_FORMAT
+    others: Mapping[str, Tokens] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def for_tokenizer(self, tokenizer: str) -> Tokens:
+        """Return the rows as a tokenizer encodes them: a key of `others`, or "" for the student's."""
+        return self.others[tokenizer] if tokenizer else self
 
     def keep_rows(self, rows: NDArray[np.int64]) -> Tokens:
         """Return a copy in which all rows but `rows` are padding with label -1; row numbers stay the same."""
@@ -85,7 +95,8 @@ class Tokens:
         blank = ~np.repeat(kept, self.lengths)
         ids = np.where(blank, self.format.pad_id, self.ids)
         types = np.where(blank, self.format.pad_type, self.types)
-        return replace(self, ids=ids, types=types, labels=np.where(kept, self.labels, -1))
+        others = {tokenizer: tokens.keep_rows(rows) for tokenizer, tokens in self.others.items()}
+        return replace(self, ids=ids, types=types, labels=np.where(kept, self.labels, -1), others=others)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -134,5 +145,5 @@ def load_or_tokenise(folder: Path, key: Sequence[str], format: InputFormat, make
     except Exception:  # absent or damaged: a damaged cache must not stop a run
         tokens = make()
     with replacing(path) as temporary:
-        save_file({name: value for name, value in vars(tokens).items() if name != "format"}, temporary)
+        save_file({name: value for name, value in vars(tokens).items() if isinstance(value, np.ndarray)}, temporary)
     return tokens

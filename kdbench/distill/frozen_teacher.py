@@ -22,6 +22,7 @@ from kdbench.models.compilation import compiled
 from kdbench.models.inference import compute_rows, describe_batches, evaluation_batches
 from kdbench.models.micro_batches import run_in_micro_batches
 from kdbench.models.network_outputs import check_outputs, forward_arguments
+from kdbench.models.own_tokenizer import tokenizer_of
 
 MAX_TABLE_BYTES = 512 * 2**20  # a larger table is not kept: every batch is computed
 
@@ -35,10 +36,10 @@ class FrozenTeacher:
     Its outputs on the training rows are computed once, in one pass over batches of similar length, cached on disk for
     all runs that have the same teacher, and looked up by row, so a training step does not run the network. The pass
     depends on weights and data alone, so a resumed run looks up the same numbers. A batch whose inputs or index a
-    method has changed is computed instead.
+    method has changed is computed instead; a network with another tokenizer than the student's refuses it.
 
     Args:
-        tokens, part: the training rows.
+        tokens, part: the training rows; the network reads them as its own tokenizer encodes them.
         compute: where it computes; `output_cache` is the folder of the tables.
         name: the role, and the state in that role, under which its passes are counted.
         compile: compile the passes in a training step; tables are computed without, so that all runs share them.
@@ -53,6 +54,8 @@ class FrozenTeacher:
         self.module = module.to(self._device).eval().requires_grad_(False)
         self._network: Network = compiled(self.module) if compile else self.module
         self._tokens, self._part = tokens, part
+        self._tokenizer = tokenizer_of(module)
+        self._own_tokens = tokens.for_tokenizer(self._tokenizer)
         self._tables: dict[str, Tensor | None] = {}
 
     def logits(self, batch: Batch) -> Tensor:
@@ -73,6 +76,7 @@ class FrozenTeacher:
     @torch.no_grad()
     def outputs(self, batch: Batch, **more: Any) -> Any:
         """Compute the network's full output on a batch; see `TrainableModel.outputs`."""
+        batch = batch.for_tokenizer(self._tokenizer)
         asked = forward_arguments(self.module, more, batch.format)
         out = run_in_micro_batches(partial(self._step_network(batch), **asked), batch.inputs, self._micro_batch)
         self._count_pass(out.logits)
@@ -90,7 +94,9 @@ class FrozenTeacher:
     def _view(self, view: FeatureView, network: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
         return view(
             run_in_micro_batches(
-                partial(network, **forward_arguments(self.module, view.output_flags, self._tokens.format)), inputs, rows
+                partial(network, **forward_arguments(self.module, view.output_flags, self._own_tokens.format)),
+                inputs,
+                rows,
             )
         )
 
@@ -123,26 +129,27 @@ class FrozenTeacher:
             table = self._tables[name]
             if table is not None:
                 return table[batch.index]
-        out = quantity(self._step_network(batch), batch.inputs, self._micro_batch)
+        own = batch.for_tokenizer(self._tokenizer)
+        out = quantity(self._step_network(own), own.inputs, self._micro_batch)
         self._count_pass(out)
         return out
 
     def _table(self, name: str, quantity: Quantity) -> Tensor | None:
         """Load or compute a quantity for all training rows [N, D], NaN in other rows; None where it is too large."""
-        rows = self._part.rows
+        tokens, rows = self._own_tokens, self._part.rows
 
         def compute(inputs: Mapping[str, Tensor]) -> Tensor:
             return quantity(self.module, inputs, 0)
 
         # one batch tells the width, and serves to check a stored table
-        sample_rows = next(evaluation_batches(self._tokens, rows, self._device))
-        sample = compute(collate(self._tokens, sample_rows, self._device).inputs)
+        sample_rows = next(evaluation_batches(tokens, rows, self._device))
+        sample = compute(collate(tokens, sample_rows, self._device).inputs)
         if len(rows) * sample[0].nbytes > MAX_TABLE_BYTES:
             return None
         index = torch.from_numpy(rows).to(self._device)
 
         def by_row(values: Tensor) -> Tensor:
-            table = values.new_full((len(self._tokens), values.shape[1]), torch.nan, device=self._device)
+            table = values.new_full((len(tokens), values.shape[1]), torch.nan, device=self._device)
             table[index] = values.to(self._device)
             return table
 
@@ -150,7 +157,7 @@ class FrozenTeacher:
             return values.shape == (len(rows), sample.shape[1]) and torch.equal(by_row(values)[sample_rows], sample)
 
         # all rows, from the cache if it has them
-        make = partial(compute_rows, compute, self._tokens, rows, self._device)
+        make = partial(compute_rows, compute, tokens, rows, self._device)
         if self._folder is None:
             values = make()
         else:
@@ -162,7 +169,7 @@ class FrozenTeacher:
     def _cache_key(self, name: str) -> tuple[str, ...]:
         """Return everything that decides about a table: weights, inputs, quantity, attention, kernels, batch sizes."""
         config: Any = self.module.config
-        inputs = teacher_cache.hash_inputs(self._tokens, self._part.rows)
+        inputs = teacher_cache.hash_inputs(self._own_tokens, self._part.rows)
         layer = ("last layer: first token",) if cls_only_layer.is_installed(self.module) else ()
         kernels = teacher_cache.describe_kernels(self._device)
         how = (str(config._attn_implementation), *layer, kernels, *describe_batches(self._device))

@@ -21,6 +21,7 @@ from kdbench.models.classifier_head import output_layer
 from kdbench.models.compilation import compiled
 from kdbench.models.micro_batches import run_in_micro_batches
 from kdbench.models.network_outputs import check_outputs, forward_arguments
+from kdbench.models.own_tokenizer import tokenizer_of
 
 BETAS = (0.9, 0.999)  # of Adam
 
@@ -40,7 +41,7 @@ class ComputeSettings:
 
 
 class TrainableModel:
-    """A network with its optimiser and schedule.
+    """A network with its optimiser and schedule. It reads every batch as its own tokenizer encodes it.
 
     The optimiser is AdamW as in the LGTM code (bias-corrected, epsilon added to the uncorrected root); the learning
     rate rises linearly during warm-up and then falls linearly to 0.
@@ -62,6 +63,7 @@ class TrainableModel:
         self.module.train()
         self._network = compiled(self.module) if training.compile else self.module
         self._all_modules = list(self.module.modules())
+        self._tokenizer = tokenizer_of(self.module)
         self.lr = lr
         self.length = length
         self.updates = 0
@@ -89,8 +91,10 @@ class TrainableModel:
                 `last_layer=first` can save time.
 
         Raises:
-            RunFailure: the network or its attention kernel gives no attention maps, or the first tokens are padding.
+            RunFailure: the network or its attention kernel gives no attention maps, the first tokens are padding, or
+                the network has another tokenizer than the student and is asked about every token or a changed batch.
         """
+        batch = batch.for_tokenizer(self._tokenizer)
         asked = forward_arguments(self.module, more, batch.format)
         network = self.module if 0 < self._micro_batch < len(batch) else self._network  # micro-batches: not compiled
         return check_outputs(self._forward_pass(partial(network, **asked), batch), asked)
@@ -101,6 +105,7 @@ class TrainableModel:
 
     def outputs_at(self, params: Mapping[str, Tensor], batch: Batch, **more: Any) -> Any:
         """Compute the full output with other parameters than the network's own; see `outputs`."""
+        batch = batch.for_tokenizer(self._tokenizer)
         asked = forward_arguments(self.module, more, batch.format)
 
         def network(**inputs: Any) -> Any:

@@ -9,9 +9,9 @@ from torch import nn
 
 from kdbench.core.errors import RunFailure
 from kdbench.data.tokens import InputFormat
-from kdbench.models import cls_only_layer
+from kdbench.models import cls_only_layer, own_tokenizer
 
-MAPS = "output_attentions"
+MAPS, STATES = "output_attentions", "output_hidden_states"
 
 
 def forward_arguments(module: nn.Module, more: Mapping[str, Any], format: InputFormat) -> dict[str, Any]:
@@ -22,8 +22,18 @@ def forward_arguments(module: nn.Module, more: Mapping[str, Any], format: InputF
         format: the batch's input format.
 
     Raises:
-        RunFailure: the attention kernel gives no maps, or first tokens may be padding.
+        RunFailure: the attention kernel gives no maps, first tokens may be padding, or states or maps of all tokens
+            are asked of a network with another tokenizer than the student's.
     """
+    every_token = more.get(MAPS) or (more.get(STATES) and not more.get(cls_only_layer.FIRST_TOKENS))
+    if every_token and own_tokenizer.tokenizer_of(module):
+        raise RunFailure(
+            "setting",
+            f"{'attention maps' if more.get(MAPS) else 'hidden states'} of every token cannot be compared, because the "
+            f"networks have different tokenizers, whose tokens do not correspond; choose models with one tokenizer, or "
+            f"a method that compares logits or first-token states, as all methods of kdbench do (a method of yours "
+            f"that reads only the first token's states gives first_tokens=True).",
+        )
     if more.get(cls_only_layer.FIRST_TOKENS) and format.side == "left":
         raise RunFailure(
             "setting",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
 from kdbench.data.data_checks import data_remarks
@@ -61,22 +63,35 @@ def tokenizer_difference(one: ModelRef, other: ModelRef, vocabulary: Sequence[st
     return compare_tokenizers.difference(build.tokenizer(one, vocabulary), build.tokenizer(other, vocabulary))
 
 
-def load_tokens(cache: Path, spec: RunSpec, split: str) -> Tokens:
+def tokenizer_key(student: ModelRef, other: ModelRef, vocabulary: Sequence[str]) -> str:
+    """Return a key of another network's tokenizer; "" where it encodes every text as the student's does."""
+    return network_shape(other, vocabulary).tokenizer if tokenizer_difference(student, other, vocabulary) else ""
+
+
+def load_tokens(
+    cache: Path, spec: RunSpec, split: str, others: Mapping[str, ModelRef] = MappingProxyType({})
+) -> Tokens:
     """Tokenise a split with the student's tokenizer, or read it from the cache on disk.
 
-    Teacher and student share a tokenizer; the plan has checked that.
+    Args:
+        others: networks with other tokenizers, by `tokenizer_key`; the split is tokenised for each.
     """
-    return _tokens(cache, spec.task, spec.data, spec.student, spec.training.max_length, split)
+    of_networks = {
+        key: _tokens(cache, spec.task, spec.data, ref, spec.training.max_length, split)
+        for key, ref in {"": spec.student, **others}.items()
+    }
+    own = of_networks.pop("")
+    return replace(own, others=of_networks) if of_networks else own
 
 
 @lru_cache(maxsize=12)
-def _tokens(cache: Path, task: str, ref: DataRef, student: ModelRef, max_length: int, split: str) -> Tokens:
+def _tokens(cache: Path, task: str, ref: DataRef, network: ModelRef, max_length: int, split: str) -> Tokens:
     examples = load_data(task, ref)
     vocabulary = tuple(examples.vocabulary)
-    key = (task, ref.fingerprint, split, network_shape(student, vocabulary).tokenizer, str(max_length))
-    format = input_format(student, vocabulary)
+    key = (task, ref.fingerprint, split, network_shape(network, vocabulary).tokenizer, str(max_length))
+    format = input_format(network, vocabulary)
 
     def make() -> Tokens:
-        return tokenise(build.tokenizer(student, vocabulary), examples.splits[split], max_length, format)
+        return tokenise(build.tokenizer(network, vocabulary), examples.splits[split], max_length, format)
 
     return load_or_tokenise(cache / "tokens", key, format, make)

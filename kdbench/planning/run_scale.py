@@ -61,6 +61,30 @@ def text_lengths(examples: Examples, pieces: float) -> NDArray[np.float64]:
     return np.array([1 + len(texts) + pieces * sum(len(text[row].split()) for text in texts) for row in rows])
 
 
+@lru_cache(maxsize=64)
+def own_lengths(task: str, data: DataRef, ref: ModelRef) -> NDArray[np.float64] | None:
+    """Count the tokens of sampled rows with a network's own tokenizer; None where its file or the text is not at hand.
+
+    Reads tokenizer.json without transformers, whose import takes seconds.
+    """
+    from tokenizers import Tokenizer
+
+    base, _ = reference.split_name(ref.name)
+    try:
+        folder = None if reference.TINY.fullmatch(base) or data.source == "hub" else reference.local_folder(base)
+        if folder is None or not (folder / "tokenizer.json").is_file():
+            return None
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception:  # absent or damaged, which the checks before training report: an estimate can do without
+        return None
+    tokenizer.no_truncation()
+    examples = inputs.load_data(task, data).splits["train"]
+    rows = range(0, len(examples), len(examples) // SAMPLE + 1)
+    second = examples.text_b
+    texts = [examples.text_a[row] if second is None else (examples.text_a[row], second[row]) for row in rows]
+    return np.array([float(sum(coded.attention_mask)) for coded in tokenizer.encode_batch(texts)])
+
+
 class NetworkSize(NamedTuple):
     """The dimensions of a network like BERT."""
 
@@ -138,14 +162,43 @@ class RunScale:
         """Return the dimensions of a run's network."""
         return self._size(ref, self.facts(spec).words)
 
+    def tokens(self, spec: RunSpec, ref: ModelRef) -> float:
+        """Return the mean number of tokens in a row for one of a run's networks.
+
+        Where the run's tokenizers differ, rows are counted with the network's own.
+        """
+        facts = self.facts(spec)
+        others = [*([spec.teacher] if spec.teacher else []), *self.needed(spec)]
+        if len({self._tokenizer(spec, other) for other in (spec.student, *others)} - {""}) > 1:
+            data = self._data.get((spec.task, spec.data.fingerprint))
+            lengths = own_lengths(spec.task, data, ref) if data else None
+            facts = facts if lengths is None else facts._replace(lengths=lengths)
+        return facts.tokens(spec.training.max_length)
+
+    def _tokenizer(self, spec: RunSpec, ref: ModelRef) -> str:
+        """Return a hash of a network's tokenizer files; "" where they are not on this machine."""
+        if reference.TINY.fullmatch(reference.split_name(ref.name)[0]):
+            return "tiny"
+        if not ref.is_folder:
+            return ref.fingerprint.partition(":")[0] if reference.is_built_in(ref.name) else ""
+        try:
+            return inputs.network_shape(ref, ()).tokenizer
+        except UserError:
+            return ""
+
     def work(self, spec: RunSpec) -> float:
         """Return the floating-point operations of a step. Feedback is one more batch for the student."""
         # a rate for a teacher, and no fresh one: what a needed run left is trained on
         goes_on = spec.training.teacher_lr is not None and spec.teacher is None
-        operations = (2 if spec.feedback else 1) * TRAINED * self.size(spec, spec.student).weights
-        operations += TRAINED * self.size(spec, spec.teacher).weights if spec.teacher else 0
-        operations += (TRAINED if goes_on else READ) * sum(self.size(spec, ref).weights for ref in self.needed(spec))
-        return spec.training.batch_size * self.facts(spec).tokens(spec.training.max_length) * max(1, operations)
+        networks = [(spec.student, (2 if spec.feedback else 1) * TRAINED)]
+        networks += [(spec.teacher, TRAINED)] if spec.teacher else []
+        networks += [(ref, TRAINED if goes_on else READ) for ref in self.needed(spec)]
+        # tokens in a row -> operations a token, so that networks with equal rows are summed before they are multiplied
+        operations: dict[float, int] = {}
+        for ref, passes in networks:
+            length = self.tokens(spec, ref)
+            operations[length] = operations.get(length, 0) + passes * self.size(spec, ref).weights
+        return sum(spec.training.batch_size * length * max(1, number) for length, number in operations.items())
 
     def steps(self, spec: RunSpec) -> int:
         """Batches of a whole run; 0 where nobody knows the rows before the data are fetched."""

@@ -12,6 +12,7 @@ from kdbench.core.records import ClassCounts
 from kdbench.data.batches import draw_rows
 from kdbench.data.splits import Part
 from kdbench.models.inference import all_logits, entropy_gaps, labels_of, score_logits
+from kdbench.models.own_tokenizer import tokenizer_of
 from kdbench.results import class_use
 from kdbench.results.series import SeriesFile
 from kdbench.training.setup import Setup
@@ -61,7 +62,8 @@ class Evaluator:
         return {role: done[id(part)] for role, part in parts.items()}
 
     def _logits(self, module: nn.Module, part: Part) -> Tensor:
-        return all_logits(module, self._setup.tokens[part.split], part.rows, self._setup.device)
+        tokens = self._setup.tokens[part.split].for_tokenizer(tokenizer_of(module))
+        return all_logits(module, tokens, part.rows, self._setup.device)
 
     def _labels(self, part: Part) -> Tensor:
         return labels_of(self._setup.tokens[part.split], part)

@@ -73,6 +73,7 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
             _check_roles(spec)
         _check_fit(plan, spec, tuple(data.vocabulary))
         remarks |= dict.fromkeys((*_subsets(spec), *inputs.look_at_data(spec.task, spec.data)))
+        remarks |= dict.fromkeys(_other_tokenizers(plan, spec, tuple(data.vocabulary)))
         remarks |= dict.fromkeys(_whole_layers(spec, tuple(data.vocabulary)))
     return [*remarks, *_check_given(plan)]
 
@@ -97,6 +98,19 @@ def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
         f"last_layer=first is for BERTs; {ref.title} ({kind}) computes all of its last layer."
         for ref, kind in kinds.items()
         if kind != "bert"
+    ]
+
+
+def _other_tokenizers(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
+    """Return remarks on networks that do not read the tokens of the run's student."""
+    found = {
+        ref: inputs.tokenizer_difference(spec.student, ref, vocabulary)
+        for ref in _others(plan, spec).values()
+    }  # fmt: skip
+    return [
+        f"The tokenizers of {spec.student.title} and {ref.title} differ ({what}); each reads the texts with its own."
+        for ref, what in found.items()
+        if what
     ]
 
 
@@ -145,7 +159,7 @@ def _others(plan: Plan, spec: RunSpec) -> dict[str, ModelRef]:
 
 
 def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
-    """Check a run's networks: their greatest length, their tokenizers, and the method's own conditions.
+    """Check a run's networks: their greatest length, and the method's own conditions.
 
     Raises:
         UserError: they do not fit.
@@ -157,13 +171,6 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
             raise UserError(
                 f"max_length={spec.training.max_length} is more than {known.name} can read; "
                 f"give --set max_length={known.positions} or less."
-            )
-    for role, ref in refs.items():
-        if what := inputs.tokenizer_difference(spec.student, ref, vocabulary):
-            raise UserError(
-                f"Method '{spec.method}' gives student and {role} the same tokens, but the tokenizers of "
-                f"{student.name} and {ref.name} differ ({what}); choose two models with one tokenizer, or, if one was "
-                f"saved with wrong tokenizer files, copy the other's into its folder."
             )
     classes = len(inputs.load_task(spec.task).labels)
     if problem := method_of(spec).check_compatible(spec, student, others, classes):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdbench.core.errors import RunFailure
+from kdbench.core.errors import RunFailure, UserError
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import ModelRef, RunSpec
 from kdbench.data.batches import Stream
@@ -25,6 +25,7 @@ from kdbench.models import attention_masks, build, cls_only_layer, compilation, 
 from kdbench.models.finetuned_networks import build_finetuned
 from kdbench.planning import inputs
 from kdbench.results.store import Store
+from kdbench.training.run_tokenizers import RunTokenizers
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,12 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     task, data = inputs.load_task(spec.task), inputs.load_data(spec.task, spec.data)
     sizes = {name: len(split) for name, split in data.splits.items()}
     roles = assign_roles(spec, sizes, task.report_splits, task.validation_split)
-    tokens = {name: inputs.load_tokens(store.cache, spec, name) for name in data.splits if name in _needed(roles)}
+    tokenizers = RunTokenizers(spec, tuple(data.vocabulary), _needed_networks(spec, store))
+    tokens = {
+        name: inputs.load_tokens(store.cache, spec, name, tokenizers.others)
+        for name in data.splits
+        if name in _needed(roles)
+    }
     device = choose_device(execution.device)
     if device.type != "cpu":
         attention_masks.always_build_masks()
@@ -73,7 +79,7 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     train = _stream(spec, tokens, roles.train, "train", device)
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     notes: list[str] = []
-    sources = _sources(spec, store, data, task.labels, notes.append)
+    sources = tokenizers.mark_networks(_sources(spec, store, data, task.labels, notes.append))
     compute = ComputeSettings(device, execution.micro_batch, store.cache / "outputs")
     context, method = build_method(spec, sources, train, roles.train, feedback, recording, compute)
     return Setup(spec, task, data, roles, train, context, method, tokens, device, tuple(dict.fromkeys(notes)))
@@ -89,6 +95,26 @@ def build_method(
     context.set_probe(recording.influence_samples, recording.influence_points)
     seed_everything(spec.seed, "build")
     return context, method_of(spec)(spec, context)
+
+
+def _needed_networks(spec: RunSpec, store: Store) -> dict[str, ModelRef]:
+    """Return references to the students of needed runs by run, for their tokenizers.
+
+    The saved student stands in for an initial network whose files are gone. A run whose spec is lost is left out; that
+    its student cannot be loaded either is said when the method asks for it.
+    """
+    networks, vocabulary = dict[str, ModelRef](), tuple(inputs.load_data(spec.task, spec.data).vocabulary)
+    for run in map(store.run, spec.needs.values()):
+        try:
+            ref = run.spec.student
+        except UserError:
+            continue
+        try:
+            inputs.network_shape(ref, vocabulary)
+        except UserError:
+            ref = ModelRef(name=str(run.model.resolve()), fingerprint=f"run/{run.id}")
+        networks[run.id] = ref
+    return networks
 
 
 def _needed(roles: Roles) -> set[str]:

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from kdbench.models import build, reference
 from kdbench.models.padding_check import check_padding, of_lengths
 from kdbench.planning import inputs
 from kdbench.planning.plan import Plan
+from kdbench.training.run_tokenizers import RunTokenizers
 from kdbench.training.setup import apply_last_layer, build_method, numerics
 
 CPU = torch.device("cpu")  # a bad index would leave a GPU's context unusable
@@ -92,17 +94,18 @@ class _SmokeTest:
         """Run a run's networks on rows of the greatest length and on padded rows."""
         training = spec.training
         for ref in dict.fromkeys(ref for ref in (spec.student, spec.teacher) if ref is not None):
-            key = (ref, spec.student, _classes(spec), training.attention, training.precision, training.max_length)
+            reader = self._reader(spec, ref)
+            key = (ref, reader, _classes(spec), training.attention, training.precision, training.max_length)
             if key in self._passed:
                 continue
             self._passed.add(key)
             module = self._template(spec, ref)
-            tokens = self._tokens(spec, longest=True)
-            _check_vocabulary(spec.student, self._tokenizer(spec), ref, module)
-            _check_unknown(spec.student, self._tokenizer(spec), tokens)
+            tokens = self._tokens(spec, reader, longest=True)
+            _check_vocabulary(reader, self._tokenizer(spec, reader), ref, module)
+            _check_unknown(reader, self._tokenizer(spec, reader), tokens)
             if not reference.TINY.fullmatch(ref.name):  # which is a BERT
                 with _explained(f"The network {ref.name} cannot read the data"):
-                    check_padding(module, self._tokens(spec, longest=False), ref.name)
+                    check_padding(module, self._tokens(spec, reader, longest=False), ref.name)
             with numerics(_uncompiled(spec), CPU, 0):
                 _check_length(tokens, training.max_length, ref, module)
 
@@ -124,7 +127,11 @@ class _SmokeTest:
             ) from None
 
     def _step(self, spec: RunSpec) -> None:
-        tokens = self._tokens(spec, longest=False)
+        tokenizers = RunTokenizers(
+            spec, self._vocabulary(spec), {run: self.plan.runs[run].student for run in spec.needs.values()}
+        )
+        others = {key: self._tokens(spec, ref, longest=False) for key, ref in tokenizers.others.items()}
+        tokens = replace(self._tokens(spec, spec.student, longest=False), others=others)
         rows = np.arange(len(tokens))
         part = Part("train", rows)
         make = partial(Stream, tokens, rows, ROWS, spec.seed, device=CPU)
@@ -132,6 +139,7 @@ class _SmokeTest:
         sources = Sources(
             lambda ref: self._fresh(spec, ref), lambda run, snapshot: self._fresh(spec, self.plan.runs[run].student)
         )
+        sources = tokenizers.mark_networks(sources)
         _, method = build_method(spec, sources, train, part, feedback, RECORDING, ComputeSettings(CPU))
         seed_everything(spec.seed, "step", 0)
         method.step(train.at(0))
@@ -144,30 +152,36 @@ class _SmokeTest:
         example = self._example(spec)
         key = (ref, example.task, spec.training.attention)
         if key not in self._built:
-            vocabulary = tuple(inputs.load_data(example.task, example.data).vocabulary)
+            labels, vocabulary = inputs.load_task(example.task).labels, self._vocabulary(spec)
             with _explained(f"The network {ref.name} cannot be built"):
-                self._built[key] = build.build(ref, inputs.load_task(example.task).labels, key[-1], vocabulary)
+                self._built[key] = build.build(ref, labels, key[-1], vocabulary)
         return self._built[key]
 
-    def _tokens(self, spec: RunSpec, *, longest: bool) -> Tokens:
-        """Tokenise the longest or the shortest rows with the tokenizer of the run's student."""
+    def _reader(self, spec: RunSpec, ref: ModelRef) -> ModelRef:
+        """Return the network whose tokenizer a network of the run reads with: the student's, unless its own differs."""
+        return ref if inputs.tokenizer_difference(spec.student, ref, self._vocabulary(spec)) else spec.student
+
+    def _vocabulary(self, spec: RunSpec) -> tuple[str, ...]:
         example = self._example(spec)
-        key = (spec.student, example.task, spec.training.max_length, longest)
+        return tuple(inputs.load_data(example.task, example.data).vocabulary)
+
+    def _tokens(self, spec: RunSpec, reader: ModelRef, *, longest: bool) -> Tokens:
+        """Tokenise the longest or the shortest rows with the tokenizer of a network."""
+        example = self._example(spec)
+        key = (reader, example.task, spec.training.max_length, longest)
         if key not in self._read:
             rows = _rows(inputs.load_data(example.task, example.data).splits["train"], longest=longest)
-            tokenizer = self._tokenizer(spec)
-            format = InputFormat.of(tokenizer, spec.student.name)
+            tokenizer = self._tokenizer(spec, reader)
+            format = InputFormat.of(tokenizer, reader.name)
             self._read[key] = tokenise(tokenizer, rows, spec.training.max_length, format)
         return self._read[key]
 
-    def _tokenizer(self, spec: RunSpec) -> Any:
-        """Load the tokenizer of the run's student, which all its networks use."""
-        example = self._example(spec)
-        key = (spec.student, example.task)
+    def _tokenizer(self, spec: RunSpec, reader: ModelRef) -> Any:
+        """Load the tokenizer of a network."""
+        key = (reader, self._example(spec).task)
         if key not in self._tokenizers:
-            vocabulary = tuple(inputs.load_data(example.task, example.data).vocabulary)
-            with _explained(f"The tokenizer of {spec.student.name} cannot be loaded"):
-                self._tokenizers[key] = build.tokenizer(spec.student, vocabulary)
+            with _explained(f"The tokenizer of {reader.name} cannot be loaded"):
+                self._tokenizers[key] = build.tokenizer(reader, self._vocabulary(spec))
         return self._tokenizers[key]
 
     def _example(self, spec: RunSpec) -> RunSpec:
@@ -204,7 +218,7 @@ def _rows(split: Examples, *, longest: bool) -> Examples:
     return Examples([split.text_a[i] for i in order], second, [split.labels[i] for i in order])
 
 
-def _check_vocabulary(student: ModelRef, tokenizer: Any, ref: ModelRef, module: Any) -> None:
+def _check_vocabulary(reader: ModelRef, tokenizer: Any, ref: ModelRef, module: Any) -> None:
     """Check that the embeddings have a row for every token.
 
     Raises:
@@ -219,12 +233,12 @@ def _check_vocabulary(student: ModelRef, tokenizer: Any, ref: ModelRef, module: 
     size, rows = max(tokenizer.get_vocab().values()) + 1, table.num_embeddings
     if size > rows:
         raise UserError(
-            f"The tokenizer of {student.name} has {size:,} tokens, the embeddings of {ref.name} have {rows:,} rows; "
+            f"The tokenizer of {reader.name} has {size:,} tokens, the embeddings of {ref.name} have {rows:,} rows; "
             f"give them more (model.resize_token_embeddings), or choose a network and a tokenizer of its own."
         )
 
 
-def _check_unknown(student: ModelRef, tokenizer: Any, tokens: Tokens) -> None:
+def _check_unknown(reader: ModelRef, tokenizer: Any, tokens: Tokens) -> None:
     """Check that the tokenizer knows most of the text.
 
     Raises:
@@ -235,7 +249,7 @@ def _check_unknown(student: ModelRef, tokenizer: Any, tokens: Tokens) -> None:
     share = float(np.mean(words == tokenizer.unk_token_id)) if tokenizer.unk_token_id is not None and len(words) else 0
     if share > MAX_UNKNOWN:
         raise UserError(
-            f"The tokenizer of {student.name} reads {share:.0%} of the text as unknown ({tokenizer.unk_token}): its "
+            f"The tokenizer of {reader.name} reads {share:.0%} of the text as unknown ({tokenizer.unk_token}): its "
             f"vocabulary of {len(tokenizer):,} tokens is not for this text; take the files that belong to the model."
         )
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from kdbench.cli.app import app
 from kdbench.core.errors import RunFailure
 from kdbench.core.settings import Training
 from kdbench.data.batches import Batch
+from kdbench.data.splits import Part
 from kdbench.distill.bilevel import gradient, jvp
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.hidden_states import FeatureView
@@ -28,7 +30,7 @@ from kdbench.training.runner import execute
 from tests.conftest import one_fast
 from tests.kdbench.architectures import save
 from tests.kdbench.small_runs import CPU, FEW, plan, the_run, train
-from tests.kdbench.test_micro_batches import CLOSE, CLOSE_32, a_batch, assert_close, derivatives, learner
+from tests.kdbench.test_micro_batches import CLOSE, CLOSE_32, a_batch, assert_close, derivatives, learner, no_tokens
 
 
 def shortened(**given: Any) -> TrainableModel:
@@ -134,7 +136,8 @@ def test_a_reader_gets_all_that_it_asks_for(asked: dict[str, bool], rows: int) -
     batch = a_batch()
     made, whole = learner(rows), learner(0)
     install(made.module)
-    frozen = FrozenTeacher(shortened().module, None, None, ComputeSettings(torch.device("cpu"), rows))  # type: ignore[arg-type]
+    compute = ComputeSettings(torch.device("cpu"), rows)
+    frozen = FrozenTeacher(shortened().module, no_tokens(), Part("train", np.arange(0)), compute)
     with made.mode(False), whole.mode(False):
         wanted = whole.outputs(batch, **asked)
         found = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,7 +18,8 @@ from transformers import BertConfig, BertForSequenceClassification
 from kdbench.core.settings import Training
 from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
-from kdbench.data.tokens import BERT_FORMAT
+from kdbench.data.splits import Part
+from kdbench.data.tokens import Tokens
 from kdbench.distill.bilevel import gradient, jvp
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.method import METHODS
@@ -324,10 +325,15 @@ def test_a_piece_is_made_again_under_the_same_autocast(attention: str) -> None:
     assert_close(found[1], found[0], CLOSE_16)
 
 
+def no_tokens() -> Tokens:
+    """Return a split without rows, for a frozen network that is given its batches."""
+    return Tokens(np.zeros(0, np.int32), np.zeros(0, np.int8), np.zeros(1, np.int64), np.zeros(0, np.int64))
+
+
 def test_what_the_classifier_of_a_frozen_network_reads_is_joined() -> None:
     from kdbench.distill.hidden_states import FeatureView
 
-    module, part, read = learner(0).module, None, SimpleNamespace(format=BERT_FORMAT)
+    module, part, read = learner(0).module, Part("train", np.arange(0)), no_tokens()
     whole, divided = (FrozenTeacher(module, read, part, ComputeSettings(torch.device("cpu"), rows)) for rows in (0, 5))
     found = [network.head_inputs(a_batch(), FeatureView((1,))) for network in (divided, whole)]
     assert found[0][0].shape == (ROWS, 32)

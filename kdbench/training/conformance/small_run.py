@@ -96,7 +96,10 @@ class SmallRun:
         """Set up the run before its first step, from its seed."""
         preflight.check_plan(self.plan, [CPU])
         self.train_needs(self.store)
-        return prepare(self.spec, self.store, CPU, RECORDING)
+        setup = prepare(self.spec, self.store, CPU, RECORDING)
+        if setup.tokens["train"].others:
+            raise UserError("check-method changes batches, so it needs networks with one tokenizer; give such a pair.")
+        return setup
 
     def train_fully(self, store: Store) -> None:
         """Train the run and its needs to the end, as `kdbench run` does."""
