@@ -59,7 +59,7 @@ class MetaDistill(Method):
     title = "Meta Distill"
     paper = "Zhou et al., 2022"
     position = 10
-    requires = frozenset({"teacher_lr", "feedback"})
+    requires = frozenset({"teacher_lr", "feedback", "teacher_network"})
     options_type = MetaDistillOptions
     options: MetaDistillOptions
     variants = {"meta_distill_released": ("Meta Distill (released code)", RELEASED)}

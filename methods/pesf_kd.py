@@ -82,7 +82,7 @@ class PESFKD(Method):
     title = "PESF-KD"
     paper = "Rao et al., 2022"
     position = 9
-    requires = frozenset({"teacher_lr"})
+    requires = frozenset({"teacher_lr", "teacher_network"})
     options_type = PESFOptions
     options: PESFOptions
     variants = {"pesf_kd_released": ("PESF-KD (released code)", RELEASED)}

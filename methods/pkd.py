@@ -49,6 +49,7 @@ class PKD(KD):
     title = "PKD"
     paper = "Sun et al., 2019"
     position = 2
+    requires = frozenset({"teacher_network"})
     options_type = PKDOptions
     options: PKDOptions
     limits = {

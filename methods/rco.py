@@ -38,6 +38,7 @@ class RCO(KD):
     title = "RCO"
     paper = "Jin et al., 2019"
     position = 6
+    requires = frozenset({"teacher_network"})
     options_type = RCOOptions
     options: RCOOptions
 

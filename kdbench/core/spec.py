@@ -20,6 +20,7 @@ IDENTITY_VERSION = 1
 RUN_NAME = r"^\w[\w.-]*$"  # a folder's or file's name, no path
 Name = Annotated[str, StringConstraints(pattern=RUN_NAME)]
 FOLDER = "folder/"  # begins the fingerprint of a network in a folder
+OUTPUTS = "outputs/"  # begins the fingerprint of a file with a teacher's outputs
 UNKNOWN_PATH = "PATH/TO/"
 # fields with another form in the identity, or not in it
 OTHERWISE = {"snapshots", "teacher_training", "declaration", "training", "data", "student", "teacher", "method_file"}
@@ -39,31 +40,37 @@ class ModelRef(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str  # `tiny-4x64`, `minilm`, `minilm:1+3+5`, a folder, or a hub name
+    name: str  # `tiny-4x64`, `minilm`, `minilm:1+3+5`, a folder, a hub name, or a file of outputs
     fingerprint: str
 
     @property
-    def is_folder(self) -> bool:
-        return self.fingerprint.startswith(FOLDER)
+    def is_local(self) -> bool:
+        """Return whether it is a folder, or a file of outputs, so that its name is a path."""
+        return self.fingerprint.startswith((FOLDER, OUTPUTS))
+
+    @property
+    def is_outputs(self) -> bool:
+        """Return whether it is a file of a teacher's outputs, not a network."""
+        return self.fingerprint.startswith(OUTPUTS)
 
     @property
     def title(self) -> str:
-        """Return the name for tables and messages; of a folder the last part of its path."""
+        """Return the name for tables and messages; of a folder or file the last part of its path."""
         own = PurePath(self.name).name
-        return (own if own.strip(".~") else "folder") if self.is_folder else self.name
+        return (own if own.strip(".~") else "folder") if self.is_local else self.name
 
     @property
     def unique_title(self) -> str:
-        """Return the title, for folders with digits of the fingerprint, to distinguish equal titles."""
-        return f"{self.title} ({self.fingerprint.removeprefix(FOLDER)[:6]})" if self.is_folder else self.title
+        """Return the title, for folders and files with digits of the fingerprint, to distinguish equal titles."""
+        return f"{self.title} ({self.fingerprint.partition('/')[2][:6]})" if self.is_local else self.title
 
     @property
     def argument(self) -> str:
-        """Return the name for a command line; of a folder its absolute path.
+        """Return the name for a command line; of a folder or file its absolute path.
 
         If the path is unknown (in a collected study), the result is a path that does not exist, which is refused.
         """
-        known = not self.is_folder or PurePath(self.name).is_absolute()
+        known = not self.is_local or PurePath(self.name).is_absolute()
         return self.name if known else f"{UNKNOWN_PATH}{self.title}"
 
 

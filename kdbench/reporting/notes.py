@@ -153,6 +153,9 @@ def _cut_off(lines: Sequence[SelectedRow]) -> list[str]:
 
 def _teacher(lines: Sequence[SelectedRow]) -> list[str]:
     """Say how the teacher's own training differs from that of the other rows; learning rates may always differ."""
+    files = {c.run.spec.student for x in lines for cells in x.asked.values() for c in cells if x.row == TEACHER}
+    if names := sorted(ref.title for ref in files if ref.is_outputs):
+        return [f"The teacher is a file of outputs, {', '.join(names)}; no network was asked here."]
     rows = {is_teacher: [x for x in lines if (x.row == TEACHER) == is_teacher] for is_teacher in (True, False)}
     texts = []
     for key in Training.model_fields if all(rows.values()) else ():

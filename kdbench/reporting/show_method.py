@@ -26,6 +26,7 @@ REQUIREMENTS = {  # what `Method.requires` names, in words
     "teacher": "a pre-trained teacher, trained along",
     "feedback": "feedback data",
     "teacher_lr": "the setting teacher_lr",
+    "teacher_network": "the teacher as a network (not a file of outputs)",
 }
 BOUNDS = {"ge": "≥ ", "gt": "> ", "le": "≤ ", "lt": "< "}
 

@@ -30,7 +30,7 @@ def best_grid_point(cells: Iterable[CellResult], metric: str) -> list[CellResult
     """
     points: dict[str, dict[int, CellResult]] = {}
     for cell in newest_version(cells):
-        if cell.run.result is not None:
+        if cell.is_scored:
             points.setdefault(cell.point, {})[cell.cell.seed] = cell
     if not points:
         return []

@@ -85,6 +85,11 @@ class CellResult:
         assert self.run.result is not None
         return 100 * self._value(self.run.result[checkpoint]["report"].get(split, {}), metric, split)
 
+    @property
+    def is_scored(self) -> bool:
+        """Return whether a finished run has scores on all report splits; a file of outputs may lack their rows."""
+        return self.run.result is not None and all(self.run.result["best"]["report"].values())
+
     def selection(self, metric: str) -> float:
         """Return the metric on the selection split, of the checkpoint that it selected."""
         assert self.run.result is not None

@@ -45,7 +45,7 @@ class Evaluator:
         teacher = self._teacher_on_probe() if len(self._probe.rows) else None
         if teacher is not None:
             self._series.add(step, "probe", dict(entropy_gaps(self._logits(self._student, self._probe), teacher)))
-        return scores["selection"][self._setup.task.metrics[0]]
+        return scores["selection"].get(self._setup.task.metrics[0], 0.0)
 
     def _parts(self) -> dict[str, Part]:
         """Return the rows to evaluate, by role: `selection`, and the name of every report split."""
@@ -69,7 +69,12 @@ class Evaluator:
         return labels_of(self._setup.tokens[part.split], part)
 
     def _measure(self, logits: Tensor, part: Part) -> dict[str, float]:
-        return score_logits(self._setup.task, logits, self._labels(part))
+        """Score logits; {} where a file of outputs lacks rows of the part."""
+        return score_logits(self._setup.task, logits, self._labels(part)) if self._has_rows(logits) else {}
+
+    def _has_rows(self, logits: Tensor) -> bool:
+        """Return whether logits are there for all rows, which only a file of outputs may lack."""
+        return not (self._setup.spec.student.is_outputs and bool(logits.isnan().any()))
 
     def _predicted(self, logits: Mapping[str, Tensor]) -> dict[str, ClassCounts]:
         """Count predicted classes, by report split."""
@@ -78,6 +83,7 @@ class Evaluator:
                 logits[part.split].argmax(1).numpy(), self._labels(part).numpy(), logits[part.split].shape[1]
             )
             for part in self._setup.roles.report
+            if self._has_rows(logits[part.split])
         }
 
     def _teacher_scores(self, part: Part) -> dict[str, float]:
@@ -108,7 +114,7 @@ class Evaluator:
         now = self._all_logits(self._latest if latest else {})
         scores = {role: self._measure(now[role], part) for role, part in parts.items()}
         tensors: dict[str, Tensor] = {}
-        for part in self._setup.roles.report:
+        for part in (part for part in self._setup.roles.report if self._has_rows(now[part.split])):
             tensors[f"{name}/{part.split}/logits"] = now[part.split]
             tensors[f"{name}/{part.split}/labels"] = self._labels(part).to(torch.int64)
         return {"selection": scores.pop("selection"), "report": scores, "predicted": self._predicted(now)}, tensors

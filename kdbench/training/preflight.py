@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
@@ -75,7 +75,7 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         remarks |= dict.fromkeys((*_subsets(spec), *inputs.look_at_data(spec.task, spec.data)))
         remarks |= dict.fromkeys(_other_tokenizers(plan, spec, tuple(data.vocabulary)))
         remarks |= dict.fromkeys(_whole_layers(spec, tuple(data.vocabulary)))
-    return [*remarks, *_check_given(plan)]
+    return [*remarks, *_check_given(plan), *_check_outputs(plan.runs.values())]
 
 
 def _check_roles(spec: RunSpec) -> None:
@@ -97,7 +97,7 @@ def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
     return [
         f"last_layer=first is for BERTs; {ref.title} ({kind}) computes all of its last layer."
         for ref, kind in kinds.items()
-        if kind != "bert"
+        if kind not in ("bert", "outputs")
     ]
 
 
@@ -110,17 +110,33 @@ def _other_tokenizers(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) ->
     return [
         f"The tokenizers of {spec.student.title} and {ref.title} differ ({what}); each reads the texts with its own."
         for ref, what in found.items()
-        if what
+        if what and not ref.is_outputs
     ]
 
 
 def _check_given(plan: Plan) -> list[str]:
     """Load each network that is used without training; return remarks on those without label words."""
-    given = {(s.student, s.task): s.training.attention for s in plan.runs.values() if not s.training.epochs}
+    specs = [spec for spec in plan.runs.values() if not spec.training.epochs and not spec.student.is_outputs]
+    given = {(spec.student, spec.task): spec.training.attention for spec in specs}
     remarks = (
         build_finetuned(ref, inputs.load_task(task).labels, attention)[1] for (ref, task), attention in given.items()
     )
     return [remark for remark in remarks if remark]
+
+
+def _check_outputs(specs: Iterable[RunSpec]) -> list[str]:
+    """Read each file of outputs, and check that it has the rows that are trained on; return how it is read."""
+    remarks: dict[str, None] = {}
+    for spec in (spec for spec in specs if spec.student.is_outputs):
+        outputs = inputs.load_outputs(spec.student, spec.task, spec.data)
+        sizes = {name: len(split) for name, split in inputs.load_data(spec.task, spec.data).splits.items()}
+        task = inputs.load_task(spec.task)
+        roles = assign_roles(spec, sizes, task.report_splits, task.validation_split)
+        for part in (roles.train, roles.selection):
+            if part.split == roles.train.split:
+                outputs.check_rows(part.split, part.rows)
+        remarks[outputs.remark] = None
+    return list(remarks)
 
 
 def _subsets(spec: RunSpec) -> list[str]:
@@ -146,6 +162,7 @@ def check_local(plan: Plan) -> None:
             _check_roles(spec)
         if spec.data.source != "hub" and not any(_on_hub(ref) for ref in refs):
             _check_fit(plan, spec, tuple(inputs.load_data(spec.task, spec.data).vocabulary))
+    _check_outputs(spec for spec in plan.runs.values() if spec.data.source != "hub")
 
 
 def _on_hub(ref: ModelRef) -> bool:

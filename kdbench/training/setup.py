@@ -21,8 +21,17 @@ from kdbench.distill.context import MethodContext, RunData, Sources, seed_everyt
 from kdbench.distill.method import Method
 from kdbench.distill.method_files import method_of
 from kdbench.distill.trainable import ComputeSettings
-from kdbench.models import attention_masks, build, cls_only_layer, compilation, matmul_precision, packed_dropout
+from kdbench.models import (
+    attention_masks,
+    build,
+    cls_only_layer,
+    compilation,
+    matmul_precision,
+    outputs_network,
+    packed_dropout,
+)
 from kdbench.models.finetuned_networks import build_finetuned
+from kdbench.models.outputs_network import OutputsNetwork
 from kdbench.planning import inputs
 from kdbench.results.store import Store
 from kdbench.training.run_tokenizers import RunTokenizers
@@ -130,6 +139,10 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str],
     attention = spec.training.attention
 
     def fresh(ref: ModelRef) -> nn.Module:
+        if ref.is_outputs:
+            outputs = inputs.load_outputs(ref, spec.task, spec.data)
+            log(outputs.remark)
+            return OutputsNetwork.of(outputs, labels)
         if not spec.training.epochs:
             return apply_last_layer(build_finetuned(ref, labels, attention)[0], spec, log)
         return apply_last_layer(build.build(ref, labels, attention, tuple(data.vocabulary), log), spec, log)
@@ -140,6 +153,8 @@ def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str],
         if problem := run.damage(folder):
             run.mark_damaged(problem)
             raise RunFailure("damaged", f"{problem} in {run.path}; the same command trains that run again.")
+        if outputs_network.is_saved_in(folder):
+            return OutputsNetwork.load(folder)
         return apply_last_layer(build.load(folder, attention=attention), spec, log)
 
     return Sources(fresh, trained)

@@ -25,13 +25,15 @@ from kdbench.core.settings import Recording
 from kdbench.core.spec import ModelRef, RunSpec
 from kdbench.data.batches import Stream, collate
 from kdbench.data.splits import Part
-from kdbench.data.task import Examples
+from kdbench.data.task import Examples, TaskData
+from kdbench.data.teacher_outputs import row_tokens
 from kdbench.data.tokens import InputFormat, Tokens, tokenise
 from kdbench.distill.context import Sources, preserve_random_state, seed_everything
 from kdbench.distill.method import Method
 from kdbench.distill.method_files import method_of
 from kdbench.distill.trainable import ComputeSettings
 from kdbench.models import build, reference
+from kdbench.models.outputs_network import OutputsNetwork
 from kdbench.models.padding_check import check_padding, of_lengths
 from kdbench.planning import inputs
 from kdbench.planning.plan import Plan
@@ -93,7 +95,7 @@ class _SmokeTest:
     def try_network(self, spec: RunSpec) -> None:
         """Run a run's networks on rows of the greatest length and on padded rows."""
         training = spec.training
-        for ref in dict.fromkeys(ref for ref in (spec.student, spec.teacher) if ref is not None):
+        for ref in dict.fromkeys(ref for ref in (spec.student, spec.teacher) if ref and not ref.is_outputs):
             reader = self._reader(spec, ref)
             key = (ref, reader, _classes(spec), training.attention, training.precision, training.max_length)
             if key in self._passed:
@@ -151,6 +153,9 @@ class _SmokeTest:
         """Build a network as for a run; each is built once."""
         example = self._example(spec)
         key = (ref, example.task, spec.training.attention)
+        if ref.is_outputs:
+            outputs = inputs.load_outputs(ref, example.task, example.data)
+            return OutputsNetwork.of(outputs, inputs.load_task(example.task).labels)
         if key not in self._built:
             labels, vocabulary = inputs.load_task(example.task).labels, self._vocabulary(spec)
             with _explained(f"The network {ref.name} cannot be built"):
@@ -169,6 +174,8 @@ class _SmokeTest:
         """Tokenise the longest or the shortest rows with the tokenizer of a network."""
         example = self._example(spec)
         key = (reader, example.task, spec.training.max_length, longest)
+        if reader.is_outputs:  # the numbers of some rows: any will do
+            return _first_rows(inputs.load_data(example.task, example.data))
         if key not in self._read:
             rows = _rows(inputs.load_data(example.task, example.data).splits["train"], longest=longest)
             tokenizer = self._tokenizer(spec, reader)
@@ -198,6 +205,16 @@ def _explained(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise UserError(f"{what}: {_reason(error)}") from None
+
+
+def _first_rows(data: TaskData) -> Tokens:
+    """Return the first rows of `train` for a network that looks up outputs, as many as the other networks read."""
+    tokens = row_tokens(data, "train")
+    count = min(ROWS, len(tokens))
+    return replace(
+        tokens, ids=tokens.ids[:count], types=tokens.types[:count], starts=tokens.starts[: count + 1],
+        labels=tokens.labels[:count],
+    )  # fmt: skip
 
 
 def _classes(spec: RunSpec) -> int:

@@ -112,7 +112,7 @@ def predict(run: Run, location: DataLocation, device: torch.device) -> dict[str,
 
     task = TASKS.get(run.spec.task)()
     splits = [(file, _examples(task, file, location)) for file in task.server_files]
-    student = _student(run, device)
+    student = load_student(run, device)
     with numerics(run.spec, device, 0):
         return {file.filename: _words(run, student, examples, file, device) for file, examples in splits}
 
@@ -132,7 +132,12 @@ def _examples(task: Task, file: ServerFile, location: DataLocation) -> Examples:
     return examples
 
 
-def _student(run: Run, device: torch.device) -> nn.Module:
+def load_student(run: Run, device: torch.device) -> nn.Module:
+    """Load the saved student of a finished run.
+
+    Raises:
+        UserError: it is missing or damaged, or a file of outputs.
+    """
     from kdbench.models import build
 
     try:

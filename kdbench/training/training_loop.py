@@ -185,7 +185,8 @@ class TrainingLoop:
         build.quiet()
         with replacing(path) as temporary:
             self.context.learners["student"].module.save_pretrained(temporary)  # type: ignore[operator]
-            build.tokenizer(self.spec.student, tuple(self.setup.data.vocabulary)).save_pretrained(temporary)
+            if not self.spec.student.is_outputs:
+                build.tokenizer(self.spec.student, tuple(self.setup.data.vocabulary)).save_pretrained(temporary)
 
     def _write_state_if_due(self) -> None:
         """Keep the state file fresh enough for `kdbench status`."""

@@ -44,6 +44,11 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
 @click.option("--teacher", metavar="NETWORK", help="The teacher's network: a folder, a hub name, minilm or tiny-LxH.")
 @click.option("--teacher-is-finetuned", is_flag=True,
               help="The teacher is already fine-tuned on the task: use it unchanged.")  # fmt: skip
+@click.option("--teacher-outputs", metavar="FILE",
+              help="A file with the teacher's logits or probabilities, in place of its network: .parquet, .npz, .csv, "
+                   ".tsv or .jsonl.")  # fmt: skip
+@click.option("--teacher-outputs-are", type=click.Choice(["auto", "logits", "probabilities"]),
+              help="What the file holds (default: auto, by its numbers).")  # fmt: skip
 @click.option("--student", metavar="NETWORK", help="The network that each student starts from.")
 @click.option("--epochs", metavar="N[,...]", help="Passes over the training set. Several values make a grid.")
 @click.option("--batch-size", metavar="N[,...]", help="Examples in a batch. Several values make a grid.")
@@ -89,10 +94,12 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
     """
     if offline:
         _set_offline()
+    from kdbench.models.reference import outputs_teacher
     from kdbench.reporting.show_table import show_tables
     from kdbench.training.executors import sweep_record
 
     given["teacher_is_finetuned"] = given["teacher_is_finetuned"] or None
+    given |= outputs_teacher(given.pop("teacher_outputs"), given.pop("teacher_outputs_are"), given["teacher"])
     _declare_data(given, write=not dry_run)
     requests, is_explicit = _execution_requests(wanted, sets, given)
     if dry_run:

@@ -1,0 +1,89 @@
+"""Write the outputs of a finished run's student to a file, from which other students can learn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdbench.core.atomic_files import replacing
+from kdbench.core.errors import UserError
+from kdbench.core.spec import ModelRef
+from kdbench.data.teacher_outputs import ROW, SPLIT
+from kdbench.planning import inputs
+from kdbench.results.study import Run
+from kdbench.training.test_predictions import load_student
+
+if TYPE_CHECKING:
+    import torch
+    from pandas import DataFrame
+
+Writer = Callable[["DataFrame", Path], object]
+
+
+def export_outputs(run: Run, target: Path, device: torch.device) -> int:
+    """Write the logits of every row of `train` and the report splits; return the number of rows.
+
+    Raises:
+        UserError: the run is not done, its student or data are not what they were, or the file has another suffix.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from kdbench.data.tokens import tokenise
+    from kdbench.models import build
+    from kdbench.models.inference import all_logits
+    from kdbench.training.setup import numerics
+
+    writer = _writer(target)
+    spec = run.spec
+    if run.result is None:
+        raise UserError(f"{run.id} is not done, so it has no student; see: kdbench status")
+    if inputs.load_task(spec.task).fingerprint(spec.data.location) != spec.data.fingerprint:
+        raise UserError(f"The data of {run.id} have changed since it was trained.")
+    student, task, data = load_student(run, device), inputs.load_task(spec.task), inputs.load_data(spec.task, spec.data)
+    tokenizer = build.tokenizer(ModelRef(name=str(run.folder.model.resolve()), fingerprint="saved"))
+    frames = []
+    with numerics(spec, device, 0):
+        for split in ("train", *task.report_splits):
+            tokens = tokenise(tokenizer, data.splits[split], spec.training.max_length)
+            rows = np.arange(len(tokens))
+            logits = all_logits(student, tokens, rows, device).numpy()
+            columns = {label: logits[:, i] for i, label in enumerate(task.labels)}
+            frames.append(pd.DataFrame({SPLIT: split, ROW: rows, **columns}))
+    frame = pd.concat(frames, ignore_index=True)
+    with replacing(target) as temporary:
+        writer(frame, temporary)
+    return len(frame)
+
+
+def _writer(target: Path) -> Writer:
+    """Return the function that writes a table in the format of the file's suffix.
+
+    Raises:
+        UserError: there is none.
+    """
+    writers: dict[str, Writer] = {
+        ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
+        ".npz": _write_arrays,
+        ".csv": lambda frame, path: frame.to_csv(path, index=False),
+        ".tsv": lambda frame, path: frame.to_csv(path, index=False, sep="\t"),
+        ".jsonl": _write_lines,
+    }
+    if target.suffix not in writers:
+        raise UserError(f"--out {target} must end in {', '.join(writers)}.")
+    return writers[target.suffix]
+
+
+def _write_arrays(frame: DataFrame, path: Path) -> None:
+    import numpy as np
+
+    with path.open("wb") as file:
+        arrays = {str(name): frame[name].to_numpy() for name in frame}
+        np.savez(file, **{**arrays, SPLIT: arrays[SPLIT].astype(str)})  # type: ignore[arg-type]
+
+
+def _write_lines(frame: DataFrame, path: Path) -> None:
+    lines = (json.dumps(record) for record in frame.to_dict("records"))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
