@@ -89,7 +89,8 @@ def _of_files(data: str, path: Path) -> dict[str, Source]:
     """Find the files of splits in a folder."""
     known = [file for file in sorted(path.iterdir()) if file.is_file() and _suffix(file) in SUFFIXES]
     for file in known:
-        if _split_in(file.name) == TRAIN:
+        is_labels = file.suffix == ".txt" and any(label in file.name for label in LABELS)  # those of another file
+        if _split_in(file.name) == TRAIN and not is_labels:
             return _beside(f"{data.rstrip('/')}/{file.name}", file)
     if len(known) == 1:
         return _beside(f"{data.rstrip('/')}/{known[0].name}", known[0])

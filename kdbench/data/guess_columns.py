@@ -27,6 +27,8 @@ LABELS = (
     "label", "labels", "label_text", "label_name", "category", "class", "target", "intent", "sentiment", "emotion",
     "topic", "gold_label", "stars", "rating", "y", "polarity",
 )  # fmt: skip
+LABEL_FIRST = r"(?P<label>\S+) (?P<text>.*)"  # of lines whose first words are few
+FEW = 10  # rows to a different first word
 FASTTEXT = r"__label__(?P<label>\S+)\s+(?P<text>.*)"
 
 
@@ -106,6 +108,8 @@ def _guess_form(source: Source, folder: Path, form: FileFormat) -> FileFormat:
             return replace(form, pattern=FASTTEXT)
         if head and len({line.count("\t") for line in head}) == 1 and "\t" in head[0]:
             form = replace(form, delimiter="\t")
+        elif 1 < len({line.split(" ")[0] for line in head}) <= max(2, len(head) / FEW):
+            return replace(form, pattern=LABEL_FIRST)
     if suffix.lower() in (".csv", ".tsv", ".tab") or form.delimiter:
         return replace(form, header=not _lacks_header(open_source(source, folder, form)))
     return form

@@ -146,7 +146,10 @@ def _told(
     said = [f"{wishes.data}: text {text}, label '{guess.label}' ({len(data.labels)} classes: {some}); rows: {rows}."]
     others = {split: source for split, source in sources.items() if split != TRAIN}
     if others:
-        said += [f"Splits found: {', '.join(f'{split} {source}' for split, source in others.items())}."]
+        named = {k: v if isinstance(v, str) else " and ".join(v.values()) for k, v in others.items()}
+        said += [f"Splits found: {', '.join(f'{split} {source}' for split, source in named.items())}."]
+    if guess.form.pattern:
+        said += [f"Each line is read by the pattern {guess.form.pattern} (pattern in the declaration)."]
     if not guess.form.header:
         said += ["The first line is an example, not a row of names; columns are called 1, 2, 3."]
     if "held_out" in declared.report_splits:

@@ -109,6 +109,23 @@ def test_fasttext_lines(here: Path) -> None:
     assert "2 classes: a, b" in made.told[0]
 
 
+def test_lines_that_begin_with_a_label(here: Path) -> None:
+    (here / "some.all").write_text("".join(f"{['NUM:dist', 'LOC:city'][i % 2]} question {i} ?\n" for i in range(60)))
+    made = declare(Wishes("some.all"))
+    assert "2 classes: LOC:city, NUM:dist" in made.told[0]
+    (here / "prose.all").write_text("".join(f"word{i} begins this line\n" for i in range(60)))
+    with pytest.raises(UserError, match="has no format that is known"):
+        declare(Wishes("prose.all"))
+
+
+def test_a_folder_of_texts_and_labels(here: Path) -> None:
+    (here / "d").mkdir()
+    for split in ("train", "test"):
+        (here / f"d/{split}_text.txt").write_text("".join(f"text {i}\n" for i in range(20)))
+        (here / f"d/{split}_labels.txt").write_text("".join(f"{i % 2}\n" for i in range(20)))
+    assert find_splits("d", here)["test"] == {"text": "d/test_text.txt", "label": "d/test_labels.txt"}
+
+
 def test_from_a_file_to_a_table(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
