@@ -10,6 +10,7 @@ from typing import Any
 from kdbench.core.errors import UserError
 
 LFS_POINTER = b"version https://git-lfs"
+QUANTISED = ("I8", "U8", "I4", "F8_E4M3", "F8_E5M2", "F4")  # as safetensors calls the types
 # Names of weights, in the order in which transformers looks for them.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 # Each group suffices for a tokenizer; names in .model are SentencePiece files.
@@ -115,7 +116,14 @@ def _check_safetensors(path: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "numpy"):  # reads the header and compares it with the file's size
-            pass
+        with safe_open(path, "numpy") as file:  # reads the header and compares it with the file's size
+            kinds = {key: file.get_slice(key).get_dtype() for key in file.keys() if key.endswith("weight")}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is cut short or damaged ({error}); {AGAIN}.") from None
+    # transformers would read quantised weights as plain numbers, without their scales
+    if quantised := {key: kind for key, kind in kinds.items() if kind in QUANTISED}:
+        key, kind = next(iter(quantised.items()))
+        raise UserError(
+            f"{path} holds quantised weights ({key} is {kind}), which cannot be trained; give the model as it was "
+            "before it was quantised."
+        )

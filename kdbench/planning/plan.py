@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -148,15 +148,20 @@ def select_methods(value: str | list[str]) -> dict[str, type[Method]]:
     return dict(sorted(rows.items(), key=lambda item: (item[1].position, item[0])))
 
 
-def select_tasks(value: str | list[str], data_dir: Path | None = None) -> list[str]:
-    """Return tasks by name, group (`glue`) or `all`, in table order. `all` are those whose data are at hand.
+def select_tasks(
+    value: str | list[str], is_meant: Callable[[type[Task]], bool] = lambda task: True
+) -> list[str]:  # fmt: skip
+    """Return tasks by name, group (`glue`) or `all`, in table order.
+
+    Args:
+        is_meant: tells which tasks `all` are.
 
     Raises:
         UserError: a name is not known, or there is none.
     """
     tasks, chosen = TASKS.all(), set[str]()
     for name in _names(value):
-        group = {n for n, task in tasks.items() if name == task.group or (name == "all" and task.is_here(data_dir))}
+        group = {n for n, task in tasks.items() if name == task.group or (name == "all" and is_meant(task))}
         if not group and name not in tasks and name not in TASKS.broken:
             raise unknown("task", name, {*tasks, *(t.group for t in tasks.values() if t.group)})
         chosen |= group or {TASKS.get(name).name}
@@ -193,7 +198,7 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
     check_keys(config, rows)
     study: Study = config.group(Study)
     data_dir = user_path(study.data_dir) if study.data_dir else None
-    tasks = select_tasks(asked.tasks, data_dir)
+    tasks = select_tasks(asked.tasks, lambda task: task.is_here(data_dir))
     for role in ("feedback", "selection"):
         held_out_share(getattr(study, role), role)
     # a validation split of the tasks' own selects, where the user leaves that open

@@ -23,7 +23,7 @@ Writer = Callable[["DataFrame", Path], object]
 
 
 def export_outputs(run: Run, target: Path, device: torch.device) -> int:
-    """Write the logits of every row of `train` and the report splits; return the number of rows.
+    """Write the logits of every row of every split; return the number of rows.
 
     Raises:
         UserError: the run is not done, its student or data are not what they were, or the file has another suffix.
@@ -46,7 +46,7 @@ def export_outputs(run: Run, target: Path, device: torch.device) -> int:
     tokenizer = build.tokenizer(ModelRef(name=str(run.folder.model.resolve()), fingerprint="saved"))
     frames = []
     with numerics(spec, device, 0):
-        for split in ("train", *task.report_splits):
+        for split in data.splits:
             tokens = tokenise(tokenizer, data.splits[split], spec.training.max_length)
             rows = np.arange(len(tokens))
             logits = all_logits(student, tokens, rows, device).numpy()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import ByteLevelBPETokenizer
 
 from kdbench.core.errors import UserError
@@ -34,6 +35,13 @@ def cut(name: str, keep: float) -> Callable[[Path], None]:
     return apply
 
 
+def quantise(folder: Path) -> None:
+    """Round the weights to whole numbers, as files of 8-bit networks hold them beside their scales."""
+    path = folder / "model.safetensors"
+    kept = {k: (t * 100).to(torch.int8) if k.endswith("weight") else t for k, t in load_file(path).items()}
+    save_file(kept, path, {"format": "pt"})
+
+
 def write(name: str, text: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_text(text) and None
 
@@ -47,6 +55,7 @@ def remove(*names: str) -> Callable[[Path], None]:
     ("damage", "said"),
     [
         (remove("model.safetensors"), "has no weights; it needs model.safetensors or pytorch_model.bin"),
+        (quantise, "holds quantised weights"),
         (cut("model.safetensors", 0.5), "model.safetensors is cut short or damaged"),
         (cut("model.safetensors", 0.001), "model.safetensors is cut short or damaged"),
         (cut("model.safetensors", 0), "model.safetensors is empty"),

@@ -11,7 +11,7 @@ import click
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 def command(run: str, out: str, device: str, results: str | None) -> None:
-    """Write the logits of a finished run for every row of the training split and of the report splits.
+    """Write the logits of a finished run for every row of every split.
 
     RUN is the name of a run, or a part of it that no other run has. The file has a row for each row of the data, with
     its split, its number, and a column for each class. Give it to kdbench run as --teacher-outputs.
