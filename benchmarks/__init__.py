@@ -1,1 +1,1 @@
-"""How fast kdbench is, beside what else one would use. `python -m benchmarks --help`; see README.md."""
+"""Measure the speed of kdbench beside its alternatives. `python -m benchmarks --help`; see README.md."""

@@ -40,7 +40,7 @@ def examples(work: Work) -> list[Example]:
 
 
 def collator(work: Work, how: How) -> Callable[[Sequence[Example]], Mapping[str, Tensor]]:
-    """What most users would take: `DataCollatorWithPadding`."""
+    """Collate as most users would, with `DataCollatorWithPadding`."""
     from transformers import DataCollatorWithPadding
 
     from benchmarks.work import data
@@ -53,7 +53,7 @@ def collator(work: Work, how: How) -> Callable[[Sequence[Example]], Mapping[str,
 
 
 def order(work: Work, how: How, steps: int) -> list[list[int]]:
-    """Which rows each batch has: of like length if so asked for, else as they come."""
+    """Return the rows of each batch: of like length if so asked for, else as they come."""
     batches = stream(work, steps)
     if how.padding == "bucketed":
         return [batches.at(step).index.tolist() for step in range(steps)]

@@ -1,4 +1,4 @@
-"""What the faster settings do to a result: the same training with one of them changed, over several seeds."""
+"""Measure the effect of faster settings on a result: the same training with one of them changed, over several seeds."""
 
 from __future__ import annotations
 

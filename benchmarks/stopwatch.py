@@ -23,7 +23,7 @@ class Stopwatch:
         self._laps.append(time.perf_counter())
 
     def seconds(self, steps: int) -> float:
-        """Of `steps` steps after the warm-up.
+        """Measure `steps` steps after the warm-up.
 
         Raises:
             RuntimeError: there were not as many.

@@ -1,4 +1,4 @@
-"""What a full study costs, by arithmetic: floating-point operations of every run of the plan.
+"""Compute the cost of a full study by arithmetic: floating-point operations of every run of the plan.
 
 The plan is kdbench's own for all methods and tasks. What a method does in a step is counted on runs of tiny networks,
 as it does not depend on their size. Rows are those of the published training sets, lengths those of the files at hand.
@@ -38,7 +38,7 @@ SAMPLE = 4000  # rows that lengths are measured on
 
 @dataclass(frozen=True)
 class Passes:
-    """Of one training row: through which network, in which way, how often.
+    """Describe a pass of one training row: through which network, in which way, how often.
 
     Attributes:
         epoch: in every epoch.
@@ -125,7 +125,7 @@ class Account:
         self._layers = {NETWORKS[role]: layers for role, layers in LAYERS.items()}
 
     def run(self, spec: RunSpec, *, looked_up: bool = True) -> float:
-        """Of one training with its evaluations, without the runs that it needs.
+        """Compute the operations of one training with its evaluations, without the runs that it needs.
 
         Args:
             looked_up: what a frozen network says is made once; else in every epoch.
@@ -143,7 +143,7 @@ class Account:
         }
 
     def _forward(self, spec: RunSpec, network: str) -> float:
-        """Of one row through a network."""
+        """Compute the operations of one row through a network."""
         if network in spec.needs:
             name = self.plan.runs[spec.needs[network]].student.name
         else:
@@ -163,12 +163,12 @@ class Account:
         return sum(rows * self._forward(spec, network) for network in networks)
 
     def alone(self, run_id: str) -> float:
-        """Of a run that shares nothing: with all that it needs, and frozen networks asked in every step."""
+        """Compute the operations of a run with all that it needs, where nothing is shared and no output looked up."""
         spec = self.plan.runs[run_id]
         return self.run(spec, looked_up=False) + sum(self.alone(need) for need in spec.needs.values())
 
     def chain(self, run_id: str) -> float:
-        """Of a run and the longest chain of those that it needs."""
+        """Compute the operations of a run and the longest chain of those that it needs."""
         needs = self.plan.runs[run_id].needs.values()
         return self.run(self.plan.runs[run_id]) + max(map(self.chain, needs), default=0.0)
 

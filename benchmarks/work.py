@@ -1,4 +1,4 @@
-"""What every contestant of a round is given: the same rows, networks, batch size and number of steps."""
+"""Define the work of every contestant in a round: the same rows, networks, batch size and number of steps."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Timing:
-    """What a contestant's `measure` gives.
+    """Hold the result of a contestant's `measure`.
 
     Attributes:
         seconds: of `steps` steps, without a pass of the teacher that is made once.

@@ -1,4 +1,4 @@
-"""What the two reference methods share: a teacher that learns from its student's loss on other data."""
+"""Implement the two reference methods' common part: a teacher that learns from its student's loss on other data."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Bilevel:
         return loss.detach()
 
     def teacher_gradient(self, batch: Batch, held: Batch) -> Sequence[Tensor]:
-        """What the teacher is updated along, in the order of its parameters.
+        """Return the direction in which the teacher is updated, in the order of its parameters.
 
         Args:
             held: feedback, or the held-out batch.

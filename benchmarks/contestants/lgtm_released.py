@@ -34,7 +34,7 @@ class Released(bilevel.Bilevel):
     """Its student sees no labels; the influence's coefficient is the teacher's rate."""
 
     def teacher_gradient(self, batch: Batch, held: Batch) -> list[Tensor]:
-        """Of the auxiliary loss, less the teacher's rate times the influence's."""
+        """Return the gradient of the auxiliary loss, less the teacher's rate times the influence's."""
         self.teacher.train()
         self.student.train()
         t, s = (network(**batch.inputs).logits for network in (self.teacher, self.student))

@@ -56,7 +56,7 @@ def planned(
 
 
 def _rows(work: Work, feedback: bool) -> int:
-    """How many rows of the task leave `work.steps` full batches to train on."""
+    """Return how many rows of the task leave `work.steps` full batches to train on."""
     wanted = work.steps * BATCH
     if not feedback:
         return wanted
@@ -76,7 +76,7 @@ def prepared(spec: RunSpec, store: Store, work: Work) -> Iterator[Setup]:
 
 
 def one_step(setup: Setup, step: int) -> None:
-    """What the runner does of a step: the batch, the seed, the method."""
+    """Do the runner's part of a step: the batch, the seed, the method."""
     batch = setup.train.at(step)
     setup.context.step = step
     seed_everything(setup.spec.seed, "step", step)

@@ -1,4 +1,4 @@
-"""What the harness costs around the training."""
+"""Measure the cost of the harness around the training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What whole commands take."""
+"""Measure whole commands: time, processors, memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ finally:
 
 @dataclass(frozen=True)
 class Took:
-    """Of one process: seconds on the clock, seconds of processors, bytes of memory at its highest."""
+    """Hold the use of one process: seconds on the clock, seconds of processors, bytes of memory at its highest."""
 
     seconds: float
     cpu: float
@@ -34,7 +34,7 @@ class Took:
 
 
 def kdbench(*args: str, folder: Path) -> Took:
-    """What `kdbench ARGS` takes in `folder`, from an empty process to its end.
+    """Measure `kdbench ARGS` in `folder`, from an empty process to its end.
 
     Raises:
         RuntimeError: it failed; its output is in the message.

@@ -40,7 +40,7 @@ def seeds(runs: int) -> str:
 
 
 def planned(runs: int) -> int:
-    """How many runs these seeds make."""
+    """Return how many runs these seeds make."""
     return len(_plan(seeds(runs)).runs)
 
 
@@ -56,7 +56,7 @@ def store(folder: Path, runs: int = RUNS) -> int:
 
 
 def _finish(spec: RunSpec, results: Store, here: dict[str, Any]) -> None:
-    """What a run leaves and others read: its numbers, and its predictions on made labels."""
+    """Make what a run leaves for others to read: its numbers, and its predictions on made labels."""
     folder, draw = results.run(spec.id), random.Random(spec.id)
     task = TASKS.get(spec.task)
     report: dict[str, dict[str, float]] = {}
