@@ -121,7 +121,7 @@ def declared_task(name: str, declaration: Declaration, place: str, folders: Sequ
         _resolved(name, declaration.metrics, declaration.class_names)
     has_spare = bool(declaration.validation) and VALIDATION not in declaration.report_splits
     own = {
-        "__module__": __name__, "__doc__": declaration.about or f"Declared: {', '.join(declaration.splits)}.",
+        "__module__": place, "__doc__": declaration.about or f"Declared: {', '.join(declaration.splits)}.",
         "title": declaration.title or name, "group": declaration.group, "position": declaration.position,
         "report_splits": declaration.report_splits, "validation_split": VALIDATION if has_spare else "",
         "report_note": _report_note(declaration), "official_rows": declaration.rows,

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from kdbench.data.task import Task
     from kdbench.reporting.run_status import RunStatuses
     from kdbench.results.store import Store
     from kdbench.results.study import Run, StudyResults
 
     ListedRun = tuple[Run, str, set[str]]  # the run, its status, the names of its method and rows
 
+MAX_LABELS = 6  # of a task that are listed
 LISTS = ("methods", "tasks", "presets", "executors", "runs")
 
 
@@ -101,13 +103,25 @@ def list_tasks(console: Console) -> None:
     # labels, metrics and rows have a line each
     for name, task in _in_order(TASKS.all()):
         rows = "\n".join(f"{split} {number}" for split, number in task.official_rows.items())
-        labels, metrics = "\n".join(task.labels), "\n".join(task.metrics)
+        labels, metrics = _shortened(task), "\n".join(task.metrics)
         table.add_row(Text(name, style="bold"), *map(Text, (task.title, labels, metrics, rows, plugin_summary(task))))
     printing.print_table(console, table, wrap=True)
     _print_broken(TASKS.broken, "task", console)
     groups = ", ".join(sorted({task.group for task in TASKS.all().values() if task.group}))
     text = f"The first metric selects. Groups: {groups}. Run some: kdbench run --tasks mrpc,rte"
     printing.print_line(console, text, "dim")
+
+
+def _shortened(task: type[Task]) -> str:
+    """Return the labels of a task, one a line; of many the first and the number, of a bad file the reason."""
+    from kdbench.core.errors import UserError
+
+    try:
+        labels = task.labels
+    except UserError as error:
+        return str(error)
+    many = len(labels) > MAX_LABELS
+    return "\n".join([*labels[: MAX_LABELS - 1 if many else None], *([f"... {len(labels)} in all"] if many else [])])
 
 
 def list_presets(console: Console) -> None:
