@@ -297,6 +297,7 @@ QUICK = {
     "list": ["list methods", "list tasks", "list presets", "list runs"],
     "logs": ["logs rte-kd-s0"],
     "new-method": ["new-method quick --folder ."],
+    "new-task": ["new-task reviews.csv"],
     "report": ["report"],
     "retry": ["retry"],
     "run": ["run --dry-run", "run --for all --dry-run"],
@@ -305,7 +306,7 @@ QUICK = {
     "verify": ["verify"],
     "table": ["table all", "table 5", "table cost", "table 1 --published", f"table all --results {KEPT}"],
 }  # by command, as it is called where nothing is trained
-SLOW = {"check-method"}  # trains
+SLOW = {"check-method", "export-outputs"}  # these train or load networks
 
 
 def test_every_command_is_quick_or_trains() -> None:
@@ -315,6 +316,8 @@ def test_every_command_is_quick_or_trains() -> None:
 @pytest.mark.slow
 def test_nothing_heavy_is_imported_where_nothing_is_trained(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    rows = "".join(f"film {i} was {'good' if i % 2 else 'bad'},{i % 2}\n" for i in range(60))
+    (tmp_path / "reviews.csv").write_text(f"review,stars\n{rows}")
     lines = "".join(f"{call}\n" for calls in QUICK.values() for call in calls)
     done = subprocess.run([sys.executable, "-c", LIGHT], input=lines, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -168,7 +168,8 @@ WRONG = [
     ("position = None", "A.position is wrong: None"),
     (
         "requires = {'teachers'}",
-        "A.requires is wrong: 'teachers' at [0]: input should be 'teacher', 'teacher_lr' or 'feedback'",
+        "A.requires is wrong: 'teachers' at [0]: input should be 'teacher', 'teacher_lr', 'feedback' or "
+        "'teacher_network'",
     ),
     ("options_type = dict", "A.options_type is wrong: <class 'dict'>: input should be a subclass of Options"),
     ("options_type = NoOptions()", "A.options_type is wrong"),

@@ -22,7 +22,7 @@ from tests.kdbench.small_runs import SMALL, plan, refusal
 ROOT = Path(kdbench.__file__).parents[1]
 SOURCES = [file for room in sorted((ROOT / "kdbench").iterdir()) for file in room.rglob("*.py")]
 FORBIDDEN = {"eval", "exec", "os.system", "os.popen", "torch.load", "torch.save", "pickle.load", "pickle.loads",
-             "yaml.load", "np.load", "numpy.load", "subprocess.getoutput", "marshal.loads", "joblib.load"}  # fmt: skip
+             "yaml.load", "subprocess.getoutput", "marshal.loads", "joblib.load"}  # fmt: skip
 
 
 def calls(source: Path) -> Iterator[tuple[str, ast.Call]]:
@@ -37,6 +37,8 @@ def test_nothing_that_is_read_is_executed_and_no_shell_is_asked(source: Path) ->
         assert name not in FORBIDDEN, f"{source}:{call.lineno}"
         given = {keyword.arg: keyword.value for keyword in call.keywords}
         assert "shell" not in given, f"{source}:{call.lineno}"
+        if name in ("np.load", "numpy.load"):
+            assert ast.unparse(given["allow_pickle"]) == "False", f"{source}:{call.lineno}"
         if "trust_remote_code" in given:
             assert ast.unparse(given["trust_remote_code"]) == "False"
 

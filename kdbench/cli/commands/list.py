@@ -99,7 +99,7 @@ def list_tasks(console: Console) -> None:
         "name", "title", "labels", "metrics", "official rows", "about",
         box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold",
     )  # fmt: skip
-    table.columns[0].no_wrap = True
+    table.columns[0].no_wrap = table.columns[4].no_wrap = True
     # labels, metrics and rows have a line each
     for name, task in _in_order(TASKS.all()):
         rows = "\n".join(f"{split} {number}" for split, number in task.official_rows.items())
