@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import subprocess
 import sys
 from itertools import pairwise
@@ -21,10 +22,9 @@ from tests.analysis.made import STUDY, Made, spec
 
 
 def draw(number: str, store: Store, **wish: str) -> str:
-    with Path("out.txt").open("w+") as file:
-        show_figure(number, store, Wish(**wish), Console(file=file, width=200, highlight=False))
-        file.seek(0)
-        return file.read()
+    file = io.StringIO()
+    show_figure(number, store, Wish(**wish), Console(file=file, width=200, highlight=False))
+    return file.getvalue()
 
 
 @pytest.fixture
