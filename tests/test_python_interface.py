@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import kdbench
+from kdbench.data.task_registry import TASKS
 
 SETTINGS = {"student": "tiny-1x32", "teacher": "tiny-1x32", "epochs": 1, "train_rows": 100, "threads": 1, "jobs": 1}
 
@@ -35,6 +36,18 @@ def test_a_study_gives_a_row_a_run(runs: pd.DataFrame, results: Path) -> None:
         assert 0 <= row["validation accuracy"] <= 100
         assert row["train rows"] == 90
         assert row["cost train_seconds"] > 0
+
+
+def test_a_file_becomes_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(TASKS, "_found", None)
+    rows = "".join(f"film {i} was {('good', 'bad')[i % 2]},{('yes', 'no')[i % 2]}\n" for i in range(120))
+    Path("reviews.csv").write_text(f"review,liked\n{rows}")
+    settings = {key: value for key, value in SETTINGS.items() if key != "train_rows"}
+    found = kdbench.run_study("finetune", data="reviews.csv", results="results", settings=settings)
+    assert list(found["task"]) == ["reviews"]
+    assert 0 <= found["held_out accuracy"][0] <= 100
+    assert Path("tasks/reviews.toml").exists()
 
 
 def test_scores_are_those_of_the_table(runs: pd.DataFrame, results: Path) -> None:

@@ -40,6 +40,7 @@ def run_study(
     tasks: Names = "glue",
     seeds: str | int | Iterable[int] = "0",
     *,
+    data: str | Path = "",
     preset: str = "tiny",
     results: str | Path = "results",
     settings: Mapping[str, Any] | None = None,
@@ -50,15 +51,21 @@ def run_study(
     for the command.
 
     Args:
+        data: a file or folder, or `hf:OWNER/NAME`, that becomes a task as by `--data`; its task replaces `tasks`.
         settings: any key of `--set`, such as `{"student_lr": 1e-4, "kd.temperature": [2, 4], "jobs": 2}`; a list is a
             grid.
 
     Raises:
         UserError: a name or value is not valid, or a run failed; those that are done are kept.
     """
+    from kdbench.data import new_declaration
     from kdbench.planning import config, plan
     from kdbench.training.executors import sweep_record
 
+    if data:
+        made = new_declaration.declare(new_declaration.Wishes(str(data)))
+        made.write()
+        tasks = made.name
     pairs = [f"{key}={_joined(value)}" for key, value in (settings or {}).items()]
     names = {"methods": _joined(methods), "tasks": _joined(tasks), "seeds": _joined(seeds)}
     layer = config.parse_sets(pairs, {**names, "preset": preset, "results": str(results)})
