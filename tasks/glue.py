@@ -33,6 +33,7 @@ class GlueTask(Task):
         "test": "test.tsv",
     }
     index: ClassVar[str] = "index"  # the column of the test files that numbers the rows from 0
+    header: ClassVar[tuple[str, ...]] = ()  # columns of the labelled files, where their first line is a row
     columns: ClassVar[tsv.Columns]
     label_words: ClassVar[tuple[str, ...]]  # as the files write the classes, in class order
     broken_rows: ClassVar[int] = 0  # largest number of truncated rows in a published file, which are skipped
@@ -67,7 +68,7 @@ class GlueTask(Task):
         return hub.identity(self.hub_config) if location.source == "hub" else super().fingerprint(location)
 
     def _read(self, location: DataLocation, split: str) -> Examples:
-        return tsv.read(self._path(location, split), self.columns, self.label_words, self.broken_rows)
+        return tsv.read(self._path(location, split), self.columns, self.label_words, self.broken_rows, self.header)
 
     def _path(self, location: DataLocation, split: str) -> Path:
         if location.path is None:

@@ -33,7 +33,9 @@ def folder(root: Path, name: str) -> Path:
     return root / name
 
 
-def read(path: Path, columns: Columns, label_words: Sequence[str], broken_rows: int = 0) -> Examples:
+def read(
+    path: Path, columns: Columns, label_words: Sequence[str], broken_rows: int = 0, header: Sequence[str] = ()
+) -> Examples:  # fmt: skip
     """Read a labelled split.
 
     Args:
@@ -41,13 +43,14 @@ def read(path: Path, columns: Columns, label_words: Sequence[str], broken_rows: 
         columns: the columns to read.
         label_words: the classes as written in the file, in class order.
         broken_rows: largest number of rows with too few columns that are skipped.
+        header: the names of the columns, where the first line is a row.
 
     Raises:
         UserError: the file is missing, empty or malformed; names the file, the line and what was expected.
     """
     classes = {word: index for index, word in enumerate(label_words)}
     rows: list[tuple[list[str], int]] = []
-    for number, cells in _cells(path, columns, broken_rows):
+    for number, cells in _cells(path, columns, broken_rows, header):
         if cells[-1] not in classes:
             raise UserError(
                 f"{path}, line {number}: '{cells[-1]}' is no label of column '{columns[2]}' "
@@ -75,17 +78,19 @@ def read_unlabelled(path: Path, columns: Columns, index: str) -> Examples:
     return Examples([cells[0] for cells in rows], second, [-1] * len(rows))
 
 
-def _cells(path: Path, columns: Columns, broken_rows: int = 0) -> Iterator[tuple[int, list[str]]]:
+def _cells(
+    path: Path, columns: Columns, broken_rows: int = 0, names: Sequence[str] = ()
+) -> Iterator[tuple[int, list[str]]]:  # fmt: skip
     """Yield the line number (from 1) and the cells of `columns` of every row.
 
     Raises:
         UserError: the file is malformed or has no rows.
     """
     lines = _lines(path)
-    header = lines[0].split("\t")
+    header = list(names) or lines[0].split("\t")
     places = [_place(path, header, column) for column in columns if column is not None]
     empty = True
-    for number, row in _rows(path, lines, len(header), broken_rows):
+    for number, row in _rows(path, lines, len(header), broken_rows, first=0 if names else 1):
         empty = False
         yield number, [row[place] for place in places]
     if empty:
@@ -119,9 +124,11 @@ def _place(path: Path, header: list[str], column: str) -> int:
     return header.index(column)
 
 
-def _rows(path: Path, lines: list[str], width: int, broken_rows: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number (from 1) and the cells of every row below the header."""
-    for number, line in enumerate(lines[1:], start=2):
+def _rows(
+    path: Path, lines: list[str], width: int, broken_rows: int, *, first: int
+) -> Iterator[tuple[int, list[str]]]:  # fmt: skip
+    """Yield the line number (from 1) and the cells of every row from the line `first` (from 0) on."""
+    for number, line in enumerate(lines[first:], start=first + 1):
         cells = line.split("\t")
         if len(cells) < width and broken_rows > 0:
             broken_rows -= 1

@@ -49,6 +49,21 @@ def entailment(rng: random.Random, label: int) -> Row:
     return expand(rng, f"in MONTH {first} ."), expand(rng, f"{second} .")
 
 
+def reference(rng: random.Random, label: int) -> Row:
+    """Write text and hypothesis. Class 1: the same event; class 0: opposite events."""
+    return entailment(rng, 1 - label)
+
+
+def acceptability(rng: random.Random, label: int) -> Row:
+    """Write a sentence. Class 1: as it is; class 0: with two neighbouring words exchanged."""
+    subject = rng.choice(("PRAISE", "BLAME", "RISE", "FALL", "JOINING", "LEAVING"))
+    words = expand(rng, f"{subject} .").split()
+    if label == 0:
+        place = rng.randrange(len(words) - 2)
+        words[place : place + 2] = reversed(words[place : place + 2])
+    return " ".join(words), None
+
+
 def inference(rng: random.Random, label: int) -> Row:
     """Write premise and hypothesis. Class 0: same thing and polarity; 2: other polarity; 1: the other thing."""
     thing, told_thing = _related(rng, ("ROOM", "MEAL"), same=label != 1)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+SIGNED = ("matthews",)  # metrics from -1 to 1; a constant answer has 0
 OF_CLASS = "f1:"  # before the label word of a class
 
 

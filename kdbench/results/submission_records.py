@@ -16,6 +16,7 @@ from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.records import read_records
 from kdbench.core.spec import Name
+from kdbench.data.metrics import SIGNED
 from kdbench.data.task_registry import TASKS
 from kdbench.data.test_server import Server, ServerFile
 from kdbench.results.store import Store
@@ -180,8 +181,9 @@ def _scores(file: Path, item: ServerFile, task: str, value: object) -> dict[str,
     """Parse `88.9/84.8` to {f1: 88.9, accuracy: 84.8}."""
     metrics = TASKS.get(task).metrics
     texts = str(value).split("/")
-    numbers = [_per_cent(text) for text in texts]
-    if isinstance(value, bool) or len(numbers) != len(metrics) or None in numbers:
+    pairs = zip(texts, metrics, strict=False)
+    numbers = [_per_cent(text, is_signed=metric in SIGNED) for text, metric in pairs]
+    if isinstance(value, bool) or len(texts) != len(metrics) or None in numbers:
         example = f'"{"/".join(["88.9"] * len(metrics))}"' if len(metrics) > 1 else "88.9"
         raise UserError(
             f"{file}: {item.name} = {value!r} is not what the server prints: {'/'.join(metrics)} in per cent, "
@@ -190,7 +192,14 @@ def _scores(file: Path, item: ServerFile, task: str, value: object) -> dict[str,
     return {metric: number for metric, number in zip(metrics, numbers, strict=True) if number is not None}
 
 
-def _per_cent(text: str) -> float | None:
-    """Parse a number in per cent; None where it is none. Up to 1 it is a fraction, which no server prints."""
-    number = float(text) if NUMBER.fullmatch(text.strip()) else 0.0
-    return number if 1 < number <= 100 else None
+def _per_cent(text: str, *, is_signed: bool) -> float | None:
+    """Parse a number in per cent; None where it is none. Up to 1 it is a fraction, which no server prints.
+
+    Args:
+        is_signed: 0 and negative numbers are scores, too.
+    """
+    stripped = text.strip()
+    if not NUMBER.fullmatch(stripped.removeprefix("-") if is_signed else stripped):
+        return None
+    number = float(stripped)
+    return number if 1 < abs(number) <= 100 or (is_signed and number == 0) else None
