@@ -18,16 +18,16 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
         labels: the names of the classes.
     """
     train = data.splits["train"]
-    known = set(_texts(train))
+    known = set(train.texts())
     remarks: list[str] = []
     # rows that repeat others, within a split and between train and the report
     for split, examples in data.splits.items():
         shown = split.replace("_", "-")
-        if repeated := len(examples) - len(set(_texts(examples))):
+        if repeated := len(examples) - len(set(examples.texts())):
             contrary = _contrary(examples)
             other = f", {count(contrary, 'text')} with different labels" if contrary else ""
             remarks.append(f"{title} {shown}: {_of(repeated, examples)} repeat the text of another row{other}.")
-        if split in report_splits and (seen := sum(text in known for text in _texts(examples))):
+        if split in report_splits and (seen := sum(text in known for text in examples.texts())):
             remarks.append(f"{title} {shown}: {_of(seen, examples)} have a text that is in train too.")
     # rows without text
     for split, examples in data.splits.items():
@@ -45,15 +45,10 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
     return remarks
 
 
-def _texts(examples: Examples) -> list[tuple[str, str]]:
-    second = examples.text_b if examples.text_b is not None else [""] * len(examples)
-    return list(zip(examples.text_a, second, strict=True))
-
-
 def _contrary(examples: Examples) -> int:
     """Count the texts that occur with several labels."""
     labels: dict[tuple[str, str], set[int]] = {}
-    for text, label in zip(_texts(examples), examples.labels, strict=True):
+    for text, label in zip(examples.texts(), examples.labels, strict=True):
         labels.setdefault(text, set()).add(label)
     return sum(len(some) > 1 for some in labels.values())
 

@@ -13,7 +13,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.data.declaration import HELD_OUT, TRAIN, Declaration
 from kdbench.data.files.open_source import open_source
-from kdbench.data.files.source import RowSource
+from kdbench.data.files.source import RowSource, file_names
 from kdbench.data.task import Examples
 
 LARGEST = 2 << 30  # bytes of a split's files that are read whole
@@ -33,7 +33,7 @@ class LabelledRow:
 
 @dataclass(frozen=True)
 class DeclaredData:
-    """What the sources of a declared task hold.
+    """Hold the content of a declared task's sources.
 
     Attributes:
         labels: the names of the classes.
@@ -84,9 +84,7 @@ def _read_split(declaration: Declaration, split: str, folder: Path) -> list[Labe
 
 
 def _check_size(declaration: Declaration, split: str, folder: Path) -> None:
-    names = [
-        name for source in declaration.sources(split) for name in ([source] if isinstance(source, str) else source)
-    ]
+    names = [name for source in declaration.sources(split) for name in file_names(source)]
     files = [folder / name for name in names if (folder / name).is_file()]
     size = sum(path.stat().st_size for path in files)
     if size > LARGEST:
@@ -177,8 +175,10 @@ def _hold_out(rows: Sequence[LabelledRow], share: float) -> tuple[list[LabelledR
     """
     hashes = {id(row): hash_share(row, HOLD_OUT) for row in rows}
     limit: dict[str, float] = {}  # class -> rows with smaller hashes are held out
-    for label in {row.label for row in rows}:
-        own = sorted({hashes[id(row)] for row in rows if row.label == label})
+    by_label: dict[str, set[float]] = {}
+    for row in rows:
+        by_label.setdefault(row.label, set()).add(hashes[id(row)])
+    for label, own in ((label, sorted(some)) for label, some in by_label.items()):
         limit[label] = min(max(share, own[1]), own[-1]) if len(own) > 1 else 0.0
     held = [row for row in rows if hashes[id(row)] < limit[row.label]]
     kept = [row for row in rows if hashes[id(row)] >= limit[row.label]]

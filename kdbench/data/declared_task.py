@@ -16,7 +16,7 @@ from kdbench.core.spec import DataLocation
 from kdbench.data import metrics
 from kdbench.data.declaration import HELD_OUT, TRAIN, VALIDATION, Declaration
 from kdbench.data.declared_rows import DeclaredData, read_declared
-from kdbench.data.files.source import HUB, split_part
+from kdbench.data.files.source import HUB, file_names, split_part
 from kdbench.data.task import Task, TaskData, fingerprint
 
 UNEQUAL = 2.0  # rows of the largest class to those of the smallest, from which macro-F1 stands beside accuracy
@@ -55,10 +55,9 @@ class DeclaredTask(Task):
             cls.found = DataLocation("hub")
             return cls.found
         folders = [*([data_dir] if data_dir else []), *cls.folders]
-        for folder in folders:
-            if split_part(files[0], folder)[0].exists():
-                cls.found = DataLocation("files", folder.resolve())
-                return cls.found
+        if folder := next((folder for folder in folders if split_part(files[0], folder)[0].exists()), None):
+            cls.found = DataLocation("files", folder.resolve())
+            return cls.found
         where = f" (from {cls.declaration.origin})" if cls.declaration.origin else ""
         looked = f", and is not in {' or '.join(map(str, folders))}" if folders else ""
         raise UserError(
@@ -69,8 +68,10 @@ class DeclaredTask(Task):
     @classmethod
     def is_here(cls, data_dir: Path | None) -> bool:
         """Return whether the first file is there; data of the hub are not; see `Task.is_here`."""
-        files, folders = _files(cls.declaration), [*([data_dir] if data_dir else []), *cls.folders]
-        return any(split_part(files[0], folder)[0].exists() for folder in folders if files)
+        try:
+            return cls.locate(DataLocation("generated"), data_dir).source == "files"
+        except UserError:
+            return False
 
     def load(self, location: DataLocation) -> TaskData:
         """Read all splits; see `Task.load`."""
@@ -153,7 +154,7 @@ def _resolved(task: str, names: Sequence[str], labels: Sequence[str]) -> tuple[s
 def _files(declaration: Declaration) -> list[str]:
     """Return the names of all sources that are not on the hub."""
     sources = [source for split in declaration.splits for source in declaration.sources(split)]
-    names = [name for source in sources for name in ([source] if isinstance(source, str) else source.values())]
+    names = [name for source in sources for name in file_names(source)]
     return [name for name in names if not name.startswith(HUB)]
 
 

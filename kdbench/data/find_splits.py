@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdbench.core import hub
 from kdbench.core.errors import UserError
 from kdbench.data.declaration import TEST, TRAIN, VALIDATION
 from kdbench.data.files.open_source import SUFFIXES, Source
-from kdbench.data.files.source import HUB, PART
-from kdbench.data.files.structured import dataset_parts
+from kdbench.data.files.source import HUB, PART, suffix_of
+from kdbench.data.files.structured import dataset_parts, load_from_hub
 
 NAMES = {
     TRAIN: ("train", "training", "trn"),
@@ -40,13 +39,11 @@ def find_splits(data: str, folder: Path) -> dict[str, Source]:
         UserError: there is no such file, or nothing in it is called train.
     """
     if data.startswith(HUB):
-        return _of_parts(data, _hub_splits(data))
+        return _of_parts(data, list(load_from_hub(data)))
     path = folder / data
     if path.is_dir():
         parts = dataset_parts(path)
-        if parts:
-            return _of_parts(data, parts)
-        return _of_files(data, path) or {TRAIN: data}
+        return _of_parts(data, parts) if parts else _of_files(data, path)
     if not path.is_file():
         raise UserError(f"There is no file or folder '{data}'; check the path.")
     if path.suffix.lower() == ".json" and path.stat().st_size < MOST_READ and (parts := _json_parts(path)):
@@ -68,12 +65,6 @@ def _of_parts(data: str, parts: Sequence[str]) -> dict[str, Source]:
     return found
 
 
-def _hub_splits(name: str) -> list[str]:
-    repository, _, configuration = name.removeprefix(HUB).partition(":")
-    repository, _, revision = repository.partition("@")
-    return list(hub.load_dataset(repository, configuration, revision, "check its name"))
-
-
 def _json_parts(path: Path) -> list[str]:
     """Return the names of the lists of rows in a JSON file; [] where it is one list or a table of columns."""
     try:
@@ -87,7 +78,7 @@ def _json_parts(path: Path) -> list[str]:
 
 def _of_files(data: str, path: Path) -> dict[str, Source]:
     """Find the files of splits in a folder."""
-    known = [file for file in sorted(path.iterdir()) if file.is_file() and _suffix(file) in SUFFIXES]
+    known = [file for file in sorted(path.iterdir()) if file.is_file() and suffix_of(file) in SUFFIXES]
     for file in known:
         is_labels = file.suffix == ".txt" and any(label in file.name for label in LABELS)  # those of another file
         if _split_in(file.name) == TRAIN and not is_labels:
@@ -131,7 +122,3 @@ def _with_labels(data: str, path: Path) -> Source:
             if other != path.name and path.suffix == ".txt" and path.with_name(other).is_file():
                 return {"text": data, "label": f"{data[: len(data) - len(path.name)]}{other}"}
     return data
-
-
-def _suffix(path: Path) -> str:
-    return Path(path.stem).suffix.lower() if path.suffix == ".gz" else path.suffix.lower()

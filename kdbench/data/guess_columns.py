@@ -10,7 +10,7 @@ from typing import Any
 
 from kdbench.core.errors import UserError
 from kdbench.data.files.open_source import SUFFIXES, Source, open_source
-from kdbench.data.files.source import HUB, PART, FileFormat, RowSource
+from kdbench.data.files.source import HUB, PART, FileFormat, RowSource, suffix_of
 from kdbench.data.files.text_lines import open_lines
 
 ROWS = 2000  # that are looked at
@@ -34,7 +34,7 @@ FASTTEXT = r"__label__(?P<label>\S+)\s+(?P<text>.*)"
 
 @dataclass(frozen=True)
 class Guess:
-    """How a file is to be read: its format, the column or columns of texts, and that of labels."""
+    """Say how a file is to be read: its format, the column or columns of texts, and that of labels."""
 
     form: FileFormat
     text: tuple[str, ...]
@@ -43,7 +43,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class _Column:
-    """What the first rows hold in a column."""
+    """Hold the first values of a column."""
 
     name: str
     values: Sequence[str]
@@ -100,8 +100,8 @@ def _guess_form(source: Source, folder: Path, form: FileFormat) -> FileFormat:
     if not isinstance(source, str) or source.startswith(HUB) or PART in source or not (folder / source).is_file():
         return form
     path = folder / source
-    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    if suffix.lower() not in SUFFIXES or suffix.lower() == ".txt":
+    suffix = suffix_of(path)
+    if suffix not in SUFFIXES or suffix == ".txt":
         with open_lines(path, form.encoding) as lines:
             head = [line.rstrip("\r\n") for line in itertools.islice(lines, ROWS) if line.strip()]
         if head and all(line.startswith("__label__") for line in head):
@@ -110,7 +110,7 @@ def _guess_form(source: Source, folder: Path, form: FileFormat) -> FileFormat:
             form = replace(form, delimiter="\t")
         elif 1 < len({line.split(" ")[0] for line in head}) <= max(2, len(head) / FEW):
             return replace(form, pattern=LABEL_FIRST)
-    if suffix.lower() in (".csv", ".tsv", ".tab") or form.delimiter:
+    if suffix in (".csv", ".tsv", ".tab") or form.delimiter:
         return replace(form, header=not _lacks_header(open_source(source, folder, form)))
     return form
 

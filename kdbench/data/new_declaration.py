@@ -12,11 +12,11 @@ import tomlkit
 
 from kdbench.core.atomic_files import write_text
 from kdbench.core.errors import UserError
-from kdbench.data.declaration import TEST, TRAIN, VALIDATION, Declaration
+from kdbench.data.declaration import HELD_OUT, TEST, TRAIN, VALIDATION, Declaration
 from kdbench.data.declared_rows import SHOWN, DeclaredData, read_declared
 from kdbench.data.declared_task import DeclaredTask, declared_task, usual_metrics
 from kdbench.data.files.open_source import Source
-from kdbench.data.files.source import HUB, PART, FileFormat
+from kdbench.data.files.source import HUB, PART, FileFormat, file_names
 from kdbench.data.find_splits import WORD, find_splits
 from kdbench.data.guess_columns import Guess, guess_columns
 from kdbench.data.task_registry import TASKS
@@ -27,7 +27,7 @@ FIRST_ROWS = 1_000_000
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user says of a data set; "" and () leave a choice to names and values."""
+    """Hold the user's words on a data set; "" and () leave a choice to names and values."""
 
     data: str
     dev: str = ""
@@ -60,6 +60,11 @@ class NewTask:
         if self.is_new:
             self.path.parent.mkdir(exist_ok=True)
             write_text(self.path, self.text)
+
+
+def split_columns(text: str) -> tuple[str, ...]:
+    """Split the columns of the option --text, such as `premise,hypothesis`."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def declare(wishes: Wishes) -> NewTask:
@@ -146,13 +151,13 @@ def _told(
     said = [f"{wishes.data}: text {text}, label '{guess.label}' ({len(data.labels)} classes: {some}); rows: {rows}."]
     others = {split: source for split, source in sources.items() if split != TRAIN}
     if others:
-        named = {k: v if isinstance(v, str) else " and ".join(v.values()) for k, v in others.items()}
+        named = {k: " and ".join(file_names(v)) for k, v in others.items()}
         said += [f"Splits found: {', '.join(f'{split} {source}' for split, source in named.items())}."]
     if guess.form.pattern:
         said += [f"Each line is read by the pattern {guess.form.pattern} (pattern in the declaration)."]
     if not guess.form.header:
         said += ["The first line is an example, not a row of names; columns are called 1, 2, 3."]
-    if "held_out" in declared.report_splits:
+    if HELD_OUT in declared.report_splits:
         said += ["No split for the report was found, so a fifth of the rows is held out (--test FILE names one)."]
     if declared.max_rows:
         said += [f"The file is large; {declared.max_rows:,} of its rows are read (max_rows in the declaration)."]

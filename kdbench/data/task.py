@@ -38,6 +38,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def texts(self) -> list[tuple[str, str]]:
+        """Return both texts of each row; the second is "" for single-sentence tasks."""
+        return list(zip(self.text_a, self.text_b if self.text_b is not None else [""] * len(self), strict=True))
+
 
 @dataclass(frozen=True)
 class TaskData:
@@ -170,7 +174,6 @@ def fingerprint(data: TaskData) -> str:
     for name in sorted(data.splits):
         split = data.splits[name]
         digest.update(json.dumps([name, split.text_b is not None]).encode())
-        second = split.text_b if split.text_b is not None else [""] * len(split)
-        for row in zip(split.text_a, second, split.labels, strict=True):
-            digest.update(json.dumps(row, ensure_ascii=False).encode())
+        for texts, label in zip(split.texts(), split.labels, strict=True):
+            digest.update(json.dumps([*texts, label], ensure_ascii=False).encode())
     return digest.hexdigest()[:16]

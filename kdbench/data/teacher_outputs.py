@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
-from kdbench.data.task import Examples, TaskData
+from kdbench.data.task import TaskData
 from kdbench.data.tokens import InputFormat, Tokens
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _by_text(frame: DataFrame, splits: Sequence[str] | None, data: TaskData, pat
         raise UserError(f"{path.name} does not say which rows it is about; give a column '{ROW}', or {wanted}.")
     index: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for name, examples in data.splits.items():
-        for row, texts in enumerate(_texts(examples)):
+        for row, texts in enumerate(examples.texts()):
             index.setdefault(texts, []).append((name, row))
     own = frame[second].astype(str).tolist() if second and pairs else [""] * len(frame)
     places = []
@@ -253,8 +253,3 @@ def _by_text(frame: DataFrame, splits: Sequence[str] | None, data: TaskData, pat
     if lost := [number for number, found in enumerate(places) if not found]:
         raise _problem(path, len(lost), "a text that is not in the data", lost[0])
     return places
-
-
-def _texts(examples: Examples) -> list[tuple[str, str]]:
-    second = examples.text_b if examples.text_b is not None else [""] * len(examples)
-    return list(zip(examples.text_a, second, strict=True))

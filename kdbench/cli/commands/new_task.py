@@ -21,11 +21,10 @@ def command(data: str, name: str, dev: str, test: str, text: str, label: str, en
     what is not clear stops with the choices. The file that is written can be edited and committed.
     """
     from kdbench.core.errors import UserError
-    from kdbench.data.new_declaration import Wishes, declare
+    from kdbench.data.new_declaration import Wishes, declare, split_columns
     from kdbench.reporting import printing
 
-    columns = tuple(part.strip() for part in text.split(",") if part.strip())
-    made = declare(Wishes(data, dev, test, columns, label, encoding, name))
+    made = declare(Wishes(data, dev, test, split_columns(text), label, encoding, name))
     if not made.is_new:
         raise UserError(f"{made.told[0]} Give another --name for a second declaration.")
     made.write()

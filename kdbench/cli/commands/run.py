@@ -122,11 +122,11 @@ def _declare_data(given: dict[str, Any], *, write: bool) -> None:
         if unread := [key for key, value in own.items() if value]:
             raise click.UsageError(f"--{unread[0]} describes the data of --data FILE; give that too.")
         return
-    from kdbench.data.new_declaration import Wishes, declare
+    from kdbench.data.new_declaration import Wishes, declare, split_columns
     from kdbench.reporting import printing
 
-    text = tuple(part.strip() for part in own["text"].split(",") if part.strip())
-    made = declare(Wishes(own["data"], own["dev"], own["test"], text, own["label"], own["encoding"] or "utf-8"))
+    text, encoding = split_columns(own["text"]), own["encoding"] or "utf-8"
+    made = declare(Wishes(own["data"], own["dev"], own["test"], text, own["label"], encoding))
     if write:
         made.write()
     wrote = f"{'wrote' if write else 'would write'} {made.path}: the task '{made.name}', which you can edit."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kdbench.core.errors import UserError
 from kdbench.data.files.delimited import delimited_rows, line_pairs, pattern_rows
-from kdbench.data.files.source import HUB, PART, FileFormat, RowSource, split_part
+from kdbench.data.files.source import HUB, PART, FileFormat, RowSource, split_part, suffix_of
 from kdbench.data.files.structured import folder_rows, hub_rows, json_line_rows, json_rows, parquet_rows
 
 Source = str | Mapping[str, str]  # a file, or column -> file of lines
@@ -37,7 +37,7 @@ def open_source(source: Source, folder: Path, form: FileFormat) -> RowSource:
     _existing(path)
     if form.pattern:
         return pattern_rows(path, form)
-    suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
+    suffix = suffix_of(path)
     if suffix == ".json":
         return json_rows(path, part, form)
     if part:

@@ -1,4 +1,4 @@
-"""Where rows are read from, and how: a file or a part of one, a folder saved by `datasets`, or the Hugging Face hub."""
+"""Say where rows are read from, and how: a file or a part of one, a folder saved by `datasets`, or the hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = tuple[int, Mapping[str, Any]]  # the line or row number, counted from 1, a
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How text files are read; None and "" leave a choice to the file itself.
+    """Describe how text files are read; None and "" leave a choice to the file itself.
 
     Attributes:
         encoding: of text files.
@@ -56,6 +56,16 @@ class RowSource:
     def at(self, number: int) -> str:
         """Name a row for a message: `reviews.csv, line 12`."""
         return f"{self.place}, {self.unit} {number:,}"
+
+
+def file_names(source: str | Mapping[str, str]) -> list[str]:
+    """Return the names in a source: one, or one for each column."""
+    return [source] if isinstance(source, str) else list(source.values())
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix that tells a file's format, in small letters; that of a compressed file stands before `.gz`."""
+    return Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
 
 
 def split_part(text: str, folder: Path) -> tuple[Path, str]:

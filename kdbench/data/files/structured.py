@@ -162,10 +162,14 @@ def hub_rows(name: str, part: str) -> RowSource:
     Raises:
         UserError: the hub cannot be reached and the cache does not hold the data, or there is no such split.
     """
+    return _dataset_rows(name, part, load_from_hub(name))
+
+
+def load_from_hub(name: str) -> Any:
+    """Load a data set by its name in a source, such as `hf:OWNER/NAME@REVISION:CONFIGURATION`."""
     repository, _, configuration = name.removeprefix(HUB).partition(":")
     repository, _, revision = repository.partition("@")
-    found = hub.load_dataset(repository, configuration, revision, "check its name")
-    return _dataset_rows(name, part, found)
+    return hub.load_dataset(repository, configuration, revision, "check its name")
 
 
 def dataset_parts(path: Path) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.records import read_record
 from kdbench.core.spec import UNKNOWN_PATH, ModelRef, RunSpec
+from kdbench.data.files.source import file_names
 from kdbench.results import series
 from kdbench.results.archive.anonymize import DIR, Anonymizer
 from kdbench.results.archive.compression import RunPredictions
@@ -196,7 +197,7 @@ def _absolute_paths(declaration: Mapping[str, Any]) -> Iterator[str]:
     """Yield the sources of a declared task that are absolute paths."""
     for split in ("train", "validation", "test"):
         for source in declaration.get(split, ()):
-            yield from (name for name in ([source] if isinstance(source, str) else source.values()) if name[:1] == "/")
+            yield from (name for name in file_names(source) if name[:1] == "/")
 
 
 def _ways(name: str, command: Iterable[str]) -> Iterator[str]:
