@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ SETS = [*SMALL, *(f"{key}={value}" for key, value in FEW.model_dump().items()), 
         "slurm.memory=900M", "slurm.time=20m"]  # fmt: skip
 LONG = ("epochs=50", "checkpoint_seconds=1")  # some 10 seconds of training
 LONGER = ("epochs=450", "checkpoint_seconds=1")  # some 40: SLURM looks at limits and at nodes twice a minute
-PATIENCE = 240.0  # seconds; the machine may be busy
+PATIENCE = 240.0  # seconds without any progress
 
 
 def arguments(*sets: str, **given: str) -> list[str]:
@@ -42,10 +43,18 @@ def kdbench(folder: Path, *args: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-    end = time.monotonic() + seconds
+def until(
+    condition: Callable[[], bool], what: str, seconds: float = PATIENCE, progress: Callable[[], object] = lambda: None
+) -> None:
+    """Wait until the condition holds; fail after `seconds` in which `progress` stayed what it was.
+
+    A busy machine makes a training slow, so only one that stands still is a failure.
+    """
+    seen, end = progress(), time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"{what}: still not so after {seconds:.0f} s\n{queue.ask_queue()}"
+        if (now := progress()) != seen:
+            seen, end = now, time.monotonic() + seconds
+        assert time.monotonic() < end, f"{what}: no progress for {seconds:.0f} s\n{queue.ask_queue()}"
         time.sleep(0.2)
 
 
@@ -77,7 +86,12 @@ class Sweep:
 
     def ends(self) -> None:
         """Wait until all is done, by jobs alone."""
-        until(lambda: all(self.store.run(run).is_done() for run in self.plan.runs), "all is done")
+        runs = self.plan.runs
+        until(lambda: all(self.store.run(run).is_done() for run in runs), "all is done", progress=self.progress)
+
+    def progress(self) -> list[tuple[str, int]]:
+        """Read how far each run is: its status and its step."""
+        return [(state.status, state.step) for state in map(self.state, self.plan.runs)]
 
     def is_as_undisturbed(self) -> None:
         calm = Store(self.folder.parent / "calm")  # shared by all tests: what is done there is not trained again
@@ -87,6 +101,9 @@ class Sweep:
 
     def log(self, run: str) -> str:
         return self.store.run(run).log.read_text()
+
+    def says(self, run: str, words: str) -> bool:
+        return words in self.log(run)
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +148,7 @@ def test_the_time_limit_is_no_end(cluster: Cluster, tmp_path: Path) -> None:
     run = sweep.only_run()
     sweep.trains(run)
     cluster.scontrol("update", f"jobid={sweep.job(run)}", "timelimit=1")  # so it signals, for real
-    until(lambda: "stopped, with a checkpoint" in sweep.log(run), "it notices")
+    until(partial(sweep.says, run, "stopped, with a checkpoint"), "it notices", progress=sweep.progress)
     cluster.scontrol("update", f"jobid={sweep.job(run)}", "timelimit=20")  # else it would do so at every restart
     sweep.ends()
     assert "going on at step" in sweep.log(run)
@@ -150,7 +167,7 @@ def test_runs_side_by_side_share_a_job_and_its_end(cluster: Cluster, tmp_path: P
     (job,) = {sweep.job(run) for run in sweep.plan.runs}
     subprocess.run(["scancel", "--signal=USR2", job], check=True)
     for run in sweep.plan.runs:
-        until(lambda run=run: "stopped, with a checkpoint" in sweep.log(run), "it notices")
+        until(partial(sweep.says, run, "stopped, with a checkpoint"), "it notices", progress=sweep.progress)
     sweep.ends()
     assert all(sweep.log(run).count("going on at step") == 1 for run in sweep.plan.runs)
     assert all(sweep.log(run).count("starting") == 1 for run in sweep.plan.runs)
