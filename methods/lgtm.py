@@ -97,7 +97,12 @@ class LGTMOptions(OnlineOptions):
     fda_eps_mode: Literal["rel", "abs"] = option(
         "rel", "step of the difference: fda_eps / |v|, or fda_eps", source="code"
     )
-    weights_via: Literal["jvp", "loop", "fda"] = option("jvp", "how `weighted` computes w_i", source="Table 3")
+    weights_via: Literal["jvp", "samples", "loop", "fda"] = option(
+        "jvp",
+        "how `weighted` computes w_i: forward mode; a forward and a backward pass for each sample; one forward pass "
+        "and then a backward pass for each sample; finite difference",
+        source="Table 3",
+    )
     lookahead: Literal["sgd", "adam"] = option("sgd", "optimiser of the look-ahead step", source="Alg. 1; code: adam")
     precondition: bool = option(
         False, "with lookahead=adam: multiply v by the step's diagonal derivative, which contains the learning rate"
@@ -235,16 +240,21 @@ class LGTM(Online):
         return relative if self.options.fda_eps_mode == "rel" else torch.full_like(length, self.options.fda_eps)
 
     def _weights(self, batch: Batch, t: Tensor, v: Params) -> Tensor:
-        """Compute w_i of Eq. 8 [B], in one of three equivalent ways."""
+        """Compute w_i of Eq. 8 [B], in one of four equivalent ways."""
         if self.options.weights_via == "jvp":
             return bilevel.sample_weights(t, *bilevel.jvp(self.student, v, batch))
         if self.options.weights_via == "fda":
             eps = self._epsilon(v)
             plus, minus = (soft_cross_entropy_each(t, s) for s in bilevel.perturbed_logits(self.student, v, eps, batch))
             return (plus - minus) / (2 * eps)
-        losses = soft_cross_entropy_each(t, self.student.logits(batch))
-        # a generator: only one sample's gradients are in memory at a time
-        each = (bilevel.gradient(loss, self.student.named_params(), keep_graph=True) for loss in losses)
+        # generators: only one sample's gradients are in memory at a time
+        params = self.student.named_params()
+        if self.options.weights_via == "samples":
+            alone = ((t[i : i + 1], batch.rows(i, i + 1)) for i in range(len(batch)))
+            each = (bilevel.gradient(soft_cross_entropy(target, self.student.logits(x)), params) for target, x in alone)
+        else:
+            losses = soft_cross_entropy_each(t, self.student.logits(batch))
+            each = (bilevel.gradient(loss, params, keep_graph=True) for loss in losses)
         return torch.stack([torch.stack([(g[n] * v[n]).sum() for n in v]).sum() for g in each])
 
     def _teacher_step(self, batch: Batch, s: Tensor, t: Tensor) -> dict[str, Tensor]:

@@ -12,16 +12,21 @@ from pydantic.fields import FieldInfo
 from kdbench.core.errors import UserError, unknown
 
 
-def option(default: Any, doc: str, *, source: str = "", later: bool = False, **bounds: Any) -> Any:
+def option(
+    default: Any, doc: str, *, source: str = "", later: bool = False, before: Any = None, **bounds: Any
+) -> Any:  # fmt: skip
     """Declare a field of `Options`.
 
     Args:
         doc: a line of description for `kdbench show` and the docs.
         source: where the default comes from (paper, equation, table, or code).
         later: the option was added when there were results already; its default does not change a run's ID.
+        before: of an option that was added later and whose default is not what was done before: the value that means
+            what was done before. That value does not change a run's ID, and stored settings without the option have it.
         bounds: pydantic's constraints (`ge`, `gt`, `le`, `lt`).
     """
-    return Field(default, description=doc, json_schema_extra={"source": source, "later": later}, **bounds)
+    omitted = {"omitted": default if later else before} if later or before is not None else {}
+    return Field(default, description=doc, json_schema_extra={"source": source, **omitted}, **bounds)
 
 
 class Options(BaseModel):
@@ -34,9 +39,9 @@ class Options(BaseModel):
         return list(cls.model_fields)
 
     def identity(self) -> dict[str, Any]:
-        """Return the values that identify a run: all but later options with their default."""
-        values, later = self.model_dump(mode="json"), _later(type(self))
-        return {key: value for key, value in values.items() if key not in later or value != later[key]}
+        """Return the values that identify a run: all but options added later that change nothing (see `option`)."""
+        values, omitted = self.model_dump(mode="json"), omitted_values(type(self))
+        return {key: value for key, value in values.items() if key not in omitted or value != omitted[key]}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -58,12 +63,10 @@ class Options(BaseModel):
 
 
 @cache
-def _later(cls: type[Options]) -> dict[str, Any]:
-    """Return the options that were added later, with their defaults."""
+def omitted_values(cls: type[Options]) -> dict[str, Any]:
+    """Return the options that were added later, with the values that mean what was done before."""
     extras = {key: field.json_schema_extra for key, field in cls.model_fields.items()}
-    return {
-        k: cls.model_fields[k].default for k, extra in extras.items() if isinstance(extra, dict) and extra.get("later")
-    }
+    return {key: extra["omitted"] for key, extra in extras.items() if isinstance(extra, dict) and "omitted" in extra}
 
 
 def _explain(cls: type[Options], error: ValidationError, where: str) -> str:

@@ -34,6 +34,15 @@ class Training(Options):
     bucket: int = option(
         50, "batches whose rows are sorted by length together, for less padding; 1 does not sort", later=True, ge=1
     )
+    recipe: int = option(
+        2,
+        "2: feedback is not sorted by length, a short last batch holds random rows, the warm-up begins at 0, biases "
+        "and LayerNorm do not decay; 1: the opposite of each, as in earlier versions",
+        source="Hugging Face Trainer",
+        before=1,
+        ge=1,
+        le=2,
+    )
     dropout: Literal["torch", "packed"] = option(
         "torch", "dropout masks on the CPU: one random draw per element, or packed, one per four elements", later=True
     )
@@ -58,8 +67,8 @@ class Training(Options):
         return self.model_copy(update={"student_lr": self.teacher_lr, **{FIELDS.get(k, k): v for k, v in own.items()}})
 
     def as_it_is(self) -> Training:
-        """Return the settings of a run that only evaluates, with defaults where they do not matter."""
-        return Training(epochs=0, **{key: getattr(self, key) for key in (*EVALUATED, *DIVIDING)})
+        """Return the settings of a run that only evaluates, with fixed values where they do not matter."""
+        return Training(epochs=0, recipe=1, **{key: getattr(self, key) for key in (*EVALUATED, *DIVIDING)})
 
 
 DIVIDING = ("train_rows", "split_seed")  # divide the rows among the roles
@@ -122,6 +131,12 @@ class Study(Options):
     data_dir: str = option("", "a folder with the files of declared tasks, in folders by task", later=True)
     feedback: str = option("train:0.1", "rows for methods with feedback: train:F or validation")
     selection: str = option("train:0.1", "rows that select checkpoints and grid points: train:F or validation")
+    hold_out_feedback: Literal["learners", "all"] = option(
+        "learners",
+        "trainings that leave out the rows of train held out for feedback: those of methods that learn from feedback, "
+        "or all of them, those of teachers too",
+        later=True,
+    )
     teacher_is_finetuned: bool = option(
         False, "use the teacher without training: it is fine-tuned on the task, with the task's labels", later=True
     )

@@ -10,8 +10,17 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
+from kdbench.core.options import omitted_values
 from kdbench.core.registry import PluginFile
 from kdbench.core.settings import Training
 
@@ -106,6 +115,8 @@ class RunSpec(BaseModel):
     teacher: ModelRef | None  # a pre-trained network that is trained too
     selection: str  # rows that select checkpoint and grid point: `train:F` or `validation`
     feedback: str | None  # rows for feedback: `train:F` or `validation`
+    # rows of train that are left out because other methods learn from them as feedback: `train:F`
+    withheld: str | None = Field(default=None, exclude_if=lambda value: value is None)
     training: Training
     options: dict[str, Any]
     needs: dict[str, str] = {}  # role -> id of the run that must be done first
@@ -114,6 +125,13 @@ class RunSpec(BaseModel):
     teacher_training: dict[str, Any] = Field(default={}, exclude_if=lambda value: not value)
     # of a declared task, so that machines without its declaration know it; the data's fingerprint identifies it
     declaration: dict[str, Any] = Field(default={}, exclude_if=lambda value: not value)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, value: Any) -> Any:
+        """Give the settings of a stored spec that were added later the values that mean what was done before."""
+        stored = value.get("training") if isinstance(value, dict) else None
+        return {**value, "training": omitted_values(Training) | stored} if isinstance(stored, dict) else value
 
     def identity(self) -> dict[str, Any]:
         """Return what can change the result, without paths, display names and recording settings."""

@@ -84,6 +84,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def rows(self, first: int, end: int) -> Batch:
+        """Return the examples from `first` to before `end`, padded as they are here."""
+        names = ("input_ids", "attention_mask", "token_type_ids", "labels", "index")
+        return replace(self, origin=None, **{name: getattr(self, name)[first:end] for name in names})
+
     def is_drawn_from(self, tokens: Tokens) -> bool:
         """Return whether the inputs are still those of the rows `index` of this split."""
         return self.origin is not None and self.origin.tokens is tokens and self._is_unchanged()
@@ -158,21 +163,24 @@ def copy_to_device(arrays: Sequence[NDArray[np.int64]], device: torch.device) ->
 class Stream:
     """An infinite, seeded sequence of batches over some rows of a split.
 
-    Each epoch is a random permutation, cut into chunks that are sorted by length; then the batches are shuffled.
+    Each epoch is a random permutation. Its last rows, too few for a batch, are a batch of their own; the others are
+    cut into chunks that are sorted by length. Then the batches are shuffled.
 
     Args:
         tokens: the split.
         rows: the rows to draw from [n].
         name: the role of the batches (`train`, `feedback`); streams with the same seed differ by it.
         bucket: batches per chunk; 1 keeps the rows in random order.
+        random_rest: False sorts the last rows with their chunk, so that the short batch has the longest of them.
     """
 
     def __init__(
         self, tokens: Tokens, rows: NDArray[np.int64], batch_size: int, seed: int, name: str, device: torch.device,
-        bucket: int = Training().bucket,
+        bucket: int = Training().bucket, random_rest: bool = True,
     ) -> None:  # fmt: skip
         self.tokens, self.rows, self.batch_size, self.device = tokens, rows, batch_size, device
         self._chunk = bucket * batch_size
+        self._sorted = len(rows) - len(rows) % batch_size if random_rest else len(rows)  # rows cut into chunks
         self.name = name
         self._entropy = [seed, zlib.crc32(name.encode())]
         self._epoch = -1
@@ -194,7 +202,8 @@ class Stream:
         generator = np.random.default_rng([*self._entropy, epoch])
         rows = generator.permutation(self.rows)
         lengths = self.tokens.lengths
-        chunks = [rows[i : i + self._chunk] for i in range(0, len(rows), self._chunk)]
+        chunks = [rows[i : min(i + self._chunk, self._sorted)] for i in range(0, self._sorted, self._chunk)]
+        chunks.append(rows[self._sorted :])
         ordered = np.concatenate([chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in chunks])
         cuts = [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
         return [cuts[i] for i in generator.permutation(len(cuts))]

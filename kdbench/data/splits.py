@@ -57,7 +57,7 @@ def held_out_share(protocol: str, role: str) -> float:
 
 def division_key(spec: RunSpec) -> Hashable:
     """Return a key that is equal for runs whose roles have equally many rows."""
-    return spec.task, spec.data.fingerprint, spec.selection, spec.feedback, spec.training.train_rows
+    return spec.task, spec.data.fingerprint, spec.selection, spec.feedback or spec.withheld, spec.training.train_rows
 
 
 def assign_roles(
@@ -66,7 +66,8 @@ def assign_roles(
     """Divide the source's splits among the roles, the same way for every method and seed.
 
     The rows held out for selection are not trained on by any method. The rows for feedback are taken out of train only
-    for methods that use feedback, so all methods see the same labelled examples.
+    for methods that use feedback, so all methods see the same labelled examples; or for all (`RunSpec.withheld`), so
+    all methods train on the same rows.
 
     Args:
         sizes: rows of each split.
@@ -86,10 +87,11 @@ def assign_roles(
     validation = Part(validation_split, np.arange(sizes[validation_split])) if validation_split else report[0]
     # feedback
     feedback = None
-    if spec.feedback is not None:
-        share = held_out_share(spec.feedback, "feedback")
+    if held_out := spec.feedback or spec.withheld:
+        share = held_out_share(held_out, "feedback")
         slice_end = round(share * len(rows))
-        feedback = Part("train", np.sort(rest[:slice_end])) if share else validation
+        if spec.feedback:
+            feedback = Part("train", np.sort(rest[:slice_end])) if share else validation
         rest = rest[slice_end:]
     # train is the rest
     selection = Part("train", np.sort(held)) if selection_share else validation

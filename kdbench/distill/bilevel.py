@@ -58,7 +58,7 @@ def adam_step(learner: TrainableModel, grad: Params) -> tuple[dict[str, Tensor],
         q = beta2 * state.get("exp_avg_sq", torch.zeros_like(g)) + (1 - beta2) * g.square()
         root = q.sqrt() + eps
         # the step and its derivative
-        decayed = p.detach() * (1 - learner.current_lr * learner.weight_decay)
+        decayed = p.detach() * (1 - learner.current_lr * learner.decay_of(p))
         ahead[name] = (decayed - scale * m / root).requires_grad_()
         # g / sqrt(q) first: it is at most 32, and 0 for weights that nothing has touched
         steady = g / q.sqrt().clamp_min(torch.finfo(q.dtype).tiny)

@@ -71,12 +71,15 @@ class TrainableModel:
         self.adam_eps = training.adam_eps
         self.weight_decay = training.weight_decay
         self._warmup = training.warmup
+        self._first_warm = 1 if training.recipe == 1 else 0  # warm-up steps that are over before the first update
         self.max_grad_norm = training.max_grad_norm
         self._micro_batch = micro_batch
         self.params = [p for p in self.module.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.params, lr=lr, betas=BETAS, eps=self.adam_eps, weight_decay=self.weight_decay, fused=True
-        )
+        # vectors are biases, and weights of LayerNorm
+        self._decays_all = training.recipe == 1
+        parts = ([p for p in self.params if self.decay_of(p)], [p for p in self.params if not self.decay_of(p)])
+        groups = [{"params": part, "weight_decay": self.decay_of(part[0])} for part in parts if part]
+        self.optimizer = torch.optim.AdamW(groups, lr=lr, betas=BETAS, eps=self.adam_eps, fused=True)
 
     def logits(self, batch: Batch) -> Tensor:
         """Compute class logits [B, C], at least float32, in the module's present mode."""
@@ -151,8 +154,12 @@ class TrainableModel:
         warm = int(self._warmup * self.length)
         done = self._since_restart
         if done < warm:
-            return self.lr * (done + 1) / warm
+            return self.lr * (done + self._first_warm) / warm
         return self.lr * max(0.0, (self.length - done) / max(1, self.length - warm))
+
+    def decay_of(self, parameter: Tensor) -> float:
+        """Return the weight decay of a parameter; 0 for biases and LayerNorm."""
+        return self.weight_decay if self._decays_all or parameter.ndim > 1 else 0.0
 
     def restart_schedule(self, length: int) -> None:
         """Restart the schedule, over `length` updates; the optimiser keeps its moments."""
@@ -171,10 +178,10 @@ class TrainableModel:
     def _update(self) -> None:
         if self.max_grad_norm:
             nn.utils.clip_grad_norm_(self.params, self.max_grad_norm)
-        group = self.optimizer.param_groups[0]
-        group["lr"] = self.current_lr
-        # torch divides the root by its bias correction before it adds epsilon; the LGTM code adds epsilon first.
-        group["eps"] = self.adam_eps / math.sqrt(1 - BETAS[1] ** (self.updates + 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.current_lr
+            # torch divides the root by its bias correction before it adds epsilon; the LGTM code adds epsilon first.
+            group["eps"] = self.adam_eps / math.sqrt(1 - BETAS[1] ** (self.updates + 1))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.updates += 1

@@ -122,7 +122,7 @@ class _Prices:
         """Return the cost of a run; runs that differ in nothing that matters are computed once."""
         t = spec.training
         numbers = t.epochs, t.batch_size, t.max_length, t.train_rows, t.teacher_lr is None
-        key = self._scale.likeness(spec)[0], spec.selection, spec.feedback, len(spec.snapshots), numbers
+        key = self._scale.likeness(spec)[0], spec.selection, spec.feedback, spec.withheld, len(spec.snapshots), numbers
         return self._known.get(key) or self._known.setdefault(key, self._cost(spec))
 
     def _cost(self, spec: RunSpec) -> _Cost:

@@ -73,7 +73,7 @@ class Plan:
         spec = spec.model_copy(update={**own, "options": options.model_dump(mode="json")})
         needs = {role: self.add(need) for role, need in sorted(method.needs(spec).items())}
         changes = {
-            **_unused(spec, method),
+            **self._unused(spec, method),
             "needs": needs,
             "teacher_training": spec.teacher_training if _trains_teacher(spec, method) else {},
             # `needs` reads every option; what is kept names no default of a later one, as the specs from before it
@@ -84,6 +84,15 @@ class Plan:
             raise UserError(f"'{final.student.title}' is a file of outputs, which cannot be trained; give a network.")
         self.runs[final.id] = _with_snapshots(final, self.runs.get(final.id))
         return final.id
+
+    def _unused(self, spec: RunSpec, method: type[Method]) -> dict[str, Any]:
+        """Return the spec's fields that the method does not read, set to None, so that equal runs have equal specs."""
+        changes: dict[str, Any] = {field: None for field in ("teacher", "feedback") if field not in method.requires}
+        if "feedback" in changes and spec.feedback and self.study.hold_out_feedback == "all":
+            changes["withheld"] = spec.feedback if held_out_share(spec.feedback, "feedback") else None
+        if "teacher_lr" not in method.requires:
+            changes["training"] = spec.training.model_copy(update={"teacher_lr": None})
+        return changes
 
 
 def _with_snapshots(spec: RunSpec, known: RunSpec | None) -> RunSpec:
@@ -97,14 +106,6 @@ def _trains_teacher(spec: RunSpec, method: type[Method]) -> bool:
     """Return whether the settings of the teacher's own fine-tuning change the needed runs."""
     without = spec.model_copy(update={"teacher_training": {}})
     return bool(spec.teacher_training) and method.needs(spec) != method.needs(without)
-
-
-def _unused(spec: RunSpec, method: type[Method]) -> dict[str, Any]:
-    """Return the fields of the spec that the method does not read, set to None, so that equal runs have equal specs."""
-    changes: dict[str, Any] = {field: None for field in ("teacher", "feedback") if field not in method.requires}
-    if "teacher_lr" not in method.requires:
-        changes["training"] = spec.training.model_copy(update={"teacher_lr": None})
-    return changes
 
 
 def parse_seeds(value: str | int | list[int]) -> list[int]:

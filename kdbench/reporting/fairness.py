@@ -84,4 +84,5 @@ def _seen(study: StudyResults, line: SelectedRow) -> list[str]:
     """Return the roles of the runs that the row needs and that were trained on all of train."""
     cells = [cell for some in line.shown.values() for cell in some]
     needs = {role: need for cell in cells for role, need in cell.run.spec.needs.items()}
-    return [role for role, need in needs.items() if need in study.runs and study.runs[need].spec.feedback is None]
+    seeing = {run for run in needs.values() if run in study.runs and not study.runs[run].spec.withheld}
+    return [role for role, need in needs.items() if need in seeing and study.runs[need].spec.feedback is None]

@@ -74,6 +74,9 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
         told = "; ".join(fairness.held_out_notes(study, lines))
         where = describe_split(feedback, study.tasks)
         notes.append(Detail(f"Feedback ({', '.join(learners)}) from {where}{f': {told}' if told else ''}."))
+    if study.study.get("hold_out_feedback") == "all" and (share := held_out_share(feedback, "feedback")):
+        words = f"{value(100 * share)} % of train held out for feedback"
+        notes.append(Detail(f"No method of this table, and no teacher, was trained on the {words}."))
     notes += [Detail(said) for task in study.tasks for said in study.data_remarks.get(task, ())]
     # how rows of train were drawn, and reported rows where no split is declared for them
     notes += [f"{task_title(task)}: {said}." for task in study.tasks if (said := TASKS.get(task).report_note)]

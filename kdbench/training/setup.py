@@ -132,7 +132,10 @@ def _needed(roles: Roles) -> set[str]:
 
 def _stream(spec: RunSpec, tokens: dict[str, Tokens], part: Part, name: str, device: torch.device) -> Stream:
     kept, training = tokens[part.split].keep_rows(part.rows), spec.training
-    return Stream(kept, part.rows, training.batch_size, spec.seed, name, device, training.bucket)
+    # sorted by length, the few rows of feedback would meet in the same batches at every pass
+    is_sorted = name == "train" or training.recipe == 1
+    bucket = training.bucket if is_sorted else 1
+    return Stream(kept, part.rows, training.batch_size, spec.seed, name, device, bucket, training.recipe > 1)
 
 
 def _sources(spec: RunSpec, store: Store, data: TaskData, labels: Sequence[str], log: Callable[[str], None]) -> Sources:

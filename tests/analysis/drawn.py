@@ -18,14 +18,19 @@ Rows = Sequence[tuple[int, str, Mapping[str, float | list[float]]]]  # step, spl
 PER_EPOCH = 10
 MADE_DATA = {**STUDY, "source": "generated"}
 WRONG, RIGHT = (0.2, 0.3), (0.8, 0.9)  # what teacher and student give to class 1
-ONE_STAGE: dict[str, Any] = {"influence": "none", "teacher_ce": 1.0, "teacher_start": "pretrained"}
-TWO_STAGES = {**ONE_STAGE, "teacher_start": "finetuned"}
+ONE_STAGE: dict[str, Any] = {"student_ce": 0.6, "teacher_ce": 1.0, "teacher_start": "pretrained"}
+TWO_STAGES = {**ONE_STAGE, "teacher_start": "finetuned", "zero_heads": False}
 
 
 def lgtm(task: str, seed: int, *, lr: float = 5e-5, **options: Any) -> RunSpec:
     """A run of LGTM; `options` are those that figures vary."""
     plain = {"update_order": "teacher", "teacher_start": "pretrained", "influence": "jvp", "teacher_ce": 0.6}
     return spec("lgtm", task, seed, options={**plain, **options}, feedback="train:0.1", student_lr=lr)
+
+
+def prokt(task: str, seed: int, **options: Any) -> RunSpec:
+    plain = {"student_ce": 0.0, "teacher_ce": 0.6, "teacher_start": "pretrained", "zero_heads": True}
+    return spec("prokt", task, seed, options={**plain, **options})
 
 
 def finish(made: Made, wanted: RunSpec, rows: Rows, selection: float = 0.5, **asked: Any) -> str:
@@ -98,7 +103,7 @@ def everything(root: Path, seeds: tuple[int, ...] = (0, 1)) -> Store:
             finish(made, lgtm("mnli", seed, update_order=order), gaps(0.0, value, value + seed / 10))
             made.cells[-1] = replace(made.cells[-1], varies={"update_order": order})
         for stage in (ONE_STAGE, TWO_STAGES):
-            finish(made, lgtm("sst2", seed, **stage), gaps(0.0, 0.2, 0.1 + seed / 10))
+            finish(made, prokt("sst2", seed, **stage), gaps(0.0, 0.2, 0.1 + seed / 10))
             made.cells[-1] = replace(made.cells[-1], varies=stage)
     return made.write()
 

@@ -26,6 +26,7 @@ from tests.analysis.drawn import (
     influences,
     lgtm,
     picture,
+    prokt,
     scores,
 )
 from tests.analysis.made import Made, spec
@@ -112,8 +113,8 @@ def test_figure_4_shows_every_sample_and_the_mean_parts(tmp_path: Path) -> None:
 def test_figure_5_is_of_a_teacher_that_sees_labels_only(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     for stage, value in ((ONE_STAGE, 0.1), (TWO_STAGES, 0.5)):
-        finish(made, lgtm("sst2", 0, **stage), gaps(0.0, value), 0.1)
-        finish(made, lgtm("sst2", 0, teacher_start=stage["teacher_start"]), gaps(9.0, 9.0), 0.9)
+        finish(made, prokt("sst2", 0, **stage), gaps(0.0, value), 0.1)
+        finish(made, prokt("sst2", 0, teacher_start=stage["teacher_start"]), gaps(9.0, 9.0), 0.9)
     found = curves(picture(5, made.write(), "sst2"))
     assert {label: curve.mean for label, curve in found.items()} == {"One stage": [0.0, 0.1], "Two stages": [0.0, 0.5]}
 

@@ -113,6 +113,13 @@ def test_what_is_held_out_for_feedback(tmp_path: Path) -> None:
     assert "an epoch" not in feedback_note(tmp_path / "validation", ["mrpc"], "validation")
 
 
+def test_that_no_row_was_trained_on_the_feedback_rows(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path), study={**STUDY, "hold_out_feedback": "all"})
+    finish(made, made.ask(spec("kd", "mrpc", 0, withheld="train:0.1")), train=2970)
+    text = "No method of this table, and no teacher, was trained on the 10 % of train held out for feedback."
+    assert text in said(made.write())
+
+
 class Reviews(Rte):
     """A user's own: whatever the location is, it reads its own data."""
 

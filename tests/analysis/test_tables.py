@@ -63,11 +63,11 @@ def everything(root: Path) -> Store:
         add(made, "dist", task, base)
         add(made, "kd", task, base)
         add(made, "lgtm", task, base)
-        add(made, "lgtm", task, base, kd_loss="dist")
+        add(made, "lgtm", task, base, kd_loss="dist", influence_loss="kd_loss")
         add(made, "kd", task, base, kd_loss="mse")
-        add(made, "lgtm", task, base, kd_loss="mse")
+        add(made, "lgtm", task, base, kd_loss="mse", influence_loss="kd_loss")
         add(made, "lgtm", task, base, teacher_ce=0.8)
-    add(made, "lgtm_no_fda", "mrpc", (0.85, 0.7), 60.0, influence="weighted")
+    add(made, "lgtm_no_fda", "mrpc", (0.85, 0.7), 60.0, influence="weighted", weights_via="samples")
     add(made, "lgtm_printed", "mrpc", (0.8, 0.7), 5.0, influence="fda")
     made.write("main")
     made = Made(made.store, study={**STUDY, "feedback": "train:0.05"})
@@ -118,21 +118,21 @@ def test_table_2_pairs_each_objective_with_lgtm(tmp_path: Path) -> None:
     parent = made.done(made.need(teacher("rte", 0)), 0.99)
     made.done(made.ask(spec("dist", "rte", 0, options=USUAL, needs={"teacher": parent})), 0.7)
     add(made, "lgtm", "rte", 0.6)  # the usual objective: not of this table
-    add(made, "lgtm", "rte", 0.8, kd_loss="dist")
+    add(made, "lgtm", "rte", 0.8, kd_loss="dist", influence_loss="kd_loss")
     add(made, "kd", "rte", 0.75, kd_loss="mse")
-    add(made, "lgtm", "rte", 0.65, kd_loss="mse")
+    add(made, "lgtm", "rte", 0.65, kd_loss="mse", influence_loss="kd_loss")
     found = sheet("table2", made.write())
     assert [(row[0].text, row[1].text, row[1].best) for row in found.rows] == [
         ("Teacher", "99.0", False), ("DIST", "70.0", False), ("LGTM (w. DIST)", "80.0", True), ("MSE", "75.0", True),
         ("LGTM (w. MSE)", "65.0", False),
     ]  # fmt: skip
     assert found.rules == {1, 3}
-    assert found.row_keys[2] == "lgtm kd_loss=dist"
+    assert found.row_keys[2] == "lgtm kd_loss=dist influence_loss=kd_loss"
 
 
 def test_table_2_takes_what_was_set_by_hand(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
-    made.done(made.ask(spec("lgtm", "rte", 0, options={**USUAL, "kd_loss": "mse"})), 0.65)
+    made.done(made.ask(spec("lgtm", "rte", 0, options={**USUAL, "kd_loss": "mse", "influence_loss": "kd_loss"})), 0.65)
     assert texts(sheet("table2", made.write()))["LGTM (w. MSE)"] == ["65.0", "65.0"]
 
 
@@ -141,17 +141,20 @@ def test_table_3_has_the_time_of_a_step(whole: Store) -> None:
     assert found.head == ["", "MRPC\nF1/Acc.", "Time\ns/step", "Time\n× w/ FDA"]
     assert texts(found) == {
         "LGTM w/o FDA": ["85.0/70.0", "6", "12.0"],
+        "LGTM w/o FDA, one forward pass": ["–", "–", "–"],
         "LGTM w/ FDA": ["80.0/70.0", "0.5", "1.0"],
         "LGTM, exact (forward mode)": ["–", "–", "–"],
     }
     assert note(found, "Measured on") == "Measured on: one, 1 thread."
     assert {record["step_seconds"] for record in found.records} == {60.0, 5.0}
-    assert note(found, "Not asked for") == "Not asked for: LGTM, exact (forward mode) on MRPC."
+    assert note(found, "Not asked for") == (
+        "Not asked for: LGTM w/o FDA, one forward pass on MRPC; LGTM, exact (forward mode) on MRPC."
+    )
 
 
 def test_table_3_does_not_compare_times_of_two_machines(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
-    add(made, "lgtm_no_fda", "mrpc", 0.8, influence="weighted")
+    add(made, "lgtm_no_fda", "mrpc", 0.8, influence="weighted", weights_via="samples")
     run = add(made, "lgtm_printed", "mrpc", 0.8, influence="fda")
     folder = made.store.run(run)
     write_json(folder.path / "environment.json", {**folder.environment(), "gpu": "A GPU"})
@@ -198,7 +201,7 @@ def test_table_6_is_one_sheet_of_several_studies(whole: Store) -> None:
     assert note(found, "To train what is missing") == (
         "To train what is missing: kdbench run --for table6 --preset bert-6l --tasks mrpc,mnli --seeds 0 "
         "--set student=s-net --set teacher=t-net --selection train:0.1 --set student_lr=5e-05 --set eval_every=0 "
-        f"--set last_layer=whole --results {whole.root}"
+        f"--set bucket=50 --set last_layer=whole --results {whole.root}"
     )
 
 

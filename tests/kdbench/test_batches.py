@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -124,3 +125,31 @@ def test_without_buckets_rows_come_as_they_were_drawn() -> None:
     between = np.var([batch.mean() for batch in batches])
     assert between < 3 * lengths.var() / 32  # of means of 32 independent rows; with buckets it is nearly all of it
     assert sorted(np.concatenate(batches)) == sorted(lengths)
+
+
+@given(st.integers(1, 90), st.integers(2, 16), st.integers(1, 4), st.integers(0, 9))
+def test_the_short_batch_holds_random_rows_and_every_other_batch_is_full(
+    n: int, size: int, bucket: int, seed: int
+) -> None:
+    """Sorted with the others, it would hold the longest rows of every epoch."""
+    tokens = split([row % 29 + 1 for row in range(n)])
+    stream = Stream(tokens, np.arange(n), size, seed, "train", CPU, bucket)
+    batches = [stream.at(step).index.tolist() for step in range(stream.batches_per_epoch)]
+    short = [rows for rows in batches if len(rows) < size]
+    drawn = np.random.default_rng([seed, zlib.crc32(b"train"), 0]).permutation(np.arange(n))
+    assert [sorted(rows) for rows in short] == ([sorted(drawn[-(n % size) :])] if n % size else [])
+
+
+def test_the_earlier_order_can_be_had() -> None:
+    lengths = np.random.default_rng(1).permutation(np.arange(1, 51))
+    stream = Stream(split(lengths.tolist()), np.arange(50), 16, 0, "train", CPU, random_rest=False)
+    (short,) = [b for b in map(stream.at, range(4)) if len(b) < 16]
+    assert sorted(lengths[short.index.numpy()]) == [49, 50]
+
+
+def test_some_examples_of_a_batch_are_a_batch() -> None:
+    batch = collate(split([3, 5, 2]), np.arange(3), CPU)
+    part = batch.rows(1, 3)
+    assert part.index.tolist() == [1, 2]
+    assert torch.equal(part.input_ids, batch.input_ids[1:])
+    assert len(part) == 2

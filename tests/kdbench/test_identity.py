@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.core.spec import RunSpec
 from tests.kdbench.small_runs import plan, the_run
 
 
@@ -20,7 +21,7 @@ def run_id(folder: Path, *sets: str, **given: str) -> str:
         "student_lr=2e-3", "teacher_lr=2e-3", "epochs=3", "batch_size=8", "max_length=32", "seeds=1",
         "lgtm.student_ce=0.5", "lgtm.influence=fda", "student=tiny-1x64", "teacher=tiny-4x32", "precision=bf16",
         "feedback=validation", "selection=validation", "train_rows=90", "split_seed=1", "warmup=0.2", "adam_eps=1e-8",
-        "bucket=1", "dropout=packed", "last_layer=first", "compile=true",
+        "bucket=1", "recipe=1", "dropout=packed", "last_layer=first", "compile=true",
         "lgtm.influence_center=batch", "lgtm.influence_bound=0.5",
     ],
 )  # fmt: skip
@@ -39,6 +40,14 @@ def test_what_came_later_leaves_the_ids_of_before(tmp_path: Path, said: str) -> 
     spec = the_run(plan(tmp_path, said, methods="lgtm"))
     assert said.partition("=")[0] not in spec.identity()["training"]
     assert spec.id == run_id(tmp_path)
+
+
+def test_a_stored_spec_without_recipe_is_that_of_the_earlier_recipe(tmp_path: Path) -> None:
+    spec = the_run(plan(tmp_path, "recipe=1", methods="lgtm"))
+    assert "recipe" not in spec.identity()["training"]
+    stored = spec.model_dump(mode="json")
+    del stored["training"]["recipe"]
+    assert RunSpec.model_validate(stored).id == spec.id
 
 
 @pytest.mark.parametrize("said", ["lgtm.influence_center=none", "lgtm.influence_bound=0"])

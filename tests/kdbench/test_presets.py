@@ -24,11 +24,13 @@ def planned(preset: str, folder: Path, *sets: str, **given: str) -> Plan:
 def test_the_papers_setting(preset: str, layers: int, tmp_path: Path) -> None:
     """LGTM Table 5, App. D and Sec. 5.1; planned without a network."""
     plan = planned(preset, tmp_path, methods="all", tasks="glue")
+    assert (plan.study.feedback, plan.study.selection) == ("validation", "validation")
     assert plan.study.teacher == "google-bert/bert-base-uncased"
     assert plan.study.student == f"google/bert_uncased_L-{layers}_H-768_A-12"
     for cell in plan.cells:
         training = plan.runs[cell.run].training
         assert (training.epochs, training.batch_size, training.max_length) == (6, 32, 128)
+        assert training.bucket == 1
         assert (training.warmup, training.weight_decay, training.max_grad_norm, training.adam_eps) == (0, 0, 0, 1e-6)
         assert training.teacher_lr in (None, 3e-5)
     kd, takd = ([plan.runs[c.run] for c in plan.cells if (c.row, c.task) == (row, "mnli")] for row in ("kd", "takd"))

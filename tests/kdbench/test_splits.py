@@ -41,6 +41,27 @@ def test_methods_without_feedback_train_on_that_slice_too(tmp_path: Path) -> Non
     assert np.array_equal(without.selection.rows, with_feedback.selection.rows)
 
 
+def test_all_methods_and_teachers_can_leave_that_slice_out(tmp_path: Path) -> None:
+    """So that all have equally many rows and steps, and no teacher has seen the feedback rows."""
+    sets, every = ("hold_out_feedback=all", "train_rows=0"), {"methods": "lgtm,kd,meta_distill,finetune"}
+    planned = plan(tmp_path, *sets, **every).runs.values()
+    rows = [assign_roles(spec, SIZES, ("validation",)).train.rows for spec in planned]
+    assert len(rows) == 5  # the teacher of KD and Meta Distill among them
+    assert {len(some) for some in rows} == {400}
+    assert all(np.array_equal(some, rows[0]) for some in rows)
+    assert {spec.id for spec in planned}.isdisjoint(plan(tmp_path, methods="kd,meta_distill,finetune").runs)
+    lgtm = plan(tmp_path, *sets, methods="lgtm").runs  # its teacher starts pre-trained: nothing changes for LGTM
+    assert lgtm.keys() == plan(tmp_path, methods="lgtm").runs.keys()
+
+
+def test_feedback_from_validation_holds_nothing_out(tmp_path: Path) -> None:
+    with_all, without = (
+        plan(tmp_path, *sets, methods="kd,finetune", feedback="validation").runs
+        for sets in (("hold_out_feedback=all",), ())
+    )
+    assert with_all.keys() == without.keys()
+
+
 def test_validation_feedback_is_the_reported_split(tmp_path: Path) -> None:
     made = roles(tmp_path, methods="lgtm", feedback="validation", selection="validation")
     assert made.feedback.split == made.selection.split == "validation"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -12,7 +14,7 @@ from kdbench.distill.bilevel import adam_step
 from kdbench.distill.trainable import TrainableModel
 
 
-def learner(**settings: float) -> TrainableModel:
+def learner(**settings: Any) -> TrainableModel:
     torch.manual_seed(0)
     module = nn.Linear(3, 2, dtype=torch.float64)
     return TrainableModel(module, lr=0.1, length=10, training=Training(**settings), device=torch.device("cpu"))
@@ -41,10 +43,25 @@ def test_the_schedule_falls_linearly_to_zero_after_the_warmup() -> None:
         made.apply([torch.zeros_like(p) for p in made.params])
     assert torch.allclose(torch.tensor(rates), torch.tensor([0.1 * (10 - k) / 10 for k in range(10)]))
     assert made.current_lr == 0
-    warm = learner(warmup=0.2)
-    assert warm.current_lr == 0.05
-    warm.apply([torch.zeros_like(p) for p in warm.params])
-    assert warm.current_lr == 0.1
+
+
+@pytest.mark.parametrize(("recipe", "rates"), [(1, [0.05, 0.1, 0.1, 0.0875]), (2, [0.0, 0.05, 0.1, 0.0875])])
+def test_the_warmup_begins_at_zero_as_in_hugging_face(recipe: int, rates: list[float]) -> None:
+    made = learner(warmup=0.2, recipe=recipe)
+    found = []
+    for _ in rates:
+        found.append(made.current_lr)
+        made.apply([torch.zeros_like(p) for p in made.params])
+    assert found == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(("recipe", "factor"), [(1, 0.98), (2, 1.0)])
+def test_biases_do_not_decay(recipe: int, factor: float) -> None:
+    made = learner(weight_decay=0.2, recipe=recipe)
+    weight, bias = (p.detach().clone() for p in made.params)
+    made.apply([torch.zeros_like(p) for p in made.params])
+    assert torch.allclose(made.params[0], 0.98 * weight)
+    assert torch.allclose(made.params[1], factor * bias)
 
 
 def test_the_schedule_can_be_restarted() -> None:

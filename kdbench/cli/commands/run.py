@@ -294,7 +294,8 @@ def _print_settings(request: ExecutionRequest) -> None:
         f"preset {plan.preset}: {teacher} teaches {study.student}, data {', '.join(places)}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
-    console.print(f"feedback from {study.feedback}, selection on {study.selection}")
+    kept = " (left out of every training)" if study.hold_out_feedback == "all" else ""
+    console.print(f"feedback from {study.feedback}{kept}, selection on {study.selection}")
     # key -> its values over all cells, in order of appearance
     values: dict[str, dict[Any, None]] = {}
     for spec in (plan.runs[cell.run] for cell in plan.cells):
