@@ -235,7 +235,7 @@ class LGTM(Online):
 
     def _epsilon(self, v: Params) -> Tensor:
         """Return epsilon of the finite difference, a scalar on the device of `v`."""
-        length = bilevel.global_norm(v)
+        length = self.student.global_norm(v)
         relative = self.options.fda_eps / length.clamp_min(torch.finfo(length.dtype).tiny)
         return relative if self.options.fda_eps_mode == "rel" else torch.full_like(length, self.options.fda_eps)
 
@@ -283,7 +283,7 @@ class LGTM(Online):
         if self.context.probe_is_due and self.context.probe is not None:
             with self.context.not_counted():
                 self._record(self.context.probe, v, ratio)
-        return {"teacher_aux": aux, "influence": term, "v_norm": bilevel.global_norm(v)}
+        return {"teacher_aux": aux, "influence": term, "v_norm": self.student.global_norm(v)}
 
     def _bounded(self, term: Tensor, t_influence: Tensor, aux: Tensor, t: Tensor) -> Tensor:
         """Return a scalar with the gradient of `term` at the logits `t_influence` [B, C], shortened for every sample.
@@ -301,7 +301,7 @@ class LGTM(Online):
     def _ratio(self, term: Tensor, aux: Tensor) -> Tensor:
         """Compute |grad term| / |grad aux| over all of the teacher's weights."""
         params = self.teacher.named_params()
-        norms = [bilevel.global_norm(bilevel.gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
+        norms = [self.teacher.global_norm(bilevel.gradient(loss, params, keep_graph=True)) for loss in (term, aux)]
         return norms[0] / norms[1].clamp_min(1e-30)
 
     def _coefficient(self, aux: Tensor, term: Tensor) -> tuple[float | Tensor, Tensor]:

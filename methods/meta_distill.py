@@ -90,7 +90,7 @@ class MetaDistill(Method):
         # the teacher, through the student's pilot step
         held = [self.context.feedback() for _ in range(self.options.held_batches or self.context.feedback_batches)]
         gradients = self.meta_gradient(batch, held)
-        gradient_norm = bilevel.global_norm(gradients)  # before clipping
+        gradient_norm = self.teacher.global_norm(gradients)  # before clipping
         self.teacher.apply(list(gradients.values()))
         # the student, from the updated teacher
         with self.teacher.mode(False):

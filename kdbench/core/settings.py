@@ -119,6 +119,9 @@ class Execution(Options):
     threads: int = option(0, "CPU threads; 0 is torch's default; must not change for bit-for-bit resuming", ge=0)
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints", ge=0)
     micro_batch: int = option(0, "rows of a batch in memory at once; 0 is all of them", ge=0)
+    trim_embedding: bool = option(
+        True, "on the CPU, train and checkpoint only the embedding rows of tokens that occur; results are the same"
+    )
 
 
 class Study(Options):

@@ -98,6 +98,11 @@ class Tokens:
         others = {tokenizer: tokens.keep_rows(rows) for tokenizer, tokens in self.others.items()}
         return replace(self, ids=ids, types=types, labels=np.where(kept, self.labels, -1), others=others)
 
+    def occurring(self, tokenizer: str) -> NDArray[np.int64]:
+        """Return the token ids of all rows for a tokenizer (see `for_tokenizer`), padding included, ascending."""
+        tokens = self.for_tokenizer(tokenizer)
+        return np.flatnonzero(np.bincount(np.append(tokens.ids, tokens.format.pad_id)))
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Return the number of tokens in each row [rows]."""

@@ -49,7 +49,7 @@ def adam_step(learner: TrainableModel, grad: Params) -> tuple[dict[str, Tensor],
     scale = learner.current_lr * math.sqrt(1 - beta2**t) / (1 - beta1**t)
     # the clipping factor stays on the device: reading it would make the host wait for the GPU
     limit = learner.max_grad_norm
-    clip = (limit / (global_norm(grad).double() + 1e-6)).clamp_max(1.0) if limit else 1.0
+    clip = (limit / (learner.global_norm(grad).double() + 1e-6)).clamp_max(1.0) if limit else 1.0
     for (name, p), raw in zip(learner.named_params().items(), grad.values(), strict=True):
         # the moments after this step
         g = clip * raw
@@ -64,12 +64,6 @@ def adam_step(learner: TrainableModel, grad: Params) -> tuple[dict[str, Tensor],
         steady = g / q.sqrt().clamp_min(torch.finfo(q.dtype).tiny)
         slope[name] = clip * scale * ((1 - beta1) / root - (1 - beta2) * steady * m / root.square())
     return ahead, slope
-
-
-def global_norm(direction: Params) -> Tensor:
-    """Compute the Euclidean norm of all tensors together, a scalar."""
-    length: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in direction.values()]))
-    return length
 
 
 def jvp(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kdbench.core.spec import ModelRef, RunSpec
@@ -18,6 +19,8 @@ from kdbench.data.tokens import Tokens
 from kdbench.distill.cost_meter import CostMeter
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.trainable import ComputeSettings, TrainableModel, zero_head
+from kdbench.models.own_tokenizer import tokenizer_of
+from kdbench.models.trimmed_embedding import trim
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class RunData:
         feedback: batches held out for feedback, None if the method requires none.
         num_labels: the number of the task's classes.
         total_steps: the number of training steps.
+        token_ids: all that occur in the texts, by tokenizer; trained networks keep the embedding rows of these alone.
+            Empty: they keep all rows.
     """
 
     tokens: Tokens
@@ -49,6 +54,7 @@ class RunData:
     feedback: Stream | None
     num_labels: int
     total_steps: int
+    token_ids: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 class MethodContext:
@@ -98,6 +104,9 @@ class MethodContext:
             network = self._sources.fresh(network)
         if zero_head_first:
             zero_head(network)
+        token_ids = self._data.token_ids.get(tokenizer_of(network))
+        if token_ids is not None:
+            trim(network, token_ids)
         learner = TrainableModel(
             network, lr=lr, length=self.total_steps, training=self.spec.training, device=self.device,
             micro_batch=self._compute.micro_batch, name=name, meter=self.meter,

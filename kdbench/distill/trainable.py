@@ -22,6 +22,7 @@ from kdbench.models.compilation import compiled
 from kdbench.models.micro_batches import run_in_micro_batches
 from kdbench.models.network_outputs import check_outputs, forward_arguments
 from kdbench.models.own_tokenizer import tokenizer_of
+from kdbench.models.trimmed_embedding import KEPT, restore_embedding, split_weights, trimmed_embedding
 
 BETAS = (0.9, 0.999)  # of Adam
 
@@ -62,7 +63,6 @@ class TrainableModel:
         self.module = module.to(device)
         self.module.train()
         self._network = compiled(self.module) if training.compile else self.module
-        self._all_modules = list(self.module.modules())
         self._tokenizer = tokenizer_of(self.module)
         self.lr = lr
         self.length = length
@@ -72,14 +72,20 @@ class TrainableModel:
         self.weight_decay = training.weight_decay
         self._warmup = training.warmup
         self._first_warm = 1 if training.recipe == 1 else 0  # warm-up steps that are over before the first update
+        self._decays_all = training.recipe == 1
         self.max_grad_norm = training.max_grad_norm
         self._micro_batch = micro_batch
+        self._first_table: Tensor | None = None  # the embedding before training, where a checkpoint lacks rows of it
+        self._find_parameters()
+
+    def _find_parameters(self) -> None:
+        """Read the module's parts and parameters, and make a new optimiser for them."""
+        self._all_modules = list(self.module.modules())
+        self._trimmed = trimmed_embedding(self.module)
         self.params = [p for p in self.module.parameters() if p.requires_grad]
-        # vectors are biases, and weights of LayerNorm
-        self._decays_all = training.recipe == 1
         parts = ([p for p in self.params if self.decay_of(p)], [p for p in self.params if not self.decay_of(p)])
         groups = [{"params": part, "weight_decay": self.decay_of(part[0])} for part in parts if part]
-        self.optimizer = torch.optim.AdamW(groups, lr=lr, betas=BETAS, eps=self.adam_eps, fused=True)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=BETAS, eps=self.adam_eps, fused=True)
 
     def logits(self, batch: Batch) -> Tensor:
         """Compute class logits [B, C], at least float32, in the module's present mode."""
@@ -177,7 +183,9 @@ class TrainableModel:
 
     def _update(self) -> None:
         if self.max_grad_norm:
-            nn.utils.clip_grad_norm_(self.params, self.max_grad_norm)
+            grads = {name: p.grad for name, p in self.named_params().items() if p.grad is not None}
+            norm = nn.utils.get_total_norm(self._padded(grads))
+            nn.utils.clip_grads_with_norm_(self.params, self.max_grad_norm, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.current_lr
             # torch divides the root by its bias correction before it adds epsilon; the LGTM code adds epsilon first.
@@ -187,9 +195,38 @@ class TrainableModel:
         self.updates += 1
         self._since_restart += 1
 
+    def global_norm(self, direction: Mapping[str, Tensor]) -> Tensor:
+        """Compute the Euclidean norm, a scalar, of all tensors of a gradient or another direction by parameter."""
+        norms = torch.stack([torch.linalg.vector_norm(values) for values in self._padded(direction)])
+        length: Tensor = torch.linalg.vector_norm(norms)
+        return length
+
+    def _padded(self, direction: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return the tensors of a direction, with zeros for embedding rows left out, so that sums round alike."""
+        trimmed = self._trimmed
+        return [trimmed.pad(v) if trimmed and name == trimmed.name else v for name, v in direction.items()]
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights of a checkpoint by name; of a trimmed embedding also the token ids of its rows."""
+        trimmed = self._trimmed
+        return self.module.state_dict() | ({trimmed.name + KEPT: trimmed.kept} if trimmed else {})
+
+    def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore what `weights` returned. An embedding that was trimmed in another way becomes whole."""
+        given, name, kept = split_weights(tensors)
+        if self._trimmed and (kept is None or not torch.equal(kept, self._trimmed.kept)):
+            restore_embedding(self.module)
+            self._find_parameters()
+        if kept is not None and not self._trimmed:
+            # rows that were left out are those of before the training
+            if self._first_table is None:
+                self._first_table = self.module.get_parameter(name).detach().clone()
+            given[name] = self._first_table.index_copy(0, kept, given[name])
+        self.module.load_state_dict(given)
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
         """Return what a resumed run needs: weights and Adam's moments, and the position in the schedule."""
-        tensors = {f"module/{k}": v for k, v in self.module.state_dict().items()}
+        tensors = {f"module/{k}": v for k, v in self.weights().items()}
         for i, parameter in enumerate(self.params):
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"adam/{i}/{key}"] = value
@@ -198,10 +235,17 @@ class TrainableModel:
     def load_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, int]) -> None:
         """Restore what `state` returned."""
         prefix = "module/"
-        self.module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
-        for i, parameter in enumerate(self.params):
+        weights = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+        self.load_weights(weights)
+        _, name, kept = split_weights(weights)
+        for i, (of, parameter) in enumerate(self.named_params().items()):
             start = f"adam/{i}/"
             saved = {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
+            if of == name and kept is not None and not self._trimmed:
+                # moments of tokens without a row are zero; the number of steps is a scalar
+                saved = {
+                    k: torch.zeros_like(parameter).index_copy(0, kept, v) if v.dim() else v for k, v in saved.items()
+                }
             if saved:
                 self.optimizer.state[parameter] = {k: v.clone().to(parameter.device) for k, v in saved.items()}
         self.updates, self._since_restart = numbers["updates"], numbers["since_restart"]

@@ -13,6 +13,7 @@ from kdbench.core.errors import RunFailure, Stopped
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
 from kdbench.models.matmul_precision import describe_precision
+from kdbench.models.trimmed_embedding import UnknownTokensError
 from kdbench.results.run_lock import RunLock, Superseded
 from kdbench.results.store import RunFolder, Store
 from kdbench.training import checkpoint
@@ -81,14 +82,17 @@ def _train_with_lock(
                 folder.note(str(end) or "stopped, with a checkpoint")
                 raise
             except Exception as error:
-                smaller = _halve_micro_batch(spec, execution, error)
-                if smaller is None:
+                if isinstance(error, UnknownTokensError) and execution.trim_embedding:
+                    execution = execution.model_copy(update={"trim_embedding": False})
+                    why = f"the method makes {error}; it goes on with all rows of the embeddings"
+                elif smaller := _halve_micro_batch(spec, execution, error):
+                    execution = smaller
+                    why = f"out of memory; it goes on with {execution.micro_batch} rows in memory at once"
+                else:
                     raise as_failure(error) from error
-                execution = smaller
             finally:
                 checkpoint.free(device)
             gc.collect()  # the tensors of the try hung in the frames of its traceback
-            why = f"out of memory; it goes on with {execution.micro_batch} rows in memory at once"
             folder.note(why)
             watcher.paused(spec.id, why)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from kdbench.core.errors import RunFailure, UserError
@@ -90,17 +93,26 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     notes: list[str] = []
     sources = tokenizers.mark_networks(_sources(spec, store, data, task.labels, notes.append))
     compute = ComputeSettings(device, execution.micro_batch, store.cache / "outputs")
-    context, method = build_method(spec, sources, train, roles.train, feedback, recording, compute)
+    # of a network with another tokenizer, the ids of its own tokens
+    readers = ["", *tokenizers.others] if _may_trim(spec, execution, device) else []
+    token_ids = {
+        reader: np.unique(np.concatenate([split.occurring(reader) for split in tokens.values()])) for reader in readers
+    }
+    context, method = build_method(spec, sources, train, roles.train, feedback, recording, compute, token_ids)
     return Setup(spec, task, data, roles, train, context, method, tokens, device, tuple(dict.fromkeys(notes)))
 
 
 def build_method(
     spec: RunSpec, sources: Sources, train: Stream, part: Part, feedback: Stream | None, recording: Recording,
-    compute: ComputeSettings,
+    compute: ComputeSettings, token_ids: Mapping[str, NDArray[np.int64]] = MappingProxyType({}),
 ) -> tuple[MethodContext, Method]:  # fmt: skip
-    """Build the method with its networks, seeded by the spec, to be trained on the rows `part`."""
+    """Build the method with its networks, seeded by the spec, to be trained on the rows `part`.
+
+    Args:
+        token_ids: see `RunData`.
+    """
     classes, steps = len(inputs.load_task(spec.task).labels), spec.training.epochs * train.batches_per_epoch
-    context = MethodContext(spec, sources, RunData(train.tokens, part, feedback, classes, steps), compute)
+    context = MethodContext(spec, sources, RunData(train.tokens, part, feedback, classes, steps, token_ids), compute)
     context.set_probe(recording.influence_samples, recording.influence_points)
     seed_everything(spec.seed, "build")
     return context, method_of(spec)(spec, context)
@@ -124,6 +136,16 @@ def _needed_networks(spec: RunSpec, store: Store) -> dict[str, ModelRef]:
             ref = ModelRef(name=str(run.model.resolve()), fingerprint=f"run/{run.id}")
         networks[run.id] = ref
     return networks
+
+
+def _may_trim(spec: RunSpec, execution: Execution, device: torch.device) -> bool:
+    """Return whether networks may be trained without the embedding rows of tokens that occur in no text.
+
+    Weight decay moves them too. Compiled code cannot tell tokens that a method makes, and a GPU would have to be
+    waited for.
+    """
+    training = spec.training
+    return execution.trim_embedding and device.type == "cpu" and not (training.weight_decay or training.compile)
 
 
 def _needed(roles: Roles) -> set[str]:

@@ -19,6 +19,7 @@ from kdbench.core.settings import Execution, Recording
 from kdbench.data.batches import Batch
 from kdbench.distill.context import seed_everything
 from kdbench.models import build
+from kdbench.models.trimmed_embedding import whole_embedding
 from kdbench.results import class_use
 from kdbench.results.run_lock import RunLock
 from kdbench.results.series import SeriesFile, SeriesMark
@@ -168,8 +169,7 @@ class TrainingLoop:
         self.folder.note(f"step {step} of {self.setup.total_steps}: {loss}, {scored}")
         if self.progress.best_score is None or score > self.progress.best_score:
             self.progress.best_score, self.progress.best_step = score, step
-            student = self.context.learners["student"].module
-            checkpoint.store(self.folder.best, student.state_dict(), {"step": step})
+            checkpoint.store(self.folder.best, self.context.learners["student"].weights(), {"step": step})
 
     def _due_snapshots(self, step: int) -> list[float]:
         """Return the shares of the training that are over with this step, and at which the student is to be kept."""
@@ -183,8 +183,9 @@ class TrainingLoop:
         """Save the student and its tokenizer as a folder that transformers loads."""
         self.lock.check()
         build.quiet()
-        with replacing(path) as temporary:
-            self.context.learners["student"].module.save_pretrained(temporary)  # type: ignore[operator]
+        student = self.context.learners["student"].module
+        with replacing(path) as temporary, whole_embedding(student):
+            student.save_pretrained(temporary)  # type: ignore[operator]
             if not self.spec.student.is_outputs:
                 build.tokenizer(self.spec.student, tuple(self.setup.data.vocabulary)).save_pretrained(temporary)
 
@@ -240,14 +241,14 @@ class TrainingLoop:
     def _finish(self) -> None:
         """Measure the last and the best student, keep the best, then declare the run done."""
         self.lock.check()
-        seconds, student = self._seconds_spent(), self.context.learners["student"].module
+        seconds = self._seconds_spent()
 
         # the last student and the teacher as they are; then the best student, whose weights are on disk
         last, predictions = self.evaluator.final("last", latest=True)
         teacher = self.evaluator.teacher_final()
         tensors, found = checkpoint.read(self.folder.best)
         self.progress.best_step = found["step"]
-        student.load_state_dict(tensors)
+        self.context.learners["student"].load_weights(tensors)
         best, more = self.evaluator.final("best", latest=self.progress.best_step == self.progress.step)
         result = {
             "best": {"step": self.progress.best_step, **best}, "last": {"step": self.progress.step, **last},

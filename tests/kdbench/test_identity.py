@@ -29,7 +29,10 @@ def test_what_can_change_a_result_changes_the_id(tmp_path: Path, change: str) ->
     assert run_id(tmp_path, change) != run_id(tmp_path)
 
 
-@pytest.mark.parametrize("change", ["device=cpu", "threads=2", "checkpoint_seconds=1", "probe_size=7", "results=other"])
+@pytest.mark.parametrize(
+    "change",
+    ["device=cpu", "threads=2", "checkpoint_seconds=1", "probe_size=7", "results=other", "trim_embedding=false"],
+)
 def test_what_cannot_does_not(tmp_path: Path, change: str) -> None:
     assert run_id(tmp_path, change) == run_id(tmp_path)
 
