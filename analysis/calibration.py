@@ -17,8 +17,8 @@ from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, StudyResults
 
 SCALE_FREE = (
-    "Raw numbers judge the logits as a method leaves them. A loss that normalises logits, as SKD's, leaves their length "
-    "free: compare such rows after the temperature."
+    "Raw numbers judge the logits as a method leaves them. A loss that normalises logits, as SKD's, leaves their "
+    "length free: compare such rows after the temperature."
 )
 
 
@@ -26,7 +26,7 @@ class Calibration(ItemTable):
     """ECE, Brier score and NLL of the teacher and of every student."""
 
     title = "Calibration: do probabilities mean what they say?"
-    lacking = "these runs kept no logits, as studies that an earlier version collected."
+    lacking = "The runs kept no logits, as in studies that an earlier version collected."
     with_teacher = True
     columns = (
         ItemColumn("ece", "ECE\n%", better=-1),

@@ -73,7 +73,7 @@ class ItemTable(Table):
         found = [sheet for study in studies for task in study.tasks if (sheet := self.task_sheet(study, task))]
         done = any(run.result is not None for study in studies for run in study.runs.values())
         if not found and done:
-            raise UserError(f"{self.title.partition(':')[0]}: {self.lacking}")
+            raise UserError(self.lacking)
         return found
 
     def task_sheet(self, study: StudyResults, task: str) -> TableData | None:
@@ -149,7 +149,7 @@ class ItemTable(Table):
             seeds_note(lines, task) + (" The mean over the reported splits." if splits > 1 else ""),
             *([SIGN_NOTE] if signed else []),
             Detail("The error counts items, to first order, and seeds, by their sample variance with Student's t."),
-            *([f"Nothing was kept of {', '.join(empty)}: {self.lacking}"] if empty else []),
+            *([f"Nothing to show of {', '.join(empty)}. {self.lacking}"] if empty else []),
             *notes.protocol_notes(study, lines),
             *notes.training_notes(lines),
             *notes.collapse_notes(lines),

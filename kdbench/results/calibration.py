@@ -1,13 +1,14 @@
 """Do a student's probabilities mean what they say? Calibration, proper scores, and abstaining.
 
-Expected calibration error of the predicted class (Naeini et al. 2015; Guo et al. 2017, Equation 3) in bins of equal mass
-(Nguyen & O'Connor 2015), Brier score (Brier 1950), negative log-likelihood, one temperature (Guo et al. 2017, Section 4.2),
-and the risk at each coverage (El-Yaniv & Wiener 2010; Geifman & El-Yaniv 2017).
+Expected calibration error of the predicted class (Naeini et al. 2015; Guo et al. 2017, Equation 3) in bins of equal
+mass (Nguyen & O'Connor 2015), Brier score (Brier 1950), negative log-likelihood, one temperature (Guo et al. 2017,
+Section 4.2), and the risk at each coverage (El-Yaniv & Wiener 2010; Geifman & El-Yaniv 2017).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,11 @@ class Confidences:
 
     confidence: Floats
     correct: NDArray[np.bool_]
+
+    @classmethod
+    def together(cls, parts: Sequence[Confidences]) -> Confidences:
+        """Return the items of all parts."""
+        return cls(np.concatenate([p.confidence for p in parts]), np.concatenate([p.correct for p in parts]))
 
 
 def log_probabilities(logits: Floats, temperature: float = 1.0) -> Floats:

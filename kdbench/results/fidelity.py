@@ -29,7 +29,7 @@ def divergence(teacher: Floats, student: Floats) -> Floats:
 def probability_loyalty(teacher: Floats, student: Floats) -> Floats:
     """Return 1 - sqrt(JSD) of each item [n] (Xu et al. 2021, Section 3).
 
-    The Jensen-Shannon divergence is in nats, as in the authors' code, so that no loyalty is below 1 - sqrt(ln 2) = 0.17.
+    The Jensen-Shannon divergence is in nats, as in the authors' code, so that no loyalty is below 1 - sqrt(ln 2).
     """
     t, s = log_probabilities(teacher), log_probabilities(student)
     middle = np.logaddexp(t, s) - np.log(2)

@@ -91,5 +91,3 @@ def teacher_outputs(cell: CellResult, study: StudyResults, split: str) -> Teache
         return None if found is None else TeacherOutputs(found.classes, found.logits)
     except UserError:
         return None
-
-

@@ -57,7 +57,8 @@ def compact_logits(logits: NDArray[Any]) -> NDArray[np.float16]:
     of the logits of every run, so that they do not change when a study is collected.
     """
     wide = logits.astype(np.float64)
-    return np.clip(wide - wide.max(1, keepdims=True), -LARGEST, 0).astype(np.float16)
+    out: NDArray[np.float16] = np.clip(wide - wide.max(1, keepdims=True), -LARGEST, 0).astype(np.float16)
+    return out
 
 
 def read_predictions(folder: RunFolder) -> dict[str, Predictions]:

@@ -137,7 +137,8 @@ def _tensors(raw: bytes) -> dict[str, NDArray[Any]]:
     from safetensors.numpy import load
 
     try:
-        return load(raw)
+        found: dict[str, NDArray[Any]] = load(raw)
+        return found
     except SafetensorError as error:
         raise ValueError(str(error)) from None
 

@@ -81,7 +81,9 @@ class FoundRun:
         from kdbench.results.predictions import logit_tensors
 
         known = self.is_done and self.folder.predictions.exists()
-        return {f"{self.folder.id}/{name}": values for name, values in logit_tensors(self.folder).items()} if known else {}
+        return (
+            {f"{self.folder.id}/{name}": values for name, values in logit_tensors(self.folder).items()} if known else {}
+        )
 
     def rows(self) -> list[str]:
         """Return the lines of the run's series, without damaged ones."""
