@@ -10,9 +10,10 @@ level of this claim higher.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from threadpoolctl import threadpool_limits
 
@@ -25,6 +26,10 @@ from kdbench.results.significance import ALPHA, Difference, average_difference, 
 from kdbench.results.study import TEACHER, task_title
 
 SIGN = "°"
+SIGN_NOTE = (
+    f"{SIGN} Not separable from the best of its column ({100 * ALPHA:g} %, Holm-corrected over the column's rows)."
+)
+Compare = Callable[[int, int], Difference | None]
 
 
 class Comparisons:
@@ -105,7 +110,8 @@ def mark_inseparable(
         comparisons, rivals = Comparisons(lines, tasks), competing_rows(lines)
         for column in range(len(sheet.head) - 1):
             entries = [sheet.rows[row][column + 1] for row in rows]
-            signed, missing = _column(entries, column, comparisons, rivals)
+            compare = partial(comparisons.column, column=column)
+            signed, missing = sign_column(entries, compare, rivals)
             for row, entry in zip(rows, signed, strict=True):
                 sheet.rows[row][column + 1] = entry
             for i in missing if column < len(tasks) else ():
@@ -116,20 +122,26 @@ def mark_inseparable(
     return _notes(seeds, untested, fewer)
 
 
-def _column(
-    entries: Sequence[TableCell], column: int, comparisons: Comparisons, rivals: Sequence[bool]
+def sign_column(
+    entries: Sequence[TableCell], compare: Compare, rivals: Sequence[bool], better: int = 1
 ) -> tuple[list[TableCell], list[int]]:
-    """Return the cells of a column with their signs, and the indices of cells that could not be compared."""
+    """Return the cells of a column with their signs, and the indices of cells that could not be compared.
+
+    Args:
+        compare: returns the first row minus the second; None where they cannot be compared.
+        rivals: for each row, whether it competes.
+        better: 1 where the highest number is the best, -1 where it is the lowest.
+    """
     signed, others = list(entries), [i for i, entry in enumerate(entries) if entry.numbers and rivals[i]]
     if not any(entry.best for entry in entries) or len(others) < 2:
         return signed, []
-    best = max(others, key=lambda i: sum(entries[i].numbers))
+    best = max(others, key=lambda i: better * sum(entries[i].numbers))
     others.remove(best)
     # numpy lets go of the interpreter while it draws and counts; threads of its products would only wait for each other
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(others, pool.map(lambda i: comparisons.column(best, i, column), others), strict=True))
+        found = dict(zip(others, pool.map(lambda i: compare(best, i), others), strict=True))
     # on the seeds that both have the other may be the better one; then nothing says that it is worse
-    tested = {i: difference.p if difference.value > 0 else 1.0 for i, difference in found.items() if difference}
+    tested = {i: one.p if better * one.value > 0 else 1.0 for i, one in found.items() if one}
     for i, p in zip(tested, holm_correction(list(tested.values())), strict=True):
         if p >= ALPHA and not entries[i].best:
             signed[i] = replace(entries[i], sign=SIGN)
@@ -148,10 +160,7 @@ def _notes(
     """
     notes: list[str] = []
     if seeds:
-        level = f"{100 * ALPHA:g} %"
-        notes.append(
-            f"{SIGN} Not separable from the best of its column ({level}, Holm-corrected over the column's rows)."
-        )
+        notes.append(SIGN_NOTE)
         notes.append(Detail(ERROR_METHOD + (" Where there is one seed, only items count." if 1 in seeds else "")))
     if fewer:
         notes.append(f"{SIGN} is from the seeds in common with the best, fewer than the means have: {_alike(fewer)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,7 +32,8 @@ class LineStyle:
 class Curve:
     """Values over training, a line a seed; drawn is their mean, and a band of one standard deviation.
 
-    Curves of one label look the same and are one entry of the legend. `about` goes into CSV.
+    Curves of one label look the same and are one entry of the legend. `about` goes into CSV. A curve over something
+    else than training names that in `x_name`, as CSV does, and has its values in place of epochs; see `over`.
     """
 
     label: str
@@ -41,6 +42,17 @@ class Curve:
     epochs: tuple[float, ...]
     values: Mapping[int, tuple[float, ...]]  # seed -> a value a step
     about: Mapping[str, Any] = field(default_factory=dict)
+    x_name: str = ""
+
+    @classmethod
+    def over(
+        cls, x_name: str, xs: Iterable[float], label: str, look: LineStyle, values: Mapping[int, Iterable[float]],
+        about: Mapping[str, Any],
+    ) -> Curve:  # fmt: skip
+        """Return a curve over `x_name`, which has the values `xs`."""
+        kept = {seed: tuple(map(float, some)) for seed, some in values.items()}
+        places = tuple(map(float, xs))
+        return cls(label, look, tuple(range(len(places))), places, kept, about, x_name)
 
     @property
     def frame(self) -> DataFrame:
@@ -91,6 +103,7 @@ class Panel:
         rule: a horizontal line to measure by.
         limits: those of the vertical axis; of estimates, of the horizontal one.
         by_step: curves run over steps instead of epochs.
+        x_title: the label of the horizontal axis of curves that run over something else.
         estimates: rows from the top; where there are some, `y_label` is the label of the horizontal axis.
     """
 
@@ -101,12 +114,13 @@ class Panel:
     limits: tuple[float, float] | None = None
     by_step: bool = False
     estimates: Sequence[Estimate] = ()
+    x_title: str = ""
 
     @property
     def x_label(self) -> str:
         if self.estimates:
             return self.y_label
-        return "Step" if self.by_step else "Epoch"
+        return self.x_title or ("Step" if self.by_step else "Epoch")
 
 
 @dataclass(frozen=True)
@@ -148,8 +162,15 @@ def _points(curve: Curve) -> Iterator[dict[str, Any]]:
     mean, spread = curve.mean, curve.spread
     for seed, values in curve.values.items():
         for i, value in enumerate(values):
-            at = {"step": curve.steps[i], "epoch": curve.epochs[i], "seed": seed, "value": _number(value)}
-            yield {**at, "mean": _number(mean[i]), "sd": _number(spread[i]) if spread else ""}
+            trained = {"step": curve.steps[i], "epoch": curve.epochs[i]}
+            at = {curve.x_name: curve.epochs[i]} if curve.x_name else trained
+            yield {
+                **at,
+                "seed": seed,
+                "value": _number(value),
+                "mean": _number(mean[i]),
+                "sd": _number(spread[i]) if spread else "",
+            }
 
 
 def _number(value: float) -> float | str:

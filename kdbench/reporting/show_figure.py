@@ -134,8 +134,8 @@ def _not_drawn(sentences: Iterable[str], console: Console) -> None:
 
 
 def _number(name: str) -> str:
-    """Return the name that a user types: `2` for figure2, `curves` for figure_curves."""
-    return name.removeprefix("figure").removeprefix("_")
+    """Return the name that a user types: `2` for figure2, `risk-coverage` for figure_risk_coverage."""
+    return name.removeprefix("figure").removeprefix("_").replace("_", "-")
 
 
 def _stem(name: str) -> str:

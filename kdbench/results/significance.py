@@ -89,8 +89,17 @@ def paired_difference(values: Floats, resampled: Floats) -> Difference:
         values: the seeds' differences [S].
         resampled: the same over resampled items [R, S]; in each row all seeds have the same items.
     """
+    return difference_of(values, np.atleast_2d(np.cov(resampled, rowvar=False)))
+
+
+def difference_of(values: Floats, covariance: Floats) -> Difference:
+    """Return the mean over seeds with its error.
+
+    Args:
+        values: of the seeds [S].
+        covariance: that of the values over resampled items [S, S].
+    """
     seeds = len(values)
-    covariance = np.atleast_2d(np.cov(resampled, rowvar=False))
     own = float(np.trace(covariance)) / seeds
     if seeds == 1:
         return Difference(float(values[0]), 1, 0.0, own, math.inf)

@@ -21,7 +21,7 @@ from kdbench.data.task_registry import TASKS
 from kdbench.models.display_names import display_name
 from kdbench.results import network_names
 from kdbench.results.class_use import ClassUse, find_class_use
-from kdbench.results.predictions import Predictions, read_predictions
+from kdbench.results.predictions import Predictions, RunLogits, read_logits, read_predictions
 from kdbench.results.store import RunFolder, RunState, Store
 from kdbench.results.sweep_files import RowRecord, Sweep, read_sweeps
 
@@ -64,6 +64,11 @@ class Run:
     def predictions(self) -> dict[str, Predictions]:
         """Read the predictions of a run that is done, by report split."""
         return read_predictions(self.folder)
+
+    @cached_property
+    def logits(self) -> RunLogits:
+        """Read the logits of a run that is done, by report split."""
+        return read_logits(self.folder)
 
 
 @dataclass(frozen=True)

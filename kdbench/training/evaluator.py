@@ -108,22 +108,24 @@ class Evaluator:
 
         Returns:
             {selection: {metric: value}, report: {split: {metric: value}}, predicted: {split: see `count_classes`}},
-            and logits [n, C] and labels [n] of each report split in the order of its rows.
+            and logits [n, C] and labels [n] of the selection and of each report split in the order of its rows.
         """
         parts = self._parts()
         now = self._all_logits(self._latest if latest else {})
         scores = {role: self._measure(now[role], part) for role, part in parts.items()}
         tensors: dict[str, Tensor] = {}
-        for part in (part for part in self._setup.roles.report if self._has_rows(now[part.split])):
-            tensors[f"{name}/{part.split}/logits"] = now[part.split]
-            tensors[f"{name}/{part.split}/labels"] = self._labels(part).to(torch.int64)
+        for role, part in ((role, part) for role, part in parts.items() if self._has_rows(now[role])):
+            # a copy, because the selection split may be a report split too, and no two stored tensors share memory
+            tensors[f"{name}/{role}/logits"] = now[role].clone()
+            tensors[f"{name}/{role}/labels"] = self._labels(part).to(torch.int64)
         return {"selection": scores.pop("selection"), "report": scores, "predicted": self._predicted(now)}, tensors
 
-    def teacher_final(self) -> dict[str, dict[str, Any] | None]:
-        """Return scores and class counts of a teacher that was trained too, by report split."""
+    def teacher_final(self) -> tuple[dict[str, dict[str, Any] | None], dict[str, Tensor]]:
+        """Return scores and class counts of a teacher that was trained too, by report split, and its logits [n, C]."""
         if "teacher" not in self._setup.context.learners:
-            return {"teacher": None}
+            return {"teacher": None}, {}
         module, report = self._setup.context.learners["teacher"].module, self._setup.roles.report
         logits = {part.split: self._logits(module, part) for part in report}
         scores = {part.split: self._measure(logits[part.split], part) for part in report}
-        return {"teacher": scores, "teacher_predicted": self._predicted(logits)}
+        tensors = {f"teacher/{split}/logits": values for split, values in logits.items()}
+        return {"teacher": scores, "teacher_predicted": self._predicted(logits)}, tensors

@@ -245,7 +245,7 @@ class TrainingLoop:
 
         # the last student and the teacher as they are; then the best student, whose weights are on disk
         last, predictions = self.evaluator.final("last", latest=True)
-        teacher = self.evaluator.teacher_final()
+        teacher, taught = self.evaluator.teacher_final()
         tensors, found = checkpoint.read(self.folder.best)
         self.progress.best_step = found["step"]
         self.context.learners["student"].load_weights(tensors)
@@ -257,7 +257,7 @@ class TrainingLoop:
 
         # every file, then the checksums of all of them, and "done" last: a process that dies before is resumed
         self._save_model(self.folder.model)
-        checkpoint.store(self.folder.predictions, predictions | more, {})
+        checkpoint.store(self.folder.predictions, predictions | more | taught, {})
         self.lock.check()
         write_json(self.folder.path / "result.json", result)
         cost = {"steps": self.progress.step, **self.context.meter.report(seconds)}

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 def command(name: str, folders: tuple[str, ...], preset: str | None, out: str | None) -> None:
     """Collect the results of a study under NAME, for git or another machine.
 
-    Specs, scores, costs, curves and predicted classes are kept. Networks, logs and checkpoints are left out, and so is
-    everything that tells who ran the study and where. Give the folder as --results to table, figure, compare, status,
-    show or list: the output is the same as from the original results. The same results give the same bytes. Collecting
-    again replaces the earlier collection.
+    Specs, scores, costs, curves, predicted classes and logits are kept. Networks, logs and checkpoints are left out,
+    and so is everything that tells who ran the study and where. Give the folder as --results to table, figure, compare,
+    status, show or list: the output is the same as from the original results. The same results give the same bytes.
+    Collecting again replaces the earlier collection.
     """
     from kdbench.reporting import printing
     from kdbench.results.archive.write import check_target, collect_study

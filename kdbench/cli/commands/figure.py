@@ -6,7 +6,7 @@ import click
 
 
 @click.command(short_help="Draw a figure of the paper, curves or scores from your results.")
-@click.argument("number", metavar="N|curves|scores|all")
+@click.argument("number", metavar="N|NAME|all")
 @click.option("--out", metavar="FILE", help="PDF, SVG, PNG or CSV by its ending (default: figureN.pdf here); "
               "with all, a folder (default: figures).")  # fmt: skip
 @click.option("--format", "form", help="pdf (default), svg, png or csv; csv without --out is printed.")
@@ -19,10 +19,11 @@ def command(
     number: str, out: str | None, form: str | None, width: str, tasks: str | None, preset: str | None,
     results: str | None,
 ) -> None:  # fmt: skip
-    """Draw figure N of the paper, `curves`, `scores`, or every figure that has results.
+    """Draw figure N of the paper, one of the figures below, or `all` figures that have results.
 
-    `curves` shows selection scores over training, `scores` shows scores with 95 % intervals. One file is written for
-    every study in the results folder.
+    `curves` shows selection scores over training, `scores` shows scores with 95 % intervals, `reliability` shows
+    accuracy by confidence, `risk-coverage` shows errors among the most confident answers. One file is written for every
+    study in the results folder.
 
     A study holds what may be compared: one preset on the same models, data and splits. Nothing is trained or loaded.
     The same results give the same bytes. The notes for the caption are printed below the name of each file. CSV holds

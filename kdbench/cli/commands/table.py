@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Print a table of the paper from your results.")
-@click.argument("number", metavar="N|cost|all")
+@click.argument("number", metavar="N|NAME|all")
 @click.option("--format", "form", help="terminal (default), markdown, latex or csv.")
 @click.option("--published", is_flag=True, help="Add the paper's numbers, and the differences from them.")
 @click.option("--test", is_flag=True, help="Show test-set scores, as kdbench glue import stored them.")
@@ -26,7 +26,7 @@ def command(
     number: str, form: str | None, published: bool, test: bool, label: str | None, caption: str | None, notes: str,
     preset: str | None, results: str | None, out: str | None,
 ) -> None:  # fmt: skip
-    """Print table N of the paper, the cost of its numbers, or all tables that have results; once for every study.
+    """Print table N of the paper, `cost`, `fidelity`, `calibration`, or `all` that have results; for every study.
 
     A study holds what may be compared: one preset on the same models, data and splits. Nothing is trained or loaded.
     The same results give the same table. CSV holds the unrounded numbers behind the table, one a record.

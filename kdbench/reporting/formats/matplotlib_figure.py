@@ -170,7 +170,7 @@ def _panel(axes: Axes, panel: Panel, ticks: int) -> None:
     if panel.estimates:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10]))
         return
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=not panel.x_title))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
 
 

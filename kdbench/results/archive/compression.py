@@ -1,4 +1,4 @@
-"""Compress series and predictions, the large parts of a study. The same content gives the same bytes."""
+"""Compress series, predictions and logits, the large parts of a study. The same content gives the same bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,6 +102,47 @@ def write_predictions(file: Path, answers: Iterable[RunPredictions]) -> None:
     file.write_bytes(lzma.compress(save(tensors, {INDEX: json.dumps(index)}), preset=PRESET))
 
 
+def write_logits(file: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write tensors by name; of logits [items, classes] the low and the high bytes of each class stand together."""
+    import numpy as np
+    from safetensors.numpy import save
+
+    planes = {
+        name: np.ascontiguousarray(values.view(np.uint8).reshape(*values.shape, 2).transpose(2, 1, 0))
+        if values.dtype == np.float16 else values
+        for name, values in tensors.items()
+    }  # fmt: skip
+    file.write_bytes(lzma.compress(save(planes), preset=PRESET))
+
+
+def read_logits(file: Path) -> dict[str, NDArray[Any]]:
+    """Return the tensors by name.
+
+    Raises:
+        ValueError, LZMAError: the file is not valid.
+    """
+    import numpy as np
+
+    stored = _tensors(_unpacked(file))
+    return {
+        name: np.ascontiguousarray(values.transpose(2, 1, 0)).view(np.float16)[..., 0]
+        if values.dtype == np.uint8 else values
+        for name, values in stored.items()
+    }  # fmt: skip
+
+
+def _tensors(raw: bytes) -> dict[str, NDArray[Any]]:
+    """Read safetensors; raises ValueError where they are not valid."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        found: dict[str, NDArray[Any]] = load(raw)
+        return found
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+
+
 def _small(values: Classes) -> Classes:
     """Convert integers to the smallest type that holds them."""
     import numpy as np
@@ -120,16 +161,10 @@ def read_predictions(file: Path) -> Mapping[str, list[RunPredictions]]:
         KeyError, ValueError, EOFError, LZMAError: the file is not valid.
     """
     import numpy as np
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
 
-    # safetensors
     raw = _unpacked(file)
-    try:
-        tensors = load(raw)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
-    # its header holds the index: the runs of each matrix
+    tensors = _tensors(raw)
+    # the header holds the index: the runs of each matrix
     size = int.from_bytes(raw[:8], "little")
     found: dict[str, list[RunPredictions]] = {}
     for i, group in enumerate(json.loads(json.loads(raw[8 : 8 + size])["__metadata__"][INDEX])):

@@ -20,8 +20,10 @@ SWEEPS = "sweeps.json"
 SUBMISSIONS = "submissions.json"
 SERIES = "series.jsonl.xz"
 PREDICTIONS = "predictions.safetensors.xz"
+LOGITS = "logits.safetensors.xz"
 DATA = (RUNS, SWEEPS, SUBMISSIONS, SERIES, PREDICTIONS)
-FILES = (MARKER, README, *DATA)
+OPTIONAL = (LOGITS,)  # absent where no run kept any, as in studies that an earlier version collected
+FILES = (MARKER, README, *DATA, *OPTIONAL)
 
 
 class Seal(BaseModel):
@@ -41,7 +43,7 @@ def is_collected(root: Path) -> bool:
 
 def write_seal(root: Path, name: str) -> None:
     """Write `study.json` with the checksums of the files in the folder."""
-    files = {file: sha256_of(root / file) for file in DATA}
+    files = {file: sha256_of(root / file) for file in (*DATA, *OPTIONAL) if file in DATA or (root / file).is_file()}
     write_json(root / MARKER, {"format": FORMAT, "name": name, "files": files})
 
 
@@ -66,7 +68,7 @@ def read_seal(root: Path) -> Seal:
     if found.format != FORMAT:
         raise damage_error(root, MARKER)
     # the files
-    for file in DATA:
+    for file in (*DATA, *(name for name in OPTIONAL if name in found.files)):
         if not (root / file).is_file() or sha256_of(root / file) != found.files.get(file):
             raise damage_error(root, file)
     return found

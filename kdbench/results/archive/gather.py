@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.records import read_record
@@ -20,6 +20,9 @@ from kdbench.results.archive.read import StoredRun
 from kdbench.results.store import RunFolder, RunState, Store
 from kdbench.results.submission_records import Submission, read_submissions
 from kdbench.results.sweep_files import Sweep
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FOLDERS = ("glue_dir", "data_dir")  # of a study
 PRIVATE = {"host": "", "pid": 0, "job": ""}  # of a state
@@ -70,6 +73,18 @@ class FoundRun:
         found = sorted(read_predictions(self.folder).items())
         return [RunPredictions(self.folder.id, split, one.classes, one.labels) for split, one in found]
 
+    def logits(self) -> dict[str, NDArray[Any]]:
+        """Return the logits of a finished run as `predictions.read_logits` finds them again; {} where it kept none.
+
+        Of the selection split only the temperature that fits it is kept.
+        """
+        from kdbench.results.predictions import logit_tensors
+
+        known = self.is_done and self.folder.predictions.exists()
+        return (
+            {f"{self.folder.id}/{name}": values for name, values in logit_tensors(self.folder).items()} if known else {}
+        )
+
     def rows(self) -> list[str]:
         """Return the lines of the run's series, without damaged ones."""
         begun = self.state is not None
@@ -98,6 +113,10 @@ class GatheredResults:
     def answers(self) -> Iterator[RunPredictions]:
         """Yield the stored predictions of all runs."""
         return (answer for one in self.found for answer in one.answers)
+
+    def logits(self) -> dict[str, NDArray[Any]]:
+        """Return the logits of all runs by name: `RUN/best/validation/logits`."""
+        return {name: values for one in self.found for name, values in one.logits().items()}
 
 
 def gather_results(stores: Sequence[Store], preset: str | None) -> GatheredResults:

@@ -68,14 +68,16 @@ def _unpack(where: Path, root: Path, digests: tuple[tuple[str, str], ...]) -> Pa
     """
     target = Path(_open.enter_context(tempfile.TemporaryDirectory(prefix="kdbench-", ignore_cleanup_errors=True)))
     specs: dict[str, Any] = {}
+    logits: dict[str, Any] = {}
     steps: dict[str, Callable[[Path], None]] = {
         format.RUNS: lambda file: specs.update(_runs(file, target)),
         format.SWEEPS: lambda file: _sweeps(file, target, specs),
         format.SUBMISSIONS: lambda file: _submissions(file, target),
         format.SERIES: lambda file: _series(file, target),
-        format.PREDICTIONS: lambda file: _predictions(file, target),
+        format.LOGITS: lambda file: logits.update(compression.read_logits(file)),
+        format.PREDICTIONS: lambda file: _predictions(file, target, logits),
     }
-    for name, step in steps.items():
+    for name, step in ((name, step) for name, step in steps.items() if name in dict(digests)):
         try:
             step(root / name)
         except MADE_BY_HAND:  # its checksum fits
@@ -113,11 +115,17 @@ def _series(file: Path, target: Path) -> None:
         (_folder(target, run) / "series.jsonl").write_text("".join(rows), encoding="utf-8")
 
 
-def _predictions(file: Path, target: Path) -> None:
+def _predictions(file: Path, target: Path, logits: Mapping[str, Any]) -> None:
+    """Write the predicted classes of each run, and its logits where they were kept."""
     from safetensors.numpy import save_file
 
+    of_run: dict[str, dict[str, Any]] = {}
+    for name, values in logits.items():
+        run, _, place = name.partition("/")
+        of_run.setdefault(run, {})[place] = values
     for run, answers in compression.read_predictions(file).items():
         tensors = {f"best/{one.split}/{kind}": getattr(one, kind) for one in answers for kind in ("classes", "labels")}
+        tensors |= of_run.get(run, {})
         save_file(tensors, _folder(target, run) / "predictions.safetensors")
 
 

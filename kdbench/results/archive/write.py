@@ -42,6 +42,8 @@ def collect_study(name: str, stores: Sequence[Store], target: Path, preset: str 
         _put(folder / format.SUBMISSIONS, found.submissions)
         compression.write_series(folder / format.SERIES, found.series())
         compression.write_predictions(folder / format.PREDICTIONS, found.answers())
+        if logits := found.logits():
+            compression.write_logits(folder / format.LOGITS, logits)
         format.write_seal(folder, name)
         # made from what was written, which so is known to be readable
         (folder / format.README).write_text(readme_text(name, Store(folder, create=False)), encoding="utf-8")

@@ -1,0 +1,101 @@
+"""The table of calibration: whether probabilities mean what they say, raw and after one temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kdbench.analysis.item_tables import ItemColumn, ItemTable, RowStatistics, by_seed
+from kdbench.data.task_registry import TASKS
+from kdbench.reporting import notes
+from kdbench.reporting.tables import Detail
+from kdbench.results import calibration
+from kdbench.results.item_outputs import lacks_logits, student_outputs, temperature_of
+from kdbench.results.item_statistics import ItemStatistic
+from kdbench.results.selection import SelectedRow
+from kdbench.results.study import CellResult, StudyResults
+
+SCALE_FREE = (
+    "Raw numbers judge the logits as a method leaves them. A loss that normalises logits, as SKD's, leaves their "
+    "length free: compare such rows after the temperature."
+)
+
+
+class Calibration(ItemTable):
+    """ECE, Brier score and NLL of the teacher and of every student."""
+
+    title = "Calibration: do probabilities mean what they say?"
+    lacking = "The runs kept no logits, as in studies that an earlier version collected."
+    with_teacher = True
+    columns = (
+        ItemColumn("ece", "ECE\n%", better=-1),
+        ItemColumn("brier", "Brier\n", better=-1, digits=3, scale=1.0, unit=""),
+        ItemColumn("nll", "NLL\nnats", better=-1, digits=3, scale=1.0, unit="nats"),
+        ItemColumn("temperature", "T\n", digits=2, scale=1.0, unit="", of_items=False),
+        ItemColumn("ece_scaled", "ECE\nat T, %", better=-1),
+        ItemColumn("brier_scaled", "Brier\nat T", better=-1, digits=3, scale=1.0, unit=""),
+        ItemColumn("nll_scaled", "NLL\nat T", better=-1, digits=3, scale=1.0, unit="nats"),
+    )
+
+    def row_statistics(self, cells: Sequence[CellResult], study: StudyResults, task: str) -> RowStatistics:
+        splits = TASKS.get(task).report_splits
+        return by_seed({c.cell.seed: [_of_split(c, split) for split in splits] for c in cells})
+
+    def task_notes(self, lines: Sequence[SelectedRow], study: StudyResults, task: str) -> list[str]:
+        shown = [(line, cell) for line in lines for cell in line.shown[task]]
+        bare = list(dict.fromkeys(line.title for line, cell in shown if lacks_logits(cell)))
+        unfitted = [
+            line.title for line, cell in shown if not lacks_logits(cell) and temperature_of(cell.run) is None
+        ]  # fmt: skip
+        same = study.study["selection"] == "validation" and not TASKS.get(task).validation_split
+        where = notes.describe_split(study.study["selection"], [task])
+        return [
+            f"ECE: of the predicted class, in {calibration.BINS} bins of equal mass. Brier: sum over classes, 0 to 2.",
+            f"T: the temperature with the least NLL on {where}; the columns on its right divide the logits by it."
+            + (" It was fitted on the reported items, so these columns are optimistic." if same else ""),
+            *_bias_note([cell for _, cell in shown], task),
+            SCALE_FREE,
+            *([f"No logits were kept of {', '.join(bare)}."] if bare else []),
+            *([f"No T, for want of logits on the selection split: {', '.join(dict.fromkeys(unfitted))}."]
+              if unfitted else []),
+            Detail("Intervals take the bins of ECE, and T, as given."),
+        ]  # fmt: skip
+
+
+def _of_split(cell: CellResult, split: str) -> dict[str, ItemStatistic] | None:
+    """Return the statistics of a run on a split by column; None without logits."""
+    found, temperature = student_outputs(cell.run, split), temperature_of(cell.run)
+    if found is None or found.logits is None:
+        return None
+    out = {}
+    for ending, divisor in (("", 1.0), ("_scaled", temperature)):
+        if divisor is not None:
+            log_p = calibration.log_probabilities(found.logits, divisor)
+            sure = calibration.confidences(log_p, found.labels)
+            bins = calibration.equal_mass_bins(sure.confidence)
+            out[f"ece{ending}"] = calibration.calibration_error(sure, bins)
+            out[f"brier{ending}"] = calibration.brier_score(log_p, found.labels)
+            out[f"nll{ending}"] = calibration.log_loss(log_p, found.labels)
+    if temperature is not None:
+        out["temperature"] = ItemStatistic(temperature, np.zeros(len(found.labels)))
+    return out
+
+
+def _bias_note(cells: Sequence[CellResult], task: str) -> list[str]:
+    """Say how large the ECE of a calibrated network would be on as few items; [] without logits."""
+    biases, items = [], 0
+    for cell in cells:
+        for split in TASKS.get(task).report_splits:
+            found = student_outputs(cell.run, split)
+            if found is not None and found.logits is not None:
+                sure = calibration.confidences(calibration.log_probabilities(found.logits), found.labels)
+                bins = calibration.equal_mass_bins(sure.confidence)
+                biases.append(100 * calibration.bias_of_calibration_error(sure, bins))
+                items = len(found.labels)
+    if not biases:
+        return []
+    return [
+        f"ECE is biased upwards: with {items:,} items a perfectly calibrated network with these confidences would show "
+        f"about {min(biases):.1f} to {max(biases):.1f} %."
+    ]

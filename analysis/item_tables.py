@@ -1,0 +1,217 @@
+"""The base of the tables of what items tell: a table for each task, rows as in Table 1, a column for each statistic."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from kdbench.analysis.scores import EMPTY_CELL
+from kdbench.analysis.significance_marks import SIGN_NOTE, competing_rows, sign_column
+from kdbench.core.errors import UserError
+from kdbench.data.task_registry import TASKS
+from kdbench.planning.exhibits import Request
+from kdbench.reporting import notes
+from kdbench.reporting.provenance import traceable_rows
+from kdbench.reporting.tables import Detail, Table, TableCell, TableData
+from kdbench.results.item_statistics import ItemStatistic, average_over_seeds
+from kdbench.results.selection import SelectedRow, select_row
+from kdbench.results.significance import ALPHA, Difference
+from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
+
+ALL_SEEDS = -1  # in the place of a seed, for a statistic of all seeds together
+SeedStatistics = dict[int, list[ItemStatistic]]  # seed -> a statistic for each report split
+RowStatistics = dict[str, SeedStatistics]  # key of a column -> its statistics
+
+
+@dataclass(frozen=True)
+class ItemColumn:
+    """A column: its key, its head, and how its numbers are printed.
+
+    Attributes:
+        scale: factor of the statistic; 100 is per cent.
+        better: 1 where the highest number is the best, -1 where the lowest is, 0 where none is.
+        of_items: whether the items give the number an error, as well as the seeds.
+    """
+
+    key: str
+    head: str
+    digits: int = 1
+    scale: float = 100.0
+    unit: str = "per cent"
+    better: int = 0
+    of_items: bool = True
+
+    def cell(self, found: Difference) -> TableCell:
+        """Format a mean over seeds with half of its 95 % interval."""
+        shown = self.of_items or found.seeds > 1
+        low, high = found.interval()
+        spread = (f"{(high - low) / 2:.{self.digits}f}",) if shown else ()
+        return TableCell((f"{found.value:.{self.digits}f}",), spread, numbers=(found.value,))
+
+
+class ItemTable(Table):
+    """Rows: the teacher if `with_teacher`, then those of Table 1."""
+
+    title = ""  # a base, not a table
+    requests = (Request("all"),)
+    columns: ClassVar[Sequence[ItemColumn]] = ()
+    with_teacher: ClassVar[bool] = False
+    lacking: ClassVar[str] = ""  # the sentence that says why runs have nothing to show
+
+    def row_statistics(self, cells: Sequence[CellResult], study: StudyResults, task: str) -> RowStatistics:
+        """Return the statistics of the cells of a row, one a seed; what is not known is left out."""
+        raise NotImplementedError
+
+    def task_notes(self, lines: Sequence[SelectedRow], study: StudyResults, task: str) -> list[str]:
+        """Return the notes that explain the columns for these rows."""
+        raise NotImplementedError
+
+    def sheets(self, studies: Sequence[StudyResults]) -> list[TableData]:
+        found = [sheet for study in studies for task in study.tasks if (sheet := self.task_sheet(study, task))]
+        done = any(run.result is not None for study in studies for run in study.runs.values())
+        if not found and done:
+            raise UserError(self.lacking)
+        return found
+
+    def task_sheet(self, study: StudyResults, task: str) -> TableData | None:
+        """Build the table of one task; None where no row has something to show."""
+        if len(TASKS.get(task).labels) < 2:  # a number is predicted, no class
+            return None
+        lines = [line for row in self._rows(study) if (line := _on_task(study, row, task)).asked[task]]
+        found = [self._scaled(line.shown[task], study, task) for line in lines]
+        if not any(found):
+            return None
+        heading = f"{self.title.partition(':')[0]} on {task_title(task)}, preset {study.preset}: {study.pairing}"
+        sheet = TableData(heading, ["", *(column.head for column in self.columns)])
+        sheet.rows = [self._entries(line, row) for line, row in zip(lines, found, strict=True)]
+        sheet.rules = {1} if lines[0].row == TEACHER and len(lines) > 1 else set()
+        sheet.row_keys, sheet.column_keys = [line.row for line in lines], [column.key for column in self.columns]
+        signed = self._mark(sheet, lines, found)
+        sheet.notes = self._notes(lines, found, study, task, signed)
+        sheet.records = [
+            record
+            for line, row in zip(lines, found, strict=True)
+            for record in self._records(line, row, study, task)
+        ]  # fmt: skip
+        return sheet
+
+    def _rows(self, study: StudyResults) -> list[str]:
+        every = [row for row in traceable_rows(study) if row == TEACHER or any(c.has({}) for c in _cells(study, row))]
+        return every if self.with_teacher else [row for row in every if row != TEACHER or row in study.titles]
+
+    def _scaled(self, cells: Sequence[CellResult], study: StudyResults, task: str) -> RowStatistics:
+        """Return the statistics of a row in the units of the columns."""
+        found, scales = self.row_statistics(cells, study, task), {c.key: c.scale for c in self.columns}
+        return {
+            key: {seed: [part.times(scales[key]) for part in parts] for seed, parts in seeds.items()}
+            for key, seeds in found.items() if seeds
+        }  # fmt: skip
+
+    def _entries(self, line: SelectedRow, row: RowStatistics) -> list[TableCell]:
+        label = line.title + (notes.DAGGER if line.saw_report else "")
+        cells = [
+            column.cell(average_over_seeds(list(row[column.key].values()))) if column.key in row else EMPTY_CELL
+            for column in self.columns
+        ]
+        return [TableCell((label,)), *cells]
+
+    def _mark(self, sheet: TableData, lines: Sequence[SelectedRow], found: Sequence[RowStatistics]) -> bool:
+        """Mark the best of each column that has one, and the cells not separable from it; return whether any is."""
+        rivals, any_signed = competing_rows(lines), False
+        for place, column in enumerate(self.columns, start=1):
+            entries = [row[place] for row in sheet.rows]
+            printed = [column.better * float(e.values[0]) if e.numbers else -math.inf for e in entries]
+            top = max((value for value, competes in zip(printed, rivals, strict=True) if competes), default=-math.inf)
+            if not column.better or math.isinf(top):
+                continue
+            marked = [replace(e, best=rivals[i] and printed[i] == top) for i, e in enumerate(entries)]
+
+            def compare(best: int, other: int, key: str = column.key) -> Difference | None:
+                return difference(found[best].get(key, {}), found[other].get(key, {}))
+
+            signed, _ = sign_column(marked, compare, rivals, column.better)
+            any_signed |= any(entry.sign for entry in signed)
+            for row, entry in zip(sheet.rows, signed, strict=True):
+                row[place] = entry
+        return any_signed
+
+    def _notes(
+        self, lines: Sequence[SelectedRow], found: Sequence[RowStatistics], study: StudyResults, task: str,
+        signed: bool,
+    ) -> list[str]:  # fmt: skip
+        empty = [line.title for line, row in zip(lines, found, strict=True) if line.shown[task] and not row]
+        splits = len(TASKS.get(task).report_splits)
+        return [
+            *self.task_notes(lines, study, task),
+            seeds_note(lines, task) + (" The mean over the reported splits." if splits > 1 else ""),
+            *([SIGN_NOTE] if signed else []),
+            Detail("The error counts items, to first order, and seeds, by their sample variance with Student's t."),
+            *([f"Nothing to show of {', '.join(empty)}. {self.lacking}"] if empty else []),
+            *notes.protocol_notes(study, lines),
+            *notes.training_notes(lines),
+            *notes.collapse_notes(lines),
+            *notes.evidence_notes(study),
+            *notes.unfinished_notes(study, lines),
+        ]
+
+    def _records(
+        self, line: SelectedRow, row: RowStatistics, study: StudyResults, task: str
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        runs = {c.cell.seed: c.run.id for c in line.shown[task]}
+        out = []
+        for column in (column for column in self.columns if column.key in row):
+            found = average_over_seeds(list(row[column.key].values()))
+            low, high = found.interval() if column.of_items or found.seeds > 1 else ("", "")
+            for seed, parts in row[column.key].items():
+                out.append({
+                    "preset": study.preset, "row": line.row, "title": line.title, "task": task, "metric": column.key,
+                    "unit": column.unit, "seed": "all" if seed == ALL_SEEDS else seed,
+                    "value": statistics.fmean(part.value for part in parts), "mean": found.value, "low": low,
+                    "high": high, "run": runs.get(seed, ""),
+                })  # fmt: skip
+        return out
+
+
+def difference(one: SeedStatistics, other: SeedStatistics) -> Difference | None:
+    """Return the mean difference over the seeds that both have; None without any, or where the items differ."""
+    seeds = [seed for seed in one if seed in other]
+    sizes = [[len(part.influence) for parts in (row[seed] for seed in seeds) for part in parts] for row in (one, other)]
+    if not seeds or sizes[0] != sizes[1]:
+        return None
+    return average_over_seeds([[a - b for a, b in zip(one[seed], other[seed], strict=True)] for seed in seeds])
+
+
+def seeds_note(lines: Sequence[SelectedRow], task: str) -> str:
+    """Say what stands in a cell, and how many seeds it has."""
+    counts = sorted({len(line.shown[task]) for line in lines if line.shown[task]})
+    number = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' * (counts[0] > 1)}"
+    alone = " With one seed only items count." if 1 in counts else ""
+    alone += " With two seeds, one degree of freedom makes intervals wide." if 2 in counts else ""
+    level = f"{100 * (1 - ALPHA):g} %"
+    return f"Mean over seeds ± half of its {level} interval ({number} a number).{alone}"
+
+
+def _on_task(study: StudyResults, row: str, task: str) -> SelectedRow:
+    """Return a row with one task."""
+    line = select_row(study, row)
+    return replace(line, asked={task: line.asked[task]}, shown={task: line.shown[task]})
+
+
+def _cells(study: StudyResults, row: str) -> list[CellResult]:
+    return [cell for cell in study.cells if cell.cell.row == row]
+
+
+def by_seed(found: Mapping[int, Sequence[Mapping[str, ItemStatistic] | None]]) -> RowStatistics:
+    """Turn seed -> split -> column -> statistic into column -> seed -> split; a column needs all splits."""
+    out: RowStatistics = {}
+    for seed, splits in found.items():
+        known = [part for part in splits if part is not None]
+        if len(known) < len(splits):
+            continue
+        for key in known[0]:
+            if all(key in part for part in known):
+                out.setdefault(key, {})[seed] = [part[key] for part in known]
+    return out

@@ -1,0 +1,198 @@
+"""The tables of fidelity and calibration against numbers by hand, from runs and from a collected study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from kdbench.analysis.calibration import Calibration
+from kdbench.analysis.fidelity import Fidelity
+from kdbench.analysis.figure_reliability import FigureReliability
+from kdbench.analysis.figure_risk_coverage import FigureRiskCoverage
+from kdbench.core.atomic_files import read_json, write_json
+from kdbench.core.errors import UserError
+from kdbench.data.task_registry import TASKS
+from kdbench.reporting.tables import TableData
+from kdbench.results import calibration, fidelity
+from kdbench.results.archive.write import collect_study
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+from tests.analysis.made import Made, spec, teacher
+
+ROWS, CLASSES = 200, 2
+LABELS = np.random.default_rng(0).integers(0, CLASSES, ROWS)
+
+
+def logits(skill: float, seed: int, rows: int = ROWS) -> np.ndarray:
+    """Logits that know the labels the better the higher the skill is."""
+    noise = np.random.default_rng([seed, int(100 * skill)]).normal(size=(rows, CLASSES))
+    return (skill * np.eye(CLASSES)[LABELS[:rows]] + noise).astype(np.float32)
+
+
+def keep(made: Made, run_id: str, values: np.ndarray, **more: np.ndarray) -> str:
+    """A finished run with these logits on the reported split; of `selection` and `taught` where they are given."""
+    right = float((values.argmax(1) == LABELS).mean())
+    made.done(run_id, right)
+    tensors: dict[str, Any] = {"best/validation/logits": values, "best/validation/labels": LABELS}
+    if "selection" in more:
+        tensors |= {"best/selection/logits": more["selection"], "best/selection/labels": LABELS[:100]}
+    folder = made.store.run(run_id)
+    if "taught" in more:
+        tensors["teacher/validation/logits"] = more["taught"]
+        result = read_json(folder.path / "result.json")
+        write_json(folder.path / "result.json", {**result, "teacher": {"validation": {"accuracy": 0.5}}})
+    save_file(tensors, folder.predictions)
+    return run_id
+
+
+def study(root: Path, seeds: tuple[int, ...] = (0, 1)) -> Made:
+    """Fine-tuning, KD of a teacher, DML with one trained along, LGTM with one whose logits were not kept."""
+    made = Made(Store(root))
+    for seed in seeds:
+        parent = keep(made, made.need(teacher("rte", seed)), logits(3, seed), selection=logits(2, 50 + seed, 100))
+        keep(made, made.ask(spec("finetune", "rte", seed)), logits(1, 10 + seed), selection=logits(1, 60 + seed, 100))
+        near = 0.5 * logits(3, seed) + 0.2 * logits(1, 20 + seed)
+        keep(made, made.ask(spec("kd", "rte", seed, needs={"teacher": parent})), near, selection=near[:100])
+        along = logits(2, 30 + seed)
+        keep(made, made.ask(spec("dml", "rte", seed)), along + logits(0.5, 31 + seed), taught=along)
+        old = keep(made, made.ask(spec("lgtm", "rte", seed)), logits(1, 40 + seed), taught=along)
+        path = made.store.run(old).predictions
+        save_file({name: v for name, v in load_file(path).items() if "teacher" not in name}, path)
+    return made
+
+
+def only(kind: type[Fidelity | Calibration], store: Store) -> TableData:
+    (sheet,) = kind().sheets(studies(store))
+    return sheet
+
+
+def records(sheet: TableData, row: str, metric: str) -> dict[object, dict[str, Any]]:
+    return {r["seed"]: r for r in sheet.records if (r["row"], r["metric"]) == (row, metric)}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return study(tmp_path_factory.mktemp("worth")).write()
+
+
+def test_fidelity_is_that_to_the_teacher_that_taught(store: Store) -> None:
+    sheet = only(Fidelity, store)
+    for seed in (0, 1):
+        t = logits(3, seed)
+        pairs = {
+            "kd": (t, 0.5 * t + 0.2 * logits(1, 20 + seed)),
+            "finetune": (t, logits(1, 10 + seed)),  # taught by nobody: a baseline
+            "dml": (logits(2, 30 + seed), logits(2, 30 + seed) + logits(0.5, 31 + seed)),
+        }
+        for row, (known, student) in pairs.items():
+            same = known.argmax(1) == student.argmax(1)
+            wrong = known.argmax(1) != LABELS
+            assert records(sheet, row, "agreement")[seed]["value"] == pytest.approx(100 * same.mean())
+            assert records(sheet, row, "agreement_where_wrong")[seed]["value"] == pytest.approx(
+                100 * same[wrong].mean()
+            )
+            expected = fidelity.divergence(known.astype(float), student.astype(float)).mean()
+            assert records(sheet, row, "divergence")[seed]["value"] == pytest.approx(expected, rel=2e-3)
+            neither = (known.argmax(1) != LABELS) & (student.argmax(1) != LABELS)
+            assert records(sheet, row, "both_wrong")[seed]["value"] == pytest.approx(100 * neither.mean())
+    assert not records(sheet, "lgtm", "agreement")
+    assert records(sheet, "lgtm", "seeds_agree").keys() == {"all"}
+    assert "Teacher of DML, LGTM: the one trained along, at its end." in sheet.notes
+    assert "The teacher's outputs were not kept for LGTM: an earlier version trained these runs." in sheet.notes
+    assert any(note.startswith("Fine-tuning: taught by nobody, compared with the teacher") for note in sheet.notes)
+    assert [row[0].text for row in sheet.rows] == ["Fine-tuning", "KD", "DML", "LGTM"]
+
+
+def test_the_most_faithful_row_is_marked_and_the_others_are_tested(store: Store) -> None:
+    sheet = only(Fidelity, store)
+    place = {key: i for i, key in enumerate(sheet.column_keys, start=1)}
+    rows = dict(zip(sheet.row_keys, sheet.rows, strict=True))
+    assert [row for row in rows if rows[row][place["agreement"]].best] == ["kd"]
+    assert [row for row in rows if rows[row][place["divergence"]].best] == ["kd"]  # where less is better
+    assert not any(rows[row][place["both_right"]].best for row in rows)
+    # the interval of one seed counts items alone: that of a share
+    share = records(only(Fidelity, study(store.root / "one", seeds=(0,)).write()), "kd", "agreement")[0]
+    p = share["value"] / 100
+    assert share["high"] - share["mean"] == pytest.approx(100 * 1.959964 * np.sqrt(p * (1 - p) / ROWS))
+
+
+def test_calibration_before_and_after_the_temperature(store: Store) -> None:
+    sheet = only(Calibration, store)
+    values, held = logits(1, 10).astype(float), logits(1, 60, 100).astype(float)
+    temperature = calibration.fit_temperature(held, LABELS[:100])
+    assert records(sheet, "finetune", "temperature")[0]["value"] == pytest.approx(temperature, rel=2e-3)
+    for ending, divisor in (("", 1.0), ("_scaled", temperature)):
+        log_p = calibration.log_probabilities(values, divisor)
+        nll = calibration.log_loss(log_p, LABELS).value
+        assert records(sheet, "finetune", f"nll{ending}")[0]["value"] == pytest.approx(nll, rel=2e-3)
+    assert [row[0].text for row in sheet.rows] == ["Teacher", "Fine-tuning", "KD", "DML", "LGTM"]
+    assert sheet.rules == {1}
+    assert "No T, for want of logits on the selection split: DML, LGTM." in sheet.notes
+    assert any("15 bins of equal mass" in note for note in sheet.notes)
+    assert any(note.startswith("ECE is biased upwards: with 200 items") for note in sheet.notes)
+    assert any("SKD" in note for note in sheet.notes)
+
+
+def test_the_best_calibrated_row_has_the_lowest_numbers(store: Store) -> None:
+    sheet = only(Calibration, store)
+    place = sheet.column_keys.index("brier") + 1
+    numbers = {key: row[place].numbers[0] for key, row in zip(sheet.row_keys, sheet.rows, strict=True)}
+    best = {key for key, row in zip(sheet.row_keys, sheet.rows, strict=True) if row[place].best}
+    assert best == {min((key for key in numbers if key != "teacher"), key=numbers.get)}
+
+
+def test_a_collected_study_gives_the_same_numbers(store: Store, tmp_path: Path) -> None:
+    kept = collect_study("kept", [store], tmp_path / "kept", None)
+    for kind in (Fidelity, Calibration):
+        raw, found = only(kind, store), only(kind, kept)
+        assert found.records == raw.records
+        assert [[cell.text for cell in row] for row in found.rows] == [[cell.text for cell in row] for row in raw.rows]
+        assert found.notes == raw.notes
+    again = collect_study("kept", [kept], tmp_path / "again", None)
+    files = ("logits.safetensors.xz", "study.json")
+    assert [(again.root / f).read_bytes() for f in files] == [(kept.root / f).read_bytes() for f in files]
+    # 16 bits for each item and class but one, of 10 students, 2 teachers of students and 2 that were trained along
+    assert (kept.root / "logits.safetensors.xz").stat().st_size < 2.6 * ROWS * (CLASSES - 1) * 14
+
+
+def test_runs_without_logits_have_classes_only(tmp_path: Path) -> None:
+    made = study(tmp_path / "results")
+    for run_id in made.runs:
+        path = made.store.run(run_id).predictions
+        tensors = load_file(path)
+        labels, values = tensors["best/validation/labels"], tensors["best/validation/logits"]
+        save_file({"best/validation/labels": labels, "best/validation/classes": values.argmax(1)}, path)
+    store = made.write()
+    sheet = only(Fidelity, store)
+    assert records(sheet, "kd", "agreement")
+    assert not records(sheet, "kd", "divergence")
+    assert any(note.startswith("KL and loyalty need logits, which were not kept of") for note in sheet.notes)
+    with pytest.raises(UserError, match="kept no logits"):
+        Calibration().sheets(studies(store))
+    kept = collect_study("kept", [store], tmp_path / "kept", None)
+    assert not (kept.root / "logits.safetensors.xz").exists()
+
+
+def test_a_task_whose_labels_are_no_classes_is_left_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TASKS.get("rte"), "labels", ("value",))
+    found = studies(store)[0]
+    assert Fidelity().task_sheet(found, "rte") is None
+    assert Calibration().task_sheet(found, "rte") is None
+
+
+def test_figures_of_confidence(store: Store) -> None:
+    found = studies(store)[0]
+    picture = FigureReliability().build_panels(found, ["rte"])
+    points = [r for r in picture.records if r.get("row") == "finetune"]
+    both = np.concatenate([logits(1, 10), logits(1, 11)]).astype(float)
+    sure = calibration.confidences(calibration.log_probabilities(both), np.tile(LABELS, 2))
+    confidence, accuracy = calibration.reliability(sure, calibration.equal_mass_bins(sure.confidence))
+    np.testing.assert_allclose([r["confidence"] for r in points], 100 * confidence, rtol=2e-3)
+    np.testing.assert_allclose([r["value"] for r in points], 100 * accuracy, atol=4)  # rounding may move an item
+    risks = [r for r in FigureRiskCoverage().build_panels(found, ["rte"]).records if r["row"] == "finetune"]
+    errors = [100 * float((logits(1, 10 + seed).argmax(1) != LABELS).mean()) for seed in (0, 1)]
+    assert [r["value"] for r in risks if r["coverage"] == 100.0] == pytest.approx(errors)
