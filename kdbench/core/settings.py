@@ -10,7 +10,7 @@ from kdbench.core.options import Options, option
 
 
 class Training(Options):
-    """How a run is trained. Every setting can change a result, so all are part of a run's ID."""
+    """Say how a run is trained. Every setting can change a result, so all are part of a run's ID."""
 
     student_lr: float = option(5e-5, "peak learning rate of the trained student", source="LGTM Table 5", gt=0)
     teacher_lr: float | None = option(
@@ -101,7 +101,7 @@ def teacher_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Recording(Options):
-    """What a run records beside its result. No setting can change a result."""
+    """Choose what a run records beside its result. No setting can change a result."""
 
     probe_size: int = option(2048, "training rows on which the entropy gap is computed", source="LGTM Fig. 5, 6", ge=0)
     influence_samples: int = option(64, "training rows whose influence is recorded", source="LGTM Fig. 4", ge=0)
@@ -109,7 +109,7 @@ class Recording(Options):
 
 
 class Execution(Options):
-    """Where and how a run is executed; not part of its ID.
+    """Say where and how a run is executed; not part of its ID.
 
     Another device or number of threads changes the order of floating-point sums, and so the last bits.
     """
