@@ -4,7 +4,8 @@ Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 KL(T_tau || S_tau), LGTM Eq. 1.
 Trained: the student. The teacher is fine-tuned first, then frozen, without dropout.
 Paper and code: Hinton's factor tau^2 keeps the size of the gradient; the code of LGTM and ProKT leaves it out, which
 makes no difference at tau = 1. LGTM's alpha is the weight of the labels; its released command sets it to 0. We follow
-LGTM's Table 5. `kd_loss` replaces KL by one of two other objectives (Table 2).
+LGTM's Table 5. `kd_loss` replaces KL by one of two other objectives (Table 2). In a regression, squared differences
+stand for both terms: tau then cancels, and `kd_loss=dist` does not fit.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from kdbench.core.options import Options, option
-from kdbench.distill.losses import OBJECTIVES, Reduction, cross_entropy, kl
+from kdbench.distill.losses import OBJECTIVES, Reduction, label_loss, output_distance
 from kdbench.distill.method import Distillation
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class KD(Distillation):
     options_type = KDOptions
     options: KDOptions
     limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}, "teacher_only": {"ce_weight": 0.0}}
+    no_regression = ""
+    class_options = {"kd_loss": ("dist",)}
 
     def loss(self, batch: Batch) -> Tensor:
         return self.objective(batch.labels, self.teacher.logits(batch), self.student.logits(batch))
@@ -51,7 +54,7 @@ class KD(Distillation):
         """Compute LGTM Eq. 1 from logits [B, C]; for the student KL(T || S) and CE(T, S) have the same gradient."""
         o = self.options
         if o.kd_loss == "kl":
-            distance = (o.temperature**2 if o.t2 else 1.0) * kl(t, s, o.temperature, o.reduction)
+            distance = (o.temperature**2 if o.t2 else 1.0) * output_distance(t, s, o.temperature, o.reduction)
         else:
             distance = OBJECTIVES[o.kd_loss](t, s)
-        return o.ce_weight * cross_entropy(labels, s) + o.kd_weight * distance
+        return o.ce_weight * label_loss(labels, s) + o.kd_weight * distance

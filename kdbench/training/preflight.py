@@ -190,7 +190,7 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
                 f"give --set max_length={known.positions} or less."
             )
     classes = len(inputs.load_task(spec.task).labels)
-    if problem := method_of(spec).check_compatible(spec, student, others, classes):
+    if problem := method_of(spec).find_misfit(spec, student, others, classes):
         raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
 
 

@@ -57,6 +57,41 @@ def test_splits_classes_and_metrics(tmp_path: Path) -> None:
     assert len(prints) == 5
 
 
+def test_a_regression(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", [(f"t{i}", "2.75" if i % 2 else "-1") for i in range(40)])
+    task = task_of(tmp_path, kind="regression")
+    assert (task.kind, task.labels, task.metrics) == ("regression", ("label",), ("pearson", "spearman"))
+    splits = task().load(task.locate(DataLocation("generated"), None)).splits
+    assert {type(label) for split in splits.values() for label in split.labels} == {float}
+    assert set(splits["train"].labels) == {2.75, -1.0}
+    assert 3 <= len(splits["held_out"]) <= 14
+    # whole numbers too, if the declaration says so; a machine that does not know it learns it from its description
+    write(tmp_path / "train.csv", [(f"t{i}", str(i % 5)) for i in range(40)])
+    assert task_of(tmp_path).labels == ("0", "1", "2", "3", "4")
+    whole = task_of(tmp_path, kind="regression", test="train.csv")
+    assert list(whole().load(whole.locate(DataLocation("generated"), None)).splits["test"].labels[:3]) == [
+        0.0,
+        1.0,
+        2.0,
+    ]
+    assert Declaration.parse(whole.describe(), "x").kind == "regression"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,1.5\nb,high\n", "line 3: the label 'high' is no finite number, and the kind is regression"),
+        ("a,1.5\nb,nan\n", "line 3: the label 'nan' is no finite number"),
+        ("a,1.5\nb,\n", "line 3: the label '' is no finite number"),
+        ("a,1.5\nb,1.50\n", "All rows of train have the same 'label'"),
+    ],
+)
+def test_bad_numbers(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\n" + content)
+    with pytest.raises(UserError, match=said):
+        read_declared(Declaration.parse({**BASE, "kind": "regression", "test": "train.csv"}, "x"), tmp_path)
+
+
 def test_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", [(f"t{i}", str(i % 11)) for i in range(44)])
     assert task_of(tmp_path).labels == tuple(map(str, range(11)))
@@ -157,6 +192,8 @@ def test_bad_values(lines: str, said: str, tmp_path: Path) -> None:
         ({"txt": "a"}, "Unknown key of mine.toml 'txt'. Did you mean 'text'"),
         ({"text": ["a", "b", "c"]}, "mine.toml: text:"),
         ({"labels": ["x"]}, "two or more different classes"),
+        ({"kind": "regression", "labels": ["x", "y"]}, "labels name classes, and the kind is regression"),
+        ({"kind": "numbers"}, "mine.toml: kind: input should be 'classification' or 'regression'"),
         ({"labels": ["x", "x"]}, "two or more different classes"),
         ({"report": "dev"}, "report names 'dev'"),
         ({"report": "test"}, "report names 'test'"),

@@ -84,6 +84,40 @@ def test_columns_are_guessed(columns: dict[str, str], text: tuple[str, ...], lab
 
 
 @pytest.mark.parametrize(
+    ("columns", "label", "kind"),
+    [
+        ({"sentence1": "one {i}", "sentence2": "two {i}", "score": "{i/4}"}, "score", "regression"),
+        ({"text": "a text {i}", "label": "{i/4}"}, "label", "regression"),
+        ({"text": "a text {i}", "kind": "{i%2}", "label": "{i/4}"}, "label", "regression"),
+        ({"text": "a text {i}", "label": "{i%5+1}"}, "label", "classification"),
+        ({"text": "a text {i}", "label": "{i%2}", "score": "{i/4}"}, "label", "classification"),
+        ({"text": "a text {i}", "kind": "{i%2}", "score": "{i/4}"}, "kind", "classification"),
+    ],
+)  # fmt: skip
+def test_labels_with_fractions_are_numbers(columns: dict[str, str], label: str, kind: str, here: Path) -> None:
+    lines = [",".join(eval(f"f{pattern!r}", {"i": i}) for pattern in columns.values()) for i in range(60)]
+    (here / "a.csv").write_text("\n".join([",".join(columns), *lines]))
+    guess = guess_columns("a.csv", here)
+    assert (guess.label, guess.kind) == (label, kind)
+
+
+def test_a_regression_from_a_file_to_a_declaration(here: Path) -> None:
+    rows = [f"text {i},{i / 4},{i / 8}\n" for i in range(80)]
+    (here / "sts.csv").write_text("text,score,other\n" + "".join(rows))
+    made = declare(Wishes("sts.csv"))
+    assert "label 'score' (a regression, on numbers from 0 to 19.75)" in made.told[0]
+    declared = tomllib.loads(made.text)
+    assert declared["kind"] == "regression"
+    assert declared["metrics"] == ["pearson", "spearman"]
+    assert "labels" not in declared
+    # two columns of numbers, neither called as labels are: the user decides
+    (here / "sts.csv").write_text("text,first,second\n" + "".join(rows))
+    with pytest.raises(UserError, match=r"several columns could be the label \(first, second\); name it by --label"):
+        guess_columns("sts.csv", here)
+    assert guess_columns("sts.csv", here, label="second").kind == "regression"
+
+
+@pytest.mark.parametrize(
     ("head", "said"),
     [
         ("summary of it,body of it,label", "several columns could be the text .*summary of it, body of it.*--text"),
