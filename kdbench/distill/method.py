@@ -96,7 +96,7 @@ class Method:
 
     @classmethod
     def find_misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
-        """Return why the method does not fit the kind of task or, by `check_compatible`, the networks; "" if it does."""
+        """Return why the method does not fit the kind of task or, by `check_compatible`, the networks, or ""."""
         if classes == 1 and cls.no_regression:
             fit = ", ".join(name for name, method in METHODS.all().items() if not method.no_regression)
             return f"{cls.no_regression}; methods that learn a regression are {fit}."

@@ -34,11 +34,8 @@ def student_outputs(run: Run, split: str) -> SplitOutputs | None:
         return None
     try:
         found = run.predictions[split]
-        return SplitOutputs(
-            found.labels.astype("int64", copy=False),
-            found.classes.astype("int64", copy=False),
-            run.logits.student.get(split),
-        )
+        labels, classes = (values.astype("int64", copy=False) for values in (found.labels, found.classes))
+        return SplitOutputs(labels, classes, run.logits.student.get(split))
     except (UserError, KeyError):
         return None
 
