@@ -137,6 +137,15 @@ def outputs_teacher(file: str | None, content: str | None, teacher: str | None) 
     return {"teacher": f"{file}:{content}" if content not in (None, "auto") else file, "teacher_is_finetuned": True}
 
 
+def outputs_arguments(teacher: str) -> list[str]:
+    """Return the arguments of `kdbench run` that make a file of outputs the teacher; [] for the name of a network."""
+    found = OUTPUTS_NAME.fullmatch(teacher)
+    if found is None:
+        return []
+    content = ["--teacher-outputs-are", found["content"]] if found["content"] else []
+    return ["--teacher-outputs", found["file"], *content]
+
+
 def outputs_file(ref: ModelRef) -> tuple[Path, Content]:
     """Return the path of a file of outputs, and what the user says that it holds: `logits`, `probabilities`, `auto`."""
     found = OUTPUTS_NAME.fullmatch(ref.name)
