@@ -178,7 +178,7 @@ def test_the_checks_of_a_method_hold(encoder: str, tmp_path: Path) -> None:
 @slow
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_forward_mode_derivatives_are_those_of_differences(encoder: str, folder: Path) -> None:
-    """Of logits and first-token states, with which LGTM and Meta Distill look ahead; in float64, as far as the network is."""
+    """Of logits and first-token states, which LGTM and Meta Distill use; in float64 where the network is."""
     setup = prepare(the_run(column(folder, encoder, encoder, ["lgtm"])), Store(folder / encoder), CPU, FEW)
     student, batch, view = setup.context.learners["student"], setup.train.at(0), FeatureView((1,))
     student.module.double()
