@@ -100,7 +100,9 @@ class PESFKD(Method):
 
     @classmethod
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
-        return layer_mismatch(student, others["teacher"]) if spec.options["beta"] else ""
+        if not spec.options["beta"]:
+            return ""
+        return layer_mismatch(student, others["teacher"], f"{spec.method}.beta=0")
 
     def build(self, context: MethodContext) -> None:
         super().build(context)

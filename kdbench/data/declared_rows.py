@@ -15,7 +15,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.data.declaration import HELD_OUT, TRAIN, Declaration
 from kdbench.data.files.open_source import open_source
-from kdbench.data.files.source import RowSource, file_names
+from kdbench.data.files.source import RowSource, files_of
 from kdbench.data.task import Examples
 
 LARGEST = 2 << 30  # bytes of a split's files that are read whole
@@ -102,8 +102,7 @@ def _read_split(declaration: Declaration, split: str, folder: Path) -> list[Labe
 
 
 def _check_size(declaration: Declaration, split: str, folder: Path) -> None:
-    names = [name for source in declaration.sources(split) for name in file_names(source)]
-    files = [folder / name for name in names if (folder / name).is_file()]
+    files = [path for source in declaration.sources(split) for path in files_of(source, folder)]
     size = sum(path.stat().st_size for path in files)
     if size > LARGEST:
         raise UserError(

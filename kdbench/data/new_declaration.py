@@ -16,7 +16,7 @@ from kdbench.data.declaration import HELD_OUT, TEST, TRAIN, VALIDATION, Declarat
 from kdbench.data.declared_rows import SHOWN, DeclaredData, read_declared
 from kdbench.data.declared_task import DeclaredTask, declared_task, usual_metrics
 from kdbench.data.files.open_source import Source
-from kdbench.data.files.source import HUB, PART, FileFormat, file_names
+from kdbench.data.files.source import HUB, PART, FileFormat, file_names, files_of
 from kdbench.data.find_splits import WORD, find_splits
 from kdbench.data.guess_columns import Guess, guess_columns
 from kdbench.data.task_registry import TASKS
@@ -137,8 +137,7 @@ def _values(name: str, sources: Mapping[str, Source], guess: Guess, here: Path) 
     values |= {"kind": guess.kind} if guess.kind == "regression" else {}
     usual = FileFormat()
     values |= {key: item for key, item in vars(guess.form).items() if item != getattr(usual, key)}
-    source = sources[TRAIN]
-    if isinstance(source, str) and (here / source).is_file() and (here / source).stat().st_size > LARGE:
+    if sum(path.stat().st_size for path in files_of(sources[TRAIN], here)) > LARGE:
         values["max_rows"] = FIRST_ROWS
     return values
 

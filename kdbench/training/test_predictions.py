@@ -143,6 +143,11 @@ def load_student(run: Run, device: torch.device) -> nn.Module:
     """
     from kdbench.models import build
 
+    if run.spec.student.is_outputs:
+        raise UserError(
+            f"{run.id} is a teacher that is only a file of outputs, {run.spec.student.title}, so there is no network "
+            f"to ask; name a run whose student was trained."
+        )
     try:
         if problem := run.folder.damage(run.folder.model):
             raise ValueError(problem)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataLocation
+from kdbench.data import declared_rows
 from kdbench.data.declaration import Declaration
 from kdbench.data.declared_rows import HOLD_OUT, LabelledRow, _hold_out, hash_share, read_declared
 from kdbench.data.declared_task import DeclaredTask, declared_task
@@ -143,6 +144,21 @@ def test_a_part_of_a_large_file_is_drawn_by_hash(tmp_path: Path) -> None:
     found = read_declared(Declaration.parse({**BASE, "max_rows": 100}, "x"), tmp_path)
     assert sum(len(split) for split in found.splits.values()) == 100
     assert 8 < len(found.splits["held_out"]) < 35  # the two hashes are independent
+
+
+def test_a_pair_of_files_counts_for_the_limit_of_what_is_read_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "t.txt").write_text("".join(f"text {i:02}\n" for i in range(40)))  # 320 bytes
+    (tmp_path / "l.txt").write_text("".join(f"{i % 2}\n" for i in range(40)))  # 80 bytes
+    pair = {**BASE, "train": {"text": "t.txt", "label": "l.txt"}}
+    monkeypatch.setattr(declared_rows, "LARGEST", 400)
+    assert len(read_declared(Declaration.parse(pair, "x"), tmp_path).splits["train"]) < 40
+    monkeypatch.setattr(declared_rows, "LARGEST", 399)
+    with pytest.raises(UserError, match=r"/t.txt, .*/l.txt: .* too much to be read as a whole; set max_rows"):
+        read_declared(Declaration.parse(pair, "x"), tmp_path)
+    part = read_declared(Declaration.parse({**pair, "max_rows": 10}, "x"), tmp_path)
+    assert sum(len(split) for split in part.splits.values()) == 10
 
 
 REFUSED: dict[str, tuple[str, str]] = {  # rows of train -> part of the message

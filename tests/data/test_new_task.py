@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.errors import UserError
+from kdbench.data import new_declaration
 from kdbench.data.data_checks import data_remarks
 from kdbench.data.find_splits import find_splits
 from kdbench.data.guess_columns import guess_columns
@@ -158,6 +159,22 @@ def test_a_folder_of_texts_and_labels(here: Path) -> None:
         (here / f"d/{split}_text.txt").write_text("".join(f"text {i}\n" for i in range(20)))
         (here / f"d/{split}_labels.txt").write_text("".join(f"{i % 2}\n" for i in range(20)))
     assert find_splits("d", here)["test"] == {"text": "d/test_text.txt", "label": "d/test_labels.txt"}
+
+
+@pytest.mark.parametrize("data", ["train.csv", "train_text.txt"])
+def test_of_a_large_file_or_pair_of_files_a_part_is_read(
+    data: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "train.csv").write_text(csv_rows(60))
+    (here / "train_text.txt").write_text("".join(f"text {i:02}\n" for i in range(60)))
+    (here / "train_labels.txt").write_text("".join(f"{i % 2}\n" for i in range(60)))
+    files = ["train.csv"] if data == "train.csv" else ["train_text.txt", "train_labels.txt"]
+    size = sum((here / name).stat().st_size for name in files)
+    for limit, said in ((size, False), (size - 1, True)):
+        monkeypatch.setattr(new_declaration, "LARGE", limit)
+        made = declare(Wishes(data, name=f"of-{limit}"))
+        assert ("max_rows = 1000000" in made.text) is said
+        assert any("The file is large; 1,000,000 of its rows are read" in text for text in made.told) is said
 
 
 def test_from_a_file_to_a_table(
