@@ -306,7 +306,7 @@ QUICK = {
     "verify": ["verify"],
     "table": ["table all", "table 5", "table cost", "table 1 --published", f"table all --results {KEPT}"],
 }  # by command, as it is called where nothing is trained
-SLOW = {"check-method", "export-outputs"}  # these train or load networks
+SLOW = {"check-method", "export", "export-outputs", "measure", "probe"}  # these train or load networks
 
 
 def test_every_command_is_quick_or_trains() -> None:
