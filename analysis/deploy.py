@@ -11,6 +11,7 @@ from kdbench.analysis.scores import EMPTY_CELL
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.data.task_registry import TASKS
+from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.tables import Detail, Table, TableCell, TableData
@@ -39,11 +40,13 @@ class Deploy(Table):
     """A table for each task: the teacher and the students, each in the forms that were measured."""
 
     title = "Deployment: what networks cost in use"
+    requests = (Request("all"),)
+    lacking = "No network was measured; run: kdbench measure"
 
     def sheets(self, studies: Sequence[StudyResults]) -> list[TableData]:
         found = [sheet for study in studies for task in study.tasks if (sheet := _sheet(study, task))]
         if not found:
-            raise UserError("No network was measured; run: kdbench measure")
+            raise UserError(self.lacking)
         return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from kdbench.analysis import task_panels
 from kdbench.analysis.deploy import Measured, mean_score, measured_rows
+from kdbench.planning.exhibits import Request
 from kdbench.reporting.figures import Curve, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.deployment import FormRecord
@@ -22,6 +23,8 @@ class FigurePareto(TaskFigure):
     """Two panels a task: score by latency, score by size. The forms of one network are joined."""
 
     title = "Figure pareto: score by latency and size"
+    requests = (Request("all"),)
+    lacking = "Figure pareto needs measured networks; run: kdbench measure"
 
     def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
         rows = {task: found for task in tasks if (found := measured_rows(study, task))}

@@ -224,6 +224,6 @@ def test_what_a_figure_asks_for_is_what_it_draws() -> None:
         for request in kind.requests:
             settings = getattr(kind, "settings", {})
             assert not settings or not request.varies or dict(request.varies) in list(settings.values())
-    own = ["figure_curves", "figure_reliability", "figure_risk_coverage", "figure_scores"]
+    own = ["figure_curves", "figure_pareto", "figure_reliability", "figure_risk_coverage", "figure_scores"]
     assert list(FIGURES.all()) == [*(f"figure{n}" for n in range(2, 7)), *own]
     assert not FIGURES.broken
