@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdbench.core.errors import UserError, unknown
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.config import check_preset
 from kdbench.planning.plan import select_tasks
 from kdbench.reporting.printing import print_line
@@ -81,7 +82,8 @@ def choose_runs(study: StudyResults, rows: str, tasks: set[str] | None, seed: in
     for line in (select_row(study, name) for name in names):
         for task, cells in line.shown.items():
             runs = [cell.run for cell in cells if seed in (None, cell.cell.seed)]
-            if runs and (tasks is None or task in tasks) and not runs[0].spec.student.is_outputs:
+            has_classes = len(TASKS.get(task).labels) > 1
+            if runs and has_classes and (tasks is None or task in tasks) and not runs[0].spec.student.is_outputs:
                 found[runs[0].id] = runs[0]
     if not found:
         raise UserError(f"No network of {rows} with that seed and task is done in {study.root}; see: kdbench status")

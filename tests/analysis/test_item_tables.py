@@ -211,3 +211,15 @@ def test_the_report_has_a_section_for_each_student(store: Store, tmp_path: Path)
             for cell in row[1:]:
                 assert f'<td class="r">{cell.text}</td>' in section
     assert "Deployment" not in page.partition('id="students-0"')[2].partition("</section>")[0]
+
+
+def test_predicted_numbers_are_no_logits(tmp_path: Path) -> None:
+    """A task without classes, whose networks have one output, is collected as before."""
+    made = Made(Store(tmp_path / "results"))
+    run = made.done(made.ask(spec("kd", "rte", 0)), 0.5)
+    numbers = np.linspace(0, 5, ROWS, dtype=np.float32)[:, None]
+    tensors = {f"best/{split}/{kind}": values for split in ("validation", "selection")
+               for kind, values in (("logits", numbers), ("labels", numbers[:, 0]))}  # fmt: skip
+    save_file(tensors, made.store.run(run).predictions)
+    found = studies(made.write())[0].runs[run].logits
+    assert (found.student, found.teacher, found.temperature) == ({}, {}, None)

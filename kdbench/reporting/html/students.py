@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdbench.core.errors import UserError
+from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.tables import TABLES, TableCell, TableData
 from kdbench.results.study import StudyResults, task_title
 
@@ -46,9 +47,8 @@ def build_students(number: int, study: StudyResults) -> StudentPages:
         number: of the study in the report.
     """
     sheets = {name: _sheets(name, study) for name in TABLE_NAMES if name in TABLES.all()}
-    rows = list(dict.fromkeys(key.partition(" ")[0] for some in sheets.values() for s in some for key in s.row_keys))
     pages = []
-    for row in rows:
+    for row in traceable_rows(study):
         tables = [table for name, some in sheets.items() if (table := _table(name, some, row))]
         name = re.sub(r"[^\w.]+", "_", row)
         if tables:
