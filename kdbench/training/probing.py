@@ -15,12 +15,12 @@ from kdbench.data.labelled_file import LabelView, labelled_examples
 from kdbench.data.perturbations import perturb
 from kdbench.data.task import Examples, Task
 from kdbench.models.inference import all_logits
+from kdbench.results.comparison import answers_difference, mean_metric
 from kdbench.results.significance import (
     Difference,
     Floats,
     Metric,
     paired_difference,
-    resample_differences,
     resample_scores,
 )
 from kdbench.results.study import Run
@@ -80,7 +80,11 @@ def probe_runs(runs: Sequence[Run], settings: ProbeSettings, device: torch.devic
         if name == FILE:  # other items, so the errors are independent
             drops[name] = paired_difference(scores[OWN][0] - scores[name][0], scores[OWN][1:] - scores[name][1:])
         else:
-            drops[name] = _paired_drop(metric, parts[OWN], answers[OWN], answers[name], groups)
+            pairs = [
+                (np.asarray(one.labels, np.int64), _stacked(answers[OWN], i), _stacked(answers[name], i))
+                for i, one in enumerate(parts[OWN])
+            ]
+            drops[name] = answers_difference(metric, pairs, groups)
     return ProbeScores({name: paired_difference(found[0], found[1:]) for name, found in scores.items()}, drops)
 
 
@@ -117,16 +121,12 @@ def _groups(network: SavedNetwork, examples: Examples, view: LabelView, device: 
 def _metric(task: Task, view: LabelView) -> Metric:
     """Return the mean of the task's metrics; accuracy, where classes are joined."""
 
-    def mean(counts: Floats) -> Floats:
-        out: Floats = np.mean(list(task.score_counts(counts).values()), axis=0)
-        return out
-
     def accuracy(counts: Floats) -> Floats:
         right = np.trace(counts, axis1=-2, axis2=-1)
         out: Floats = right / counts.sum((-2, -1))
         return out
 
-    return mean if view.is_whole else accuracy
+    return mean_metric(task) if view.is_whole else accuracy
 
 
 def _resampled(
@@ -140,20 +140,6 @@ def _resampled(
         found.append(100 * resample_scores(metric, labels, _stacked(answers, number), groups, rng))
     out: Floats = np.mean(found, axis=0)
     return out
-
-
-def _paired_drop(
-    metric: Metric, splits: Sequence[Examples], own: Sequence[Sequence[Classes]],
-    changed: Sequence[Sequence[Classes]], groups: int,
-) -> Difference:  # fmt: skip
-    """Return how much lower the scores are on changed texts of the same items, in per cent."""
-    parts = []
-    for number, examples in enumerate(splits):
-        labels, rng = np.asarray(examples.labels, np.int64), np.random.default_rng(number)
-        sides = _stacked(own, number), _stacked(changed, number)
-        parts.append(resample_differences(metric, labels, *sides, groups, rng))
-    values, resampled = (100 * np.mean(np.stack(some), axis=0) for some in zip(*parts, strict=True))
-    return paired_difference(values, resampled)
 
 
 def _stacked(answers: Sequence[Sequence[Classes]], split: int) -> Classes:

@@ -17,9 +17,9 @@ from kdbench.data.batches import collate
 from kdbench.data.task import Task
 from kdbench.data.tokens import Tokens
 from kdbench.models.inference import compute_rows
+from kdbench.results.comparison import answers_difference, mean_metric
 from kdbench.results.deployment import FILE, Deployment, FormRecord, Latency
 from kdbench.results.item_statistics import average_over_seeds, mean_of
-from kdbench.results.significance import paired_difference, resample_differences
 from kdbench.results.study import Run
 from kdbench.training.deployment import forms
 from kdbench.training.deployment.forms import Network
@@ -136,16 +136,9 @@ def score_change(
 ) -> tuple[float, float, float]:  # fmt: skip
     """Return the change of the mean score in per cent, with its 95 % interval over items."""
 
-    def metric(counts: np.ndarray) -> np.ndarray:
-        mean: np.ndarray = np.mean(list(task.score_counts(counts).values()), axis=0)
-        return mean
-
-    rng, parts = np.random.default_rng(0), []
-    for split in labels:
-        new, old = (found[split].argmax(1).numpy()[None] for found in (logits, base))
-        parts.append(resample_differences(metric, labels[split], new, old, len(task.labels), rng))
-    values, resampled = (100 * np.mean(np.stack(some), axis=0) for some in zip(*parts, strict=True))
-    found = paired_difference(values, resampled)
+    classes = ((found[split].argmax(1).numpy()[None] for found in (logits, base)) for split in labels)
+    splits = [(labels[split], new, old) for split, (new, old) in zip(labels, classes, strict=True)]
+    found = answers_difference(mean_metric(task), splits, len(task.labels))
     return (found.value, *found.interval())
 
 
