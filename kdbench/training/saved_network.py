@@ -40,8 +40,6 @@ def load_network(run: Run, device: torch.device) -> SavedNetwork:
     """
     if run.result is None:
         raise UserError(f"{run.id} is not done, so it has no student; see: kdbench status")
-    if run.spec.student.is_outputs:
-        raise UserError(f"{run.id} is a file of outputs and no network.")
     module = load_student(run, device).eval()
     # the tokenizer saved with the student; that of its initial network may have been deleted or changed
     tokenizer = build.tokenizer(ModelRef(name=str(run.folder.model.resolve()), fingerprint="saved"))
