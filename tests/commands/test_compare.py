@@ -312,15 +312,14 @@ def test_marks_from_fewer_seeds_than_the_means(tmp_path: Path) -> None:
 
 def skilled(made: Made, row: str, skill: float, seed: int, **varies: str) -> None:
     """A row of Table 3 or 6 on MRPC, two seeds."""
-    options = {"influence": varies["influence"]} if "influence" in varies else {}
     for i in (0, 1):
-        wanted = spec("lgtm", "mrpc", i, options=options, feedback=made.study["feedback"])
+        wanted = spec("lgtm", "mrpc", i, options=varies, feedback=made.study["feedback"])
         predict(made, made.ask(wanted, row, varies=varies), skill, seed + i)
 
 
 def test_tables_3_and_6_have_marks_too(tmp_path: Path) -> None:
     made = Made(Store(tmp_path / "results"))
-    skilled(made, "lgtm_no_fda", 0.60, 10, influence="weighted")
+    skilled(made, "lgtm_no_fda", 0.60, 10, influence="weighted", weights_via="samples")
     skilled(made, "lgtm_printed", 0.61, 20, influence="fda")
     skilled(made, "lgtm_printed", -0.5, 30, influence="jvp")
     skilled(made, "lgtm", 0.60, 40)
