@@ -44,6 +44,7 @@ class DIST(Distillation):
 
     title = "DIST"
     paper = "Huang et al., 2022"
+    group = "paper"
     position = 4
     options_type = DISTOptions
     options: DISTOptions

@@ -54,6 +54,7 @@ class SKD(Distillation):
 
     title = "SKD"
     paper = "Guo et al., 2022"
+    group = "paper"
     position = 3
     options_type = SKDOptions
     options: SKDOptions

@@ -18,7 +18,7 @@ from kdbench.core.spec import Cell, DataLocation, DataRef, ModelRef, RunSpec
 from kdbench.data.splits import held_out_share
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS, Method
+from kdbench.distill.method import METHODS, Method, method_groups, methods_of_group
 from kdbench.distill.method_files import row_of
 from kdbench.models import reference
 from kdbench.planning.config import Config, method_of_row
@@ -136,16 +136,16 @@ def _names(value: str | list[str]) -> list[str]:
 
 
 def select_methods(value: str | list[str]) -> dict[str, type[Method]]:
-    """Return rows by name, in table order: methods, variants (`lgtm_released`), files, or `all` methods.
+    """Return rows by name, in table order: methods, variants (`lgtm_released`), files, or groups (`all`, `logits`).
 
     Raises:
         UserError: a name is not known, or there is none.
     """
     rows: dict[str, type[Method]] = {}
     for name in _names(value):
-        rows |= dict(METHODS.all()) if name == "all" else {(row := row_of(name)): method_of_row(row)}
+        rows |= methods_of_group(name) or {(row := row_of(name)): method_of_row(row)}
     if not rows:
-        raise UserError(f"--methods is empty; give all, or some of {', '.join(METHODS.all())}.")
+        raise UserError(f"--methods is empty; give all, or some of {', '.join([*method_groups(), *METHODS.all()])}.")
     return dict(sorted(rows.items(), key=lambda item: (item[1].position, item[0])))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from kdbench.core.settings import Invocation, Study, Training, teacher_keys
 from kdbench.core.toml_files import read_toml
-from kdbench.distill.method import METHODS
+from kdbench.distill.method import METHODS, in_group, methods_of_group
 from kdbench.planning.config import TEACHER as SECTION
 from kdbench.planning.config import Config, preset_files
 from kdbench.planning.exhibits import Exhibit
@@ -79,7 +79,7 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
     rows = {name.strip() for request in requests for name in request.methods.split(",")}
     cells = [
         cell for cell in study.cells
-        if rows & {"all", cell.cell.row} and any(set(varies) <= own for varies in cell.varied)
+        if (cell.cell.row in rows or any(in_group(cell.cell.row, name) for name in rows)) and any(set(varies) <= own for varies in cell.varied)
     ] or study.cells  # fmt: skip
     cells = [
         cell
@@ -93,7 +93,7 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
 def _read(rows: Collection[str]) -> set[str]:
     """Return the sections of settings that are read when these rows are asked for."""
     methods = METHODS.all()
-    several = methods.keys() if "all" in rows else set[str]()
+    several = {name for group in rows for name in methods_of_group(group)}
     return {*rows, *several, *(name for name, method in methods.items() if method.variants.keys() & set(rows))}
 
 

@@ -99,7 +99,11 @@ def gradient(subject: Subject) -> str:
     "strength", "The loss is all but flat: standardised logits are, with two classes; such a student learns nothing."
 )
 def strength(subject: Subject) -> str:
-    for words, setup in (("two", subject.deterministic_setup()), ("three", subject.deterministic_setup(classes=3))):
+    counts = {
+        classes: words for classes, words in ((2, "two"), (3, "three")) if classes >= subject.method.least_classes
+    }
+    for classes, words in counts.items():
+        setup = subject.deterministic_setup(classes=classes)
         batch, student = setup.train.at(0), setup.context.learners["student"]
         value = cross_entropy(batch.labels, student.logits(batch))
         plain = torch.autograd.grad(value, student.params, materialize_grads=True)

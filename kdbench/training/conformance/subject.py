@@ -55,8 +55,13 @@ class Subject:
         self.method: type[Method] = method_of_row(name)
         self.crashing_process: Popen[str] | None = None  # started early, for the check `resume`
 
-    def small_run(self, *, classes: int = 2, seed: int = 0, **options: Any) -> SmallRun:
-        """Return a small run; `options` of the method override the user's settings."""
+    def small_run(self, *, classes: int | None = None, seed: int = 0, **options: Any) -> SmallRun:
+        """Return a small run; `options` of the method override the user's settings.
+
+        Args:
+            classes: of the task; by default two, or the fewest on which the method can teach.
+        """
+        classes = classes or self.method.least_classes
         own = {**self.sets.get(self.name, {}), **options}
         return SmallRun(self.folder, self.name, {**self.sets, self.name: own}, classes=classes, seed=seed)
 
