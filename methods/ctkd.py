@@ -2,8 +2,8 @@
 
 Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 KL(T_tau || S_tau) with tau = tau_start + tau_range sigmoid(theta).
 Trained: the student and one number, theta, in one backward pass. theta gets lambda dL/dtheta, lambda <= 0, so tau moves
-to where the student is worse: lambda = -1/2 (1 - cos(pi x)), x from 0 to 1 over the first `rise` of the steps, then -1.
-The teacher is fine-tuned first, then frozen, without dropout.
+to where the student is worse: lambda = -1/2 (1 - cos(pi x)), x from 0 to 1 over the first `rise` of the steps, then
+-1. The teacher is fine-tuned first, then frozen, without dropout.
 Paper and code: they agree; we have the global temperature, whose code is released, not the one of each example. lambda
 rises over 10 of 240 epochs in the code, over the same share of the steps here. The code's SGD moves theta at the
 student's rate of 0.05; AdamW at a language model's rate would hardly move it, so theta has a rate of its own, and no

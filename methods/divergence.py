@@ -1,4 +1,4 @@
-"""Divergence: another distance between teacher and student in the place of KD's (Ko et al., 2024; Agarwal et al., 2024).
+"""Divergence: another distance between teacher and student than KD's (Ko et al., 2024; Agarwal et al., 2024).
 
 Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 D(T_tau, S_tau), D a mean over the batch of
     kl                   KL(T || S), as KD

@@ -1,4 +1,4 @@
-"""MLKD: match predictions row by row, rows with rows, and classes with classes, at five temperatures (Jin et al., 2023).
+"""MLKD: match each row, pairs of rows, and pairs of classes, at five temperatures (Jin et al., 2023).
 
 Loss: L_S = ce_weight (CE(y, S) + CE(y, S')) + kd_weight (rows + relation_weight (batch + classes)), summed over the
 temperatures {tau, 2, 3, 5, 6}; S' is the student's second view, P the probabilities [B, C] at a temperature:

@@ -1,14 +1,15 @@
 """SinKD: move the batch of the student's predictions to the teacher's by optimal transport (Cui et al., 2024).
 
 Loss: L_S = ce_weight CE(y, S) + kd_weight CE(T_tau, S_tau) + 0.001 beta sum_ij P_ij W_ij; W_ij = |S_i - T_j|_1 at the
-temperature of the transport, and P is exp(-W / epsilon) after `iterations` normalisations of its rows, then its columns.
+temperature of the transport, and P is exp(-W / epsilon) after `iterations` normalisations of its rows, then its
+columns.
 Trained: the student. The teacher is fine-tuned first, then frozen, without dropout.
 Paper and code: the code divides by 2 before the transport, whatever its argument says, does not multiply the soft
-labels' loss by tau^2 (`t2` does), and has commands that cannot run; we follow its losses. Its values differ by task, with
-batches of 16 or 32: ce 0.1, kd 0.9 and tau 2 for SST-2, which are our defaults, tau 3.5 for RTE, 0 / 1 and a tau that
-falls from 4 to 1 (`anneal`) for MRPC and QQP. The columns of P sum to 1, so the distance is a sum over rows, and its
-weight grows with the batch. It ignores which row is whose: permuted rows are as far, and minimised alone it leaves them
-unrelated to their teachers, so the other terms have to stay.
+labels' loss by tau^2 (`t2` does), and has commands that cannot run; we follow its losses. Its values differ by task,
+with batches of 16 or 32: ce 0.1, kd 0.9 and tau 2 for SST-2, which are our defaults, tau 3.5 for RTE, 0 / 1 and a tau
+that falls from 4 to 1 (`anneal`) for MRPC and QQP. The columns of P sum to 1, so the distance is a sum over rows, and
+its weight grows with the batch. It ignores which row is whose: permuted rows are as far, and minimised alone it leaves
+them unrelated to their teachers, so the other terms have to stay.
 """
 
 from __future__ import annotations

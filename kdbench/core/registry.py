@@ -140,7 +140,10 @@ class Registry(Generic[T]):
     def name_problem(self, name: str, place: str) -> str:
         """Return why a new plugin cannot be called `name`; "" when it can."""
         if not NAME.fullmatch(name) or name in RESERVED:
-            return f"'{place}' cannot name a {self.what}: use letters, digits, '_', '.' and '-', and not 'all' or 'everything'"
+            return (
+                f"'{place}' cannot name a {self.what}: use letters, digits, '_', '.' and '-', "
+                f"and not {' or '.join(map(repr, RESERVED))}"
+            )
         owner = self.owner(name)
         if owner is None:
             return ""

@@ -109,6 +109,13 @@ class Method:
         """Compute the student's loss on a batch; enough for methods that do not override `step`."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither step nor loss")
 
+    def may_be_best(self, step: int) -> bool:
+        """Return whether the student after `step` steps may be the run's best.
+
+        False where a method of several stages has not trained its classifier yet. The last student always may.
+        """
+        return True
+
     def state(self) -> dict[str, Tensor]:
         """Return the method's own state, saved in checkpoints beside networks and optimisers."""
         return {}

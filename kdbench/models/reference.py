@@ -50,6 +50,7 @@ class Shape:
         positions: the longest input, in tokens.
         tokenizer: a hash of the tokenizer's files.
         kind: the architecture, as Hugging Face names it.
+        heads: of attention, in every layer; 0 where it is not known.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Shape:
     positions: int
     tokenizer: str
     kind: str = "bert"
+    heads: int = 0
 
 
 def resolve(name: str) -> ModelRef:
@@ -282,7 +284,8 @@ def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
     base, layers = split_name(ref.name)
     if tiny := TINY.fullmatch(base):
         known = _hash(tiny_tokens(vocabulary))
-        return Shape(ref.name, int(tiny["layers"]), int(tiny["hidden"]), TINY_POSITIONS, known)
+        hidden = int(tiny["hidden"])
+        return Shape(ref.name, int(tiny["layers"]), hidden, TINY_POSITIONS, known, heads=heads(hidden))
     folder = available(ref)
     assert folder is not None
     sizes = read_dimensions(folder)
@@ -290,7 +293,8 @@ def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
         last = sizes.layers - 1
         raise UserError(f"Model '{ref.name}' asks for layer {max(layers)}, but '{base}' has layers 0 to {last}.")
     depth, positions = len(layers) or sizes.layers, sizes.positions or sys.maxsize
-    return Shape(ref.name, depth, sizes.hidden, positions, _tokenizer_files(folder, sizes.kind), sizes.kind)
+    tokenizer = _tokenizer_files(folder, sizes.kind)
+    return Shape(ref.name, depth, sizes.hidden, positions, tokenizer, sizes.kind, sizes.heads)
 
 
 def _tokenizer_files(folder: Path, kind: str) -> str:

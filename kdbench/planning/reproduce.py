@@ -79,7 +79,7 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
     rows = {name.strip() for request in requests for name in request.methods.split(",")}
     cells = [
         cell for cell in study.cells
-        if (cell.cell.row in rows or any(in_group(cell.cell.row, name) for name in rows)) and any(set(varies) <= own for varies in cell.varied)
+        if _is_asked(cell.cell.row, rows) and any(set(varies) <= own for varies in cell.varied)
     ] or study.cells  # fmt: skip
     cells = [
         cell
@@ -88,6 +88,11 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
     ]
     seeds = sorted({cell.cell.seed for cell in cells})
     return ["--seeds", ",".join(map(str, seeds)), *_places(study, own), *_shared(cells, study, own, _read(rows))]
+
+
+def _is_asked(row: str, names: Collection[str]) -> bool:
+    """Return whether a row, or a group that its method is in, is among names of --methods."""
+    return row in names or any(in_group(row, name) for name in names)
 
 
 def _read(rows: Collection[str]) -> set[str]:

@@ -73,18 +73,18 @@ def divergence(x: Case, o: Settings, fn: str) -> Tensor:
     def distance(kind: str, **more: Any) -> Tensor:
         return bare(Divergence, DivergenceOptions(divergence=kind, **more)).distance(x["t"], x["s"])
 
-    name = fn.partition(".")[2]
+    name, skew = fn.partition(".")[2], {"skew": o["lam"]} if "lam" in o else {}
     if name == "generalized_jsd_loss":
         return distance("jsd", beta=o["beta"], temperature=o["temperature"])
     if name == "js_distance":
         return distance("jsd", beta=1 - o["lam"])
     forward = {"forward_kl": "kl", "skewed_forward_kl": "skewed_kl"}  # cross-entropies there
     if name in forward:
-        return distance(forward[name], **{"skew": o[k] for k in o}) + entropy(x["t"]).mean()
+        return distance(forward[name], **skew) + entropy(x["t"]).mean()
     if name == "symmetric_kl":
         return (1 - o["lam"]) * divergence(x, {}, "distillm.forward_kl") + o["lam"] * distance("reverse_kl")
     kinds = {"reverse_kl": "reverse_kl", "tv_distance": "tvd", "skewed_reverse_kl": "skewed_reverse_kl"}
-    return distance(kinds[name], **{"skew": o[k] for k in o})
+    return distance(kinds[name], **skew)
 
 
 def wsl(x: Case, o: Settings, fn: str) -> Tensor:
@@ -162,7 +162,9 @@ def test_two_classes_leave_one_term_of_dkd_and_nkd() -> None:
     second = {"alpha": 0.0}, {"target_weight": 0.0}
     for method in (bare(DKD, DKDOptions(**second[0])), bare(NKD, NKDOptions(**second[1]))):
         assert gradient(method, t, s, y).abs().max() == 0.0
-    assert DKD.two_classes and NKD.two_classes and LSKD.least_classes == 3
+    assert DKD.two_classes
+    assert NKD.two_classes
+    assert LSKD.least_classes == 3
 
 
 def test_the_student_of_a_skewed_divergence_that_is_the_teacher_has_no_gradient() -> None:

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kdbench.data.batches import Batch
 from kdbench.distill.hidden_states import FeatureView, layer_pairs
 from kdbench.distill.losses import dist, hidden_state_distance, kl, logit_mse, soft_cross_entropy
 from kdbench.methods.dist import DIST, DISTOptions

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.distill.losses import cross_entropy
-from kdbench.models.classifier_head import output_layer
 from kdbench.training.conformance.small_run import (
     NotApplicable,
     Observed,
@@ -20,6 +19,7 @@ from kdbench.training.conformance.small_run import (
     first_batches,
     make_steps,
     networks,
+    pad_rows,
     select_rows,
     student_gradient,
 )
@@ -177,6 +177,21 @@ def batch_order(subject: Subject) -> str:
     return f"the same rows in another order have another gradient, by {_percent(a, b)}" if _differ(a, b) else ""
 
 
+@check("padding", "A distance over tokens must leave padding out, or it changes with the longest row of the batch.")
+def padding(subject: Subject) -> str:
+    subject.require_deterministic_loss()
+    setups = [subject.deterministic_setup() for _ in range(2)]
+    batch = setups[0].train.at(0)
+    if batch.format.side == "left":
+        raise NotApplicable("the tokenizer pads on the left")
+    (a, loss_a), (b, loss_b) = (
+        student_gradient(s, x) for s, x in zip(setups, (batch, pad_rows(batch, 8)), strict=True)
+    )
+    if difference(loss_a, loss_b) > TOLERANCE:
+        return f"with eight more padded tokens in each row the loss is {float(loss_b):.4g}, not {float(loss_a):.4g}"
+    return f"with eight more padded tokens in each row the gradient is another, by {_percent(a, b)}" * _differ(a, b)
+
+
 @check(
     "batch mean", "A sum over the batch changes the learning rate with its size; or set `couples_rows` (see Method)."
 )
@@ -208,19 +223,21 @@ def changed_inputs(subject: Subject) -> str:
     (a, loss_a), (b, loss_b) = (student_gradient(subject.deterministic_setup(), x) for x in (changed, own))
     if difference(loss_a, loss_b) > TOLERANCE or _differ(a, b):
         return f"tokens put in the place of others have the loss {float(loss_a):.4g}, in their own {float(loss_b):.4g}"
-    if not _differ(b, student_gradient(_with_negated_heads(subject.deterministic_setup()), own)[0]):
+    if not _differ(b, student_gradient(_with_altered_weights(subject.deterministic_setup()), own)[0]):
         raise NotApplicable("the frozen networks make no difference to the student")
     setups = subject.deterministic_setup(), subject.deterministic_setup()
     for setup in setups:
         make_steps(setup, [batch])  # values cached for these rows must not be used for other tokens
-    (a, _), (b, _) = (student_gradient(setup, changed) for setup in (setups[0], _with_negated_heads(setups[1])))
+    (a, _), (b, _) = (student_gradient(setup, changed) for setup in (setups[0], _with_altered_weights(setups[1])))
     return "" if _differ(a, b) else "the teacher is not asked about new tokens of a row that was seen before"
 
 
-def _with_negated_heads(setup: Setup) -> Setup:
-    """Negate the classifiers of a run's frozen networks, so that they predict something else."""
+def _with_altered_weights(setup: Setup) -> Setup:
+    """Change all linear maps of a run's frozen networks, so that their states and predictions are others."""
     for frozen in setup.context.frozen_networks.values():
-        output_layer(frozen.module)[1].weight.data.neg_()
+        for part in frozen.module.modules():
+            if isinstance(part, nn.Linear):
+                part.weight.data.mul_(-0.5)
     return setup
 
 

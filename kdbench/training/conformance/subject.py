@@ -20,8 +20,7 @@ from kdbench.training.conformance.small_run import (
     amplify_differences,
     copy_weights,
     difference,
-    first_batches,
-    make_steps,
+    make_outer_steps,
     networks,
     student_gradient,
 )
@@ -93,8 +92,8 @@ class Subject:
 
     @cached_property
     def training(self) -> Training:
-        """Make the first steps of a real run and observe them."""
+        """Make the first and last steps of a real run and observe them."""
         setup = self.small_run().prepare_setup()
         modules = networks(setup)
         before = {name: copy_weights(module) for name, module in modules.items()}
-        return Training(modules, before, make_steps(setup, first_batches(setup, STEPS)), setup)
+        return Training(modules, before, make_outer_steps(setup, STEPS), setup)
