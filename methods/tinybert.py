@@ -118,8 +118,8 @@ class TinyBERT(Distillation):
         states = self.state_distance([t.hidden_states[i] for i in (0, *self.layers)], s.hidden_states, mask)
         if not with_scores:
             return torch.zeros_like(states), states
-        scores = [[attention_scores(q, k, self.heads, mask) for q, k, _ in out.qkv] for out in found]
-        return self.attention_distance(*scores, mask), states
+        of_teacher, of_student = ([attention_scores(q, k, self.heads, mask) for q, k, _ in out.qkv] for out in found)
+        return self.attention_distance(of_teacher, of_student, mask), states
 
     def attention_distance(self, target: Sequence[Tensor], scores: Sequence[Tensor], mask: Tensor) -> Tensor:
         """Compute the sum over layers of the distance of scores [B, heads, L, L] before the softmax."""

@@ -20,7 +20,7 @@ MASKED = -1e9  # a logit whose probability is 0
 def split_heads(states: Tensor, heads: int) -> Tensor:
     """Reshape states [B, L, H] to [B, heads, L, H / heads], at least float32."""
     kind = torch.promote_types(states.dtype, torch.float32)
-    return states.to(kind).unflatten(2, (heads, -1)).transpose(1, 2)
+    return states.to(kind).view(*states.shape[:2], heads, -1).transpose(1, 2)
 
 
 def attention_scores(query: Tensor, key: Tensor, heads: int, mask: Tensor) -> Tensor:

@@ -32,9 +32,9 @@ def forward_arguments(module: nn.Module, more: Mapping[str, Any], format: InputF
         what = "attention maps" if more.get(MAPS) else "queries and keys" if more.get(QKV) else "hidden states"
         raise RunFailure(
             "setting",
-            f"{what} of every token cannot be compared, because the networks have different tokenizers, whose tokens do "
-            f"not correspond; choose models with one tokenizer, or a method that compares logits or first-token states, "
-            f"as most methods of kdbench do (a method of yours that reads only the first token's states gives "
+            f"{what} of every token cannot be compared, because the networks have different tokenizers, whose tokens "
+            f"do not correspond; choose models with one tokenizer, or a method that compares logits or first-token "
+            f"states, as most methods of kdbench do (a method of yours that reads only the first token's states gives "
             f"first_tokens=True).",
         )
     if more.get(cls_only_layer.FIRST_TOKENS) and format.side == "left":

@@ -35,6 +35,7 @@ class Plan:
     study: Study
     runs: dict[str, RunSpec] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # on what a group of methods left out
 
     @property
     def id(self) -> str:
@@ -61,6 +62,7 @@ class Plan:
 
     def absorb(self, other: Plan) -> None:
         """Add the cells and runs of another plan, keeping every snapshot that either asks for."""
+        self.remarks += [remark for remark in other.remarks if remark not in self.remarks]
         self.cells += [cell for cell in other.cells if cell not in self.cells]
         for run, spec in other.runs.items():
             self.runs[run] = _with_snapshots(spec, self.runs.get(run))
@@ -212,11 +214,20 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
     plan = Plan(asked.preset, study)
     for task in tasks:
         for row, method in rows.items():
+            if row not in _names(asked.methods) and _needs_more_classes(method, task):
+                plan.remarks.append(
+                    f"{method.title} is left out on {TASKS.get(task).title}, which has too few classes."
+                )
+                continue
             for spec, choice in _specs(config, study, row, method, task, seeds):
                 plan.cells.append(Cell(row, task, spec.seed, choice, plan.add(spec), dict(varies)))
     if study.teacher_is_finetuned:
         _check_given_teacher(plan, config)
     return plan
+
+
+def _needs_more_classes(method: type[Method], task: str) -> bool:
+    return len(TASKS.get(task).labels) < method.least_classes
 
 
 def _check_outputs_teacher(study: Study, rows: Mapping[str, type[Method]], tasks: Iterable[str]) -> None:

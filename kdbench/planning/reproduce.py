@@ -11,7 +11,7 @@ from typing import Any
 
 from kdbench.core.settings import Invocation, Study, Training, teacher_keys
 from kdbench.core.toml_files import read_toml
-from kdbench.distill.method import METHODS, in_group, methods_of_group
+from kdbench.distill.method import EVERYTHING, METHODS, in_group, methods_of_group
 from kdbench.planning.config import TEACHER as SECTION
 from kdbench.planning.config import Config, preset_files
 from kdbench.planning.exhibits import Exhibit
@@ -63,7 +63,10 @@ def exhibit_command(
         tasks: for --tasks; () leaves them to the tables and figures.
     """
     preset = study.preset if study else preset
-    asked = {"--for": ",".join(one.name for one in exhibits), "--preset": preset, "--tasks": ",".join(tasks)}
+    names = ",".join(one.name for one in exhibits if one.requests)
+    # a table of whatever rows there are names them
+    rows = "" if names else ",".join(study.rows) if study else EVERYTHING
+    asked = {"--for": names, "--methods": rows, "--preset": preset, "--tasks": ",".join(tasks)}
     words = ["kdbench", "run", *(part for key, value in asked.items() if value for part in (key, value))]
     words += _as_in(study, exhibits) if study else []
     return words + ([] if root == Path(Invocation().results) else ["--results", str(root)])
@@ -76,7 +79,7 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
     """
     requests = [request for one in exhibits for request in one.requests]
     own = {key for request in requests for key in request.varies}
-    rows = {name.strip() for request in requests for name in request.methods.split(",")}
+    rows = {name.strip() for request in requests for name in request.methods.split(",")} or set(study.rows)
     cells = [
         cell for cell in study.cells
         if _is_asked(cell.cell.row, rows) and any(set(varies) <= own for varies in cell.varied)

@@ -11,6 +11,7 @@ from kdbench.core.formatting import count, value
 from kdbench.core.settings import Training
 from kdbench.data.splits import held_out_share
 from kdbench.data.task_registry import TASKS
+from kdbench.distill.method import METHODS
 from kdbench.planning import reproduce
 from kdbench.planning.exhibits import Exhibit
 from kdbench.reporting import fairness
@@ -269,9 +270,17 @@ def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[
     unasked = [
         f"{line.title} on {', '.join(tasks)}"
         for line in lines
-        if (tasks := [task_title(task) for task, cells in line.asked.items() if not cells])
+        if (
+            tasks := [task_title(task) for task, cells in line.asked.items() if not cells and _can_be_asked(line, task)]
+        )
     ]
     return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
+
+
+def _can_be_asked(line: SelectedRow, task: str) -> bool:
+    """Return whether the task has enough classes for the row's method."""
+    method = METHODS.all().get(METHODS.owner(line.row) or "")
+    return method is None or len(TASKS.get(task).labels) >= method.least_classes
 
 
 def missing_runs_command(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:

@@ -61,7 +61,7 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         if any(spec.training.compile for spec in plan.runs.values()):
             _check_compiler(name)
     # data and networks; equal divisions of the data are checked once
-    remarks: dict[str, None] = {}
+    remarks: dict[str, None] = dict.fromkeys(plan.remarks)
     divided: set[Hashable] = set()
     for spec in plan.runs.values():
         data = inputs.load_data(spec.task, spec.data)

@@ -192,12 +192,16 @@ def _plans_with_tables(wanted: str | None, layer: Layer) -> list[tuple[Plan, Con
 
     Several plans may share a preset; the tables of a preset are printed after the last of them.
     """
+    from kdbench.core.registry import ALL
     from kdbench.core.settings import Invocation
+    from kdbench.distill.method import in_group
     from kdbench.planning import config, exhibits, plan
 
     if wanted is None:
         merged = config.assemble_config(layer, Path.cwd())
-        return [(plan.make_plan(merged), merged, ("1",))]
+        asked = plan.make_plan(merged)
+        usual = all(in_group(cell.row, ALL) for cell in asked.cells)
+        return [(asked, merged, ("1",) if usual else ("scores",))]
     from kdbench.reporting.figures import FIGURES
     from kdbench.reporting.tables import TABLES
 

@@ -196,7 +196,9 @@ def select_rows(batch: Batch, order: Tensor) -> Batch:
 def pad_rows(batch: Batch, tokens: int) -> Batch:
     """Return a batch with further padding on the right of every row."""
     fill = {"input_ids": batch.format.pad_id, "attention_mask": 0, "token_type_ids": batch.format.pad_type}
-    longer = {name: nn.functional.pad(getattr(batch, name), (0, tokens), value=value) for name, value in fill.items()}
+    longer: dict[str, Any] = {
+        name: nn.functional.pad(getattr(batch, name), (0, tokens), value=value) for name, value in fill.items()
+    }
     return replace(batch, **longer)
 
 
