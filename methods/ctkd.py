@@ -7,8 +7,8 @@ to where the student is worse: lambda = -1/2 (1 - cos(pi x)), x from 0 to 1 over
 Paper and code: they agree; we have the global temperature, whose code is released, not the one of each example. lambda
 rises over 10 of 240 epochs in the code, over the same share of the steps here. The code's SGD moves theta at the
 student's rate of 0.05; AdamW at a language model's rate would hardly move it, so theta has a rate of its own, and no
-weight decay. Weights are the code's, of images. With two classes tau^2 KL rises with tau for any logits, so tau can only
-rise to its ceiling, where the loss is nearly the squared difference of logits. tau is logged.
+weight decay. Weights are the code's, of images. With two classes tau^2 KL rises with tau for any logits, so tau can
+only rise to its ceiling, where the loss is nearly the squared difference of logits. tau is logged.
 """
 
 from __future__ import annotations
