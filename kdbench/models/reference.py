@@ -103,6 +103,19 @@ def absolute_name(name: str) -> str:
     return f"{folder.resolve()}{_suffix(layers)}"
 
 
+def keep_layers(name: str, layers: str) -> str:
+    """Return the name of a network that keeps `layers` of another, such as 0+1+2; "" keeps all.
+
+    Raises:
+        UserError: the name selects layers already, or the network has none to choose from.
+    """
+    if not layers:
+        return name
+    if OUTPUTS_NAME.fullmatch(name) or split_name(name)[1]:
+        raise UserError(f"student_layers={layers} needs a network as student, without layers in its name ('{name}').")
+    return f"{name}:{layers}"
+
+
 def _suffix(layers: Sequence[int]) -> str:
     """Write the encoder layers that are kept, as they end a name."""
     return f":{'+'.join(map(str, layers))}" if layers else ""

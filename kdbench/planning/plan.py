@@ -282,7 +282,8 @@ def _specs(
     for point in config.points(row, method, variant):
         spec = RunSpec(
             method=method.name, method_version=method.version, task=task, seed=0, data=data,
-            declaration=TASKS.get(task).describe(), student=model_ref(study.student), teacher=model_ref(study.teacher),
+            declaration=TASKS.get(task).describe(), teacher=model_ref(study.teacher),
+            student=model_ref(reference.keep_layers(study.student, point.training.student_layers)),
             selection=study.selection, feedback=study.feedback, training=point.training,
             options=point.options.model_dump(mode="json"),
             teacher_training={"epochs": 0} if study.teacher_is_finetuned else dict(point.teacher),
