@@ -20,8 +20,8 @@ HEAD = """# The methods
 
 Every method is a file in `methods/`; this page is made from those files (`make docs`). s, t are logits of student and
 teacher [B, C], S, T their probabilities, y the labels, tau the temperature; CE(T, S) is the soft cross-entropy,
-KL(T || S) the divergence, both means over the batch. Set an option with `--set METHOD.OPTION=VALUE`. In parentheses is the
-group that selects a method with others (`--methods logits`).
+KL(T || S) the divergence, both means over the batch. Set an option with `--set METHOD.OPTION=VALUE`. The name in
+parentheses is the group that selects a method with others (`--methods logits`).
 """
 SECTION = re.compile(r"^(Loss|Trained|Paper and code|Variants): ", re.MULTILINE)
 HEADINGS = {"Trained": "What is trained when", "Paper and code": "Paper, released code, and which we follow"}

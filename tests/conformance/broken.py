@@ -158,6 +158,14 @@ MISTAKES = {
         "w * tau**2 * kl(t, s, tau)",
         "w * tau**2 * kl(t, s + 0.3 * s * batch.labels[:, None], tau)",
     ),
+    "padding among the tokens": Mistake(
+        "padding",
+        OFFLINE,
+        "        return (1",
+        "        networks = self.student, self.teacher\n"
+        "        outputs = [n.outputs(batch, output_hidden_states=True).hidden_states[-1].mean((1, 2)) for n in networks]\n"
+        "        s = s + (outputs[0] - outputs[1]).square()[:, None] * s\n        return (1",
+    ),
     "sum over the batch": Mistake("batch mean", OFFLINE, "tau**2 * kl(t, s, tau)", "tau**2 * len(s) * kl(t, s, tau)"),
     "probabilities in a logarithm": Mistake(
         "extreme logits",
