@@ -140,7 +140,9 @@ class TrainableModel:
         """Compute the output on a batch; micro-batches are recomputed for the gradient in the mode of this pass."""
         out = run_in_micro_batches(network, batch.inputs, self._micro_batch, partial(self.mode, self.module.training))
         if self._meter:
-            self._meter.count_pass(self.name, out.logits)
+            # a loss may be made of states alone
+            qkv = (tensor for some in getattr(out, QKV, ()) for tensor in some)
+            self._meter.count_pass(self.name, out.logits, (*(getattr(out, "hidden_states", None) or ()), *qkv))
         return out
 
     def named_params(self) -> dict[str, Tensor]:

@@ -72,6 +72,11 @@ def build_traced_table(study: StudyResults) -> TableData | None:
     return TABLES.get(traced_table(study))().build(study)
 
 
+def traced_title(study: StudyResults) -> str:
+    """Return the title of the table whose cells are traced, without what it shows: `Table 1`."""
+    return TABLES.get(traced_table(study)).title.partition(":")[0]
+
+
 def traced_table(study: StudyResults) -> str:
     """Return the name of the table whose cells are traced: the one with every row of the study."""
     return TRACED_TABLE if all(in_group(row, ALL) for row in study.rows) else COMPLETE_TABLE
