@@ -53,7 +53,7 @@ class MiniLM(KD):
     paper = "Wang et al., 2021"
     group = "features"
     requires = frozenset({"teacher_network"})
-    position = 41
+    position = 31
     options_type = MiniLMOptions
     options: MiniLMOptions
     limits = {

@@ -57,7 +57,7 @@ class TinyBERT(Distillation):
     paper = "Jiao et al., 2020"
     group = "features"
     requires = frozenset({"teacher_network"})
-    position = 40
+    position = 29
     options_type = TinyBERTOptions
     options: TinyBERTOptions
     limits = {"teacher_only": {}}
