@@ -135,7 +135,9 @@ def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
         sets = [_values(line, key) for line in shown]
         if len(set[Any]().union(*sets)) > 1 and not any(key in _varied(line.asked.values()) for line in shown):
             parts = [
-                f"{line.title} {'/'.join(sorted(map(value, v)))}" for line, v in zip(shown, sets, strict=True) if v
+                f"{line.title} {'/'.join(sorted(value(item) or 'none' for item in v))}"
+                for line, v in zip(shown, sets, strict=True)
+                if v
             ]
             notes.append(f"Rows differ in {key}: {', '.join(parts)}.")
     return notes
@@ -164,7 +166,7 @@ def _teacher(lines: Sequence[SelectedRow]) -> list[str]:
     texts = []
     for key in Training.model_fields if all(rows.values()) else ():
         own, others = (set[Any]().union(*(_values(line, key) for line in rows[one])) for one in (True, False))
-        if own and others and own.isdisjoint(others) and key not in ("student_lr", "teacher_lr"):
+        if own and others and own.isdisjoint(others) and key not in ("student_lr", "teacher_lr", "student_layers"):
             texts.append(f"{key}={'/'.join(map(value, sorted(own)))} (others {'/'.join(map(value, sorted(others)))})")
         if key == "epochs" and own == {0}:
             return ["The teacher was taken as it was given; it was not fine-tuned here."]

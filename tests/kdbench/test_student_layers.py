@@ -16,7 +16,7 @@ from kdbench.planning.plan import Plan, make_plan
 from kdbench.planning.reproduce import cell_command
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
-from tests.analysis.made import Made, spec
+from tests.analysis.made import Made, spec, teacher
 from tests.models.made import config, save
 
 
@@ -99,3 +99,17 @@ def test_a_table_varies_layers_like_any_other_key(tmp_path: Path) -> None:
     upper = next(cell for cell in study.cells if cell.settings["student_layers"] == "1+3")
     words = cell_command([upper], study)
     assert "student_layers=1+3" in words
+
+
+def test_notes_tell_of_starts_and_do_not_take_the_teacher_s_for_one(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    parent = made.done(made.need(teacher("rte", 0)), 0.9)
+    student = ModelRef(name="s-net:0+1", fingerprint="fp/s:0+1")
+    made.done(made.ask(spec("kd", "rte", 0, student_layers="0+1", student=student, needs={"teacher": parent})), 0.7)
+    table = Table1().build(studies(made.write())[0])
+    assert table is not None
+    assert not [note for note in table.notes if "student_layers" in note]
+    made.done(made.ask(spec("finetune", "rte", 0)), 0.6)
+    table = Table1().build(studies(made.write())[0])
+    assert table is not None
+    assert "Rows differ in student_layers: Fine-tuning none, KD 0+1." in table.notes
