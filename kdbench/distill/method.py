@@ -44,7 +44,7 @@ class Method:
             the methods of `paper` and those without a group.
         two_classes: what the method becomes on two classes, as one sentence; "" where nothing is lost. Tables mark such
             scores.
-        least_classes: the fewest classes of a task on which the method can teach at all.
+        least_classes: the fewest classes of a task on which the method can teach at all; 0: of any task.
         version: raise it when a change to the code changes results.
         requires: the optional fields of the spec that the method reads; the others are None in its spec. And
             `teacher_network`, where it reads more of its fine-tuned teacher than logits, or trains it.
@@ -60,7 +60,7 @@ class Method:
     paper: ClassVar[str] = ""
     group: ClassVar[str] = ""
     two_classes: ClassVar[str] = ""
-    least_classes: ClassVar[int] = 2
+    least_classes: ClassVar[int] = 0
     version: ClassVar[int] = 1
     position: ClassVar[int] = 1000  # row order in the tables
     requires: ClassVar[frozenset[Requirement]] = frozenset()

@@ -146,7 +146,7 @@ def own_tokens(folder: Path, spec: RunSpec) -> set[tuple[int, ...]]:
 @pytest.mark.parametrize("method", one_fast(METHODS.all(), "kd"))
 def test_every_method_trains(method: str, tmp_path: Path) -> None:
     """Or says that it compares tokens; such methods are the group `features`."""
-    tasks = "rte" if METHODS.get(method).least_classes == 2 else "mnli"
+    tasks = "rte" if METHODS.get(method).least_classes <= 2 else "mnli"
     made, store = of(tmp_path, methods=method, tasks=tasks), Store(tmp_path / "r")
     if METHODS.get(method).group == "features":
         with pytest.raises(UserError, match="of every token cannot be compared"):

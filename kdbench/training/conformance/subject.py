@@ -60,7 +60,7 @@ class Subject:
         Args:
             classes: of the task; by default two, or the fewest on which the method can teach.
         """
-        classes = classes or self.method.least_classes
+        classes = classes or max(2, self.method.least_classes)
         own = {**self.sets.get(self.name, {}), **options}
         return SmallRun(self.folder, self.name, {**self.sets, self.name: own}, classes=classes, seed=seed)
 
