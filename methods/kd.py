@@ -72,6 +72,6 @@ class KD(Distillation):
 
 def standardize_problem(spec: RunSpec, classes: int) -> str:
     """Return why logits cannot be standardised, as `check_compatible` does; "" where they can or are not."""
-    if classes == 2 and spec.options.get("standardize"):
+    if classes <= 2 and spec.options.get("standardize"):
         return "standardised logits of two classes are the same for every example, so nothing would be distilled."
     return ""

@@ -80,9 +80,9 @@ class TinyBERT(Distillation):
         teacher: Any = self.teacher.module.config
         self.layers = layer_map(self.options.layers, teacher.num_hidden_layers, student.num_hidden_layers)
         self.heads = student.num_attention_heads
-        # the schedule of the first stage; the second starts its own
+        # the schedule of the first stage; the second starts its own. A single step, as in a smoke test, is of the first
         total = context.total_steps
-        self.first_steps = min(round(self.options.stage1_share * total), total - 1)
+        self.first_steps = min(round(self.options.stage1_share * total), max(1, total - 1))
         linear = nn.Linear(student.hidden_size, teacher.hidden_size)
         self.projection = context.trainable_model("projection", linear, lr=self.spec.training.student_lr)
         if self.first_steps:
