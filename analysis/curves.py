@@ -134,6 +134,9 @@ def drop_incomplete_seeds(
         empty += [] if whole else [line.title]
         kept.append(replace(line, shown={task: whole}))
     remedy = f"no {' or '.join(reads)} in the series of {', '.join(lost)}: delete the folders of these runs first"
+    if empty and TASKS.get(task).kind == "regression":
+        some = f"{task_title(task)} is a regression, of which no {' or '.join(reads)} is recorded"
+        raise Lacking(f"{' and '.join(empty)} on a task of classes ({some})")
     if empty:
         raise Lacking(f"{' and '.join(empty)} on {task_title(task)} with whole series ({remedy})")
     return kept, [f"Left out: {remedy}, to train them again."] if lost else []

@@ -29,7 +29,7 @@ class Fidelity(ItemTable):
     """Agreement, divergence and loyalty (Stanton et al. 2021; Xu et al. 2021), and who is right where."""
 
     title = "Fidelity: how closely students follow their teachers"
-    lacking = "The runs kept no predictions, or nobody taught them and there is no teacher to compare with."
+    lacking = "The runs kept no predictions of classes, or nobody taught them and there is no teacher to compare with."
     columns = (
         ItemColumn("agreement", "Agree\n%", better=1),
         ItemColumn("agreement_where_wrong", "Teacher wrong:\nagree %", better=1),

@@ -46,6 +46,7 @@ class DIST(Distillation):
     paper = "Huang et al., 2022"
     group = "paper"
     position = 4
+    no_regression = "it correlates probabilities of classes, and the softmax of a regression's one output is always 1"
     options_type = DISTOptions
     options: DISTOptions
     limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}, "teacher_only": {"ce_weight": 0.0}}

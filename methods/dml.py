@@ -6,16 +6,19 @@ from the updated teacher (Algorithm 1); `order=simultaneous` updates both from t
 Paper and code: the TensorFlow code adds 1e-8 inside its logarithm (`kl_eps`) and draws a separate batch for each
 network, which we do not follow. LGTM writes the teacher's term as CE(T, S) with alpha = 0.6; we follow the original,
 and variant `dml_lgtm` has LGTM's weights. A network that serves only as target is in eval mode, as in the code of LGTM
-and ProKT.
+and ProKT. In a regression, squared differences stand for both terms, and `kl_eps` does not fit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from kdbench.core.options import option
-from kdbench.distill.losses import cross_entropy, kl
+from kdbench.core.spec import RunSpec
+from kdbench.distill.losses import label_loss, output_distance
 from kdbench.distill.method import Online, OnlineOptions
+from kdbench.models.reference import Shape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +54,13 @@ class DML(Online):
     variants = {"dml_lgtm": ("DML (weights of LGTM Eq. 3)", {"ce_weight": 0.6, "kd_weight": 0.4})}
     limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}, "teacher_only": {"ce_weight": 0.0}}
 
+    no_regression = ""
+
+    @classmethod
+    def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
+        smoothed = classes == 1 and spec.options["kl_eps"]
+        return "kl_eps is added to probabilities of classes, and a regression has none." if smoothed else ""
+
     def step(self, batch: Batch) -> dict[str, Tensor]:
         dropout = self.options.peer_mode == "train"
         simultaneous = self.options.order == "simultaneous"
@@ -73,5 +83,5 @@ class DML(Online):
             p, q = peer.softmax(1), own.softmax(1)
             divergence = (p * (o.kl_eps + p / (q + o.kl_eps)).log()).sum(1).mean()
         else:
-            divergence = kl(peer, own)
-        return o.ce_weight * cross_entropy(batch.labels, own) + o.kd_weight * divergence
+            divergence = output_distance(peer, own)
+        return o.ce_weight * label_loss(batch.labels, own) + o.kd_weight * divergence

@@ -4,7 +4,8 @@ Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 KL(T_tau || S_tau), LGTM Eq. 1.
 Trained: the student. The teacher is fine-tuned first, then frozen, without dropout.
 Paper and code: Hinton's factor tau^2 keeps the size of the gradient; the code of LGTM and ProKT leaves it out, which
 makes no difference at tau = 1. LGTM's alpha is the weight of the labels; its released command sets it to 0. We follow
-LGTM's Table 5. `kd_loss` replaces KL by one of two other objectives (Table 2), `standardize` is LSKD's.
+LGTM's Table 5. `kd_loss` replaces KL by one of two other objectives (Table 2), `standardize` is LSKD's. In a
+regression, squared differences stand for both terms: tau then cancels, and `kd_loss=dist` does not fit.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
-from kdbench.distill.losses import OBJECTIVES, Reduction, cross_entropy, kl, standardize
+from kdbench.distill.losses import OBJECTIVES, Reduction, label_loss, output_distance, standardize
 from kdbench.distill.method import Distillation
 from kdbench.models.reference import Shape
 
@@ -50,6 +51,8 @@ class KD(Distillation):
     options_type = KDOptions
     options: KDOptions
     limits = {"labels_only": {"ce_weight": 1.0, "kd_weight": 0.0}, "teacher_only": {"ce_weight": 0.0}}
+    no_regression = ""
+    class_options = {"kd_loss": ("dist",)}
 
     @classmethod
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
@@ -64,10 +67,10 @@ class KD(Distillation):
         if o.standardize:
             t, s = standardize(t), standardize(s)
         if o.kd_loss == "kl":
-            distance = (o.temperature**2 if o.t2 else 1.0) * kl(t, s, o.temperature, o.reduction)
+            distance = (o.temperature**2 if o.t2 else 1.0) * output_distance(t, s, o.temperature, o.reduction)
         else:
             distance = OBJECTIVES[o.kd_loss](t, s)
-        return o.ce_weight * cross_entropy(labels, raw) + o.kd_weight * distance
+        return o.ce_weight * label_loss(labels, raw) + o.kd_weight * distance
 
 
 def standardize_problem(spec: RunSpec, classes: int) -> str:

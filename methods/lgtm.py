@@ -17,14 +17,14 @@ other; we use the gradient of Eq. 10, computed exactly by forward-mode different
 AdamW step, ours is SGD as printed. The code's student sees no labels, ours has alpha = 0.6 (Table 5). Two options are
 our own. `influence_center` replaces dz_i, the change of the student's logits along v, by dz_i - mean_j dz_j:
 L_influence is then the covariance of -T and dz. `influence_bound` ensures |grad influence| <= bound |grad auxiliary
-loss| at every sample's teacher logits.
+loss| at every sample's teacher logits. In a regression, squared differences stand for CE and KL, in the influence too.
 Variants: `lgtm_printed` is the method as printed; `lgtm_released` is the code, except that the code does not shuffle
 feedback; `lgtm_no_fda` is the printed method with the weights of Eq. 9 computed sample by sample (Table 3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -33,7 +33,7 @@ from pydantic import BeforeValidator, StringConstraints
 from kdbench.core.lazy_torch import torch
 from kdbench.core.options import option
 from kdbench.distill.lazy import bilevel
-from kdbench.distill.losses import OBJECTIVES, Objective, cross_entropy, kl, soft_cross_entropy, soft_cross_entropy_each
+from kdbench.distill.losses import OBJECTIVES, Objective, label_loss, output_distance, soft_label_loss_each
 from kdbench.distill.method import Online, OnlineOptions
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ Coefficient = float | Annotated[str, StringConstraints(pattern=r"^(teacher_lr|st
 
 # Terms that keep the teacher near the student; each takes (student logits, teacher logits).
 TEACHER_KD: dict[str, Objective] = {
-    "kl_st": kl,
-    "ce_ts": lambda s, t: soft_cross_entropy(t, s),
-    "kl_ts": lambda s, t: kl(t, s),
+    "kl_st": output_distance,
+    "ce_ts": lambda s, t: soft_label_loss_each(t, s).mean(),
+    "kl_ts": lambda s, t: output_distance(t, s),
 }
 
 
@@ -145,11 +145,12 @@ class LGTM(Online):
         "lgtm_released": ("LGTM (released code)", RELEASED),
         "lgtm_no_fda": ("LGTM w/o FDA (as printed)", {**PRINTED, "influence": "weighted", "weights_via": "loop"}),
     }
-
     limits = {
         "labels_only": {"student_ce": 1.0, "zero_heads": False},
         "teacher_only": {"student_ce": 0.0, "teacher_ce": 0.0, "zero_heads": False},
     }
+    no_regression = ""
+    class_options = {"kd_loss": ("dist",)}
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         # Fig. 6: student first
@@ -187,12 +188,12 @@ class LGTM(Online):
     def _student_loss(self, batch: Batch, t: Tensor, s: Tensor) -> Tensor:
         """Compute Eq. 1. KL(T || S) and CE(T, S) have the same gradient for the student."""
         alpha = self.options.student_ce
-        return alpha * cross_entropy(batch.labels, s) + (1 - alpha) * OBJECTIVES[self.options.kd_loss](t, s)
+        return alpha * label_loss(batch.labels, s) + (1 - alpha) * OBJECTIVES[self.options.kd_loss](t, s)
 
     def auxiliary_loss(self, batch: Batch, s: Tensor, t: Tensor) -> Tensor:
         """Compute L_aux of Eq. 11 from the logits of student and teacher."""
         alpha = self.options.teacher_ce
-        return alpha * cross_entropy(batch.labels, t) + (1 - alpha) * TEACHER_KD[self.options.teacher_kd](s, t)
+        return alpha * label_loss(batch.labels, t) + (1 - alpha) * TEACHER_KD[self.options.teacher_kd](s, t)
 
     def direction(self, batch: Batch, feedback: Batch, s: Tensor, t: Tensor) -> dict[str, Tensor]:
         """Compute v = grad L_ce(y^e, S(x^e; theta')) at the look-ahead theta' (Alg. 1 lines 4 and 5), by parameter."""
@@ -204,7 +205,7 @@ class LGTM(Online):
         else:
             ahead = bilevel.sgd_step(student.named_params(), grad, student.current_lr)
         with student.mode(o.mode_val == "train"):
-            v = bilevel.gradient(cross_entropy(feedback.labels, student.logits_at(ahead, feedback)), ahead)
+            v = bilevel.gradient(label_loss(feedback.labels, student.logits_at(ahead, feedback)), ahead)
         return {name: slope[name] * v[name] for name in v} if o.precondition and slope else v
 
     def influence(self, batch: Batch, t: Tensor, v: Params) -> Tensor:
@@ -214,7 +215,7 @@ class LGTM(Online):
             if o.influence == "weighted":  # Eq. 9
                 weights = self._centered(self._weights(batch, t.detach(), v))
                 s = self.student.target_logits(batch, train=o.mode_influence == "train")
-                return (weights * soft_cross_entropy_each(t, s)).mean()
+                return (weights * soft_label_loss_each(t, s)).mean()
             if o.influence == "fda":  # Eq. 10
                 eps = self._epsilon(v)
                 plus, minus = bilevel.perturbed_logits(self.student, v, eps, batch)
@@ -232,7 +233,7 @@ class LGTM(Online):
     def _influence_loss(self, t: Tensor, s: Tensor) -> Tensor:
         if self.options.influence_loss == "kd_loss":
             return OBJECTIVES[self.options.kd_loss](t, s)
-        return soft_cross_entropy(t, s) if self.options.influence_loss == "ce_ts" else kl(s, t)
+        return soft_label_loss_each(t, s).mean() if self.options.influence_loss == "ce_ts" else output_distance(s, t)
 
     def _epsilon(self, v: Params) -> Tensor:
         """Return epsilon of the finite difference, a scalar on the device of `v`."""
@@ -246,16 +247,16 @@ class LGTM(Online):
             return bilevel.sample_weights(t, *bilevel.jvp(self.student, v, batch))
         if self.options.weights_via == "fda":
             eps = self._epsilon(v)
-            plus, minus = (soft_cross_entropy_each(t, s) for s in bilevel.perturbed_logits(self.student, v, eps, batch))
+            plus, minus = (soft_label_loss_each(t, s) for s in bilevel.perturbed_logits(self.student, v, eps, batch))
             return (plus - minus) / (2 * eps)
         # generators: only one sample's gradients are in memory at a time
         params = self.student.named_params()
         if self.options.weights_via == "samples":
             alone = ((t[i : i + 1], batch.rows(i, i + 1)) for i in range(len(batch)))
-            each = (bilevel.gradient(soft_cross_entropy(target, self.student.logits(x)), params) for target, x in alone)
+            losses: Iterable[Tensor] = (soft_label_loss_each(one, self.student.logits(x)).mean() for one, x in alone)
         else:
-            losses = soft_cross_entropy_each(t, self.student.logits(batch))
-            each = (bilevel.gradient(loss, params, keep_graph=True) for loss in losses)
+            losses = soft_label_loss_each(t, self.student.logits(batch))
+        each = (bilevel.gradient(loss, params, keep_graph=True) for loss in losses)
         return torch.stack([torch.stack([(g[n] * v[n]).sum() for n in v]).sum() for g in each])
 
     def _teacher_step(self, batch: Batch, s: Tensor, t: Tensor) -> dict[str, Tensor]:
@@ -281,7 +282,7 @@ class LGTM(Online):
                     ratio = self._ratio(weighted, aux)
         self.teacher.step(aux + weighted)
         # for Figures 3 and 4
-        if self.context.probe_is_due and self.context.probe is not None:
+        if self.context.probe_is_due and self.context.probe is not None and self.context.num_labels > 1:
             with self.context.not_counted():
                 self._record(self.context.probe, v, ratio)
         return {"teacher_aux": aux, "influence": term, "v_norm": self.student.global_norm(v)}
@@ -324,15 +325,13 @@ class LGTM(Online):
         # student_lr with sign -1 is the exact meta-gradient, if both student passes have the same dropout and the
         # influence is that of the student's own objective. A preconditioned v contains the rate already.
         own_rate = 1.0 if o.precondition and o.lookahead == "adam" else self.student.current_lr
-        rates: Mapping[str, float] = {
-            "teacher_lr": self.teacher.current_lr,
-            "student_lr": own_rate * (1 - o.student_ce),
-        }
+        own_rate *= 1 - o.student_ce
+        rates: Mapping[str, float] = {"teacher_lr": self.teacher.current_lr, "student_lr": own_rate}
         rate = rates[o.influence_coef]
         return sign * rate, ratio * rate * o.influence_scale
 
     def _record(self, probe: Batch, v: Params, ratio: Tensor) -> None:
-        """Record the influence of the probe samples between the two updates (Figures 3 and 4)."""
+        """Record the influence of the probe samples between the two updates (Figures 3 and 4; of classes only)."""
         with self.student.mode(False):
             z, dz = bilevel.jvp(self.student, v, probe)
         t = self.teacher.target_logits(probe)

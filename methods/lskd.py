@@ -29,6 +29,7 @@ class LSKD(KD):
     paper = "Sun et al., 2024"
     group = "logits"
     least_classes = 3
+    no_regression = "it standardises the logits of several classes, and a regression has one output"
     position = 21
     options_type = LSKDOptions
     options: LSKDOptions

@@ -9,7 +9,7 @@ Paper and code: the paper writes KL, the code squares differences of probabiliti
 set at every step (`held_batches=0`), we use one batch, as LGTM does. Weights and temperature are LGTM's; variant
 `meta_distill_released` has the code's, which also clips both gradients at 1 (`max_grad_norm`). The second-order
 gradient is exact and needs no graph of the pilot step: it is -lambda grad_t d/d eps L_S(theta_s + eps v, theta_t) at
-eps = 0 with v = grad L_T at theta', one forward-mode pass.
+eps = 0 with v = grad L_T at theta', one forward-mode pass. In a regression, squared differences stand for CE and KL.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
 from kdbench.distill.hidden_states import FeatureView, LayerMap, feature_views, layer_mismatch
 from kdbench.distill.lazy import bilevel
-from kdbench.distill.losses import cross_entropy, kl, logit_mse, probability_mse
+from kdbench.distill.losses import label_loss, logit_mse, output_distance, probability_mse
 from kdbench.distill.method import Method, finetuned
 from kdbench.models.reference import Shape
 
@@ -69,13 +69,18 @@ class MetaDistill(Method):
         "teacher_only": {"ce_weight": 0.0, "beta": 0.0},
     }
 
+    no_regression = ""
+    class_options = {"soft": ("probability_mse",)}
+
     @classmethod
     def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
         return {"teacher": finetuned(spec)}
 
     @classmethod
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
-        return layer_mismatch(student, others["teacher"]) if spec.options["beta"] else ""
+        if not spec.options["beta"]:
+            return ""
+        return layer_mismatch(student, others["teacher"], f"{spec.method}.beta=0")
 
     def build(self, context: MethodContext) -> None:
         super().build(context)
@@ -124,13 +129,13 @@ class MetaDistill(Method):
         v: dict[str, Tensor] = {}
         with self.student.mode(False):
             for batch in held:
-                loss = cross_entropy(batch.labels, self.student.logits_at(ahead, batch)) * len(batch) / total
+                loss = label_loss(batch.labels, self.student.logits_at(ahead, batch)) * len(batch) / total
                 v = {name: v[name] + g if v else g for name, g in bilevel.gradient(loss, ahead).items()}
         return v
 
     def student_loss(self, labels: Tensor, t: Tensor, s: Tensor) -> Tensor:
         """Compute L_S from the features [B, C + M H] of both networks."""
-        return self.options.ce_weight * cross_entropy(labels, s[:, : self.context.num_labels]) + self._distance(t, s)
+        return self.options.ce_weight * label_loss(labels, s[:, : self.context.num_labels]) + self._distance(t, s)
 
     def _distance(self, t: Tensor, s: Tensor) -> Tensor:
         """Compute the terms of L_S that depend on the teacher."""
@@ -139,7 +144,7 @@ class MetaDistill(Method):
         if o.soft == "logit_mse":
             soft = logit_mse(t_logits, s_logits)
         else:
-            distance = kl if o.soft == "kl" else probability_mse
+            distance = output_distance if o.soft == "kl" else probability_mse
             soft = o.temperature**2 * distance(t_logits, s_logits, o.temperature)
         return o.kd_weight * soft + o.beta * self.teacher_view.distance(t, s, classes)
 

@@ -8,7 +8,7 @@ Paper and code: the paper writes KL. The code for text squares differences of pr
 that for images distils both ways on logits with the largest and the true entry exchanged (`corrected`). The published
 command never enables the adapter and, because of a misspelt attribute, trains the whole teacher (`train=all`). We
 follow the paper; weights and temperature are LGTM's. The code clips the student's gradient alone; here `max_grad_norm`
-applies to both.
+applies to both. In a regression, squared differences stand for CE and D, and the other values of `soft` do not fit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
 from kdbench.distill.hidden_states import FeatureView, LayerMap, feature_views, layer_mismatch
 from kdbench.distill.lazy import trainable
-from kdbench.distill.losses import cross_entropy, kl, probability_mse
+from kdbench.distill.losses import kl, label_loss, output_distance, probability_mse
 from kdbench.distill.method import Method, finetuned
 from kdbench.models.reference import Shape
 
@@ -92,13 +92,18 @@ class PESFKD(Method):
         "teacher_only": {"ce_weight": 0.0, "beta": 0.0},
     }
 
+    no_regression = ""
+    class_options = {"soft": ("probability_mse", "corrected")}
+
     @classmethod
     def needs(cls, spec: RunSpec) -> dict[str, RunSpec]:
         return {"teacher": finetuned(spec)}
 
     @classmethod
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
-        return layer_mismatch(student, others["teacher"]) if spec.options["beta"] else ""
+        if not spec.options["beta"]:
+            return ""
+        return layer_mismatch(student, others["teacher"], f"{spec.method}.beta=0")
 
     def build(self, context: MethodContext) -> None:
         super().build(context)
@@ -137,15 +142,15 @@ class PESFKD(Method):
         """Compute L from the features [B, C + M H] of both networks, and CE(y, T') alone."""
         o, classes = self.options, self.context.num_labels
         t_logits, s_logits = t[:, :classes], s[:, :classes]
-        teacher_ce = cross_entropy(labels, t_logits)
-        loss = o.ce_weight * (cross_entropy(labels, s_logits) + teacher_ce)
+        teacher_ce = label_loss(labels, t_logits)
+        loss = o.ce_weight * (label_loss(labels, s_logits) + teacher_ce)
         loss = loss + o.kd_weight * o.temperature**2 * self._soft(labels, t_logits, s_logits)
         return loss + o.beta * self.teacher_view.distance(t, s, classes), teacher_ce
 
     def _soft(self, labels: Tensor, t: Tensor, s: Tensor) -> Tensor:
         o = self.options
         if o.soft == "kl":
-            return kl(t, s, o.temperature)
+            return output_distance(t, s, o.temperature)
         if o.soft == "probability_mse":
             return probability_mse(t, s, o.temperature)
         return kl(corrected(t, labels), s, o.temperature) + kl(t, corrected(s, labels), o.temperature)

@@ -60,12 +60,12 @@ class PKD(KD):
 
     @classmethod
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
-        teacher = others["teacher"]
+        teacher, projection = others["teacher"], f"{spec.method}.projection=true"
         if problem := super().check_compatible(spec, student, others, classes):
             return problem
         if not spec.options["projection"]:
-            return layer_mismatch(student, teacher)
-        return layer_mismatch(replace(student, hidden=teacher.hidden), teacher)
+            return layer_mismatch(student, teacher, projection)
+        return layer_mismatch(replace(student, hidden=teacher.hidden), teacher, projection)
 
     def build(self, context: MethodContext) -> None:
         super().build(context)

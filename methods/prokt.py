@@ -7,7 +7,7 @@ student once. A network that serves only as target is in eval mode.
 Paper and code: they agree. Their lambda = 0.4 is 1 - teacher_ce, and the student sees no labels, neither here nor in
 the released command of LGTM; variant `prokt_lgtm` has LGTM's alpha = 0.6. `dual` is the code's alternative, which
 adapts the weight of the divergence. The code clips both gradients at 1 (`max_grad_norm`). With the same options and
-rows, LGTM without influence gives the same weights.
+rows, LGTM without influence gives the same weights. In a regression, squared differences stand for both terms.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.core.lazy_torch import torch
 from kdbench.core.options import option
-from kdbench.distill.losses import cross_entropy, kl
+from kdbench.distill.losses import label_loss, output_distance
 from kdbench.distill.method import Online, OnlineOptions
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class ProKT(Online):
         "teacher_only": {"student_ce": 0.0, "teacher_ce": 0.0, "zero_heads": False},
     }
 
+    no_regression = ""
+
     def build(self, context: MethodContext) -> None:
         super().build(context)
         self.dual_weight = torch.zeros((), device=context.device)
@@ -64,17 +66,17 @@ class ProKT(Online):
     def teacher_loss(self, batch: Batch, s: Tensor, t: Tensor) -> Tensor:
         """Compute L_T from the logits of both networks; the student is the target, so the fixed point is T = S."""
         if self.options.dual:  # CE + b (KL - bound) with b <- max(0, b + rate (KL - bound))
-            excess = kl(s, t) - self.options.dual_bound
-            loss = cross_entropy(batch.labels, t) + self.dual_weight * excess
+            excess = output_distance(s, t) - self.options.dual_bound
+            loss = label_loss(batch.labels, t) + self.dual_weight * excess
             self.dual_weight = (self.dual_weight + self.options.dual_rate * excess.detach()).clamp_min(0.0)
             return loss
         weight = self.options.teacher_ce
-        return weight * cross_entropy(batch.labels, t) + (1 - weight) * kl(s, t)
+        return weight * label_loss(batch.labels, t) + (1 - weight) * output_distance(s, t)
 
     def student_loss(self, batch: Batch, t: Tensor, s: Tensor) -> Tensor:
         """Compute L_S from the logits of both networks."""
         weight = self.options.student_ce
-        return weight * cross_entropy(batch.labels, s) + (1 - weight) * kl(t, s)
+        return weight * label_loss(batch.labels, s) + (1 - weight) * output_distance(t, s)
 
     def state(self) -> dict[str, Tensor]:
         return {"dual_weight": self.dual_weight}

@@ -18,6 +18,7 @@ class Recipe:
     Args:
         writer: draws a row of a class.
         shares: the shares of the classes, in class order; their sum is 1.
+        values: the number that each class stands for in a regression; () for a classification.
         train_rows: rows of `train`.
         report_rows: rows of every report split.
         noise: share of rows with a wrong label, so that no model can be perfect.
@@ -28,6 +29,7 @@ class Recipe:
     train_rows: int = 640
     report_rows: int = 256
     noise: float = 0.05
+    values: tuple[float, ...] = ()
 
 
 def generate(title: str, recipe: Recipe, report_splits: Sequence[str]) -> TaskData:
@@ -48,7 +50,8 @@ def _split(rng: random.Random, recipe: Recipe, rows: int, seen: set[Row]) -> Exa
     for index in rng.sample(range(rows), round(recipe.noise * rows)):
         labels[index] = rng.choice([label for label in range(len(recipe.shares)) if label != labels[index]])
     second = [text for _, text in texts if text is not None]
-    return Examples([text for text, _ in texts], second or None, labels)
+    numbers = [recipe.values[label] for label in labels] if recipe.values else labels
+    return Examples([text for text, _ in texts], second or None, numbers)
 
 
 def _labels(rng: random.Random, shares: tuple[float, ...], rows: int) -> list[int]:

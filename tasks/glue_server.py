@@ -1,12 +1,5 @@
-"""GLUE's test server, with the files that it requires for tasks that kdbench does not have."""
+"""GLUE's test server."""
 
-from kdbench.data.test_server import Server, ServerFile
+from kdbench.data.test_server import Server
 
-SERVER = Server(
-    title="GLUE",
-    page="https://gluebenchmark.com/submit",
-    others=(
-        ServerFile("STS-B", 1379, (), filler="2.500", limits=(0.0, 5.0)),
-        ServerFile("AX", 1104, ("entailment", "neutral", "contradiction"), filler="contradiction"),  # as MNLI
-    ),
-)
+SERVER = Server(title="GLUE", page="https://gluebenchmark.com/submit")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kdbench.core import hub
 from kdbench.core.errors import UserError
 from kdbench.data.task import Examples
 from kdbench.tasks.tsv import Columns
+
+Limits = tuple[float, float]
 
 REPOSITORY = "nyu-mll/glue"
 REVISION = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
@@ -19,18 +21,23 @@ def identity(config: str) -> str:
     return hub.dataset_name(REPOSITORY, config, REVISION)
 
 
-def read(config: str, splits: Iterable[str], columns: Columns, classes: int) -> dict[str, Examples]:
+def read(
+    config: str, splits: Iterable[str], columns: Columns, classes: int, limits: Limits | None = None
+) -> dict[str, Examples]:  # fmt: skip
     """Read splits of a configuration, from the local cache if they were loaded before.
 
     Args:
         columns: names of the first text, the second text (None for single sentences) and the label.
         classes: number of classes; a label must be below it.
+        limits: of a regression, the smallest and the largest label.
 
     Raises:
         UserError: the hub cannot be reached, or has other splits, columns or labels.
     """
     data = _download(config)
-    return {split: _examples(config, split, data, columns, classes) for split in splits}
+    kind: Callable[[Any], float] = int if limits is None else float
+    within = (0, classes - 1) if limits is None else limits
+    return {split: _examples(config, split, data, columns, kind, within) for split in splits}
 
 
 def read_unlabelled(config: str, split: str, columns: Columns) -> Examples:
@@ -49,17 +56,28 @@ def read_unlabelled(config: str, split: str, columns: Columns) -> Examples:
     return Examples(found[first], None if second is None else found[second], [-1] * len(found[index]))
 
 
+def is_available(config: str) -> bool:
+    """Return whether a configuration can be loaded, from the local cache or the hub."""
+    try:
+        _download(config)
+    except UserError:
+        return False
+    return True
+
+
 def _download(config: str) -> Any:
     return hub.load_dataset(REPOSITORY, config, REVISION, "name a folder with the files by --glue-dir DIR")
 
 
-def _examples(config: str, split: str, data: Any, columns: Columns, classes: int) -> Examples:
+def _examples(
+    config: str, split: str, data: Any, columns: Columns, kind: Callable[[Any], float], limits: Limits
+) -> Examples:  # fmt: skip
     found = _columns(config, split, data, columns)
     first, second, label = columns
-    labels = [int(value) for value in found[label]]
-    if any(not 0 <= value < classes for value in labels):
+    labels = [kind(value) for value in found[label]]
+    if any(not limits[0] <= value <= limits[1] for value in labels):
         raise UserError(
-            f"{identity(config)}, split '{split}': expected labels 0 to {classes - 1}; "
+            f"{identity(config)}, split '{split}': expected labels {limits[0]:g} to {limits[1]:g}; "
             "read the files by --glue-dir DIR instead."
         )
     return Examples(found[first], None if second is None else found[second], labels)

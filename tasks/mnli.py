@@ -5,7 +5,7 @@ from typing import ClassVar
 from kdbench.data.test_server import ServerFile
 from kdbench.tasks import writers
 from kdbench.tasks.generated import Recipe
-from kdbench.tasks.glue import GlueTask
+from kdbench.tasks.glue import Elsewhere, GlueTask
 
 
 class Mnli(GlueTask):
@@ -31,6 +31,12 @@ class Mnli(GlueTask):
         ServerFile("MNLI-m", 9796, label_words, filler="contradiction", split="test_matched"),
         ServerFile("MNLI-mm", 9847, label_words, filler="contradiction", split="test_mismatched"),
     )
+    diagnostic_files = (
+        ServerFile("AX", 1104, label_words, filler="contradiction", split="diagnostic", metrics=("matthews",)),
+    )
+    elsewhere: ClassVar = {
+        "diagnostic": Elsewhere(("diagnostic/diagnostic.tsv", "AX/AX.tsv", "AX/test.tsv", "AX.tsv"), "ax"),
+    }  # fmt: skip
     hub_config = "mnli"
     hub_columns = ("premise", "hypothesis", "label")
     recipe = Recipe(writers.inference, shares=(0.34, 0.33, 0.33), train_rows=880)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from kdbench.core.errors import UserError
 from kdbench.data.task import Examples
@@ -34,14 +35,15 @@ def folder(root: Path, name: str) -> Path:
 
 
 def read(
-    path: Path, columns: Columns, label_words: Sequence[str], broken_rows: int = 0, header: Sequence[str] = ()
+    path: Path, columns: Columns, label_words: Sequence[str], broken_rows: int = 0, header: Sequence[str] = (),
+    limits: tuple[float, float] = (0.0, 0.0),
 ) -> Examples:  # fmt: skip
     """Read a labelled split.
 
     Args:
         path: a UTF-8 file (a byte-order mark is skipped) whose first line names the columns.
         columns: the columns to read.
-        label_words: the classes as written in the file, in class order.
+        label_words: the classes as written in the file, in class order; () for numbers within `limits`.
         broken_rows: largest number of rows with too few columns that are skipped.
         header: the names of the columns, where the first line is a row.
 
@@ -49,16 +51,27 @@ def read(
         UserError: the file is missing, empty or malformed; names the file, the line and what was expected.
     """
     classes = {word: index for index, word in enumerate(label_words)}
-    rows: list[tuple[list[str], int]] = []
+    valid = ", ".join(label_words) or f"a number from {limits[0]:g} to {limits[1]:g}"
+    rows: list[tuple[list[str], Any]] = []
     for number, cells in _cells(path, columns, broken_rows, header):
-        if cells[-1] not in classes:
+        label = classes.get(cells[-1]) if classes else _number(cells[-1], limits)
+        if label is None:
             raise UserError(
                 f"{path}, line {number}: '{cells[-1]}' is no label of column '{columns[2]}' "
-                f"(valid: {', '.join(label_words)}); {_WAY_OUT}."
+                f"(valid: {valid}); {_WAY_OUT}."
             )
-        rows.append((cells, classes[cells[-1]]))
+        rows.append((cells, label))
     second = None if columns[1] is None else [cells[1] for cells, _ in rows]
     return Examples([cells[0] for cells, _ in rows], second, [label for _, label in rows])
+
+
+def _number(text: str, limits: tuple[float, float]) -> float | None:
+    """Return the number within `limits` that a text is; None where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if limits[0] <= value <= limits[1] else None
 
 
 def read_unlabelled(path: Path, columns: Columns, index: str) -> Examples:

@@ -64,6 +64,15 @@ def acceptability(rng: random.Random, label: int) -> Row:
     return " ".join(words), None
 
 
+def similarity(rng: random.Random, label: int) -> Row:
+    """Write two sentences on three things each. The class is the number of things on which they agree."""
+    told = (("RISE", "FALL"), ("PRAISE", "BLAME"), ("JOINING", "LEAVING"))
+    alike = rng.sample(range(len(told)), label)
+    pairs = [_related(rng, values, same=place in alike) for place, values in enumerate(told)]
+    first, second = (" and ".join(side) for side in zip(*pairs, strict=True))
+    return expand(rng, f"{first} ."), expand(rng, f"{second} .")
+
+
 def inference(rng: random.Random, label: int) -> Row:
     """Write premise and hypothesis. Class 0: same thing and polarity; 2: other polarity; 1: the other thing."""
     thing, told_thing = _related(rng, ("ROOM", "MEAL"), same=label != 1)

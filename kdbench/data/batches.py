@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -58,6 +58,8 @@ class Origin:
 @dataclass(frozen=True)
 class Batch:
     """Padded examples. Shapes: input_ids, attention_mask, token_type_ids [B, longest]; labels, index [B].
+
+    Labels are int64 class indices, or the float64 numbers of a regression.
 
     A method may change a batch (`dataclasses.replace`, or in place); `is_drawn_from` detects changed inputs.
 
@@ -137,7 +139,7 @@ def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role:
     # attention mask
     places = np.arange(longest) - first[:, None]
     mask = ((places >= 0) & (places < lengths[:, None])).astype(np.int64)
-    arrays = (ids, mask, types, tokens.labels[rows], rows)
+    arrays: tuple[NDArray[Any], ...] = (ids, mask, types, tokens.labels[rows], rows)
     if device.type == "cpu":
         tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
     else:
@@ -147,17 +149,18 @@ def collate(tokens: Tokens, rows: NDArray[np.int64], device: torch.device, role:
     return replace(batch, origin=Origin.of(tokens, (*batch.inputs.values(), index), rows))
 
 
-def copy_to_device(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> list[Tensor]:
-    """Copy arrays to a device in one asynchronous transfer.
+def copy_to_device(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
+    """Copy arrays of int64 or float64 to a device in one asynchronous transfer.
 
     For a GPU they pass through pinned memory, which torch does not reuse before the copy is done. So the host builds
     the next batch while the GPU works on this one.
     """
     sizes = [array.size for array in arrays]
     host = torch.empty(sum(sizes), dtype=torch.int64, pin_memory=device.type == "cuda")
-    np.concatenate([array.ravel() for array in arrays], out=host.numpy())
+    np.concatenate([array.ravel().view(np.int64) for array in arrays], out=host.numpy())
     parts = torch.split(host.to(device, non_blocking=True), sizes)
-    return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
+    kinds = (torch.int64 if array.dtype.kind == "i" else torch.float64 for array in arrays)
+    return [part.view(kind).view(array.shape) for part, kind, array in zip(parts, kinds, arrays, strict=True)]
 
 
 class Stream:

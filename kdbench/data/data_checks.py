@@ -15,7 +15,7 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
     """Return what a reader of the scores should know of the data, in one sentence each; [] for clean data.
 
     Args:
-        labels: the names of the classes.
+        labels: the names of the classes; of a regression, that of its number.
     """
     train = data.splits["train"]
     known = set(train.texts())
@@ -34,8 +34,14 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
         second = examples.text_b if examples.text_b is not None else examples.text_a
         if empty := sum(not a.strip() or not b.strip() for a, b in zip(examples.text_a, second, strict=True)):
             remarks.append(f"{title} {split.replace('_', '-')}: {_of(empty, examples)} have an empty text.")
-    # classes
-    counts = Counter(train.labels)
+    # classes, or numbers
+    if len(labels) == 1:
+        same = [split for split in ("train", *report_splits) if len(set(data.splits[split].labels)) == 1]
+        return remarks + [
+            f"{title} {split.replace('_', '-')}: every {labels[0]} is the same, so that no correlation is defined."
+            for split in same
+        ]
+    counts = Counter(map(int, train.labels))
     if once := [labels[index] for index, number in counts.items() if number == 1]:
         remarks.append(f"{title} train: {_some(once)} {'occurs' if len(once) == 1 else 'occur'} once only.")
     for split in report_splits:
@@ -47,7 +53,7 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
 
 def _contrary(examples: Examples) -> int:
     """Count the texts that occur with several labels."""
-    labels: dict[tuple[str, str], set[int]] = {}
+    labels: dict[tuple[str, str], set[float]] = {}
     for text, label in zip(examples.texts(), examples.labels, strict=True):
         labels.setdefault(text, set()).add(label)
     return sum(len(some) > 1 for some in labels.values())

@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from kdbench.core.errors import UserError, unknown
 from kdbench.data.files.open_source import Source
 from kdbench.data.files.source import FileFormat
+from kdbench.data.task import Kind
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 HELD_OUT = "held_out"  # the report split that is taken out of train where none is declared
@@ -51,11 +52,12 @@ class Declaration(BaseModel):
         holdout: that share, chosen by a hash of each text.
         text: the column of the texts, or the two columns of sentence pairs.
         label: the column of the labels.
+        kind: `classification`, or `regression`, whose labels are numbers.
         labels: the classes in order, as the files write them, or a table from what the files write to their names; by
             default those that occur in train, sorted.
         drop_labels: labels whose rows are left out.
         metrics: names of `kdbench.data.metrics`, the first of which selects; by default accuracy, and macro-F1 beside
-            it where the largest class has twice as many rows as the smallest.
+            it where the largest class has twice as many rows as the smallest; of a regression pearson and spearman.
         group, position: as in `Task`.
         about, origin: a sentence on the task, and where its files can be had, for lists and messages.
         rows: split -> rows as published, to notice a part of the data.
@@ -73,6 +75,7 @@ class Declaration(BaseModel):
     holdout: float = Field(default=0.2, gt=0, lt=1)
     text: Columns
     label: str
+    kind: Kind = "classification"
     labels: Words | dict[str, str] = ()
     drop_labels: Words = ()
     metrics: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
@@ -95,7 +98,9 @@ class Declaration(BaseModel):
             raise ValueError("train is empty; name a file")
         if unread := [split for split in self.report if split not in (VALIDATION, TEST) or not self.sources(split)]:
             raise ValueError(f"report names '{unread[0]}'; declare that split, as validation or test, too")
-        names = self.class_names
+        if self.kind == "regression" and self.labels:
+            raise ValueError("labels name classes, and the kind is regression; leave labels out")
+        names = () if self.kind == "regression" else self.class_names
         if names and (len(names) < 2 or len(set(names)) < len(names)):
             raise ValueError("labels must name two or more different classes")
         return self
@@ -130,7 +135,9 @@ class Declaration(BaseModel):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Return the names of the classes in order; () where train tells them."""
+        """Return the names of the classes in order; () where train tells them; of a regression the label's column."""
+        if self.kind == "regression":
+            return (self.label,)
         return tuple(self.labels.values()) if isinstance(self.labels, dict) else self.labels
 
     @property

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.data.declaration import HELD_OUT, TRAIN, Declaration
 from kdbench.data.files.open_source import open_source
-from kdbench.data.files.source import RowSource, file_names
+from kdbench.data.files.source import RowSource, files_of
 from kdbench.data.task import Examples
 
 LARGEST = 2 << 30  # bytes of a split's files that are read whole
@@ -24,7 +26,7 @@ HOLD_OUT, SUBSET = "hold out", "subset"  # what a hash decides; each has hashes 
 
 @dataclass(frozen=True)
 class LabelledRow:
-    """A row of a split: its texts (the second is None without pairs), its label as written, and its place."""
+    """A row of a split: its texts (the second is None without pairs), its label as a word, and its place."""
 
     texts: tuple[str, str | None]
     label: str
@@ -36,7 +38,7 @@ class DeclaredData:
     """Hold the content of a declared task's sources.
 
     Attributes:
-        labels: the names of the classes.
+        labels: the names of the classes; of a regression, that of its number.
         splits: all splits, with the one that is held out for the report where none is declared.
     """
 
@@ -53,9 +55,12 @@ def read_declared(declaration: Declaration, folder: Path) -> DeclaredData:
     Raises:
         UserError: a source cannot be read, a row has no text or label, train lacks a class, or there is one class only.
     """
-    # rows of every split, and their classes
+    # rows of every split
     rows = {split: _read_split(declaration, split, folder) for split in declaration.splits}
     labels = declaration.class_names
+    if declaration.kind == "regression":
+        return DeclaredData(labels, _numbers(declaration, rows))
+    # their classes
     written = declaration.written
     if not labels:
         written = _classes_of_train(declaration, rows[TRAIN])
@@ -64,7 +69,20 @@ def read_declared(declaration: Declaration, folder: Path) -> DeclaredData:
     if HELD_OUT in declaration.report_splits:
         rows[TRAIN], rows[HELD_OUT] = _hold_out(rows[TRAIN], declaration.holdout)
     _check_classes(declaration, labels, written, rows)
-    return DeclaredData(labels, {split: _examples(some, written) for split, some in rows.items()})
+    return DeclaredData(labels, {split: _examples(some, written.__getitem__) for split, some in rows.items()})
+
+
+def _numbers(declaration: Declaration, rows: dict[str, list[LabelledRow]]) -> dict[str, Examples]:
+    """Return the splits of a regression.
+
+    Raises:
+        UserError: all labels of train are the same.
+    """
+    if HELD_OUT in declaration.report_splits:
+        rows[TRAIN], rows[HELD_OUT] = _hold_out(rows[TRAIN], declaration.holdout, lambda row: "")
+    if len({row.label for row in rows[TRAIN]}) < 2:
+        raise UserError(f"All rows of train have the same '{declaration.label}', so that there is nothing to learn.")
+    return {split: _examples(some, float) for split, some in rows.items()}
 
 
 def hash_share(row: LabelledRow, purpose: str) -> float:
@@ -84,8 +102,7 @@ def _read_split(declaration: Declaration, split: str, folder: Path) -> list[Labe
 
 
 def _check_size(declaration: Declaration, split: str, folder: Path) -> None:
-    names = [name for source in declaration.sources(split) for name in file_names(source)]
-    files = [folder / name for name in names if (folder / name).is_file()]
+    files = [path for source in declaration.sources(split) for path in files_of(source, folder)]
     size = sum(path.stat().st_size for path in files)
     if size > LARGEST:
         raise UserError(
@@ -104,7 +121,11 @@ def _rows(declaration: Declaration, split: str, folder: Path) -> Iterator[Labell
         kinds: dict[bool, int] = {}  # whether a label is a number -> the first row in which it is
         for number, values in found:
             value = values.get(declaration.label)
-            if str(value) in dropped or (label := _label(found, number, value, names, kinds)) in dropped:
+            if str(value) in dropped:
+                continue
+            if declaration.kind == "regression":
+                label = _number(found, number, value)
+            elif (label := _label(found, number, value, names, kinds)) in dropped:
                 continue
             texts = [_text(found, number, column, values.get(column)) for column in declaration.text]
             yield LabelledRow((texts[0], texts[1] if len(texts) > 1 else None), label, found.at(number))
@@ -139,10 +160,24 @@ def _label(found: RowSource, number: int, value: Any, names: Sequence[str], kind
         return str(value).lower() if isinstance(value, bool) else str(value).strip()
     if value != int(value):
         raise UserError(
-            f"{found.at(number)}: the label {value} is no whole number; kdbench classifies, so every label must be a "
-            "class. Choose another column as label."
+            f"{found.at(number)}: the label {value} is no whole number, so it is no class; declare kind = "
+            '"regression" to predict numbers, or choose another column as label.'
         )
     return names[int(value)] if 0 <= int(value) < len(names) else str(int(value))
+
+
+def _number(found: RowSource, number: int, value: Any) -> str:
+    """Return the label of a regression as a word, from which float() gives the same number."""
+    try:
+        read = float(value)
+    except (TypeError, ValueError):
+        read = math.nan
+    if isinstance(value, bool) or not math.isfinite(read):
+        raise UserError(
+            f"{found.at(number)}: the label {value!r} is no finite number, and the kind is regression; correct the "
+            "row, or leave it out with drop_labels in the task's declaration."
+        )
+    return repr(read)
 
 
 def _text(found: RowSource, number: int, column: str, value: Any) -> str:
@@ -167,21 +202,26 @@ def _classes_of_train(declaration: Declaration, rows: Sequence[LabelledRow]) -> 
     return {word: index for index, word in enumerate(sorted(words, key=(lambda word: int(word)) if numeric else None))}
 
 
-def _hold_out(rows: Sequence[LabelledRow], share: float) -> tuple[list[LabelledRow], list[LabelledRow]]:
+def _hold_out(
+    rows: Sequence[LabelledRow], share: float, group: Callable[[LabelledRow], str] = attrgetter("label")
+) -> tuple[list[LabelledRow], list[LabelledRow]]:
     """Divide rows into those of train and those of the report, by a hash of their texts.
 
     A row's side does not depend on order or on other rows, and equal texts are on one side. Of a class with two or more
     texts, the one with the smallest hash is always held out and the one with the largest is always trained on.
+
+    Args:
+        group: returns the class of a row; of a regression, all rows are one.
     """
     hashes = {id(row): hash_share(row, HOLD_OUT) for row in rows}
     limit: dict[str, float] = {}  # class -> rows with smaller hashes are held out
     by_label: dict[str, set[float]] = {}
     for row in rows:
-        by_label.setdefault(row.label, set()).add(hashes[id(row)])
+        by_label.setdefault(group(row), set()).add(hashes[id(row)])
     for label, own in ((label, sorted(some)) for label, some in by_label.items()):
         limit[label] = min(max(share, own[1]), own[-1]) if len(own) > 1 else 0.0
-    held = [row for row in rows if hashes[id(row)] < limit[row.label]]
-    kept = [row for row in rows if hashes[id(row)] >= limit[row.label]]
+    held = [row for row in rows if hashes[id(row)] < limit[group(row)]]
+    kept = [row for row in rows if hashes[id(row)] >= limit[group(row)]]
     return kept, held
 
 
@@ -213,7 +253,7 @@ def _check_classes(
         )
 
 
-def _examples(rows: Sequence[LabelledRow], written: Mapping[str, int]) -> Examples:
+def _examples(rows: Sequence[LabelledRow], value_of: Callable[[str], float]) -> Examples:
     pairs = bool(rows) and rows[0].texts[1] is not None
     second = [row.texts[1] or "" for row in rows] if pairs else None
-    return Examples([row.texts[0] for row in rows], second, [written[row.label] for row in rows])
+    return Examples([row.texts[0] for row in rows], second, [value_of(row.label) for row in rows])

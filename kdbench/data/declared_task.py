@@ -86,7 +86,7 @@ class DeclaredTask(Task):
     def describe(cls) -> dict[str, Any]:
         """Return the declaration with classes and metrics filled in; see `Task.describe`."""
         labels, names = cls.own_classes()
-        written = cls.declaration.labels or labels
+        written = cls.declaration.labels or (labels if cls.kind == "classification" else ())
         found = cls.declaration.model_copy(update={"title": cls.title, "labels": written, "metrics": names})
         return found.model_dump(mode="json", exclude_defaults=True)
 
@@ -94,6 +94,8 @@ class DeclaredTask(Task):
     def own_classes(cls) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the names of the classes and of the metrics, from train where the declaration leaves them open."""
         labels, names = cls.declaration.class_names, cls.declaration.metrics
+        if cls.kind == "regression":
+            names = names or metrics.CORRELATIONS
         if labels and names:
             return labels, _resolved(cls.name, names, labels)
         read = cls._read_at(cls.found or cls.locate(DataLocation("generated"), None))
@@ -124,6 +126,7 @@ def declared_task(name: str, declaration: Declaration, place: str, folders: Sequ
     own = {
         "__module__": place, "__doc__": declaration.about or f"Declared: {', '.join(declaration.splits)}.",
         "title": declaration.title or name, "group": declaration.group, "position": declaration.position,
+        "kind": declaration.kind,
         "report_splits": declaration.report_splits, "validation_split": VALIDATION if has_spare else "",
         "report_note": _report_note(declaration), "official_rows": declaration.rows,
         "declaration": declaration, "place": place, "folders": tuple(folders),
@@ -132,7 +135,9 @@ def declared_task(name: str, declaration: Declaration, place: str, folders: Sequ
 
 
 def usual_metrics(data: DeclaredData) -> tuple[str, ...]:
-    """Return accuracy, and macro-F1 beside it where classes of train are unequal."""
+    """Return accuracy, and macro-F1 beside it where classes of train are unequal; of a regression both correlations."""
+    if len(data.labels) == 1:
+        return metrics.CORRELATIONS
     counts = Counter(data.splits[TRAIN].labels).values()
     return ("accuracy", "macro_f1") if max(counts) >= UNEQUAL * min(counts) else ("accuracy",)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from kdbench.core.errors import UserError
 from kdbench.data.files.open_source import SUFFIXES, Source, open_source
 from kdbench.data.files.source import HUB, PART, FileFormat, RowSource, suffix_of
 from kdbench.data.files.text_lines import open_lines
+from kdbench.data.task import Kind
 
 ROWS = 2000  # that are looked at
 PAIRS = (
@@ -27,6 +29,7 @@ LABELS = (
     "label", "labels", "label_text", "label_name", "category", "class", "target", "intent", "sentiment", "emotion",
     "topic", "gold_label", "stars", "rating", "y", "polarity",
 )  # fmt: skip
+SCORES = ("score", "similarity", "similarity_score", "value", "relatedness", "relatedness_score")
 LABEL_FIRST = r"(?P<label>\S+) (?P<text>.*)"  # of lines whose first words are few
 FEW = 10  # rows to a different first word
 FASTTEXT = r"__label__(?P<label>\S+)\s+(?P<text>.*)"
@@ -34,11 +37,12 @@ FASTTEXT = r"__label__(?P<label>\S+)\s+(?P<text>.*)"
 
 @dataclass(frozen=True)
 class Guess:
-    """Say how a file is to be read: its format, the column or columns of texts, and that of labels."""
+    """Say how a file is to be read: its format, the column or columns of texts, that of labels, and their kind."""
 
     form: FileFormat
     text: tuple[str, ...]
     label: str
+    kind: Kind = "classification"
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,15 @@ class _Column:
         fractions = any("." in value and value.replace(".", "", 1).lstrip("-").isdigit() for value in self.values)
         return 1 < self.distinct <= max(2, rows / 2, 20 if rows < 60 else 0) and self.words < 6 and not fractions
 
+    @property
+    def is_number(self) -> bool:
+        """Tell whether all values are numbers, and some are no whole ones, so that they cannot be classes."""
+        try:
+            numbers = [float(value) for value in self.values]
+        except ValueError:
+            return False
+        return all(map(math.isfinite, numbers)) and any(number % 1 for number in numbers)
+
 
 def guess_columns(
     source: Source, folder: Path, encoding: str = "utf-8", text: Sequence[str] = (), label: str = ""
@@ -92,7 +105,8 @@ def guess_columns(
             "are needed; if its fields are separated otherwise, declare the delimiter (kdbench new-task FILE)."
         )
     chosen = label or _guess_label(found, columns, text)
-    return Guess(form, tuple(text) or _guess_text(found, columns, chosen), chosen)
+    kind: Kind = "regression" if columns[chosen].is_number else "classification"
+    return Guess(form, tuple(text) or _guess_text(found, columns, chosen), chosen, kind)
 
 
 def _guess_form(source: Source, folder: Path, form: FileFormat) -> FileFormat:
@@ -134,14 +148,18 @@ def _guess_label(found: RowSource, columns: Mapping[str, _Column], text: Sequenc
         return next(iter(found.class_names))
     some = [name for name, column in columns.items() if column.is_label and name not in text]
     named = [name for name in some if name.lower() in LABELS]
-    choice = named if named else some
+    # numbers with fractions are the labels of a regression, where they are called so or nothing else can be a label
+    numbers = [name for name, column in columns.items() if column.is_number and name not in text]
+    scores = [name for name in numbers if name.lower() in (LABELS if some else (*LABELS, *SCORES))]
+    choice = named or scores or some or numbers
     if len(choice) == 1:
         return choice[0]
     # of columns that say the same, such as label and label_text, the one with words
     together = set(zip(*(columns[name].values for name in choice), strict=True))
     if named and all(columns[name].distinct == len(together) for name in choice):
         return max(choice, key=lambda name: sum(map(str.isalpha, "".join(columns[name].values[:100]))))
-    raise _unclear(found, "label", "--label COLUMN", choice)
+    others = [name for name in numbers if name not in choice]
+    raise _unclear(found, "label", "--label COLUMN", [*choice, *others])
 
 
 def _guess_text(found: RowSource, columns: Mapping[str, _Column], label: str) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""Metrics of classification tasks, as a metric of the `evaluate` library that needs no network.
+"""Metrics of tasks: of classes as a metric of the `evaluate` library that needs no network, of numbers as correlations.
 
-Every metric is a function of confusion matrices, used for a run's score and for the resampled scores behind a table's
-significance marks. All equal scikit-learn's functions of the same names.
+Every metric of classes is a function of confusion matrices, used for a run's score and for the resampled scores behind
+a table's significance marks. All equal scikit-learn's functions of the same names. A task of one output is a
+regression, whose metrics are those of `kdbench.data.correlations`.
 
     accuracy            share of rows with the right class
     f1                  F1 of class 1 where there are two classes (as in GLUE), `macro_f1` where there are more
@@ -9,6 +10,7 @@ significance marks. All equal scikit-learn's functions of the same names.
     f1:LABEL            F1 of one class, named by its label word
     matthews            Matthews correlation coefficient, for any number of classes (as in GLUE's CoLA)
     balanced_accuracy   mean recall over the classes that occur among the labels
+    pearson, spearman   correlation of predicted and true numbers (as in GLUE's STS-B); 0 where one is not defined
 """
 
 from __future__ import annotations
@@ -26,16 +28,24 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-SIGNED = ("matthews",)  # metrics from -1 to 1; a constant answer has 0
+CORRELATIONS = ("pearson", "spearman")  # functions of `correlations`
+SIGNED = ("matthews", *CORRELATIONS)  # metrics from -1 to 1; a constant answer has 0
 OF_CLASS = "f1:"  # before the label word of a class
 
 
 def resolve(names: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
     """Return the names by which the metrics of a task are stored: `f1` of more than two classes is `macro_f1`.
 
+    Args:
+        labels: the names of the classes; one name means a regression.
+
     Raises:
         ValueError: a name is unknown, or names a class that is none of `labels`.
     """
+    if len(labels) == 1:
+        if other := [name for name in names if name not in CORRELATIONS]:
+            raise ValueError(f"'{other[0]}' is no metric of a regression; valid: {', '.join(CORRELATIONS)}.")
+        return tuple(names)
     for name in names:
         if name.startswith(OF_CLASS):
             if name.removeprefix(OF_CLASS) not in labels:
@@ -46,15 +56,16 @@ def resolve(names: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def score(
-    names: Sequence[str], predictions: Sequence[int], references: Sequence[int], labels: Sequence[str] = ()
+    names: Sequence[str], predictions: Sequence[float], references: Sequence[float], labels: Sequence[str] = ()
 ) -> dict[str, float]:
-    """Compute the named metrics: fractions between 0 and 1 (`matthews` between -1 and 1).
+    """Compute the named metrics: fractions between 0 and 1 (those of `SIGNED` between -1 and 1).
 
     Where a metric divides by zero, as F1 does without a true positive, it is 0.
 
     Args:
-        predictions, references: class indices [n].
-        labels: the label words in class order; without them, the classes are those that occur, and two at least.
+        predictions, references: class indices [n]; of a regression, numbers.
+        labels: the label words in class order, one for a regression; without them, the classes are those that occur,
+            and two at least.
 
     Raises:
         ValueError: a name is unknown, there are no rows, the lengths differ, a reference is unlabelled (-1), or a
@@ -64,6 +75,8 @@ def score(
         raise ValueError(f"Got {len(predictions)} predictions for {len(references)} references; they must pair up.")
     if len(references) == 0:
         raise ValueError("There is nothing to score: the split holds no rows.")
+    if len(labels) == 1:
+        return _score_numbers(names, predictions, references, labels)
     if min(references) < 0:
         raise ValueError("Some references are unlabelled (-1); only labelled splits can be scored.")
     highest = int(max(max(predictions), max(references)))
@@ -75,11 +88,40 @@ def score(
     return {name: float(values[name]) for name in names}
 
 
+def _score_numbers(
+    names: Sequence[str], predictions: Sequence[float], references: Sequence[float], labels: Sequence[str]
+) -> dict[str, float]:
+    import numpy as np
+
+    predicted, true = np.asarray(predictions, np.float64), np.asarray(references, np.float64)
+    if not np.isfinite(true).all():
+        raise ValueError("Some references are no finite numbers; only labelled splits can be scored.")
+    values = score_weights(names, np.ones((1, len(true))), predicted[None], true, labels)
+    return {name: float(found[0, 0]) for name, found in values.items()}
+
+
+def score_weights(
+    names: Sequence[str], weights: Floats, predicted: Floats, true: Floats, labels: Sequence[str]
+) -> dict[str, Floats]:
+    """Compute the named metrics [R, K] of a regression; see `correlations.pearson` for the arguments."""
+    from kdbench.data import correlations
+
+    compute: dict[str, Callable[[Floats, Floats, Floats], Floats]] = {
+        name: getattr(correlations, name) for name in resolve(names, labels)
+    }
+    return {name: correlation(weights, predicted, true) for name, correlation in compute.items()}
+
+
 def score_counts(names: Sequence[str], counts: Floats, labels: Sequence[str] = ()) -> dict[str, Floats]:
     """Compute the named metrics [...] of many confusion matrices [..., true class, predicted class] at once."""
     words = list(labels) or [str(index) for index in range(counts.shape[-1])]
     own = dict(zip(names, resolve(names, words), strict=True))
     return {name: _one(stored, counts, words) for name, stored in own.items()}
+
+
+def answers(logits: Any) -> Any:
+    """Return the predicted classes [n] of logits [n, C], tensor or array; of a regression's one output, the numbers."""
+    return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)
 
 
 def _one(name: str, counts: Floats, labels: Sequence[str]) -> Floats:

@@ -16,7 +16,7 @@ from kdbench.data.declaration import HELD_OUT, TEST, TRAIN, VALIDATION, Declarat
 from kdbench.data.declared_rows import SHOWN, DeclaredData, read_declared
 from kdbench.data.declared_task import DeclaredTask, declared_task, usual_metrics
 from kdbench.data.files.open_source import Source
-from kdbench.data.files.source import HUB, PART, FileFormat, file_names
+from kdbench.data.files.source import HUB, PART, FileFormat, file_names, files_of
 from kdbench.data.find_splits import WORD, find_splits
 from kdbench.data.guess_columns import Guess, guess_columns
 from kdbench.data.task_registry import TASKS
@@ -94,8 +94,9 @@ def declare(wishes: Wishes) -> NewTask:
     values = _values(name, sources, guess, here)
     declared = Declaration.parse(values, wishes.data)
     data = read_declared(declared, here)
-    written = list(declared.labels) or list(data.labels)
-    values |= {"labels": written, "metrics": list(usual_metrics(data))}
+    if guess.kind == "classification":
+        values["labels"] = list(declared.labels) or list(data.labels)
+    values["metrics"] = list(usual_metrics(data))
     TASKS.add(name, declared_task(name, Declaration.parse(values, str(path)), str(path), (path.parent, here)))
     return NewTask(name, path, _as_toml(values, wishes.data), True, _told(wishes, sources, guess, data, declared))
 
@@ -133,10 +134,10 @@ def _values(name: str, sources: Mapping[str, Source], guess: Guess, here: Path) 
     """Return the keys of a declaration."""
     values: dict[str, Any] = {"title": name.replace("_", " ").replace("-", " ").capitalize(), **sources}
     values |= {"text": guess.text[0] if len(guess.text) == 1 else list(guess.text), "label": guess.label}
+    values |= {"kind": guess.kind} if guess.kind == "regression" else {}
     usual = FileFormat()
     values |= {key: item for key, item in vars(guess.form).items() if item != getattr(usual, key)}
-    source = sources[TRAIN]
-    if isinstance(source, str) and (here / source).is_file() and (here / source).stat().st_size > LARGE:
+    if sum(path.stat().st_size for path in files_of(sources[TRAIN], here)) > LARGE:
         values["max_rows"] = FIRST_ROWS
     return values
 
@@ -146,9 +147,12 @@ def _told(
 ) -> tuple[str, ...]:
     """Say what was guessed, and what the splits are used for."""
     text = " and ".join(f"'{name}'" for name in guess.text)
-    some = ", ".join(data.labels[:SHOWN]) + (", ..." if len(data.labels) > SHOWN else "")
+    labels = f"{len(data.labels)} classes: {', '.join(data.labels[:SHOWN])}{', ...' * (len(data.labels) > SHOWN)}"
+    if guess.kind == "regression":
+        values = [number for one in data.splits.values() for number in one.labels]
+        labels = f"a regression, on numbers from {min(values):g} to {max(values):g}"
     rows = ", ".join(f"{split.replace('_', '-')} {len(one):,}" for split, one in data.splits.items())
-    said = [f"{wishes.data}: text {text}, label '{guess.label}' ({len(data.labels)} classes: {some}); rows: {rows}."]
+    said = [f"{wishes.data}: text {text}, label '{guess.label}' ({labels}); rows: {rows}."]
     others = {split: source for split, source in sources.items() if split != TRAIN}
     if others:
         named = {k: " and ".join(file_names(v)) for k, v in others.items()}
@@ -181,6 +185,9 @@ def _as_toml(values: Mapping[str, Any], data: str) -> str:
         if key == "labels":
             document.add(tomlkit.comment('The classes in order; { 0 = "bad", 1 = "good" } gives them names.'))
         if key == "metrics":
-            document.add(tomlkit.comment("The first one selects; others: matthews, balanced_accuracy, f1, f1:LABEL."))
+            others = "" if "kind" in values else "; others: matthews, balanced_accuracy, f1, f1:LABEL"
+            document.add(tomlkit.comment(f"The first one selects{others}."))
+        if key == "kind":
+            document.add(tomlkit.comment("Numbers are predicted; without this line every label is a class."))
         document.add(key, item)
     return tomlkit.dumps(document)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Words = tuple[str, ...]
+Kind = Literal["classification", "regression"]
 
 
 @dataclass(frozen=True)
 class Examples:
     """A split as columns of equal length.
 
-    `text_b` is None for single-sentence tasks. `labels` are class indices, -1 in unlabelled splits.
+    `text_b` is None for single-sentence tasks. `labels` are class indices, or the numbers of a regression; -1 in
+    unlabelled splits.
     """
 
     text_a: Sequence[str]
     text_b: Sequence[str] | None
-    labels: Sequence[int]
+    labels: Sequence[int] | Sequence[float]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,13 +58,15 @@ class TaskData:
 
 
 class Task(ABC):
-    """Base class of a text-classification task, to be derived from in a file in `tasks/` or in another package."""
+    """Base class of a text-classification or regression task, to be derived from in `tasks/` or in another package."""
 
     name: ClassVar[str] = ""  # set by the registry: the file's (or the entry point's) name
     title: ClassVar[str]  # as tables print it
     group: ClassVar[str] = ""  # `--tasks GROUP` selects all tasks of a group
     position: ClassVar[int] = 1000  # column order in the tables
-    labels: ClassVar[Annotated[Words, Field(min_length=2)]]  # label words; their order is the class index
+    kind: ClassVar[Kind] = "classification"
+    # label words, two or more, in the order of the class index; of a regression, the name of its one number
+    labels: ClassVar[Annotated[Words, Field(min_length=1)]]
     metrics: ClassVar[Annotated[Words, Field(min_length=1)]]  # the first one selects; see data/metrics.py
     report_splits: ClassVar[Annotated[Words, Field(min_length=1)]] = ("validation",)
     validation_split: ClassVar[str] = ""  # a labelled split for selection and feedback that no table reports
@@ -70,14 +74,20 @@ class Task(ABC):
     official_rows: ClassVar[Mapping[str, int]] = {}  # rows of the published splits, where there is a publication
     server: ClassVar[Server | None] = None  # scores the test splits, whose labels are nobody else's
     server_files: ClassVar[tuple[ServerFile, ...]] = ()  # what that server takes of this task
+    # what it also takes, on rows that may be missing here and whose scores no table shows
+    diagnostic_files: ClassVar[tuple[ServerFile, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         """Resolve the names of the metrics that `Task.score` computes; see `metrics.resolve`.
 
         Raises:
-            ValueError: a metric is unknown, or names a class that there is not.
+            ValueError: a metric is unknown, or names a class that there is not, or the labels do not fit the kind.
         """
         super().__init_subclass__()
+        words = getattr(cls, "labels", ())
+        if isinstance(words, tuple | list) and words and (len(words) == 1) != (cls.kind == "regression"):
+            wanted = "two or more labels" if cls.kind == "classification" else "one label, the name of its number"
+            raise ValueError(f"{cls.__qualname__}.labels is wrong: {words!r}: a task of {cls.kind} has {wanted}")
         declared = (getattr(cls, "metrics", None), getattr(cls, "labels", None))
         # other types are converted, or refused, when the task is loaded as a plugin
         if cls.score is Task.score and all(isinstance(words, tuple | list) for words in declared):
@@ -92,7 +102,11 @@ class Task(ABC):
         """
 
     def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-        """Compute all `metrics`, as fractions between 0 and 1 (for Matthews correlation, -1 and 1)."""
+        """Compute all `metrics`, as fractions between 0 and 1 (for correlations, -1 and 1).
+
+        Args:
+            predictions, references: class indices [n]; of a regression, numbers.
+        """
         return metrics.score(self.metrics, predictions, references, self.labels)
 
     def score_counts(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -111,6 +125,23 @@ class Task(ABC):
             for matrix in counts.reshape(-1, size * size).astype(np.int64)
         ]
         return {name: np.array([s[name] for s in scores]).reshape(counts.shape[:-2]) for name in self.metrics}
+
+    def score_weights(
+        self, weights: NDArray[np.float64], predicted: NDArray[np.float64], true: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Compute all `metrics` [R, K] of a regression on resampled items.
+
+        Args:
+            weights: how often each item is drawn [R, n].
+            predicted, true: numbers [K, n] of K trainings, and the true ones [n].
+        """
+        if type(self).score is Task.score:
+            return metrics.score_weights(self.metrics, weights, predicted, true, self.labels)
+        import numpy as np
+
+        drawn = [np.repeat(np.arange(len(true)), row.astype(np.int64)) for row in weights]
+        scores = [[self.score(row[items].tolist(), true[items].tolist()) for row in predicted] for items in drawn]
+        return {name: np.array([[one[name] for one in row] for row in scores]) for name in self.metrics}
 
     @classmethod
     def selection_title(cls) -> str:
@@ -148,8 +179,12 @@ class Task(ABC):
         """
         return False
 
+    def has_test(self, location: DataLocation, split: str) -> bool:
+        """Return whether the rows of one of `diagnostic_files` are at hand."""
+        return True
+
     def load_test(self, location: DataLocation, split: str) -> Examples:
-        """Read an unlabelled split of `server_files`, in the server's order; never used in training.
+        """Read an unlabelled split that the server scores, in the server's order; never used in training.
 
         Raises:
             UserError: there is none, or it is missing or malformed.

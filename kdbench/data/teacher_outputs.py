@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.data.task import TaskData
-from kdbench.data.tokens import InputFormat, Tokens
+from kdbench.data.tokens import InputFormat, Tokens, label_array
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -50,6 +50,7 @@ class TeacherOutputs:
         """Return a sentence that says how the values were read."""
         known = sum(int((~np.isnan(values[:, 0])).sum()) for values in self.logits.values())
         kind = "probabilities, of which the logarithm is taken" if self.are_probabilities else "logits"
+        kind = "numbers" if all(values.shape[1] == 1 for values in self.logits.values()) else kind
         return f"The outputs of {count(known, 'row')} in {self.name} are read as {kind}."
 
     def check_rows(self, split: str, rows: NDArray[np.int64]) -> None:
@@ -76,7 +77,7 @@ def row_tokens(data: TaskData, split: str) -> Tokens:
         if name == split:
             break
         before += len(examples)
-    labels = np.asarray(data.splits[split].labels, np.int64)
+    labels = label_array(data.splits[split].labels)
     ids = before + np.arange(len(labels), dtype=np.int32)
     return Tokens(ids, np.zeros_like(ids, np.int8), np.arange(len(labels) + 1, dtype=np.int64), labels, ROW_FORMAT)
 
@@ -87,7 +88,7 @@ def read_outputs(path: Path, content: Content, labels: Sequence[str], data: Task
     Args:
         content: what the file holds; `auto` takes rows within [0, 1] that sum to 1 for probabilities, and refuses a
             file in which at least half of the rows, but not all, are such.
-        labels: the task's label words, in the order of its classes.
+        labels: the task's label words, in the order of its classes; of a regression, the name of its number.
 
     Raises:
         UserError: the file cannot be read, lacks a class, or has rows that do not exist, twice, or without a number;
@@ -184,6 +185,10 @@ def _are_probabilities(values: NDArray[np.float64], content: Content, path: Path
     wrong = np.flatnonzero(
         (values < 0).any(1) | (values > 1).any(1) | (np.abs(values.sum(1) - 1) > SUM_TOLERANCE)
     )  # fmt: skip
+    if values.shape[1] == 1:
+        if content == "probabilities":
+            raise UserError(f"{path.name} cannot hold probabilities, because the task is a regression.")
+        return False
     seem_so = content == "auto" and 2 * len(wrong) <= len(values)
     if len(wrong) and (content == "probabilities" or seem_so):
         example = ", ".join(f"{value:.4g}" for value in values[wrong[0]])

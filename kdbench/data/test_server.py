@@ -15,6 +15,8 @@ class ServerFile:
         words: the valid predictions, in class order; empty for a number within `limits`.
         filler: the prediction without a student, the most frequent class of the training set.
         split: the split's name in the task's sources.
+        limits: the smallest and the largest number.
+        metrics: those of the server's answer; () for those of the task.
     """
 
     name: str
@@ -23,6 +25,13 @@ class ServerFile:
     filler: str
     split: str = "test"
     limits: tuple[float, float] = (0.0, 0.0)
+    metrics: tuple[str, ...] = ()
+
+    def word_of(self, answer: float) -> str:
+        """Return the server's word for a class index, or for a number, which is moved into the limits."""
+        if self.words:
+            return self.words[int(answer)]
+        return f"{max(self.limits[0], min(self.limits[1], answer)):.3f}"
 
     @property
     def filename(self) -> str:
@@ -36,9 +45,7 @@ class Server:
     Args:
         title: its name in messages.
         page: the web page for submissions.
-        others: further files that it requires, of tasks that kdbench does not have.
     """
 
     title: str
     page: str
-    others: tuple[ServerFile, ...]

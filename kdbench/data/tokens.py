@@ -69,6 +69,7 @@ class Tokens:
     Shapes: ids and types [total tokens], starts [rows + 1], labels [rows].
 
     Attributes:
+        labels: class indices, or the numbers of a regression.
         format: how rows are padded.
         others: the same rows as other tokenizers than the student's encode them, by tokenizer; empty where all
             networks of a run share a tokenizer.
@@ -77,7 +78,7 @@ class Tokens:
     ids: NDArray[np.int32]
     types: NDArray[np.int8]
     starts: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | NDArray[np.float64]
     format: InputFormat = BERT_FORMAT
     others: Mapping[str, Tokens] = field(default_factory=dict)
 
@@ -89,14 +90,18 @@ class Tokens:
         return self.others[tokenizer] if tokenizer else self
 
     def keep_rows(self, rows: NDArray[np.int64]) -> Tokens:
-        """Return a copy in which all rows but `rows` are padding with label -1; row numbers stay the same."""
+        """Return a copy in which all rows but `rows` are padding without label; row numbers stay the same.
+
+        The label of such a row is -1, of a regression NaN, so that a loss on it fails.
+        """
         kept = np.zeros(len(self), bool)
         kept[rows] = True
         blank = ~np.repeat(kept, self.lengths)
         ids = np.where(blank, self.format.pad_id, self.ids)
         types = np.where(blank, self.format.pad_type, self.types)
         others = {tokenizer: tokens.keep_rows(rows) for tokenizer, tokens in self.others.items()}
-        return replace(self, ids=ids, types=types, labels=np.where(kept, self.labels, -1), others=others)
+        labels = np.where(kept, self.labels, -1 if self.labels.dtype.kind == "i" else np.nan)
+        return replace(self, ids=ids, types=types, labels=labels, others=others)
 
     def occurring(self, tokenizer: str) -> NDArray[np.int64]:
         """Return the token ids of all rows for a tokenizer (see `for_tokenizer`), padding included, ascending."""
@@ -107,6 +112,12 @@ class Tokens:
     def lengths(self) -> NDArray[np.int64]:
         """Return the number of tokens in each row [rows]."""
         return np.diff(self.starts)
+
+
+def label_array(labels: Sequence[int] | Sequence[float]) -> NDArray[np.int64] | NDArray[np.float64]:
+    """Return class indices as int64, numbers of a regression as float64."""
+    found = np.asarray(labels)
+    return found.astype(np.float64) if found.dtype.kind == "f" and len(found) else found.astype(np.int64)
 
 
 def tokenise(tokenizer: Any, examples: Examples, max_length: int, format: InputFormat | None = None) -> Tokens:
@@ -132,7 +143,7 @@ def tokenise(tokenizer: Any, examples: Examples, max_length: int, format: InputF
         np.concatenate([np.asarray(r, np.int32) for r in rows]),
         np.concatenate([np.asarray(t, np.int8) for t in types]),
         starts.astype(np.int64),
-        np.asarray(examples.labels, np.int64),
+        label_array(examples.labels),
         format or InputFormat.of(tokenizer, tokenizer.name_or_path),
     )
 

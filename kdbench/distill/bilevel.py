@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kdbench.data.batches import Batch
 from kdbench.distill.hidden_states import FeatureView
-from kdbench.distill.losses import Objective
+from kdbench.distill.losses import Objective, is_regression
 from kdbench.distill.trainable import BETAS, TrainableModel
 from kdbench.models.matmul_precision import exact_float32
 
@@ -130,6 +130,11 @@ def directional_derivative(objective: Objective, teacher: Tensor, z: Tensor, dz:
 
 
 def sample_weights(teacher: Tensor, z: Tensor, dz: Tensor) -> Tensor:
-    """Compute w_i = d/d eps CE(T_i, S_i) = -sum_C T (dz - sum_C S dz) for every example [B] (LGTM Eq. 8)."""
+    """Compute w_i = d/d eps CE(T_i, S_i) = -sum_C T (dz - sum_C S dz) for every example [B] (LGTM Eq. 8).
+
+    Of a regression, w_i = d/d eps (z_i - t_i)^2 = 2 (z_i - t_i) dz_i.
+    """
+    if is_regression(z):
+        return 2 * ((z - teacher) * dz)[:, 0]
     dlogp = dz - (z.softmax(1) * dz).sum(1, keepdim=True)
     return -(teacher.softmax(1) * dlogp).sum(1)

@@ -29,14 +29,24 @@ def layer_pairs(kind: LayerMap, teacher_layers: int, student_layers: int) -> tup
     return tuple(stride * i for i in own), own
 
 
-def layer_mismatch(student: Shape, teacher: Shape) -> str:
-    """Return why the hidden states of two networks cannot be compared, as one sentence; "" when they can."""
+def layer_mismatch(student: Shape, teacher: Shape, instead: str) -> str:
+    """Return why the hidden states of two networks cannot be compared, as one sentence; "" when they can.
+
+    Args:
+        instead: setting with which networks of different hidden sizes fit, as `--set` takes it.
+    """
     if student.layers < 2:
         return "it compares intermediate layers, and a network of one layer has none; give it two or more."
     if teacher.layers < student.layers:
-        return f"it needs a teacher at least as deep, and {teacher.name} has {count(teacher.layers, 'layer')}."
+        return (
+            f"it has {count(student.layers, 'layer')} and {teacher.name} {teacher.layers}; choose a teacher at least "
+            f"as deep as its student."
+        )
     if teacher.hidden != student.hidden:
-        return f"its hidden size is {student.hidden} and that of {teacher.name} {teacher.hidden}; choose equal sizes."
+        return (
+            f"its hidden size is {student.hidden} and that of {teacher.name} {teacher.hidden}; choose equal sizes, or "
+            f"give --set {instead}."
+        )
     return ""
 
 

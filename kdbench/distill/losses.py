@@ -1,6 +1,7 @@
 """Losses that several methods use.
 
-Logits are [B, C]; every loss is a mean over the batch, in nats, and finite for any finite logits.
+Logits are [B, C]; every loss is a mean over the batch, in nats, and finite for any finite logits. A network with one
+output [B, 1] predicts a number: `label_loss` and `output_distance` are then squared differences.
 """
 
 from __future__ import annotations
@@ -22,6 +23,27 @@ def cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:
     return functional.cross_entropy(logits, labels)
 
 
+def is_regression(logits: Tensor) -> bool:
+    """Return whether outputs [B, C] are predicted numbers: one column, which no classifier has."""
+    return logits.shape[1] == 1
+
+
+def label_loss(labels: Tensor, logits: Tensor) -> Tensor:
+    """Compute the loss with the labels [B]: the cross-entropy, or mean_B (s - y)^2 of a regression."""
+    if is_regression(logits):
+        return functional.mse_loss(logits[:, 0], labels.to(logits.dtype))
+    return cross_entropy(labels, logits)
+
+
+def output_distance(
+    target: Tensor, logits: Tensor, temperature: float = 1.0, reduction: Reduction = "batchmean"
+) -> Tensor:  # fmt: skip
+    """Compute the distance of outputs that KD minimises: `kl`, or mean_B ((s - t) / tau)^2 of a regression."""
+    if is_regression(logits):
+        return logit_mse(target / temperature, logits / temperature)
+    return kl(target, logits, temperature, reduction)
+
+
 def soft_cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
     """Compute CE(T, S) = -mean_B sum_C T log S from logits, the second term of LGTM Eq. 1 and Eq. 3."""
     return soft_cross_entropy_each(target, logits).mean()
@@ -30,6 +52,11 @@ def soft_cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
 def soft_cross_entropy_each(target: Tensor, logits: Tensor) -> Tensor:
     """Compute CE(T_i, S_i) for every example [B]."""
     return -(target.softmax(1) * logits.log_softmax(1)).sum(1)
+
+
+def soft_label_loss_each(target: Tensor, logits: Tensor) -> Tensor:
+    """Compute the loss with another network's outputs as labels [B]: CE(T_i, S_i), or (s_i - t_i)^2 of a regression."""
+    return (logits - target).square()[:, 0] if is_regression(logits) else soft_cross_entropy_each(target, logits)
 
 
 def kl(target: Tensor, logits: Tensor, temperature: float | Tensor = 1.0, reduction: Reduction = "batchmean") -> Tensor:
@@ -115,4 +142,4 @@ def hidden_state_distance(target: Tensor, states: Tensor, *, normalize: bool = T
 
 
 # Distillation objectives that several methods offer as an option (LGTM, Table 2).
-OBJECTIVES: dict[str, Objective] = {"kl": kl, "dist": dist, "mse": logit_mse}
+OBJECTIVES: dict[str, Objective] = {"kl": output_distance, "dist": dist, "mse": logit_mse}

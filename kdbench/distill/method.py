@@ -50,6 +50,9 @@ class Method:
             `teacher_network`, where it reads more of its fine-tuned teacher than logits, or trains it.
         options_type: the class of its hyperparameters.
         variants: named option settings (title, option values), selectable like methods.
+        no_regression: why the method cannot learn a task of numbers, as a sentence without full stop; "" where it can,
+            because its losses are `losses.label_loss` and `losses.output_distance`, or others that hold for one output.
+        class_options: the values of options with which a method that can learn a regression cannot.
         couples_rows: True if the loss of a row depends on the number of rows in the batch (contrastive losses).
         limits: option values at which the student's loss must equal the cross-entropy with the labels (`labels_only`),
             or must not depend on them (`teacher_only`). `kdbench check-method` tests both.
@@ -68,6 +71,11 @@ class Method:
     variants: ClassVar[Mapping[RowName, tuple[str, Mapping[str, Any]]]] = {}
     limits: ClassVar[Mapping[Limit, Mapping[str, Any]]] = {}
     couples_rows: ClassVar[bool] = False
+    no_regression: ClassVar[str] = (
+        'its loss is written for classes, unless no_regression = "" in its class says that it holds for numbers too'
+    )
+
+    class_options: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     def __init__(self, spec: RunSpec, context: MethodContext) -> None:
         self.spec = spec
@@ -91,9 +99,20 @@ class Method:
 
         Args:
             others: the other networks by role: students of the runs in `needs`, and a `teacher` that is trained too.
-            classes: the number of the task's classes.
+            classes: the number of the task's classes, 1 for a regression.
         """
         return ""
+
+    @classmethod
+    def find_misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
+        """Return why the method does not fit the kind of task or, by `check_compatible`, the networks, or ""."""
+        if classes == 1 and cls.no_regression:
+            fit = ", ".join(name for name, method in METHODS.all().items() if not method.no_regression)
+            return f"{cls.no_regression}; methods that learn a regression are {fit}."
+        for key, values in cls.class_options.items() if classes == 1 else ():
+            if spec.options[key] in values:
+                return f"{key}={spec.options[key]} compares probabilities of classes, and a regression has none."
+        return cls.check_compatible(spec, student, others, classes)
 
     def build(self, context: MethodContext) -> None:
         """Build the networks; by default one student."""

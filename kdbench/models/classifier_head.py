@@ -18,10 +18,11 @@ def label_words(config: Any) -> tuple[str, ...]:
 
 
 def set_labels(config: Any, labels: Sequence[str]) -> None:
-    """Set a configuration's labels, for a task with exactly one label per text."""
+    """Set a configuration's labels, for a task with exactly one label per text; one label means a regression."""
     config.id2label = dict(enumerate(labels))
     config.label2id = {word: i for i, word in enumerate(labels)}
-    config.problem_type = None  # "regression" or "multi_label_classification" would be read by transformers' pipelines
+    # transformers' pipelines read it: they put a softmax on classes, and nothing on the number of a regression
+    config.problem_type = "regression" if len(labels) == 1 else None
 
 
 def fit_head(model: Any, fresh: Collection[str], words: Sequence[str], labels: Sequence[str]) -> str:

@@ -44,6 +44,8 @@ def build_finetuned(ref: ModelRef, labels: Sequence[str], attention: str) -> tup
             f"'{ref.name}' is not a fine-tuned classifier: it lacks {tensors}; leave out teacher_is_finetuned, and it "
             f"is fine-tuned first."
         )
+    if len(labels) == 1:  # a number, whatever it is called
+        return model, ""
     if has_no_label_words(words):
         words_taken = ", ".join(labels)
         return model, f"The classes of {ref.title} have no words; they are taken to be {words_taken}, in this order."
@@ -60,9 +62,13 @@ def has_no_label_words(words: Sequence[str]) -> bool:
 def check_labels(name: str, words: Sequence[str], labels: Sequence[str]) -> None:
     """Check that a network has the task's classes, in any order; classes with default names are accepted.
 
+    A regression's one output may have any name.
+
     Raises:
         UserError: the classes are others.
     """
+    if len(words) == len(labels) == 1:
+        return
     same = sorted(word.casefold() for word in words) == sorted(word.casefold() for word in labels)
     if len(words) != len(labels) or not (same or has_no_label_words(words)):
         raise UserError(

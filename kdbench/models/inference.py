@@ -1,4 +1,4 @@
-"""Run forward passes without gradients over many rows, and score their logits."""
+"""Run forward passes without gradients over many rows, and compare the confidence of their logits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from kdbench.data.batches import by_length, by_tokens, collate
 from kdbench.data.splits import Part
-from kdbench.data.task import Task
 from kdbench.data.tokens import Tokens
 
 EVAL_BATCH = 64  # rows, on the CPU
@@ -58,12 +56,6 @@ def all_logits(module: nn.Module, tokens: Tokens, rows: NDArray[np.int64], devic
     out = compute_rows(lambda inputs: module(**inputs).logits.float(), tokens, rows, device)
     module.train(before)
     return out.cpu()
-
-
-def score_logits(task: Task, logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Compute the task's metrics and the mean cross-entropy (`loss`, in nats)."""
-    scores = task.score(logits.argmax(1).tolist(), labels.tolist())
-    return {**scores, "loss": float(functional.cross_entropy(logits, labels))}
 
 
 def labels_of(tokens: Tokens, part: Part) -> Tensor:

@@ -27,6 +27,7 @@ from typing import Any
 from kdbench.core import hub
 from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError
+from kdbench.core.formatting import count
 from kdbench.core.spec import OUTPUTS, ModelRef
 from kdbench.data.teacher_outputs import Content
 from kdbench.models.configuration import read_dimensions
@@ -151,6 +152,15 @@ def outputs_teacher(file: str | None, content: str | None, teacher: str | None) 
     return {"teacher": f"{file}:{content}" if content not in (None, "auto") else file, "teacher_is_finetuned": True}
 
 
+def outputs_arguments(teacher: str) -> list[str]:
+    """Return the arguments of `kdbench run` that make a file of outputs the teacher; [] for the name of a network."""
+    found = OUTPUTS_NAME.fullmatch(teacher)
+    if found is None:
+        return []
+    content = ["--teacher-outputs-are", found["content"]] if found["content"] else []
+    return ["--teacher-outputs", found["file"], *content]
+
+
 def outputs_file(ref: ModelRef) -> tuple[Path, Content]:
     """Return the path of a file of outputs, and what the user says that it holds: `logits`, `probabilities`, `auto`."""
     found = OUTPUTS_NAME.fullmatch(ref.name)
@@ -229,16 +239,27 @@ def _hash_folder(folder: Path) -> str:
 
 @lru_cache(maxsize=64)
 def halfway(teacher: str, student: str) -> str:
-    """Return the name of a network of the teacher's lowest layers, as deep as the mean of both (rounded up)."""
+    """Return the name of a network of the teacher's lowest layers, as deep as the mean of both (rounded up).
+
+    Raises:
+        UserError: the teacher is a file of outputs, or has fewer layers than that.
+    """
     if OUTPUTS_NAME.fullmatch(teacher):
         raise UserError(
             "The teacher is a file of outputs, which has no layers to make an assistant of; name the assistants' "
             "networks, as --set takd.assistants=NETWORK does."
         )
-    depth = math.ceil(sum(shape(resolve(name), ()).layers for name in (teacher, student)) / 2)
+    theirs, own = (shape(resolve(name), ()).layers for name in (teacher, student))
+    depth = math.ceil((theirs + own) / 2)
     base, layers = split_name(teacher)
     if tiny := TINY.fullmatch(base):
         return f"tiny-{depth}x{tiny['hidden']}"
+    if depth > theirs:
+        raise UserError(
+            f"The teacher {teacher} has {count(theirs, 'layer')} and the student {student} {own}, so the teacher's "
+            f"layers are too few for an assistant between them; choose a student no deeper than its teacher, or name "
+            f"the assistants' networks, as --set takd.assistants=NETWORK does."
+        )
     return f"{base}:{'+'.join(map(str, (layers or range(depth))[:depth]))}"
 
 

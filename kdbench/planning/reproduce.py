@@ -12,6 +12,7 @@ from typing import Any
 from kdbench.core.settings import Invocation, Study, Training, teacher_keys
 from kdbench.core.toml_files import read_toml
 from kdbench.distill.method import EVERYTHING, METHODS, in_group, methods_of_group
+from kdbench.models.reference import outputs_arguments
 from kdbench.planning.config import TEACHER as SECTION
 from kdbench.planning.config import Config, preset_files
 from kdbench.planning.exhibits import Exhibit
@@ -174,10 +175,13 @@ def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:
     """Return the arguments for networks, data and splits, as far as neither the preset nor `own` sets them."""
     known = Config(files=[read_toml(preset_files()[study.preset])]) if study.preset in preset_files() else Config()
     usual: Study = known.group(Study)
-    words: list[str] = []
+    teacher = study.networks["teacher"].argument if "teacher" in study.networks else ""
+    words = [] if "teacher" in own else outputs_arguments(teacher)
+    of_file = {"teacher", "teacher_is_finetuned"} if words else set[str]()
     for key in Study.model_fields:
         item = study.networks[key].argument if key in study.networks else study.study.get(key)
-        if key in own or item in (None, "", getattr(usual, key)) or (key == "source" and study.study["glue_dir"]):
+        is_usual = item in (None, "", getattr(usual, key)) or (key == "source" and study.study["glue_dir"])
+        if key in {*own, *of_file} or is_usual:
             continue
         flag = f"--{key.replace('_', '-')}"
         if item is True:

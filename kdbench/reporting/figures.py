@@ -79,20 +79,21 @@ class Curve:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds with its interval, a row of a panel. `about` goes into CSV."""
+    """A mean over seeds (or other points) with its interval, a row of a panel. `about` goes into CSV."""
 
     label: str
     look: LineStyle
-    seeds: Mapping[int, float]
+    seeds: Mapping[Any, float]
     mean: float
     interval: tuple[float, float] | None
     about: Mapping[str, Any] = field(default_factory=dict)
+    point_name: str = "seed"
 
     @property
     def records(self) -> Iterator[dict[str, Any]]:
         low, high = self.interval or ("", "")
         for seed, value in self.seeds.items():
-            yield {"seed": seed, "value": value, "mean": self.mean, "low": low, "high": high}
+            yield {self.point_name: seed, "value": value, "mean": self.mean, "low": low, "high": high}
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ Every method is a file in `methods/`; this page is made from those files (`make 
 teacher [B, C], S, T their probabilities, y the labels, tau the temperature; CE(T, S) is the soft cross-entropy,
 KL(T || S) the divergence, both means over the batch. Set an option with `--set METHOD.OPTION=VALUE`. The name in
 parentheses is the group that selects a method with others (`--methods logits`).
+
+In a regression s and t are numbers [B, 1]: (s - y)^2 stands for CE(y, S), and (s - t)^2 for CE(T, S) and KL(T || S).
 """
 SECTION = re.compile(r"^(Loss|Trained|Paper and code|Variants): ", re.MULTILINE)
 HEADINGS = {"Trained": "What is trained when", "Paper and code": "Paper, released code, and which we follow"}
@@ -60,7 +62,8 @@ def _method(name: str, method: type[Method]) -> str:
     parts = SECTION.split(_words(method))
     for heading, text in zip(parts[1::2], parts[2::2], strict=True):
         lines.append(_section(heading, text.strip()))
-    lines.append(f"Needs {method_needs(method) or 'the labels only'}.{_classes(method)}\n")
+    numbers = f"No regression: {method.no_regression}." if method.no_regression else "Learns a regression, too."
+    lines.append(f"Needs {method_needs(method) or 'the labels only'}.{_classes(method)} {numbers}\n")
     return "\n".join([*lines, _options(method), _variants(method)]).rstrip()
 
 

@@ -17,10 +17,10 @@ from kdbench.planning.exhibits import Exhibit
 from kdbench.reporting import fairness
 from kdbench.reporting.printing import status_word
 from kdbench.reporting.tables import Detail
-from kdbench.results.class_use import COLLAPSE_HEADING, is_collapsed
+from kdbench.results.class_use import collapse_heading, is_collapsed
 from kdbench.results.data_origin import generated_tasks, random_networks
 from kdbench.results.selection import SelectedRow
-from kdbench.results.study import DAMAGED, TEACHER, CellResult, StudyResults, task_title
+from kdbench.results.study import DAMAGED, TEACHER, CellResult, Run, StudyResults, task_title
 
 DAGGER = "†"
 COLLAPSE_SIGN = "§"
@@ -178,23 +178,24 @@ def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
 
     Those are the student after the last step, and a teacher that was trained along.
     """
-    signed, partly = False, list[str]()
+    signed, partly, at_end = list[Run](), list[str](), list[Run]()
     last, teachers = dict[str, list[str]](), dict[str, list[str]]()  # tasks by row
     # sort the collapsed networks: shown in a cell, last student, teacher
     for line, (task, cells) in ((one, item) for one in lines for item in one.shown.items()):
         kept = [cell for cell in cells if is_collapsed(cell.run, "best")]
-        signed = signed or bool(kept)
+        signed += [cell.run for cell in kept]
         partly += [f"{line.title} on {task_title(task)}{_share(kept, cells)}"] if 0 < len(kept) < len(cells) else []
         for network, said in (("last", last), ("teacher", teachers)):
             hit = [cell for cell in cells if is_collapsed(cell.run, network)]
             if hit := [cell for cell in hit if network == "teacher" or cell not in kept]:
                 said.setdefault(line.title, []).append(f"{task_title(task)}{_share(hit, cells)}")
+                at_end += [cell.run for cell in hit]
     # the sign, then the networks that no cell shows
     some = f" Not in every seed: {'; '.join(partly)}." if partly else ""
-    notes = [f"{COLLAPSE_SIGN} {COLLAPSE_HEADING}: as good as a constant answer.{some}"] if signed else []
+    notes = [f"{COLLAPSE_SIGN} {collapse_heading(signed)}: as good as a constant answer.{some}"] if signed else []
     ends = {"the last student": last, "the teacher": teachers}
-    at_end = [f"{who} of {_alike(said)}" for who, said in ends.items() if said]
-    return notes + ([f"{COLLAPSE_HEADING}, at the end of training: {'; '.join(at_end)}."] if at_end else [])
+    texts = [f"{who} of {_alike(said)}" for who, said in ends.items() if said]
+    return notes + ([f"{collapse_heading(at_end)}, at the end of training: {'; '.join(texts)}."] if texts else [])
 
 
 def _share(some: Sequence[CellResult], cells: Sequence[CellResult]) -> str:

@@ -56,6 +56,8 @@ def show_method(name: str, method: type[Method], console: Console) -> None:
     printing.print_line(console, Text.assemble((title, "bold"), f"  {method.paper}, version {method.version}"))
     printing.print_note(console, plugin_summary(method))
     printing.print_note(console, f"needs {method_needs(method) or 'the labels only'}")
+    if method.no_regression:
+        printing.print_note(console, f"no regression: {method.no_regression}")
     if not method.options_type.model_fields:
         printing.print_line(console, "It has no options of its own; those of every training do hold.")
     else:

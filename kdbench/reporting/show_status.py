@@ -220,7 +220,8 @@ def _collapsed(study: StudyResults, console: Console) -> None:
     found = {run.id: " ".join(said) for run in study.runs.values() if (said := class_use.collapse_warnings(run))}
     if found:
         console.print()
-        printing.print_line(console, class_use.COLLAPSE_HEADING, "yellow")
+        heading = class_use.collapse_heading(study.runs[run_id] for run_id in found)
+        printing.print_line(console, heading, "yellow")
     for run_id, text in list(found.items())[:MAX_LISTED]:
         printing.print_line(console, f"  {run_id}  {text}")
     if len(found) > MAX_LISTED:

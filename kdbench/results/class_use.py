@@ -1,29 +1,31 @@
 """Which classes a network predicts, and whether it has collapsed to one class whatever the text (or two of many).
 
-A collapsed network scores like a constant answer. A run stores the predicted classes of its student (the reported
+A collapsed network scores like a constant answer; of a regression it predicts one number, with which no correlation is
+defined. A run stores the predicted classes of its student (the reported
 checkpoint, and the last) and of a teacher that was trained along, on every report split. For runs of earlier versions,
 the reported checkpoint's are counted from its predictions and the others are not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kdbench.core.errors import UserError
+from kdbench.core.formatting import count
 from kdbench.core.records import ClassCounts
 from kdbench.data.task_registry import TASKS
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from kdbench.results.study import Run
 
-    Classes = NDArray[np.integer]
+    Classes = NDArray[Any]
 
 COLLAPSE_HEADING = "Predicts one class only (of more than two: one or two)"
+NUMBER_HEADING = ", or one number, with which correlations are undefined and count as 0"
 NETWORKS = {"best": "kept student", "last": "last student", "teacher": "teacher trained along"}
 
 
@@ -32,7 +34,7 @@ class ClassUse:
     """How a network divides the rows of a split among the classes.
 
     Args:
-        classes: number of classes of the task.
+        classes: number of classes of the task; 1 of a regression, where a class below is one of the numbers.
         true: number of classes that occur among the labels.
         predicted: number of classes that are predicted at all.
         most: the class that is predicted most often.
@@ -48,10 +50,13 @@ class ClassUse:
     @property
     def is_collapsed(self) -> bool:
         """Return whether one class (two of more than two) is predicted although the labels have others."""
-        return self.predicted < self.true and self.predicted <= (1 if self.classes == 2 else 2)
+        return self.predicted < self.true and self.predicted <= (1 if self.classes <= 2 else 2)
 
     def words(self, labels: Sequence[str]) -> str:
-        """Return `1 of 2 classes (equivalent 100 %)`."""
+        """Return `1 of 2 classes (equivalent 100 %)`, or how many numbers a regression predicts."""
+        if self.classes == 1:
+            undefined = ", with which correlations are undefined and count as 0" if self.predicted == 1 else ""
+            return f"{count(self.predicted, 'number')}{undefined}"
         most = labels[self.most] if self.most < len(labels) else f"class {self.most}"
         return f"{self.predicted} of {self.classes} classes ({most} {100 * self.share:.0f} %)"
 
@@ -60,15 +65,32 @@ def count_classes(predictions: Classes, references: Classes, classes: int) -> Cl
     """Count the classes of a split, as result.json stores them.
 
     Args:
-        predictions, references: class indices [n].
+        predictions, references: class indices [n], or the numbers of a regression.
+        classes: number of classes, 1 for a regression.
     """
     import numpy as np
 
+    if classes == 1:
+        return _count_numbers(predictions, references)
     rows = np.bincount(predictions, minlength=classes)
     most = int(rows.argmax())
     return {
         "classes": classes, "true": len(np.unique(references)), "predicted": int((rows > 0).sum()), "most": most,
         "share": float(rows[most] / rows.sum()),
+    }  # fmt: skip
+
+
+def _count_numbers(predictions: Classes, references: Classes) -> ClassCounts:
+    """Count the different numbers of a split; predictions that differ by rounding alone are one."""
+    import numpy as np
+
+    from kdbench.data.correlations import is_constant
+
+    values, rows = np.unique(predictions, return_counts=True)
+    one = is_constant(values)
+    return {
+        "classes": 1, "true": len(np.unique(references)), "predicted": 1 if one else len(values), "most": 0,
+        "share": 1.0 if one else float(rows.max() / rows.sum()),
     }  # fmt: skip
 
 
@@ -102,6 +124,12 @@ def _counted(run: Run) -> dict[str, ClassUse]:
 def is_collapsed(run: Run, network: str) -> bool:
     """Return whether a network of the run is known to have collapsed on at least one report split."""
     return any(use.is_collapsed for use in run.class_use.get(network, {}).values())
+
+
+def collapse_heading(runs: Iterable[Run]) -> str:
+    """Return what is said of these collapsed runs together; numbers are named only where one is a regression."""
+    numbers = any(use.classes == 1 for run in runs for part in run.class_use.values() for use in part.values())
+    return COLLAPSE_HEADING + (NUMBER_HEADING if numbers else "")
 
 
 def collapse_warnings(run: Run) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from kdbench.data.task import Task
 from kdbench.results import significance
 from kdbench.results.predictions import Predictions
 from kdbench.results.selection import SelectedRow
-from kdbench.results.significance import Classes, Difference, Floats, Metric
+from kdbench.results.significance import Difference, Floats, Metric, WeightedMetric
 from kdbench.results.study import CellResult
 
 ERROR_METHOD = (
@@ -70,12 +71,7 @@ def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
     """
     parts = []
     for split in task.report_splits:
-        labels = _same_items(split, cells)
-        predicted = np.stack([_predictions(cell, split).classes for cell in cells])
-        scores = significance.resample_scores(
-            _metric(task), labels, predicted, len(task.labels), _generator([split, *_ids(cells)])
-        )
-        parts.append(scores)
+        parts.append(_resampled(task, split, cells))
     found = 100 * np.mean(np.stack(parts), axis=0)
     return significance.paired_difference(found[0], found[1:])
 
@@ -107,11 +103,23 @@ def _scores(task: Task, cells: Sequence[CellResult]) -> Floats:
 
 
 def _split(task: Task, split: str, sides: Sequence[Sequence[CellResult]]) -> tuple[Floats, Floats]:
-    """Resample one split; see `significance.resample_differences`. A value is the mean of the metrics."""
-    labels = _same_items(split, [cell for cells in sides for cell in cells])
-    predicted = [np.stack([_predictions(cell, split).classes for cell in cells]) for cells in sides]
-    rng = _generator([split, *(run for cells in sides for run in _ids(cells))])
-    return significance.resample_differences(_metric(task), labels, predicted[0], predicted[1], len(task.labels), rng)
+    """Return the seeds' differences on one split: observed [S], and over resampled items [RESAMPLES, S]."""
+    scores, seeds = _resampled(task, split, [cell for cells in sides for cell in cells]), len(sides[0])
+    found = np.ascontiguousarray(scores[:, :seeds] - scores[:, seeds:])
+    return found[0], found[1:]
+
+
+def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
+    """Return the scores of cells on one split, observed and over resampled items [1 + RESAMPLES, cells].
+
+    A score is the mean of the metrics.
+    """
+    labels = _same_items(split, cells)
+    predicted: Any = np.stack([_predictions(cell, split).classes for cell in cells])
+    rng = _generator([split, *_ids(cells)])
+    if task.kind == "regression":
+        return significance.resample_numbers(_weighted_metric(task), labels, predicted.astype(np.float64), rng)
+    return significance.resample_scores(_metric(task), labels, predicted, len(task.labels), rng)
 
 
 def _generator(names: Sequence[str]) -> np.random.Generator:
@@ -129,6 +137,16 @@ def _metric(task: Task) -> Metric:
     return metric
 
 
+def _weighted_metric(task: Task) -> WeightedMetric:
+    """Return a function from weighted items to the mean of the task's metrics."""
+
+    def metric(weights: Floats, predicted: Floats, true: Floats) -> Floats:
+        mean: Floats = np.mean(list(task.score_weights(weights, predicted, true).values()), axis=0)
+        return mean
+
+    return metric
+
+
 def _predictions(cell: CellResult, split: str) -> Predictions:
     """Return the predictions of a cell's run on a split."""
     found = cell.run.predictions
@@ -137,8 +155,8 @@ def _predictions(cell: CellResult, split: str) -> Predictions:
     return found[split]
 
 
-def _same_items(split: str, cells: Sequence[CellResult]) -> Classes:
-    """Return the labels that all runs were scored with.
+def _same_items(split: str, cells: Sequence[CellResult]) -> Any:
+    """Return the labels [n], classes or numbers, that all runs were scored with.
 
     Raises:
         UserError: the labels differ.

@@ -29,10 +29,13 @@ class TeacherOutputs:
 
 
 def student_outputs(run: Run, split: str) -> SplitOutputs | None:
-    """Return the outputs of a run's student; None where it kept no predictions."""
+    """Return the outputs of a run's student; None where it kept no predictions, or predicts numbers."""
+    if TASKS.get(run.spec.task).kind == "regression":
+        return None
     try:
         found = run.predictions[split]
-        return SplitOutputs(found.labels, found.classes, run.logits.student.get(split))
+        labels, classes = (values.astype("int64", copy=False) for values in (found.labels, found.classes))
+        return SplitOutputs(labels, classes, run.logits.student.get(split))
     except (UserError, KeyError):
         return None
 

@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.core.errors import UserError
+from kdbench.data.metrics import answers
 from kdbench.results.store import RunFolder
+
+Answers = NDArray[np.int64] | NDArray[np.float64]
 
 CHECKPOINT = "best"  # the one that tables report
 TAUGHT = "teacher"  # a teacher that was trained along, at the end of the training
@@ -23,10 +26,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted and true classes of one report split, in the order of its rows."""
+    """Predicted and true classes, or numbers, of one report split, in the order of its rows."""
 
-    classes: NDArray[np.int64]  # predicted [n]
-    labels: NDArray[np.int64]  # true [n]
+    classes: Answers  # predicted [n]
+    labels: Answers  # true [n]
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,9 @@ class RunLogits:
 
 
 @lru_cache(maxsize=64)
-def _shared(labels: bytes) -> NDArray[np.int64]:
+def _shared(labels: bytes, kind: str) -> Answers:
     """Return one array for all runs that were scored on the same items, to save memory."""
-    return np.frombuffer(labels, np.int64)
+    return np.frombuffer(labels, kind)
 
 
 def compact_logits(logits: NDArray[Any]) -> NDArray[np.float16]:
@@ -62,27 +65,30 @@ def compact_logits(logits: NDArray[Any]) -> NDArray[np.float16]:
 
 
 def read_predictions(folder: RunFolder) -> dict[str, Predictions]:
-    """Return the selected checkpoint's predictions by report split, from its logits or stored classes.
+    """Return the selected checkpoint's predictions by report split, from its logits or stored classes or numbers.
 
     Raises:
         UserError: the file is missing or damaged.
     """
-    found: dict[str, dict[str, NDArray[np.int64]]] = {}
+    found: dict[str, dict[str, Answers]] = {}
 
     def read(stored: dict[Place, NDArray[Any]]) -> dict[str, Predictions]:
         for (_, split, kind), values in stored.items():
             part = found.setdefault(split, {})
             # a collected study has both; classes are those of the logits before they were rounded
             part["classes" if kind == "logits" and (CHECKPOINT, split, "classes") not in stored else kind] = (
-                values.argmax(1) if kind == "logits" else values
+                answers(values) if kind == "logits" else values
             )
-        return {split: Predictions(p["classes"], _shared(p["labels"].tobytes())) for split, p in found.items()}
+        return {
+            split: Predictions(part["classes"], _shared(part["labels"].tobytes(), part["labels"].dtype.str))
+            for split, part in found.items()
+        }
 
     return _read(folder, lambda place: place[0] == CHECKPOINT and place[1] != SELECTION, read)
 
 
 def read_logits(folder: RunFolder) -> RunLogits:
-    """Return the logits of a finished run.
+    """Return the logits of a finished run; none of a regression, whose numbers are its predictions.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -91,7 +97,7 @@ def read_logits(folder: RunFolder) -> RunLogits:
     def read(stored: dict[Place, NDArray[Any]]) -> RunLogits:
         student, teacher = (
             {split: compact_logits(values).astype(np.float64) for (name, split, kind), values in stored.items()
-             if name == wanted and split != SELECTION and kind == "logits"}
+             if name == wanted and split != SELECTION and kind == "logits" and values.shape[1] > 1}
             for wanted in (CHECKPOINT, TAUGHT)
         )  # fmt: skip
         selection = {kind: values for (_, split, kind), values in stored.items() if split == SELECTION}
@@ -116,10 +122,10 @@ def logit_tensors(folder: RunFolder) -> dict[str, NDArray[Any]]:
 
 
 def _temperature(selection: dict[str, NDArray[Any]]) -> float | None:
-    """Return the stored temperature, else the one that fits the logits; None without either."""
+    """Return the stored temperature, else the one that fits the logits; None without either, or of a regression."""
     if "temperature" in selection:
         return float(selection["temperature"][0])
-    if not len(selection.get("labels", ())):
+    if not len(selection.get("labels", ())) or selection["logits"].shape[1] == 1:
         return None
     from kdbench.results.calibration import fit_temperature  # scipy, which takes time to import
 

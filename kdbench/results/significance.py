@@ -16,7 +16,8 @@ The seeds are not resampled, because there are few of them: S values drawn from 
 small by the factor (S - 1) / S, and lack the tails of Student's t. tests/kdbench/test_significance.py measures how
 often either interval holds the truth.
 
-Dror et al. (2018) recommend resampling for F1; one test for all metrics keeps a table's marks comparable.
+Dror et al. (2018) recommend resampling for F1; one test for all metrics keeps a table's marks comparable. Items of a
+regression have no patterns; their metrics take the number of times that each item is drawn.
 scipy.stats.bootstrap resamples one axis and computes a metric anew for each draw; hence our own bootstrap, on counts.
 """
 
@@ -34,6 +35,7 @@ from scipy import special
 Floats = NDArray[np.float64]
 Classes = NDArray[np.int64]
 Metric = Callable[[Floats], Floats]  # of confusion matrices [..., true class, predicted class]
+WeightedMetric = Callable[[Floats, Floats, Floats], Floats]  # of weights [R, n], predicted [K, n] and true numbers [n]
 
 RESAMPLES = 1000  # the standard error of a standard error is then 2.2 % of it
 ALPHA = 0.05
@@ -142,35 +144,20 @@ def _below(degrees: float, t: float) -> float:
     return float(special.ndtr(t) if math.isinf(degrees) else special.stdtr(degrees, t))
 
 
-def resample_differences(
-    metric: Metric, labels: Classes, first: Classes, second: Classes, classes: int, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
-    """Return the seeds' differences on one split: observed [S], and over resampled items [RESAMPLES, S].
-
-    Items with the same label and the same predictions form a pattern. The counts of resampled patterns are multinomial,
-    which is the bootstrap over items at a cost that does not grow with their number.
-
-    Args:
-        metric: a function of confusion matrices.
-        labels: true classes [n].
-        first: predicted classes [S, n] of the first method.
-        second: predicted classes [S, n] of the second method, in the same order of seeds.
-        classes: number of classes.
-    """
-    scores = resample_scores(metric, labels, np.vstack([first, second]), classes, rng)
-    found = np.ascontiguousarray(scores[:, : len(first)] - scores[:, len(first) :])
-    return found[0], found[1:]
-
-
 def resample_scores(
     metric: Metric, labels: Classes, predicted: Classes, classes: int, rng: np.random.Generator
 ) -> Floats:  # fmt: skip
     """Return the scores of K trainings [1 + RESAMPLES, K]: on the items as they are, then on resampled items.
 
-    In each row all trainings have the same items.
+    In each row all trainings have the same items. Items with the same label and the same predictions form a pattern.
+    The counts of resampled patterns are multinomial, which is the bootstrap over items at a cost that does not grow
+    with their number.
 
     Args:
+        metric: a function of confusion matrices.
+        labels: true classes [n].
         predicted: classes [K, n].
+        classes: number of classes.
     """
     patterns, counts = _patterns(np.vstack([labels, predicted]), classes)
     truth, predicted = patterns[0], patterns[1:]
@@ -184,6 +171,18 @@ def resample_scores(
     for weights in (counts[None, :], *_draws(counts, rng, _AT_ONCE // (len(claimed) * classes**2))):
         blocks.append(metric(_matrices(truth, claimed, weights.T.astype(kind), classes)))
     return np.concatenate(blocks)
+
+
+def resample_numbers(metric: WeightedMetric, true: Floats, predicted: Floats, rng: np.random.Generator) -> Floats:
+    """Return the scores of K regressions [1 + RESAMPLES, K]: on the items as they are, then on resampled items.
+
+    Args:
+        true: the true numbers [n].
+        predicted: numbers [K, n].
+    """
+    counts = np.ones(len(true))
+    blocks = (counts[None, :], *_draws(counts, rng, RESAMPLES))
+    return np.concatenate([metric(weights, predicted, true) for weights in blocks])
 
 
 def _matrices(truth: Classes, claimed: Floats, weights: Floats, classes: int) -> Floats:

@@ -179,7 +179,7 @@ def _toml(file: Path) -> dict[str, Any]:
 
 def _scores(file: Path, item: ServerFile, task: str, value: object) -> dict[str, float]:
     """Parse `88.9/84.8` to {f1: 88.9, accuracy: 84.8}."""
-    metrics = TASKS.get(task).metrics
+    metrics = item.metrics or TASKS.get(task).metrics
     texts = str(value).split("/")
     pairs = zip(texts, metrics, strict=False)
     numbers = [_per_cent(text, is_signed=metric in SIGNED) for text, metric in pairs]

@@ -32,15 +32,18 @@ def find_server(group: str) -> Server:
 
 
 def task_by_file(server: Server) -> dict[str, str]:
-    """Return the files that the server wants and that have a task here: file name -> task, in table order."""
-    tasks = sorted(TASKS.all().items(), key=lambda item: (item[1].position, item[0]))
-    return {file.filename: name for name, task in tasks if task.server is server for file in task.server_files}
+    """Return the files that the server wants, the diagnostic ones last: file name -> task, in table order."""
+    named = sorted(TASKS.all().items(), key=lambda item: (item[1].position, item[0]))
+    tasks = [(name, task) for name, task in named if task.server is server]
+    own = {file.filename: name for name, task in tasks for file in task.server_files}
+    return own | {file.filename: name for name, task in tasks for file in task.diagnostic_files}
 
 
 def required_files(server: Server) -> dict[str, ServerFile]:
     """Return all files that the server wants, by name."""
-    own = [file for name in dict.fromkeys(task_by_file(server).values()) for file in TASKS.get(name).server_files]
-    return {file.filename: file for file in (*own, *server.others)}
+    tasks = [TASKS.get(name) for name in dict.fromkeys(task_by_file(server).values())]
+    files = {file.filename: file for task in tasks for file in (*task.server_files, *task.diagnostic_files)}
+    return {name: files[name] for name in task_by_file(server)}
 
 
 def write_zip(path: Path, server: Server, predictions: Mapping[str, Sequence[str]]) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from kdbench.core.records import ClassCounts
 from kdbench.data.batches import draw_rows
+from kdbench.data.metrics import answers
 from kdbench.data.splits import Part
-from kdbench.models.inference import all_logits, entropy_gaps, labels_of, score_logits
+from kdbench.data.task import Task
+from kdbench.distill.losses import label_loss
+from kdbench.models.inference import all_logits, entropy_gaps, labels_of
 from kdbench.models.own_tokenizer import tokenizer_of
 from kdbench.results import class_use
 from kdbench.results.series import SeriesFile
@@ -80,7 +82,7 @@ class Evaluator:
         """Count predicted classes, by report split."""
         return {
             part.split: class_use.count_classes(
-                logits[part.split].argmax(1).numpy(), self._labels(part).numpy(), logits[part.split].shape[1]
+                answers(logits[part.split]).numpy(), self._labels(part).numpy(), logits[part.split].shape[1]
             )
             for part in self._setup.roles.report
             if self._has_rows(logits[part.split])
@@ -90,8 +92,13 @@ class Evaluator:
         return self._measure(self._logits(self._setup.context.learners["teacher"].module, part), part)
 
     def _teacher_on_probe(self) -> Tensor | None:
-        """Compute the teacher's logits on the probe rows, once for a frozen one; None without a teacher."""
+        """Compute the teacher's logits on the probe rows, once for a frozen one.
+
+        None without a teacher, and in a regression, whose one output expresses no confidence.
+        """
         context = self._setup.context
+        if context.num_labels == 1:
+            return None
         if "teacher" in context.learners:
             return self._logits(context.learners["teacher"].module, self._probe)
         module = next((frozen.module for frozen in context.frozen_networks.values()), None)
@@ -117,7 +124,7 @@ class Evaluator:
         for role, part in ((role, part) for role, part in parts.items() if self._has_rows(now[role])):
             # a copy, because the selection split may be a report split too, and no two stored tensors share memory
             tensors[f"{name}/{role}/logits"] = now[role].clone()
-            tensors[f"{name}/{role}/labels"] = self._labels(part).to(torch.int64)
+            tensors[f"{name}/{role}/labels"] = self._labels(part)
         return {"selection": scores.pop("selection"), "report": scores, "predicted": self._predicted(now)}, tensors
 
     def teacher_final(self) -> tuple[dict[str, dict[str, Any] | None], dict[str, Tensor]]:
@@ -129,3 +136,9 @@ class Evaluator:
         scores = {part.split: self._measure(logits[part.split], part) for part in report}
         tensors = {f"teacher/{split}/logits": values for split, values in logits.items()}
         return {"teacher": scores, "teacher_predicted": self._predicted(logits)}, tensors
+
+
+def score_logits(task: Task, logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Compute the task's metrics and `loss`: the mean cross-entropy in nats, or the mean squared error."""
+    scores = task.score(answers(logits).tolist(), labels.tolist())
+    return {**scores, "loss": float(label_loss(labels, logits))}

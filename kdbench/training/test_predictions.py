@@ -103,7 +103,9 @@ def device(name: str) -> torch.device:
 
 
 def predict(run: Run, location: DataLocation, device: torch.device) -> dict[str, list[str]]:
-    """Predict a task's test splits with a run's stored student; return label words of the server, by file name.
+    """Predict a task's test splits with a run's stored student; return predictions for the server, by file name.
+
+    Diagnostic files are left out where their rows are not at hand.
 
     Raises:
         UserError: the student or a test split is missing or damaged.
@@ -111,7 +113,8 @@ def predict(run: Run, location: DataLocation, device: torch.device) -> dict[str,
     from kdbench.training.setup import numerics
 
     task = TASKS.get(run.spec.task)()
-    splits = [(file, _examples(task, file, location)) for file in task.server_files]
+    more = [file for file in task.diagnostic_files if task.has_test(location, file.split)]
+    splits = [(file, _examples(task, file, location)) for file in (*task.server_files, *more)]
     student = load_student(run, device)
     with numerics(run.spec, device, 0):
         return {file.filename: _words(run, student, examples, file, device) for file, examples in splits}
@@ -140,6 +143,11 @@ def load_student(run: Run, device: torch.device) -> nn.Module:
     """
     from kdbench.models import build
 
+    if run.spec.student.is_outputs:
+        raise UserError(
+            f"{run.id} is a teacher that is only a file of outputs, {run.spec.student.title}, so there is no network "
+            f"to ask; name a run whose student was trained."
+        )
     try:
         if problem := run.folder.damage(run.folder.model):
             raise ValueError(problem)
@@ -155,6 +163,7 @@ def load_student(run: Run, device: torch.device) -> nn.Module:
 def _words(run: Run, student: nn.Module, examples: Examples, file: ServerFile, device: torch.device) -> list[str]:
     import numpy as np
 
+    from kdbench.data.metrics import answers
     from kdbench.data.tokens import tokenise
     from kdbench.models import build
     from kdbench.models.inference import all_logits
@@ -163,6 +172,6 @@ def _words(run: Run, student: nn.Module, examples: Examples, file: ServerFile, d
     tokenizer = build.tokenizer(ModelRef(name=str(run.folder.model.resolve()), fingerprint="saved"))
     tokens = tokenise(tokenizer, examples, run.spec.training.max_length)
     logits = all_logits(student, tokens, np.arange(len(tokens)), device)
-    if logits.shape[1] != len(file.words) or not bool(logits.isfinite().all()):
+    if logits.shape[1] != max(1, len(file.words)) or not bool(logits.isfinite().all()):
         raise UserError(f"The student in {run.folder.model} gives no usable answers; delete {run.folder.path}.")
-    return [file.words[index] for index in logits.argmax(1).tolist()]
+    return [file.word_of(answer) for answer in answers(logits).tolist()]

@@ -176,7 +176,7 @@ def test_all_draws_what_there_is_and_says_what_is_missing(tmp_path: Path, monkey
     finish(made, lgtm("mrpc", 0), influences([1] * 5, samples()))
     text = draw("all", made.write(), form="svg", out="drawn")
     assert {p.name for p in Path("drawn").iterdir()} == {"figure3.svg", "figure4.svg", "scores.svg"}
-    assert text.count("Not drawn: ") == 6
+    assert text.count("Not drawn: ") == 7
     assert "Figure curves needs finished runs" in text
     assert "Figure 5 needs finished runs of prokt: One stage and prokt: Two stages on SST-2; " in text
     assert "run: kdbench run --for figure5 --preset bert-6l" in text

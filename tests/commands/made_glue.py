@@ -48,7 +48,8 @@ def small_server(monkeypatch: pytest.MonkeyPatch, rows: int = ROWS) -> None:
     """Every file of a task that is here has `rows` rows."""
     for task in TASKS.all().values():
         if task.server is SERVER:
-            monkeypatch.setattr(task, "server_files", tuple(replace(f, rows=rows) for f in task.server_files))
+            for name in ("server_files", "diagnostic_files"):
+                monkeypatch.setattr(task, name, tuple(replace(f, rows=rows) for f in getattr(task, name)))
 
 
 def sound() -> dict[str, str]:

@@ -102,6 +102,29 @@ def test_the_zip_holds_what_the_stored_students_say_in_words_and_in_order(folder
     assert "out.zip is what GLUE's server takes" in call("glue", "check", "out.zip")
 
 
+@pytest.mark.parametrize("place", ["diagnostic/diagnostic.tsv", "AX/test.tsv"])
+def test_the_diagnostic_set_is_predicted_by_the_student_of_mnli(folder: Path, place: str) -> None:
+    file = folder / "files" / place
+    file.parent.mkdir()
+    made_glue.put(file, ["index\tsentence1\tsentence2", *made_glue.texts("dev_matched")])
+    said = call("glue", "export", "finetune", "--out", "out.zip", "--glue-dir", "files")
+    assert unpack(folder / "out.zip")["AX.tsv"] == stored_answers(folder, "mnli")["validation_matched"]
+    assert "say nothing about Fine-tuning: MRPC, SST-2, QNLI, QQP, CoLA, WNLI, STS-B." in said
+    # its score is Matthews' correlation, which no table shows
+    (folder / "scores.toml").write_text(f"{GOOD}AX = -2.5\n")
+    assert "AX: matthews -2.5" in call("glue", "import", "scores.toml", "--row", "finetune")
+    assert "MNLI" in call("table", "1", "--test")
+    # malformed rows are named, not filled
+    made_glue.put(file, ["index\tsentence1\tsentence2", *made_glue.texts("dev_matched")[1:]])
+    said = refusal("glue", "export", "finetune", "--out", "out.zip", "--glue-dir", "files")
+    assert "line 2: expected 0 in column 'index', found '1'" in said
+
+
+def test_numbers_are_written_as_the_server_wants_them() -> None:
+    (file,) = TASKS.get("stsb").server_files
+    assert [file.word_of(number) for number in (-0.2, -0.0, 2.71828, 5.3)] == ["0.000", "0.000", "2.718", "5.000"]
+
+
 def test_equal_predictions_give_equal_bytes_and_one_record(folder: Path) -> None:
     call("glue", "export", "finetune", "--out", "one.zip")
     call("glue", "export", "finetune", "--out", "two.zip", "--glue-dir", "files")

@@ -193,6 +193,9 @@ MISTAKES = {
     "two classes taken for granted": Mistake(
         "three classes", OFFLINE, "        return (1", "        assert s.shape[1] == 2\n        return (1"
     ),
+    "a cross-entropy with numbers": Mistake(
+        "regression", OFFLINE, '    title = "Good"', '    title = "Good"\n    no_regression = ""'
+    ),
     "a spread over the batch": Mistake("batch of one", OFFLINE, "kl(t, s, tau)", "kl(t, s / s.std(0), tau)"),
     "an unseeded generator": Mistake(
         "same seed",

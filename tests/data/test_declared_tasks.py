@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataLocation
+from kdbench.data import declared_rows
 from kdbench.data.declaration import Declaration
 from kdbench.data.declared_rows import HOLD_OUT, LabelledRow, _hold_out, hash_share, read_declared
 from kdbench.data.declared_task import DeclaredTask, declared_task
@@ -55,6 +56,41 @@ def test_splits_classes_and_metrics(tmp_path: Path) -> None:
         task_of(tmp_path, validation="dev.csv", test="test.csv", metrics=["macro_f1", "accuracy"]),
     )}  # fmt: skip
     assert len(prints) == 5
+
+
+def test_a_regression(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", [(f"t{i}", "2.75" if i % 2 else "-1") for i in range(40)])
+    task = task_of(tmp_path, kind="regression")
+    assert (task.kind, task.labels, task.metrics) == ("regression", ("label",), ("pearson", "spearman"))
+    splits = task().load(task.locate(DataLocation("generated"), None)).splits
+    assert {type(label) for split in splits.values() for label in split.labels} == {float}
+    assert set(splits["train"].labels) == {2.75, -1.0}
+    assert 3 <= len(splits["held_out"]) <= 14
+    # whole numbers too, if the declaration says so; a machine that does not know it learns it from its description
+    write(tmp_path / "train.csv", [(f"t{i}", str(i % 5)) for i in range(40)])
+    assert task_of(tmp_path).labels == ("0", "1", "2", "3", "4")
+    whole = task_of(tmp_path, kind="regression", test="train.csv")
+    assert list(whole().load(whole.locate(DataLocation("generated"), None)).splits["test"].labels[:3]) == [
+        0.0,
+        1.0,
+        2.0,
+    ]
+    assert Declaration.parse(whole.describe(), "x").kind == "regression"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,1.5\nb,high\n", "line 3: the label 'high' is no finite number, and the kind is regression"),
+        ("a,1.5\nb,nan\n", "line 3: the label 'nan' is no finite number"),
+        ("a,1.5\nb,\n", "line 3: the label '' is no finite number"),
+        ("a,1.5\nb,1.50\n", "All rows of train have the same 'label'"),
+    ],
+)
+def test_bad_numbers(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\n" + content)
+    with pytest.raises(UserError, match=said):
+        read_declared(Declaration.parse({**BASE, "kind": "regression", "test": "train.csv"}, "x"), tmp_path)
 
 
 def test_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
@@ -110,6 +146,21 @@ def test_a_part_of_a_large_file_is_drawn_by_hash(tmp_path: Path) -> None:
     assert 8 < len(found.splits["held_out"]) < 35  # the two hashes are independent
 
 
+def test_a_pair_of_files_counts_for_the_limit_of_what_is_read_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "t.txt").write_text("".join(f"text {i:02}\n" for i in range(40)))  # 320 bytes
+    (tmp_path / "l.txt").write_text("".join(f"{i % 2}\n" for i in range(40)))  # 80 bytes
+    pair = {**BASE, "train": {"text": "t.txt", "label": "l.txt"}}
+    monkeypatch.setattr(declared_rows, "LARGEST", 400)
+    assert len(read_declared(Declaration.parse(pair, "x"), tmp_path).splits["train"]) < 40
+    monkeypatch.setattr(declared_rows, "LARGEST", 399)
+    with pytest.raises(UserError, match=r"/t.txt, .*/l.txt: .* too much to be read as a whole; set max_rows"):
+        read_declared(Declaration.parse(pair, "x"), tmp_path)
+    part = read_declared(Declaration.parse({**pair, "max_rows": 10}, "x"), tmp_path)
+    assert sum(len(split) for split in part.splits.values()) == 10
+
+
 REFUSED: dict[str, tuple[str, str]] = {  # rows of train -> part of the message
     "one class": ("a,x\nb,x\n", "All rows of train have the label 'x'"),
     "no label": ("a,x\nb,\n", "line 3: no label"),
@@ -157,6 +208,8 @@ def test_bad_values(lines: str, said: str, tmp_path: Path) -> None:
         ({"txt": "a"}, "Unknown key of mine.toml 'txt'. Did you mean 'text'"),
         ({"text": ["a", "b", "c"]}, "mine.toml: text:"),
         ({"labels": ["x"]}, "two or more different classes"),
+        ({"kind": "regression", "labels": ["x", "y"]}, "labels name classes, and the kind is regression"),
+        ({"kind": "numbers"}, "mine.toml: kind: input should be 'classification' or 'regression'"),
         ({"labels": ["x", "x"]}, "two or more different classes"),
         ({"report": "dev"}, "report names 'dev'"),
         ({"report": "test"}, "report names 'test'"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.errors import UserError
+from kdbench.data import new_declaration
 from kdbench.data.data_checks import data_remarks
 from kdbench.data.find_splits import find_splits
 from kdbench.data.guess_columns import guess_columns
@@ -84,6 +85,40 @@ def test_columns_are_guessed(columns: dict[str, str], text: tuple[str, ...], lab
 
 
 @pytest.mark.parametrize(
+    ("columns", "label", "kind"),
+    [
+        ({"sentence1": "one {i}", "sentence2": "two {i}", "score": "{i/4}"}, "score", "regression"),
+        ({"text": "a text {i}", "label": "{i/4}"}, "label", "regression"),
+        ({"text": "a text {i}", "kind": "{i%2}", "label": "{i/4}"}, "label", "regression"),
+        ({"text": "a text {i}", "label": "{i%5+1}"}, "label", "classification"),
+        ({"text": "a text {i}", "label": "{i%2}", "score": "{i/4}"}, "label", "classification"),
+        ({"text": "a text {i}", "kind": "{i%2}", "score": "{i/4}"}, "kind", "classification"),
+    ],
+)  # fmt: skip
+def test_labels_with_fractions_are_numbers(columns: dict[str, str], label: str, kind: str, here: Path) -> None:
+    lines = [",".join(eval(f"f{pattern!r}", {"i": i}) for pattern in columns.values()) for i in range(60)]
+    (here / "a.csv").write_text("\n".join([",".join(columns), *lines]))
+    guess = guess_columns("a.csv", here)
+    assert (guess.label, guess.kind) == (label, kind)
+
+
+def test_a_regression_from_a_file_to_a_declaration(here: Path) -> None:
+    rows = [f"text {i},{i / 4},{i / 8}\n" for i in range(80)]
+    (here / "sts.csv").write_text("text,score,other\n" + "".join(rows))
+    made = declare(Wishes("sts.csv"))
+    assert "label 'score' (a regression, on numbers from 0 to 19.75)" in made.told[0]
+    declared = tomllib.loads(made.text)
+    assert declared["kind"] == "regression"
+    assert declared["metrics"] == ["pearson", "spearman"]
+    assert "labels" not in declared
+    # two columns of numbers, neither called as labels are: the user decides
+    (here / "sts.csv").write_text("text,first,second\n" + "".join(rows))
+    with pytest.raises(UserError, match=r"several columns could be the label \(first, second\); name it by --label"):
+        guess_columns("sts.csv", here)
+    assert guess_columns("sts.csv", here, label="second").kind == "regression"
+
+
+@pytest.mark.parametrize(
     ("head", "said"),
     [
         ("summary of it,body of it,label", "several columns could be the text .*summary of it, body of it.*--text"),
@@ -124,6 +159,22 @@ def test_a_folder_of_texts_and_labels(here: Path) -> None:
         (here / f"d/{split}_text.txt").write_text("".join(f"text {i}\n" for i in range(20)))
         (here / f"d/{split}_labels.txt").write_text("".join(f"{i % 2}\n" for i in range(20)))
     assert find_splits("d", here)["test"] == {"text": "d/test_text.txt", "label": "d/test_labels.txt"}
+
+
+@pytest.mark.parametrize("data", ["train.csv", "train_text.txt"])
+def test_of_a_large_file_or_pair_of_files_a_part_is_read(
+    data: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "train.csv").write_text(csv_rows(60))
+    (here / "train_text.txt").write_text("".join(f"text {i:02}\n" for i in range(60)))
+    (here / "train_labels.txt").write_text("".join(f"{i % 2}\n" for i in range(60)))
+    files = ["train.csv"] if data == "train.csv" else ["train_text.txt", "train_labels.txt"]
+    size = sum((here / name).stat().st_size for name in files)
+    for limit, said in ((size, False), (size - 1, True)):
+        monkeypatch.setattr(new_declaration, "LARGE", limit)
+        made = declare(Wishes(data, name=f"of-{limit}"))
+        assert ("max_rows = 1000000" in made.text) is said
+        assert any("The file is large; 1,000,000 of its rows are read" in text for text in made.told) is said
 
 
 def test_from_a_file_to_a_table(

@@ -74,22 +74,34 @@ TOKENIZERS: dict[str, Callable[[], Any]] = {
         vocab=unigrams("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>")
     ),
 }
-OWN_SIZE = {"xlnet": {"d_head": 16, "d_inner": 64}, "gpt2": {"bos_token_id": 0, "eos_token_id": 0}}
+TOKENIZERS["deberta-v3"] = TOKENIZERS["deberta-v2"]
+# as published: version 3 has no convolution and no token types
+DEBERTA = {
+    "relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True,
+    "pos_att_type": "p2c|c2p", "position_biased_input": False, "type_vocab_size": 0,
+}  # fmt: skip
+OWN_SETTINGS: dict[str, dict[str, Any]] = {
+    "deberta-v2": {**DEBERTA, "conv_kernel_size": 3, "conv_act": "gelu"},
+    "deberta-v3": DEBERTA,
+    "gpt2": {"bos_token_id": 0, "eos_token_id": 0},
+    "xlnet": {"d_head": 16, "d_inner": 64},
+}
+MODEL_TYPES = {"deberta-v3": "deberta-v2"}  # where Hugging Face has another name
 
 
 def save(folder: Path, kind: str, tokenizer: Any = None, **settings: Any) -> Path:
     """Write a network of random weights and its tokenizer.
 
     Args:
-        kind: the architecture, as Hugging Face names it.
+        kind: the architecture, one of TOKENIZERS.
         tokenizer: instead of the kind's own.
         settings: of the configuration, beyond a small size and the tokenizer's padding token.
     """
     tokenizer = tokenizer or TOKENIZERS[kind]()
-    config = transformers.CONFIG_MAPPING[kind]
+    config = transformers.CONFIG_MAPPING[MODEL_TYPES.get(kind, kind)]
     known = {
         **SIZE,
-        **OWN_SIZE.get(kind, {}),
+        **OWN_SETTINGS.get(kind, {}),
         "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
         **settings,

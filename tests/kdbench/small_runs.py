@@ -17,7 +17,7 @@ import click
 import pytest
 
 from kdbench.cli.app import app, main
-from kdbench.core.errors import UserError
+from kdbench.core.errors import Stopped, UserError
 from kdbench.core.records import warn_once
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
@@ -49,6 +49,15 @@ def plan(folder: Path, *sets: str, **given: Any) -> Plan:
 def train(plan: Plan, store: Store, execution: Execution = CPU) -> None:
     for spec in plan.runs.values():
         execute(spec, store, execution, FEW)
+
+
+def stop_and_resume(spec: RunSpec, store: Store, steps: int) -> None:
+    """Train a run, stop it after some steps, and resume it."""
+    calls = iter([False] * steps)
+    with pytest.raises(Stopped):
+        execute(spec, store, CPU, FEW, should_stop=lambda: next(calls, True))
+    execute(spec, store, CPU, FEW)
+    assert "going on at step" in store.run(spec.id).log.read_text()
 
 
 def the_run(plan: Plan) -> RunSpec:

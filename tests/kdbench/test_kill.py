@@ -26,9 +26,9 @@ def task_of(method: str) -> str:
     return "rte" if METHODS.get(method).least_classes <= 2 else "mnli"
 
 
-def command(method: str) -> list[str]:
+def command(method: str, task: str = "rte") -> list[str]:
     sets = [part for pair in [*SETS, "checkpoint_seconds=0.03", "threads=1"] for part in ("--set", pair)]
-    return ["run", "--methods", method, "--tasks", task_of(method), "--device", "cpu", *sets]
+    return ["run", "--methods", method, "--tasks", task, "--device", "cpu", *sets]
 
 
 def finished_steps(store: Store, run: str) -> int:
@@ -56,19 +56,29 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.mark.parametrize("method", one_fast(METHODS.all(), "kd", "tinybert"))
 def test_killed_and_resumed_equals_undisturbed(method: str, calm: Store, tmp_path: Path) -> None:
-    made = make_plan(assemble_config({**parse_sets(SETS), "methods": method, "tasks": task_of(method)}, tmp_path))
+    check_resumed(method, task_of(method), calm, tmp_path)
+
+
+@pytest.mark.parametrize("method", one_fast([n for n, m in METHODS.all().items() if not m.no_regression], "kd"))
+def test_so_is_a_regression(method: str, calm: Store, tmp_path: Path) -> None:
+    check_resumed(method, "stsb", calm, tmp_path)
+
+
+def check_resumed(method: str, task: str, calm: Store, tmp_path: Path) -> None:
+    """Kill a run twice, and compare what it leaves with an undisturbed one."""
+    made = make_plan(assemble_config({**parse_sets(SETS), "methods": method, "tasks": task}, tmp_path))
     train(made, calm)
     run, store = the_run(made).id, Store(tmp_path / "results")
     for needed in made.runs.keys() - {run}:
         shutil.copytree(calm.run(needed).path, store.run(needed).path)
     said = tmp_path / "said.txt"
     for point in (2, 7):
-        process = fork(tmp_path, said, *command(method))
+        process = fork(tmp_path, said, *command(method, task))
         wait_for(store, run, point, process.is_alive)
         process.kill()
         process.join()
         was_interrupted(store, run)
-    process = fork(tmp_path, said, *command(method))
+    process = fork(tmp_path, said, *command(method, task))
     process.join(120)
     assert process.exitcode == 0, said.read_text()
     assert "going on at step" in said.read_text()

@@ -196,7 +196,7 @@ def test_an_attribute_of_the_wrong_type_is_named(folder: Path, text: str, why: s
         ("metrics = 'f1'", "T.metrics is wrong: 'f1': input should be a valid tuple"),
         ("metrics = ()", "T.metrics is wrong: (): tuple should have at least 1 item"),
         ("labels = None", "T.labels is wrong: None"),
-        ("labels = ('only',)", "T.labels is wrong: ('only',): tuple should have at least 2 items"),
+        ("labels = ('only',)", "T.labels is wrong: ('only',): a task of classification has two or more labels"),
         ("report_splits = 'validation'", "T.report_splits is wrong: 'validation'"),
         ("official_rows = {'train': 'many'}", "T.official_rows is wrong: 'many' at ['train']"),
         ("group = 7", "T.group is wrong: 7"),

@@ -27,7 +27,7 @@ from scipy import special
 
 from kdbench.data.task_registry import TASKS
 from kdbench.results import significance
-from kdbench.results.significance import Classes, Difference, Floats
+from kdbench.results.significance import Classes, Difference, Floats, Metric
 
 ITEMS = 277
 WORLDS = {  # sd of seeds, items, noise; how many of 100 intervals may hold the truth by S, at least
@@ -56,8 +56,17 @@ def world(
     return labels, sides[0], sides[1]
 
 
+def resample_differences(
+    metric: Metric, labels: Classes, first: Classes, second: Classes, classes: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """The seeds' differences [S] of two methods' predictions [S, n], and the same over resampled items."""
+    scores = significance.resample_scores(metric, labels, np.vstack([first, second]), classes, rng)
+    found = scores[:, : len(first)] - scores[:, len(first) :]
+    return found[0], found[1:]
+
+
 def judge(rng: np.random.Generator, labels: Classes, first: Classes, second: Classes) -> Difference:
-    return significance.paired_difference(*significance.resample_differences(accuracy, labels, first, second, 2, rng))
+    return significance.paired_difference(*resample_differences(accuracy, labels, first, second, 2, rng))
 
 
 def coverage(rng: np.random.Generator, sds: tuple[float, ...], seeds: int, times: int) -> float:
@@ -72,7 +81,7 @@ def naive_coverage(rng: np.random.Generator, sds: tuple[float, ...], seeds: int,
     """Of the percentile interval of draws of seeds and items."""
     held = 0
     for _ in range(times):
-        resampled = significance.resample_differences(accuracy, *world(rng, seeds, sds), 2, rng)[1]
+        resampled = resample_differences(accuracy, *world(rng, seeds, sds), 2, rng)[1]
         weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(resampled))
         low, high = np.quantile((resampled * weights).sum(1) / seeds, [0.025, 0.975])
         held += bool(low <= 0 <= high)
@@ -158,7 +167,7 @@ def test_resampling_by_patterns_is_resampling_of_items(name: str) -> None:
     def metric(counts: Floats) -> Floats:
         return np.asarray(np.mean(list(task.score_counts(counts).values()), axis=0))
 
-    values, resampled = significance.resample_differences(metric, labels, first, second, classes, rng)
+    values, resampled = resample_differences(metric, labels, first, second, classes, rng)
     want = [scored(labels, first[s]) - scored(labels, second[s]) for s in range(2)]
     assert values == pytest.approx(want)
     draws = rng.integers(0, items, (600, items))
@@ -178,7 +187,7 @@ def test_blocks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None
 def test_many_seeds_do_not_overflow() -> None:
     """Labels and 2 x 40 predictions are more bits than an integer has; the label is the first of them."""
     labels, wrong = np.repeat([0, 1], [30, 20]), np.zeros((40, 50), dtype=np.int64)
-    values, _ = significance.resample_differences(accuracy, labels, wrong, wrong + 1, 2, np.random.default_rng(0))
+    values, _ = resample_differences(accuracy, labels, wrong, wrong + 1, 2, np.random.default_rng(0))
     assert values == pytest.approx(np.full(40, 0.6 - 0.4))
 
 
@@ -260,9 +269,9 @@ def test_seeds_needed_are_for_the_level_that_judges() -> None:
 def test_adding_up_gives_what_products_give(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
     labels, first, second = rng.integers(0, 6, 80), rng.integers(0, 6, (2, 80)), rng.integers(0, 6, (2, 80))
-    products = significance.resample_differences(accuracy, labels, first, second, 6, np.random.default_rng(0))
+    products = resample_differences(accuracy, labels, first, second, 6, np.random.default_rng(0))
     monkeypatch.setattr(significance, "MOST_PRODUCTS", 5)
-    counted = significance.resample_differences(accuracy, labels, first, second, 6, np.random.default_rng(0))
+    counted = resample_differences(accuracy, labels, first, second, 6, np.random.default_rng(0))
     assert [part.tolist() for part in counted] == [part.tolist() for part in products]
 
 
@@ -270,5 +279,5 @@ def test_150_classes_are_resampled_in_seconds() -> None:
     rng = np.random.default_rng(6)
     labels, first, second = rng.integers(0, 150, 2000), rng.integers(0, 150, (3, 2000)), rng.integers(0, 150, (3, 2000))
     started = time.process_time()
-    significance.resample_differences(accuracy, labels, first, second, 150, rng)
+    resample_differences(accuracy, labels, first, second, 150, rng)
     assert time.process_time() - started < 30  # 1 s; by products it takes minutes

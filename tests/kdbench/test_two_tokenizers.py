@@ -14,7 +14,7 @@ import transformers
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kdbench.core.errors import RunFailure, Stopped, UserError
+from kdbench.core.errors import RunFailure, UserError
 from kdbench.core.settings import Execution
 from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch, collate
@@ -29,9 +29,8 @@ from kdbench.training import preflight
 from kdbench.training.conformance.small_run import networks
 from kdbench.training.runner import execute
 from kdbench.training.setup import Setup, prepare
-from tests.conftest import one_fast
 from tests.kdbench.architectures import TOKENIZERS, bert, save
-from tests.kdbench.small_runs import CPU, FEW, contents, plan, refusal, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, contents, plan, refusal, stop_and_resume, the_run, train
 from tests.kdbench.toys import Hidden
 
 SMALL = ["train_rows=32", "batch_size=8", "epochs=1", "eval_every=4", "max_length=64"]
@@ -143,18 +142,11 @@ def own_tokens(folder: Path, spec: RunSpec) -> set[tuple[int, ...]]:
     }
 
 
-@pytest.mark.parametrize("method", one_fast(METHODS.all(), "kd"))
-def test_every_method_trains(method: str, tmp_path: Path) -> None:
-    """Or says that it compares tokens; such methods are the group `features`."""
-    tasks = "rte" if METHODS.get(method).least_classes <= 2 else "mnli"
-    made, store = of(tmp_path, methods=method, tasks=tasks), Store(tmp_path / "r")
-    if METHODS.get(method).group == "features":
-        with pytest.raises(UserError, match="of every token cannot be compared"):
-            preflight.check(made, [CPU])
-        return
+def test_the_student_is_saved_with_its_own_tokenizer(tmp_path: Path) -> None:
+    """For every method, see tests/kdbench/test_encoders.py."""
+    made, store = of(tmp_path), Store(tmp_path / "r")
     preflight.check(made, [CPU])
     train(made, store)
-    assert store.run(the_run(made).id).is_done()
     saved = transformers.AutoTokenizer.from_pretrained(store.run(the_run(made).id).model)
     assert saved.get_vocab() == TOKENIZERS["roberta"]().get_vocab()
 
@@ -207,11 +199,7 @@ def test_a_resumed_run_has_the_bytes_of_an_undisturbed_one(tmp_path: Path) -> No
     made, calm, store = of(tmp_path, methods="lgtm"), Store(tmp_path / "calm"), Store(tmp_path / "r")
     spec = the_run(made)
     train(made, calm)
-    calls = iter([False, True])
-    with pytest.raises(Stopped):
-        execute(spec, store, CPU, FEW, should_stop=lambda: next(calls, True))
-    execute(spec, store, CPU, FEW)
-    assert "going on at step" in store.run(spec.id).log.read_text()
+    stop_and_resume(spec, store, 1)
     assert contents(store, spec.id) == contents(calm, spec.id)
 
 

@@ -21,6 +21,7 @@ from kdbench.slurm.ledger import Ledger
 from kdbench.training.executors import process_pool
 from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, train
 from tests.kdbench.test_pool import Notes
+from tests.kdbench.test_teacher_outputs import outputs_of_rte
 from tests.slurm.cluster import Cluster
 
 pytestmark = pytest.mark.slurm
@@ -140,6 +141,14 @@ def test_a_sweep_of_all_methods_leaves_the_bytes_of_a_local_one(cluster: Cluster
     until(lambda: not any(entry.job.is_live for entry in queue.ask_queue().entries.values()), "the queue is empty")
     assert "Nothing to submit" in sweep.submit()
     assert f"{len(sweep.plan.runs)} of {len(sweep.plan.runs)} runs done" in kdbench(tmp_path, "status")
+
+
+def test_a_file_of_outputs_teaches_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    file = outputs_of_rte(tmp_path, "train")
+    sweep = Sweep(tmp_path, f"teacher={file}", "teacher_is_finetuned=true", methods="kd", tasks="rte")
+    assert "for 2 runs" in sweep.submit()
+    sweep.ends()
+    sweep.is_as_undisturbed()
 
 
 def test_the_time_limit_is_no_end(cluster: Cluster, tmp_path: Path) -> None:

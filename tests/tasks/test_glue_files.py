@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.core.errors import UserError
 from kdbench.core.spec import DataLocation
 from kdbench.data.task import Task
 from kdbench.tasks import tsv
@@ -15,6 +16,7 @@ from kdbench.tasks.qnli import Qnli
 from kdbench.tasks.qqp import Qqp
 from kdbench.tasks.rte import Rte
 from kdbench.tasks.sst2 import Sst2
+from kdbench.tasks.stsb import Stsb
 
 WORDS = ("0", "1")
 
@@ -135,3 +137,12 @@ def test_fingerprint_follows_the_examples_and_not_the_folder(tmp_path: Path) -> 
             (folder / file).write_text(f"sentence\tlabel\n{text}\t1\n", encoding="utf-8")
         prints.append(Sst2().fingerprint(DataLocation("glue-dir", folder.parent)))
     assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.parametrize("word", ["5.1", "-0.1", "nan", "high", ""])
+def test_a_score_outside_its_limits_is_named(tmp_path: Path, word: str) -> None:
+    path = put(tmp_path, f"sentence1\tsentence2\tscore\na\tb\t2.750\na\tb\t{word}\n")
+    with pytest.raises(UserError, match=f"line 3: '{word}' is no label of column 'score' .valid: a number from 0 to 5"):
+        tsv.read(path, Stsb.columns, (), limits=(0.0, 5.0))
+    good = put(tmp_path, "sentence1\tsentence2\tscore\na\tb\t2.750\na\tb\t5\n")
+    assert tsv.read(good, Stsb.columns, (), limits=(0.0, 5.0)).labels == [2.75, 5.0]

@@ -17,6 +17,7 @@ from kdbench.tasks.qnli import Qnli
 from kdbench.tasks.qqp import Qqp
 from kdbench.tasks.rte import Rte
 from kdbench.tasks.sst2 import Sst2
+from kdbench.tasks.stsb import Stsb
 
 # per task: the class counted, and its share in per cent in `train` and in the (first) report split
 SHARES = [(Mrpc, 1, 67.4, 68.4), (Rte, 0, 50.2, 52.7), (Sst2, 1, 55.8, 50.9), (Qnli, 0, 50.3, 49.5)]
@@ -37,7 +38,7 @@ def text_bytes(split: Examples) -> int:
     return sum(len(text.encode()) for text in (*split.text_a, *(split.text_b or ())))
 
 
-@pytest.mark.parametrize("task", [Mrpc, Rte, Sst2, Mnli, Qnli, Qqp])
+@pytest.mark.parametrize("task", [Mrpc, Rte, Sst2, Mnli, Qnli, Qqp, Stsb])
 def test_rows_and_text_bytes_are_those_of_the_files(glue_dir: Path, task: type[GlueTask]) -> None:
     expected = sizes(glue_dir, task)
     splits = task().load(DataLocation("glue-dir", glue_dir)).splits
@@ -50,7 +51,7 @@ def test_rows_and_text_bytes_are_those_of_the_files(glue_dir: Path, task: type[G
     assert task.official_rows == {name: int(row["official_rows"]) for name, row in expected.items()}
 
 
-@pytest.mark.parametrize("task", [Mrpc, Rte, Sst2, Mnli, Qnli, Qqp])
+@pytest.mark.parametrize("task", [Mrpc, Rte, Sst2, Mnli, Qnli, Qqp, Stsb])
 def test_test_splits_are_those_that_the_server_scores(glue_dir: Path, task: type[GlueTask]) -> None:
     expected = sizes(glue_dir, task, labelled=False)
     assert {file.split: file.rows for file in task.server_files} == {
@@ -68,6 +69,12 @@ def test_label_shares(glue_dir: Path, task: type[GlueTask], label: int, train: f
     splits = task().load(DataLocation("glue-dir", glue_dir)).splits
     for name, share in (("train", train), (task.report_splits[0], report)):
         assert round(100 * Counter(splits[name].labels)[label] / len(splits[name]), 1) == pytest.approx(share, abs=0.11)
+
+
+def test_scores_of_sentence_pairs(glue_dir: Path) -> None:
+    splits = Stsb().load(DataLocation("glue-dir", glue_dir)).splits
+    assert list(splits["train"].labels[:5]) == [5.0, 3.8, 3.8, 2.6, 4.25]
+    assert all(isinstance(label, float) and 0 <= label <= 5 for split in splits.values() for label in split.labels)
 
 
 def test_traps_that_other_readers_fall_into(glue_dir: Path) -> None:

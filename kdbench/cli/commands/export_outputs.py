@@ -25,4 +25,4 @@ def command(run: str, out: str, device: str, results: str | None) -> None:
 
     found = find_run(printing.open_store(results, raw=True), run)
     rows = export_outputs(found, user_path(out), choose(device))
-    printing.print_line(printing.make_console(), f"Wrote the logits of {count(rows, 'row')} to {out}.")
+    printing.print_line(printing.make_console(), f"Wrote the outputs of {count(rows, 'row')} to {out}.")

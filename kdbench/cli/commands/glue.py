@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,8 +51,9 @@ def export(
     """Predict the test split of every task for which ROW (a method or variant) has a finished run.
 
     The students are those of the runs that tables show. The server wants files of all eleven tasks, so the files of
-    other tasks are filled with the most frequent class of their training sets. The zip is written only if every file is
-    as the server wants it.
+    other tasks are filled with the most frequent class of their training sets. AX.tsv, the diagnostic set, is predicted
+    by the student of MNLI if its rows are there (diagnostic/diagnostic.tsv in the GLUE folder). The zip is written only
+    if every file is as the server wants it.
     """
     from kdbench.planning.plan import select_tasks
     from kdbench.reporting import printing
@@ -67,10 +68,10 @@ def export(
     for run in choice.runs.values():
         predictions |= test_predictions.predict(run, test_predictions.where(run, glue_dir), place)
     submission_zip.write_zip(target, server, predictions)
-    submission_records.save_export(store, _export_record(choice, server, target))
+    submission_records.save_export(store, _export_record(choice, server, target, predictions.keys()))
     # say what the zip holds, and what to do next
     console = printing.make_console()
-    _print_export(choice, server, console)
+    _print_export(choice, server, predictions.keys(), console)
     printing.print_line(
         console, f"Wrote {target}, {count(len(submission_zip.required_files(server)), 'file')}, all checked."
     )
@@ -119,8 +120,12 @@ def import_(file: str, row: str, preset: str | None, seed: int | None, results: 
     _print_scores(found, before, printing.make_console())
 
 
-def _export_record(choice: Choice, server: Server, out: Path) -> Submission:
-    """Build the record of an export: the SHA-256 of the zip, and which run answered which file."""
+def _export_record(choice: Choice, server: Server, out: Path, answered: Collection[str]) -> Submission:
+    """Build the record of an export: the SHA-256 of the zip, and which run answered which file.
+
+    Args:
+        answered: names of the files that are not filled.
+    """
     from kdbench.results import submission_zip
     from kdbench.results.submission_records import Submission, SubmittedFile
 
@@ -129,7 +134,7 @@ def _export_record(choice: Choice, server: Server, out: Path) -> Submission:
             task=task, split=submission_zip.required_files(server)[name].split, run=choice.runs[task].id
         )
         for name, task in submission_zip.task_by_file(server).items()
-        if task in choice.runs
+        if name in answered
     }
     return Submission(
         server=server.title, row=choice.row, preset=choice.study.preset, seed=choice.seed, parts=parts,
@@ -137,7 +142,7 @@ def _export_record(choice: Choice, server: Server, out: Path) -> Submission:
     )  # fmt: skip
 
 
-def _print_export(choice: Choice, server: Server, console: Console) -> None:
+def _print_export(choice: Choice, server: Server, answered: Collection[str], console: Console) -> None:
     """Print which run answered which file of the zip, and which files were filled."""
     from rich.table import Table
 
@@ -155,30 +160,28 @@ def _print_export(choice: Choice, server: Server, console: Console) -> None:
     for name in ("File", "Rows", "Predicted by"):
         table.add_column(name, justify="right" if name == "Rows" else "left")
     for name, file in files.items():
-        table.add_row(name, f"{file.rows:,}", _predicted_by(tasks.get(name), file.filler, choice))
+        by = choice.runs[tasks[name]].id if name in answered else _why_filled(tasks[name], file.filler, choice)
+        table.add_row(name, f"{file.rows:,}", by)
     printing.print_table(console, table)
     # warn of the filled files
-    filled = [file.name for name, file in files.items() if tasks.get(name) not in choice.runs]
-    printing.print_line(
-        console,
-        f"Filled, so that the server's scores there and its average say nothing about {study.title(choice.row)}: "
-        f"{', '.join(filled)}.",
-    )
+    if filled := [file.name for name, file in files.items() if name not in answered]:
+        printing.print_line(
+            console,
+            f"Filled, so that the server's scores there and its average say nothing about {study.title(choice.row)}: "
+            f"{', '.join(filled)}.",
+        )
 
 
-def _predicted_by(task: str | None, filler: str, choice: Choice) -> str:
-    """Name the run that answered a file, or why it was filled.
+def _why_filled(task: str, filler: str, choice: Choice) -> str:
+    """Say why a file was filled.
 
     Args:
-        task: of the file; None for a task that kdbench does not have.
-        filler: the class that stands in every row of a filled file.
+        filler: the class that stands in every row of the file.
     """
     from kdbench.results.selection import select_row
 
-    if task is None:
-        return f"nobody, {filler} everywhere: no task of kdbench"
     if task in choice.runs:
-        return choice.runs[task].id
+        return f"nobody, {filler} everywhere: its rows are not at hand"
     seeds = [cell.cell.seed for cell in select_row(choice.study, choice.row).shown.get(task, ())]
     why = f"done with seed {', '.join(map(str, seeds))} only" if seeds else "no run is done"
     return f"nobody, {filler} everywhere: {'left out' if choice.seed in seeds else why}"

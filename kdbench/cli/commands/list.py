@@ -121,6 +121,8 @@ def _shortened(task: type[Task]) -> str:
         labels = task.labels
     except UserError as error:
         return str(error)
+    if task.kind == "regression":
+        return f"{labels[0]} (a number)"
     many = len(labels) > MAX_LABELS
     return "\n".join([*labels[: MAX_LABELS - 1 if many else None], *([f"... {len(labels)} in all"] if many else [])])
 

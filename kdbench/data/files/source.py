@@ -63,6 +63,11 @@ def file_names(source: str | Mapping[str, str]) -> list[str]:
     return [source] if isinstance(source, str) else list(source.values())
 
 
+def files_of(source: str | Mapping[str, str], folder: Path) -> list[Path]:
+    """Return the files of a source that are there; none of a folder, of a part of a file, or of the hub."""
+    return [path for name in file_names(source) if (path := folder / name).is_file()]
+
+
 def suffix_of(path: Path) -> str:
     """Return the suffix that tells a file's format, in small letters; that of a compressed file stands before `.gz`."""
     return Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()

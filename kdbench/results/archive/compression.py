@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    Classes = NDArray[np.integer]
+    Classes = NDArray[Any]
 
 PRESET = 6  # of xz
 INDEX = "index"  # one key only: safetensors keeps several in no order
@@ -22,7 +21,7 @@ INDEX = "index"  # one key only: safetensors keeps several in no order
 
 @dataclass(frozen=True)
 class RunPredictions:
-    """The classes that a run predicted on a report split, and the true ones; both arrays are [items]."""
+    """The classes, or numbers, that a run predicted on a report split, and the true ones; both arrays are [items]."""
 
     run: str
     split: str
@@ -93,7 +92,8 @@ def write_predictions(file: Path, answers: Iterable[RunPredictions]) -> None:
 
     groups: dict[tuple[str, bytes], list[RunPredictions]] = {}
     for one in answers:
-        groups.setdefault((one.split, one.labels.astype(np.int64).tobytes()), []).append(one)
+        labels = one.labels.astype(np.int64) if one.labels.dtype.kind in "iu" else one.labels
+        groups.setdefault((one.split, labels.tobytes()), []).append(one)
     index, tensors = [], {}
     for i, group in enumerate(groups.values()):
         index.append({"split": group[0].split, "runs": [one.run for one in group]})
@@ -144,14 +144,21 @@ def _tensors(raw: bytes) -> dict[str, NDArray[Any]]:
 
 
 def _small(values: Classes) -> Classes:
-    """Convert integers to the smallest type that holds them."""
+    """Convert integers to the smallest type that holds them; other numbers stay as they are."""
     import numpy as np
 
+    if values.dtype.kind == "f":
+        return np.ascontiguousarray(values)
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
     packed: Classes = np.ascontiguousarray(
         values.astype(np.promote_types(np.min_scalar_type(low), np.min_scalar_type(high)))
     )
     return packed
+
+
+def _large(values: Classes) -> Classes:
+    """Undo `_small`."""
+    return values if values.dtype.kind == "f" else values.astype("int64")
 
 
 def read_predictions(file: Path) -> Mapping[str, list[RunPredictions]]:
@@ -168,7 +175,7 @@ def read_predictions(file: Path) -> Mapping[str, list[RunPredictions]]:
     size = int.from_bytes(raw[:8], "little")
     found: dict[str, list[RunPredictions]] = {}
     for i, group in enumerate(json.loads(json.loads(raw[8 : 8 + size])["__metadata__"][INDEX])):
-        labels, classes = (tensors[f"{i}/{kind}"].astype(np.int64) for kind in ("labels", "classes"))
+        labels, classes = (_large(tensors[f"{i}/{kind}"]) for kind in ("labels", "classes"))
         for run, column in zip(group["runs"], classes.T, strict=True):
             found.setdefault(run, []).append(RunPredictions(run, group["split"], np.ascontiguousarray(column), labels))
     return found

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from kdbench.distill.losses import cross_entropy
+from kdbench.core.errors import UserError
+from kdbench.data.batches import Batch
+from kdbench.distill.losses import label_loss
 from kdbench.training.conformance.small_run import (
     NotApplicable,
     Observed,
@@ -99,19 +101,27 @@ def gradient(subject: Subject) -> str:
     "strength", "The loss is all but flat: standardised logits are, with two classes; such a student learns nothing."
 )
 def strength(subject: Subject) -> str:
-    counts = {
-        classes: words for classes, words in ((2, "two"), (3, "three")) if classes >= subject.method.least_classes
-    }
-    for classes, words in counts.items():
-        setup = subject.deterministic_setup(classes=classes)
-        batch, student = setup.train.at(0), setup.context.learners["student"]
-        value = cross_entropy(batch.labels, student.logits(batch))
-        plain = torch.autograd.grad(value, student.params, materialize_grads=True)
-        found, _ = student_gradient(setup, batch)
-        share = float(found.norm() / torch.cat([g.flatten() for g in plain]).norm())
-        if share < MIN_STRENGTH:
+    counts = {2: "two", 3: "three"}
+    for classes in (number for number in counts if number >= subject.method.least_classes):
+        if (share := _strength(subject.deterministic_setup(classes=classes))) < MIN_STRENGTH:
+            words = counts[classes]
             return f"with {words} classes the student's gradient is {share:.1g} of what the labels alone would give"
     return ""
+
+
+def _strength(setup: Setup) -> float:
+    """Return the norm of the student's gradient relative to that of plain fine-tuning, on the first batch."""
+    batch = setup.train.at(0)
+    plain = _plain_gradient(setup, batch)
+    found, _ = student_gradient(setup, batch)
+    return float(found.norm() / plain.norm())
+
+
+def _plain_gradient(setup: Setup, batch: Batch) -> Tensor:
+    """Return the student's gradient of the loss with the labels, flattened."""
+    student = setup.context.learners["student"]
+    value = label_loss(batch.labels, student.logits(batch))
+    return torch.cat([g.flatten() for g in torch.autograd.grad(value, student.params, materialize_grads=True)])
 
 
 @check("frozen", "A teacher that is meant to stay as it was must not learn, and must answer without dropout.")
@@ -245,9 +255,13 @@ def _with_altered_weights(setup: Setup) -> Setup:
 def labels_only(subject: Subject) -> str:
     setup = subject.at_limit("labels_only")
     subject.require_deterministic_loss()
-    batch, student = setup.train.at(0), setup.context.learners["student"]
-    value = cross_entropy(batch.labels, student.logits(batch))
-    wanted = torch.cat([g.flatten() for g in torch.autograd.grad(value, student.params, materialize_grads=True)])
+    return _differs_from_plain(setup)
+
+
+def _differs_from_plain(setup: Setup) -> str:
+    """Say by how much the student's gradient differs from that of plain fine-tuning; "" where it does not."""
+    batch = setup.train.at(0)
+    wanted = _plain_gradient(setup, batch)
     found, _ = student_gradient(setup, batch)
     return f"the student's gradient is another, by {_percent(found, wanted)}" if _differ(found, wanted) else ""
 
@@ -308,6 +322,27 @@ def three_classes(subject: Subject) -> str:
     seen = make_steps(setup, first_batches(setup, 2))
     bad = _not_finite(seen)
     return f"{bad[0]} is not finite with three classes" if bad else ""
+
+
+@check("regression", "A task may have numbers for labels; a method that needs classes says so (`no_regression`).")
+def regression(subject: Subject) -> str:
+    if reason := subject.method.no_regression:
+        raise NotApplicable(reason)
+    try:
+        setup = subject.deterministic_setup(classes=1)
+    except UserError as error:  # its options do not fit a regression
+        raise NotApplicable(str(error).rstrip(".")) from None
+    share = _strength(setup)
+    bad = _not_finite(make_steps(setup, first_batches(setup, 2)))
+    if bad or share < MIN_STRENGTH:
+        return (
+            f"{bad[0]} is not finite" if bad else f"the student's gradient is {share:.1g} of what the labels would give"
+        )
+    if "labels_only" not in subject.method.limits:
+        return ""
+    subject.require_deterministic_loss()
+    text = _differs_from_plain(subject.at_limit("labels_only", classes=1))
+    return f"with all weight on the labels {text}" if text else ""
 
 
 def _not_finite(seen: Observed) -> list[str]:

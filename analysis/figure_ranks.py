@@ -1,0 +1,124 @@
+"""Figure ranks: the mean rank of every row of Table 1 over tasks, with the critical difference of Nemenyi's test."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.analysis import task_panels
+from kdbench.core.formatting import count
+from kdbench.planning.exhibits import Request
+from kdbench.reporting import provenance
+from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
+from kdbench.reporting.formats import line_styles
+from kdbench.results.selection import SelectedRow
+from kdbench.results.significance import ALPHA
+from kdbench.results.study import TEACHER, StudyResults, task_title
+
+Floats = NDArray[np.float64]
+WHAT = (
+    "Marks: mean rank over tasks, 1 is best; white dots: the ranks on each task, of mean scores over seeds. Equal "
+    "scores share a rank."
+)
+
+
+class FigureRanks(TaskFigure):
+    """One panel: mean ranks, with bars of half a critical difference to each side (Demšar 2006, Sec. 3.2.2).
+
+    Two rows differ by Nemenyi's test where their bars do not overlap. Ranks need blocks without gaps: of the tasks,
+    those count on which every row is done.
+    """
+
+    title = "Figure ranks: mean ranks over tasks"
+    requests = (Request("all"),)
+
+    def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
+        # the complete tasks, and the ranks on each
+        shown = [line for line in task_panels.shown_rows(study, tasks) if line.row != TEACHER]
+        whole = [task for task in tasks if all(line.shown[task] for line in shown)]
+        if len(shown) < 2 or not whole:
+            raise Lacking(f"two rows or more, all on one task, among {' or '.join(map(task_title, tasks))}")
+        scores = np.array([[_score(line, task) for line in shown] for task in whole])
+        ranks = rank_rows(scores)
+        # one row of the panel for each row of the table, the best first
+        reach = critical_difference(len(shown), len(whole)) / 2
+        rows = [_estimate(study, line, dict(zip(whole, column, strict=True)), reach)
+                for line, column in zip(shown, ranks.T, strict=True)]  # fmt: skip
+        rows.sort(key=lambda row: row.mean)
+        panel = Panel("Mean rank", estimates=rows, limits=(0.5, len(rows) + 0.5))
+        told = [WHAT, *_notes(ranks, rows, reach), *_left_out(tasks, whole)]
+        return task_panels.panel_figure(self.title, study, {",".join(whole): panel}, shown, told)
+
+
+def _score(line: SelectedRow, task: str) -> float:
+    return statistics.fmean(statistics.fmean(provenance.run_scores(cell)) for cell in line.shown[task])
+
+
+def rank_rows(scores: Floats) -> Floats:
+    """Rank the rows on each task, 1 for the highest score; equal scores share the mean of their ranks.
+
+    Args:
+        scores: [tasks, rows].
+    """
+    from scipy.stats import rankdata
+
+    ranks: Floats = rankdata(-np.round(scores, 9), axis=1)
+    return ranks
+
+
+def critical_difference(rows: int, tasks: int) -> float:
+    """Return the difference of mean ranks that is significant: q sqrt(k (k + 1) / (6 N)) (Demšar 2006, Eq. 4)."""
+    from scipy.stats import studentized_range
+
+    q = float(studentized_range.ppf(1 - ALPHA, rows, math.inf)) / math.sqrt(2)
+    return q * math.sqrt(rows * (rows + 1) / (6 * tasks))
+
+
+def friedman_p(ranks: Floats) -> float:
+    """Return the p-value of Friedman's test that no row differs, from the F statistic of Iman and Davenport (1980).
+
+    Args:
+        ranks: [tasks, rows], two tasks or more.
+    """
+    from scipy.stats import f
+
+    # the sums of squares of a two-way layout of ranks, in which ties need no correction of their own
+    tasks, rows = ranks.shape
+    mean = (rows + 1) / 2
+    between = tasks * float(((ranks.mean(0) - mean) ** 2).sum())
+    rest = float(((ranks - mean) ** 2).sum()) - between
+    if rest <= 1e-12:
+        return 0.0 if between > 0 else 1.0
+    return float(f.sf((tasks - 1) * between / rest, rows - 1, (rows - 1) * (tasks - 1)))
+
+
+def _estimate(study: StudyResults, line: SelectedRow, ranks: Mapping[str, float], reach: float) -> Estimate:
+    mean = statistics.fmean(ranks.values())
+    about = {"row": line.row}
+    look = line_styles.of_row(study, line.row)
+    return Estimate(line.title, look, ranks, mean, (mean - reach, mean + reach), about, point_name="task")
+
+
+def _notes(ranks: Floats, rows: Sequence[Estimate], reach: float) -> list[str]:
+    """Explain the bars, and say how many pairs they tell apart."""
+    pairs = list(combinations(rows, 2))
+    apart = sum(abs(one.mean - other.mean) > 2 * reach for one, other in pairs)
+    told = [
+        f"Bars: half the critical difference {2 * reach:.2f} of Nemenyi's test to each side "
+        f"({100 * ALPHA:g} %, {count(len(rows), 'row')}, {count(len(ranks), 'task')}; Demšar 2006). Rows whose bars do "
+        f"not overlap differ: {apart} of {count(len(pairs), 'pair')}."
+    ]
+    if len(ranks) > 1:
+        told.append(f"Friedman's test that no row differs: p = {friedman_p(ranks):.2g} (Iman and Davenport 1980).")
+    return [*told, "Tasks are the only sample here: the test does not see how sure the scores on a task are."]
+
+
+def _left_out(tasks: Sequence[str], whole: Sequence[str]) -> list[str]:
+    """Name the tasks that do not count."""
+    lost = [task_title(task) for task in tasks if task not in whole]
+    return [f"Left out, for not every row is done there: {', '.join(lost)}."] if lost else []

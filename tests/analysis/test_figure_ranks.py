@@ -1,0 +1,83 @@
+"""Mean ranks over tasks, against the numbers of Demšar (2006) and scipy."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, friedman_p, rank_rows
+from kdbench.reporting.figures import Lacking
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+from tests.analysis.made import Made, spec
+from tests.analysis.test_figure_files import draw
+
+
+def test_the_critical_difference_of_demsar() -> None:
+    """Four classifiers on 14 data sets (Sec. 3.2.4)."""
+    assert critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+    assert critical_difference(2, 10) == pytest.approx(1.960 * math.sqrt(6 / 60), abs=1e-3)
+
+
+@given(st.integers(0, 99), st.integers(3, 8), st.integers(2, 9))
+def test_the_test_is_friedmans(seed: int, rows: int, tasks: int) -> None:
+    """F = (N - 1) chi2 / (N (k - 1) - chi2) (Demšar 2006, Sec. 3.2.2)."""
+    scores = np.random.default_rng(seed).random((tasks, rows))
+    chi2 = stats.friedmanchisquare(*scores.T).statistic
+    room = tasks * (rows - 1) - chi2
+    expected = stats.f.sf((tasks - 1) * chi2 / room, rows - 1, (rows - 1) * (tasks - 1)) if room > 1e-9 else 0.0
+    assert friedman_p(rank_rows(scores)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_equal_scores_share_a_rank() -> None:
+    assert rank_rows(np.array([[0.5, 0.7, 0.5, 0.2]])).tolist() == [[2.5, 1, 2.5, 4]]
+    assert friedman_p(np.full((3, 4), 2.5)) == 1.0
+
+
+def made(folder: Path) -> Store:
+    """KD is best on three of four tasks, DML on one; PKD is done on two of them, and worst."""
+    study = Made(Store(folder))
+    scores = {"kd": (0.9, 0.9, 0.9, 0.6), "dml": (0.8, 0.8, 0.8, 0.7), "pkd": (0.7, 0.7)}
+    for row, values in scores.items():
+        for task, value in zip(("rte", "sst2", "qnli", "mnli"), values, strict=False):
+            for seed in (0, 1):
+                study.done(study.ask(spec(row, task, seed)), value + seed / 100)
+    return study.write()
+
+
+def test_ranks_are_those_of_the_tasks_that_all_rows_have(tmp_path: Path) -> None:
+    (study,) = studies(made(tmp_path))
+    found = FigureRanks().build_panels(study, ["rte", "sst2", "qnli", "mnli"])
+    rows = {row.label: (row.mean, dict(row.seeds)) for row in found.panels[0].estimates}
+    assert rows == {
+        "KD": (1, {"rte": 1, "sst2": 1}), "DML": (2, {"rte": 2, "sst2": 2}), "PKD": (3, {"rte": 3, "sst2": 3}),
+    }  # fmt: skip
+    assert "Left out, for not every row is done there: QNLI, MNLI." in found.notes
+    low, high = found.panels[0].estimates[0].interval or (0, 0)
+    assert high - low == pytest.approx(critical_difference(3, 2))
+    assert any("do not overlap differ: 0 of 3 pairs" in note for note in found.notes)
+
+
+def test_a_single_row_has_no_rank(tmp_path: Path) -> None:
+    study = Made(Store(tmp_path))
+    study.done(study.ask(spec("kd", "rte", 0)), 0.8)
+    with pytest.raises(Lacking, match="two rows or more"):
+        FigureRanks().build_panels(studies(study.write())[-1], ["rte"])
+
+
+def test_the_points_as_csv_and_the_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = made(tmp_path / "results")
+    records = list(csv.DictReader(draw("ranks", store, form="csv").splitlines()))
+    assert {(record["row"], record["task"], record["value"]) for record in records if record["row"] == "kd"} == {
+        ("kd", "rte", "1.0"), ("kd", "sst2", "1.0"),
+    }  # fmt: skip
+    assert "Wrote ranks.svg" in draw("ranks", store, form="svg", out="ranks.svg")
+    assert "Mean rank" in Path("ranks.svg").read_text()
