@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -181,10 +181,7 @@ def batch_order(subject: Subject) -> str:
         make_steps(setup, first_batches(setup, 1))  # fills any state that the method keeps between batches
     batch = setups[0].train.at(1)
     shuffled = select_rows(batch, torch.arange(len(batch) - 1, -1, -1))
-    (a, loss_a), (b, loss_b) = (student_gradient(s, x) for s, x in zip(setups, (batch, shuffled), strict=True))
-    if difference(loss_a, loss_b) > TOLERANCE:
-        return f"the same rows in another order have the loss {float(loss_b):.4g}, not {float(loss_a):.4g}"
-    return f"the same rows in another order have another gradient, by {_percent(a, b)}" if _differ(a, b) else ""
+    return _compare(setups, (batch, shuffled), "the same rows in another order have")
 
 
 @check("padding", "A distance over tokens must leave padding out, or it changes with the longest row of the batch.")
@@ -194,12 +191,7 @@ def padding(subject: Subject) -> str:
     batch = setups[0].train.at(0)
     if batch.format.side == "left":
         raise NotApplicable("the tokenizer pads on the left")
-    (a, loss_a), (b, loss_b) = (
-        student_gradient(s, x) for s, x in zip(setups, (batch, pad_rows(batch, 8)), strict=True)
-    )
-    if difference(loss_a, loss_b) > TOLERANCE:
-        return f"with eight more padded tokens in each row the loss is {float(loss_b):.4g}, not {float(loss_a):.4g}"
-    return f"with eight more padded tokens in each row the gradient is another, by {_percent(a, b)}" * _differ(a, b)
+    return _compare(setups, (batch, pad_rows(batch, 8)), "the batch with eight more padded tokens a row has")
 
 
 @check(
@@ -209,13 +201,18 @@ def batch_mean(subject: Subject) -> str:
     if subject.method.couples_rows:
         raise NotApplicable("the method says that its loss couples the rows of a batch")
     subject.require_deterministic_loss()
-    once, twice = subject.deterministic_setup(), subject.deterministic_setup()
-    batch = once.train.at(0)
+    setups = [subject.deterministic_setup() for _ in range(2)]
+    batch = setups[0].train.at(0)
     doubled = select_rows(batch, torch.arange(len(batch)).repeat(2))
-    (a, loss_a), (b, loss_b) = student_gradient(once, batch), student_gradient(twice, doubled)
+    return _compare(setups, (batch, doubled), "the batch put twice into one has")
+
+
+def _compare(setups: Sequence[Setup], batches: Sequence[Batch], words: str) -> str:
+    """Return how loss or gradient of the second batch differ from those of the first; "" where they are the same."""
+    (a, loss_a), (b, loss_b) = (student_gradient(s, x) for s, x in zip(setups, batches, strict=True))
     if difference(loss_a, loss_b) > TOLERANCE:
-        return f"the batch put twice into one has the loss {float(loss_b):.4g}, not {float(loss_a):.4g}"
-    return f"the batch put twice into one has another gradient, by {_percent(a, b)}" if _differ(a, b) else ""
+        return f"{words} the loss {float(loss_b):.4g}, not {float(loss_a):.4g}"
+    return f"{words} another gradient, by {_percent(a, b)}" if _differ(a, b) else ""
 
 
 @check(
