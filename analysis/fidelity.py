@@ -33,7 +33,7 @@ class Fidelity(ItemTable):
     columns = (
         ItemColumn("agreement", "Agree\n%", better=1),
         ItemColumn("agreement_where_wrong", "Teacher wrong:\nagree %", better=1),
-        ItemColumn("divergence", "KL(T‖S)\nnats", better=-1, digits=3, scale=1.0, unit="nats"),
+        ItemColumn("divergence", "KL(T||S)\nnats", better=-1, digits=3, scale=1.0, unit="nats"),
         ItemColumn("loyalty", "Loyalty\n%", better=1),
         ItemColumn("both_right", "Both\nright %"),
         ItemColumn("teacher_only", "Teacher\nonly %"),

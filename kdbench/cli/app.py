@@ -45,6 +45,9 @@ def app() -> None:
     kdbench figure 4 --out fig4.pdf               draw the paper's Figure 4 from your results
     kdbench report                                write all results as one HTML file
     kdbench compare kd lgtm                       is one better, and how many seeds would show it?
+    kdbench measure all                           how fast and large are the networks?
+    kdbench probe kd --data FILE                  score trained networks on other data
+    kdbench export RUN --format onnx              write a network for use without kdbench
     kdbench collect NAME                          write a small folder for git that gives the same tables
     kdbench glue export lgtm                      write the zip for GLUE's test server
     kdbench new-method NAME                       write a starting file for a method of your own

@@ -56,7 +56,7 @@ def read_declared(declaration: Declaration, folder: Path) -> DeclaredData:
         UserError: a source cannot be read, a row has no text or label, train lacks a class, or there is one class only.
     """
     # rows of every split
-    rows = {split: _read_split(declaration, split, folder) for split in declaration.splits}
+    rows = {split: read_split_rows(declaration, split, folder) for split in declaration.splits}
     labels = declaration.class_names
     if declaration.kind == "regression":
         return DeclaredData(labels, _numbers(declaration, rows))
@@ -91,7 +91,7 @@ def hash_share(row: LabelledRow, purpose: str) -> float:
     return int.from_bytes(digest.digest()[:8], "big") / 2**64
 
 
-def _read_split(declaration: Declaration, split: str, folder: Path) -> list[LabelledRow]:
+def read_split_rows(declaration: Declaration, split: str, folder: Path) -> list[LabelledRow]:
     """Read a split, or, with max_rows, those of its rows whose hashes are smallest, in their order."""
     if not declaration.max_rows:
         _check_size(declaration, split, folder)

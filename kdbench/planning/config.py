@@ -110,10 +110,10 @@ class Config:
             choice = {k: own[k] if k in own else _plain(training, options, k) for k in several}
             yield Point(training, options, choice, teacher)
 
-    def teacher_section(self) -> dict[str, Any]:
-        """Return the settings of the teacher's own fine-tuning by key."""
+    def teacher_section(self, *, of_user: bool = False) -> dict[str, Any]:
+        """Return the settings of the teacher's own fine-tuning by key; with `of_user`, without those of the preset."""
         values: dict[str, Any] = {}
-        for layer in [*self.files, *self.command_line]:
+        for layer in [*self.files[1 if of_user else 0 :], *self.command_line]:
             values |= {key: value for key, value in _section(layer, TEACHER).items() if key != NETWORK}
         return values
 

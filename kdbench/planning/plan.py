@@ -257,7 +257,7 @@ def _check_given_teacher(plan: Plan, config: Config) -> None:
         UserError: a method trains the teacher from its start, or there are settings for a training that does not
             happen.
     """
-    if own := config.teacher_section():
+    if own := config.teacher_section(of_user=True):
         raise UserError(f"teacher_is_finetuned leaves nothing to train; leave out teacher.{next(iter(own))}.")
     # a teacher without a run that fine-tunes it is trained from its start
     specs = ((cell.row, plan.runs[cell.run]) for cell in plan.cells)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdbench.core.settings import Invocation, Study, Training, teacher_keys
+from kdbench.core.settings import FIELDS, Invocation, Study, Training, teacher_keys
 from kdbench.core.toml_files import read_toml
 from kdbench.distill.method import EVERYTHING, METHODS, in_group, methods_of_group
 from kdbench.models.reference import outputs_arguments
@@ -36,7 +36,8 @@ def cell_command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
     seeds = sorted({cell.cell.seed for cell in cells})
     words = ["kdbench", "run", "--methods", _row(first), "--tasks", first.cell.task]
     words += ["--seeds", ",".join(map(str, seeds)), "--preset", study.preset, *_places(study)]
-    wanted, usual = _settings(first, study.runs), _usual(first, study)
+    usual = _usual(first, study)
+    wanted = _settings(first, study.runs, usual)
     for key, item in wanted.items():
         if item is not None and item != "" and (key not in usual or usual[key] != item):
             words += ["--set", f"{key}={_typed(item)}"]
@@ -122,7 +123,7 @@ def _shared(
     usual = {row: _usual(cell, study) for row, cell in one.items()}
     for cell in cells:
         purposely = {*own, *set.intersection(*map(set, cell.varied))}
-        for key, item in _settings(cell, study.runs).items():
+        for key, item in _settings(cell, study.runs, usual[cell.cell.row]).items():
             if key not in purposely and item not in (None, ""):
                 values = known.setdefault(key, {}).setdefault(cell.cell.row, [])
                 values += [item] * (item not in values)
@@ -191,21 +192,29 @@ def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:
     return words
 
 
-def _settings(cell: CellResult, runs: Mapping[str, Run]) -> dict[str, Any]:
-    """Return the hyperparameters that lead to the run, including those that only its needed runs read."""
-    spec = cell.run.spec
+def _settings(cell: CellResult, runs: Mapping[str, Run], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hyperparameters that lead to the run, including those that only its needed runs read.
+
+    Args:
+        usual: the hyperparameters under the preset alone, among them those of a teacher that this one did not have.
+    """
+    spec, teacher = cell.run.spec, _teacher_training(cell.run, runs)
     values = {**spec.training.model_dump(mode="json"), **spec.options}
-    if spec.teacher_training.get("epochs") != 0:  # else the teacher was used unchanged, which the study says
-        own = spec.teacher_training
-        values["teacher_lr"] = values["teacher_lr"] or (None if "lr" in own else _teacher_rate(cell.run, runs))
-        values |= {f"{TEACHERS}{key}": item for key, item in own.items()}
-    return values
+    if spec.teacher_training.get("epochs") == 0 or teacher is None:  # used unchanged, as the study says, or not needed
+        return values
+    own = spec.teacher_training
+    values["teacher_lr"] = values["teacher_lr"] or (None if "lr" in own else teacher.student_lr)
+    preset = {
+        key.removeprefix(TEACHERS) for key, item in usual.items() if key.startswith(TEACHERS) and item is not None
+    }
+    values |= {f"{TEACHERS}{key}": getattr(teacher, FIELDS.get(key, key)) for key in preset - own.keys()}
+    return values | {f"{TEACHERS}{key}": item for key, item in own.items()}
 
 
-def _teacher_rate(run: Run, runs: Mapping[str, Run]) -> float | None:
-    """Return the learning rate of the fine-tuned teacher at the end of the chain of needed runs."""
+def _teacher_training(run: Run, runs: Mapping[str, Run]) -> Training | None:
+    """Return how the teacher at the end of the chain of needed runs was fine-tuned; None where there is none."""
     for parent in (runs[need] for need in run.spec.needs.values() if need in runs):
-        return _teacher_rate(parent, runs) or parent.spec.training.student_lr
+        return _teacher_training(parent, runs) or parent.spec.training
     return None
 
 
@@ -214,7 +223,7 @@ def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
     layer = read_toml(preset_files()[study.preset]) if study.preset in preset_files() else {}
     sections = [layer.get(name, {}) for name in (cell.run.spec.method, cell.cell.row)]
     known = study.titles[cell.cell.row].usual
-    unset = {f"{TEACHERS}{key}": None for key in teacher_keys()}
+    unset = {f"{TEACHERS}{key}": Config(files=[layer]).teacher_section().get(key) for key in teacher_keys()}
     return {**unset, **Training().model_dump(mode="json"), **layer, **sections[0], **sections[1], **known}
 
 

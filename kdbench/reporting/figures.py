@@ -197,10 +197,15 @@ class Figure(Exhibit):
 
 
 class TaskFigure(Figure):
-    """A figure that any study has, a panel for each of its tasks. Subclass it in a file `analysis/figure_NAME.py`."""
+    """A figure that any study has, a panel for each of its tasks. Subclass it in a file `analysis/figure_NAME.py`.
+
+    Class attributes:
+        lacking: the sentence about a study without anything to draw; by default it names the command that trains runs.
+    """
 
     title = ""  # a base, not a figure
     task = ""
+    lacking: ClassVar[str] = ""
 
     @abstractmethod
     def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:

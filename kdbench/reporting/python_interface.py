@@ -84,15 +84,18 @@ def run_study(
 
 
 def make_table(number: str | int = 1, results: str | Path = "results", preset: str | None = None) -> TableData:
-    """Return a table of the paper: `.frame` has its cells, `.numbers` the unrounded values, `.notes` the sentences.
+    """Return a table: `.frame` has its cells, `.numbers` the unrounded values, `.notes` the sentences.
+
+    Args:
+        number: `1` to `7`, or a name such as `cost` or `fidelity`.
 
     Raises:
-        UserError: no such table or preset, nothing to show, or tables of several studies (give a preset).
+        UserError: no such table or preset, nothing to show, or several tables, of studies (give a preset) or of tasks.
     """
     found = make_tables(number, results, preset)
     if len(found) > 1:
         titles = "; ".join(table.title for table in found)
-        raise UserError(f"{results} holds {len(found)} studies ({titles}); give preset, or use make_tables.")
+        raise UserError(f"{results} holds {len(found)} such tables ({titles}); give preset, or use make_tables.")
     return found[0]
 
 

@@ -217,7 +217,7 @@ def _with_panels(
     if not pictures or absent:
         command = _command([figure], found[-1].root, found[-1], wish, ",".join(absent))
         on = f" on {', '.join(map(task_title, absent))}" if absent else ""
-        return pictures, f"{name} needs finished runs{on}; run: {command}.", ""
+        return pictures, figure.lacking or f"{name} needs finished runs{on}; run: {command}.", ""
     return pictures, "", f"{name} of {'; of '.join(lacking)}: there are no such finished runs." if lacking else ""
 
 

@@ -14,7 +14,7 @@ from kdbench.data.task import Task
 from kdbench.results import significance
 from kdbench.results.predictions import Predictions
 from kdbench.results.selection import SelectedRow
-from kdbench.results.significance import Difference, Floats, Metric, WeightedMetric
+from kdbench.results.significance import Classes, Difference, Floats, Metric, WeightedMetric
 from kdbench.results.study import CellResult
 
 ERROR_METHOD = (
@@ -76,6 +76,23 @@ def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
     return significance.paired_difference(found[0], found[1:])
 
 
+def answers_difference(
+    metric: Metric, splits: Sequence[tuple[Classes, Classes, Classes]], classes: int
+) -> Difference:  # fmt: skip
+    """Return how much higher the first of two kinds of answers to the same items score, in per cent.
+
+    Args:
+        splits: for each split the true classes [n], and the first and the second predicted classes [S, n].
+    """
+    parts = []
+    for number, (labels, first, second) in enumerate(splits):
+        answers = np.vstack([first, second])
+        scores = significance.resample_scores(metric, labels, answers, classes, np.random.default_rng(number))
+        parts.append(scores[:, : len(first)] - scores[:, len(first) :])
+    found = 100 * np.mean(np.stack(parts), axis=0)
+    return significance.paired_difference(found[0], found[1:])
+
+
 def count_trials(line: SelectedRow, task: str) -> int:
     """Count the settings among which a row was selected: grid points with a finished run."""
     return len({cell.point for cell in line.asked.get(task, ()) if cell.run.result is not None})
@@ -119,7 +136,7 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
     rng = _generator([split, *_ids(cells)])
     if task.kind == "regression":
         return significance.resample_numbers(_weighted_metric(task), labels, predicted.astype(np.float64), rng)
-    return significance.resample_scores(_metric(task), labels, predicted, len(task.labels), rng)
+    return significance.resample_scores(mean_metric(task), labels, predicted, len(task.labels), rng)
 
 
 def _generator(names: Sequence[str]) -> np.random.Generator:
@@ -127,7 +144,7 @@ def _generator(names: Sequence[str]) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256("|".join(names).encode()).digest()[:8]))
 
 
-def _metric(task: Task) -> Metric:
+def mean_metric(task: Task) -> Metric:
     """Return a function from confusion matrices to the mean of the task's metrics."""
 
     def metric(counts: Floats) -> Floats:

@@ -104,7 +104,7 @@ class RunFolder:
         """Write spec and environment of a run that starts, and delete files of earlier attempts."""
         write_json(self.path / "spec.json", spec.model_dump(mode="json"))
         write_json(self.path / "environment.json", environment)
-        for name in ("error.txt", CHECKSUMS):  # of an earlier try
+        for name in ("error.txt", "deployment.json", CHECKSUMS):  # of an earlier try
             (self.path / name).unlink(missing_ok=True)
         remove_leftovers(self.path)
 

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING
 
 from kdbench.core.atomic_files import replacing
 from kdbench.core.errors import UserError
-from kdbench.core.spec import ModelRef
 from kdbench.data.teacher_outputs import ROW, SPLIT
-from kdbench.planning import inputs
 from kdbench.results.study import Run
-from kdbench.training.test_predictions import load_student
 
 if TYPE_CHECKING:
     import torch
@@ -31,26 +28,18 @@ def export_outputs(run: Run, target: Path, device: torch.device) -> int:
     import numpy as np
     import pandas as pd
 
-    from kdbench.data.tokens import tokenise
-    from kdbench.models import build
     from kdbench.models.inference import all_logits
+    from kdbench.training.saved_network import load_data, load_network
     from kdbench.training.setup import numerics
 
     writer = _writer(target)
-    spec = run.spec
-    if run.result is None:
-        raise UserError(f"{run.id} is not done, so it has no student; see: kdbench status")
-    if inputs.load_task(spec.task).fingerprint(spec.data.location) != spec.data.fingerprint:
-        raise UserError(f"The data of {run.id} have changed since it was trained.")
-    student, task, data = load_student(run, device), inputs.load_task(spec.task), inputs.load_data(spec.task, spec.data)
-    tokenizer = build.tokenizer(ModelRef(name=str(run.folder.model.resolve()), fingerprint="saved"))
-    frames = []
-    with numerics(spec, device, 0):
+    student, data, frames = load_network(run, device), load_data(run), []
+    with numerics(run.spec, device, 0):
         for split in data.splits:
-            tokens = tokenise(tokenizer, data.splits[split], spec.training.max_length)
+            tokens = student.tokens(data.splits[split])
             rows = np.arange(len(tokens))
-            logits = all_logits(student, tokens, rows, device).numpy()
-            columns = {label: logits[:, i] for i, label in enumerate(task.labels)}
+            logits = all_logits(student.module, tokens, rows, device).numpy()
+            columns = {label: logits[:, i] for i, label in enumerate(student.task.labels)}
             frames.append(pd.DataFrame({SPLIT: split, ROW: rows, **columns}))
     frame = pd.concat(frames, ignore_index=True)
     with replacing(target) as temporary:

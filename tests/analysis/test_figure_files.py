@@ -176,8 +176,9 @@ def test_all_draws_what_there_is_and_says_what_is_missing(tmp_path: Path, monkey
     finish(made, lgtm("mrpc", 0), influences([1] * 5, samples()))
     text = draw("all", made.write(), form="svg", out="drawn")
     assert {p.name for p in Path("drawn").iterdir()} == {"figure3.svg", "figure4.svg", "scores.svg"}
-    assert text.count("Not drawn: ") == 7
+    assert text.count("Not drawn: ") == 8
     assert "Figure curves needs finished runs" in text
+    assert "Figure pareto needs measured networks; run: kdbench measure\n" in text
     assert "Figure 5 needs finished runs of prokt: One stage and prokt: Two stages on SST-2; " in text
     assert "run: kdbench run --for figure5 --preset bert-6l" in text
 
@@ -185,7 +186,11 @@ def test_all_draws_what_there_is_and_says_what_is_missing(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("number", "wish", "sentence"),
     [
-        ("7", {}, "Unknown figure '7'.* Valid: 2, 3, 4, 5, 6, all, curves, reliability, risk-coverage, scores"),
+        (
+            "7",
+            {},
+            "Unknown figure '7'.* Valid: 2, 3, 4, 5, 6, all, curves, pareto, ranks, reliability, risk-coverage, scores",
+        ),
         ("1", {}, "Unknown figure '1'"),
         ("2", {"form": "jpg"}, "Unknown format 'jpg'.* Valid: csv, pdf, png, svg"),
         ("2", {"out": "a.tiff"}, "Unknown format 'tiff'"),

@@ -196,3 +196,30 @@ def test_figures_of_confidence(store: Store) -> None:
     risks = [r for r in FigureRiskCoverage().build_panels(found, ["rte"]).records if r["row"] == "finetune"]
     errors = [100 * float((logits(1, 10 + seed).argmax(1) != LABELS).mean()) for seed in (0, 1)]
     assert [r["value"] for r in risks if r["coverage"] == 100.0] == pytest.approx(errors)
+
+
+def test_the_report_has_a_section_for_each_student(store: Store, tmp_path: Path) -> None:
+    """The numbers are those of the tables."""
+    from kdbench.reporting.html.page import write_report
+
+    write_report(store, None, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for sheet in (only(Fidelity, store), only(Calibration, store)):
+        for key, row in zip(sheet.row_keys, sheet.rows, strict=True):
+            section = page.partition(f'id="student-0-{key}"')[2].partition("</details>")[0]
+            assert f"<summary>{row[0].text}</summary>" in section
+            for cell in row[1:]:
+                assert f'<td class="r">{cell.text}</td>' in section
+    assert "Deployment" not in page.partition('id="students-0"')[2].partition("</section>")[0]
+
+
+def test_predicted_numbers_are_no_logits(tmp_path: Path) -> None:
+    """A task without classes, whose networks have one output, is collected as before."""
+    made = Made(Store(tmp_path / "results"))
+    run = made.done(made.ask(spec("kd", "rte", 0)), 0.5)
+    numbers = np.linspace(0, 5, ROWS, dtype=np.float32)[:, None]
+    tensors = {f"best/{split}/{kind}": values for split in ("validation", "selection")
+               for kind, values in (("logits", numbers), ("labels", numbers[:, 0]))}  # fmt: skip
+    save_file(tensors, made.store.run(run).predictions)
+    found = studies(made.write())[0].runs[run].logits
+    assert (found.student, found.teacher, found.temperature) == ({}, {}, None)

@@ -131,6 +131,7 @@ def list_presets(console: Console) -> None:
     """Print every preset with its models."""
     from rich.text import Text
 
+    from kdbench.core.settings import Study
     from kdbench.core.toml_files import read_toml
     from kdbench.planning import config
     from kdbench.reporting import printing
@@ -138,8 +139,9 @@ def list_presets(console: Console) -> None:
 
     grid = _name_grid()
     for name, path in config.preset_files().items():
-        values: Mapping[str, Any] = read_toml(path)
-        models = f"{values.get('teacher')} teaches {values.get('student')}, data: {values.get('source')}"
+        values = read_toml(path)
+        study: Study = config.Config(files=[values]).group(Study)
+        models = f"{study.teacher} teaches {study.student}, data: {study.source}"
         text = f"{full_sentence(str(values.get('description', '')))}\n"
         grid.add_row(Text(name, style="bold"), Text.assemble(text, (models, "dim")))
     printing.print_table(console, grid, wrap=True)

@@ -124,7 +124,7 @@ def _columns(picture: FigureData, width: float) -> tuple[int, float]:
 
 def _axes(figure: Figure, picture: FigureData, rows: int, columns: int) -> list[Axes]:
     """Make axes for each panel, and remove the places that are left over."""
-    alike = not any(panel.by_step or panel.estimates for panel in picture.panels)
+    alike = not any(panel.by_step or panel.estimates or panel.x_title for panel in picture.panels)
     share: Any = "all" if any(panel.estimates for panel in picture.panels) else "row" if picture.share else "none"
     grid = figure.subplots(rows, columns, sharex=alike, sharey=share, squeeze=False)
     places = list(grid.flat)

@@ -27,6 +27,7 @@ from kdbench.reporting.html.chart_data import Chart, cost_chart, curves_chart, s
 from kdbench.reporting.html.information import rank_tasks
 from kdbench.reporting.html.overview import Overview, build_overview
 from kdbench.reporting.html.run_pages import RunPage, build_run_pages
+from kdbench.reporting.html.students import StudentPages, build_students
 from kdbench.reporting.provenance import TRACED_TABLE, build_traced_table, traced_title
 from kdbench.reporting.run_status import STATES, RunStatuses
 from kdbench.reporting.show_table import nothing
@@ -50,6 +51,7 @@ class StudyPage:
     charts: Sequence[Chart]
     figures: Sequence[Chart]
     lacking: Sequence[str]
+    students: StudentPages
     table: str  # the title of the table of scores
 
 
@@ -83,7 +85,7 @@ def _study(number: int, study: StudyResults, store: Store, statuses: RunStatuses
     return StudyPage(
         number, study.pairing, [*_facts(study), *telling],
         build_overview(number, study, printed, statuses) if printed else None,
-        [one for one in own if one], pictures, lacking, traced_title(study),
+        [one for one in own if one], pictures, lacking, build_students(number, study), traced_title(study),
     )  # fmt: skip
 
 

@@ -235,7 +235,7 @@ def _run(one: FoundRun, neutral: Anonymizer) -> StoredRun:
     spec, state = neutral.value(_spec(one.spec).model_dump(mode="json")), None
     if one.state is not None:
         state = one.state.model_dump(mode="json") | PRIVATE | {"message": neutral.message(one.state.message)}
-    parts = {name: neutral.value(one.part(name)) for name in ("environment", "result", "cost")}
+    parts = {name: neutral.value(one.part(name)) for name in ("environment", "result", "cost", "deployment")}
     return StoredRun(id=one.folder.id, spec=spec, state=state, **parts)
 
 

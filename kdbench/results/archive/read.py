@@ -12,12 +12,12 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from kdbench.core.spec import Name
 from kdbench.results.archive import compression, format
 
-RUN_FILES = ("spec", "state", "environment", "result", "cost")
+RUN_FILES = ("spec", "state", "environment", "result", "cost", "deployment")
 
 MADE_BY_HAND = (
     ValueError, LookupError, TypeError, EOFError, LZMAError, RecursionError, OverflowError, MemoryError,
@@ -38,6 +38,7 @@ class StoredRun(BaseModel):
     environment: dict[str, Any] | None
     result: dict[str, Any] | None
     cost: dict[str, Any] | None
+    deployment: dict[str, Any] | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class StoredSweep(BaseModel):

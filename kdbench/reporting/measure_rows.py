@@ -1,0 +1,90 @@
+"""Measure the networks that tables show, one seed a row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kdbench.core.errors import UserError, unknown
+from kdbench.data.task_registry import TASKS
+from kdbench.planning.config import check_preset
+from kdbench.planning.plan import select_tasks
+from kdbench.reporting.printing import print_line
+from kdbench.reporting.provenance import traceable_rows
+from kdbench.results.deployment import read_deployment
+from kdbench.results.selection import select_row
+from kdbench.results.store import Store
+from kdbench.results.study import TEACHER, Run, StudyResults, studies
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ALL = "all"
+
+
+def measure_rows(
+    store: Store, rows: str, tasks: str | None, seed: int | None, threads: int, seconds: float, preset: str | None,
+    console: Console, *, again: bool,
+) -> None:  # fmt: skip
+    """Measure one run for each row and task of the newest study.
+
+    Args:
+        rows: names joined by commas, or `all`; the teacher is always measured too.
+
+    Raises:
+        UserError: no such row, task, preset or seed, or nothing is done.
+    """
+    from kdbench.training.deployment import forms
+    from kdbench.training.deployment.measure import measure
+
+    study = newest_study(store, preset)
+    chosen = choose_runs(study, rows, set(select_tasks(tasks)) if tasks else None, seed)
+    for number, run in enumerate(chosen, start=1):
+        known = read_deployment(run)
+        place = f"[{number}/{len(chosen)}] {run.id}"
+        if known is not None and known.threads == threads and not again:
+            print_line(console, f"{place}: measured before")
+            continue
+        found = measure(run, threads, seconds)
+        times = ", ".join(f"{name} {1000 * form.latency[1].p50:.2f} ms" for name, form in found.forms.items())
+        print_line(console, f"{place}: {times}")
+    if problem := forms.missing_packages():
+        print_line(console, problem)
+    print_line(console, f"To show it: kdbench table deploy --results {store.root}")
+
+
+def newest_study(store: Store, preset: str | None) -> StudyResults:
+    """Return the study that was asked for last.
+
+    Raises:
+        UserError: there is none, or no such preset.
+    """
+    every = studies(store)
+    check_preset(preset, (study.preset for study in every))
+    found = [study for study in every if preset in (None, study.preset)]
+    if not found:
+        raise UserError(f"There are no results in {store.root}; give another folder with --results DIR.")
+    return found[-1]
+
+
+def choose_runs(study: StudyResults, rows: str, tasks: set[str] | None, seed: int | None) -> list[Run]:
+    """Return a finished run for each row and task, of `seed` or the first seed.
+
+    Raises:
+        UserError: no such row, or nothing of it is done.
+    """
+    known = traceable_rows(study)
+    names = known if rows == ALL else [name.strip() for name in rows.split(",")]
+    for name in names:
+        if name not in known:
+            raise unknown("row", name, [*known, ALL])
+    names = [*([TEACHER] if TEACHER in known and TEACHER not in names else []), *names]
+    found: dict[str, Run] = {}
+    for line in (select_row(study, name) for name in names):
+        for task, cells in line.shown.items():
+            runs = [cell.run for cell in cells if seed in (None, cell.cell.seed)]
+            has_classes = len(TASKS.get(task).labels) > 1
+            if runs and has_classes and (tasks is None or task in tasks) and not runs[0].spec.student.is_outputs:
+                found[runs[0].id] = runs[0]
+    if not found:
+        raise UserError(f"No network of {rows} with that seed and task is done in {study.root}; see: kdbench status")
+    return list(found.values())

@@ -1,0 +1,1 @@
+"""What a trained network is in use: exported, quantised, measured."""
