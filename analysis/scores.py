@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, ClassVar
 
-from kdbench.analysis import significance_marks, tuning_budget
+from kdbench.analysis import class_marks, significance_marks, tuning_budget
 from kdbench.analysis.consistency import formula_warning
 from kdbench.analysis.metric_labels import AVERAGE, part_names
 from kdbench.analysis.published import published_tables
@@ -103,18 +103,30 @@ class ScoreTable(Table):
             return None
         top = [[ShownRow(TEACHER, select_row(study, TEACHER), study)]] if study.teachers else []
         groups = [[shown.narrowed(tasks) for shown in group] for group in top + groups]
-        sheet = score_sheet(table_heading(self.name, study), groups, tasks, averaged=self.averaged)
+        sheet = score_sheet(self.heading(study), groups, tasks, averaged=self.averaged)
         rows = [shown for group in groups for shown in group]
         sheet.notes = score_notes(self, rows, tasks, mark_cells(sheet, groups, tasks), averaged=self.averaged)
         return sheet
 
-    def published(self) -> Published:
+    def heading(self, study: StudyResults) -> str:
+        """Return the title of the table of one study."""
+        return table_heading(self.name, study)
+
+    def published(self) -> Published | None:
         table = published_tables()[self.name]
         return Published(table.cells, " ".join([table.note, *formula_warning(table)]), table.preset)
 
 
+def asked_rows(study: StudyResults) -> list[RowRequest]:
+    """Return the study's rows that were asked for with nothing varied on purpose, in table order."""
+    return [RowRequest(row) for row in study.rows if any(c.has({}) for c in study.cells if c.cell.row == row)]
+
+
 def mark_cells(sheet: TableData, groups: Sequence[Sequence[ShownRow]], tasks: Sequence[type[Task]]) -> list[str]:
-    """Sign cells that are inseparable from the best, tuned with a larger budget, or collapsed; return the notes.
+    """Sign cells and return the notes that explain the signs.
+
+    Signed are cells that are inseparable from the best, were tuned with a larger budget, belong to a method that two
+    classes change, or have a collapsed student.
 
     Args:
         sheet: its rows are those of the groups; its columns are the tasks, and perhaps their average.
@@ -125,6 +137,7 @@ def mark_cells(sheet: TableData, groups: Sequence[Sequence[ShownRow]], tasks: Se
     return [
         *significance_marks.mark_inseparable(sheet, lines, tasks),
         *tuning_budget.mark_tuned_more(sheet, every, tasks),
+        *class_marks.mark_few_classes(sheet, every, tasks),
         *_mark_collapsed(sheet, every, tasks),
     ]
 
@@ -224,7 +237,6 @@ def _entries(
     means = [[s.mean if s else None for s in row] + ([_average(row)] if averaged else []) for row in scores]
     # as printed: a difference that nobody can see is no difference
     printed = [[None if mean is None else float(f"{mean:.1f}") for mean in row] for row in means]
-    rivals = [row for row, competes in zip(printed, compete, strict=True) if competes]
     rivals = [row for row, competes in zip(printed, compete, strict=True) if competes]
     columns = [[mean for mean in column if mean is not None] for column in zip(*rivals, strict=True)]
     tops = [max(column, default=None) for column in columns or [[]] * len(printed[0])]

@@ -14,7 +14,7 @@ from benchmarks.work import BATCH, EPOCHS
 from kdbench.core.atomic_files import read_json, write_text
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS
-from kdbench.planning.plan import parse_seeds
+from kdbench.planning.plan import parse_seeds, select_methods
 
 SUSTAINED = (30, 60, 120)  # TFLOP/s that a GPU may keep up on batches as small as these
 GPUS = (1, 8, 32)
@@ -38,7 +38,7 @@ def write(folder: Path) -> Path:
 
 
 def _ordered() -> list[str]:
-    return sorted(METHODS.all(), key=lambda name: METHODS.get(name).position)
+    return list(select_methods("all"))
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

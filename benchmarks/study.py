@@ -21,10 +21,9 @@ from kdbench.core.spec import DataLocation, RunSpec
 from kdbench.data.splits import held_out_share
 from kdbench.data.task import Examples
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS
 from kdbench.models import build, reference
 from kdbench.planning.config import assemble_config
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.plan import Plan, make_plan, select_methods
 from kdbench.results.store import Store
 
 RATES, SEEDS = (1e-4, 5e-5, 3e-5), "0-4"  # LGTM, Table 5; the paper does not say how many seeds
@@ -52,7 +51,7 @@ class Passes:
 def measure(work: Work) -> dict[str, Any]:
     """Passes of every method, and the mean length of the inputs of every task of the study."""
     with TemporaryDirectory() as folder:
-        passes = {name: asdict(_passes(name, Path(folder))) for name in METHODS.all()}
+        passes = {name: asdict(_passes(name, Path(folder))) for name in select_methods("all")}
     return {
         "passes": passes,
         "lengths": {task: _length(task, work) for task in sorted({spec.task for spec in whole().runs.values()})},

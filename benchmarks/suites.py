@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.work import How, Work
 from kdbench.core.errors import UserError
 from kdbench.distill.method import METHODS
+from kdbench.planning.plan import select_methods
 
 FIXED = How("fixed", "fp32")  # every batch padded to 128 tokens
 WRITTEN = How("dynamic", "fp32")  # as most users would have it
@@ -196,7 +197,7 @@ META = Suite(
     share=1 / 3,
 )  # fmt: skip
 
-METHODS_IN_ORDER = sorted(METHODS.all(), key=lambda name: METHODS.get(name).position)
+METHODS_IN_ORDER = list(select_methods("all"))
 EVERY = Suite(
     "The methods beside one another",
     "a step",

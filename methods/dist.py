@@ -44,6 +44,7 @@ class DIST(Distillation):
 
     title = "DIST"
     paper = "Huang et al., 2022"
+    group = "paper"
     position = 4
     no_regression = "it correlates probabilities of classes, and the softmax of a regression's one output is always 1"
     options_type = DISTOptions

@@ -47,6 +47,7 @@ class DML(Online):
 
     title = "DML"
     paper = "Zhang et al., 2018"
+    group = "paper"
     position = 7
     options_type = DMLOptions
     options: DMLOptions

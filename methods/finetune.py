@@ -23,6 +23,7 @@ class Finetune(Method):
 
     title = "Fine-tuning"
     paper = "Devlin et al., 2019"
+    group = "paper"
     position = 0
     limits = {"labels_only": {}}
     no_regression = ""

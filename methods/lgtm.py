@@ -135,6 +135,7 @@ class LGTM(Online):
 
     title = "LGTM"
     paper = "Ren et al., 2023"
+    group = "paper"
     position = 11
     requires = Online.requires | {"feedback"}
     options_type = LGTMOptions

@@ -58,6 +58,7 @@ class MetaDistill(Method):
 
     title = "Meta Distill"
     paper = "Zhou et al., 2022"
+    group = "paper"
     position = 10
     requires = frozenset({"teacher_lr", "feedback", "teacher_network"})
     options_type = MetaDistillOptions

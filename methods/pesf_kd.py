@@ -81,6 +81,7 @@ class PESFKD(Method):
 
     title = "PESF-KD"
     paper = "Rao et al., 2022"
+    group = "paper"
     position = 9
     requires = frozenset({"teacher_lr", "teacher_network"})
     options_type = PESFOptions

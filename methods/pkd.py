@@ -48,6 +48,7 @@ class PKD(KD):
 
     title = "PKD"
     paper = "Sun et al., 2019"
+    group = "paper"
     position = 2
     requires = frozenset({"teacher_network"})
     options_type = PKDOptions
@@ -60,6 +61,8 @@ class PKD(KD):
     @classmethod
     def check_compatible(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
         teacher, projection = others["teacher"], f"{spec.method}.projection=true"
+        if problem := super().check_compatible(spec, student, others, classes):
+            return problem
         if not spec.options["projection"]:
             return layer_mismatch(student, teacher, projection)
         return layer_mismatch(replace(student, hidden=teacher.hidden), teacher, projection)

@@ -40,6 +40,7 @@ class ProKT(Online):
 
     title = "ProKT"
     paper = "Shi et al., 2021"
+    group = "paper"
     position = 8
     options_type = ProKTOptions
     options: ProKTOptions

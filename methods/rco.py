@@ -37,6 +37,7 @@ class RCO(KD):
 
     title = "RCO"
     paper = "Jin et al., 2019"
+    group = "paper"
     position = 6
     requires = frozenset({"teacher_network"})
     options_type = RCOOptions

@@ -54,6 +54,7 @@ class SKD(Distillation):
 
     title = "SKD"
     paper = "Guo et al., 2022"
+    group = "paper"
     position = 3
     no_regression = (
         "it compares the directions of logits, and of a regression's one output the direction is only a sign"

@@ -46,6 +46,7 @@ class TAKD(KD):
 
     title = "TAKD"
     paper = "Mirzadeh et al., 2020"
+    group = "paper"
     position = 5
     options_type = TAKDOptions
     options: TAKDOptions

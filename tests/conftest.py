@@ -26,6 +26,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
-def one_fast(names: Iterable[str], fast: str) -> list[Any]:
-    """Return the names, sorted, as parameters of a test that is slow for all but one of them."""
-    return [pytest.param(name, marks=() if name == fast else pytest.mark.slow) for name in sorted(names)]
+def one_fast(names: Iterable[str], *fast: str) -> list[Any]:
+    """Return the names, sorted, as parameters of a test that is slow for all but one or a few of them."""
+    return [pytest.param(name, marks=() if name in fast else pytest.mark.slow) for name in sorted(names)]

@@ -28,7 +28,8 @@ from kdbench.core.plugin_loading import (
 
 T = TypeVar("T")
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)
-RESERVED = ("all",)
+ALL = "all"
+RESERVED = (ALL, "everything")
 
 
 class PluginFile(BaseModel):
@@ -139,7 +140,10 @@ class Registry(Generic[T]):
     def name_problem(self, name: str, place: str) -> str:
         """Return why a new plugin cannot be called `name`; "" when it can."""
         if not NAME.fullmatch(name) or name in RESERVED:
-            return f"'{place}' cannot name a {self.what}: use letters, digits, '_', '.' and '-', and not 'all'"
+            return (
+                f"'{place}' cannot name a {self.what}: use letters, digits, '_', '.' and '-', "
+                f"and not {' or '.join(map(repr, RESERVED))}"
+            )
         owner = self.owner(name)
         if owner is None:
             return ""

@@ -57,6 +57,10 @@ class Training(Options):
         "use torch.compile for the passes of a step, except look-aheads, forward-mode and second derivatives",
         later=True,
     )
+    student_layers: str = option(
+        "", "encoder layers of the student that are kept, such as 0+1+2; empty: the network as named",
+        later=True, pattern=r"^(\d+(\+\d+)*)?$",
+    )  # fmt: skip
 
     def of_teacher(self, own: Mapping[str, Any]) -> Training:
         """Return the settings of the run that fine-tunes the teacher.
@@ -78,7 +82,7 @@ FIELDS = {"lr": "student_lr"}  # key of section `teacher` -> field of its run, i
 
 def teacher_keys() -> list[str]:
     """Return the keys of section `teacher`, the settings of the teacher's own fine-tuning."""
-    others = {"student_lr", "teacher_lr", *DIVIDING}
+    others = {"student_lr", "teacher_lr", "student_layers", *DIVIDING}
     return [*FIELDS, *(key for key in Training.model_fields if key not in others)]
 
 

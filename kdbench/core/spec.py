@@ -163,8 +163,9 @@ class RunSpec(BaseModel):
         return copied
 
     def derive(self, **changes: Any) -> RunSpec:
-        """Return a copy with changes and without needs, for a run that this one needs."""
-        return self.model_copy(update={"needs": {}, "snapshots": (), **changes})
+        """Return a copy with changes, without needs and selected layers, for a run that this one needs."""
+        training = changes.get("training", self.training).model_copy(update={"student_layers": ""})
+        return self.model_copy(update={"needs": {}, "snapshots": (), **changes, "training": training})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -57,15 +57,28 @@ class CostMeter:
             with suppress(OSError):
                 Path("/proc/self/clear_refs").write_text("5")
 
-    def count_pass(self, network: str, logits: Any) -> None:
-        """Count the forward pass that gave these logits [B, C], and later the backward pass through them, if any."""
+    def count_pass(self, network: str, logits: Any, others: Iterable[Tensor] = ()) -> None:
+        """Count the forward pass that gave these logits [B, C], and later each backward pass through them.
+
+        Args:
+            others: further outputs of the pass, such as hidden states, of which a loss may be made without the logits.
+        """
         if self._paused or not isinstance(logits, Tensor):
             return
         rows = len(logits)
         derivative = forward_ad.unpack_dual(logits).tangent  # type: ignore[no-untyped-call]
         self._add(network, FORWARD if derivative is None else TANGENT, rows)
-        if logits.requires_grad:
-            logits.register_hook(lambda _: self._add(network, BACKWARD, rows))  # type: ignore[no-untyped-call]
+        counted: set[int] = set()  # backward passes, of which each may go through several of the outputs
+
+        def count_backward(_: Tensor) -> None:
+            number = torch._C._current_graph_task_id()
+            if number not in counted:
+                counted.add(number)
+                self._add(network, BACKWARD, rows)
+
+        for output in (logits, *others):
+            if output.requires_grad:
+                output.register_hook(count_backward)  # type: ignore[no-untyped-call]
 
     def count_table(self, network: str, state: str, rows: int) -> None:
         """Count a frozen network's pass over all training rows; a resumed run repeats it, which counts once."""

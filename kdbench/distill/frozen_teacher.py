@@ -21,8 +21,9 @@ from kdbench.models.classifier_head import output_layer
 from kdbench.models.compilation import compiled
 from kdbench.models.inference import compute_rows, describe_batches, evaluation_batches
 from kdbench.models.micro_batches import run_in_micro_batches
-from kdbench.models.network_outputs import check_outputs, forward_arguments
+from kdbench.models.network_outputs import bind_arguments, check_outputs, forward_arguments
 from kdbench.models.own_tokenizer import tokenizer_of
+from kdbench.models.query_key_value import QKV
 
 MAX_TABLE_BYTES = 512 * 2**20  # a larger table is not kept: every batch is computed
 
@@ -78,7 +79,8 @@ class FrozenTeacher:
         """Compute the network's full output on a batch; see `TrainableModel.outputs`."""
         batch = batch.for_tokenizer(self._tokenizer)
         asked = forward_arguments(self.module, more, batch.format)
-        out = run_in_micro_batches(partial(self._step_network(batch), **asked), batch.inputs, self._micro_batch)
+        network = bind_arguments(self.module if asked.get(QKV) else self._step_network(batch), self.module, asked)
+        out = run_in_micro_batches(network, batch.inputs, self._micro_batch)
         self._count_pass(out.logits)
         return check_outputs(out, asked)
 

@@ -59,7 +59,7 @@ def soft_label_loss_each(target: Tensor, logits: Tensor) -> Tensor:
     return (logits - target).square()[:, 0] if is_regression(logits) else soft_cross_entropy_each(target, logits)
 
 
-def kl(target: Tensor, logits: Tensor, temperature: float = 1.0, reduction: Reduction = "batchmean") -> Tensor:
+def kl(target: Tensor, logits: Tensor, temperature: float | Tensor = 1.0, reduction: Reduction = "batchmean") -> Tensor:
     """Compute KL(softmax(target / tau) || softmax(logits / tau)), both sides through log-softmax.
 
     `functional.kl_div` on probabilities would give the target side a NaN gradient once a probability underflows, which
@@ -69,6 +69,25 @@ def kl(target: Tensor, logits: Tensor, temperature: float = 1.0, reduction: Redu
     logp, logq = (target / temperature).log_softmax(1), (logits / temperature).log_softmax(1)
     each = logp.exp() * (logp - logq)
     return each.mean() if reduction == "elementmean" else each.sum(1).mean()
+
+
+def standardize(logits: Tensor) -> Tensor:
+    """Compute the z-scores of every row [B, C]: (z - mean) / (1e-7 + std), std with C - 1 (LSKD's code).
+
+    With two classes they are +-0.71 whatever the logits are, without a gradient.
+    """
+    return (logits - logits.mean(1, keepdim=True)) / (1e-7 + logits.std(1, keepdim=True))
+
+
+def drop_label(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the logits of the classes other than the label [B, C - 1], in their order."""
+    others = torch.arange(logits.shape[1] - 1, device=logits.device).expand(len(logits), -1)
+    return logits.gather(1, others + (others >= labels[:, None]))
+
+
+def label_or_other(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return two logits [B, 2] whose softmax is (p_y, 1 - p_y)."""
+    return torch.cat([logits.gather(1, labels[:, None]), drop_label(logits, labels).logsumexp(1, keepdim=True)], dim=1)
 
 
 def logit_mse(target: Tensor, logits: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 
 from kdbench.core.errors import UserError
 from kdbench.core.options import Options, option
-from kdbench.core.registry import Registry
+from kdbench.core.registry import ALL, Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kdbench.distill.context import MethodContext
     from kdbench.models.reference import Shape
 
+PAPER, EVERYTHING = "paper", "everything"  # the group of the paper's methods; every group
 # the last: more of a fine-tuned teacher than its logits, so that a file of outputs is not enough
 Requirement = Literal["teacher", "teacher_lr", "feedback", "teacher_network"]
 Limit = Literal["labels_only", "teacher_only"]
@@ -39,6 +40,11 @@ class Method:
     Class attributes:
         title: the method's name in tables.
         paper: author and year.
+        group: the name under which `--methods` selects the method together with others, such as `logits`. `all` means
+            the methods of `paper` and those without a group.
+        two_classes: what the method becomes on two classes, as one sentence; "" where nothing is lost. Tables mark such
+            scores.
+        least_classes: the fewest classes of a task on which the method can teach at all; 0: of any task.
         version: raise it when a change to the code changes results.
         requires: the optional fields of the spec that the method reads; the others are None in its spec. And
             `teacher_network`, where it reads more of its fine-tuned teacher than logits, or trains it.
@@ -55,6 +61,9 @@ class Method:
     name: ClassVar[str] = ""  # set by the registry: the file's (or the entry point's) name
     title: ClassVar[str]
     paper: ClassVar[str] = ""
+    group: ClassVar[str] = ""
+    two_classes: ClassVar[str] = ""
+    least_classes: ClassVar[int] = 0
     version: ClassVar[int] = 1
     position: ClassVar[int] = 1000  # row order in the tables
     requires: ClassVar[frozenset[Requirement]] = frozenset()
@@ -118,6 +127,13 @@ class Method:
     def loss(self, batch: Batch) -> Tensor:
         """Compute the student's loss on a batch; enough for methods that do not override `step`."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither step nor loss")
+
+    def may_be_best(self, step: int) -> bool:
+        """Return whether the student after `step` steps may be the run's best.
+
+        False where a method of several stages has not trained its classifier yet. The last student always may.
+        """
+        return True
 
     def state(self) -> dict[str, Tensor]:
         """Return the method's own state, saved in checkpoints beside networks and optimisers."""
@@ -206,3 +222,25 @@ def finetuned(spec: RunSpec, model: ModelRef | None = None, snapshots: tuple[flo
 
 
 METHODS: Registry[Method] = Registry("method", "kdbench.methods", Method, folder="methods")
+
+
+def methods_of_group(name: str) -> dict[str, type[Method]]:
+    """Return the methods that a group selects: `all`, `everything`, or a method's `group`; {} where there is none."""
+    found = METHODS.all()
+    if METHODS.owner(name):
+        return {}
+    if name == EVERYTHING:
+        return dict(found)
+    wanted = (PAPER, "") if name == ALL else (name,)
+    return {key: method for key, method in found.items() if name and method.group in wanted}
+
+
+def in_group(row: str, name: str) -> bool:
+    """Return whether a group selects the method of a row, which may be a variant; `all` has the rows of no method."""
+    owner = METHODS.owner(row)
+    return name == ALL if owner is None or owner in METHODS.broken else owner in methods_of_group(name)
+
+
+def method_groups() -> list[str]:
+    """Return the names of all groups."""
+    return [ALL, *dict.fromkeys(method.group for method in METHODS.all().values() if method.group), EVERYTHING]

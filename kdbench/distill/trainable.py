@@ -20,8 +20,9 @@ from kdbench.distill.cost_meter import CostMeter
 from kdbench.models.classifier_head import output_layer
 from kdbench.models.compilation import compiled
 from kdbench.models.micro_batches import run_in_micro_batches
-from kdbench.models.network_outputs import check_outputs, forward_arguments
+from kdbench.models.network_outputs import bind_arguments, check_outputs, forward_arguments
 from kdbench.models.own_tokenizer import tokenizer_of
+from kdbench.models.query_key_value import QKV
 from kdbench.models.trimmed_embedding import KEPT, restore_embedding, split_weights, trimmed_embedding
 
 BETAS = (0.9, 0.999)  # of Adam
@@ -96,7 +97,8 @@ class TrainableModel:
 
         Args:
             more: `output_hidden_states=True` and `output_attentions=True` add states and attention maps of every layer
-                and token. `first_tokens=True` declares that only the first token's states are read, so that
+                and token, `qkv=LAYERS` the queries, keys and values of some layers, from 1 (see `query_key_value`).
+                `first_tokens=True` declares that only the first token's states are read, so that
                 `last_layer=first` can save time.
 
         Raises:
@@ -105,8 +107,20 @@ class TrainableModel:
         """
         batch = batch.for_tokenizer(self._tokenizer)
         asked = forward_arguments(self.module, more, batch.format)
-        network = self.module if 0 < self._micro_batch < len(batch) else self._network  # micro-batches: not compiled
-        return check_outputs(self._forward_pass(partial(network, **asked), batch), asked)
+        # neither micro-batches nor hooks are compiled
+        plain = 0 < self._micro_batch < len(batch) or asked.get(QKV)
+        network = bind_arguments(self.module if plain else self._network, self.module, asked)
+        return check_outputs(self._forward_pass(network, batch), asked)
+
+    def transform(self, values: Tensor) -> Tensor:
+        """Apply a module of the method's own, such as a projection of hidden states, to values [B, ...].
+
+        Its passes count in the method's cost, like those of networks.
+        """
+        out: Tensor = self.module(values)
+        if self._meter:
+            self._meter.count_pass(self.name, out)
+        return out
 
     def logits_at(self, params: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Compute class logits [B, C] with other parameters than the network's own, which stay unchanged."""
@@ -118,15 +132,17 @@ class TrainableModel:
         asked = forward_arguments(self.module, more, batch.format)
 
         def network(**inputs: Any) -> Any:
-            return functional_call(self.module, dict(params), (), {**inputs, **asked})
+            return functional_call(self.module, dict(params), (), inputs)
 
-        return check_outputs(self._forward_pass(network, batch), asked)
+        return check_outputs(self._forward_pass(bind_arguments(network, self.module, asked), batch), asked)
 
     def _forward_pass(self, network: Callable[..., Any], batch: Batch) -> Any:
         """Compute the output on a batch; micro-batches are recomputed for the gradient in the mode of this pass."""
         out = run_in_micro_batches(network, batch.inputs, self._micro_batch, partial(self.mode, self.module.training))
         if self._meter:
-            self._meter.count_pass(self.name, out.logits)
+            # a loss may be made of states alone
+            qkv = (tensor for some in getattr(out, QKV, ()) for tensor in some)
+            self._meter.count_pass(self.name, out.logits, (*(getattr(out, "hidden_states", None) or ()), *qkv))
         return out
 
     def named_params(self) -> dict[str, Tensor]:
@@ -170,6 +186,12 @@ class TrainableModel:
     def restart_schedule(self, length: int) -> None:
         """Restart the schedule, over `length` updates; the optimiser keeps its moments."""
         self._since_restart, self.length = 0, length
+
+    def restart_optimizer(self, length: int) -> None:
+        """Restart the optimiser, without its moments, and the schedule over `length` updates."""
+        self.optimizer.state.clear()
+        self.updates = 0
+        self.restart_schedule(length)
 
     def step(self, loss: Tensor) -> None:
         """Update the network once along the gradient of `loss`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from kdbench.core.errors import UserError
 from kdbench.models.model_files import read_object
 
 STANDARD = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings")
+HEADS = "num_attention_heads"
 INNER = ("intermediate_size", "hidden_dim", "ffn_dim", "n_inner", "d_inner", "d_ff")  # has no one name in transformers
 
 
@@ -20,7 +21,8 @@ class Dimensions:
     """Sizes of a network.
 
     `intermediate` is the width within a feed-forward layer, `vocabulary` the rows of the word embeddings, `positions`
-    those of the position embeddings (None: the network has no such limit), `kind` the architecture (`model_type`).
+    those of the position embeddings (None: the network has no such limit), `kind` the architecture (`model_type`),
+    `heads` those of attention (0: not known).
     """
 
     kind: str
@@ -29,6 +31,7 @@ class Dimensions:
     intermediate: int
     vocabulary: int
     positions: int | None
+    heads: int = field(default=0, compare=False)
 
 
 def read_dimensions(folder: Path) -> Dimensions:
@@ -44,14 +47,14 @@ def read_dimensions(folder: Path) -> Dimensions:
     kind = _kind(path, values)
     if not all(type(values.get(name)) is int for name in STANDARD):
         config = load_config(folder).get_text_config()
-        values = {name: getattr(config, name, None) for name in (*STANDARD, *INNER)}
+        values = {name: getattr(config, name, None) for name in (*STANDARD, *INNER, HEADS)}
     sizes = {name: value for name, value in values.items() if type(value) is int and value > 0}
     if missing := [name for name in STANDARD[:2] if name not in sizes]:
         raise UserError(f"{path} gives no usable {' and '.join(missing)}; take a model that encodes texts.")
     hidden = sizes["hidden_size"]
     inner = next((sizes[name] for name in INNER if name in sizes), 4 * hidden)
     vocabulary, positions = sizes.get("vocab_size", 0), sizes.get("max_position_embeddings")
-    return Dimensions(kind, sizes["num_hidden_layers"], hidden, inner, vocabulary, positions)
+    return Dimensions(kind, sizes["num_hidden_layers"], hidden, inner, vocabulary, positions, sizes.get(HEADS, 0))
 
 
 def load_config(folder: Path) -> Any:

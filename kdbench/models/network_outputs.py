@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 from kdbench.core.errors import RunFailure
 from kdbench.data.tokens import InputFormat
 from kdbench.models import cls_only_layer, own_tokenizer
+from kdbench.models.query_key_value import QKV, run_with_qkv
 
 MAPS, STATES = "output_attentions", "output_hidden_states"
 
@@ -25,14 +27,15 @@ def forward_arguments(module: nn.Module, more: Mapping[str, Any], format: InputF
         RunFailure: the attention kernel gives no maps, first tokens may be padding, or states or maps of all tokens
             are asked of a network with another tokenizer than the student's.
     """
-    every_token = more.get(MAPS) or (more.get(STATES) and not more.get(cls_only_layer.FIRST_TOKENS))
-    if every_token and own_tokenizer.tokenizer_of(module):
+    states = more.get(STATES) and not more.get(cls_only_layer.FIRST_TOKENS)
+    if (more.get(MAPS) or more.get(QKV) or states) and own_tokenizer.tokenizer_of(module):
+        what = "attention maps" if more.get(MAPS) else "queries and keys" if more.get(QKV) else "hidden states"
         raise RunFailure(
             "setting",
-            f"{'attention maps' if more.get(MAPS) else 'hidden states'} of every token cannot be compared, because the "
-            f"networks have different tokenizers, whose tokens do not correspond; choose models with one tokenizer, or "
-            f"a method that compares logits or first-token states, as all methods of kdbench do (a method of yours "
-            f"that reads only the first token's states gives first_tokens=True).",
+            f"{what} of every token cannot be compared, because the networks have different tokenizers, whose tokens "
+            f"do not correspond; choose models with one tokenizer, or a method that compares logits or first-token "
+            f"states, as most methods of kdbench do (a method of yours that reads only the first token's states gives "
+            f"first_tokens=True).",
         )
     if more.get(cls_only_layer.FIRST_TOKENS) and format.side == "left":
         raise RunFailure(
@@ -47,8 +50,21 @@ def forward_arguments(module: nn.Module, more: Mapping[str, Any], format: InputF
                 "setting",
                 f"attention={config._attn_implementation} makes no attention maps; give --set attention=eager.",
             )
-    unknown = () if cls_only_layer.is_installed(module) else (cls_only_layer.FIRST_TOKENS,)
-    return {key: value for key, value in more.items() if key not in unknown}
+    if cls_only_layer.is_installed(module):
+        # only a pass that needs all states computes the last layer's queries of every token
+        return {**more, STATES: True, cls_only_layer.FIRST_TOKENS: False} if more.get(QKV) else dict(more)
+    return {key: value for key, value in more.items() if key != cls_only_layer.FIRST_TOKENS}
+
+
+def bind_arguments(network: Callable[..., Any], module: nn.Module, asked: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the network as a function of its inputs alone.
+
+    Args:
+        network: runs `module`; if queries, keys and values are asked for, not compiled.
+        asked: of `forward_arguments`.
+    """
+    bound = partial(network, **{key: value for key, value in asked.items() if key != QKV})
+    return partial(run_with_qkv, bound, module, asked[QKV]) if asked.get(QKV) else bound
 
 
 def check_outputs(outputs: Any, asked: Mapping[str, Any]) -> Any:

@@ -51,6 +51,7 @@ class Shape:
         positions: the longest input, in tokens.
         tokenizer: a hash of the tokenizer's files.
         kind: the architecture, as Hugging Face names it.
+        heads: of attention, in every layer; 0 where it is not known.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Shape:
     positions: int
     tokenizer: str
     kind: str = "bert"
+    heads: int = 0
 
 
 def resolve(name: str) -> ModelRef:
@@ -100,6 +102,19 @@ def absolute_name(name: str) -> str:
     if is_built_in(base) or not folder.is_dir():
         return name
     return f"{folder.resolve()}{_suffix(layers)}"
+
+
+def keep_layers(name: str, layers: str) -> str:
+    """Return the name of a network that keeps `layers` of another, such as 0+1+2; "" keeps all.
+
+    Raises:
+        UserError: the name selects layers already, or the network has none to choose from.
+    """
+    if not layers:
+        return name
+    if OUTPUTS_NAME.fullmatch(name) or split_name(name)[1]:
+        raise UserError(f"student_layers={layers} needs a network as student, without layers in its name ('{name}').")
+    return f"{name}:{layers}"
 
 
 def _suffix(layers: Sequence[int]) -> str:
@@ -303,7 +318,8 @@ def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
     base, layers = split_name(ref.name)
     if tiny := TINY.fullmatch(base):
         known = _hash(tiny_tokens(vocabulary))
-        return Shape(ref.name, int(tiny["layers"]), int(tiny["hidden"]), TINY_POSITIONS, known)
+        hidden = int(tiny["hidden"])
+        return Shape(ref.name, int(tiny["layers"]), hidden, TINY_POSITIONS, known, heads=heads(hidden))
     folder = available(ref)
     assert folder is not None
     sizes = read_dimensions(folder)
@@ -311,7 +327,8 @@ def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
         last = sizes.layers - 1
         raise UserError(f"Model '{ref.name}' asks for layer {max(layers)}, but '{base}' has layers 0 to {last}.")
     depth, positions = len(layers) or sizes.layers, sizes.positions or sys.maxsize
-    return Shape(ref.name, depth, sizes.hidden, positions, _tokenizer_files(folder, sizes.kind), sizes.kind)
+    tokenizer = _tokenizer_files(folder, sizes.kind)
+    return Shape(ref.name, depth, sizes.hidden, positions, tokenizer, sizes.kind, sizes.heads)
 
 
 def _tokenizer_files(folder: Path, kind: str) -> str:

@@ -21,7 +21,7 @@ from kdbench.core.errors import UserError, unknown
 from kdbench.core.options import Options
 from kdbench.core.settings import Execution, Invocation, Recording, Study, Training, teacher_settings
 from kdbench.core.toml_files import CONFIG_FILE, Layer, read_toml
-from kdbench.distill.method import METHODS, Method
+from kdbench.distill.method import METHODS, Method, method_groups
 from kdbench.planning.executor import EXECUTORS
 
 TEACHER, NETWORK = "teacher", "network"
@@ -171,7 +171,7 @@ def method_of_row(name: str) -> type[Method]:
     methods = METHODS.all()
     if found := METHODS.owner(name):
         return METHODS.get(found)
-    raise unknown("method", name, [*methods, *(v for m in methods.values() for v in m.variants)])
+    raise unknown("method", name, [*methods, *(v for m in methods.values() for v in m.variants), *method_groups()])
 
 
 def preset_values(preset: str, row: str, method: type[Method]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from kdbench.core.spec import Cell, DataLocation, DataRef, ModelRef, RunSpec
 from kdbench.data.splits import held_out_share
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS, Method
+from kdbench.distill.method import METHODS, Method, method_groups, methods_of_group
 from kdbench.distill.method_files import row_of
 from kdbench.models import reference
 from kdbench.planning.config import Config, method_of_row
@@ -35,6 +35,7 @@ class Plan:
     study: Study
     runs: dict[str, RunSpec] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # on what a group of methods left out
 
     @property
     def id(self) -> str:
@@ -61,6 +62,7 @@ class Plan:
 
     def absorb(self, other: Plan) -> None:
         """Add the cells and runs of another plan, keeping every snapshot that either asks for."""
+        self.remarks += [remark for remark in other.remarks if remark not in self.remarks]
         self.cells += [cell for cell in other.cells if cell not in self.cells]
         for run, spec in other.runs.items():
             self.runs[run] = _with_snapshots(spec, self.runs.get(run))
@@ -136,16 +138,16 @@ def _names(value: str | list[str]) -> list[str]:
 
 
 def select_methods(value: str | list[str]) -> dict[str, type[Method]]:
-    """Return rows by name, in table order: methods, variants (`lgtm_released`), files, or `all` methods.
+    """Return rows by name, in table order: methods, variants (`lgtm_released`), files, or groups (`all`, `logits`).
 
     Raises:
         UserError: a name is not known, or there is none.
     """
     rows: dict[str, type[Method]] = {}
     for name in _names(value):
-        rows |= dict(METHODS.all()) if name == "all" else {(row := row_of(name)): method_of_row(row)}
+        rows |= methods_of_group(name) or {(row := row_of(name)): method_of_row(row)}
     if not rows:
-        raise UserError(f"--methods is empty; give all, or some of {', '.join(METHODS.all())}.")
+        raise UserError(f"--methods is empty; give all, or some of {', '.join([*method_groups(), *METHODS.all()])}.")
     return dict(sorted(rows.items(), key=lambda item: (item[1].position, item[0])))
 
 
@@ -212,11 +214,20 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
     plan = Plan(asked.preset, study)
     for task in tasks:
         for row, method in rows.items():
+            if row not in _names(asked.methods) and _needs_more_classes(method, task):
+                plan.remarks.append(
+                    f"{method.title} is left out on {TASKS.get(task).title}, which has too few classes."
+                )
+                continue
             for spec, choice in _specs(config, study, row, method, task, seeds):
                 plan.cells.append(Cell(row, task, spec.seed, choice, plan.add(spec), dict(varies)))
     if study.teacher_is_finetuned:
         _check_given_teacher(plan, config)
     return plan
+
+
+def _needs_more_classes(method: type[Method], task: str) -> bool:
+    return len(TASKS.get(task).labels) < method.least_classes
 
 
 def _check_outputs_teacher(study: Study, rows: Mapping[str, type[Method]], tasks: Iterable[str]) -> None:
@@ -271,7 +282,8 @@ def _specs(
     for point in config.points(row, method, variant):
         spec = RunSpec(
             method=method.name, method_version=method.version, task=task, seed=0, data=data,
-            declaration=TASKS.get(task).describe(), student=model_ref(study.student), teacher=model_ref(study.teacher),
+            declaration=TASKS.get(task).describe(), teacher=model_ref(study.teacher),
+            student=model_ref(reference.keep_layers(study.student, point.training.student_layers)),
             selection=study.selection, feedback=study.feedback, training=point.training,
             options=point.options.model_dump(mode="json"),
             teacher_training={"epochs": 0} if study.teacher_is_finetuned else dict(point.teacher),

@@ -11,7 +11,7 @@ from typing import Any
 
 from kdbench.core.settings import FIELDS, Invocation, Study, Training, teacher_keys
 from kdbench.core.toml_files import read_toml
-from kdbench.distill.method import METHODS
+from kdbench.distill.method import EVERYTHING, METHODS, in_group, methods_of_group
 from kdbench.models.reference import outputs_arguments
 from kdbench.planning.config import TEACHER as SECTION
 from kdbench.planning.config import Config, preset_files
@@ -65,7 +65,10 @@ def exhibit_command(
         tasks: for --tasks; () leaves them to the tables and figures.
     """
     preset = study.preset if study else preset
-    asked = {"--for": ",".join(one.name for one in exhibits), "--preset": preset, "--tasks": ",".join(tasks)}
+    names = ",".join(one.name for one in exhibits if one.requests)
+    # a table of whatever rows there are names them
+    rows = "" if names else ",".join(study.rows) if study else EVERYTHING
+    asked = {"--for": names, "--methods": rows, "--preset": preset, "--tasks": ",".join(tasks)}
     words = ["kdbench", "run", *(part for key, value in asked.items() if value for part in (key, value))]
     words += _as_in(study, exhibits) if study else []
     return words + ([] if root == Path(Invocation().results) else ["--results", str(root)])
@@ -78,10 +81,10 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
     """
     requests = [request for one in exhibits for request in one.requests]
     own = {key for request in requests for key in request.varies}
-    rows = {name.strip() for request in requests for name in request.methods.split(",")}
+    rows = {name.strip() for request in requests for name in request.methods.split(",")} or set(study.rows)
     cells = [
         cell for cell in study.cells
-        if rows & {"all", cell.cell.row} and any(set(varies) <= own for varies in cell.varied)
+        if _is_asked(cell.cell.row, rows) and any(set(varies) <= own for varies in cell.varied)
     ] or study.cells  # fmt: skip
     cells = [
         cell
@@ -92,10 +95,15 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
     return ["--seeds", ",".join(map(str, seeds)), *_places(study, own), *_shared(cells, study, own, _read(rows))]
 
 
+def _is_asked(row: str, names: Collection[str]) -> bool:
+    """Return whether a row, or a group that its method is in, is among names of --methods."""
+    return row in names or any(in_group(row, name) for name in names)
+
+
 def _read(rows: Collection[str]) -> set[str]:
     """Return the sections of settings that are read when these rows are asked for."""
     methods = METHODS.all()
-    several = methods.keys() if "all" in rows else set[str]()
+    several = {name for group in rows for name in methods_of_group(group)}
     return {*rows, *several, *(name for name, method in methods.items() if method.variants.keys() & set(rows))}
 
 

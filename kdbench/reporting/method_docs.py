@@ -20,7 +20,8 @@ HEAD = """# The methods
 
 Every method is a file in `methods/`; this page is made from those files (`make docs`). s, t are logits of student and
 teacher [B, C], S, T their probabilities, y the labels, tau the temperature; CE(T, S) is the soft cross-entropy,
-KL(T || S) the divergence, both means over the batch. Set an option with `--set METHOD.OPTION=VALUE`.
+KL(T || S) the divergence, both means over the batch. Set an option with `--set METHOD.OPTION=VALUE`. The name in
+parentheses is the group that selects a method with others (`--methods logits`).
 
 In a regression s and t are numbers [B, 1]: (s - y)^2 stands for CE(y, S), and (s - t)^2 for CE(T, S) and KL(T || S).
 """
@@ -31,7 +32,9 @@ HEADINGS = {"Trained": "What is trained when", "Paper and code": "Paper, release
 def methods_page() -> str:
     """Build the whole page as markdown."""
     ordered = sorted(METHODS.all().items(), key=lambda item: (item[1].position, item[0]))
-    contents = "\n".join(f"- [{method.title}](#{_anchor(method.title)}): {_idea(method)}" for _, method in ordered)
+    contents = "\n".join(
+        f"- [{method.title}](#{_anchor(method.title)}) ({method.group}): {_idea(method)}" for _, method in ordered
+    )
     return "\n".join([HEAD, contents, *(_method(name, method) for name, method in ordered)]) + "\n"
 
 
@@ -60,8 +63,15 @@ def _method(name: str, method: type[Method]) -> str:
     for heading, text in zip(parts[1::2], parts[2::2], strict=True):
         lines.append(_section(heading, text.strip()))
     numbers = f"No regression: {method.no_regression}." if method.no_regression else "Learns a regression, too."
-    lines.append(f"Needs {method_needs(method) or 'the labels only'}. {numbers}\n")
+    lines.append(f"Needs {method_needs(method) or 'the labels only'}.{_classes(method)} {numbers}\n")
     return "\n".join([*lines, _options(method), _variants(method)]).rstrip()
+
+
+def _classes(method: type[Method]) -> str:
+    """Say what the method becomes on two classes, or how many it needs; "" where nothing is to be said."""
+    if method.least_classes > 2:
+        return f" The task has {method.least_classes} classes or more."
+    return f" On two classes {method.two_classes}." if method.two_classes else ""
 
 
 def _section(heading: str, text: str) -> str:

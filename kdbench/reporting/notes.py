@@ -11,6 +11,7 @@ from kdbench.core.formatting import count, value
 from kdbench.core.settings import Training
 from kdbench.data.splits import held_out_share
 from kdbench.data.task_registry import TASKS
+from kdbench.distill.method import METHODS
 from kdbench.planning import reproduce
 from kdbench.planning.exhibits import Exhibit
 from kdbench.reporting import fairness
@@ -134,7 +135,9 @@ def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
         sets = [_values(line, key) for line in shown]
         if len(set[Any]().union(*sets)) > 1 and not any(key in _varied(line.asked.values()) for line in shown):
             parts = [
-                f"{line.title} {'/'.join(sorted(map(value, v)))}" for line, v in zip(shown, sets, strict=True) if v
+                f"{line.title} {'/'.join(sorted(value(item) or 'none' for item in v))}"
+                for line, v in zip(shown, sets, strict=True)
+                if v
             ]
             notes.append(f"Rows differ in {key}: {', '.join(parts)}.")
     return notes
@@ -163,7 +166,7 @@ def _teacher(lines: Sequence[SelectedRow]) -> list[str]:
     texts = []
     for key in Training.model_fields if all(rows.values()) else ():
         own, others = (set[Any]().union(*(_values(line, key) for line in rows[one])) for one in (True, False))
-        if own and others and own.isdisjoint(others) and key not in ("student_lr", "teacher_lr"):
+        if own and others and own.isdisjoint(others) and key not in ("student_lr", "teacher_lr", "student_layers"):
             texts.append(f"{key}={'/'.join(map(value, sorted(own)))} (others {'/'.join(map(value, sorted(others)))})")
         if key == "epochs" and own == {0}:
             return ["The teacher was taken as it was given; it was not fine-tuned here."]
@@ -270,9 +273,17 @@ def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[
     unasked = [
         f"{line.title} on {', '.join(tasks)}"
         for line in lines
-        if (tasks := [task_title(task) for task, cells in line.asked.items() if not cells])
+        if (
+            tasks := [task_title(task) for task, cells in line.asked.items() if not cells and _can_be_asked(line, task)]
+        )
     ]
     return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
+
+
+def _can_be_asked(line: SelectedRow, task: str) -> bool:
+    """Return whether the task has enough classes for the row's method."""
+    method = METHODS.all().get(METHODS.owner(line.row) or "")
+    return method is None or len(TASKS.get(task).labels) >= method.least_classes
 
 
 def missing_runs_command(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:

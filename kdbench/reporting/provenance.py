@@ -10,13 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kdbench.core.registry import ALL
 from kdbench.data.task_registry import TASKS
+from kdbench.distill.method import in_group
 from kdbench.reporting.tables import TABLES, TableCell, TableData
 from kdbench.results import class_use
 from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 
-TRACED_TABLE = "table1"  # the one whose cells are traced
+TRACED_TABLE, COMPLETE_TABLE = "table1", "tablescores"  # whose cells are traced; the second has methods of any group
 Facts = dict[str, dict[str, Any]]  # heading -> name -> value; a value that is None is not known
 
 
@@ -67,7 +69,17 @@ class TracedCell:
 
 def build_traced_table(study: StudyResults) -> TableData | None:
     """Build the table of a study; None where none of its cells was asked for."""
-    return TABLES.get(TRACED_TABLE)().build(study)
+    return TABLES.get(traced_table(study))().build(study)
+
+
+def traced_title(study: StudyResults) -> str:
+    """Return the title of the table whose cells are traced, without what it shows: `Table 1`."""
+    return TABLES.get(traced_table(study)).title.partition(":")[0]
+
+
+def traced_table(study: StudyResults) -> str:
+    """Return the name of the table whose cells are traced: the one with every row of the study."""
+    return TRACED_TABLE if all(in_group(row, ALL) for row in study.rows) else COMPLETE_TABLE
 
 
 def traceable_rows(study: StudyResults) -> list[str]:

@@ -79,7 +79,7 @@ def _cell(traced: TracedCell, store: Store, statuses: RunStatuses, console: Cons
     head = Text.assemble((f"{traced.line.title} on {traced.heads[0]}{number}", "bold"), f"  {words}" if number else "")
     printing.print_line(console, head)
     setup = study.study
-    where = f"Table 1, preset {study.preset}: {study.pairing}"
+    where = f"{provenance.traced_title(study)}, preset {study.preset}: {study.pairing}"
     splits = f"feedback {setup['feedback']}, selection {setup['selection']}"
     printing.print_note(console, f"{where}; data {describe_data(study)}, {splits}")
     # the runs by role, then how they came about

@@ -69,8 +69,9 @@ def find_tables(
     sheets, lacking = list[TableData](), list[str]()
     for table in tables:
         try:
-            found = _sheets(table, every, preset, published)
-            lacking += [] if found else [nothing(table, store, every, preset)]
+            some = [study for study in every if number != ALL or table.adds_to_all(study)]
+            found = _sheets(table, some, preset, published)
+            lacking += [] if found or (every and not some) else [nothing(table, store, every, preset)]
             sheets += found
         except UserError as error:  # of all tables the others are shown
             if number != ALL:
@@ -96,7 +97,10 @@ def show_tested(
     said, sheets = server_answers(store), list[TableData]()
     for name in TABLES.all() if number == ALL else [_name(number)]:
         table = TABLES.get(name)()
-        every = studies(store, preset or table.preset or None)
+        every = [
+            study for study in studies(store, preset or table.preset or None)
+            if number != ALL or table.adds_to_all(study)
+        ]  # fmt: skip
         found = [sheet for study in every if (sheet := table.tested(study, said))]
         sheets += _with_paper(table, found, published)
     if not sheets:

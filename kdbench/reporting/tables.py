@@ -131,6 +131,10 @@ class Table(Exhibit):
         """Build the table of one study; None where nothing of it was asked for."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither sheets nor build")
 
+    def adds_to_all(self, study: StudyResults) -> bool:
+        """Return whether the table is among `all` of a study's; not where another table shows the same."""
+        return True
+
     def tested(self, study: StudyResults, answers: Mapping[str, ServerAnswer]) -> TableData | None:
         """Build the table of a test server's scores (run -> answer); None where there are none to show."""
         return None

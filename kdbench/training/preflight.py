@@ -61,7 +61,7 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         if any(spec.training.compile for spec in plan.runs.values()):
             _check_compiler(name)
     # data and networks; equal divisions of the data are checked once
-    remarks: dict[str, None] = {}
+    remarks: dict[str, None] = dict.fromkeys(plan.remarks)
     divided: set[Hashable] = set()
     for spec in plan.runs.values():
         data = inputs.load_data(spec.task, spec.data)
@@ -75,6 +75,7 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         remarks |= dict.fromkeys((*_subsets(spec), *inputs.look_at_data(spec.task, spec.data)))
         remarks |= dict.fromkeys(_other_tokenizers(plan, spec, tuple(data.vocabulary)))
         remarks |= dict.fromkeys(_whole_layers(spec, tuple(data.vocabulary)))
+        remarks |= dict.fromkeys(_few_classes(spec))
     return [*remarks, *_check_given(plan), *_check_outputs(plan.runs.values())]
 
 
@@ -99,6 +100,14 @@ def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
         for ref, kind in kinds.items()
         if kind not in ("bert", "outputs")
     ]
+
+
+def _few_classes(spec: RunSpec) -> list[str]:
+    """Return a remark on a method that becomes another one on two classes."""
+    method, task = method_of(spec), inputs.load_task(spec.task)
+    return (
+        [f"{task.title} has two classes: {method.two_classes}."] if method.two_classes and len(task.labels) == 2 else []
+    )
 
 
 def _other_tokenizers(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
@@ -190,7 +199,9 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
                 f"give --set max_length={known.positions} or less."
             )
     classes = len(inputs.load_task(spec.task).labels)
-    if problem := method_of(spec).find_misfit(spec, student, others, classes):
+    method = method_of(spec)
+    few = f"it needs {method.least_classes} classes or more, and the task has {classes}."
+    if problem := few if 1 < classes < method.least_classes else method.find_misfit(spec, student, others, classes):
         raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
 
 

@@ -167,7 +167,8 @@ class TrainingLoop:
         loss = "not trained" if self.loss is None else f"loss {self.loss:.4f}"
         scored = f"{self.setup.task.selection_title()} {self.score:.2f}"
         self.folder.note(f"step {step} of {self.setup.total_steps}: {loss}, {scored}")
-        if self.progress.best_score is None or score > self.progress.best_score:
+        is_candidate = step == self.setup.total_steps or self.method.may_be_best(step)
+        if is_candidate and (self.progress.best_score is None or score > self.progress.best_score):
             self.progress.best_score, self.progress.best_step = score, step
             checkpoint.store(self.folder.best, self.context.learners["student"].weights(), {"step": step})
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import bill, study
 from kdbench.core.atomic_files import write_json
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS
+from kdbench.planning.plan import select_methods
 from tests.benchmarks.small import WORK
 
 ONE = {"forward": 1.0, "backward": 1.0}
@@ -28,7 +28,7 @@ def measured() -> dict[str, Any]:
 @pytest.fixture
 def by_hand() -> dict[str, Any]:
     """As if every method but fine-tuning made KD's passes, on inputs of 100 tokens."""
-    passes = {**dict.fromkeys(METHODS.all(), KD), "finetune": {"epoch": {"student": ONE}, "once": {}}}
+    passes = {**dict.fromkeys(select_methods("all"), KD), "finetune": {"epoch": {"student": ONE}, "once": {}}}
     return {"passes": passes, "lengths": dict.fromkeys(TASKS.all(), 100.0)}
 
 

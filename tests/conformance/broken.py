@@ -158,6 +158,14 @@ MISTAKES = {
         "w * tau**2 * kl(t, s, tau)",
         "w * tau**2 * kl(t, s + 0.3 * s * batch.labels[:, None], tau)",
     ),
+    "padding among the tokens": Mistake(
+        "padding",
+        OFFLINE,
+        "        return (1",
+        "        asked = {'output_hidden_states': True}\n"
+        "        states = [n.outputs(batch, **asked).hidden_states[-1] for n in (self.student, self.teacher)]\n"
+        "        s = s * (1 + (states[0] - states[1])[..., 0].mean(1).square()[:, None])\n        return (1",
+    ),
     "sum over the batch": Mistake("batch mean", OFFLINE, "tau**2 * kl(t, s, tau)", "tau**2 * len(s) * kl(t, s, tau)"),
     "probabilities in a logarithm": Mistake(
         "extreme logits",

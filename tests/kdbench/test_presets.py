@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.distill.method import METHODS
 from kdbench.planning.config import assemble_config, parse_sets, preset_files
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.plan import Plan, make_plan, select_methods
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.kdbench.small_runs import CPU, FEW, contents, train
@@ -40,7 +39,7 @@ def test_the_papers_setting(preset: str, layers: int, tmp_path: Path) -> None:
     assert (lgtm.options["student_ce"], lgtm.options["teacher_ce"]) == (0.6, 0.6)
     assistants = {plan.runs[spec.needs["assistant"]].student.name for spec in takd}
     assert assistants == {"google/bert_uncased_L-8_H-768_A-12"}
-    assert len(plan.runs) == 6 * (3 * len(METHODS.all()) + 1 + 3)  # each task: the rows, a teacher, assistants
+    assert len(plan.runs) == 6 * (3 * len(select_methods("all")) + 1 + 3)  # each task: the rows, a teacher, assistants
 
 
 def test_end_to_end_with_small_local_models(tmp_path: Path) -> None:

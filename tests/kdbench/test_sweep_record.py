@@ -10,9 +10,8 @@ from rich.console import Console
 from kdbench.cli.app import app
 from kdbench.cli.commands.run import _plans_with_tables
 from kdbench.core.settings import Execution, Recording, Study
-from kdbench.distill.method import METHODS
 from kdbench.planning.executor import ExecutionRequest
-from kdbench.planning.plan import Plan
+from kdbench.planning.plan import Plan, select_methods
 from kdbench.reporting.show_table import show_tables
 from kdbench.results.store import Store
 from kdbench.training.executors.local import report
@@ -63,7 +62,7 @@ def test_a_dry_run_shows_the_graph_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     assert run("--methods", "all", "--seeds", "0,1", "--dry-run") == 0
     said = capsys.readouterr().out
-    cells = 2 * len(METHODS.all())
+    cells = 2 * len(select_methods("all"))
     assert f"{cells + 4} runs for {cells} cells: 0 done, {cells + 4} to train" in said  # two teachers, two assistants
     assert not (tmp_path / "results").exists()
 

@@ -37,11 +37,13 @@ SMALL = ["train_rows=32", "batch_size=8", "epochs=1", "eval_every=4", "max_lengt
 slow = pytest.mark.slow
 
 
-def of(folder: Path, *sets: str, student: str = "roberta", teacher: str = "bert", methods: str = "kd") -> Plan:
+def of(
+    folder: Path, *sets: str, student: str = "roberta", teacher: str = "bert", methods: str = "kd", **more: str
+) -> Plan:
     """Return a plan with a student of two layers and a teacher of three, each with the tokenizer of its kind."""
     small = save(folder / f"student-{student}", student, num_hidden_layers=2)
     large = save(folder / f"teacher-{teacher}", teacher, num_hidden_layers=3)
-    return plan(folder, *SMALL, f"student={small}", f"teacher={large}", *sets, methods=methods)
+    return plan(folder, *SMALL, f"student={small}", f"teacher={large}", *sets, methods=methods, **more)
 
 
 def prepared(folder: Path, made: Plan, execution: Execution = CPU) -> Setup:

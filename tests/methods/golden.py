@@ -1,12 +1,14 @@
-"""Stands the golden networks up as learners."""
+"""Stands the golden networks up as learners, and compares with golden values."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -85,3 +87,39 @@ def meta(student: nn.Module, teacher: nn.Module, classes: int, teacher_lr: float
         depths = (module.config.num_hidden_layers for module in (teacher, student))
         method.teacher_view, method.student_view = map(FeatureView, layer_pairs("skip", *depths))
     return method
+
+
+def tensor(values: Any, dtype: str, grad: bool = True) -> Tensor:
+    return torch.tensor(values, dtype=getattr(torch, dtype), requires_grad=grad)
+
+
+def bare(kind: type, options: Any, **more: Any) -> Any:
+    """A method without networks, for its losses."""
+    made = kind.__new__(kind)
+    made.options = options
+    vars(made).update(more)
+    return made
+
+
+def fixed(logits: Tensor) -> Any:
+    """A network that says `logits` to any batch."""
+    return SimpleNamespace(logits=lambda _: logits)
+
+
+def batch_of(y: Tensor) -> Batch:
+    return Batch(y, y, y, y, y)
+
+
+def number(value: Any) -> float:
+    return float(value) if value is not None else math.nan
+
+
+def flat(value: Any) -> list[float]:
+    return [x for v in value for x in flat(v)] if isinstance(value, list) else [number(value)]
+
+
+def compare(found: Tensor, wanted: Any, tolerance: float, what: str) -> None:
+    """Element by element, relative to the size of each, where the original is a number."""
+    for a, b in zip(found.detach().flatten().tolist(), flat(wanted), strict=True):
+        if math.isfinite(b):
+            assert a == pytest.approx(b, rel=tolerance, abs=tolerance), what

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kdbench.data.batches import Batch
 from kdbench.distill.hidden_states import FeatureView, layer_pairs
 from kdbench.distill.losses import dist, hidden_state_distance, kl, logit_mse, soft_cross_entropy
 from kdbench.methods.dist import DIST, DISTOptions
@@ -27,7 +26,7 @@ from kdbench.methods.prokt import ProKT, ProKTOptions
 from kdbench.methods.skd import SKD, SKDOptions
 from kdbench.methods.takd import TAKD, TAKDOptions
 from kdbench.models.inference import entropy, entropy_gaps
-from tests.methods.golden import FOLDER
+from tests.methods.golden import FOLDER, bare, batch_of, compare, fixed, flat, number, tensor
 
 GOLDEN = json.loads((FOLDER / "losses.json").read_text())
 LOGITS = [e for e in GOLDEN["entries"] if e["input"].split("_")[0] in ("normal", "extreme", "equal")]
@@ -42,27 +41,6 @@ def test_no_entry_is_left_out() -> None:
     rest = [e["id"] for e in GOLDEN["entries"] if e["input"].startswith("adapter")]
     assert len(LOGITS) + len(HIDDEN) + len(STATES) + len(rest) == len(GOLDEN["entries"])
     assert {e["method"] for e in LOGITS} == set(RENDERED)
-
-
-def tensor(values: Any, dtype: str, grad: bool = True) -> Tensor:
-    return torch.tensor(values, dtype=getattr(torch, dtype), requires_grad=grad)
-
-
-def bare(kind: type, options: Any, **more: Any) -> Any:
-    """A method without networks, for its losses."""
-    made = kind.__new__(kind)
-    made.options = options
-    vars(made).update(more)
-    return made
-
-
-def fixed(logits: Tensor) -> Any:
-    """A network that says `logits` to any batch."""
-    return SimpleNamespace(logits=lambda _: logits)
-
-
-def batch_of(y: Tensor) -> Batch:
-    return Batch(y, y, y, y, y)
 
 
 def kd_loss(s: Tensor, t: Tensor, y: Tensor, o: Settings, t2: bool = True) -> Tensor:
@@ -129,21 +107,6 @@ RENDERED: dict[str, Callable[..., Tensor]] = {
     "lgtm": lgtm_loss,
     "metric": lambda s, t, y, o: (entropy(s) - entropy(t)).mean(),
 }
-
-
-def number(value: Any) -> float:
-    return float(value) if value is not None else math.nan
-
-
-def flat(value: Any) -> list[float]:
-    return [x for v in value for x in flat(v)] if isinstance(value, list) else [number(value)]
-
-
-def compare(found: Tensor, wanted: Any, tolerance: float, what: str) -> None:
-    """Element by element, relative to the size of each, where the original is a number."""
-    for a, b in zip(found.detach().flatten().tolist(), flat(wanted), strict=True):
-        if math.isfinite(b):
-            assert a == pytest.approx(b, rel=tolerance, abs=tolerance), what
 
 
 @pytest.mark.parametrize("entry", LOGITS, ids=[e["id"] for e in LOGITS])

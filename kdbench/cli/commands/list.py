@@ -71,7 +71,8 @@ def list_methods(console: Console) -> None:
     grid = _name_grid()
     # a block for each method: name and text, then a line for each variant
     for name, method in _in_order(METHODS.all()):
-        title = Text.assemble((method.title, "bold"), f"  {method.paper}")
+        group = (f"  --methods {method.group}" if method.group else "", "dim")
+        title = Text.assemble((method.title, "bold"), f"  {method.paper}", group)
         needs = f"needs {method_needs(method) or 'the labels only'}"
         grid.add_row(
             Text(name, style="bold"), Text("\n").join([title, Text(plugin_summary(method)), Text(needs, "dim")])

@@ -45,10 +45,11 @@ def write_method(name: str, folder: Path | None) -> Path:
     Raises:
         UserError: the name is not valid or is taken, or the folder does not exist.
     """
+    from kdbench.core.registry import RESERVED
     from kdbench.distill.method import METHODS
 
     # refuse names that Python or another method has
-    if not NAME.fullmatch(name) or keyword.iskeyword(name) or name == "all":
+    if not NAME.fullmatch(name) or keyword.iskeyword(name) or name in RESERVED:
         raise UserError(f"'{name}' cannot name a method; use small letters, digits and '_', such as my_method.")
     if name in taken_names():
         raise UserError(f"There is a method '{name}' already; choose another name.")

@@ -31,7 +31,8 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
 @click.command(short_help="Train methods on tasks, going on where an earlier run stopped.")
 @click.option("--for", "wanted", metavar="NAME,...",
               help="The runs that tables and figures need, such as table1,figure3; or all.")  # fmt: skip
-@click.option("--methods", help="all, or names such as kd,lgtm (kdbench list methods), or files such as ./mine.py.")
+@click.option("--methods", help="all, other groups (paper, logits, features, everything), names such as kd,lgtm "
+              "(kdbench list methods), or files such as ./mine.py.")  # fmt: skip
 @click.option("--tasks", help="glue, all, or names such as mrpc,rte.")
 @click.option("--data", metavar="FILE", help="Your own data: a file, a folder or hf:OWNER/NAME; see kdbench new-task.")
 @click.option("--dev", metavar="FILE", help="With --data: rows that select checkpoints.")
@@ -191,12 +192,16 @@ def _plans_with_tables(wanted: str | None, layer: Layer) -> list[tuple[Plan, Con
 
     Several plans may share a preset; the tables of a preset are printed after the last of them.
     """
+    from kdbench.core.registry import ALL
     from kdbench.core.settings import Invocation
+    from kdbench.distill.method import in_group
     from kdbench.planning import config, exhibits, plan
 
     if wanted is None:
         merged = config.assemble_config(layer, Path.cwd())
-        return [(plan.make_plan(merged), merged, ("1",))]
+        asked = plan.make_plan(merged)
+        usual = all(in_group(cell.row, ALL) for cell in asked.cells)
+        return [(asked, merged, ("1",) if usual else ("scores",))]
     from kdbench.reporting.figures import FIGURES
     from kdbench.reporting.tables import TABLES
 
@@ -234,12 +239,12 @@ def _only_preset(found: Mapping[str, Sequence[Request]], preset: str) -> dict[st
 
 
 def _warn_broken_methods(methods: str | list[str]) -> None:
-    """Name on standard error the methods that `all` leaves out because they do not load."""
-    from kdbench.distill.method import METHODS
+    """Name on standard error the methods that a group may leave out because they do not load."""
+    from kdbench.distill.method import METHODS, method_groups
     from kdbench.reporting.printing import make_console, print_line
 
     asked = methods.split(",") if isinstance(methods, str) else methods
-    for name, why in METHODS.broken.items() if "all" in map(str.strip, asked) else ():
+    for name, why in METHODS.broken.items() if set(method_groups()) & set(map(str.strip, asked)) else ():
         print_line(make_console(stderr=True), f"The method '{name}' is left out, because it does not load: {why}.")
 
 

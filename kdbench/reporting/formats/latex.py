@@ -17,7 +17,7 @@ SPECIAL = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{
            "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
            "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
            "±": r"$\pm$", "†": r"$^{\dagger}$",
-           "‡": r"$^{\ddagger}$", "§": r"$^{\S}$", "°": r"$^{\circ}$", "–": "--", "×": r"$\times$",
+           "‡": r"$^{\ddagger}$", "§": r"$^{\S}$", "¶": r"$^{\P}$", "°": r"$^{\circ}$", "–": "--", "×": r"$\times$",
            "≤": r"$\leq$", "≥": r"$\geq$", "²": r"$^{2}$", "…": r"\ldots{}",
            "--": r"-{}-", "\N{MINUS SIGN}": "$-$",
            **{letter: rf"$\{name}$" for letter, name in GREEK.items()}}  # fmt: skip

@@ -13,6 +13,16 @@ from kdbench.results.study import StudyResults
 
 COLORS = ("#56B4E9", "#009E73", "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#999999", "#999933")
 DASHES = ("-.", ":", (0, (4, 1, 1, 1, 1, 1)), (0, (7, 1.5)), "--", "-")
+# of positions for which the first dashes do not suffice
+MORE_DASHES = (
+    (0, (1, 3)),
+    (0, (2, 2)),
+    (0, (10, 3)),
+    (0, (6, 2, 2, 2)),
+    (0, (3, 1, 1, 1)),
+    (0, (8, 1, 1, 1, 1, 1, 1, 1)),
+)
+MORE = range(20, 100)
 MARKERS = ("^", "D", "v", "P", "o", "s")
 
 ON_DARK = {"#000000": "#E6E6E6", "#882255": "#DD7FAE", "#777777": "#A0A0A0"}  # of what is not seen there
@@ -29,7 +39,8 @@ def of_row(study: StudyResults, row: str) -> LineStyle:
     position = study.titles[row].position
     same = sorted(name for name, other in study.titles.items() if other.position == position)
     place = position + same.index(row)
-    return LineStyle(COLORS[position % len(COLORS)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
+    dashes = MORE_DASHES if position in MORE else DASHES
+    return LineStyle(COLORS[position % len(COLORS)], dashes[place % len(dashes)], MARKERS[place % len(MARKERS)])
 
 
 def of_settings(study: StudyResults, row: str, count: int) -> Sequence[LineStyle]:

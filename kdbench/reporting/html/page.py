@@ -28,7 +28,7 @@ from kdbench.reporting.html.information import rank_tasks
 from kdbench.reporting.html.overview import Overview, build_overview
 from kdbench.reporting.html.run_pages import RunPage, build_run_pages
 from kdbench.reporting.html.students import StudentPages, build_students
-from kdbench.reporting.provenance import TRACED_TABLE, build_traced_table
+from kdbench.reporting.provenance import TRACED_TABLE, build_traced_table, traced_title
 from kdbench.reporting.run_status import STATES, RunStatuses
 from kdbench.reporting.show_table import nothing
 from kdbench.reporting.tables import TABLES
@@ -52,6 +52,7 @@ class StudyPage:
     figures: Sequence[Chart]
     lacking: Sequence[str]
     students: StudentPages
+    table: str  # the title of the table of scores
 
 
 def write_report(store: Store, preset: str | None, out: Path) -> tuple[int, int]:
@@ -84,7 +85,7 @@ def _study(number: int, study: StudyResults, store: Store, statuses: RunStatuses
     return StudyPage(
         number, study.pairing, [*_facts(study), *telling],
         build_overview(number, study, printed, statuses) if printed else None,
-        [one for one in own if one], pictures, lacking, build_students(number, study),
+        [one for one in own if one], pictures, lacking, build_students(number, study), traced_title(study),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from kdbench.core.errors import UserError
 from kdbench.data.batches import Batch
 from kdbench.distill.losses import label_loss
-from kdbench.models.classifier_head import output_layer
 from kdbench.training.conformance.small_run import (
     NotApplicable,
     Observed,
@@ -22,6 +21,7 @@ from kdbench.training.conformance.small_run import (
     first_batches,
     make_steps,
     networks,
+    pad_rows,
     select_rows,
     student_gradient,
 )
@@ -101,8 +101,10 @@ def gradient(subject: Subject) -> str:
     "strength", "The loss is all but flat: standardised logits are, with two classes; such a student learns nothing."
 )
 def strength(subject: Subject) -> str:
-    for words, setup in (("two", subject.deterministic_setup()), ("three", subject.deterministic_setup(classes=3))):
-        if (share := _strength(setup)) < MIN_STRENGTH:
+    counts = {2: "two", 3: "three"}
+    for classes in (number for number in counts if number >= subject.method.least_classes):
+        if (share := _strength(subject.deterministic_setup(classes=classes))) < MIN_STRENGTH:
+            words = counts[classes]
             return f"with {words} classes the student's gradient is {share:.1g} of what the labels alone would give"
     return ""
 
@@ -179,10 +181,17 @@ def batch_order(subject: Subject) -> str:
         make_steps(setup, first_batches(setup, 1))  # fills any state that the method keeps between batches
     batch = setups[0].train.at(1)
     shuffled = select_rows(batch, torch.arange(len(batch) - 1, -1, -1))
-    (a, loss_a), (b, loss_b) = (student_gradient(s, x) for s, x in zip(setups, (batch, shuffled), strict=True))
-    if difference(loss_a, loss_b) > TOLERANCE:
-        return f"the same rows in another order have the loss {float(loss_b):.4g}, not {float(loss_a):.4g}"
-    return f"the same rows in another order have another gradient, by {_percent(a, b)}" if _differ(a, b) else ""
+    return _compare(setups, (batch, shuffled), "the same rows in another order have")
+
+
+@check("padding", "A distance over tokens must leave padding out, or it changes with the longest row of the batch.")
+def padding(subject: Subject) -> str:
+    subject.require_deterministic_loss()
+    setups = [subject.deterministic_setup() for _ in range(2)]
+    batch = setups[0].train.at(0)
+    if batch.format.side == "left":
+        raise NotApplicable("the tokenizer pads on the left")
+    return _compare(setups, (batch, pad_rows(batch, 8)), "the batch with eight more padded tokens a row has")
 
 
 @check(
@@ -192,13 +201,18 @@ def batch_mean(subject: Subject) -> str:
     if subject.method.couples_rows:
         raise NotApplicable("the method says that its loss couples the rows of a batch")
     subject.require_deterministic_loss()
-    once, twice = subject.deterministic_setup(), subject.deterministic_setup()
-    batch = once.train.at(0)
+    setups = [subject.deterministic_setup() for _ in range(2)]
+    batch = setups[0].train.at(0)
     doubled = select_rows(batch, torch.arange(len(batch)).repeat(2))
-    (a, loss_a), (b, loss_b) = student_gradient(once, batch), student_gradient(twice, doubled)
+    return _compare(setups, (batch, doubled), "the batch put twice into one has")
+
+
+def _compare(setups: Sequence[Setup], batches: Sequence[Batch], words: str) -> str:
+    """Return how loss or gradient of the second batch differ from those of the first; "" where they are the same."""
+    (a, loss_a), (b, loss_b) = (student_gradient(s, x) for s, x in zip(setups, batches, strict=True))
     if difference(loss_a, loss_b) > TOLERANCE:
-        return f"the batch put twice into one has the loss {float(loss_b):.4g}, not {float(loss_a):.4g}"
-    return f"the batch put twice into one has another gradient, by {_percent(a, b)}" if _differ(a, b) else ""
+        return f"{words} the loss {float(loss_b):.4g}, not {float(loss_a):.4g}"
+    return f"{words} another gradient, by {_percent(a, b)}" if _differ(a, b) else ""
 
 
 @check(
@@ -216,19 +230,21 @@ def changed_inputs(subject: Subject) -> str:
     (a, loss_a), (b, loss_b) = (student_gradient(subject.deterministic_setup(), x) for x in (changed, own))
     if difference(loss_a, loss_b) > TOLERANCE or _differ(a, b):
         return f"tokens put in the place of others have the loss {float(loss_a):.4g}, in their own {float(loss_b):.4g}"
-    if not _differ(b, student_gradient(_with_negated_heads(subject.deterministic_setup()), own)[0]):
+    if not _differ(b, student_gradient(_with_altered_weights(subject.deterministic_setup()), own)[0]):
         raise NotApplicable("the frozen networks make no difference to the student")
     setups = subject.deterministic_setup(), subject.deterministic_setup()
     for setup in setups:
         make_steps(setup, [batch])  # values cached for these rows must not be used for other tokens
-    (a, _), (b, _) = (student_gradient(setup, changed) for setup in (setups[0], _with_negated_heads(setups[1])))
+    (a, _), (b, _) = (student_gradient(setup, changed) for setup in (setups[0], _with_altered_weights(setups[1])))
     return "" if _differ(a, b) else "the teacher is not asked about new tokens of a row that was seen before"
 
 
-def _with_negated_heads(setup: Setup) -> Setup:
-    """Negate the classifiers of a run's frozen networks, so that they predict something else."""
+def _with_altered_weights(setup: Setup) -> Setup:
+    """Change all linear maps of a run's frozen networks, so that their states and predictions are others."""
     for frozen in setup.context.frozen_networks.values():
-        output_layer(frozen.module)[1].weight.data.neg_()
+        for part in frozen.module.modules():
+            if isinstance(part, nn.Linear):
+                part.weight.data.mul_(-0.5)
     return setup
 
 

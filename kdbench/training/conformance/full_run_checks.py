@@ -26,7 +26,7 @@ from kdbench.training.conformance.small_run import (
     NotApplicable,
     SmallRun,
     copy_weights,
-    first_batches,
+    make_outer_steps,
     make_steps,
 )
 from kdbench.training.conformance.subject import STEPS, Subject
@@ -106,7 +106,7 @@ def splits(subject: Subject) -> str:
     small_run.train_needs(apart)
     with _held_out_rows_scrambled(small_run, apart):
         setup = prepare(small_run.spec, apart, CPU, RECORDING)
-        make_steps(setup, first_batches(setup, STEPS))
+        make_outer_steps(setup, STEPS)
     before = {name: copy_weights(learner.module) for name, learner in subject.training.after.context.learners.items()}
     after = {name: copy_weights(learner.module) for name, learner in setup.context.learners.items()}
     changed = [name for name in before if not _equal(before[name], after[name])]

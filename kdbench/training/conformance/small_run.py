@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -134,10 +134,13 @@ def copy_weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
-def make_steps(setup: Setup, batches: Iterable[Batch], *, start: int = 0, draw: int = 0) -> Observed:
+def make_steps(
+    setup: Setup, batches: Iterable[Batch], *, start: int = 0, draw: int = 0, numbers: Sequence[int] = ()
+) -> Observed:
     """Make a step on each batch, starting with step number `start`, and observe it.
 
     Args:
+        numbers: of the steps, in place of `start` and the following ones.
         draw: added to the seed, to draw other random numbers.
     """
     seen = Observed()
@@ -146,7 +149,7 @@ def make_steps(setup: Setup, batches: Iterable[Batch], *, start: int = 0, draw: 
     hooks += [_watch_mode(name, module, seen) for name, module in networks(setup).items() if name not in learners]
     try:
         with numerics(setup.spec, setup.device, CPU.threads):
-            for step, batch in enumerate(batches, start):
+            for step, batch in zip(numbers, batches, strict=True) if numbers else enumerate(batches, start):
                 setup.context.step = step
                 seed_everything(setup.spec.seed + draw, "step", step)
                 seen.logs.append(setup.method.step(batch))
@@ -154,6 +157,13 @@ def make_steps(setup: Setup, batches: Iterable[Batch], *, start: int = 0, draw: 
         for hook in hooks:
             hook.remove()
     return seen
+
+
+def make_outer_steps(setup: Setup, count: int) -> Observed:
+    """Make the first and the last steps of a run, `count` in all, so that every stage of a method is seen."""
+    first = count // 2
+    numbers = [*range(first), *range(setup.total_steps - count + first, setup.total_steps)]
+    return make_steps(setup, [setup.train.at(step) for step in numbers], numbers=numbers)
 
 
 def _watch_updates(name: str, learner: TrainableModel, seen: Observed) -> Any:
@@ -181,6 +191,15 @@ def select_rows(batch: Batch, order: Tensor) -> Batch:
     """Return a batch of the rows `order`."""
     tensors: dict[str, Any] = {key: value[order] for key, value in vars(batch).items() if isinstance(value, Tensor)}
     return replace(batch, **tensors)
+
+
+def pad_rows(batch: Batch, tokens: int) -> Batch:
+    """Return a batch with further padding on the right of every row."""
+    fill = {"input_ids": batch.format.pad_id, "attention_mask": 0, "token_type_ids": batch.format.pad_type}
+    longer: dict[str, Any] = {
+        name: nn.functional.pad(getattr(batch, name), (0, tokens), value=value) for name, value in fill.items()
+    }
+    return replace(batch, **longer)
 
 
 def student_gradient(setup: Setup, batch: Batch, *, draw: int = 0) -> tuple[Tensor, Tensor]:

@@ -20,8 +20,7 @@ from kdbench.training.conformance.small_run import (
     amplify_differences,
     copy_weights,
     difference,
-    first_batches,
-    make_steps,
+    make_outer_steps,
     networks,
     student_gradient,
 )
@@ -55,8 +54,13 @@ class Subject:
         self.method: type[Method] = method_of_row(name)
         self.crashing_process: Popen[str] | None = None  # started early, for the check `resume`
 
-    def small_run(self, *, classes: int = 2, seed: int = 0, **options: Any) -> SmallRun:
-        """Return a small run; `options` of the method override the user's settings."""
+    def small_run(self, *, classes: int | None = None, seed: int = 0, **options: Any) -> SmallRun:
+        """Return a small run; `options` of the method override the user's settings.
+
+        Args:
+            classes: of the task; by default two, or the fewest on which the method can teach.
+        """
+        classes = classes or max(2, self.method.least_classes)
         own = {**self.sets.get(self.name, {}), **options}
         return SmallRun(self.folder, self.name, {**self.sets, self.name: own}, classes=classes, seed=seed)
 
@@ -88,8 +92,8 @@ class Subject:
 
     @cached_property
     def training(self) -> Training:
-        """Make the first steps of a real run and observe them."""
+        """Make the first and last steps of a real run and observe them."""
         setup = self.small_run().prepare_setup()
         modules = networks(setup)
         before = {name: copy_weights(module) for name, module in modules.items()}
-        return Training(modules, before, make_steps(setup, first_batches(setup, STEPS)), setup)
+        return Training(modules, before, make_outer_steps(setup, STEPS), setup)
