@@ -10,8 +10,9 @@ from typing import Any
 
 from benchmarks import effects, products
 from benchmarks.suites import CONTESTANTS, PATCHES, SUITES, Table
-from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, PRODUCTS
+from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, PRODUCTS, Precision
 from kdbench.core.atomic_files import read_json, write_text
+from kdbench.models import matmul_precision
 
 PADDING = {"fixed": "to 128", "dynamic": "to the longest of the batch", "bucketed": "rows of like length together"}
 Measured = Mapping[str, Any]
@@ -113,12 +114,19 @@ def _row(name: str, found: Mapping[int, Measured], baseline: Mapping[int, Measur
     step = spread([per_step(m) for m in found.values()])
     speed = spread([per_step(baseline[r]) / per_step(m) for r, m in found.items() if r in baseline])
     whole = [spread([per_step(m, whole=True) for m in found.values()]).text(3)] if once else []
+    product = _product(contestant.how.precision, found)
     cells = [
-        contestant.title, PADDING[contestant.how.padding], PRODUCTS[contestant.how.precision], step.text(3), *whole,
+        contestant.title, PADDING[contestant.how.padding], product, step.text(3), *whole,
         f"{step.middle * -(-rows // BATCH):.0f}", speed.text(2),
         f"{median(m['peak'] for m in found.values()) / 1e6:.0f}",
     ]  # fmt: skip
     return "|".join(["", *cells, ""])
+
+
+def _product(precision: Precision, found: Mapping[int, Measured]) -> str:
+    """Name the product that was taken; that of `fp32-fast` is the plain one where the fast one is less exact."""
+    fell_back = precision == "fp32-fast" and any(m.get("setting") == matmul_precision.PLAIN for m in found.values())
+    return f"{PRODUCTS['fp32']} (the fast one is less exact here)" if fell_back else PRODUCTS[precision]
 
 
 def _harness(stored: Mapping[str, Any]) -> str:
