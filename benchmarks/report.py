@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import effects, products
+from benchmarks import effects, embedding, products
 from benchmarks.suites import CONTESTANTS, PATCHES, SUITES, Table
 from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, PRODUCTS, Precision
 from kdbench.core.atomic_files import read_json, write_text
@@ -42,7 +42,8 @@ def per_step(found: Measured, *, whole: bool = False) -> float:
 def write(folder: Path) -> Path:
     """speed.md, of all suites that were measured into the folder."""
     parts = [_suite(folder / f"{name}.json", name) for name in SUITES if (folder / f"{name}.json").exists()]
-    for name, section in (("products", _products), ("harness", _harness), ("effects", _effects)):
+    sections = {"products": _products, "harness": _harness, "embedding": _embedding, "effects": _effects}
+    for name, section in sections.items():
         file = folder / f"{name}.json"
         parts += [section(read_json(file))] if file.exists() else []
     write_text(folder / "speed.md", "\n".join(["# Benchmark", "", *parts]))
@@ -136,6 +137,16 @@ def _harness(stored: Mapping[str, Any]) -> str:
         goal, peak = "" if found["goal"] is None else f"{found['goal']:g}", f"{found['peak'] / 1e6:.0f}"
         lines.append(" | ".join([f"| {found['title']}", seconds, goal, cpu, peak, f"{len(found['seconds'])} |"]))
     return "\n".join([*lines, ""])
+
+
+def _embedding(stored: Mapping[str, Any]) -> str:
+    work = stored["work"]
+    about = (
+        f"`{work['teacher']}` teaches `{work['student']}` TREC in batches of {BATCH}, {work['threads']} threads of "
+        f"{stored['environment']['cpu']}: processor time of a step, median and quartiles. Both ways make every step, "
+        f"one after the other."
+    )
+    return "\n".join(["## Only embedding rows that occur", "", about, "", *embedding.table(stored["measured"]), ""])
 
 
 def _effects(stored: Mapping[str, Any]) -> str:
