@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
@@ -90,12 +90,19 @@ def _rows(setup: Setup) -> int:
     return int(table.num_embeddings)
 
 
-def table(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line for each method: medians with quartiles in brackets, and the ratio of the medians."""
+def section(stored: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a paragraph and a table: medians, quartiles in brackets, and ratios of the medians."""
+    work = stored["work"]
+    about = (
+        f"`{work['teacher']}` teaches `{work['student']}` TREC (13 tokens a question) in batches of {BATCH}: processor "
+        f"time of a step with {work['threads']} thread{'s' * (work['threads'] > 1)} of {stored['environment']['cpu']}, "
+        f"and its quartiles. In one process, every step is made with all rows of the embedding and with those of "
+        f"tokens that occur, one after the other; both give the same bytes."
+    )
     lines = ["| a step of | rows | ms, all rows | ms, rows that occur | times as fast |", f"|{'---|' * 5}"]
-    for found in measured:
+    for found in stored["measured"]:
         whole, trimmed = ([1000 * value for value in found[name]] for name in ("whole", "trimmed"))
         cells = [f"`{found['method']}`", f"{found['trimmed_rows']:,} of {found['whole_rows']:,}"]
         cells += [f"{middle:.0f} ({low:.0f}-{high:.0f})" for low, middle, high in (whole, trimmed)]
         lines.append("|".join(["", *cells, f"{whole[1] / trimmed[1]:.2f}", ""]))
-    return lines
+    return [about, "", *lines]

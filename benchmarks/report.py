@@ -140,13 +140,7 @@ def _harness(stored: Mapping[str, Any]) -> str:
 
 
 def _embedding(stored: Mapping[str, Any]) -> str:
-    work = stored["work"]
-    about = (
-        f"`{work['teacher']}` teaches `{work['student']}` TREC in batches of {BATCH}, {work['threads']} threads of "
-        f"{stored['environment']['cpu']}: processor time of a step, median and quartiles. Both ways make every step, "
-        f"one after the other."
-    )
-    return "\n".join(["## Only embedding rows that occur", "", about, "", *embedding.table(stored["measured"]), ""])
+    return "\n".join(["## Only embedding rows that occur", "", *embedding.section(stored), ""])
 
 
 def _effects(stored: Mapping[str, Any]) -> str:

@@ -148,6 +148,18 @@ def test_bad_input_is_refused_before_anything_is_measured(args: list[str], words
     assert not list(tmp_path.iterdir())
 
 
+def test_the_embeddings_table_has_ratios_of_medians(tmp_path: Path) -> None:
+    found = {"method": "kd", "trimmed_rows": 8, "whole_rows": 30, "trimmed": [0.1, 0.2, 0.3], "whole": [0.2, 0.3, 0.4]}
+    stored = {"work": WORK.as_json(), "rows": 1, "environment": {"cpu": "one"}, "measured": [found]}
+    write_json(tmp_path / "embedding.json", stored)
+    assert "|`kd`|8 of 30|300 (200-400)|200 (100-300)|1.50|" in report.write(tmp_path).read_text()
+
+
+def test_short_texts_need_their_data(tmp_path: Path) -> None:
+    result = CliRunner().invoke(command, ["embedding", "--out", str(tmp_path)])
+    assert "--data-dir DIR" in str(result.exception)
+
+
 @pytest.mark.slow
 def test_stored_runs_can_be_looked_at(tmp_path: Path) -> None:
     assert many.store(tmp_path, runs=1) == 84
