@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from benchmarks import bill, effects, harness, products, report, rounds, study, suites
+from benchmarks import bill, effects, embedding, harness, products, report, rounds, study, suites
 from benchmarks.harness import many
 from benchmarks.work import Work, check, training_rows
 from kdbench.core.atomic_files import write_json
@@ -19,12 +19,14 @@ from kdbench.core.errors import UserError
 
 STEPS = 38  # a third of an epoch of MRPC
 WARMUP = 4
+ALONE = ("effects", "embedding")  # not in `all`
 PARTS = ("products", *suites.SUITES, "study", "harness")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.argument("what", type=click.Choice([*PARTS, "all", "effects", "report"]))
+@click.argument("what", type=click.Choice([*PARTS, "all", *ALONE, "report"]))
 @click.option("--glue-dir", metavar="DIR", default="", help="Read MRPC from a folder in the classic GLUE layout.")
+@click.option("--data-dir", metavar="DIR", default="", help="Read TREC from DIR/trec, for the part `embedding`.")
 @click.option("--rounds", "number", metavar="N", default=5, type=click.IntRange(1), help="Interleaved rounds.")
 @click.option("--steps", metavar="N", default=STEPS, help="Timed steps; LGTM and Meta Distill make a third of them.")
 @click.option("--warmup", metavar="N", default=WARMUP, type=click.IntRange(1), help="Steps before them.")
@@ -39,8 +41,9 @@ def command(what: str, number: int, runs: int, sweep: bool, out: Path, **given: 
 
     The effects are those of the faster settings on results, over as many seeds as there are rounds.
     """
-    wanted = {"all": tuple(p for p in PARTS if p != "runner"), "report": (), "effects": ()}.get(what, (what,))
-    given["glue_dir"] = str(Path(given["glue_dir"]).expanduser().resolve()) if given["glue_dir"] else ""
+    wanted = {"all": tuple(p for p in PARTS if p != "runner"), "report": ()}.get(what, (what,))
+    for name in ("glue_dir", "data_dir"):
+        given[name] = str(Path(given[name]).expanduser().resolve()) if given[name] else ""
     work = Work(seed=0, **given)
     chosen = {name: suites.SUITES[name] for name in wanted if name in suites.SUITES}
     for suite in chosen.values():
@@ -53,7 +56,9 @@ def command(what: str, number: int, runs: int, sweep: bool, out: Path, **given: 
         _keep(rounds.play(suite, its, number), its, out / f"{name}.json")
     if "study" in wanted:
         _keep(iter([study.measure(work)]), work, out / "study.json")
-    if what == "effects":
+    if "embedding" in wanted:
+        _keep(embedding.play(work, steps=number * work.steps), work, out / "embedding.json")
+    if "effects" in wanted:
         _keep(effects.play(work, number, (out / "effects").resolve()), work, out / "effects.json")
     if "harness" in wanted:
         measured: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import study
+from benchmarks import embedding, study
 from benchmarks.suites import ALL
 from benchmarks.work import BATCH, EPOCHS
 from kdbench.core.atomic_files import read_json, write_text
@@ -24,11 +24,12 @@ HOUR, TERA, PETA, EXA = 3600.0, 1e12, 1e15, 1e18
 def write(folder: Path) -> Path:
     """cost.md, from study.json and, if it is there, methods.json."""
     account = study.Account(study.whole(), read_json(folder / "study.json")["measured"][0])
-    measured = folder / "methods.json"
+    measured, short = folder / "methods.json", folder / "embedding.json"
     parts = [
         "# What a full study costs",
         "",
         *(_measured(read_json(measured), account) if measured.exists() else []),
+        *(_short_texts(read_json(short)) if short.exists() else []),
         *_methods(account),
         *_sharing(account),
         *_hours(account),
@@ -66,6 +67,11 @@ def _measured(stored: Mapping[str, Any], account: study.Account) -> list[str]:
         f"spread over {EPOCHS} epochs."
     )
     return ["## Measured", "", about, "", *_table(["", "samples/s", "time, × KD"], rows)]
+
+
+def _short_texts(stored: Mapping[str, Any]) -> list[str]:
+    """What is saved where most of the vocabulary does not occur."""
+    return ["## Short texts", "", *embedding.section(stored), ""]
 
 
 def _methods(account: study.Account) -> list[str]:

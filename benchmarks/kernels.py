@@ -8,19 +8,21 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from benchmarks.work import RATE, How
+from benchmarks.work import RATE, How, Precision
+from kdbench.models import matmul_precision
 
 
 @contextmanager
 def product(how: How) -> Iterator[None]:
-    """The float32 matrix product, as kdbench's precisions `fp32` and `fp32-fast` have it."""
+    """The float32 matrix product that kdbench's precisions `fp32` and `fp32-fast` have on this processor."""
     torch.use_deterministic_algorithms(False)  # torch's default, which runs of kdbench change
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision({"fp32": "highest", "fp32-fast": "medium"}[how.precision])
-    try:
+    with matmul_precision.use_setting(product_setting(how.precision)):
         yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+
+
+def product_setting(precision: Precision) -> str:
+    """Return torch's setting for float32 products; of `fp32-fast` it depends on the processor."""
+    return matmul_precision.choose_setting(torch.device("cpu")) if precision == "fp32-fast" else matmul_precision.PLAIN
 
 
 def adamw(params: Iterable[Tensor], how: How) -> torch.optim.AdamW:

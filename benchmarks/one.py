@@ -9,6 +9,7 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.kernels import product_setting
 from benchmarks.stopwatch import peak_memory
 from benchmarks.suites import CONTESTANTS
 from benchmarks.work import Work
@@ -22,8 +23,9 @@ def main(name: str, file: str) -> None:
     torch.set_num_threads(work.threads)
     contestant = CONTESTANTS[name]
     load = os.getloadavg()[0]
+    setting = product_setting(contestant.how.precision)
     timing = import_module(contestant.module).measure(work, contestant.how, **contestant.options)
-    write_json(Path(file), {**asdict(timing), "peak": peak_memory(), "load": load})
+    write_json(Path(file), {**asdict(timing), "peak": peak_memory(), "load": load, "setting": setting})
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import effects, products
+from benchmarks import effects, embedding, products
 from benchmarks.suites import CONTESTANTS, PATCHES, SUITES, Table
-from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, PRODUCTS
+from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, PRODUCTS, Precision
 from kdbench.core.atomic_files import read_json, write_text
+from kdbench.models import matmul_precision
 
 PADDING = {"fixed": "to 128", "dynamic": "to the longest of the batch", "bucketed": "rows of like length together"}
 Measured = Mapping[str, Any]
@@ -41,7 +42,8 @@ def per_step(found: Measured, *, whole: bool = False) -> float:
 def write(folder: Path) -> Path:
     """speed.md, of all suites that were measured into the folder."""
     parts = [_suite(folder / f"{name}.json", name) for name in SUITES if (folder / f"{name}.json").exists()]
-    for name, section in (("products", _products), ("harness", _harness), ("effects", _effects)):
+    sections = {"products": _products, "harness": _harness, "embedding": _embedding, "effects": _effects}
+    for name, section in sections.items():
         file = folder / f"{name}.json"
         parts += [section(read_json(file))] if file.exists() else []
     write_text(folder / "speed.md", "\n".join(["# Benchmark", "", *parts]))
@@ -113,12 +115,19 @@ def _row(name: str, found: Mapping[int, Measured], baseline: Mapping[int, Measur
     step = spread([per_step(m) for m in found.values()])
     speed = spread([per_step(baseline[r]) / per_step(m) for r, m in found.items() if r in baseline])
     whole = [spread([per_step(m, whole=True) for m in found.values()]).text(3)] if once else []
+    product = _product(contestant.how.precision, found)
     cells = [
-        contestant.title, PADDING[contestant.how.padding], PRODUCTS[contestant.how.precision], step.text(3), *whole,
+        contestant.title, PADDING[contestant.how.padding], product, step.text(3), *whole,
         f"{step.middle * -(-rows // BATCH):.0f}", speed.text(2),
         f"{median(m['peak'] for m in found.values()) / 1e6:.0f}",
     ]  # fmt: skip
     return "|".join(["", *cells, ""])
+
+
+def _product(precision: Precision, found: Mapping[int, Measured]) -> str:
+    """Name the product that was taken; that of `fp32-fast` is the plain one where the fast one is less exact."""
+    fell_back = precision == "fp32-fast" and any(m.get("setting") == matmul_precision.PLAIN for m in found.values())
+    return f"{PRODUCTS['fp32']} (the fast one is less exact here)" if fell_back else PRODUCTS[precision]
 
 
 def _harness(stored: Mapping[str, Any]) -> str:
@@ -128,6 +137,10 @@ def _harness(stored: Mapping[str, Any]) -> str:
         goal, peak = "" if found["goal"] is None else f"{found['goal']:g}", f"{found['peak'] / 1e6:.0f}"
         lines.append(" | ".join([f"| {found['title']}", seconds, goal, cpu, peak, f"{len(found['seconds'])} |"]))
     return "\n".join([*lines, ""])
+
+
+def _embedding(stored: Mapping[str, Any]) -> str:
+    return "\n".join(["## Only embedding rows that occur", "", *embedding.section(stored), ""])
 
 
 def _effects(stored: Mapping[str, Any]) -> str:

@@ -59,6 +59,7 @@ class Work:
         warmup: how many are made before.
         seed: which rows, in which order.
         threads: of the CPU.
+        data_dir: the folder of TREC, for the part that measures short texts.
     """
 
     glue_dir: str
@@ -68,6 +69,7 @@ class Work:
     threads: int
     teacher: str = "minilm"
     student: str = "minilm:1+3+5"
+    data_dir: str = ""
 
     @property
     def location(self) -> DataLocation:

@@ -16,10 +16,9 @@ from kdbench.distill import teacher_cache
 from kdbench.distill.cost_meter import CostMeter
 from kdbench.distill.hidden_states import FeatureView
 from kdbench.distill.trainable import ComputeSettings, at_least_float32
-from kdbench.models import cls_only_layer
 from kdbench.models.classifier_head import output_layer
 from kdbench.models.compilation import compiled
-from kdbench.models.inference import compute_rows, describe_batches, evaluation_batches
+from kdbench.models.inference import compute_rows, evaluation_batches
 from kdbench.models.micro_batches import run_in_micro_batches
 from kdbench.models.network_outputs import bind_arguments, check_outputs, forward_arguments
 from kdbench.models.own_tokenizer import tokenizer_of
@@ -163,19 +162,11 @@ class FrozenTeacher:
         if self._folder is None:
             values = make()
         else:
-            values = teacher_cache.load_or_compute(self._folder, self._cache_key(name), make, is_valid)
+            key = teacher_cache.forward_key(self.module, tokens, rows, name, self._device)
+            values = teacher_cache.load_or_compute(self._folder, key, make, is_valid)
         if self._meter:
             self._meter.count_table(self._name[0], f"{self._name[1]} {name}", len(rows))
         return by_row(values)
-
-    def _cache_key(self, name: str) -> tuple[str, ...]:
-        """Return everything that decides about a table: weights, inputs, quantity, attention, kernels, batch sizes."""
-        config: Any = self.module.config
-        inputs = teacher_cache.hash_inputs(self._own_tokens, self._part.rows)
-        layer = ("last layer: first token",) if cls_only_layer.is_installed(self.module) else ()
-        kernels = teacher_cache.describe_kernels(self._device)
-        how = (str(config._attn_implementation), *layer, kernels, *describe_batches(self._device))
-        return teacher_cache.hash_weights(self.module), inputs, name, *how
 
     def _count_pass(self, out: Tensor) -> None:
         if self._meter:

@@ -10,10 +10,12 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -21,6 +23,10 @@ from torch import Tensor, nn
 from kdbench.core.atomic_files import replacing
 from kdbench.core.environment import environment
 from kdbench.data.tokens import BERT_FORMAT, Tokens
+from kdbench.models import cls_only_layer
+from kdbench.models.inference import describe_batches
+
+Rows = NDArray[np.int64]
 
 LOCK_TIMEOUT = 600.0  # seconds to wait for another process that computes the same table
 
@@ -70,13 +76,25 @@ def _read_table(path: Path) -> Tensor | None:
         return None
 
 
+def forward_key(module: nn.Module, tokens: Tokens, rows: Rows, quantity: str, device: torch.device) -> tuple[str, ...]:
+    """Return everything that decides about a quantity of some rows in eval mode.
+
+    That is: weights, inputs, quantity, attention, kernels, and the batches of `compute_rows`.
+    """
+    config: Any = getattr(module, "config", None)
+    layer = ("last layer: first token",) if cls_only_layer.is_installed(module) else ()
+    attention = str(getattr(config, "_attn_implementation", ""))
+    how = (attention, *layer, describe_kernels(device), *describe_batches(device))
+    return hash_weights(module), hash_inputs(tokens, rows), quantity, *how
+
+
 def hash_weights(module: nn.Module) -> str:
     """Hash all parameters and buffers with their names."""
     state = module.state_dict()
     return hashlib.sha256("|".join([*state, hash_tensors(state.values())]).encode()).hexdigest()
 
 
-def hash_inputs(tokens: Tokens, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
+def hash_inputs(tokens: Tokens, rows: Rows) -> str:
     """Hash the tokens, the row numbers and the input format."""
     arrays = (tokens.ids, tokens.types, tokens.starts, rows)
     digest = hash_tensors(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from kdbench.core.records import ClassCounts
@@ -12,8 +15,9 @@ from kdbench.data.batches import draw_rows
 from kdbench.data.metrics import answers
 from kdbench.data.splits import Part
 from kdbench.data.task import Task
+from kdbench.distill import teacher_cache
 from kdbench.distill.losses import label_loss
-from kdbench.models.inference import all_logits, entropy_gaps, labels_of
+from kdbench.models.inference import all_logits, entropy_gaps, evaluation_batches, labels_of
 from kdbench.models.own_tokenizer import tokenizer_of
 from kdbench.results import class_use
 from kdbench.results.series import SeriesFile
@@ -34,9 +38,11 @@ class Evaluator:
         self._probe = Part("train", rows)
         self._latest: dict[str, Tensor] = {}  # the student's logits at the last evaluation, by role
         self._frozen: tuple[nn.Module | None, Tensor | None] = None, None  # a frozen teacher, its probe logits
+        self._is_initial = False  # no network has been trained yet
 
     def __call__(self, step: int) -> float:
         """Evaluate after `step` steps, write the curves, and return the selection metric, a fraction."""
+        self._is_initial = step == 0
         self._latest = self._all_logits({})
         scores = {role: self._measure(self._latest[role], part) for role, part in self._parts().items()}
         for role, part in self._parts().items():
@@ -63,9 +69,21 @@ class Evaluator:
                 done[id(part)] = known[role] if role in known else self._logits(self._student, part)
         return {role: done[id(part)] for role, part in parts.items()}
 
-    def _logits(self, module: nn.Module, part: Part) -> Tensor:
-        tokens = self._setup.tokens[part.split].for_tokenizer(tokenizer_of(module))
-        return all_logits(module, tokens, part.rows, self._setup.device)
+    def _logits(self, module: nn.Module, part: Part, *, cached: bool = False) -> Tensor:
+        """Compute logits [n, C]; of an untrained network (`cached`) all runs that have it share them on disk."""
+        tokens, device = self._setup.tokens[part.split].for_tokenizer(tokenizer_of(module)), self._setup.device
+        if not (cached or self._is_initial):
+            return all_logits(module, tokens, part.rows, device)
+        sample = next(evaluation_batches(tokens, part.rows, device))
+        places = torch.from_numpy(np.flatnonzero(np.isin(part.rows, sample)))
+
+        def is_valid(stored: Tensor) -> bool:
+            found = all_logits(module, tokens, part.rows[places.numpy()], device)
+            return len(stored) == len(part.rows) and torch.equal(stored[places], found)
+
+        key = teacher_cache.forward_key(module, tokens, part.rows, "evaluation", device)
+        make = partial(all_logits, module, tokens, part.rows, device)
+        return teacher_cache.load_or_compute(self._setup.output_cache, key, make, is_valid)
 
     def _labels(self, part: Part) -> Tensor:
         return labels_of(self._setup.tokens[part.split], part)
@@ -103,7 +121,7 @@ class Evaluator:
             return self._logits(context.learners["teacher"].module, self._probe)
         module = next((frozen.module for frozen in context.frozen_networks.values()), None)
         if module is not self._frozen[0]:
-            self._frozen = module, self._logits(module, self._probe) if module else None
+            self._frozen = module, self._logits(module, self._probe, cached=True) if module else None
         return self._frozen[1]
 
     def final(self, name: str, *, latest: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:

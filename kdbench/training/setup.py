@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -53,6 +54,7 @@ class Setup:
     method: Method
     tokens: dict[str, Tokens]
     device: torch.device
+    output_cache: Path  # of logits of networks that are not trained
     notes: tuple[str, ...] = ()  # remarks on networks with new or unused weights
 
     @property
@@ -92,14 +94,15 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     feedback = _stream(spec, tokens, roles.feedback, "feedback", device) if roles.feedback else None
     notes: list[str] = []
     sources = tokenizers.mark_networks(_sources(spec, store, data, task.labels, notes.append))
-    compute = ComputeSettings(device, execution.micro_batch, store.cache / "outputs")
+    outputs = store.cache / "outputs"
+    compute = ComputeSettings(device, execution.micro_batch, outputs)
     # of a network with another tokenizer, the ids of its own tokens
     readers = ["", *tokenizers.others] if _may_trim(spec, execution, device) else []
     token_ids = {
         reader: np.unique(np.concatenate([split.occurring(reader) for split in tokens.values()])) for reader in readers
     }
     context, method = build_method(spec, sources, train, roles.train, feedback, recording, compute, token_ids)
-    return Setup(spec, task, data, roles, train, context, method, tokens, device, tuple(dict.fromkeys(notes)))
+    return Setup(spec, task, data, roles, train, context, method, tokens, device, outputs, tuple(dict.fromkeys(notes)))
 
 
 def build_method(

@@ -61,6 +61,7 @@ class TrainingLoop:
         self.unchecked: list[tuple[int, dict[str, Tensor], Batch]] = []  # steps whose logs were not looked at yet
         self.loss: float | None = None  # of the last step that was looked at
         self.score: float | None = None  # the last one on the selection split, in per cent
+        self.best: dict[str, Tensor] = {}  # the best student's weights, while its file does not have them
         self._saved_at = self.progress.seconds
         self._state_written = -math.inf
         self._started = time.time()
@@ -170,7 +171,7 @@ class TrainingLoop:
         is_candidate = step == self.setup.total_steps or self.method.may_be_best(step)
         if is_candidate and (self.progress.best_score is None or score > self.progress.best_score):
             self.progress.best_score, self.progress.best_step = score, step
-            checkpoint.store(self.folder.best, self.context.learners["student"].weights(), {"step": step})
+            self.best = {key: value.clone() for key, value in self.context.learners["student"].weights().items()}
 
     def _due_snapshots(self, step: int) -> list[float]:
         """Return the shares of the training that are over with this step, and at which the student is to be kept."""
@@ -217,6 +218,9 @@ class TrainingLoop:
         self.lock.check()
         mark = self.series.mark
         self.progress.series_size, self.progress.series_digest = mark.size, mark.digest
+        if self.best:  # first, because the checkpoint names it
+            checkpoint.store(self.folder.best, self.best, {"step": self.progress.best_step})
+            self.best = {}
         checkpoint.save(self.folder.checkpoint, self.progress, self.context, self.method)
         self._saved_at = self.progress.seconds
 
@@ -244,11 +248,13 @@ class TrainingLoop:
         self.lock.check()
         seconds = self._seconds_spent()
 
-        # the last student and the teacher as they are; then the best student, whose weights are on disk
+        # the last student and the teacher as they are; then the best student
         last, predictions = self.evaluator.final("last", latest=True)
         teacher, taught = self.evaluator.teacher_final()
-        tensors, found = checkpoint.read(self.folder.best)
-        self.progress.best_step = found["step"]
+        tensors = self.best
+        if not tensors:
+            tensors, found = checkpoint.read(self.folder.best)
+            self.progress.best_step = found["step"]
         self.context.learners["student"].load_weights(tensors)
         best, more = self.evaluator.final("best", latest=self.progress.best_step == self.progress.step)
         result = {

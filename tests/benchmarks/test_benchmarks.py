@@ -8,17 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from benchmarks import harness, report
 from benchmarks.__main__ import command
 from benchmarks.batches import order
 from benchmarks.harness import many
+from benchmarks.kernels import product
 from benchmarks.stopwatch import Stopwatch
 from benchmarks.suites import CONTESTANTS, OVERHEAD, SUITES, Contestant
 from benchmarks.work import BATCH, How, tokens
 from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError
+from kdbench.models import matmul_precision
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.benchmarks.small import WORK
@@ -101,6 +104,25 @@ def test_the_table_tells_what_is_spent_around_the_steps(tmp_path: Path) -> None:
     assert "within one, 0.3 % of its time is outside of KD's steps" in report.write(tmp_path).read_text()
 
 
+@pytest.mark.parametrize(("error", "setting"), [(1e-3, "highest"), (1e-7, "medium")])
+def test_peers_have_the_product_that_kdbench_chose(
+    error: float, setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a processor with AMX the fast product rounds to bfloat16, so that everybody has the plain one."""
+    monkeypatch.setattr(
+        matmul_precision, "product_error", lambda setting, *_: error if setting == matmul_precision.FAST else 1e-7
+    )
+    with product(How("bucketed", "fp32-fast")):
+        assert torch.get_float32_matmul_precision() == setting
+    found = {"steps": 1, "once": 0.0, "peak": 1, "load": 0.0, "seconds": 1.0, "round": 0, "setting": setting}
+    machine = {"cpu": "one", "commit": "abc", "packages": {"torch": "2", "transformers": "5"}}
+    both = [{"contestant": name, **found} for name in OVERHEAD]
+    write_json(tmp_path / "runner.json", {"work": WORK.as_json(), "rows": 1, "environment": machine, "measured": both})
+    text = report.write(tmp_path).read_text()
+    assert text.count("plain float32 (the fast one is less exact here)") == (2 if setting == "highest" else 0)
+    assert text.count("|fast float32|") == (0 if setting == "highest" else 2)
+
+
 def test_the_table_tells_what_was_patched(tmp_path: Path) -> None:
     found = {"steps": 1, "once": 0.0, "peak": 1, "load": 0.0, "seconds": 1.0, "round": 0}
     machine = {"cpu": "one", "commit": "abc", "packages": {"torch": "2", "transformers": "5"}}
@@ -124,6 +146,18 @@ def test_bad_input_is_refused_before_anything_is_measured(args: list[str], words
     assert isinstance(result.exception, UserError)
     assert words in str(result.exception)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_embeddings_table_has_ratios_of_medians(tmp_path: Path) -> None:
+    found = {"method": "kd", "trimmed_rows": 8, "whole_rows": 30, "trimmed": [0.1, 0.2, 0.3], "whole": [0.2, 0.3, 0.4]}
+    stored = {"work": WORK.as_json(), "rows": 1, "environment": {"cpu": "one"}, "measured": [found]}
+    write_json(tmp_path / "embedding.json", stored)
+    assert "|`kd`|8 of 30|300 (200-400)|200 (100-300)|1.50|" in report.write(tmp_path).read_text()
+
+
+def test_short_texts_need_their_data(tmp_path: Path) -> None:
+    result = CliRunner().invoke(command, ["embedding", "--out", str(tmp_path)])
+    assert "--data-dir DIR" in str(result.exception)
 
 
 @pytest.mark.slow

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from kdbench.core.errors import RunFailure, Stopped
+from kdbench.data.tokens import Tokens
+from kdbench.distill.teacher_cache import Rows
+from kdbench.models.inference import all_logits
 from kdbench.results.store import Store
+from kdbench.training import checkpoint, evaluator
 from kdbench.training.runner import execute
 from tests.conftest import one_fast
 from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
@@ -34,6 +40,48 @@ def test_same_spec_same_bytes(trained: tuple[Store, Path], tmp_path: Path) -> No
     train(made, store)
     run = the_run(made).id
     assert contents(store, run) == contents(trained[0], run)
+
+
+def test_a_network_that_is_not_trained_is_evaluated_once_for_all_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The initial student of a seed, and a frozen teacher on the probe; only a sample is computed again."""
+    made, store, passes = plan(tmp_path, "epochs=1", methods="kd,skd"), Store(tmp_path / "results"), dict[str, int]()
+
+    def counted(module: nn.Module, tokens: Tokens, rows: Rows, device: torch.device) -> torch.Tensor:
+        passes[name] = passes.get(name, 0) + len(rows)
+        return all_logits(module, tokens, rows, device)
+
+    monkeypatch.setattr(evaluator, "all_logits", counted)
+    *_, first, second = sorted(made.runs.values(), key=lambda spec: len(spec.needs))
+    for spec in made.runs.values():
+        name = spec.id
+        execute(spec, store, CPU, FEW)
+    assert passes[second.id] < passes[first.id]
+    before, alone = contents(store, second.id), Store(tmp_path / "alone")
+    for spec in made.runs.values():
+        if spec.id != first.id:
+            execute(spec, alone, CPU, FEW)
+    assert contents(alone, second.id) == before
+
+
+def test_the_best_student_is_written_with_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    store_file = checkpoint.store
+
+    def noted(path: Path, *given: Any) -> None:
+        written.append(path.name)
+        store_file(path, *given)
+
+    monkeypatch.setattr(checkpoint, "store", noted)
+    spec = the_run(plan(tmp_path, methods="finetune"))
+    store = Store(tmp_path / "results")
+    best = store.run(spec.id).best.name
+    execute(spec, store, CPU, FEW)
+    assert best not in written
+    execute(spec, Store(tmp_path / "often"), CPU.model_copy(update={"checkpoint_seconds": 0.0}), FEW)
+    assert best in written
+    assert contents(store, spec.id) == contents(Store(tmp_path / "often"), spec.id)
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
