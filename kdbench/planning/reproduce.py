@@ -12,7 +12,7 @@ from typing import Any
 from kdbench.core.settings import FIELDS, Invocation, Study, Training, teacher_keys
 from kdbench.core.toml_files import read_toml
 from kdbench.distill.method import EVERYTHING, METHODS, in_group, methods_of_group
-from kdbench.models.reference import outputs_arguments
+from kdbench.models.outputs_reference import outputs_arguments
 from kdbench.planning.config import TEACHER as SECTION
 from kdbench.planning.config import Config, preset_files
 from kdbench.planning.exhibits import Exhibit

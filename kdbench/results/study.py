@@ -324,25 +324,6 @@ def _home(key: str, data: Mapping[str, str], found: Iterable[StudyResults]) -> S
     return next((s for s in same if all(s.data.get(task, value) == value for task, value in data.items())), None)
 
 
-def families(found: Iterable[StudyResults], free: str) -> list[list[StudyResults]]:
-    """Group studies on the same models and data that differ in one field of `study` only, such as `feedback`."""
-    groups: list[list[StudyResults]] = []
-    for study in found:
-        home = next((group for group in groups if all(_alike(study, other, free) for other in group)), None)
-        if home is None:
-            groups.append(home := [])
-        home.append(study)
-    return groups
-
-
-def _alike(one: StudyResults, other: StudyResults, free: str) -> bool:
-    loose = (free, *LOOSE)
-    fields = ({k: v for k, v in study.study.items() if k not in loose} for study in (one, other))
-    shared = one.data.keys() & other.data.keys()
-    same_data = all(one.data[task] == other.data[task] for task in shared)
-    return one.preset == other.preset and one.models == other.models and next(fields) == next(fields) and same_data
-
-
 def closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:
     """Return a run and all that it needs, by id."""
     out: dict[str, Run] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.cli.app import app
-from kdbench.models.reference import outputs_arguments
+from kdbench.models.outputs_reference import outputs_arguments
 from kdbench.results.store import Store
 from tests.kdbench.small_runs import FEW, SMALL, contents, fork, refusal
 from tests.kdbench.test_kill import wait_for, was_interrupted

@@ -95,7 +95,7 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
     """
     if offline:
         _set_offline()
-    from kdbench.models.reference import outputs_teacher
+    from kdbench.models.outputs_reference import outputs_teacher
     from kdbench.reporting.show_table import show_tables
     from kdbench.training.executors import sweep_record
 

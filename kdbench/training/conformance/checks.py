@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kdbench.core.errors import UserError
 from kdbench.data.batches import Batch
 from kdbench.distill.losses import label_loss
+from kdbench.training.conformance.check_list import check
 from kdbench.training.conformance.small_run import (
     NotApplicable,
     Observed,
@@ -30,34 +31,6 @@ from kdbench.training.setup import Setup
 
 MIN_STRENGTH = 1e-4  # smallest gradient norm, relative to that of plain fine-tuning
 TOLERANCE = 1e-3  # relative; sums in another order change gradients by less than 1e-6
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check with its name and its meaning.
-
-    Args:
-        name: one or two words, for `--only`.
-        meaning: what a failure means, for the author of the method.
-        find: returns what is wrong as a sentence, "" when all is well.
-    """
-
-    name: str
-    meaning: str
-    find: Callable[[Subject], str]
-
-
-CHECKS: list[Check] = []
-
-
-def check(name: str, meaning: str) -> Callable[[Callable[[Subject], str]], Callable[[Subject], str]]:
-    """Register a function as a check, in the order of definition."""
-
-    def add(find: Callable[[Subject], str]) -> Callable[[Subject], str]:
-        CHECKS.append(Check(name, meaning, find))
-        return find
-
-    return add
 
 
 @check("start", "Nothing else can be looked at before the method sets up and makes a step.")

@@ -19,7 +19,7 @@ from kdbench.data.splits import assign_roles
 from kdbench.data.task import Examples
 from kdbench.planning import inputs
 from kdbench.results.store import Store
-from kdbench.training.conformance.checks import check
+from kdbench.training.conformance.check_list import check
 from kdbench.training.conformance.small_run import (
     CPU,
     RECORDING,

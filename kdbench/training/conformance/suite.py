@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from kdbench.core.errors import RunFailure, UserError, unknown
 from kdbench.training.conformance import checks, full_run_checks
+from kdbench.training.conformance.check_list import CHECKS, Check
 from kdbench.training.conformance.small_run import NotApplicable
 from kdbench.training.conformance.subject import Subject
 
@@ -21,13 +22,13 @@ Verdict = Literal["passed", "failed", "not applicable"]
 class Finding:
     """Result of a check; `text` says what is wrong, or why the check does not apply."""
 
-    check: checks.Check
+    check: Check
     verdict: Verdict
     text: str = ""
 
 
 def names() -> list[str]:
-    return [check.name for check in checks.CHECKS]
+    return [check.name for check in CHECKS]
 
 
 def examine(
@@ -46,7 +47,7 @@ def examine(
     for asked in only:
         if asked not in names():
             raise unknown("check", asked, names())
-    chosen = [check for check in checks.CHECKS if not only or check.name in only]
+    chosen = [check for check in CHECKS if not only or check.name in only]
     subject = Subject(folder, name, sets or {}, file)
     if any(check.find is full_run_checks.resume for check in chosen):
         subject.crashing_process = full_run_checks.start_crashing_process(subject)
@@ -62,7 +63,7 @@ def examine(
             subject.crashing_process.wait()
 
 
-def _find(check: checks.Check, subject: Subject) -> Finding:
+def _find(check: Check, subject: Subject) -> Finding:
     try:
         text = check.find(subject)
     except NotApplicable as reason:
