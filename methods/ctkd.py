@@ -20,7 +20,7 @@ from kdbench.core.lazy_torch import nn, torch
 from kdbench.core.options import Options, option
 from kdbench.distill.lazy import trainable
 from kdbench.distill.losses import cross_entropy, kl
-from kdbench.distill.method import Distillation
+from kdbench.distill.method import NEEDS_CLASSES, Distillation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +46,7 @@ class CTKD(Distillation):
     title = "CTKD"
     paper = "Li et al., 2023"
     group = "logits"
+    no_regression = NEEDS_CLASSES
     two_classes = "CTKD's temperature can only rise: the loss becomes the squared difference of logits"
     position = 26
     options_type = CTKDOptions

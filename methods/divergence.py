@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Literal
 from kdbench.core.lazy_torch import torch
 from kdbench.core.options import Options, option
 from kdbench.distill.losses import cross_entropy
-from kdbench.distill.method import Distillation
+from kdbench.distill.method import NEEDS_CLASSES, Distillation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,6 +52,7 @@ class Divergence(Distillation):
     title = "Reverse KL"
     paper = "Ko et al., 2024"
     group = "logits"
+    no_regression = NEEDS_CLASSES
     position = 24
     options_type = DivergenceOptions
     options: DivergenceOptions

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
 from kdbench.distill.losses import cross_entropy, drop_label, kl, label_or_other, standardize
-from kdbench.distill.method import Distillation
+from kdbench.distill.method import NEEDS_CLASSES, Distillation
 from kdbench.methods.kd import standardize_problem
 from kdbench.models.reference import Shape
 
@@ -53,6 +53,7 @@ class DKD(Distillation):
     title = "DKD"
     paper = "Zhao et al., 2022"
     group = "logits"
+    no_regression = NEEDS_CLASSES
     two_classes = "DKD's second term is 0: it is KD with the weight alpha"
     position = 20
     options_type = DKDOptions

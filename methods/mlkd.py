@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
 from kdbench.distill.losses import cross_entropy, kl, standardize
-from kdbench.distill.method import Distillation
+from kdbench.distill.method import NEEDS_CLASSES, Distillation
 from kdbench.methods.kd import standardize_problem
 from kdbench.models.reference import Shape
 
@@ -54,6 +54,7 @@ class MLKD(Distillation):
     title = "MLKD"
     paper = "Jin et al., 2023"
     group = "logits"
+    no_regression = NEEDS_CLASSES
     couples_rows = True
     position = 23
     options_type = MLKDOptions

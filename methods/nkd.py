@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.core.options import Options, option
 from kdbench.distill.losses import cross_entropy, drop_label, soft_cross_entropy
-from kdbench.distill.method import Distillation
+from kdbench.distill.method import NEEDS_CLASSES, Distillation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +38,7 @@ class NKD(Distillation):
     title = "NKD"
     paper = "Yang et al., 2023"
     group = "logits"
+    no_regression = NEEDS_CLASSES
     two_classes = "NKD has no soft label left: it is the cross-entropy with each example weighted by 1 + T_y"
     position = 22
     options_type = NKDOptions

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.core.options import Options, option
 from kdbench.distill.losses import cross_entropy, soft_cross_entropy
-from kdbench.distill.method import Distillation
+from kdbench.distill.method import NEEDS_CLASSES, Distillation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +46,7 @@ class SinKD(Distillation):
     title = "SinKD"
     paper = "Cui et al., 2024"
     group = "logits"
+    no_regression = NEEDS_CLASSES
     couples_rows = True
     position = 27
     options_type = SinKDOptions

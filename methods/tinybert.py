@@ -25,7 +25,7 @@ from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
 from kdbench.distill.lazy import trainable
 from kdbench.distill.losses import soft_cross_entropy
-from kdbench.distill.method import Distillation
+from kdbench.distill.method import NEEDS_CLASSES, Distillation
 from kdbench.distill.token_features import attention_scores, masked_mse, pair_mask
 from kdbench.models.reference import Shape
 
@@ -56,6 +56,7 @@ class TinyBERT(Distillation):
     title = "TinyBERT"
     paper = "Jiao et al., 2020"
     group = "features"
+    no_regression = NEEDS_CLASSES
     requires = frozenset({"teacher_network"})
     position = 29
     options_type = TinyBERTOptions

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from kdbench.core.lazy_torch import functional
 from kdbench.core.options import Options, option
 from kdbench.distill.losses import cross_entropy, soft_cross_entropy_each
-from kdbench.distill.method import Distillation
+from kdbench.distill.method import NEEDS_CLASSES, Distillation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +38,7 @@ class WSL(Distillation):
     title = "WSL"
     paper = "Zhou et al., 2021"
     group = "logits"
+    no_regression = NEEDS_CLASSES
     position = 25
     options_type = WSLOptions
     options: WSLOptions

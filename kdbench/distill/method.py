@@ -30,6 +30,9 @@ class NoOptions(Options):
     """For methods without hyperparameters of their own."""
 
 
+NEEDS_CLASSES = "it compares probabilities of classes, and a regression has none"  # for `Method.no_regression`
+
+
 class Method:
     """Base class of a distillation method: its options, the runs it needs, its networks, its training step.
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.options import Options
-from kdbench.core.settings import Execution, Invocation, Recording, Study, Training, teacher_settings
+from kdbench.core.settings import FIELDS, Execution, Invocation, Recording, Study, Training, teacher_settings
 from kdbench.core.toml_files import CONFIG_FILE, Layer, read_toml
 from kdbench.distill.method import METHODS, Method, method_groups
 from kdbench.planning.executor import EXECUTORS
@@ -111,10 +111,15 @@ class Config:
             yield Point(training, options, choice, teacher)
 
     def teacher_section(self, *, of_user: bool = False) -> dict[str, Any]:
-        """Return the settings of the teacher's own fine-tuning by key; with `of_user`, without those of the preset."""
+        """Return the settings of the teacher's own fine-tuning by key; with `of_user`, without those of the preset.
+
+        Where the user sets a key for all runs, such as `epochs`, the preset's `teacher.epochs` gives way.
+        """
         values: dict[str, Any] = {}
-        for layer in [*self.files[1 if of_user else 0 :], *self.command_line]:
+        for layer in [*self.files, *self.command_line]:
             values |= {key: value for key, value in _section(layer, TEACHER).items() if key != NETWORK}
+            if layer is self.files[0]:
+                values = {key: value for key, value in values.items() if not of_user and not self.says(shared_key(key))}
         return values
 
     def _flat(self, method: str = "", row: str = "", variant: Layer = MappingProxyType({})) -> dict[str, Any]:
@@ -132,6 +137,11 @@ class Config:
         for layer in self.command_line:
             out |= _plain_keys(layer) | _section(layer, method) | _section(layer, row)
         return out
+
+
+def shared_key(key: str) -> str:
+    """Return the key that sets for all runs what this key of section `teacher` sets for the teacher's own."""
+    return "teacher_lr" if key in FIELDS else key
 
 
 def _plain_keys(layer: Layer) -> dict[str, Any]:

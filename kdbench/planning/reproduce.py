@@ -223,7 +223,11 @@ def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
     layer = read_toml(preset_files()[study.preset]) if study.preset in preset_files() else {}
     sections = [layer.get(name, {}) for name in (cell.run.spec.method, cell.cell.row)]
     known = study.titles[cell.cell.row].usual
-    unset = {f"{TEACHERS}{key}": Config(files=[layer]).teacher_section().get(key) for key in teacher_keys()}
+    # the preset's settings of the teacher give way to those that the command sets for all runs
+    training = cell.run.spec.training.model_dump(mode="json")
+    given = {key: item for key, item in training.items() if layer.get(key, item) != item}
+    teacher = Config(files=[layer], command_line=[given]).teacher_section()
+    unset = {f"{TEACHERS}{key}": teacher.get(key) for key in teacher_keys()}
     return {**unset, **Training().model_dump(mode="json"), **layer, **sections[0], **sections[1], **known}
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.errors import UserError
-from kdbench.distill.method import METHODS
 from kdbench.planning import config
+from kdbench.planning.plan import select_methods
 from kdbench.training import preflight
 from tests.kdbench.architectures import save
 from tests.kdbench.small_runs import CPU, plan
@@ -52,7 +52,7 @@ def remedies() -> Mapping[str, list[str]]:
 
 def test_the_table_of_architectures_is_what_is_tested() -> None:
     table, _ = tables()
-    assert table.keys() == METHODS.all().keys()
+    assert table.keys() == select_methods("paper").keys()
     for method, row in table.items():
         assert [name.lower() for name in row] == list(ENCODERS)
         refused = {name.lower() for name, cell in row.items() if cell != TRAINS}
@@ -66,7 +66,7 @@ def test_the_table_of_architectures_is_what_is_tested() -> None:
 @pytest.mark.parametrize("column", WORDS)
 def test_the_table_of_sizes_holds(column: str, tmp_path: Path) -> None:
     _, table = tables()
-    assert table.keys() == METHODS.all().keys() | VARIANTS
+    assert table.keys() == select_methods("paper").keys() | VARIANTS
     sets = networks(tmp_path, column)
     for row, cells in table.items():
         if cells[column] == TRAINS:

@@ -190,7 +190,7 @@ def test_one_without_a_classifier_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_only_evaluated_keeps_what_matters_to_that() -> None:
     here = Training(epochs=9, batch_size=7, max_length=40, precision="bf16", train_rows=50, split_seed=2)
-    kept = Training(epochs=0, max_length=40, precision="bf16", train_rows=50, split_seed=2)
+    kept = Training(epochs=0, recipe=1, max_length=40, precision="bf16", train_rows=50, split_seed=2)
     assert here.as_it_is() == kept
 
 
