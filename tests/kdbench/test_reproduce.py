@@ -134,6 +134,8 @@ HABITS: dict[str, dict[str, Any]] = {
     "of one method": {"sets": ["lgtm.epochs=3", "lgtm.teacher_lr=1e-4"]},
     "splits": {"feedback": "validation", "selection": "train:0.2", "seeds": "1,3"},
     "a teacher of its own": {"sets": ["teacher.epochs=2", "teacher.warmup=0.2", "lgtm.teacher_start=finetuned"]},
+    "the preset's epochs of a teacher, said": {"sets": ["teacher.epochs=8", "epochs=3"]},
+    "other epochs than the preset's, for the teacher alone": {"sets": ["teacher.epochs=6"]},
     "another preset": {"preset": "bert-4l", "source": "generated", "student": "tiny-2x32", "teacher": "tiny-3x32"},
 }
 

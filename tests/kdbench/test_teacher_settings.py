@@ -49,6 +49,28 @@ def test_they_are_those_of_the_run_that_fine_tunes_it(method: str, tmp_path: Pat
     assert facts_of(made, method)["teacher.epochs"] == 3
 
 
+def test_those_of_the_preset_give_way_to_what_the_user_says_for_all(tmp_path: Path) -> None:
+    def epochs(*sets: str, **given: str) -> tuple[int, int]:
+        made = make_plan(assemble_config({"methods": "kd", "tasks": "rte", **parse_sets(sets), **given}, tmp_path))
+        return teacher(made, "kd").training.epochs, made.runs[made.cells[0].run].training.epochs
+
+    assert epochs() == (8, 6)
+    assert epochs("epochs=2") == (2, 2)
+    assert epochs("epochs=2", "teacher.epochs=5") == (5, 2)
+    assert epochs("teacher.epochs=5") == (5, 6)
+    assert epochs("batch_size=8") == (8, 6)
+    (tmp_path / "kdbench.toml").write_text("epochs = 4\n")
+    assert epochs() == (4, 4)
+    assert epochs("epochs=3") == (3, 3)
+
+
+def test_those_of_the_preset_do_not_forbid_a_finished_teacher(tmp_path: Path) -> None:
+    done = save_bert(tmp_path / "done", layers=2)
+    asked = {"methods": "kd", "tasks": "rte", "teacher": str(done), "teacher_is_finetuned": True}
+    made = make_plan(assemble_config(asked, tmp_path))
+    assert teacher(made, "kd").training.epochs == 0
+
+
 def facts_of(made: Plan, row: str) -> dict[str, object]:
     from kdbench.results.study import read
 
