@@ -64,7 +64,7 @@ def model_card(run: Run, store: Store, form: str, check: ExportCheck, folder: st
     """Return the text of the model card as Markdown, in the form that the Hugging Face hub reads."""
     spec, kind = run.spec, TASKS.get(run.spec.task)
     method = method_of(spec)
-    paper = getattr(method, "paper", "")
+    paper, settings = getattr(method, "paper", ""), {**spec.training.model_dump(), **spec.options}
     texts = "[text], [other_text]" if _has_pairs(run) else "[text]"
     code = LOAD[form].replace("FOLDER", folder).replace("LENGTH", str(spec.training.max_length)).replace("TEXTS", texts)
     parts = [
@@ -81,7 +81,7 @@ def model_card(run: Run, store: Store, form: str, check: ExportCheck, folder: st
         f"```python\n{code}\n```",
         f"The columns of `logits` are {', '.join(map(str, kind.labels))}. {_checked(form, check)}",
         "## Settings",
-        _table({key: value(item) for key, item in {**spec.training.model_dump(), **spec.options}.items()}),
+        _table({key: value(item) for key, item in settings.items() if item not in (None, "")}),
         "## Licences",
         "kdbench is under the Apache License 2.0, which says nothing about this network. Its weights come from the "
         f"network {spec.student.title}, its labels and texts from {kind.title}; both have terms of their own, which "
