@@ -46,7 +46,7 @@ def test_a_cell(folder: Path) -> None:
         assert fact in text
     command = next(line for line in text.splitlines() if line.startswith("  kdbench run --methods lgtm"))
     asked = "--methods lgtm --tasks mrpc --seeds 0,1 --preset bert-6l --set student=s-net --set teacher=t-net"
-    assert command.startswith(f"  kdbench run {asked} --selection train:0.1 --set student_lr=")
+    assert command.startswith(f"  kdbench run {asked} --feedback train:0.1 --selection train:0.1 --set student_lr=")
     assert "kdbench run --methods kd --set 'a b=1'" in text  # as it was typed
 
 
