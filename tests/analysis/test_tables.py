@@ -133,6 +133,15 @@ def test_table_2_pairs_each_objective_with_lgtm(tmp_path: Path) -> None:
     assert found.row_keys[2] == "lgtm kd_loss=dist influence_loss=kd_loss"
 
 
+def test_table_2_has_the_rows_of_earlier_versions(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    add(made, "lgtm", "rte", 0.65, kd_loss="mse", influence_loss="ce_ts")
+    found = texts(sheet("table2", made.write()))
+    assert found["LGTM (w. MSE), influence of CE"] == ["65.0", "65.0"]
+    assert found["LGTM (w. MSE)"] == ["–", "–"]
+    assert "LGTM (w. DIST), influence of CE" not in found
+
+
 def test_table_2_takes_what_was_set_by_hand(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     made.done(made.ask(spec("lgtm", "rte", 0, options={**USUAL, "kd_loss": "mse", "influence_loss": "kd_loss"})), 0.65)
