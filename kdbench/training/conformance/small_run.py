@@ -31,7 +31,7 @@ MAX_STEPS = 6  # within which the student must be updated
 RECORDING = Recording(probe_size=8, influence_samples=4, influence_points=2)
 SETTINGS: Layer = {
     "preset": "tiny", "student": "tiny-2x32", "teacher": "tiny-3x32", "train_rows": "80", "batch_size": "8",
-    "epochs": "2", "eval_every": "4",
+    "epochs": "2", "eval_every": "4", "warmup": "0",
 }  # fmt: skip
 # override the user's settings, because gradients are compared
 PLAIN: Layer = {"max_grad_norm": "0", "precision": "fp32", "compile": "false"}
