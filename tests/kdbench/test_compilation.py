@@ -31,7 +31,7 @@ def asking(spec: RunSpec, *, wanted: bool = True) -> RunSpec:
 
 def steps(spec: RunSpec, store: Store, count: int = 4) -> dict[str, Tensor]:
     """Weights of all trained networks after some steps, and the loss of each step."""
-    setup = prepare(spec, store, CPU, FEW)
+    setup = prepare(spec, store, CPU.model_copy(update={"trim_embedding": False}), FEW)  # as where it is compiled
     out: dict[str, Tensor] = {}
     with numerics(spec, setup.device, 1):
         for step in range(count):
