@@ -86,6 +86,11 @@ def teacher_keys() -> list[str]:
     return [*FIELDS, *(key for key in Training.model_fields if key not in others)]
 
 
+def shared_key(key: str) -> str:
+    """Return the key that sets for all runs what this key of section `teacher` sets for the teacher's own."""
+    return "teacher_lr" if key in FIELDS else key
+
+
 def teacher_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Validate settings of the teacher's own fine-tuning, such as {epochs: 3, lr: 1e-4}.
 
@@ -97,7 +102,7 @@ def teacher_settings(values: Mapping[str, Any]) -> dict[str, Any]:
             raise UserError(f"teacher.{key}: {key} divides the data for teacher and students alike; give {key} alone.")
         if key not in teacher_keys():
             raise unknown("key of section 'teacher'", key, teacher_keys())
-    names = {key: "teacher_lr" if key in FIELDS else key for key in values}
+    names = {key: shared_key(key) for key in values}
     parsed = Training.parse({names[key]: value for key, value in values.items()}, "section 'teacher'")
     if not parsed.epochs:
         raise UserError("teacher.epochs is 1 or more; --teacher-is-finetuned takes a teacher as it is.")

@@ -72,8 +72,7 @@ class TrainableModel:
         self.adam_eps = training.adam_eps
         self.weight_decay = training.weight_decay
         self._warmup = training.warmup
-        self._first_warm = 1 if training.recipe == 1 else 0  # warm-up steps that are over before the first update
-        self._decays_all = training.recipe == 1
+        self._recipe = training.recipe
         self.max_grad_norm = training.max_grad_norm
         self._micro_batch = micro_batch
         self._first_table: Tensor | None = None  # the embedding before training, where a checkpoint lacks rows of it
@@ -176,12 +175,12 @@ class TrainableModel:
         warm = int(self._warmup * self.length)
         done = self._since_restart
         if done < warm:
-            return self.lr * (done + self._first_warm) / warm
+            return self.lr * (done + (self._recipe == 1)) / warm
         return self.lr * max(0.0, (self.length - done) / max(1, self.length - warm))
 
     def decay_of(self, parameter: Tensor) -> float:
         """Return the weight decay of a parameter; 0 for biases and LayerNorm."""
-        return self.weight_decay if self._decays_all or parameter.ndim > 1 else 0.0
+        return self.weight_decay if self._recipe == 1 or parameter.ndim > 1 else 0.0
 
     def restart_schedule(self, length: int) -> None:
         """Restart the schedule, over `length` updates; the optimiser keeps its moments."""

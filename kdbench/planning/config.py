@@ -19,7 +19,7 @@ from typing import Any
 
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.options import Options
-from kdbench.core.settings import FIELDS, Execution, Invocation, Recording, Study, Training, teacher_settings
+from kdbench.core.settings import Execution, Invocation, Recording, Study, Training, shared_key, teacher_settings
 from kdbench.core.toml_files import CONFIG_FILE, Layer, read_toml
 from kdbench.distill.method import METHODS, Method, method_groups
 from kdbench.planning.executor import EXECUTORS
@@ -137,11 +137,6 @@ class Config:
         for layer in self.command_line:
             out |= _plain_keys(layer) | _section(layer, method) | _section(layer, row)
         return out
-
-
-def shared_key(key: str) -> str:
-    """Return the key that sets for all runs what this key of section `teacher` sets for the teacher's own."""
-    return "teacher_lr" if key in FIELDS else key
 
 
 def _plain_keys(layer: Layer) -> dict[str, Any]:
