@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from kdbench.analysis.scores import EMPTY_CELL
+from kdbench.analysis.scores import EMPTY_CELL, asked_rows
 from kdbench.analysis.significance_marks import SIGN_NOTE, competing_rows, sign_column
 from kdbench.core.errors import UserError
+from kdbench.core.formatting import count
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
@@ -99,7 +100,8 @@ class ItemTable(Table):
         return sheet
 
     def _rows(self, study: StudyResults) -> list[str]:
-        every = [row for row in traceable_rows(study) if row == TEACHER or any(c.has({}) for c in _cells(study, row))]
+        asked = {TEACHER, *(request.row for request in asked_rows(study))}
+        every = [row for row in traceable_rows(study) if row in asked]
         return every if self.with_teacher else [row for row in every if row != TEACHER or row in study.titles]
 
     def _scaled(self, cells: Sequence[CellResult], study: StudyResults, task: str) -> RowStatistics:
@@ -187,7 +189,7 @@ def difference(one: SeedStatistics, other: SeedStatistics) -> Difference | None:
 def seeds_note(lines: Sequence[SelectedRow], task: str) -> str:
     """Say what stands in a cell, and how many seeds it has."""
     counts = sorted({len(line.shown[task]) for line in lines if line.shown[task]})
-    number = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' * (counts[0] > 1)}"
+    number = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else count(counts[0], "seed")
     alone = " With one seed only items count." if 1 in counts else ""
     alone += " With two seeds, one degree of freedom makes intervals wide." if 2 in counts else ""
     level = f"{100 * (1 - ALPHA):g} %"
@@ -198,10 +200,6 @@ def _on_task(study: StudyResults, row: str, task: str) -> SelectedRow:
     """Return a row with one task."""
     line = select_row(study, row)
     return replace(line, asked={task: line.asked[task]}, shown={task: line.shown[task]})
-
-
-def _cells(study: StudyResults, row: str) -> list[CellResult]:
-    return [cell for cell in study.cells if cell.cell.row == row]
 
 
 def by_seed(found: Mapping[int, Sequence[Mapping[str, ItemStatistic] | None]]) -> RowStatistics:

@@ -252,7 +252,7 @@ class LGTM(Online):
         # generators: only one sample's gradients are in memory at a time
         params = self.student.named_params()
         if self.options.weights_via == "samples":
-            alone = ((t[i : i + 1], batch.rows(i, i + 1)) for i in range(len(batch)))
+            alone = ((t[i : i + 1], batch.rows(slice(i, i + 1))) for i in range(len(batch)))
             losses: Iterable[Tensor] = (soft_label_loss_each(one, self.student.logits(x)).mean() for one, x in alone)
         else:
             losses = soft_label_loss_each(t, self.student.logits(batch))

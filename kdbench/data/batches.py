@@ -86,10 +86,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def rows(self, first: int, end: int) -> Batch:
-        """Return the examples from `first` to before `end`, padded as they are here."""
-        names = ("input_ids", "attention_mask", "token_type_ids", "labels", "index")
-        return replace(self, origin=None, **{name: getattr(self, name)[first:end] for name in names})
+    def rows(self, places: Tensor | slice) -> Batch:
+        """Return the examples at these places, padded as they are here; like a changed batch, it has no text."""
+        tensors: dict[str, Any] = {key: value[places] for key, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
 
     def is_drawn_from(self, tokens: Tokens) -> bool:
         """Return whether the inputs are still those of the rows `index` of this split."""

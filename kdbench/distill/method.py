@@ -115,6 +115,8 @@ class Method:
         for key, values in cls.class_options.items() if classes == 1 else ():
             if spec.options[key] in values:
                 return f"{key}={spec.options[key]} compares probabilities of classes, and a regression has none."
+        if 1 < classes < cls.least_classes:
+            return f"it needs {cls.least_classes} classes or more, and the task has {classes}."
         return cls.check_compatible(spec, student, others, classes)
 
     def build(self, context: MethodContext) -> None:

@@ -199,9 +199,7 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
                 f"give --set max_length={known.positions} or less."
             )
     classes = len(inputs.load_task(spec.task).labels)
-    method = method_of(spec)
-    few = f"it needs {method.least_classes} classes or more, and the task has {classes}."
-    if problem := few if 1 < classes < method.least_classes else method.find_misfit(spec, student, others, classes):
+    if problem := method_of(spec).find_misfit(spec, student, others, classes):
         raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
 
 

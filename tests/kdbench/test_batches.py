@@ -149,7 +149,7 @@ def test_the_earlier_order_can_be_had() -> None:
 
 def test_some_examples_of_a_batch_are_a_batch() -> None:
     batch = collate(split([3, 5, 2]), np.arange(3), CPU)
-    part = batch.rows(1, 3)
+    part = batch.rows(slice(1, 3))
     assert part.index.tolist() == [1, 2]
     assert torch.equal(part.input_ids, batch.input_ids[1:])
     assert len(part) == 2

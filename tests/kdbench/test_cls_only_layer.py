@@ -25,7 +25,6 @@ from kdbench.models import compilation
 from kdbench.models.build import load
 from kdbench.models.cls_only_layer import install
 from kdbench.results.store import Store
-from kdbench.training.conformance.small_run import select_rows
 from kdbench.training.runner import execute
 from tests.conftest import one_fast
 from tests.kdbench.architectures import save
@@ -80,7 +79,7 @@ def test_a_batch_in_pieces_drops_the_same(rows: int) -> None:
 def test_with_dropout_the_logits_have_the_same_distribution(place: str) -> None:
     """Of each dropout of the last layer alone: means over draws agree within five standard errors, as do variances."""
     batch, copies = a_batch(), 50
-    many = select_rows(batch, torch.arange(len(batch)).repeat(copies))  # every row has masks of its own
+    many = batch.rows(torch.arange(len(batch)).repeat(copies))  # every row has masks of its own
 
     def drawn(made: TrainableModel) -> Tensor:
         for name, part in made.module.named_modules():

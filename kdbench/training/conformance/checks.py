@@ -23,7 +23,6 @@ from kdbench.training.conformance.small_run import (
     make_steps,
     networks,
     pad_rows,
-    select_rows,
     student_gradient,
 )
 from kdbench.training.conformance.subject import STEPS, Subject
@@ -153,7 +152,7 @@ def batch_order(subject: Subject) -> str:
     for setup in setups:
         make_steps(setup, first_batches(setup, 1))  # fills any state that the method keeps between batches
     batch = setups[0].train.at(1)
-    shuffled = select_rows(batch, torch.arange(len(batch) - 1, -1, -1))
+    shuffled = batch.rows(torch.arange(len(batch) - 1, -1, -1))
     return _compare(setups, (batch, shuffled), "the same rows in another order have")
 
 
@@ -176,7 +175,7 @@ def batch_mean(subject: Subject) -> str:
     subject.require_deterministic_loss()
     setups = [subject.deterministic_setup() for _ in range(2)]
     batch = setups[0].train.at(0)
-    doubled = select_rows(batch, torch.arange(len(batch)).repeat(2))
+    doubled = batch.rows(torch.arange(len(batch)).repeat(2))
     return _compare(setups, (batch, doubled), "the batch put twice into one has")
 
 
@@ -198,7 +197,7 @@ def changed_inputs(subject: Subject) -> str:
     subject.require_deterministic_loss()
     batch, other = first_batches(subject.deterministic_setup(), 2)
     few = torch.arange(min(len(batch), len(other)))
-    own = select_rows(other, few)
+    own = other.rows(few)
     changed = replace(own, index=batch.index[few])  # the tokens and labels of one batch under the numbers of another
     (a, loss_a), (b, loss_b) = (student_gradient(subject.deterministic_setup(), x) for x in (changed, own))
     if difference(loss_a, loss_b) > TOLERANCE or _differ(a, b):
@@ -281,7 +280,7 @@ def extreme_logits(subject: Subject) -> str:
 @check("batch of one", "The last batch of an epoch may hold one example.")
 def batch_of_one(subject: Subject) -> str:
     setup = subject.deterministic_setup()
-    seen = make_steps(setup, [select_rows(batch, torch.arange(1)) for batch in first_batches(setup, 2)])
+    seen = make_steps(setup, [batch.rows(torch.arange(1)) for batch in first_batches(setup, 2)])
     bad = _not_finite(seen)
     return f"{bad[0]} is not finite" if bad else ""
 

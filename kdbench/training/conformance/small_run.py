@@ -187,12 +187,6 @@ def first_batches(setup: Setup, count: int) -> list[Batch]:
     return [setup.train.at(step) for step in range(count)]
 
 
-def select_rows(batch: Batch, order: Tensor) -> Batch:
-    """Return a batch of the rows `order`."""
-    tensors: dict[str, Any] = {key: value[order] for key, value in vars(batch).items() if isinstance(value, Tensor)}
-    return replace(batch, **tensors)
-
-
 def pad_rows(batch: Batch, tokens: int) -> Batch:
     """Return a batch with further padding on the right of every row."""
     fill = {"input_ids": batch.format.pad_id, "attention_mask": 0, "token_type_ids": batch.format.pad_type}
