@@ -70,7 +70,7 @@ def _measured(stored: Mapping[str, Any], account: study.Account) -> list[str]:
 
 
 def _short_texts(stored: Mapping[str, Any]) -> list[str]:
-    """What is saved where most of the vocabulary does not occur."""
+    """Measure what is saved where most of the vocabulary does not occur."""
     return ["## Short texts", "", *embedding.section(stored), ""]
 
 

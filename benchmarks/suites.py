@@ -1,4 +1,4 @@
-"""Who is measured beside whom."""
+"""List who is measured beside whom."""
 
 from __future__ import annotations
 

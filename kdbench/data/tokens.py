@@ -20,7 +20,7 @@ NAMES = ("input_ids", "attention_mask", "token_type_ids")  # of a forward pass, 
 
 @dataclass(frozen=True)
 class InputFormat:
-    """How a tokenizer pads rows into a batch, BERT's by default.
+    """Describe how a tokenizer pads rows into a batch, BERT's by default.
 
     Attributes:
         pad_id: the padding token.

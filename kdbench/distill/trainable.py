@@ -30,7 +30,7 @@ BETAS = (0.9, 0.999)  # of Adam
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """Where a run's networks compute; none of it changes results, but for last bits.
+    """Say where a run's networks compute; none of it changes results, but for last bits.
 
     Attributes:
         micro_batch: rows of a batch in memory at once; 0 is all of them.

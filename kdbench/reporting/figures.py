@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How a curve is drawn; `thin` is for one of many."""
+    """Describe how a curve is drawn; `thin` is for one of many."""
 
     color: str
     dash: str | tuple[int, tuple[float, ...]]
@@ -179,7 +179,7 @@ def _number(value: float) -> float | str:
 
 
 class Lacking(Exception):
-    """What a figure shows is not there: `LGTM on MNLI`."""
+    """Name what a figure shows and what is not there: `LGTM on MNLI`."""
 
 
 class Figure(Exhibit):

@@ -33,7 +33,7 @@ TITLES = {"typos": "Typos", "case": "Capitals", "punctuation": "No punct."}
 
 @dataclass(frozen=True)
 class ProbeRequest:
-    """What was asked for.
+    """Hold what was asked for.
 
     Attributes:
         names: rows joined by commas, `all`, or a run.

@@ -1,4 +1,4 @@
-"""What a notebook imports from kdbench: run a study, and get results, tables and figures as objects."""
+"""Offer what a notebook imports from kdbench: run a study, and get results, tables and figures as objects."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ FOLDER = "figures"
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for, as it was typed."""
+    """Hold what was asked for, as it was typed."""
 
     preset: str | None = None
     tasks: str | None = None

@@ -1,4 +1,4 @@
-"""Which classes a network predicts, and whether it has collapsed to one class whatever the text (or two of many).
+"""Count which classes a network predicts, and tell whether it has collapsed to one class whatever the text (or two of many).
 
 A collapsed network scores like a constant answer; of a regression it predicts one number, with which no correlation is
 defined. A run stores the predicted classes of its student (the reported
@@ -31,7 +31,7 @@ NETWORKS = {"best": "kept student", "last": "last student", "teacher": "teacher 
 
 @dataclass(frozen=True)
 class ClassUse:
-    """How a network divides the rows of a split among the classes.
+    """Count how a network divides the rows of a split among the classes.
 
     Args:
         classes: number of classes of the task; 1 of a regression, where a class below is one of the numbers.

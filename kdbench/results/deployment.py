@@ -1,4 +1,4 @@
-"""What was measured of a run's student in use: deployment.json in its folder, written by `kdbench measure`."""
+"""Store what was measured of a run's student in use: deployment.json in its folder, written by `kdbench measure`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How closely a student follows its teacher, item by item.
+"""Measure how closely a student follows its teacher, item by item.
 
 Stanton et al. (2021), "Does Knowledge Distillation Really Work?", measure the top-1 agreement and KL(T || S); Xu et al.
 (2021), "Beyond Preserved Accuracy", call the agreement label loyalty and add probability loyalty.

@@ -1,4 +1,4 @@
-"""What a student and the network that taught it say about each item."""
+"""Read what a student and the network that taught it say about each item."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tables are made of: the cells that were asked for, joined with what their runs gave.
+"""Build what tables are made of: the cells that were asked for, joined with what their runs gave.
 
 Everything here is read from the results folder. No method is imported, and so torch is not either.
 """

@@ -33,7 +33,7 @@ Classes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """What networks are asked.
+    """Say what networks are asked.
 
     Attributes:
         rows: of another file; () for none.

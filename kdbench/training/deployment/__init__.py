@@ -1,1 +1,1 @@
-"""What a trained network is in use: exported, quantised, measured."""
+"""Export, quantise and measure a trained network."""

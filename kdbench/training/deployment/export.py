@@ -30,7 +30,7 @@ CLOSE = 1e-3  # largest difference of a logit, relative to the largest logit
 
 @dataclass(frozen=True)
 class ExportCheck:
-    """How the written network answers, loaded by other libraries than kdbench.
+    """Compare how the written network answers, loaded by other libraries than kdbench.
 
     Attributes:
         rows: number of reported rows that were asked.
