@@ -179,7 +179,7 @@ def _number(value: float) -> float | str:
 
 
 class Lacking(Exception):
-    """Name what a figure shows and what is not there: `LGTM on MNLI`."""
+    """Say that what a figure shows is not there: `LGTM on MNLI`."""
 
 
 class Figure(Exhibit):

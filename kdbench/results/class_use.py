@@ -1,9 +1,9 @@
-"""Count which classes a network predicts, and tell whether it has collapsed to one class whatever the text (or two of many).
+"""Count the classes that a network predicts, and tell whether it has collapsed to one of them (or two of many).
 
-A collapsed network scores like a constant answer; of a regression it predicts one number, with which no correlation is
-defined. A run stores the predicted classes of its student (the reported
-checkpoint, and the last) and of a teacher that was trained along, on every report split. For runs of earlier versions,
-the reported checkpoint's are counted from its predictions and the others are not known.
+A collapsed network answers the same whatever the text; of a regression it predicts one number, with which no
+correlation is defined. A run stores the predicted classes of its student (the reported checkpoint, and the last) and of
+a teacher that was trained along, on every report split. For runs of earlier versions, the reported checkpoint's are
+counted from its predictions and the others are not known.
 """
 
 from __future__ import annotations
