@@ -15,6 +15,7 @@ from kdbench.data.guess_columns import guess_columns
 from kdbench.data.task import Examples
 
 AND = "+"  # joins classes of a task in a mapping
+OWN, FILE = "own", "file"  # parts of a probe: the reported splits as they are, and the other data
 
 
 @dataclass(frozen=True)

@@ -66,18 +66,28 @@ def newest_study(store: Store, preset: str | None) -> StudyResults:
     return found[-1]
 
 
-def choose_runs(study: StudyResults, rows: str, tasks: set[str] | None, seed: int | None) -> list[Run]:
-    """Return a finished run for each row and task, of `seed` or the first seed.
+def choose_rows(study: StudyResults, rows: str) -> list[str]:
+    """Return the rows of a study that a list of names, or `all`, chooses.
 
     Raises:
-        UserError: no such row, or nothing of it is done.
+        UserError: no such row.
     """
     known = traceable_rows(study)
     names = known if rows == ALL else [name.strip() for name in rows.split(",")]
     for name in names:
         if name not in known:
             raise unknown("row", name, [*known, ALL])
-    names = [*([TEACHER] if TEACHER in known and TEACHER not in names else []), *names]
+    return names
+
+
+def choose_runs(study: StudyResults, rows: str, tasks: set[str] | None, seed: int | None) -> list[Run]:
+    """Return a finished run for each row and task, of `seed` or the first seed.
+
+    Raises:
+        UserError: no such row, or nothing of it is done.
+    """
+    names = choose_rows(study, rows)
+    names = [*([TEACHER] if TEACHER in traceable_rows(study) and TEACHER not in names else []), *names]
     found: dict[str, Run] = {}
     for line in (select_row(study, name) for name in names):
         for task, cells in line.shown.items():

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.formatting import count, value
 from kdbench.data.declared_rows import LabelledRow
-from kdbench.data.labelled_file import LabelView, match_labels
+from kdbench.data.labelled_file import FILE, OWN, LabelView, match_labels
 from kdbench.data.perturbations import PERTURBATIONS
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.plan import select_tasks
 from kdbench.reporting import notes
-from kdbench.reporting.measure_rows import ALL, newest_study
+from kdbench.reporting.measure_rows import ALL, choose_rows, newest_study
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.show_run import find_run
 from kdbench.reporting.tables import TableCell, TableData
@@ -27,7 +27,6 @@ from kdbench.results.study import Run, StudyResults, task_title
 if TYPE_CHECKING:
     from kdbench.training.probing import ProbeScores
 
-OWN, FILE = "own", "file"  # as in kdbench.training.probing, which imports torch
 TITLES = {"typos": "Typos", "case": "Capitals", "punctuation": "No punct."}
 
 
@@ -84,14 +83,10 @@ def _chosen(
 ) -> tuple[StudyResults | None, dict[str, dict[str, list[Run]]]]:  # fmt: skip
     """Return the study, and task -> row -> the runs that tables show, one a seed."""
     study = newest_study(store, preset)
-    known = traceable_rows(study)
-    names = known if request.names == ALL else [name.strip() for name in request.names.split(",")]
-    if len(names) == 1 and names[0] not in known:
-        run = find_run(store, names[0])
+    if "," not in request.names and request.names.strip() not in (ALL, *traceable_rows(study)):
+        run = find_run(store, request.names.strip())
         return None, {run.spec.task: {run.id: [run]}}
-    for name in names:
-        if name not in known:
-            raise unknown("row", name, [*known, ALL])
+    names = choose_rows(study, request.names)
     wanted = set(select_tasks(request.tasks)) if request.tasks else None
     found: dict[str, dict[str, list[Run]]] = {}
     for line in (select_row(study, name) for name in names):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kdbench.core.errors import UserError
 from kdbench.data.declared_rows import LabelledRow
-from kdbench.data.labelled_file import LabelView, labelled_examples
+from kdbench.data.labelled_file import FILE, OWN, LabelView, labelled_examples
 from kdbench.data.perturbations import perturb
 from kdbench.data.task import Examples, Task
 from kdbench.models.inference import all_logits
@@ -27,7 +27,6 @@ from kdbench.results.study import Run
 from kdbench.training.saved_network import SavedNetwork, load_data, load_network
 from kdbench.training.setup import numerics
 
-OWN, FILE = "own", "file"  # the reported splits as they are, and the other data
 Classes = NDArray[np.int64]
 
 
