@@ -109,7 +109,6 @@ def _cell(number: float, digits: int) -> TableCell:
 
 def _notes(rows: Sequence[Measured], study: StudyResults) -> list[str]:
     """Return the notes that say what was measured, where and how."""
-    threads = sorted({row.found.threads for row in rows})
     places = {f"{row.found.environment['cpu']}, {count(row.found.threads, 'thread')}" for row in rows}
     lengths = [row.found.length for row in rows]
     forms = {name for row in rows for name in row.found.forms}
@@ -129,7 +128,6 @@ def _notes(rows: Sequence[Measured], study: StudyResults) -> list[str]:
         "average.",
         Detail("MFLOPs: of products of matrices, a multiplication and an addition are two, at the mean length. w/o "
                "emb.: without lookup tables. Size: of the weights' file."),
-        *(["Several numbers of threads."] if len(threads) > 1 else []),
         *notes.evidence_notes(study),
     ]  # fmt: skip
 

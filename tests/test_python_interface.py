@@ -50,6 +50,14 @@ def test_a_file_becomes_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert Path("tasks/reviews.toml").exists()
 
 
+def test_what_is_left_out_is_taken_from_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("kdbench.toml").write_text('methods = "finetune"\ntasks = "rte"\nseeds = 3\nresults = "mine"\n')
+    found = kdbench.run_study(settings=SETTINGS)
+    assert found[["method", "task", "seed"]].values.tolist() == [["finetune", "rte", 3]]
+    assert list(kdbench.load_results("mine")["run"]) == list(found["run"])
+
+
 def test_scores_are_those_of_the_table(runs: pd.DataFrame, results: Path) -> None:
     table = kdbench.make_table(1, results)
     best = runs[runs["method"] == "kd"].groupby("temperature")[["validation accuracy"]].mean()
@@ -72,6 +80,7 @@ def test_a_figure_is_a_matplotlib_figure(runs: pd.DataFrame, results: Path, tmp_
     (lambda folder: kdbench.make_table(9, folder), "Unknown table"),
     (lambda folder: kdbench.make_figure("nine", folder), "Unknown figure"),
     (lambda folder: kdbench.run_study("kd", "rte", results=folder, settings={"no_such": 1}), "no_such"),
+    (lambda folder: kdbench.run_study("kd", "rte", results=folder, settings={"pkd.beta": 9}), "reads pkd.beta"),
 ])  # fmt: skip
 def test_bad_input_is_a_user_error(call: object, message: str, runs: pd.DataFrame, results: Path) -> None:
     with pytest.raises(kdbench.UserError, match=message):

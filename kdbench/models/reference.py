@@ -204,14 +204,14 @@ def halfway(teacher: str, student: str) -> str:
     theirs, own = (shape(resolve(name), ()).layers for name in (teacher, student))
     depth = math.ceil((theirs + own) / 2)
     base, layers = split_name(teacher)
-    if tiny := TINY.fullmatch(base):
-        return f"tiny-{depth}x{tiny['hidden']}"
     if depth > theirs:
         raise UserError(
             f"The teacher {teacher} has {count(theirs, 'layer')} and the student {student} {own}, so the teacher's "
             f"layers are too few for an assistant between them; choose a student no deeper than its teacher, or name "
             f"the assistants' networks, as --set takd.assistants=NETWORK does."
         )
+    if tiny := TINY.fullmatch(base):
+        return f"tiny-{depth}x{tiny['hidden']}"
     return f"{base}:{'+'.join(map(str, (layers or range(depth))[:depth]))}"
 
 

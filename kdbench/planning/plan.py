@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.settings import Invocation, Study
 from kdbench.core.spec import Cell, DataLocation, DataRef, ModelRef, RunSpec
+from kdbench.core.toml_files import Layer
 from kdbench.data.splits import held_out_share
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
@@ -22,7 +23,7 @@ from kdbench.distill.method import METHODS, Method, method_groups, methods_of_gr
 from kdbench.distill.method_files import row_of
 from kdbench.models import reference
 from kdbench.planning.config import Config, method_of_row
-from kdbench.planning.config_check import check_keys
+from kdbench.planning.config_check import check_keys, check_no_unread
 
 MOST_SEEDS = 10_000
 
@@ -224,6 +225,22 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
     if study.teacher_is_finetuned:
         _check_given_teacher(plan, config)
     return plan
+
+
+def check_all_read(layer: Layer, plans: Sequence[Plan], executor: str, *, for_exhibit: bool = False) -> None:
+    """Refuse settings of the command line that no run of the plans reads.
+
+    Args:
+        for_exhibit: the plans are those of tables or figures, some of which fine-tune a teacher.
+
+    Raises:
+        UserError: names the setting and where it would be read.
+    """
+    rows = dict.fromkeys(cell.row for plan in plans for cell in plan.cells)
+    specs = [spec for plan in plans for spec in plan.runs.values()]
+    has_teacher = for_exhibit or any(spec.needs for spec in specs)
+    trains_teacher = has_teacher or any(spec.training.teacher_lr is not None for spec in specs)
+    check_no_unread(layer, rows, executor, has_teacher=has_teacher, trains_teacher=trains_teacher)
 
 
 def _needs_more_classes(method: type[Method], task: str) -> bool:

@@ -36,19 +36,19 @@ def load_results(results: str | Path = "results", preset: str | None = None) -> 
 
 
 def run_study(
-    methods: Names = "all",
-    tasks: Names = "glue",
-    seeds: str | int | Iterable[int] = "0",
+    methods: Names | None = None,
+    tasks: Names | None = None,
+    seeds: str | int | Iterable[int] | None = None,
     *,
     data: str | Path = "",
-    preset: str = "tiny",
-    results: str | Path = "results",
+    preset: str | None = None,
+    results: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> DataFrame:
     """Train methods on tasks on this machine, as `kdbench run` does, and return their runs as `load_results` does.
 
-    Done runs are skipped and interrupted ones go on. The file kdbench.toml of the working folder counts, as it does
-    for the command.
+    Done runs are skipped and interrupted ones go on. What is left out is taken from kdbench.toml in the working folder,
+    or else from the command's defaults: all methods, tasks glue, seed 0, preset tiny, folder results.
 
     Args:
         data: a file or folder, or `hf:OWNER/NAME`, that becomes a task as by `--data`; its task replaces `tasks`.
@@ -56,8 +56,9 @@ def run_study(
             grid.
 
     Raises:
-        UserError: a name or value is not valid, or a run failed; those that are done are kept.
+        UserError: a name or value is not valid, no run reads a setting, or a run failed; those that are done are kept.
     """
+    from kdbench.core.settings import Invocation
     from kdbench.data import new_declaration
     from kdbench.planning import config, plan
     from kdbench.training.executors import sweep_record
@@ -67,10 +68,12 @@ def run_study(
         made.write()
         tasks = made.name
     pairs = [f"{key}={_joined(value)}" for key, value in (settings or {}).items()]
-    names = {"methods": _joined(methods), "tasks": _joined(tasks), "seeds": _joined(seeds)}
-    layer = config.parse_sets(pairs, {**names, "preset": preset, "results": str(results)})
+    names = {"methods": methods, "tasks": tasks, "seeds": seeds, "preset": preset, "results": results}
+    layer = config.parse_sets(pairs, {key: _joined(value) for key, value in names.items() if value is not None})
     merged = config.assemble_config(layer, Path.cwd())
-    asked, store = plan.make_plan(merged), Store(user_path(str(results)), create=False)
+    asked, own = plan.make_plan(merged), merged.group(Invocation)
+    plan.check_all_read(layer, [asked], own.executor)
+    store = Store(user_path(own.results), create=False)
     store.check_raw()
     request = sweep_record.build_request(merged, asked, store, make_console(), tables=())
     sweep_record.start_requests([request], lambda _: None)

@@ -263,8 +263,8 @@ def _power(found: Difference, seeds: NDArray[Any], level: float) -> Floats:
     """Return the power of the test by number of seeds."""
     part = found.between / seeds
     variance = np.maximum(found.shared + part, np.finfo(float).tiny)
-    spread = np.maximum(part**2 / (found.free * (seeds - 1)), np.finfo(float).tiny)
-    degrees = np.minimum(variance**2 / spread, 1e6)
+    spread = np.maximum(part**2 / (found.free * (seeds - 1)), variance**2 / 1e6)  # at most a million degrees of freedom
+    degrees = variance**2 / spread
     limit, shift = special.stdtrit(degrees, 1 - level / 2), np.minimum(abs(found.value) / np.sqrt(variance), 30.0)
     power: Floats = 1 - special.nctdtr(degrees, shift, limit)  # the other tail adds nothing where it matters
     return power

@@ -79,6 +79,11 @@ def test_takd_puts_a_network_between(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_takd_wants_a_student_no_deeper_than_its_teacher(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has 2 layers and the student tiny-4x32 4"):
+        plan(tmp_path, "teacher=tiny-2x32", "student=tiny-4x32", methods="takd")
+
+
 def test_takd_chain(tmp_path: Path) -> None:
     made = plan(tmp_path, "teacher=tiny-6x32", "takd.assistants=tiny-5x32::tiny-3x32", methods="takd")
     assert [(s.method, s.student.name) for s in made.runs.values()] == [

@@ -148,19 +148,15 @@ def _execution_requests(
     """
     from kdbench.core.console import make_console
     from kdbench.core.settings import Invocation
-    from kdbench.planning import config, config_check
+    from kdbench.planning import config
+    from kdbench.planning.plan import check_all_read
     from kdbench.results.store import Store
     from kdbench.training.executors import sweep_record
 
     layer = config.parse_sets(sets, {k: v for k, v in given.items() if v is not None})
     plans = _plans_with_tables(wanted, layer)
     asked: Invocation = plans[0][1].group(Invocation)
-    # refuse settings that no run reads
-    rows = dict.fromkeys(cell.row for plan, _, _ in plans for cell in plan.cells)
-    specs = [spec for plan, _, _ in plans for spec in plan.runs.values()]
-    has_teacher = wanted is not None or any(spec.needs for spec in specs)
-    trains_teacher = has_teacher or any(spec.training.teacher_lr is not None for spec in specs)
-    config_check.check_no_unread(layer, rows, asked.executor, has_teacher=has_teacher, trains_teacher=trains_teacher)
+    check_all_read(layer, [plan for plan, _, _ in plans], asked.executor, for_exhibit=wanted is not None)
     is_explicit = wanted is not None or plans[0][1].says("methods", "tasks")
     _warn_broken_methods(asked.methods)
     store, console = Store(user_path(asked.results), create=False), make_console()
