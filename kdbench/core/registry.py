@@ -144,6 +144,8 @@ class Registry(Generic[T]):
                 f"'{place}' cannot name a {self.what}: use letters, digits, '_', '.' and '-', "
                 f"and not {' or '.join(map(repr, RESERVED))}"
             )
+        if any(name == getattr(plugin, "group", "") for plugin in self.all().values()):
+            return f"'{name}' is the name of a group of {self.what}s, so {place} cannot have it; rename yours"
         owner = self.owner(name)
         if owner is None:
             return ""

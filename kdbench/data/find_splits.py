@@ -10,6 +10,7 @@ from typing import Any
 
 from kdbench.core.errors import UserError
 from kdbench.data.declaration import TEST, TRAIN, VALIDATION
+from kdbench.data.files.class_folders import class_folders
 from kdbench.data.files.open_source import SUFFIXES, Source
 from kdbench.data.files.source import HUB, PART, suffix_of
 from kdbench.data.files.structured import dataset_parts, load_from_hub
@@ -77,17 +78,26 @@ def _json_parts(path: Path) -> list[str]:
 
 
 def _of_files(data: str, path: Path) -> dict[str, Source]:
-    """Find the files of splits in a folder."""
+    """Find the files of splits in a folder, or its subfolders of splits or of classes."""
+    of_classes = {
+        SPLIT_OF[folder.name.lower()]: f"{data.rstrip('/')}/{folder.name}"
+        for folder in sorted(path.iterdir()) if folder.name.lower() in SPLIT_OF and class_folders(folder)
+    }  # fmt: skip
+    if TRAIN in of_classes:
+        return dict(of_classes)
     known = [file for file in sorted(path.iterdir()) if file.is_file() and suffix_of(file) in SUFFIXES]
     for file in known:
         is_labels = file.suffix == ".txt" and any(label in file.name for label in LABELS)  # those of another file
         if _split_in(file.name) == TRAIN and not is_labels:
             return _beside(f"{data.rstrip('/')}/{file.name}", file)
+    if class_folders(path):
+        return {TRAIN: data}
     if len(known) == 1:
         return _beside(f"{data.rstrip('/')}/{known[0].name}", known[0])
     names = ", ".join(file.name for file in known[:8])
     raise UserError(
-        f"{data} holds no file with train in its name (found: {names or 'no data'}); give a file by --data."
+        f"{data} holds no file with train in its name (found: {names or 'no data'}), and no subfolder of text files "
+        "for each class; give a file by --data."
     )
 
 

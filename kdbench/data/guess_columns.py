@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,10 +28,11 @@ TEXTS = (
 )  # fmt: skip
 LABELS = (
     "label", "labels", "label_text", "label_name", "category", "class", "target", "intent", "sentiment", "emotion",
-    "topic", "gold_label", "stars", "rating", "y", "polarity",
+    "topic", "gold_label", "stars", "rating", "overall", "y", "polarity",
 )  # fmt: skip
 SCORES = ("score", "similarity", "similarity_score", "value", "relatedness", "relatedness_score")
 LABEL_FIRST = r"(?P<label>\S+) (?P<text>.*)"  # of lines whose first words are few
+FRACTION = re.compile(r"-?\d*\.\d*[1-9]\d*")
 FEW = 10  # rows to a different first word
 FASTTEXT = r"__label__(?P<label>\S+)\s+(?P<text>.*)"
 
@@ -66,9 +68,9 @@ class _Column:
 
     @property
     def is_label(self) -> bool:
-        """Tell whether values repeat, are short, and are no fractions."""
+        """Tell whether values repeat, are short, and are no fractions; 4.0 is a whole number."""
         rows = len(self.values)
-        fractions = any("." in value and value.replace(".", "", 1).lstrip("-").isdigit() for value in self.values)
+        fractions = any(FRACTION.fullmatch(value) for value in self.values)
         return 1 < self.distinct <= max(2, rows / 2, 20 if rows < 60 else 0) and self.words < 6 and not fractions
 
     @property

@@ -15,6 +15,7 @@ from kdbench.core.errors import UserError
 from kdbench.data.declaration import HELD_OUT, TEST, TRAIN, VALIDATION, Declaration
 from kdbench.data.declared_rows import SHOWN, DeclaredData, read_declared
 from kdbench.data.declared_task import DeclaredTask, declared_task, usual_metrics
+from kdbench.data.files.class_folders import class_folders
 from kdbench.data.files.open_source import Source
 from kdbench.data.files.source import HUB, PART, FileFormat, file_names, files_of
 from kdbench.data.find_splits import WORD, find_splits
@@ -137,9 +138,21 @@ def _values(name: str, sources: Mapping[str, Source], guess: Guess, here: Path) 
     values |= {"kind": guess.kind} if guess.kind == "regression" else {}
     usual = FileFormat()
     values |= {key: item for key, item in vars(guess.form).items() if item != getattr(usual, key)}
+    if unreported := _classes_of_train_alone(sources, here):
+        values["drop_labels"] = unreported
     if sum(path.stat().st_size for path in files_of(sources[TRAIN], here)) > LARGE:
         values["max_rows"] = FIRST_ROWS
     return values
+
+
+def _classes_of_train_alone(sources: Mapping[str, Source], here: Path) -> list[str]:
+    """Return the class folders of train that no other split has, such as `unsup` of IMDB; [] of other sources."""
+    names = {
+        split: [folder.name for folder in class_folders(here / source)]
+        for split, source in sources.items() if isinstance(source, str)
+    }  # fmt: skip
+    elsewhere = {name for split, some in names.items() if split != TRAIN for name in some}
+    return [name for name in names.get(TRAIN, []) if elsewhere and name not in elsewhere]
 
 
 def _told(
@@ -163,6 +176,9 @@ def _told(
         said += ["The first line is an example, not a row of names; columns are called 1, 2, 3."]
     if HELD_OUT in declared.report_splits:
         said += ["No split for the report was found, so a fifth of the rows is held out (--test FILE names one)."]
+    if declared.drop_labels:
+        dropped = ", ".join(declared.drop_labels)
+        said += [f"Left out, as no other split has the class: {dropped} (drop_labels in the declaration)."]
     if declared.max_rows:
         said += [f"The file is large; {declared.max_rows:,} of its rows are read (max_rows in the declaration)."]
     return tuple(said)

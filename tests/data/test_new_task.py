@@ -12,6 +12,8 @@ import pytest
 from kdbench.core.errors import UserError
 from kdbench.data import new_declaration
 from kdbench.data.data_checks import data_remarks
+from kdbench.data.declaration import Declaration
+from kdbench.data.declared_rows import read_declared
 from kdbench.data.find_splits import find_splits
 from kdbench.data.guess_columns import guess_columns
 from kdbench.data.new_declaration import Wishes, declare
@@ -151,6 +153,44 @@ def test_lines_that_begin_with_a_label(here: Path) -> None:
     (here / "prose.all").write_text("".join(f"word{i} begins this line\n" for i in range(60)))
     with pytest.raises(UserError, match="has no format that is known"):
         declare(Wishes("prose.all"))
+
+
+def write_classes(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for number in range(6):
+            (folder / name / f"{number}.txt").write_text(f"a text of {name},\nnumber {number} in {folder.name}\n")
+
+
+def test_a_folder_of_a_subfolder_for_each_class(here: Path) -> None:
+    write_classes(here / "imdb_small" / "train", "pos", "neg", "unsup")
+    write_classes(here / "imdb_small" / "test", "pos", "neg")
+    (here / "imdb_small" / "README.txt").write_text("about the data")
+    made = declare(Wishes("imdb_small"))
+    assert made.told[0].endswith("text 'text', label 'label' (2 classes: neg, pos); rows: train 12, test 12.")
+    assert "Left out, as no other split has the class: unsup (drop_labels in the declaration)." in made.told
+    data = read_declared(Declaration.parse(tomllib.loads(made.text), "here"), here)
+    assert data.splits["train"].text_a[:2] == [f"a text of {name},\nnumber 0 in train\n" for name in ("neg", "pos")]
+    assert data.splits["train"].labels[:4] == [0, 1, 0, 1]
+    assert data.splits["test"].text_a[-1] == "a text of pos,\nnumber 5 in test\n"
+
+
+def test_class_folders_without_splits(here: Path) -> None:
+    write_classes(here / "news", "sport", "politics")
+    (here / "news" / "sport" / ".hidden").write_text("no example")
+    (here / "news" / "README.TXT").write_text("about the data")
+    made = declare(Wishes("news"))
+    assert "(2 classes: politics, sport); rows: train " in made.told[0]
+    (here / "news" / "sport" / "6.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(UserError, match=r"news/sport/6.txt, line 1: not utf-8 .*--encoding cp1252"):
+        read_declared(Declaration.parse(tomllib.loads(made.text), "here"), here)
+
+
+def test_a_group_of_tasks_keeps_its_name(here: Path) -> None:
+    (here / "questions.csv").write_text("text,label\n" + "".join(f"row {i},{i % 2}\n" for i in range(20)))
+    with pytest.raises(UserError, match=r"'questions' is the name of a group of tasks.*--name NAME"):
+        declare(Wishes("questions.csv"))
+    assert declare(Wishes("questions.csv", name="mine")).name == "mine"
 
 
 def test_a_folder_of_texts_and_labels(here: Path) -> None:

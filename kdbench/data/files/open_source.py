@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kdbench.core.errors import UserError
+from kdbench.data.files.class_folders import class_folder_rows, class_folders
 from kdbench.data.files.delimited import delimited_rows, line_pairs, pattern_rows
 from kdbench.data.files.source import HUB, PART, FileFormat, RowSource, split_part, suffix_of
 from kdbench.data.files.structured import folder_rows, hub_rows, json_line_rows, json_rows, parquet_rows
@@ -18,8 +19,8 @@ def open_source(source: Source, folder: Path, form: FileFormat) -> RowSource:
     """Return the rows of a source.
 
     Args:
-        source: a file, `FILE#PART`, a folder saved by `datasets`, `hf:OWNER/NAME@REVISION:CONFIGURATION#SPLIT`, or a
-            file of lines for each column.
+        source: a file, `FILE#PART`, a folder saved by `datasets`, a folder with a subfolder of text files for each
+            class, `hf:OWNER/NAME@REVISION:CONFIGURATION#SPLIT`, or a file of lines for each column.
         folder: where relative paths begin.
 
     Raises:
@@ -33,7 +34,7 @@ def open_source(source: Source, folder: Path, form: FileFormat) -> RowSource:
     path, part = split_part(source, folder)
     path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path  # shorter in messages
     if path.is_dir():
-        return folder_rows(path, part)
+        return class_folder_rows(path, form) if not part and class_folders(path) else folder_rows(path, part)
     _existing(path)
     if form.pattern:
         return pattern_rows(path, form)

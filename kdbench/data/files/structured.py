@@ -147,7 +147,8 @@ def folder_rows(path: Path, part: str) -> RowSource:
         found = datasets.load_from_disk(str(path))
     except Exception as error:  # errors of many types, with the same meaning for the user
         raise UserError(
-            f"{path} is no folder that the datasets library saved ({str(error).partition(chr(10))[0][:120]})."
+            f"{path} is no folder that the datasets library saved ({str(error).partition(chr(10))[0][:120]}), and none "
+            "with a subfolder of text files for each class."
         ) from None
     return _dataset_rows(str(path), part, found)
 
