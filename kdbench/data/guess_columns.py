@@ -68,8 +68,10 @@ class _Column:
 
     @property
     def is_label(self) -> bool:
-        """Tell whether values repeat, are short, and are no fractions; 4.0 is a whole number."""
+        """Tell whether values repeat, are short, mostly there, and no fractions; 4.0 is a whole number."""
         rows = len(self.values)
+        if 2 * self.values.count("") > rows:
+            return False
         fractions = any(FRACTION.fullmatch(value) for value in self.values)
         return 1 < self.distinct <= max(2, rows / 2, 20 if rows < 60 else 0) and self.words < 6 and not fractions
 
@@ -127,14 +129,19 @@ def _guess_form(source: Source, folder: Path, form: FileFormat) -> FileFormat:
         elif 1 < len({line.split(" ")[0] for line in head}) <= max(2, len(head) / FEW):
             return replace(form, pattern=LABEL_FIRST)
     if suffix in (".csv", ".tsv", ".tab") or form.delimiter:
-        return replace(form, header=not _lacks_header(open_source(source, folder, form)))
+        return replace(form, header=not _lacks_header(open_source(source, folder, replace(form, header=False))))
     return form
 
 
 def _lacks_header(found: RowSource) -> bool:
-    """Return whether the first line is an example: one of its fields occurs again as a value of a label column."""
-    columns = _look(found)
-    return any(column.is_label and column.name in column.values for column in columns.values())
+    """Return whether the first line is an example: one of its fields occurs again as a value of a label column.
+
+    Args:
+        found: the rows, the first line among them.
+    """
+    first, *rest = zip(*(column.values for column in _look(found).values()), strict=True)
+    columns = [_Column(name, values) for name, *values in zip(first, *rest, strict=True)]
+    return any(column.name and column.is_label and column.name in column.values for column in columns)
 
 
 def _look(found: RowSource) -> dict[str, _Column]:

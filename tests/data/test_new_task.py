@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,19 @@ def test_a_file_without_names_of_columns(here: Path) -> None:
     (here / "a.csv").write_text(csv_rows(60).partition("\n")[2])
     guess = guess_columns("a.csv", here)
     assert (guess.text, guess.label, guess.form.header) == (("2",), "3", False)
+
+
+def test_a_first_line_with_equal_fields_can_be_an_example(here: Path) -> None:
+    (here / "a.csv").write_text("".join(f"{i % 2 * 4},{i},a text number {i}\n" for i in range(30)))
+    assert guess_columns("a.csv", here) == replace(guess_columns("a.csv", here), text=("3",), label="1")
+
+
+def test_columns_without_a_name_have_their_number(here: Path) -> None:
+    rows = "".join(
+        f'{("ham", "spam")[i % 2]},"text number {i}",{"and more" if i % 9 == 0 else ""},,\n' for i in range(60)
+    )
+    (here / "spam.csv").write_text(f"v1,v2,,,\n{rows}")
+    assert declare(Wishes("spam.csv")).told[0].startswith("spam.csv: text 'v2', label 'v1' (2 classes: ham, spam)")
 
 
 def test_fasttext_lines(here: Path) -> None:

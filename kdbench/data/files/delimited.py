@@ -37,7 +37,8 @@ def delimited_rows(path: Path, form: FileFormat) -> RowSource:
             yield from _records(path, lines, delimiter, quotes)
 
     _, first = next(records())
-    columns = tuple(name.strip() for name in first) if form.header else tuple(map(str, range(1, len(first) + 1)))
+    names = [name.strip() if form.header else "" for name in first]
+    columns = tuple(name or str(number) for number, name in enumerate(names, 1))  # one without a name has its number
     if repeated := {name for name in columns if columns.count(name) > 1}:
         raise UserError(f"{path}, line 1: the column '{min(repeated)}' is there twice; rename one.")
 
