@@ -19,7 +19,8 @@ our own. `influence_center` replaces dz_i, the change of the student's logits al
 L_influence is then the covariance of -T and dz. `influence_bound` ensures |grad influence| <= bound |grad auxiliary
 loss| at every sample's teacher logits. In a regression, squared differences stand for CE and KL, in the influence too.
 Variants: `lgtm_printed` is the method as printed; `lgtm_released` is the code, except that the code does not shuffle
-feedback; `lgtm_no_fda` is the printed method with the weights of Eq. 9 computed sample by sample (Table 3).
+feedback; `lgtm_no_fda` is the printed method with the weights of Eq. 9 computed sample by sample (Table 3);
+`lgtm_no_influence` is ProKT with LGTM's alpha on the rows that LGTM is trained on, so it measures the influence alone.
 """
 
 from __future__ import annotations
@@ -144,6 +145,7 @@ class LGTM(Online):
         "lgtm_printed": ("LGTM (as printed)", PRINTED),
         "lgtm_released": ("LGTM (released code)", RELEASED),
         "lgtm_no_fda": ("LGTM w/o FDA (as printed)", {**PRINTED, "influence": "weighted", "weights_via": "loop"}),
+        "lgtm_no_influence": ("LGTM without influence", {"influence": "none"}),
     }
     limits = {
         "labels_only": {"student_ce": 1.0, "zero_heads": False},

@@ -18,3 +18,13 @@ def test_tables_and_figures_of_a_kept_study(folder: Path, tmp_path: Path, capsys
     drawn = ["figure", "all", "--format", "svg", "--results", str(folder), "--out", str(tmp_path)]
     assert not app(drawn, standalone_mode=False)
     assert list(tmp_path.glob("*.svg"))
+
+
+def test_the_command_of_a_study_names_what_its_preset_has_changed_since(capsys: pytest.CaptureFixture[str]) -> None:
+    """results/minilm-mrpc was trained when preset minilm had other rates, fewer epochs and torch's dropout."""
+    (folder,) = (folder for folder in KEPT if folder.name == "minilm-mrpc")
+    assert not app(["table", "2", "--results", str(folder)], standalone_mode=False)
+    (command,) = (line for line in capsys.readouterr().out.splitlines() if "To train what is missing" in line)
+    for pair in ("student_lr=0.0001", "teacher_lr=0.0001", "epochs=3", "dropout=torch", "recipe=1", "precision=bf16"):
+        assert f"--set {pair}" in command
+    assert "batch_size" not in command

@@ -219,7 +219,10 @@ def _teacher_training(run: Run, runs: Mapping[str, Run]) -> Training | None:
 
 
 def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
-    """Return the hyperparameters that the row has when only the preset is given."""
+    """Return the hyperparameters that the row has when only the preset is given.
+
+    The installed preset wins over the values that were stored when the row was asked for, because it may have changed.
+    """
     layer = read_toml(preset_files()[study.preset]) if study.preset in preset_files() else {}
     sections = [layer.get(name, {}) for name in (cell.run.spec.method, cell.cell.row)]
     known = study.titles[cell.cell.row].usual
@@ -228,7 +231,8 @@ def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
     given = {key: item for key, item in training.items() if layer.get(key, item) != item}
     teacher = Config(files=[layer], command_line=[given]).teacher_section()
     unset = {f"{TEACHERS}{key}": teacher.get(key) for key in teacher_keys()}
-    return {**unset, **Training().model_dump(mode="json"), **layer, **sections[0], **sections[1], **known}
+    here = {**Training().model_dump(mode="json"), **layer, **sections[0], **sections[1]}
+    return {**unset, **known, **here} if layer else {**unset, **here, **known}
 
 
 def _typed(item: Any) -> str:

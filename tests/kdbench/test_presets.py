@@ -42,6 +42,15 @@ def test_the_papers_setting(preset: str, layers: int, tmp_path: Path) -> None:
     assert len(plan.runs) == 6 * (3 * len(select_methods("all")) + 1 + 3)  # each task: the rows, a teacher, assistants
 
 
+def test_minilm_learns_at_its_rates(tmp_path: Path) -> None:
+    plan = planned(
+        "minilm", tmp_path, "student=tiny-2x32", "teacher=tiny-4x32", "source=generated", methods="dml", tasks="rte"
+    )
+    (spec,) = plan.runs.values()
+    assert (spec.training.student_lr, spec.training.teacher_lr) == (3e-4, 2e-4)
+    assert (spec.training.epochs, spec.training.batch_size, spec.training.dropout) == (4, 32, "packed")
+
+
 def test_end_to_end_with_small_local_models(tmp_path: Path) -> None:
     student, teacher = (save_bert(tmp_path / name, layers=n) for name, n in (("student", 2), ("teacher", 4)))
     sets = [f"student={student}", f"teacher={teacher}", "takd.assistants=halfway"]
