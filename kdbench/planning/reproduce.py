@@ -74,6 +74,23 @@ def exhibit_command(
     return words + ([] if root == Path(Invocation().results) else ["--results", str(root)])
 
 
+def rows_command(study: StudyResults, rows: Sequence[str], task: str, seeds: Sequence[int]) -> list[str]:
+    """Build the command that trains rows on a task with the settings that the study's rows have there.
+
+    Args:
+        rows: also such that the study does not have.
+    """
+    words = ["kdbench", "run", "--methods", ",".join(rows), "--tasks", task, "--seeds", ",".join(map(str, seeds))]
+    asked = [cell for cell in study.cells if cell.cell.task == task and {} in cell.varied]
+    return [*words, "--preset", study.preset, *_places(study), *_shared(_newest(asked), study, (), _read(rows))]
+
+
+def _newest(cells: Sequence[CellResult]) -> list[CellResult]:
+    """Return the cells of each row's newest version, row by row."""
+    rows = dict.fromkeys(cell.cell.row for cell in cells)
+    return [cell for row in rows for cell in newest_version(c for c in cells if c.cell.row == row)]
+
+
 def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
     """Return the arguments for seeds, networks, data and settings of the exhibits' cells.
 
@@ -86,11 +103,7 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
         cell for cell in study.cells
         if _is_asked(cell.cell.row, rows) and any(set(varies) <= own for varies in cell.varied)
     ] or study.cells  # fmt: skip
-    cells = [
-        cell
-        for row in dict.fromkeys(c.cell.row for c in cells)
-        for cell in newest_version(c for c in cells if c.cell.row == row)
-    ]
+    cells = _newest(cells)
     seeds = sorted({cell.cell.seed for cell in cells})
     return ["--seeds", ",".join(map(str, seeds)), *_places(study, own), *_shared(cells, study, own, _read(rows))]
 

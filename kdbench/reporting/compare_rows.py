@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kdbench.core.errors import UserError, unknown
-from kdbench.core.formatting import count
+from kdbench.core.formatting import count, p_value, signed
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.config import check_preset
 from kdbench.planning.plan import select_tasks
@@ -175,8 +175,8 @@ def _add(
     more = seeds_needed(d, level) if d.seeds > 1 else None
     # the printed row
     cells = [
-        f"{one.first:.1f}", f"{one.second:.1f}", _signed(d.value), f"{_signed(low)} to {_signed(high)}", _p(d.p),
-        "–" if corrected is None else _p(corrected), str(d.seeds), str(more or "–"),
+        f"{one.first:.1f}", f"{one.second:.1f}", signed(d.value), f"{signed(low)} to {signed(high)}", p_value(d.p),
+        "–" if corrected is None else p_value(corrected), str(d.seeds), str(more or "–"),
     ]  # fmt: skip
     sheet.rows.append([TableCell((title,)), *(TableCell((text,)) for text in cells)])
     # the conclusion and the unrounded numbers
@@ -187,16 +187,6 @@ def _add(
         "high": high, "p": d.p, "p_holm": "" if corrected is None else corrected,
         "seeds": " ".join(map(str, one.seeds)), "seeds_needed": more or "",
     })  # fmt: skip
-
-
-def _signed(number: float) -> str:
-    """Format a difference with its sign and one digit, and zero without a minus sign."""
-    return f"{round(number, 1) + 0.0:+.1f}"  # no -0.0
-
-
-def _p(p: float) -> str:
-    """Format a p-value with three digits."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _conclusion(titles: tuple[str, str], d: Difference, p: float, more: int | None) -> str:

@@ -60,20 +60,55 @@ def compare_cells(task: Task, first: Sequence[CellResult], second: Sequence[Cell
     )
 
 
-def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
-    """Return the mean score of a row over its seeds, in per cent, with the error of `significance.paired_difference`.
+@dataclass(frozen=True)
+class SeedScores:
+    """Scores of several rows on the same items and resampled items, in per cent.
 
-    As in tables, a score is the mean over seeds, splits and metrics. The errors of two rows are not independent,
-    because both are scored on the same items: use `compare_cells` to test whether rows differ.
+    As in tables, a score is the mean over splits and metrics.
+
+    Args:
+        observed: by row and seed [K, S].
+        resampled: the same over resampled items [R, K, S].
+    """
+
+    observed: Floats
+    resampled: Floats
+
+    def combined(self, weights: Sequence[float]) -> Difference:
+        """Return the weighted sum of the rows, averaged over seeds, with its error.
+
+        Args:
+            weights: one a row [K]; (1, -1) gives the difference of two rows.
+        """
+        own = np.asarray(weights, float)
+        return significance.paired_difference(own @ self.observed, np.einsum("k,rks->rs", own, self.resampled))
+
+
+def score_seeds(task: Task, rows: Sequence[Sequence[CellResult]]) -> SeedScores:
+    """Score rows on the same resampled items.
+
+    Args:
+        rows: the cells of each row, with the same seeds in the same order.
 
     Raises:
         UserError: a run kept no predictions, or was scored on other items than the others.
     """
-    parts = []
-    for split in task.report_splits:
-        parts.append(_resampled(task, split, cells))
-    found = 100 * np.mean(np.stack(parts), axis=0)
-    return significance.paired_difference(found[0], found[1:])
+    cells = [cell for row in rows for cell in row]
+    parts = [_resampled(task, split, cells) for split in task.report_splits]
+    found = 100 * np.mean(np.stack(parts), axis=0).reshape(-1, len(rows), len(rows[0]))
+    return SeedScores(found[0], found[1:])
+
+
+def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
+    """Return the mean score of a row over its seeds, in per cent, with the error of `significance.paired_difference`.
+
+    The errors of two rows are not independent, because both are scored on the same items: use `compare_cells` to test
+    whether rows differ.
+
+    Raises:
+        UserError: a run kept no predictions, or was scored on other items than the others.
+    """
+    return score_seeds(task, [cells]).combined([1.0])
 
 
 def answers_difference(

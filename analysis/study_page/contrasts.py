@@ -1,0 +1,174 @@
+"""Compare pairs of rows of a study over its tasks, and say which runs a comparison lacks."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from kdbench.analysis.significance_marks import Comparisons
+from kdbench.core.formatting import p_value, signed
+from kdbench.data.task_registry import TASKS
+from kdbench.distill.method import METHODS
+from kdbench.planning import reproduce
+from kdbench.reporting.provenance import traceable_rows
+from kdbench.results.selection import select_row
+from kdbench.results.significance import ALPHA, Difference, average_difference, holm_correction
+from kdbench.results.study import TEACHER, StudyResults, task_title
+
+LEAST_SEEDS = 2  # one seed says nothing about other seeds
+USUAL_SEEDS = (0, 1, 2)  # asked for where a study has fewer than two
+UNIT = "points"  # of the tasks' mean metric, in per cent
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The first row minus the second, averaged over the tasks on which they share two seeds or more.
+
+    Attributes:
+        tasks: these tasks.
+        difference: None where there is no such task.
+    """
+
+    titles: tuple[str, str]
+    tasks: tuple[str, ...]
+    difference: Difference | None
+
+    @property
+    def words(self) -> str:
+        """Return `+0.4 points (95 % interval -0.5 to +1.3)`."""
+        assert self.difference is not None
+        low, high = self.difference.interval()
+        return f"{signed(self.difference.value)} {UNIT} (95 % interval {signed(low)} to {signed(high)})"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Contrasts that answer one question together, with p-values that are Holm-corrected for their number.
+
+    Attributes:
+        known: row -> contrast.
+        p: row -> corrected p-value.
+    """
+
+    known: Mapping[str, Contrast]
+    p: Mapping[str, float]
+
+    def separable(self, sign: int) -> list[str]:
+        """Return the rows whose contrast is separable from 0 and has this sign, the largest first."""
+        found = [row for row in self.known if self.p[row] < ALPHA and sign * self.value(row) > 0]
+        return sorted(found, key=lambda row: -sign * self.value(row))
+
+    def value(self, row: str) -> float:
+        """Return the difference."""
+        found = self.known[row].difference
+        assert found is not None
+        return found.value
+
+    def verdict(self, row: str) -> int:
+        """Return 1 or -1 where the contrast is separable from 0, else 0."""
+        return (self.value(row) > 0) - (self.value(row) < 0) if self.p[row] < ALPHA else 0
+
+    def words(self, row: str) -> str:
+        """Return `DIST +0.4 points (95 % interval -0.5 to +1.3; p = 0.200)`."""
+        one = self.known[row]
+        return f"{one.titles[0]} {one.words.removesuffix(')')}; {p_words(self.p[row])})"
+
+
+def p_words(p: float) -> str:
+    """Return `p = 0.200` or `p < 0.001`."""
+    text = p_value(p)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
+def judge(contrasts: Mapping[str, Contrast]) -> Judged:
+    """Correct the p-values of the contrasts that are known."""
+    known = {row: one for row, one in contrasts.items() if one.difference is not None}
+    p = holm_correction([one.difference.p for one in known.values() if one.difference is not None])
+    return Judged(known, dict(zip(known, p, strict=True)))
+
+
+class StudyContrasts:
+    """The rows of a study, each as tables show it, and their comparisons, each computed once.
+
+    Attributes:
+        tasks: on which something is done.
+        asked: the rows without the teacher.
+        rows: those of which something is done.
+    """
+
+    def __init__(self, study: StudyResults) -> None:
+        self.study = study
+        self.lines = {row: select_row(study, row) for row in traceable_rows(study)}
+        self.tasks = [task for task in study.tasks if any(line.shown[task] for line in self.lines.values())]
+        self.asked = [row for row in self.lines if row != TEACHER]
+        self.rows = [row for row in self.asked if any(self.lines[row].shown.values())]
+        self._pairs = Comparisons(list(self.lines.values()), [TASKS.get(task) for task in self.tasks])
+        self._place = {row: place for place, row in enumerate(self.lines)}
+
+    def title(self, row: str) -> str:
+        """Return the name of a row in tables, also of one that the study does not have."""
+        if row in self.lines:
+            return self.lines[row].title
+        method = METHODS.get(METHODS.owner(row) or row)
+        return method.variants[row][0] if row in method.variants else method.title
+
+    def seeds(self, row: str, task: str) -> list[int]:
+        """Return the finished seeds of a row on a task."""
+        return [cell.cell.seed for cell in self.lines[row].shown[task]] if row in self.lines else []
+
+    def on(self, first: str, second: str, task: str) -> Difference | None:
+        """Return the first row minus the second on a task; None where they share fewer than two seeds."""
+        shared = set(self.seeds(first, task)) & set(self.seeds(second, task))
+        if len(shared) < LEAST_SEEDS:
+            return None
+        return self._pairs.column(self._place[first], self._place[second], self.tasks.index(task))
+
+    def contrast(self, first: str, second: str) -> Contrast:
+        """Return the first row minus the second over all tasks on which that is known."""
+        found = {task: one for task in self.tasks if (one := self.on(first, second, task)) is not None}
+        average = average_difference(list(found.values())) if found else None
+        return Contrast((self.title(first), self.title(second)), tuple(found), average)
+
+    def against(self, reference: str, rows: Iterable[str]) -> Judged:
+        """Return each row minus the reference."""
+        return judge({row: self.contrast(row, reference) for row in rows})
+
+    def pairs_apart(self, task: str | None) -> tuple[int, int]:
+        """Return how many pairs of rows are separable, and of how many; on a task, or on average for None."""
+        pairs = list(combinations(self.rows, 2))
+        found = [self.contrast(*pair).difference if task is None else self.on(*pair, task) for pair in pairs]
+        known = [one.p for one in found if one is not None]
+        return sum(p < ALPHA for p in holm_correction(known)), len(known)
+
+    def lacking(self, rows: Sequence[str]) -> dict[str, list[str]]:
+        """Return task -> the rows with fewer than two finished seeds, where there are such."""
+        found = {
+            task: [row for row in rows if len(self.seeds(row, task)) < LEAST_SEEDS]
+            for task in self.tasks or self.study.tasks
+        }
+        return {task: some for task, some in found.items() if some}
+
+    def missing(self, rows: Sequence[str]) -> str:
+        """Say which of the rows lack seeds, and which commands train them; "" where none does."""
+        lacking = self.lacking(rows)
+        if not lacking:
+            return ""
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for task, some in lacking.items():
+            alike.setdefault(tuple(map(self.title, some)), []).append(task_title(task))
+        told = "; ".join(f"{', '.join(titles)} on {', '.join(tasks)}" for titles, tasks in alike.items())
+        commands = ", ".join(f"`{shlex.join(command)}`" for command in self._commands(lacking))
+        return f"Fewer than two seeds are done of {told}. To train them: {commands}."
+
+    def _commands(self, lacking: Mapping[str, Sequence[str]]) -> list[list[str]]:
+        """Return one command for all tasks that lack the same rows and have the same settings."""
+        seeds = sorted({cell.cell.seed for cell in self.study.cells})
+        seeds = seeds if len(seeds) >= LEAST_SEEDS else list(USUAL_SEEDS)
+        tasks: dict[tuple[str, ...], list[str]] = {}
+        for task, rows in lacking.items():
+            words = reproduce.rows_command(self.study, rows, task, seeds)
+            place = words.index("--tasks") + 1
+            tasks.setdefault((*words[:place], "", *words[place + 1 :]), []).append(task)
+        return [[",".join(names) if word == "" else word for word in words] for words, names in tasks.items()]

@@ -1,0 +1,127 @@
+"""Say what was trained: tasks, networks, hyperparameters, tuning, time; and which networks collapsed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kdbench.analysis import machines
+from kdbench.analysis.study_page.contrasts import StudyContrasts
+from kdbench.analysis.study_page.text_table import text_table
+from kdbench.core.formatting import count, duration, value
+from kdbench.data.task_registry import TASKS
+from kdbench.reporting import notes
+from kdbench.results.comparison import count_trials
+from kdbench.results.selection import select_row
+from kdbench.results.study import Run, StudyResults, task_title
+
+# a column each in the table of what was trained
+SETTINGS = {
+    "student_lr": "Student's rate", "teacher_lr": "Teacher's rate", "epochs": "Epochs", "batch_size": "Batch size",
+}  # fmt: skip
+RATE = "student_lr"  # what is tuned
+ROLES = ("train", "selection", "feedback")
+TRAINED = (
+    "Rows of train: all that train, select or give feedback. Methods: those with a finished run. Hours: the recorded "
+    "times of all runs, teachers included."
+)
+UNTUNED = (
+    "No rate was tuned: every method has those of the table. `make study PART=tuning` tunes the student's, with one "
+    "budget for all."
+)
+
+
+def setup_words(contrasts: StudyContrasts) -> str:
+    """Name the networks, the splits and the machine."""
+    study = contrasts.study
+    said = [f"{study.pairing}, preset `{study.preset}`.", *notes.protocol_notes(study, list(contrasts.lines.values()))]
+    return " ".join([*said, *notes.evidence_notes(study), machines.machine_note(_done(study))]).rstrip()
+
+
+def trained_table(contrasts: StudyContrasts) -> str:
+    """Return a Markdown table with a row a task: what was trained there, and in how many hours."""
+    heads = ["Rows of train", "Reported", "Classes", *SETTINGS.values(), "Methods", "Seeds", "Runs done", "Hours"]
+    rows = []
+    for task in contrasts.study.tasks:
+        runs = [run for run in contrasts.study.runs.values() if run.spec.task == task]
+        done = [run for run in runs if run.result is not None]
+        cells = [cell for cell in contrasts.study.cells if cell.cell.task == task]
+        rows.append([
+            task_title(task), _sizes(done, ROLES), _sizes(done, TASKS.get(task).report_splits),
+            str(len(TASKS.get(task).labels)), *(_values(cell.settings.get(key) for cell in cells) for key in SETTINGS),
+            str(sum(bool(contrasts.lines[row].shown[task]) for row in contrasts.rows)),
+            _values(sorted(cell.cell.seed for cell in cells)), f"{len(done)} of {len(runs)}",
+            f"{train_seconds(done) / 3600:.1f}",
+        ])  # fmt: skip
+    return text_table(heads, rows, [TRAINED])
+
+
+def _done(study: StudyResults) -> list[Run]:
+    return [run for run in study.runs.values() if run.result is not None]
+
+
+def _sizes(runs: Sequence[Run], splits: Iterable[str]) -> str:
+    """Return the number of rows of splits together, from the first finished run that counted them."""
+    counted: Iterable[Mapping[str, int]] = ((run.result or {}).get("rows", {}) for run in runs)
+    sizes = next((sizes for sizes in counted if sizes), {})
+    found = sum(sizes.get(split, 0) for split in splits)
+    return f"{found:,}" if found else "–"
+
+
+def _values(items: Iterable[Any]) -> str:
+    return ", ".join(dict.fromkeys(value(item) for item in items if item is not None)) or "–"
+
+
+def train_seconds(runs: Iterable[Run]) -> float:
+    """Sum the recorded training times of runs."""
+    return sum(float(run.cost.get("train_seconds", 0)) for run in runs)
+
+
+def time_words(contrasts: StudyContrasts) -> str:
+    """Say how long all runs took, and the teachers among them."""
+    done = _done(contrasts.study)
+    teachers = {cell.run.id: cell.run for cell in contrasts.study.teachers if cell.run.result is not None}
+    whole, part = train_seconds(done), train_seconds(teachers.values())
+    runs = count(len(done), "finished run")
+    return f"{runs} took {duration(whole)} one after the other, the teachers {duration(part)} of it."
+
+
+def tuning_words(contrasts: StudyContrasts, tuned: StudyResults | None) -> str:
+    """Say among how many settings each method was chosen, in the study and before it."""
+    tried: dict[int, list[str]] = {}
+    for row in contrasts.rows:
+        most = max(count_trials(contrasts.lines[row], task) for task in contrasts.tasks)
+        tried.setdefault(most, []).append(contrasts.title(row))
+    if len(tried) == 1:
+        own = f"Every method has the same number of settings in these results: {next(iter(tried))}."
+    else:
+        listed = "; ".join(f"{count(n, 'setting')}: {', '.join(rows)}" for n, rows in sorted(tried.items()))
+        own = f"Methods have unequal numbers of settings in these results. {listed}."
+    return f"{own} {UNTUNED if tuned is None else _tuned_before(tuned)}"
+
+
+def _tuned_before(tuned: StudyResults) -> str:
+    """Say which rates were tried before, on seeds that are not reported, and what was chosen."""
+    parts = []
+    for task in tuned.tasks:
+        lines = [select_row(tuned, row) for row in tuned.rows if tuned.of(row, task)]
+        rates = sorted({float(cell.settings[RATE]) for line in lines for cell in line.asked[task]})
+        chosen = [f"{line.title} {value(line.shown[task][0].settings[RATE])}" for line in lines if line.shown[task]]
+        equal = len({count_trials(line, task) for line in lines}) == 1
+        budget = "as many for every method" if equal else "not as many for every method"
+        tried = f"{RATE} of {', '.join(map(value, rates))}, {budget}"
+        parts.append(f"{task_title(task)}: {tried}; chosen: {', '.join(chosen) or 'nothing yet'}")
+    seeds = _values(sorted({cell.cell.seed for cell in tuned.cells}))
+    return f"Tuned on the selection split with seed {seeds}, which is not reported. {'. '.join(parts)}."
+
+
+def collapse_words(contrasts: StudyContrasts) -> str:
+    """Say which networks predict one class only, or that none does."""
+    lines = list(contrasts.lines.values())
+    if told := notes.collapse_notes(lines):
+        return " ".join(told)
+    runs = {cell.run.id for line in lines for cells in line.shown.values() for cell in cells}
+    return (
+        f"In {count(len(runs), 'run')}, no student and no teacher trained along predicts one class only (of more than "
+        "two: one or two)."
+    )

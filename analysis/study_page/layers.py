@@ -1,0 +1,63 @@
+"""Show how scores depend on the layers that a student starts from."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from collections.abc import Sequence
+
+from kdbench.analysis.study_page.scores import run_mean
+from kdbench.analysis.study_page.text_table import text_table
+from kdbench.models.display_names import display_name
+from kdbench.models.reference import split_name
+from kdbench.results.study import CellResult, StudyResults, task_title
+
+Starts = dict[tuple[str, str], dict[str, dict[int, float]]]  # (row, task) -> student -> seed -> score
+
+
+def starts_of(every: Sequence[StudyResults]) -> Starts:
+    """Return the scores of all studies by row, task and initial student."""
+    found: Starts = {}
+    cells = [cell for study in every for cell in study.cells if cell.is_scored]
+    for cell in cells:
+        by_start = found.setdefault((cell.cell.row, cell.cell.task), {})
+        by_start.setdefault(display_name(cell.run.spec.student), {})[cell.cell.seed] = run_mean(cell.run)
+    return {place: by_start for place, by_start in found.items() if len(by_start) > 1}
+
+
+def layers_section(study: StudyResults, every: Sequence[StudyResults]) -> list[str]:
+    """Return a sentence and a Markdown table; the command that trains other students where there is one start only."""
+    found = starts_of(every)
+    if not found:
+        return [f"Only one initial student was trained, {_student(study)}. {_command(study)}".rstrip()]
+    names = sorted({name for by_start in found.values() for name in by_start})
+    titles = {row: one.title(row) for one in every for row in one.rows}
+    widest, rows = dict[str, float](), []
+    for (row, task), by_start in found.items():
+        means = {name: statistics.fmean(seeds.values()) for name, seeds in by_start.items()}
+        reach = max(means.values()) - min(means.values())
+        widest[f"{titles[row]} on {task_title(task)}"] = reach
+        shown = [f"{means[name]:.1f} ({len(by_start[name])})" if name in means else "–" for name in names]
+        rows.append((titles[row], task_title(task), *shown, f"{reach:.1f}"))
+    most = max(widest, key=lambda name: widest[name])
+    told = f"The layers matter most to {most}: {widest[most]:.1f} points lie between its starts."
+    note = "Mean score over the seeds, whose number is in parentheses. The differences are not tested."
+    return [told, text_table(["Task", *names, "Widest difference"], rows, [note])]
+
+
+def _student(study: StudyResults) -> str:
+    cell: CellResult = study.cells[0]
+    return display_name(cell.run.spec.student)
+
+
+def _command(study: StudyResults) -> str:
+    """Return a sentence with the command that trains two other choices of as many layers; "" where none is known."""
+    base, layers = split_name(study.study["student"])
+    if not layers:
+        return ""
+    first, last = range(len(layers)), range(max(layers) - len(layers) + 1, max(layers) + 1)
+    choices = dict.fromkeys("+".join(map(str, some)) for some in (first, layers, last))
+    seeds = ",".join(map(str, sorted({cell.cell.seed for cell in study.cells})))
+    words = ["kdbench", "run", "--preset", study.preset, "--tasks", study.tasks[0], "--seeds", seeds, "--methods"]
+    words += ["finetune,kd,lgtm", "--student", base, "--set", f"student_layers={','.join(choices)}"]
+    return f"To train others: `{shlex.join(words)}`."

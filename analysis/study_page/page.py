@@ -1,0 +1,152 @@
+"""Build docs/study.md from the collected results of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, friedman_p
+from kdbench.analysis.published import PAPER_METHOD
+from kdbench.analysis.study_page import facts, paper, questions, scores
+from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, StudyContrasts, p_words
+from kdbench.analysis.study_page.cost import CostBesideScore
+from kdbench.analysis.study_page.layers import layers_section
+from kdbench.analysis.study_page.text_table import text_table
+from kdbench.core.formatting import count
+from kdbench.reporting import provenance
+from kdbench.reporting.figures import Lacking
+from kdbench.reporting.formats.presentation import Presentation
+from kdbench.reporting.formats.text import markdown
+from kdbench.results.study import StudyResults, task_title
+
+HEAD = """# A study of all methods on small tasks
+
+Every number and sentence of this page is computed from the kept results in `{folder}` (`make docs`). {repeat}
+
+A difference is in points: the first row minus the second, each the mean of the task's metrics in per cent. Two rows are
+*separable* where the test of [kdbench compare](statistics.md) finds a difference at 5 %. Statistics need two seeds or
+more; where there are fewer, the page says so."""
+REPEAT = "`make study DATA_DIR=DIR` trains the study again, `make study PART=trec DATA_DIR=DIR` one part of it."
+READINGS = ("lgtm", "lgtm_no_influence", "lgtm_released", "lgtm_printed", "prokt_lgtm", "prokt")
+LIMITS = """- The networks are small. What holds for few layers and short texts may not hold for BERT-Base.
+- MiniLM was distilled in its pre-training, from sentence pairs of many sources. It may have seen texts like these.
+- The seeds are few, so an interval is wide, and \"not separable\" does not mean equal.
+- Every method has the options of its paper. Only the learning rate is tuned, if anything is.
+- The paper reports GLUE's test server. No task of this page is one of GLUE's, so orders are compared and not scores."""
+
+
+def study_page(folder: str, every: Sequence[StudyResults], tuned: StudyResults | None = None) -> str:
+    """Build the whole page as Markdown.
+
+    Args:
+        folder: the collected study as the page names it.
+        every: the studies in it; the one with most finished runs is the main one.
+        tuned: the study in which settings were tried before.
+    """
+    study = main_study(every)
+    contrasts = StudyContrasts(study)
+    parts: list[str] = [HEAD.format(folder=folder, repeat=REPEAT)]
+    for heading, texts in sections(contrasts, every, tuned):
+        parts += [f"## {heading}", *(text.strip() for text in texts if text.strip())]
+    return "\n\n".join(parts) + "\n"
+
+
+def main_study(every: Sequence[StudyResults]) -> StudyResults:
+    """Return the study with the most finished cells."""
+    return max(every, key=lambda study: sum(cell.is_scored for cell in study.cells))
+
+
+def sections(
+    contrasts: StudyContrasts, every: Sequence[StudyResults], tuned: StudyResults | None
+) -> Iterator[tuple[str, list[str]]]:  # fmt: skip
+    """Yield heading and paragraphs of each section."""
+    study, cost = contrasts.study, CostBesideScore(contrasts, questions.KD)
+    asked = questions.answers(contrasts)
+    yield "Four questions", [f"**{question}** {answer}" for question, answer in asked.items()]
+    yield "What was trained", [
+        facts.setup_words(contrasts), facts.trained_table(contrasts), facts.tuning_words(contrasts, tuned),
+        facts.time_words(contrasts),
+    ]  # fmt: skip
+    yield "Scores", [score_table(study), *pair_words(contrasts)]
+    yield "LGTM in its readings", [readings_table(contrasts)]
+    lead = scores.lead_words(contrasts, questions.BASELINE, questions.KD)
+    yield "How much of the teacher's lead is closed", [lead, scores.share_table(contrasts, questions.BASELINE)]
+    yield "Ranks", ranks(contrasts)
+    yield "Cost beside score", [cost.words(), cost.table()]
+    yield "The student's layers", layers_section(study, every)
+    yield "Collapsed networks", [facts.collapse_words(contrasts)]
+    beside = [paper.claim_words(contrasts), paper.claim_table(contrasts), paper.order_words(contrasts)]
+    yield "Beside the paper's Table 1", beside
+    yield "What this study cannot say", [limits(contrasts)]
+
+
+def score_table(study: StudyResults) -> str:
+    """Return the table of all methods with the notes that are needed to read it."""
+    sheet = provenance.build_traced_table(study)
+    assert sheet is not None
+    sheet.notes = Presentation(notes="short").divide(sheet.notes)[0]
+    return markdown(sheet)
+
+
+def pair_words(contrasts: StudyContrasts) -> list[str]:
+    """Say how many pairs of methods are separable, on each task and on average."""
+    parts = []
+    for task in (*contrasts.tasks, None):
+        apart, known = contrasts.pairs_apart(task)
+        where = "on average" if task is None else f"on {task_title(task)}"
+        if known and (task or len(contrasts.tasks) > 1):
+            parts.append(f"{where} {apart} of {count(known, 'pair')}")
+    whole = len(contrasts.rows) * (len(contrasts.rows) - 1) // 2
+    every = f"{count(len(contrasts.rows), 'method')} make {count(whole, 'pair')}"
+    if not parts:
+        return [f"{every}, and none has two common seeds, so none is compared."]
+    return [f"Separable pairs, Holm-corrected over the pairs: {', '.join(parts)}; {every}."]
+
+
+def readings_table(contrasts: StudyContrasts) -> str:
+    """Return LGTM minus each of its readings as a Markdown table, or which runs are missing."""
+    others = [row for row in READINGS if row != PAPER_METHOD]
+    found, missing = contrasts.against(PAPER_METHOD, others), contrasts.missing(READINGS)
+    if not found.known:
+        return f"The readings of LGTM are not compared yet. {missing}"
+    rows = [
+        (one.titles[0], *found.columns(row), ", ".join(map(task_title, one.tasks))) for row, one in found.known.items()
+    ]
+    heads = ["Minus LGTM", "95 % interval", "p, Holm", "Tasks"]
+    return f"{text_table(heads, rows)}\n{missing}"
+
+
+def ranks(contrasts: StudyContrasts) -> list[str]:
+    """Return mean ranks over tasks as a Markdown table, and which pairs differ by Nemenyi's test."""
+    try:
+        (panel,) = FigureRanks().build_panels(contrasts.study, contrasts.tasks).panels
+    except Lacking as lacking:
+        return [f"Ranks need {lacking}."]
+    found = panel.estimates
+    tasks = [str(task) for task in found[0].seeds]
+    # the bar of a row is half a critical difference to each side
+    reach = critical_difference(len(found), len(tasks))
+    pairs = list(combinations([row.mean for row in found], 2))
+    apart = sum(abs(one - other) > reach for one, other in pairs)
+    told = [
+        f"By Nemenyi's test {apart} of {count(len(pairs), 'pair')} differ: their mean ranks are more than the critical "
+        f"difference {reach:.2f} apart ({count(len(found), 'row')}, {count(len(tasks), 'task')}; Demšar 2006)."
+    ]
+    if len(tasks) > 1:
+        p = friedman_p(np.array([list(row.seeds.values()) for row in found]).T)
+        told.append(f"Friedman's test that no row differs has {p_words(p)}.")
+    rows = [(row.label, f"{row.mean:.2f}", *(f"{rank:g}" for rank in row.seeds.values())) for row in found]
+    note = "1 is best. Tasks are the only sample here: the test does not see how sure the scores on a task are."
+    return [" ".join(told), text_table(["Mean rank", *map(task_title, tasks)], rows, [note])]
+
+
+def limits(contrasts: StudyContrasts) -> str:
+    """Return the limits, those of the number of seeds and tasks first."""
+    seeds = {len(contrasts.seeds(row, task)) for row in contrasts.rows for task in contrasts.tasks}
+    few = min(seeds - {0}), max(seeds)
+    number = f"{few[0]} to {count(few[1], 'seed')}" if few[0] < few[1] else count(few[1], "seed")
+    less = " Where a number has one seed, the sign ° counts items only, and no sentence rests on it."
+    own = f"- The numbers are of {number} and {count(len(contrasts.tasks), 'task')}."
+    return f"{own}{less if few[0] < LEAST_SEEDS else ''}\n{LIMITS}"

@@ -1,0 +1,89 @@
+"""Mean scores of rows, and the share of the teacher's lead that each covers."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, StudyContrasts
+from kdbench.analysis.study_page.text_table import text_table
+from kdbench.core.errors import UserError
+from kdbench.core.spec import Cell
+from kdbench.data.task_registry import TASKS
+from kdbench.reporting.provenance import run_scores
+from kdbench.results.comparison import SeedScores, score_seeds
+from kdbench.results.gap_share import GapShare, covered_share
+from kdbench.results.study import TEACHER, CellResult, Run, task_title
+
+SHARE_NOTES = (
+    "0 % is as good as fine-tuning without a teacher, 100 % as good as the teacher; the tasks are taken together.",
+    "The interval has every share that the test of kdbench compare does not refuse (Fieller 1954).",
+    "Where the teacher's lead itself is not separable from 0, a share has no interval (–).",
+)
+
+
+def run_mean(run: Run) -> float:
+    """Return the mean of the scores of a finished run, in per cent."""
+    spec = run.spec
+    return statistics.fmean(run_scores(CellResult(Cell(spec.method, spec.task, spec.seed, {}, run.id), run, {})))
+
+
+def row_mean(contrasts: StudyContrasts, row: str, task: str) -> float | None:
+    """Return the mean score of a row on a task over its seeds; None where nothing is done."""
+    cells = contrasts.lines[row].shown[task] if row in contrasts.lines else []
+    return statistics.fmean(run_mean(cell.run) for cell in cells) if cells else None
+
+
+def study_mean(contrasts: StudyContrasts, row: str) -> float | None:
+    """Return the mean score of a row over tasks; None where a task is missing."""
+    means = [row_mean(contrasts, row, task) for task in contrasts.tasks]
+    known = [mean for mean in means if mean is not None]
+    return statistics.fmean(known) if known and len(known) == len(means) else None
+
+
+def gap_shares(contrasts: StudyContrasts, baseline: str) -> dict[str, tuple[GapShare, tuple[str, ...]]]:
+    """Return row -> its share of teacher minus baseline, and the tasks that count: those with two common seeds."""
+    found = {}
+    for row in (row for row in contrasts.rows if row != baseline):
+        rows = (baseline, row, TEACHER)
+        parts = {task: one for task in contrasts.tasks if (one := _scores_of(contrasts, rows, task))}
+        if parts:
+            found[row] = covered_share(list(parts.values())), tuple(parts)
+    return found
+
+
+def _scores_of(contrasts: StudyContrasts, rows: Sequence[str], task: str) -> SeedScores | None:
+    """Score rows on the seeds that all of them have; None where those are fewer than two, or predictions are lost."""
+    shared = set.intersection(*(set(contrasts.seeds(row, task)) for row in rows))
+    if len(shared) < LEAST_SEEDS:
+        return None
+    cells = [[cell for cell in contrasts.lines[row].shown[task] if cell.cell.seed in shared] for row in rows]
+    try:
+        return score_seeds(TASKS.get(task)(), cells)
+    except UserError:
+        return None
+
+
+def lead_words(contrasts: StudyContrasts, baseline: str, taught: str) -> str:
+    """Say how far the teacher is above the baseline.
+
+    Args:
+        taught: a row that needs the teacher, for the command that trains missing ones.
+    """
+    lead, missing = contrasts.contrast(TEACHER, baseline), contrasts.missing([baseline, taught])
+    if lead.difference is None:
+        return f"How far the teacher is above fine-tuning is not known yet. {missing}".rstrip()
+    tasks = ", ".join(map(task_title, lead.tasks))
+    return f"Teacher minus fine-tuned student: {lead.words} on average ({tasks}). {missing}".rstrip()
+
+
+def share_table(contrasts: StudyContrasts, baseline: str) -> str:
+    """Return the shares as a Markdown table, the largest first; "" where no share is known."""
+    shares = sorted(gap_shares(contrasts, baseline).items(), key=lambda item: -item[1][0].value)
+    if not shares:
+        return ""
+    rows = []
+    for row, (share, tasks) in shares:
+        interval = "–" if share.interval is None else " to ".join(f"{100 * end:.0f}" for end in share.interval)
+        rows.append((contrasts.title(row), f"{100 * share.value:.0f}", interval, ", ".join(map(task_title, tasks))))
+    return text_table(["Share %", "95 % interval", "Tasks"], rows, SHARE_NOTES)

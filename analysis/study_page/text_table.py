@@ -1,0 +1,19 @@
+"""Write a Markdown table of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kdbench.reporting.formats.text import markdown
+from kdbench.reporting.tables import TableCell, TableData
+
+
+def text_table(heads: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()) -> str:
+    """Return a table without a title, its notes below.
+
+    Args:
+        heads: of all columns but that of the labels.
+        rows: each begins with its label.
+    """
+    sheet = TableData("", ["", *heads], [[TableCell((text,)) for text in row] for row in rows], notes=list(notes))
+    return markdown(sheet).partition("\n\n")[2]

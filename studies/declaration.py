@@ -1,0 +1,144 @@
+"""Read a study's declaration, and turn its parts into kdbench commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kdbench.core.errors import UserError, unknown
+from kdbench.core.formatting import value
+from kdbench.core.toml_files import read_toml
+from kdbench.data.declared_task import DeclaredTask
+from kdbench.data.task_registry import TASKS
+from kdbench.planning.plan import select_methods
+
+Setting = bool | int | float | str | list[int | float | str]
+Rates = Mapping[str, Mapping[str, float]]  # task -> row -> the student's rate that its tuning has chosen
+TUNING = "-tuning"  # ends the names of the folders of the tuning
+
+
+class Part(BaseModel):
+    """Some methods on some tasks.
+
+    Attributes:
+        seeds: "" takes the study's.
+        set: settings for all runs; a list is a grid.
+        tuning: its runs choose rates for the other parts, and no table shows them.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    tasks: list[str]
+    methods: str
+    seeds: str = ""
+    set: dict[str, Setting] = {}
+    tuning: bool = False
+
+
+class Study(BaseModel):
+    """A study; `tasks` has for each task the settings in which it differs from the preset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    runs: str
+    page: str
+    preset: str
+    seeds: str
+    tasks: dict[str, dict[str, Setting]] = Field(min_length=1)
+    parts: dict[str, Part] = Field(min_length=1)
+
+    def results(self, part: Part) -> Path:
+        """Return the results folder of a part."""
+        return Path(self.runs + TUNING if part.tuning else self.runs)
+
+    def select(self, name: str) -> dict[str, Part]:
+        """Return the part with this name, or all for "".
+
+        Raises:
+            UserError: there is no such part.
+        """
+        if name and name not in self.parts:
+            raise unknown("part", name, self.parts)
+        return {name: self.parts[name]} if name else self.parts
+
+
+@dataclass(frozen=True)
+class Command:
+    """One `kdbench run`: a part on a task."""
+
+    part: str
+    task: str
+    results: Path
+    words: list[str]
+
+
+def read_study(file: Path) -> Study:
+    """Read a declaration.
+
+    Raises:
+        UserError: the file is not there or not valid, or a part names a task without settings.
+    """
+    try:
+        study = Study.model_validate(dict(read_toml(file)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    for name, part in study.parts.items():
+        if lost := [task for task in part.tasks if task not in study.tasks]:
+            raise UserError(f"{file}: part {name} has the task {lost[0]}, which has no table [tasks.{lost[0]}].")
+    return study
+
+
+def part_commands(
+    study: Study, name: str, data_dir: str, more: Sequence[str] = (), rates: Rates | None = None
+) -> list[Command]:  # fmt: skip
+    """Return the commands of a part, one a task.
+
+    Args:
+        data_dir: for --data-dir; "" for tasks that need none.
+        more: further options of `kdbench run`.
+        rates: the student's rates that a tuning has chosen.
+    """
+    part, commands = study.parts[name], []
+    for task in part.tasks:
+        words = ["kdbench", "run", "--preset", study.preset, "--methods", part.methods, "--tasks", task]
+        words += ["--seeds", part.seeds or study.seeds, "--results", str(study.results(part)), "--yes"]
+        words += ["--data-dir", data_dir] if data_dir else []
+        for key, item in {**study.tasks[task], **part.set}.items():
+            words += ["--set", f"{key}={','.join(map(value, item)) if isinstance(item, list) else value(item)}"]
+        chosen = {} if part.tuning else (rates or {}).get(task, {})
+        words += _rate_settings(part, chosen)
+        commands.append(Command(name, task, study.results(part), [*words, *more]))
+    return commands
+
+
+def _rate_settings(part: Part, chosen: Mapping[str, float]) -> list[str]:
+    """Return --set arguments for the chosen rates of the part's methods; a variant has its method's rate."""
+    methods = {name for row, method in select_methods(part.methods).items() for name in (row, method.name)}
+    pairs = [f"{row}.student_lr={value(rate)}" for row, rate in chosen.items() if row in methods]
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+def check_data(study: Study, parts: Mapping[str, Part], data_dir: str) -> None:
+    """Check that the files of all tasks are there.
+
+    Raises:
+        UserError: some are not; the sentence says where they come from and where they go.
+    """
+    names = dict.fromkeys(task for part in parts.values() for task in part.tasks)
+    folder = Path(data_dir).expanduser().resolve() if data_dir else None
+    lost = []
+    for task in map(TASKS.get, names):
+        if issubclass(task, DeclaredTask) and not task.is_here(folder):
+            source = task.declaration.train[0]
+            file = source if isinstance(source, str) else next(iter(source.values()))
+            lost.append(f"{file.partition('#')[0]} ({task.title}, from {task.declaration.origin})")
+    if lost:
+        raise UserError(
+            f"{data_dir or 'DATA_DIR'} does not hold {'; '.join(lost)}: download the published files, put them there as "
+            "they are, and run make study DATA_DIR=DIR."
+        )
