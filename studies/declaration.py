@@ -139,6 +139,6 @@ def check_data(study: Study, parts: Mapping[str, Part], data_dir: str) -> None:
             lost.append(f"{file.partition('#')[0]} ({task.title}, from {task.declaration.origin})")
     if lost:
         raise UserError(
-            f"{data_dir or 'DATA_DIR'} does not hold {'; '.join(lost)}: download the published files, put them there as "
-            "they are, and run make study DATA_DIR=DIR."
+            f"{data_dir or 'DATA_DIR'} does not hold {'; '.join(lost)}: download the published files, put them there "
+            "unchanged, and run make study DATA_DIR=DIR."
         )

@@ -10,8 +10,10 @@ from kdbench.analysis.study_page.scores import run_mean
 from kdbench.analysis.study_page.text_table import text_table
 from kdbench.models.display_names import display_name
 from kdbench.models.reference import split_name
+from kdbench.planning import reproduce
 from kdbench.results.study import CellResult, StudyResults, task_title
 
+ROWS = ("finetune", "kd", "lgtm")  # trained from other layers
 Starts = dict[tuple[str, str], dict[str, dict[int, float]]]  # (row, task) -> student -> seed -> score
 
 
@@ -56,8 +58,8 @@ def _command(study: StudyResults) -> str:
     if not layers:
         return ""
     first, last = range(len(layers)), range(max(layers) - len(layers) + 1, max(layers) + 1)
-    choices = dict.fromkeys("+".join(map(str, some)) for some in (first, layers, last))
-    seeds = ",".join(map(str, sorted({cell.cell.seed for cell in study.cells})))
-    words = ["kdbench", "run", "--preset", study.preset, "--tasks", study.tasks[0], "--seeds", seeds, "--methods"]
-    words += ["finetune,kd,lgtm", "--student", base, "--set", f"student_layers={','.join(choices)}"]
+    names = ["+".join(map(str, some)) for some in (first, last) if tuple(some) != layers]
+    seeds = sorted({cell.cell.seed for cell in study.cells})
+    words = reproduce.rows_command(study, ROWS, study.tasks[0], seeds)
+    words += ["--student", base, "--set", f"student_layers={','.join(names)}"]
     return f"To train others: `{shlex.join(words)}`."

@@ -94,15 +94,15 @@ def pair_words(contrasts: StudyContrasts) -> list[str]:
     """Say how many pairs of methods are separable, on each task and on average."""
     parts = []
     for task in (*contrasts.tasks, None):
-        apart, known = contrasts.pairs_apart(task)
+        apart, before, known = contrasts.pairs_apart(task)
         where = "on average" if task is None else f"on {task_title(task)}"
         if known and (task or len(contrasts.tasks) > 1):
-            parts.append(f"{where} {apart} of {count(known, 'pair')}")
+            parts.append(f"{where} {apart} of {known} ({before} uncorrected)")
     whole = len(contrasts.rows) * (len(contrasts.rows) - 1) // 2
     every = f"{count(len(contrasts.rows), 'method')} make {count(whole, 'pair')}"
     if not parts:
         return [f"{every}, and none has two common seeds, so none is compared."]
-    return [f"Separable pairs, Holm-corrected over the pairs: {', '.join(parts)}; {every}."]
+    return [f"{every}. Separable, Holm-corrected over the pairs: {', '.join(parts)}."]
 
 
 def readings_table(contrasts: StudyContrasts) -> str:
@@ -115,7 +115,7 @@ def readings_table(contrasts: StudyContrasts) -> str:
         (one.titles[0], *found.columns(row), ", ".join(map(task_title, one.tasks))) for row, one in found.known.items()
     ]
     heads = ["Minus LGTM", "95 % interval", "p, Holm", "Tasks"]
-    return f"{text_table(heads, rows)}\n{missing}"
+    return f"{text_table(heads, rows).rstrip()}\n\n{missing}"
 
 
 def ranks(contrasts: StudyContrasts) -> list[str]:

@@ -13,12 +13,12 @@ from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, Judged, StudyCont
 from kdbench.analysis.study_page.scores import study_mean
 from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.formatting import count, signed
-from kdbench.results.significance import ALPHA
+from kdbench.results.significance import ALPHA, Floats
 from kdbench.results.study import TEACHER, task_title
 
 PAPER_TABLE = "table1"
 LEAST_ROWS = 4  # of fewer, the order says little
-RESAMPLES = 1999
+RESAMPLES = 999
 PAPER_NOTE = "The paper's number is the mean of six GLUE tasks on the test server. Open: not separable here."
 VERDICTS = {1: "holds", -1: "is contradicted", 0: "is open"}
 
@@ -37,8 +37,9 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> RankCorrel
     """Return Kendall's tau-b between two lists of scores [N]; scipy's paired bootstrap gives the interval."""
     from scipy.stats import bootstrap, kendalltau
 
-    def tau(first: np.ndarray, second: np.ndarray) -> float:
-        return float(np.nan_to_num(kendalltau(first, second).statistic))  # one row drawn N times has no order
+    def tau(first: Floats, second: Floats) -> float:
+        # one row drawn N times has no order
+        return float(np.nan_to_num(kendalltau(first, second, method="asymptotic").statistic))
 
     found = kendalltau(one, other)
     interval = bootstrap(
@@ -65,9 +66,9 @@ def order_words(contrasts: StudyContrasts) -> str:
     found = rank_correlation([paper[row] for row in rows], own)
     over = f"{count(len(rows), 'method')}; {', '.join(map(task_title, contrasts.tasks))}"
     return (
-        f"Kendall's tau between the paper's average and the mean score here ({over}) is {found.tau:+.2f}, 95 % interval "
-        f"{found.low:+.2f} to {found.high:+.2f} over resampled methods ({p_words(found.p)} for no relation). 1 is the "
-        "same order, -1 the opposite."
+        f"Kendall's tau between the paper's average and the mean score here ({over}) is {found.tau:+.2f}, 95 % "
+        f"interval {found.low:+.2f} to {found.high:+.2f} over resampled methods ({p_words(found.p)} for no relation). "
+        "1 is the same order, -1 the opposite."
     )
 
 

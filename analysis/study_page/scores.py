@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 
-from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, StudyContrasts
+from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.text_table import text_table
-from kdbench.core.errors import UserError
 from kdbench.core.spec import Cell
-from kdbench.data.task_registry import TASKS
 from kdbench.reporting.provenance import run_scores
-from kdbench.results.comparison import SeedScores, score_seeds
 from kdbench.results.gap_share import GapShare, covered_share
 from kdbench.results.study import TEACHER, CellResult, Run, task_title
 
@@ -46,22 +42,10 @@ def gap_shares(contrasts: StudyContrasts, baseline: str) -> dict[str, tuple[GapS
     found = {}
     for row in (row for row in contrasts.rows if row != baseline):
         rows = (baseline, row, TEACHER)
-        parts = {task: one for task in contrasts.tasks if (one := _scores_of(contrasts, rows, task))}
+        parts = {task: one for task in contrasts.tasks if (one := contrasts.scores(rows, task))}
         if parts:
             found[row] = covered_share(list(parts.values())), tuple(parts)
     return found
-
-
-def _scores_of(contrasts: StudyContrasts, rows: Sequence[str], task: str) -> SeedScores | None:
-    """Score rows on the seeds that all of them have; None where those are fewer than two, or predictions are lost."""
-    shared = set.intersection(*(set(contrasts.seeds(row, task)) for row in rows))
-    if len(shared) < LEAST_SEEDS:
-        return None
-    cells = [[cell for cell in contrasts.lines[row].shown[task] if cell.cell.seed in shared] for row in rows]
-    try:
-        return score_seeds(TASKS.get(task)(), cells)
-    except UserError:
-        return None
 
 
 def lead_words(contrasts: StudyContrasts, baseline: str, taught: str) -> str:
