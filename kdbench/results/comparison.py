@@ -74,7 +74,7 @@ class SeedScores:
     observed: Floats
     resampled: Floats
 
-    def combined(self, weights: Sequence[float]) -> Difference:
+    def combined(self, weights: Sequence[float] | Floats) -> Difference:
         """Return the weighted sum of the rows, averaged over seeds, with its error.
 
         Args:

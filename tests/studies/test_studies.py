@@ -60,7 +60,8 @@ def test_every_command_of_the_study_is_one_of_kdbench() -> None:
     assert "results/study-tuning" in words["tuning"][0]
     assert "student_lr=0.0001,0.0003,0.001" in words["tuning"][0]
     assert [shlex.join(each) for each in words["trec"]] == [
-        "kdbench run --preset minilm --methods all --tasks trec --seeds 0-2 --results results/study --yes --data-dir DIR"
+        "kdbench run --preset minilm --methods all --tasks trec --seeds 0-2 --results results/study --yes "
+        "--data-dir DIR"
     ]
 
 
@@ -84,9 +85,9 @@ def test_absent_data_are_named_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         check_data(study, study.select("trec"), str(tmp_path))
     assert str(caught.value) == (
-        f"{tmp_path} does not hold trec/TREC.train (TREC, from https://cogcomp.seas.upenn.edu/Data/QA/QC/, as TREC.train "
-        "and TREC.test in the data of SentEval): download the published files, put them there unchanged, and run make "
-        "study DATA_DIR=DIR."
+        f"{tmp_path} does not hold trec/TREC.train (TREC, from https://cogcomp.seas.upenn.edu/Data/QA/QC/, as "
+        "TREC.train and TREC.test in the data of SentEval): download the published files, put them there unchanged, "
+        "and run make study DATA_DIR=DIR."
     )
     with pytest.raises(UserError, match=r"Unknown part 'trek'. Did you mean 'trec'"):
         study.select("trek")
