@@ -161,9 +161,10 @@ class StudyContrasts:
         return sum(each < ALPHA for each in holm_correction(p)), sum(each < ALPHA for each in p), len(p)
 
     def _all_pairs(self, task: str) -> dict[tuple[str, str], Difference]:
-        """Return the differences of all pairs of rows with the same seeds, two or more, on a task.
+        """Return the differences of all pairs of rows that share two seeds or more on a task.
 
-        All rows are scored on the same resampled items, which takes a fraction of the time of comparing pair by pair.
+        Rows with the same seeds are scored together on the same resampled items, which takes a fraction of the time of
+        comparing pair by pair; so the last digits may differ from those of `on`.
         """
         if task not in self._joint:
             groups: dict[tuple[int, ...], list[str]] = {}
@@ -175,6 +176,9 @@ class StudyContrasts:
                     weights = dict(zip(rows, np.eye(len(rows)), strict=True))
                     for one, other in combinations(rows, 2):
                         found[one, other] = scores.combined(weights[one] - weights[other])
+            for pair in combinations(self.rows, 2):
+                if pair not in found and (difference := self.on(*pair, task)) is not None:
+                    found[pair] = difference
             self._joint[task] = found
         return self._joint[task]
 
@@ -206,6 +210,10 @@ class StudyContrasts:
         told = "; ".join(f"{', '.join(titles)} on {', '.join(tasks)}" for titles, tasks in alike.items())
         commands = ", ".join(f"`{shlex.join(command)}`" for command in self._commands(lacking))
         return f"Fewer than two seeds are done of {told}. To train them: {commands}."
+
+    def unknown(self, rows: Sequence[str]) -> str:
+        """Say why the rows are not compared."""
+        return f"Not known yet. {self.missing(rows) or 'The runs kept no predictions that can be compared.'}"
 
     def _commands(self, lacking: Mapping[str, Sequence[str]]) -> list[list[str]]:
         """Return one command for all tasks that lack the same rows and have the same settings."""

@@ -14,6 +14,7 @@ from kdbench.reporting import notes
 from kdbench.results.comparison import count_trials
 from kdbench.results.selection import select_row
 from kdbench.results.study import Run, StudyResults, task_title
+from kdbench.results.sweep_files import Sweep
 
 # a column each in the table of what was trained
 SETTINGS = {
@@ -25,6 +26,8 @@ TRAINED = (
     "Rows of train: all that train, select or give feedback. Methods: those with a finished run. Hours: the recorded "
     "times of all runs, teachers included."
 )
+PARTS = "Hours: the recorded times of the runs that no part before it had asked for."
+MOST_TITLES = 4  # methods of a part that are named
 UNTUNED = (
     "No rate was tuned: every method has those of the table. `make study PART=tuning` tunes the student's, with one "
     "budget for all."
@@ -84,6 +87,28 @@ def time_words(contrasts: StudyContrasts) -> str:
     whole, part = train_seconds(done), train_seconds(teachers.values())
     runs = count(len(done), "finished run")
     return f"{runs} took {duration(whole)} one after the other, the teachers {duration(part)} of it."
+
+
+def parts_table(every: Sequence[StudyResults], sweeps: Iterable[Sweep]) -> str:
+    """Return a Markdown table of the parts in the order in which they were asked for; "" without sweeps.
+
+    A part is what commands asked for the same methods on the same tasks, with whatever seeds. A run counts in the first
+    part that needs it.
+    """
+    runs = {run_id: run for study in every for run_id, run in study.runs.items()}
+    parts: dict[tuple[str, str], list[Run]] = {}
+    for sweep in sweeps:
+        titles = list(dict.fromkeys(sweep.rows[cell.row].title for cell in sweep.cells))
+        names = count(len(titles), "method") if len(titles) > MOST_TITLES else ", ".join(titles)
+        tasks = ", ".join(dict.fromkeys(task_title(cell.task) for cell in sweep.cells))
+        new = [runs.pop(run_id) for run_id in sweep.runs if run_id in runs]
+        parts.setdefault((names, tasks), []).extend(new)
+    rows = []
+    for (names, tasks), own in parts.items():
+        done = [run for run in own if run.result is not None]
+        seeds = _values(sorted({run.spec.seed for run in own}))
+        rows.append((names, tasks, seeds, f"{len(done)} of {len(own)}", f"{train_seconds(done) / 3600:.1f}"))
+    return text_table(["Tasks", "Seeds", "Runs done", "Hours"], rows, [PARTS]) if rows else ""
 
 
 def tuning_words(contrasts: StudyContrasts, tuned: StudyResults | None) -> str:

@@ -20,6 +20,7 @@ from kdbench.reporting.figures import Lacking
 from kdbench.reporting.formats.presentation import Presentation
 from kdbench.reporting.formats.text import markdown
 from kdbench.results.study import StudyResults, task_title
+from kdbench.results.sweep_files import Sweep
 
 HEAD = """# A study of all methods on small tasks
 
@@ -28,27 +29,37 @@ Every number and sentence of this page is computed from the kept results in `{fo
 A difference is in points: the first row minus the second, each the mean of the task's metrics in per cent. Two rows are
 *separable* where the test of [kdbench compare](statistics.md) finds a difference at 5 %. Statistics need two seeds or
 more; where there are fewer, the page says so."""
-REPEAT = "`make study DATA_DIR=DIR` trains the study again, `make study PART=trec DATA_DIR=DIR` one part of it."
+REPEAT = (
+    "`make study DATA_DIR=DIR` trains the study again, `make study PART=trec DATA_DIR=DIR` one part of it; DIR holds "
+    "the [published files](tasks-and-data.md#ready-made-declarations)."
+)
 READINGS = ("lgtm", "lgtm_no_influence", "lgtm_released", "lgtm_printed", "prokt_lgtm", "prokt")
 LIMITS = """- The networks are small. What holds for few layers and short texts may not hold for BERT-Base.
-- MiniLM was distilled in its pre-training, from sentence pairs of many sources. It may have seen texts like these.
 - The seeds are few, so an interval is wide, and \"not separable\" does not mean equal.
-- Every method has the options of its paper. Only the learning rate is tuned, if anything is.
-- The paper reports GLUE's test server. No task of this page is one of GLUE's, so orders are compared and not scores."""
+- Every method has the default options of kdbench. Only the student's rate is tuned, if anything is.
+- The paper reports scores of GLUE's test server with other networks, so orders are compared and not scores."""
+MINILM = "minilm"  # in the fingerprint of the network
+SEEN = (
+    "- MiniLM was trained on many sentence pairs, questions among them, before it was fine-tuned here. It may have "
+    "seen texts like those of these tasks."
+)
 
 
-def study_page(folder: str, every: Sequence[StudyResults], tuned: StudyResults | None = None) -> str:
+def study_page(
+    folder: str, every: Sequence[StudyResults], sweeps: Sequence[Sweep] = (), tuned: StudyResults | None = None
+) -> str:  # fmt: skip
     """Build the whole page as Markdown.
 
     Args:
         folder: the collected study as the page names it.
         every: the studies in it; the one with most finished runs is the main one.
+        sweeps: the commands that asked for its runs.
         tuned: the study in which settings were tried before.
     """
     study = main_study(every)
     contrasts = StudyContrasts(study)
     parts: list[str] = [HEAD.format(folder=folder, repeat=REPEAT)]
-    for heading, texts in sections(contrasts, every, tuned):
+    for heading, texts in sections(contrasts, every, sweeps, tuned):
         parts += [f"## {heading}", *(text.strip() for text in texts if text.strip())]
     return "\n\n".join(parts) + "\n"
 
@@ -59,7 +70,7 @@ def main_study(every: Sequence[StudyResults]) -> StudyResults:
 
 
 def sections(
-    contrasts: StudyContrasts, every: Sequence[StudyResults], tuned: StudyResults | None
+    contrasts: StudyContrasts, every: Sequence[StudyResults], sweeps: Sequence[Sweep], tuned: StudyResults | None
 ) -> Iterator[tuple[str, list[str]]]:  # fmt: skip
     """Yield heading and paragraphs of each section."""
     study, cost = contrasts.study, CostBesideScore(contrasts, questions.KD)
@@ -67,7 +78,7 @@ def sections(
     yield "Four questions", [f"**{question}** {answer}" for question, answer in asked.items()]
     yield "What was trained", [
         facts.setup_words(contrasts), facts.trained_table(contrasts), facts.tuning_words(contrasts, tuned),
-        facts.time_words(contrasts),
+        facts.time_words(contrasts), facts.parts_table(every, sweeps),
     ]  # fmt: skip
     yield "Scores", [score_table(study), *pair_words(contrasts)]
     yield "LGTM in its readings", [readings_table(contrasts)]
@@ -149,4 +160,5 @@ def limits(contrasts: StudyContrasts) -> str:
     number = f"{few[0]} to {count(few[1], 'seed')}" if few[0] < few[1] else count(few[1], "seed")
     less = " Where a number has one seed, the sign ° counts items only, and no sentence rests on it."
     own = f"- The numbers are of {number} and {count(len(contrasts.tasks), 'task')}."
-    return f"{own}{less if few[0] < LEAST_SEEDS else ''}\n{LIMITS}"
+    seen = [SEEN] if any(MINILM in known for known in contrasts.study.models.values()) else []
+    return "\n".join([f"{own}{less if few[0] < LEAST_SEEDS else ''}", LIMITS, *seen])

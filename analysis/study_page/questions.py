@@ -15,7 +15,6 @@ KD, BASELINE = "kd", "finetune"
 NO_INFLUENCE, PROKT_WITH_LABELS = "lgtm_no_influence", "prokt_lgtm"
 WEAKER_TEACHERS = ("takd", "rco")
 ASSISTANT = "assistant"  # the role of TAKD's assistant
-UNKNOWN = "Not known yet."
 
 
 def answers(contrasts: StudyContrasts) -> dict[str, str]:
@@ -40,7 +39,7 @@ def beats_kd(contrasts: StudyContrasts) -> str:
     rows = [row for row in contrasts.asked if row not in (KD, BASELINE)]
     found, missing = contrasts.against(KD, rows), contrasts.missing([KD, *rows])
     if not found.known:
-        return f"{UNKNOWN} {missing or 'There is no method beside KD.'}"
+        return contrasts.unknown([KD, *rows])
     higher, lower = found.separable(1), found.separable(-1)
     if higher:
         told = f"Yes: {_listed(found, higher)}."
@@ -66,7 +65,7 @@ def influence_helps(contrasts: StudyContrasts) -> str:
     """Compare LGTM with the same method without influence, on the same rows."""
     one, missing = contrasts.contrast(PAPER_METHOD, NO_INFLUENCE), contrasts.missing([PAPER_METHOD, NO_INFLUENCE])
     if one.difference is None:
-        return f"{UNKNOWN} {missing}"
+        return contrasts.unknown([PAPER_METHOD, NO_INFLUENCE])
     same = "Without influence LGTM is ProKT with labels on the same rows."
     told = {1: "Yes: LGTM is better with its influence", -1: "No: LGTM is worse with its influence"}
     words = told.get(_verdict(one), "Not shown: LGTM with and without influence are not separable")
@@ -80,7 +79,7 @@ def feedback_pays(contrasts: StudyContrasts) -> str:
     gain, cost = contrasts.contrast(PAPER_METHOD, NO_INFLUENCE), contrasts.contrast(PROKT_WITH_LABELS, NO_INFLUENCE)
     missing = contrasts.missing(rows)
     if net.difference is None:
-        return f"{UNKNOWN} {missing}"
+        return contrasts.unknown(rows)
     told = {1: "No, it gives more than it costs", -1: "Yes, it costs more than it gives"}
     words = told.get(_verdict(net), "Not shown: cost and gain are not separable")
     share = held_out_share(contrasts.study.study["feedback"], "feedback")
@@ -97,7 +96,7 @@ def stronger_teacher(contrasts: StudyContrasts) -> str:
     """Compare KD, whose teacher is the strongest, with methods that learn from weaker ones."""
     found, missing = contrasts.against(KD, WEAKER_TEACHERS), contrasts.missing([KD, *WEAKER_TEACHERS])
     if not found.known:
-        return f"{UNKNOWN} {missing}"
+        return contrasts.unknown([KD, *WEAKER_TEACHERS])
     weaker, stronger = found.separable(1), found.separable(-1)
     if weaker:
         told = f"No: with a weaker teacher than KD's a student is better, {_listed(found, weaker)} against KD."

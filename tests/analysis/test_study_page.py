@@ -27,6 +27,7 @@ from kdbench.core.spec import ModelRef
 from kdbench.reporting.compare_rows import show_comparison
 from kdbench.results.store import Store
 from kdbench.results.study import studies
+from kdbench.results.sweep_files import read_sweeps
 from tests.analysis.made import COST, STUDY, Made, spec, teacher
 from tests.test_documentation import parse
 
@@ -338,6 +339,40 @@ def test_what_was_trained_and_tuned(tmp_path: Path) -> None:
         "Tuned on the selection split with seed 100, which is not reported. RTE: student_lr of 0.0001, 0.0003, as many "
         "for every method; chosen: KD 0.0001, DIST 0.0003."
     )
+
+
+def test_the_time_of_each_part(tmp_path: Path) -> None:
+    """A command for two methods, then one for a third; what both need counts in the first."""
+    made = Made(Store(tmp_path))
+    parent = answer(made, made.need(teacher("rte", 0)), 90.0)
+    for row in ("kd", "dist"):
+        answer(made, made.ask(spec(row, "rte", 0, needs={"teacher": parent})), 70.0)
+    made.write()
+    later = Made(made.store)
+    later.need(made.runs[parent])
+    answer(later, later.ask(spec("pkd", "rte", 0, needs={"teacher": parent})), 70.0)
+    later.ask(spec("pkd", "rte", 1))
+    later.write("two", "2026-01-02T00:00:00+0000")
+    for run_id in made.runs:
+        write_json(made.store.run(run_id).path / "cost.json", {**COST, "train_seconds": 3600.0})
+    table = facts.parts_table(studies(made.store), read_sweeps(made.store)).splitlines()
+    assert table[2:4] == ["| KD, DIST | RTE | 0 | 3 of 3 | 3.0 |", "| PKD | RTE | 0, 1 | 1 of 2 | 0.0 |"]
+
+
+def test_runs_without_predictions_are_not_compared(tmp_path: Path) -> None:
+    made = study(tmp_path, {"kd": NEAR, "dist": NEAR})
+    for run_id in made.runs:
+        made.store.run(run_id).predictions.unlink()
+    found = StudyContrasts(studies(made.store)[0])
+    assert questions.beats_kd(found) == "Not known yet. The runs kept no predictions that can be compared."
+
+
+def test_pairs_with_other_seeds_are_compared_on_those_in_common(tmp_path: Path) -> None:
+    rows = {"kd": {"rte": (70.0, 71.0, 69.0)}, "dist": {"rte": (90.0, 91.0)}, "pkd": {"rte": (90.0,)}}
+    found = contrasts(tmp_path, rows)
+    apart, before, known = found.pairs_apart("rte")
+    assert known == 1
+    assert apart == before == int(float(compared(tmp_path, "kd", "dist", "rte")["p"]) < 0.05)
 
 
 def test_the_students_layers(tmp_path: Path) -> None:
