@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
-
 from kdbench.analysis.significance_marks import Comparisons
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import p_value, signed
@@ -117,6 +115,7 @@ class StudyContrasts:
         self.rows = [row for row in self.asked if any(self.lines[row].shown.values())]
         self._pairs = Comparisons(list(self.lines.values()), [TASKS.get(task) for task in self.tasks])
         self._joint: dict[str, dict[tuple[str, str], Difference]] = {}
+        self._scored: dict[tuple[str, tuple[int, ...]], SeedScores | None] = {}
         self._place = {row: place for place, row in enumerate(self.lines)}
 
     def title(self, row: str) -> str:
@@ -163,32 +162,41 @@ class StudyContrasts:
     def _all_pairs(self, task: str) -> dict[tuple[str, str], Difference]:
         """Return the differences of all pairs of rows that share two seeds or more on a task.
 
-        Rows with the same seeds are scored together on the same resampled items, which takes a fraction of the time of
-        comparing pair by pair; so the last digits may differ from those of `on`.
+        Rows with the same seeds share one draw of items, so the last digits may differ from those of `on`.
         """
         if task not in self._joint:
-            groups: dict[tuple[int, ...], list[str]] = {}
-            for row in self.rows:
-                groups.setdefault(tuple(self.seeds(row, task)), []).append(row)
             found: dict[tuple[str, str], Difference] = {}
-            for seeds, rows in groups.items():
-                if len(seeds) >= LEAST_SEEDS and (scores := self.scores(rows, task)) is not None:
-                    weights = dict(zip(rows, np.eye(len(rows)), strict=True))
-                    for one, other in combinations(rows, 2):
-                        found[one, other] = scores.combined(weights[one] - weights[other])
-            for pair in combinations(self.rows, 2):
-                if pair not in found and (difference := self.on(*pair, task)) is not None:
-                    found[pair] = difference
+            for one, other in combinations(self.rows, 2):
+                if self.seeds(one, task) == self.seeds(other, task):
+                    both = self.scores((one, other), task)
+                    difference = both.combined((1, -1)) if both else None
+                else:
+                    difference = self.on(one, other, task)
+                if difference is not None:
+                    found[one, other] = difference
             self._joint[task] = found
         return self._joint[task]
 
     def scores(self, rows: Sequence[str], task: str) -> SeedScores | None:
         """Score rows on the seeds that all have; None where those are fewer than two, or predictions are lost."""
-        shared = set.intersection(*(set(self.seeds(row, task)) for row in rows))
-        cells = [[cell for cell in self.lines[row].shown[task] if cell.cell.seed in shared] for row in rows if shared]
+        seeds = [tuple(self.seeds(row, task)) for row in rows]
+        shared = tuple(seed for seed in seeds[0] if all(seed in own for own in seeds))
+        if len(shared) < LEAST_SEEDS:
+            return None
+        if len(set(seeds)) > 1:
+            return self._score(rows, task, shared)
+        # rows with the same seeds are scored once, all together
+        alike = [row for row in self.lines if tuple(self.seeds(row, task)) == shared]
+        if (task, shared) not in self._scored:
+            self._scored[task, shared] = self._score(alike, task, shared)
+        found = self._scored[task, shared]
+        return found.of([alike.index(row) for row in rows]) if found else self._score(rows, task, shared)
+
+    def _score(self, rows: Sequence[str], task: str, seeds: Sequence[int]) -> SeedScores | None:
+        cells = [[cell for cell in self.lines[row].shown[task] if cell.cell.seed in seeds] for row in rows]
         try:
-            return score_seeds(TASKS.get(task)(), cells) if len(shared) >= LEAST_SEEDS else None
-        except UserError:
+            return score_seeds(TASKS.get(task)(), cells)
+        except UserError:  # no predictions were kept, or the items differ
             return None
 
     def lacking(self, rows: Sequence[str]) -> dict[str, list[str]]:

@@ -122,7 +122,11 @@ def tuning_words(contrasts: StudyContrasts, tuned: StudyResults | None) -> str:
     else:
         listed = "; ".join(f"{count(n, 'setting')}: {', '.join(rows)}" for n, rows in sorted(tried.items()))
         own = f"Methods have unequal numbers of settings in these results. {listed}."
-    return f"{own} {UNTUNED if tuned is None else _tuned_before(tuned)}"
+    if tuned is None:
+        return f"{own} {UNTUNED}"
+    others = [contrasts.title(row) for row in contrasts.rows if row not in tuned.rows]
+    rest = f" Not tuned themselves, with the rates of the table: {', '.join(others)}." if others else ""
+    return f"{own} {_tuned_before(tuned)}{rest}"
 
 
 def _tuned_before(tuned: StudyResults) -> str:
@@ -133,7 +137,7 @@ def _tuned_before(tuned: StudyResults) -> str:
         rates = sorted({float(cell.settings[RATE]) for line in lines for cell in line.asked[task]})
         chosen = [f"{line.title} {value(line.shown[task][0].settings[RATE])}" for line in lines if line.shown[task]]
         equal = len({count_trials(line, task) for line in lines}) == 1
-        budget = "as many for every method" if equal else "not as many for every method"
+        budget = "the same for every tuned method" if equal else "not all for every tuned method"
         tried = f"{RATE} of {', '.join(map(value, rates))}, {budget}"
         parts.append(f"{task_title(task)}: {tried}; chosen: {', '.join(chosen) or 'nothing yet'}")
     seeds = _values(sorted({cell.cell.seed for cell in tuned.cells}))

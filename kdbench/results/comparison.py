@@ -74,7 +74,11 @@ class SeedScores:
     observed: Floats
     resampled: Floats
 
-    def combined(self, weights: Sequence[float] | Floats) -> Difference:
+    def of(self, rows: Sequence[int]) -> SeedScores:
+        """Return the scores of some rows alone."""
+        return SeedScores(self.observed[rows], self.resampled[:, rows])
+
+    def combined(self, weights: Sequence[float]) -> Difference:
         """Return the weighted sum of the rows, averaged over seeds, with its error.
 
         Args:
