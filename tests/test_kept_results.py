@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.analysis.study_page.__main__ import write_page
 from kdbench.cli.app import app
 
-KEPT = sorted(file.parent for file in (Path(__file__).parent.parent / "results").glob("*/study.json"))
+ROOT = Path(__file__).resolve().parent.parent
+KEPT = sorted(file.parent for file in (ROOT / "results").glob("*/study.json"))
 
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
@@ -28,3 +30,11 @@ def test_the_command_of_a_study_names_what_its_preset_has_changed_since(capsys: 
     for pair in ("student_lr=0.0001", "teacher_lr=0.0001", "epochs=3", "dropout=torch", "recipe=1", "precision=bf16"):
         assert f"--set {pair}" in command
     assert "batch_size" not in command
+
+
+@pytest.mark.slow
+def test_the_kept_page_is_that_of_the_kept_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make docs` writes it."""
+    monkeypatch.chdir(ROOT)
+    write_page(Path("results/minilm-study"), tmp_path / "study.md")
+    assert (tmp_path / "study.md").read_text(encoding="utf-8") == (ROOT / "docs/study.md").read_text(encoding="utf-8")

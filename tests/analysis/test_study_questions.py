@@ -1,0 +1,143 @@
+"""The answers to the four questions of docs/study.md, and LGTM's readings, on results worked out by hand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from kdbench.analysis.study_page import paper, questions, scores
+from kdbench.analysis.study_page.contrasts import StudyContrasts
+from kdbench.analysis.study_page.page import limits, pair_words, readings_table
+from kdbench.core.spec import ModelRef
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+from tests.analysis.exact_results import NEAR, READINGS, answer, commands, compared, contrasts, shifted, words_of
+from tests.analysis.made import Made, spec, teacher
+from tests.test_documentation import parse
+
+
+def test_kd_is_beaten(tmp_path: Path) -> None:
+    found = contrasts(tmp_path, {"kd": NEAR, "dist": shifted(20), "skd": shifted(0.5), "pkd": shifted(-18)})
+    text = questions.beats_kd(found)
+    dist, skd, pkd = (compared(tmp_path, row, "kd") for row in ("dist", "skd", "pkd"))
+    assert float(dist["difference"]) == pytest.approx(20)
+    p = sorted(float(one["p"]) for one in (dist, pkd))  # Holm: the least of three is multiplied by 3
+    assert float(skd["p"]) > 0.05
+    assert p[0] < 0.05 / 3
+    assert f"Yes: DIST {words_of(dist)}; p " in text
+    assert f"Separable below plain KD: PKD {words_of(pkd)}; p " in text
+    assert "SKD" not in text
+    assert text.endswith("3 methods compared over RTE and QNLI; p is Holm-corrected.")
+
+
+def test_kd_is_not_beaten(tmp_path: Path) -> None:
+    found = contrasts(tmp_path, {"finetune": shifted(25), "kd": NEAR, "dist": shifted(0.5), "pkd": shifted(-0.5)})
+    text = questions.beats_kd(found)
+    one = compared(tmp_path, "dist", "kd")
+    doubled = min(1.0, 2 * min(float(compared(tmp_path, row, "kd")["p"]) for row in ("dist", "pkd")))
+    assert text.startswith(
+        f"No method is separable above plain KD. The highest difference is that of DIST {words_of(one)}; p = "
+    )
+    assert float(re.findall(r"p = ([\d.]+)\)", text)[0]) == pytest.approx(max(doubled, float(one["p"])), abs=1e-3)
+    assert "+0.5 points" in text
+    assert "Separable below" not in text
+
+
+def test_rows_that_are_missing_are_named_with_a_command(tmp_path: Path) -> None:
+    rows = {"kd": NEAR, "dist": {"rte": (80.0, 81.0, 82.0), "qnli": (80.0,)}, "pkd": {"rte": (60.0,), "qnli": (60.0,)}}
+    text = questions.beats_kd(contrasts(tmp_path, rows))
+    assert "Fewer than two seeds are done of PKD on RTE; PKD, DIST on QNLI." in text
+    one, other = commands(text)
+    assert one[:8] == ["kdbench", "run", "--methods", "pkd", "--tasks", "rte", "--seeds", "0,1,2"]
+    assert other[:6] == ["kdbench", "run", "--methods", "pkd,dist", "--tasks", "qnli"]
+    assert "1 method compared on RTE" in text
+    for words in (one, other):
+        parse(words[1:])
+
+
+def test_one_seed_gives_no_number(tmp_path: Path) -> None:
+    rows = {row: {"rte": (score,)} for row, score in (("finetune", 60.0), ("kd", 70.0), ("dist", 90.0))}
+    found = contrasts(tmp_path, rows, {"rte": (95.0,)})
+    for text in questions.answers(found).values():
+        assert text.startswith("Not known yet. Fewer than two seeds are done of ")
+        (words,) = commands(text)
+        assert words[words.index("--seeds") + 1] == "0,1,2"
+    assert pair_words(found) == ["3 methods make 3 pairs, and none has two common seeds, so none is compared."]
+    assert scores.lead_words(found, "finetune", "kd").startswith(
+        "How far the teacher is above fine-tuning is not known"
+    )
+    assert scores.share_table(found, "finetune") == ""
+    assert "Nothing is known of that here yet." in paper.claim_words(found)
+    assert "0 of 11 methods have two seeds on every task, 4 are needed." in paper.order_words(found)
+    assert limits(found).startswith("- The numbers are of 1 seed and 1 task. Where a number has one seed, the sign °")
+
+
+def test_influence_and_feedback(tmp_path: Path) -> None:
+    """The influence gives 20 points on the same rows, the rows of feedback cost 30, together LGTM is 10 below."""
+    found = contrasts(tmp_path, READINGS)
+    gain, cost, net = (
+        compared(tmp_path, *pair)
+        for pair in (("lgtm", "lgtm_no_influence"), ("prokt_lgtm", "lgtm_no_influence"), ("lgtm", "prokt_lgtm"))
+    )
+    text = questions.influence_helps(found)
+    assert text.startswith(f"Yes: LGTM is better with its influence, {words_of(gain)}) over RTE and QNLI.")
+    text = questions.feedback_pays(found)
+    assert text.startswith("Yes, it costs more than it gives: LGTM minus ProKT with labels on all rows is -10.0 points")
+    assert words_of(net) in text
+    assert (
+        f"The 10 % of train held out for feedback cost {words_of(cost)}); the influence gives {words_of(gain)})."
+        in text
+    )
+    assert "+30.0" in text
+    assert "+20.0" in text
+    table = readings_table(found)
+    assert f"| LGTM without influence | -20.0 | {-float(gain['high']):+.1f} to {-float(gain['low']):+.1f} |" in table
+    assert "Fewer than two seeds are done of LGTM (released code), LGTM (as printed), ProKT on RTE, QNLI." in table
+
+
+@pytest.mark.parametrize(
+    ("shift", "helps", "pays"),
+    [(0.5, "Not shown: LGTM with and without influence are not separable, -0.5 points", "Not shown: cost and gain"),
+     (25, "No: LGTM is worse with its influence, -25.0 points", "Yes, it costs more"),
+     (-25, "Yes: LGTM is better with its influence, +25.0 points", "No, it gives more than it costs")],
+)  # fmt: skip
+def test_the_other_answers_on_influence(tmp_path: Path, shift: float, helps: str, pays: str) -> None:
+    rows = {"lgtm": NEAR, "lgtm_no_influence": shifted(shift), "prokt_lgtm": shifted(shift)}
+    found = contrasts(tmp_path, rows)
+    assert questions.influence_helps(found).startswith(helps)
+    assert questions.feedback_pays(found).startswith(pays)
+
+
+def test_without_the_reading_the_command_is_said(tmp_path: Path) -> None:
+    found = contrasts(tmp_path, {"kd": NEAR, "lgtm": NEAR})
+    text = questions.influence_helps(found)
+    assert text.startswith("Not known yet. Fewer than two seeds are done of LGTM without influence on RTE, QNLI.")
+    (words,) = commands(text)
+    assert words[:8] == ["kdbench", "run", "--methods", "lgtm_no_influence", "--tasks", "rte,qnli", "--seeds", "0,1,2"]
+
+
+@pytest.mark.parametrize(
+    ("takd", "rco", "expected"),
+    [(20, 0.5, "No: with a weaker teacher than KD's a student is better, TAKD +20.0 points"),
+     (-20, -25, "Yes: with weaker teachers students are worse, RCO -25.0 points"),
+     (0.5, -25, "Not shown: against KD, whose teacher is the strongest, TAKD +0.5 points")],
+)  # fmt: skip
+def test_a_stronger_teacher(tmp_path: Path, takd: float, rco: float, expected: str) -> None:
+    found = contrasts(tmp_path, {"kd": NEAR, "takd": shifted(takd), "rco": shifted(rco)})
+    text = questions.stronger_teacher(found)
+    assert text.startswith(expected)
+    assert text.endswith("2 methods compared over RTE and QNLI; p is Holm-corrected.")
+
+
+def test_the_assistant_is_named_beside_the_teacher(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for seed in range(2):
+        parent = answer(made, made.need(teacher("rte", seed)), 95.0 + seed)
+        answer(made, made.ask(spec("kd", "rte", seed, needs={"teacher": parent})), 70.0 + seed)
+        middle = spec("kd", "rte", seed, student=ModelRef(name="m", fingerprint="fp/m"), needs={"teacher": parent})
+        assistant = answer(made, made.need(middle), 85.0 + seed)
+        answer(made, made.ask(spec("takd", "rte", seed, needs={"assistant": assistant})), 71.0)
+    found = StudyContrasts(studies(made.write())[0])
+    assert "TAKD's assistant scores 85.5 against 95.5 on RTE for the teacher." in questions.stronger_teacher(found)
