@@ -99,7 +99,9 @@ class Slurm(Executor):
         made, folder = self._arrays(order, queue.ask_queue()), str(order.store.root.resolve() / "slurm" / order.sweep)
         order.console.print()
         for place, array in enumerate(made[:SOME]):
-            after = [f"<job of {run}>" for run in sorted(self._pending(order, array))]
+            runs = order.plan.runs
+            pending = {run for run in array.after if not order.store.run(run).is_done(runs[run].snapshots)}
+            after = [f"<job of {run}>" for run in sorted(pending)]
             script = submit.sbatch_script(
                 submit.sbatch_parameters(self.options, array, order.sweep, after), len(array.tasks), folder
             )
@@ -115,12 +117,6 @@ class Slurm(Executor):
         first, *more = array.runs
         jobs = count(len(array.tasks), "job")
         return f"{jobs} for {count(len(array.runs), 'run')}, {first}{f' and {len(more)} more' if more else ''}"
-
-    @staticmethod
-    def _pending(order: ExecutionRequest, array: JobArray) -> set[str]:
-        """Return the runs that the array must wait for."""
-        runs = order.plan.runs
-        return {run for run in array.after if not order.store.run(run).is_done(runs[run].snapshots)}
 
     def execute(self, order: ExecutionRequest, show_tables: ShowTables) -> int:
         """Submit the unfinished runs, and return at once."""

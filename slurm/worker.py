@@ -24,7 +24,6 @@ from kdbench.training.executors import sweep_record
 from kdbench.training.executors.local import report, shares
 from kdbench.training.executors.process_pool import run_pool
 from kdbench.training.executors.progress_bars import ProgressLines
-from kdbench.training.executors.scheduler import Outcome
 from kdbench.training.executors.serial import run_all
 
 LIMIT = signal.SIGUSR2  # SLURM sends it some time before the limit of a job
@@ -74,7 +73,10 @@ def train_runs(root: str, sweep: str, runs: list[str], execution: dict[str, Any]
         if outcome.stopped:
             _leave(job, heard, board.steps)
     report(outcome, console)
-    return _summary(outcome, runs)
+    lost = [run for run in runs if run in outcome.failed]
+    if lost:
+        raise Unfinished(f"{len(lost)} of {count(len(runs), 'run')} failed: {', '.join(lost)}")
+    return f"{len(outcome.trained)} trained, {len(outcome.blocked)} blocked"
 
 
 def _shares(execution: dict[str, Any], runs: int) -> list[Execution]:
@@ -89,18 +91,6 @@ def _shares(execution: dict[str, Any], runs: int) -> list[Execution]:
     made = made.model_copy(update={"jobs": min(made.jobs, runs)})
     gpus = int(os.environ.get("SLURM_GPUS_ON_NODE", 0)) if made.device == "auto" else 0
     return shares(made, [f"cuda:{i}" for i in range(min(gpus, made.jobs))], cores or len(os.sched_getaffinity(0)))
-
-
-def _summary(outcome: Outcome, runs: list[str]) -> str:
-    """Summarise the outcome.
-
-    Raises:
-        Unfinished: a run failed.
-    """
-    lost = [run for run in runs if run in outcome.failed]
-    if lost:
-        raise Unfinished(f"{len(lost)} of {count(len(runs), 'run')} failed: {', '.join(lost)}")
-    return f"{len(outcome.trained)} trained, {len(outcome.blocked)} blocked"
 
 
 def runs_to_skip(plan: Plan, store: Store, own: list[str], known: queue.Queue) -> dict[str, str]:

@@ -45,22 +45,18 @@ def generate(title: str, recipe: Recipe, report_splits: Sequence[str]) -> TaskDa
 
 
 def _split(rng: random.Random, recipe: Recipe, rows: int, seen: set[Row]) -> Examples:
-    labels = _labels(rng, recipe.shares, rows)
+    # class indices in random order, as near to the shares as possible; class 0 gets the remainder
+    counts = [round(share * rows) for share in recipe.shares]
+    counts[0] += rows - sum(counts)
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    rng.shuffle(labels)
+
     texts = [_new_row(rng, recipe.writer, label, seen) for label in labels]
     for index in rng.sample(range(rows), round(recipe.noise * rows)):
         labels[index] = rng.choice([label for label in range(len(recipe.shares)) if label != labels[index]])
     second = [text for _, text in texts if text is not None]
     numbers = [recipe.values[label] for label in labels] if recipe.values else labels
     return Examples([text for text, _ in texts], second or None, numbers)
-
-
-def _labels(rng: random.Random, shares: tuple[float, ...], rows: int) -> list[int]:
-    """Draw `rows` class indices in random order, as near to `shares` as possible; class 0 gets the remainder."""
-    counts = [round(share * rows) for share in shares]
-    counts[0] += rows - sum(counts)
-    labels = [label for label, count in enumerate(counts) for _ in range(count)]
-    rng.shuffle(labels)
-    return labels
 
 
 def _new_row(rng: random.Random, writer: Writer, label: int, seen: set[Row]) -> Row:

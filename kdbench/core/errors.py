@@ -34,6 +34,18 @@ class Stopped(Exception):
     """The process was asked to stop; the run has been checkpointed."""
 
 
+def check_known(what: str, names: Iterable[str], valid: Iterable[str]) -> None:
+    """Check that all names are valid.
+
+    Raises:
+        UserError: the first that is not, with all valid names; see `unknown`.
+    """
+    valid = list(valid)
+    for name in names:
+        if name not in valid:
+            raise unknown(what, name, valid)
+
+
 def unknown(
     what: str, name: str, valid: Iterable[str] = (), groups: Mapping[str, Iterable[str]] = MappingProxyType({})
 ) -> UserError:

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from kdbench.core.errors import UserError, unknown
+from kdbench.core.errors import UserError, check_known
 
 
 def option(
@@ -53,9 +53,7 @@ class Options(BaseModel):
         Raises:
             UserError: an unknown key, or a value of the wrong type or range.
         """
-        for key in values:
-            if key not in cls.model_fields:
-                raise unknown(f"key of {where}", key, cls.keys())
+        check_known(f"key of {where}", values, cls.keys())
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from kdbench.core.errors import UserError, unknown
+from kdbench.core.errors import UserError, check_known
 from kdbench.data.files.open_source import Source
 from kdbench.data.files.source import FileFormat
 from kdbench.data.task import Kind
@@ -115,9 +115,7 @@ class Declaration(BaseModel):
         Raises:
             UserError: a key is unknown or missing, or a value has the wrong type.
         """
-        for key in values:
-            if key not in cls.model_fields:
-                raise unknown(f"key of {where}", key, cls.model_fields)
+        check_known(f"key of {where}", values, cls.model_fields)
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from kdbench.core.errors import unknown
+from kdbench.core.errors import check_known
 from kdbench.data.task import Examples
 
 SHORTEST = 4  # letters of a word that gets a typing error
@@ -52,8 +52,7 @@ def perturb(examples: Examples, name: str, seed: int, rate: float) -> Examples:
     Raises:
         UserError: no such perturbation.
     """
-    if name not in PERTURBATIONS:
-        raise unknown("perturbation", name, PERTURBATIONS)
+    check_known("perturbation", [name], PERTURBATIONS)
     change = PERTURBATIONS[name]
 
     def changed(text: str) -> str:

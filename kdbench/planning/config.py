@@ -17,12 +17,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from kdbench.core.errors import UserError, unknown
+from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.core.options import Options
 from kdbench.core.settings import Execution, Invocation, Recording, Study, Training, shared_key, teacher_settings
 from kdbench.core.toml_files import CONFIG_FILE, Layer, read_toml
 from kdbench.distill.method import METHODS, Method, method_groups
 from kdbench.planning.executor import EXECUTORS
+from kdbench.results.store import Store
+from kdbench.results.study import StudyResults, studies
 
 TEACHER, NETWORK = "teacher", "network"
 
@@ -256,6 +258,17 @@ def check_preset(preset: str | None, stored: Iterable[str]) -> None:
         raise unknown("preset", preset, known)
 
 
+def stored_studies(store: Store, preset: str | None) -> list[StudyResults]:
+    """Return the studies of a results folder (of one preset, if given), the last asked for last.
+
+    Raises:
+        UserError: neither kdbench nor the folder has such a preset.
+    """
+    every = studies(store)
+    check_preset(preset, (study.preset for study in every))
+    return [study for study in every if preset in (None, study.preset)]
+
+
 def request_layer(methods: str, varies: Layer) -> Layer:
     """Return the settings of a request as a layer: engine keys as they are, options in a section for each method."""
     shared = {key: value for key, value in varies.items() if key in engine_keys()}
@@ -273,8 +286,7 @@ def assemble_config(command_line: Layer, folder: Path, request: Layer | None = N
     own = read_toml(path) if path.is_file() else {}
     needed = dict(request or {})
     name = str(command_line.get("preset") or needed.get("preset") or own.get("preset") or Invocation().preset)
-    if name not in preset_files():
-        raise unknown("preset", name, preset_files())
+    check_known("preset", [name], preset_files())
     preset = dict(read_toml(preset_files()[name])) | {"preset": name}
     given = {k: v for k, v in command_line.items() if v is not None}
     layers = [{"source": "glue-dir", **layer} if layer.get("glue_dir") else layer for layer in (own, given)]

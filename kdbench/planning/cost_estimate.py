@@ -65,8 +65,12 @@ def estimate_cost(plan: Plan, store: Store, runs: Iterable[str] | None = None) -
     costs = {run: prices.of(spec) for run, spec in left.items()}
     steps = {run: _steps_left(begun[run], c.steps) if run in begun else c.steps for run, c in costs.items()}
     seconds = {run: steps[run] * c.step_seconds for run, c in costs.items()}
+    # the longest chain of runs that need one another
+    ends: dict[str, float] = {}
+    for run, spec in left.items():
+        ends[run] = seconds[run] + max((ends.get(parent, 0.0) for parent in spec.needs.values()), default=0.0)
     return CostEstimate(
-        len(left), sum(steps.values()), sum(seconds.values()), _longest(left, seconds),
+        len(left), sum(steps.values()), sum(seconds.values()), max(ends.values()),
         round(sum(c.disk for c in costs.values())), _basis(costs.values()), _remarks(left, costs),
     )  # fmt: skip
 
@@ -76,14 +80,6 @@ def _steps_left(folder: RunFolder, steps: int) -> int:
     state = folder.state()
     goes_on = state.status == "running" or (state.status == "interrupted" and folder.checkpoint.exists())
     return max(0, state.total - state.step) if goes_on and state.total else steps
-
-
-def _longest(left: Mapping[str, RunSpec], seconds: Mapping[str, float]) -> float:
-    """Return the seconds of the longest chain of runs that need one another."""
-    ends: dict[str, float] = {}
-    for run, spec in left.items():
-        ends[run] = seconds[run] + max((ends.get(parent, 0.0) for parent in spec.needs.values()), default=0.0)
-    return max(ends.values())
 
 
 class _Cost(NamedTuple):

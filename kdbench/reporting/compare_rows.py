@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from kdbench.core.errors import UserError, unknown
+from rich.console import Console
+
+from kdbench.core.errors import UserError, check_known
 from kdbench.core.formatting import count, p_value, signed
 from kdbench.data.task_registry import TASKS
-from kdbench.planning.config import check_preset
+from kdbench.planning.config import stored_studies
 from kdbench.planning.plan import select_tasks
 from kdbench.reporting import fairness, notes
 from kdbench.reporting.formats.text import render
-from kdbench.reporting.show_table import FORMATS
+from kdbench.reporting.provenance import traceable_rows
+from kdbench.reporting.show_table import check_format
 from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.comparison import ERROR_METHOD, Comparison, compare_cells, count_trials
@@ -28,10 +30,7 @@ from kdbench.results.significance import (
     seeds_needed,
 )
 from kdbench.results.store import Store
-from kdbench.results.study import TEACHER, StudyResults, studies, task_title
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from kdbench.results.study import TEACHER, StudyResults, task_title
 
 HEAD = ("Difference", "95 % interval", "p", "p,\nHolm", "Seeds", "Seeds\nneeded")
 
@@ -58,12 +57,8 @@ def show_comparison(
     Raises:
         UserError: a name is not known or given twice, or no study has both rows.
     """
-    if form not in FORMATS:
-        raise unknown("format", form, FORMATS)
-    every = studies(store)
-    check_preset(preset, (study.preset for study in every))
-    found = [study for study in every if preset in (None, study.preset)]
-    pairs = _pairs(rows, found, store)
+    check_format(form)
+    pairs = _pairs(rows, stored_studies(store, preset), store)
     wanted = set(select_tasks(tasks)) if tasks else None
     sheets = [sheet for pair in pairs if (sheet := _sheet(pair, wanted))]
     if not sheets:
@@ -79,31 +74,25 @@ def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -
         UserError: there are no results, a name is not known or given twice, or no study has both rows.
     """
     # both names must be known, and different
-    valid = {row for study in found for row in _rows(study)}
+    valid = {row for study in found for row in traceable_rows(study)}
     if not valid:
         raise UserError(f"There are no results in {store.root}; give another folder with --results DIR.")
-    for row in rows:
-        if row not in valid:
-            raise unknown("row", row, valid)
+    check_known("row", rows, valid)
     if rows[0] == rows[1]:
         others = ", ".join(sorted(valid - {rows[0]}))
         raise UserError(f"'{rows[0]}' is given twice; compare it with one of: {others or 'none, it is the only row'}.")
     # a study may have only one of them
-    both = [study for study in found if set(rows) <= set(_rows(study))]
+    both = [study for study in found if set(rows) <= set(traceable_rows(study))]
     if not both:
         raise UserError(f"No study has both '{rows[0]}' and '{rows[1]}': they were run with other settings or data.")
     return [RowPair(study, rows, (study.title(rows[0]), study.title(rows[1]))) for study in both]
-
-
-def _rows(study: StudyResults) -> list[str]:
-    return ([TEACHER] if study.teachers else []) + study.rows
 
 
 def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
     """Build the table of a comparison; None where no task has a seed that both rows have finished."""
     # the tasks on which both rows have a seed in common
     tasks = [task for task in pair.study.tasks if wanted is None or task in wanted]
-    lines = [_narrowed(select_row(pair.study, name), tasks) for name in pair.names]
+    lines = [select_row(pair.study, name).on(tasks) for name in pair.names]
     first, second = (line.shown for line in lines)
     shared = {t: {c.cell.seed for c in first[t]} & {c.cell.seed for c in second[t]} for t in tasks}
     found = {t: compare_cells(TASKS.get(t)(), first[t], second[t]) for t in tasks if shared[t]}
@@ -125,12 +114,6 @@ def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
     lacking = [task_title(task) for task in tasks if not shared[task]]
     sheet.notes += [*_notes(found, corrected, lacking), *notes.collapse_notes(lines), *_cautions(pair.study, lines)]
     return sheet
-
-
-def _narrowed(line: SelectedRow, tasks: Sequence[str]) -> SelectedRow:
-    """Return the row without the other tasks."""
-    asked, shown = ({task: cells[task] for task in tasks} for cells in (line.asked, line.shown))
-    return replace(line, asked=asked, shown=shown)
 
 
 def _cautions(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import kdbench
 from kdbench.core.atomic_files import replacing
-from kdbench.core.errors import UserError, unknown
+from kdbench.core.errors import UserError, check_known
 from kdbench.core.formatting import value
 from kdbench.core.spec import Cell
 from kdbench.data.task import metric_title
@@ -49,8 +49,7 @@ def export_folder(run: Run, store: Store, form: str, target: Path) -> ExportChec
     """
     from kdbench.training.deployment.export import FORMATS, export_network
 
-    if form not in FORMATS:
-        raise unknown("format", form, FORMATS)
+    check_known("format", [form], FORMATS)
     if target.exists():
         raise UserError(f"{target} is there already; give another with --out DIR.")
     with replacing(target) as folder:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from rich.console import Console
 
 from kdbench.core.errors import UserError, unknown
 from kdbench.data.task_registry import TASKS
-from kdbench.planning.config import check_preset
+from kdbench.planning.config import stored_studies
 from kdbench.planning.plan import select_tasks
 from kdbench.reporting.printing import print_line
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.results.deployment import read_deployment
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import TEACHER, Run, StudyResults, studies
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from kdbench.results.study import TEACHER, Run, StudyResults
 
 ALL = "all"
 
@@ -58,9 +55,7 @@ def newest_study(store: Store, preset: str | None) -> StudyResults:
     Raises:
         UserError: there is none, or no such preset.
     """
-    every = studies(store)
-    check_preset(preset, (study.preset for study in every))
-    found = [study for study in every if preset in (None, study.preset)]
+    found = stored_studies(store, preset)
     if not found:
         raise UserError(f"There are no results in {store.root}; give another folder with --results DIR.")
     return found[-1]

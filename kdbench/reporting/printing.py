@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rich import box
+from rich.console import Console
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
@@ -16,9 +17,6 @@ from kdbench.core.atomic_files import folder_instead, user_path, write_text
 from kdbench.core.console import make_console as make_console
 from kdbench.core.console import text_console
 from kdbench.results.store import Store
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 STATUS_STYLES = {
     "done": "green",
@@ -73,12 +71,23 @@ def print_line(console: Console, text: str | Text, style: str = "") -> None:
     console.print(text if isinstance(text, Text) else Text(text, style=style), soft_wrap=True)
 
 
+def print_heading(console: Console, text: str, style: str = "bold") -> None:
+    """Print an empty line and a heading."""
+    console.print()
+    print_line(console, text, style)
+
+
 def print_note(console: Console, text: str) -> None:
     """Print a dim, indented line; on a terminal, wrapped lines keep the indentation."""
     if console.is_terminal:
         console.print(Padding(Text(text, style="dim"), (0, 0, 0, 2)))
     else:
         print_line(console, f"  {text}")
+
+
+def make_table() -> Table:
+    """Return an empty table whose only rule is below its head."""
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
 
 
 def table_width(table: Table, console: Console) -> int:

@@ -120,6 +120,14 @@ def run_scores(cell: CellResult) -> list[float]:
     return [cell.score(metric, split) for split in kind.report_splits for metric in kind.metrics]
 
 
+def score_texts(cell: CellResult) -> tuple[str, str]:
+    """Format the scores of a run as a cell prints them, and that of the selection split; – where it is not done."""
+    if cell.run.result is None:
+        return "–", "–"
+    selection = 100 * cell.selection(TASKS.get(cell.cell.task).metrics[0])
+    return "/".join(f"{value:.1f}" for value in run_scores(cell)), f"{selection:.1f}"
+
+
 def differing_settings(cells: Iterable[CellResult]) -> list[str]:
     """Return the keys of the settings in which cells differ.
 

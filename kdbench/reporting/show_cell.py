@@ -5,23 +5,21 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from kdbench.core.errors import UserError, unknown
+from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.core.formatting import duration, value
 from kdbench.data.task_registry import TASKS, selection_title
 from kdbench.planning import reproduce
-from kdbench.planning.config import check_preset
+from kdbench.planning.config import stored_studies
 from kdbench.reporting import printing, provenance
 from kdbench.reporting.provenance import TracedCell
 from kdbench.reporting.run_status import RunStatuses
 from kdbench.reporting.show_run import print_group
 from kdbench.results.data_origin import describe_data
 from kdbench.results.store import Store
-from kdbench.results.study import CellResult, StudyResults, studies
+from kdbench.results.study import CellResult
 from kdbench.results.sweep_files import read_sweeps
 
 
@@ -32,42 +30,28 @@ def show_cell(row: str, task: str, store: Store, preset: str | None, console: Co
         UserError: the row, task or preset is not known, or no study has the cell.
     """
     # the studies of this preset
-    every = studies(store)
-    check_preset(preset, (study.preset for study in every))
-    found = [study for study in every if preset in (None, study.preset)]
+    found = stored_studies(store, preset)
     if not found:
         of = f" of preset {preset}" if preset else ""
         raise UserError(f"There are no results{of} in {store.root}; give another folder with --results DIR.")
-    _check(row, task, found)
-    # trace the cell in each
-    traced = [
-        provenance.trace_cell(study, provenance.build_traced_table(study), row, task)
-        for study in found
-        if _has(study, row, task)
-    ]
-    if not any(one.runs.asked or one.runs.elsewhere for one in traced):
+    if task not in TASKS.all() and task not in TASKS.broken:
+        raise unknown("task", task, TASKS.all())
+    check_known("row", [row], {name for study in found for name in provenance.traceable_rows(study)})
+    # trace the cell in each that has a run of it
+    having = [study for study in found if row in provenance.traceable_rows(study) and task in study.tasks]
+    every = [provenance.trace_cell(one, provenance.build_traced_table(one), row, task) for one in having]
+    traced = [one for one in every if one.runs.asked or one.runs.elsewhere]
+    if not traced:
         raise UserError(
             f"No run of {row} on {task} was asked for in {store.root}; run: "
             f"{shlex.join(['kdbench', 'run', '--methods', row, '--tasks', task, '--preset', found[-1].preset])}"
         )
-    # print those that have any run
+    # print them
     statuses = RunStatuses(store)
-    for i, one in enumerate(one for one in traced if one.runs.asked or one.runs.elsewhere):
+    for i, one in enumerate(traced):
         if i:
             console.print()
         _cell(one, store, statuses, console)
-
-
-def _check(row: str, task: str, found: Sequence[StudyResults]) -> None:
-    if task not in TASKS.all() and task not in TASKS.broken:
-        raise unknown("task", task, TASKS.all())
-    names = {name for study in found for name in provenance.traceable_rows(study)}
-    if row not in names:
-        raise unknown("row", row, names)
-
-
-def _has(study: StudyResults, row: str, task: str) -> bool:
-    return row in provenance.traceable_rows(study) and task in study.tasks
 
 
 def _cell(traced: TracedCell, store: Store, statuses: RunStatuses, console: Console) -> None:
@@ -103,14 +87,12 @@ def _runs(
         return
     # a column for each setting that differs
     keys = provenance.differing_settings([*traced.runs.asked, *traced.runs.elsewhere])
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = printing.make_table()
     for name in ("seed", "run", *keys, *traced.heads[1:], selection_title(traced.task), "cost", "state"):
         table.add_column(Text(name), no_wrap=True, justify="left" if name in ("run", "state") else "right")
     # numbers of finished runs, the status of all
     for cell in cells:
-        run, done = cell.run, cell.run.result is not None
-        numbers = "/".join(f"{value:.1f}" for value in provenance.run_scores(cell)) if done else "–"
-        selection = f"{100 * cell.selection(TASKS.get(cell.cell.task).metrics[0]):.1f}" if done else "–"
+        run, (numbers, selection) = cell.run, provenance.score_texts(cell)
         seconds = provenance.cost_numbers(run).get("train_seconds")
         spent = duration(seconds) if seconds is not None else "–"
         state = statuses.status_of(traced.study, run)
@@ -119,8 +101,7 @@ def _runs(
         parts = [str(cell.cell.seed), run.id, *settings, *([numbers] if traced.heads[1:] else []), selection, spent]
         style = printing.STATUS_STYLES.get(state, "")
         table.add_row(*map(Text, parts), Text(f"{state}  {why}".rstrip(), style=style))
-    console.print()
-    printing.print_line(console, title, "bold")
+    printing.print_heading(console, title)
     printing.print_table(console, table)
 
 
@@ -130,26 +111,21 @@ def _facts(traced: TracedCell, console: Console) -> None:
     each = [provenance.run_facts(run) for run in runs]
     for title in dict.fromkeys(title for facts in each for title in facts):
         print_group(title, provenance.merge_values([facts.get(title, {}) for facts in each]), console)
-    needs = provenance.merge_values(
-        [{f"needs, as {role}": parent for role, parent in run.spec.needs.items()} for run in runs]
-    )
-    print_group("Needs", needs, console)
-    print_group(
-        "Machine and versions", provenance.merge_values([provenance.machine_facts(run) for run in runs]), console
-    )
+    needs = [{f"needs, as {role}": parent for role, parent in run.spec.needs.items()} for run in runs]
+    print_group("Needs", provenance.merge_values(needs), console)
+    machines = [provenance.machine_facts(run) for run in runs]
+    print_group("Machine and versions", provenance.merge_values(machines), console)
 
 
 def _again(traced: TracedCell, store: Store, console: Console) -> None:
     """Print the command that reproduces the cell, and the commands that produced its runs."""
     cells = traced.runs.wanted or traced.runs.elsewhere[:1]
-    console.print()
-    printing.print_line(console, "Make it again", "bold")
+    printing.print_heading(console, "Make it again")
     printing.print_line(console, f"  {shlex.join(reproduce.cell_command(cells, traced.study))}")
     known = read_sweeps(store)
     commands = {shlex.join(words): None for cell in cells for words in reproduce.stored_commands(cell.run.id, known)[0]}
     if commands:
-        console.print()
-        printing.print_line(console, "Made by", "bold")
+        printing.print_heading(console, "Made by")
         for text in commands:
             printing.print_line(console, f"  {text}")
         printing.print_note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")

@@ -7,10 +7,12 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
 
 from kdbench.core.atomic_files import user_path, write_text
-from kdbench.core.errors import UserError, unknown
+from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.core.plain_text import without_control
 from kdbench.planning import reproduce
 from kdbench.planning.config import check_preset
@@ -19,9 +21,6 @@ from kdbench.reporting.data_frames import csv_text
 from kdbench.reporting.figures import FIGURES, Figure, FigureData, Lacking, TaskFigure
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies, task_title
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 FORMATS = ("pdf", "svg", "png", "csv")
 WIDTHS = {"column": 3.3, "page": 6.8}  # inches
@@ -61,10 +60,7 @@ class Wish:
             UserError: there is no such format, or the two do not agree.
         """
         ending = path.suffix.lower().removeprefix(".") if path else ""
-        if self.form is not None and self.form not in FORMATS:
-            raise unknown("format", self.form, FORMATS)
-        if ending and ending not in FORMATS:
-            raise unknown("format", ending, FORMATS)
+        check_known("format", (form for form in (self.form, ending or None) if form is not None), FORMATS)
         if ending and self.form and ending != self.form:
             raise UserError(f"--out {self.out} ends in .{ending} and --format is {self.form}; leave one of them out.")
         return ending or self.form or FORMATS[0]

@@ -9,12 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.core.errors import UserError
+from kdbench.core.errors import UserError, unknown
 from kdbench.core.formatting import sentence, value
 from kdbench.core.options import Options
 from kdbench.core.settings import Training
@@ -39,11 +38,6 @@ def find_method(name: str) -> type[Method] | None:
     """
     found = METHODS.owner(name)
     return METHODS.get(found) if found else None
-
-
-def row_names() -> list[str]:
-    """Return the names of all methods and variants."""
-    return [name for key, method in METHODS.all().items() for name in (key, *method.variants)]
 
 
 def show_method(name: str, method: type[Method], console: Console) -> None:
@@ -71,7 +65,7 @@ def show_method(name: str, method: type[Method], console: Console) -> None:
 
 def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Table:
     """Build the table of options: name, default, value of the variant, description, valid values and source."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = printing.make_table()
     for column in ("option", "default", *([name] if changed else [])):
         table.add_column(column, no_wrap=True)
     table.add_column("what it is, valid values, source of the default")
@@ -118,9 +112,8 @@ def _pattern(pattern: str) -> str:
 
 def unknown_name(name: str, runs: list[str]) -> UserError:
     """Return the error for a name that is neither a method's nor part of a run's."""
-    from kdbench.core.errors import unknown
-
-    return unknown("run or method", name, [*runs, *row_names()])
+    rows = [name for key, method in METHODS.all().items() for name in (key, *method.variants)]
+    return unknown("run or method", name, [*runs, *rows])
 
 
 def plugin_summary(plugin: type[Any]) -> str:

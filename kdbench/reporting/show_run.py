@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -94,18 +93,21 @@ def _head(run: Run, study: StudyResults | None, statuses: RunStatuses, console: 
     if problem := _file_problem(spec):
         printing.print_line(console, problem, "yellow")
     # what a run that is not done waits for, or where it stopped
-    blocker = study.blocker(run) if study else None
-    if blocker:
-        printing.print_line(console, f"It waits for {blocker.id}, which failed.")
-    if stands == "running":
+    if stands == "blocked":
+        printing.print_line(console, provenance.describe_problem(run, study))
+    elif stands == "running":
         printing.print_line(console, describe_progress(run))
     elif stands == "interrupted":
         printing.print_line(console, f"Stopped at step {state.step} of {state.total}, {ago(state.updated)}.")
     elif stands == "failed":
-        printing.print_line(
-            console, f"{state.kind or 'failed'}: {' '.join(state.message.split()) or 'no reason given'}", "red"
-        )
-        _tail(run, console)
+        printing.print_line(console, provenance.describe_problem(run, study), "red")
+        # the end of the stored traceback, if there is one
+        count, lines = error_tail(run)
+        if lines:
+            cut = f" (last {TAIL} of {count} lines)" if count > TAIL else ""
+            printing.print_line(console, f"{run.folder.path / 'error.txt'}{cut}:", "dim")
+            for text in lines:
+                printing.print_line(console, f"  {text}", "dim")
 
 
 def _file_problem(spec: RunSpec) -> str:
@@ -119,16 +121,6 @@ def _file_problem(spec: RunSpec) -> str:
     return "" if same else f"The file of its method, {spec.method_file.path}, has changed since."
 
 
-def _tail(run: Run, console: Console) -> None:
-    """Print the end of the stored traceback, if there is one."""
-    count, lines = error_tail(run)
-    if lines:
-        cut = f" (last {TAIL} of {count} lines)" if count > TAIL else ""
-        printing.print_line(console, f"{run.folder.path / 'error.txt'}{cut}:", "dim")
-        for text in lines:
-            printing.print_line(console, f"  {text}", "dim")
-
-
 def error_tail(run: Run) -> tuple[int, list[str]]:
     """Return the number of lines of the stored traceback, and the last lines."""
     file = run.folder.path / "error.txt"
@@ -138,8 +130,7 @@ def error_tail(run: Run) -> tuple[int, list[str]]:
 
 def _scores(run: Run) -> Table:
     """Build the table of scores: checkpoints by splits."""
-    head, rows = score_rows(run)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table, (head, rows) = printing.make_table(), score_rows(run)
     for name in head:
         table.add_column(name, no_wrap=True)
     for row in rows:
@@ -189,8 +180,7 @@ def print_group(title: str, values: Mapping[str, Any], console: Console) -> None
     known = {key: item for key, item in values.items() if item is not None}
     if not known:
         return
-    console.print()
-    printing.print_line(console, title, "bold")
+    printing.print_heading(console, title)
     space = max(map(len, known)) + 2
     for key, item in known.items():
         printing.print_line(console, f"  {key:<{space}}{value(item)}")
@@ -252,15 +242,13 @@ def _size(number: int) -> str:
 def _again(run: Run, study: StudyResults | None, known: list[Sweep], console: Console) -> None:
     """Print the command for this run alone, and the stored commands that asked for it. They also resume the run."""
     if study:
-        console.print()
-        printing.print_line(console, "Make it again", "bold")
+        printing.print_heading(console, "Make it again")
         printing.print_line(console, f"  {shlex.join(reproduce.run_command(run, study))}")
     commands, asked = reproduce.stored_commands(run.id, known)
-    console.print()
     if not commands:
-        printing.print_line(console, "No stored command asks for this run.")
+        printing.print_heading(console, "No stored command asks for this run.", "")
         return
-    printing.print_line(console, "Made by" if asked else "Made because other runs need it, by", "bold")
+    printing.print_heading(console, "Made by" if asked else "Made because other runs need it, by")
     for words in commands:
         printing.print_line(console, f"  {shlex.join(words)}")
     printing.print_note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -61,7 +60,10 @@ def _study(study: StudyResults, statuses: RunStatuses, console: Console) -> None
     words = {run_id: statuses.status_of(study, run) for run_id, run in study.runs.items()}
     setup = study.study
     printing.print_line(console, f"Preset {study.preset}: {study.pairing}", "bold")
-    splits = f"feedback {setup['feedback']}, selection {setup['selection']}{_drawn(study)}"
+    # with the settings that drew rows of train, where they differ from the default
+    keys = [key for key in ("train_rows", "split_seed") if study.study[key]]
+    drawn = "".join(f", {key}={study.study[key]}" for key in keys)
+    splits = f"feedback {setup['feedback']}, selection {setup['selection']}{drawn}"
     printing.print_note(console, f"data {describe_data(study)}, {splits}")
     printing.print_table(console, _matrix(study, words))
     # totals
@@ -78,22 +80,14 @@ def _study(study: StudyResults, statuses: RunStatuses, console: Console) -> None
     _collapsed(study, console)
 
 
-def _drawn(study: StudyResults) -> str:
-    """Return the settings that drew rows of train, where they differ from the default."""
-    keys = [key for key in ("train_rows", "split_seed") if study.study[key]]
-    return "".join(f", {key}={study.study[key]}" for key in keys)
-
-
 def _matrix(study: StudyResults, words: dict[str, str]) -> Table:
     """Build the table of counts, rows by tasks; runs that only others need come first."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table, tasks = printing.make_table(), study.tasks + study.gone
     table.add_column("")
-    tasks = study.tasks + study.gone
     for task in tasks:
         table.add_column(task_title(task), no_wrap=True)
     # runs that nobody asked for, then the rows
-    needed = _needed(study)
-    for title, runs in needed.items():
+    for title, runs in _needed(study).items():
         table.add_row(Text(title, style="dim"), *(_cell(runs.get(task, []), words) for task in tasks))
     for row in study.rows:
         by_task = ({c.run.id for c in study.of(row, task)} for task in tasks)
@@ -130,8 +124,7 @@ def _queued(console: Console, jobs: Jobs) -> None:
     reasons = Counter((job.hopeless, job.detail or "their turn") for job in jobs.values() if job.standing == "queued")
     starting = sum(job.standing == "running" for job in jobs.values())
     if jobs:
-        console.print()
-        printing.print_line(console, "Queued", printing.STATUS_STYLES["queued"])
+        printing.print_heading(console, "Queued", printing.STATUS_STYLES["queued"])
     if starting:
         printing.print_line(console, f"  {starting} in jobs that have started")
     for (hopeless, reason), number in reasons.most_common():
@@ -143,8 +136,7 @@ def _list(console: Console, kind: str, runs: list[Run], jobs: Jobs) -> None:
     """Print the runs of one status, at most `MAX_LISTED`, each with a line about it."""
     if not runs:
         return
-    console.print()
-    printing.print_line(console, kind.capitalize(), printing.STATUS_STYLES[kind])
+    printing.print_heading(console, kind.capitalize(), printing.STATUS_STYLES[kind])
     about = {
         "running": describe_progress,
         "failed": _failure,
@@ -208,8 +200,7 @@ def _blocked(study: StudyResults, console: Console) -> None:
         if blocker is not None:
             found.setdefault(blocker.id, []).append(run.id)
     if found:
-        console.print()
-        printing.print_line(console, "Blocked", printing.STATUS_STYLES["blocked"])
+        printing.print_heading(console, "Blocked", printing.STATUS_STYLES["blocked"])
     for blocker_id, runs in found.items():
         names = ", ".join(runs[:MAX_LISTED]) + (", ..." if len(runs) > MAX_LISTED else "")
         printing.print_line(console, f"  by {blocker_id} (failed): {names}")
@@ -219,9 +210,8 @@ def _collapsed(study: StudyResults, console: Console) -> None:
     """Print the finished runs with a collapsed network: its prediction hardly depends on the text."""
     found = {run.id: " ".join(said) for run in study.runs.values() if (said := class_use.collapse_warnings(run))}
     if found:
-        console.print()
         heading = class_use.collapse_heading(study.runs[run_id] for run_id in found)
-        printing.print_line(console, heading, "yellow")
+        printing.print_heading(console, heading, "yellow")
     for run_id, text in list(found.items())[:MAX_LISTED]:
         printing.print_line(console, f"  {run_id}  {text}")
     if len(found) > MAX_LISTED:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kdbench.core.errors import UserError, unknown
+from rich.console import Console
+
+from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.planning import reproduce
 from kdbench.planning.config import check_preset
+from kdbench.planning.executor import ExecutionRequest
 from kdbench.reporting.formats.presentation import PLAIN, Presentation
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.printing import print_line
@@ -19,11 +21,6 @@ from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
 from kdbench.results.submission_records import server_answers
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from kdbench.planning.executor import ExecutionRequest
-
 FORMATS = ("terminal", "markdown", "latex", "csv")
 ENDINGS = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
 ALL = "all"
@@ -31,13 +28,14 @@ ALL = "all"
 
 def show_table(
     number: str, store: Store, preset: str | None, form: str, console: Console, *, published: bool = False,
-    presentation: Presentation = PLAIN,
+    test: bool = False, presentation: Presentation = PLAIN,
 ) -> list[str]:  # fmt: skip
     """Print a table for every study in the results folder (of one preset, if given).
 
     Args:
         number: `1`, `table1`, or `all`.
         published: put the paper's numbers beside.
+        test: print the scores of a test server.
 
     Returns:
         Of `all`, what there is nothing of: a sentence a table, with the command that makes its runs.
@@ -47,7 +45,11 @@ def show_table(
     """
     check_format(form)
     presentation.check(form)
-    sheets, lacking = find_tables(number, store, preset, published=published)
+    sheets, lacking = list[TableData](), list[str]()
+    if test:
+        sheets = find_tested_tables(number, store, preset, published=published)
+    else:
+        sheets, lacking = find_tables(number, store, preset, published=published)
     render(sheets, form, console, presentation)
     return lacking
 
@@ -63,14 +65,19 @@ def find_tables(
     Raises:
         UserError: no such table or preset, or nothing to show.
     """
-    tables = [kind() for kind in _every(preset)] if number == ALL else [TABLES.get(_name(number))()]
+    # of all tables those about another preset are left out; the paper's come first
+    ordered = sorted(TABLES.all().items(), key=lambda item: (not item[0].startswith("table"), item[0]))
+    every_kind = [kind for _, kind in ordered if not preset or kind.preset in ("", preset)]
+    tables = [kind() for kind in every_kind] if number == ALL else [TABLES.get(_name(number))()]
     every = studies(store) if any(table.needs_results for table in tables) else []
     check_preset(preset, (study.preset for study in every))
     sheets, lacking = list[TableData](), list[str]()
     for table in tables:
         try:
             some = [study for study in every if number != ALL or table.adds_to_all(study)]
-            found = _sheets(table, some, preset, published)
+            wanted = preset or table.preset
+            own = table.sheets([study for study in some if wanted in ("", study.preset)])
+            found = _with_paper(table, own, published)
             lacking += [] if found or (every and not some) else [nothing(table, store, every, preset)]
             sheets += found
         except UserError as error:  # of all tables the others are shown
@@ -82,17 +89,14 @@ def find_tables(
     return sheets, lacking
 
 
-def show_tested(
-    number: str, store: Store, preset: str | None, form: str, console: Console, *, published: bool = False,
-    presentation: Presentation = PLAIN,
-) -> None:  # fmt: skip
-    """Print a table as a test server scored its rows, for every study of which it has scored something.
+def find_tested_tables(
+    number: str, store: Store, preset: str | None, *, published: bool = False
+) -> list[TableData]:  # fmt: skip
+    """Build a table as a test server scored its rows, for every study of which it has scored something.
 
     Raises:
-        UserError: no such table or format, or no scores.
+        UserError: no such table, or no scores.
     """
-    check_format(form)
-    presentation.check(form)
     check_preset(preset, (study.preset for study in studies(store)))
     said, sheets = server_answers(store), list[TableData]()
     for name in TABLES.all() if number == ALL else [_name(number)]:
@@ -105,7 +109,7 @@ def show_tested(
         sheets += _with_paper(table, found, published)
     if not sheets:
         raise UserError(_untested(number, store))
-    render(sheets, form, console, presentation)
+    return sheets
 
 
 def _untested(number: str, store: Store) -> str:
@@ -131,8 +135,7 @@ def show_tables(order: ExecutionRequest) -> None:
 
 def check_format(form: str) -> None:
     """Raise UserError where there is no such format."""
-    if form not in FORMATS:
-        raise unknown("format", form, FORMATS)
+    check_known("format", [form], FORMATS)
 
 
 def format_of(form: str | None, out: str | None) -> str:
@@ -150,12 +153,6 @@ def format_of(form: str | None, out: str | None) -> str:
     return ENDINGS[ending] if ending else FORMATS[0]
 
 
-def _every(preset: str | None) -> list[type[Table]]:
-    """Return all tables but those about another preset, the paper's first."""
-    ordered = sorted(TABLES.all().items(), key=lambda item: (not item[0].startswith("table"), item[0]))
-    return [table for _, table in ordered if not preset or table.preset in ("", preset)]
-
-
 def _name(number: str) -> str:
     known = TABLES.all()
     name = number.lower()
@@ -163,12 +160,6 @@ def _name(number: str) -> str:
     if name not in known and name not in TABLES.broken:
         raise unknown("table", number, [*(key.removeprefix("table") for key in known), ALL])
     return name
-
-
-def _sheets(table: Table, every: Iterable[StudyResults], preset: str | None, published: bool) -> list[TableData]:
-    wanted = preset or table.preset
-    sheets = table.sheets([study for study in every if wanted in ("", study.preset)])
-    return _with_paper(table, sheets, published)
 
 
 def _with_paper(table: Table, sheets: list[TableData], published: bool) -> list[TableData]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -47,9 +47,25 @@ class SelectedRow:
     asked: Mapping[str, list[CellResult]]
     shown: Mapping[str, list[CellResult]]
 
+    @property
+    def cells(self) -> list[CellResult]:
+        """Return the cells that are shown, of all tasks."""
+        return [cell for cells in self.shown.values() for cell in cells]
+
+    @property
+    def asked_cells(self) -> list[CellResult]:
+        """Return the cells that were asked for, of all tasks."""
+        return [cell for cells in self.asked.values() for cell in cells]
+
+    def on(self, tasks: Iterable[str]) -> SelectedRow:
+        """Return the row with these tasks and no other."""
+        names = list(tasks)
+        asked, shown = ({task: cells.get(task, []) for task in names} for cells in (self.asked, self.shown))
+        return replace(self, asked=asked, shown=shown)
+
     def feedback_from(self, split: str) -> bool:
         """Return whether a run of the row learned from feedback on `split`."""
-        return any(c.run.spec.feedback == split for cells in self.asked.values() for c in cells)
+        return any(c.run.spec.feedback == split for c in self.asked_cells)
 
     @property
     def saw_report(self) -> bool:

@@ -60,30 +60,12 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.id = path.name
-
-    @property
-    def series(self) -> Path:
-        return self.path / "series.jsonl"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoint.safetensors"
-
-    @property
-    def best(self) -> Path:
-        return self.path / "best.safetensors"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log.txt"
-
-    @property
-    def model(self) -> Path:
-        return self.path / "model"
-
-    @property
-    def predictions(self) -> Path:
-        return self.path / "predictions.safetensors"
+        self.series = path / "series.jsonl"
+        self.checkpoint = path / "checkpoint.safetensors"
+        self.best = path / "best.safetensors"
+        self.log = path / "log.txt"
+        self.model = path / "model"
+        self.predictions = path / "predictions.safetensors"
 
     @cached_property
     def spec(self) -> RunSpec:

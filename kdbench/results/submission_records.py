@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from kdbench.core.atomic_files import write_json
-from kdbench.core.errors import UserError, unknown
+from kdbench.core.errors import UserError, check_known
 from kdbench.core.records import read_records
 from kdbench.core.spec import Name
 from kdbench.data.metrics import SIGNED
@@ -158,9 +158,7 @@ def read_scores(file: Path, server: Server) -> tuple[datetime.date, dict[str, di
         raise UserError(f"{file} needs a line with the day of the server's answer, such as: date = 2026-01-31")
     files = {item.name: item for item in required_files(server).values()}
     mine = task_by_file(server)
-    for name in raw:
-        if name not in files:
-            raise unknown(f"task in {file}", name, ["date", *files])
+    check_known(f"task in {file}", raw, ["date", *files])
     own = {files[name]: value for name, value in raw.items() if files[name].filename in mine}
     return date, {f.filename: _scores(file, f, mine[f.filename], value) for f, value in own.items()}
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kdbench.core.atomic_files import replacing
-from kdbench.core.errors import UserError, unknown
+from kdbench.core.errors import UserError, check_known
 from kdbench.data.task_registry import TASKS
 from kdbench.data.test_server import Server, ServerFile
 
@@ -59,9 +59,7 @@ def write_zip(path: Path, server: Server, predictions: Mapping[str, Sequence[str
         raise UserError(f"{path} is a folder; name the zip to write, such as {path / 'submission.zip'}.")
     texts = {}
     files = required_files(server)
-    for name in predictions:
-        if name not in files:
-            raise unknown("file", name, files)
+    check_known("file", predictions, files)
     for name, file in files.items():
         words = predictions[name] if name in predictions else [file.filler] * file.rows
         texts[name] = "".join(f"{line}\n" for line in (HEADER, *(f"{i}\t{word}" for i, word in enumerate(words))))

@@ -169,13 +169,9 @@ def check_local(plan: Plan) -> None:
         if spec.data.source != "hub" and (key := division_key(spec)) not in divided:
             divided.add(key)
             _check_roles(spec)
-        if spec.data.source != "hub" and not any(_on_hub(ref) for ref in refs):
+        if spec.data.source != "hub" and not any(ref.fingerprint.startswith("hub/") for ref in refs):
             _check_fit(plan, spec, tuple(inputs.load_data(spec.task, spec.data).vocabulary))
     _check_outputs(spec for spec in plan.runs.values() if spec.data.source != "hub")
-
-
-def _on_hub(ref: ModelRef) -> bool:
-    return ref.fingerprint.startswith("hub/")
 
 
 def _others(plan: Plan, spec: RunSpec) -> dict[str, ModelRef]:

@@ -25,7 +25,7 @@ from kdbench.core.settings import Recording
 from kdbench.core.spec import ModelRef, RunSpec
 from kdbench.data.batches import Stream, collate
 from kdbench.data.splits import Part
-from kdbench.data.task import Examples, TaskData
+from kdbench.data.task import Examples
 from kdbench.data.teacher_outputs import row_tokens
 from kdbench.data.tokens import InputFormat, Tokens, tokenise
 from kdbench.distill.context import Sources, preserve_random_state, seed_everything
@@ -96,7 +96,7 @@ class _SmokeTest:
         """Run a run's networks on rows of the greatest length and on padded rows."""
         training = spec.training
         for ref in dict.fromkeys(ref for ref in (spec.student, spec.teacher) if ref and not ref.is_outputs):
-            reader = self._reader(spec, ref)
+            reader = ref if inputs.tokenizer_difference(spec.student, ref, self._vocabulary(spec)) else spec.student
             key = (ref, reader, _classes(spec), training.attention, training.precision, training.max_length)
             if key in self._passed:
                 continue
@@ -162,10 +162,6 @@ class _SmokeTest:
                 self._built[key] = build.build(ref, labels, key[-1], vocabulary)
         return self._built[key]
 
-    def _reader(self, spec: RunSpec, ref: ModelRef) -> ModelRef:
-        """Return the network whose tokenizer a network of the run reads with: the student's, unless its own differs."""
-        return ref if inputs.tokenizer_difference(spec.student, ref, self._vocabulary(spec)) else spec.student
-
     def _vocabulary(self, spec: RunSpec) -> tuple[str, ...]:
         example = self._example(spec)
         return tuple(inputs.load_data(example.task, example.data).vocabulary)
@@ -175,7 +171,13 @@ class _SmokeTest:
         example = self._example(spec)
         key = (reader, example.task, spec.training.max_length, longest)
         if reader.is_outputs:  # the numbers of some rows: any will do
-            return _first_rows(inputs.load_data(example.task, example.data))
+            # the numbers of the first rows, as many as the other networks read
+            tokens = row_tokens(inputs.load_data(example.task, example.data), "train")
+            count = min(ROWS, len(tokens))
+            return replace(
+                tokens, ids=tokens.ids[:count], types=tokens.types[:count], starts=tokens.starts[: count + 1],
+                labels=tokens.labels[:count],
+            )  # fmt: skip
         if key not in self._read:
             rows = _rows(inputs.load_data(example.task, example.data).splits["train"], longest=longest)
             tokenizer = self._tokenizer(spec, reader)
@@ -205,16 +207,6 @@ def _explained(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise UserError(f"{what}: {_reason(error)}") from None
-
-
-def _first_rows(data: TaskData) -> Tokens:
-    """Return the first rows of `train` for a network that looks up outputs, as many as the other networks read."""
-    tokens = row_tokens(data, "train")
-    count = min(ROWS, len(tokens))
-    return replace(
-        tokens, ids=tokens.ids[:count], types=tokens.types[:count], starts=tokens.starts[: count + 1],
-        labels=tokens.labels[:count],
-    )  # fmt: skip
 
 
 def _classes(spec: RunSpec) -> int:

@@ -12,10 +12,10 @@ from kdbench.core.spec import DataLocation, ModelRef
 from kdbench.data.task import Examples, Task
 from kdbench.data.task_registry import TASKS
 from kdbench.data.test_server import Server, ServerFile
-from kdbench.planning.config import check_preset
+from kdbench.planning.config import stored_studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import TEACHER, Run, StudyResults, studies, task_order
+from kdbench.results.study import TEACHER, Run, StudyResults, task_order
 
 if TYPE_CHECKING:
     import torch
@@ -44,9 +44,7 @@ def choose(
     Raises:
         UserError: no such preset or row, nothing of it is done, or all of it was trained on made data.
     """
-    everything = studies(store)
-    check_preset(preset, (study.preset for study in everything))
-    found = [study for study in everything if preset in (None, study.preset)]
+    found = stored_studies(store, preset)
     rows = {TEACHER, *(name for study in found for name in study.rows)}
     if found and row not in rows:
         raise unknown("row", row, rows)
@@ -55,7 +53,11 @@ def choose(
     if not real:
         raise _nothing(row, store, server, made=bool(done))
     study, shown = real[-1]
-    return Choice(study, row, *_seed(row, shown, seed))
+    seeds = sorted({number for runs in shown.values() for number in runs})
+    if seed is not None and seed not in seeds:
+        raise UserError(f"Seed {seed} of '{row}' is not done (done: {', '.join(map(str, seeds))}).")
+    chosen = seeds[0] if seed is None else seed
+    return Choice(study, row, chosen, {task: runs[chosen] for task, runs in shown.items() if chosen in runs})
 
 
 Shown = dict[str, dict[int, Run]]  # task -> seed -> run
@@ -79,14 +81,6 @@ def _nothing(row: str, store: Store, server: Server, *, made: bool) -> UserError
             "with a preset that reads the hub or with --glue-dir DIR."
         )
     return UserError(f"No run of '{row}' on a task of {server.title} is done in {store.root}; see: kdbench status")
-
-
-def _seed(row: str, shown: Shown, seed: int | None) -> tuple[int, dict[str, Run]]:
-    seeds = sorted({number for runs in shown.values() for number in runs})
-    if seed is not None and seed not in seeds:
-        raise UserError(f"Seed {seed} of '{row}' is not done (done: {', '.join(map(str, seeds))}).")
-    chosen = seeds[0] if seed is None else seed
-    return chosen, {task: runs[chosen] for task, runs in shown.items() if chosen in runs}
 
 
 def device(name: str) -> torch.device:

@@ -39,12 +39,11 @@ def command(what: str, results: str | None, **filters: str | None) -> None:
     executors where runs can be trained, with the settings of each
     runs      the runs of a results folder; kdbench show RUN has the rest
     """
-    from kdbench.core.errors import UserError, unknown
+    from kdbench.core.errors import UserError, check_known
     from kdbench.reporting import printing
 
     # refuse what the list does not have
-    if what not in LISTS:
-        raise unknown("list", what, LISTS)
+    check_known("list", [what], LISTS)
     used = [key for key, value in {"results": results, **filters}.items() if value is not None]
     if what != "runs" and used:
         raise UserError(f"--{used[0]} narrows a list of runs; write: kdbench list runs --{used[0]} ...")

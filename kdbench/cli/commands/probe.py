@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 @click.command(short_help="Score trained networks on other data, or with typing errors, without training.")
@@ -49,8 +44,4 @@ def command(
     read = read_labelled_file(data, split_columns(text), label, encoding) if data else []
     request = ProbeRequest(rows, tasks, data, read, labels, changes, seed, rate, device)
     sheets = probe_tables(store, preset, request)
-
-    def write(console: Console) -> None:
-        render(sheets, chosen, console)
-
-    printing.write_output(out, write)
+    printing.write_output(out, lambda console: render(sheets, chosen, console))

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 @click.command(short_help="Print a table of the paper from your results.")
@@ -33,21 +28,15 @@ def command(
     """
     from kdbench.reporting import printing
     from kdbench.reporting.formats.presentation import Presentation
-    from kdbench.reporting.show_table import format_of, show_table, show_tested
+    from kdbench.reporting.show_table import format_of, show_table
 
     chosen, presentation = format_of(form, out), Presentation(caption, label, notes)
     presentation.check(chosen)
     store, lacking = printing.open_store(results), list[str]()
-
-    def write(console: Console) -> None:
-        if test:
-            show_tested(number, store, preset, chosen, console, published=published, presentation=presentation)
-        else:
-            lacking.extend(
-                show_table(number, store, preset, chosen, console, published=published, presentation=presentation)
-            )
-
-    printing.write_output(out, write)
+    more = {"published": published, "test": test}
+    printing.write_output(out, lambda console: lacking.extend(
+        show_table(number, store, preset, chosen, console, **more, presentation=presentation)
+    ))  # fmt: skip
     # to standard error, because the tables may go into a file or another program
     for sentence in lacking:
         printing.print_line(printing.make_console(stderr=True), sentence)

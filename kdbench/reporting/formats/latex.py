@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TypeVar
 
 from kdbench.reporting.formats.presentation import PLAIN, Presentation
@@ -62,7 +63,9 @@ def _blocks(sheet: TableData) -> list[list[str]]:
     for i, row in enumerate(sheet.rows):
         if not (blocks and row[0].values[0].startswith(" ")):
             blocks.append([])
-        blocks[-1] += _lines(row, i in sheet.rules)
+        # spreads stand below the numbers: beside them, six tasks are wider than a page
+        spread = [_row(row, _spread)] if any(entry.spreads for entry in row) else []
+        blocks[-1] += [*([RULE] if (i in sheet.rules) else []), _row(row, _entry), *spread]
     return blocks
 
 
@@ -71,10 +74,12 @@ def _float(sheet: TableData, parts: Sequence[list[str]], i: int, presentation: P
     caption = rf"\caption{{{text}{' (continued)' if i else ''}}}"
     if presentation.label and not i:  # after the caption, which counts
         caption += rf"\label{{{presentation.label}}}"
+    head = [_row(names, tex) for names in zip_longest(*(name.split("\n") for name in sheet.head), fillvalue="")]
+    columns = "l" + "".join("l" if sheet.is_text(column) else "r" for column in range(1, len(sheet.head)))
     return [
         r"\begin{table*}[t]", r"\centering\small", r"\setlength{\tabcolsep}{4pt}",
         *([r"\addtocounter{table}{-1}"] if i else []), caption, r"\medskip", SHRUNK,
-        rf"\begin{{tabular}}{{@{{}}{_columns(sheet)}@{{}}}}", r"\toprule", *_head(sheet), RULE, *parts[i],
+        rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule", *head, RULE, *parts[i],
         r"\bottomrule", r"\end{tabular}}", *(_notes(sheet.notes) if i + 1 == len(parts) else []), r"\end{table*}",
     ]  # fmt: skip
 
@@ -83,23 +88,6 @@ def _caption(title: str) -> str:
     """Return the title without `Table N`, because LaTeX counts tables itself."""
     text = NUMBERED.sub("", title, count=1)
     return text[:1].upper() + text[1:]
-
-
-def _columns(sheet: TableData) -> str:
-    return "l" + "".join("l" if sheet.is_text(i) else "r" for i in range(1, len(sheet.head)))
-
-
-def _head(sheet: TableData) -> list[str]:
-    names = [name.split("\n") for name in sheet.head]
-    return [
-        _row([name[depth] if depth < len(name) else "" for name in names], tex) for depth in range(max(map(len, names)))
-    ]
-
-
-def _lines(row: Sequence[TableCell], ruled: bool) -> list[str]:
-    """Return the lines of a row, spreads below the numbers: beside them, six tasks are wider than a page."""
-    spread = [_row(row, _spread)] if any(entry.spreads for entry in row) else []
-    return [*([RULE] if ruled else []), _row(row, _entry), *spread]
 
 
 def _row(cells: Sequence[T], write: Callable[[T], str]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kdbench.core.errors import UserError, unknown
+from kdbench.core.errors import UserError, check_known
 from kdbench.reporting.tables import Detail
 
 NOTES = ("full", "short", "none")
@@ -35,8 +35,7 @@ class Presentation:
         Raises:
             UserError: an option that the format has no place for, or a caption or label that would not compile.
         """
-        if self.notes not in NOTES:
-            raise unknown("kind of notes", self.notes, NOTES)
+        check_known("kind of notes", [self.notes], NOTES)
         if form != "latex" and (
             given := [f"--{key}" for key in ("caption", "label") if getattr(self, key) is not None]
         ):
@@ -65,12 +64,10 @@ class Presentation:
 
     def divide(self, notes: Sequence[str]) -> tuple[list[str], list[str]]:
         """Divide notes into those that are printed and those that are left out."""
-        kept = [note for note in notes if self.notes == "full" or (self.notes == "short" and not _is_detail(note))]
+        kept = [
+            note for note in notes if self.notes == "full" or (self.notes == "short" and not isinstance(note, Detail))
+        ]
         return kept, [note for note in notes if note not in kept]
-
-
-def _is_detail(note: str) -> bool:
-    return isinstance(note, Detail)
 
 
 def _problem(caption: str) -> str:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -41,17 +40,13 @@ def render(sheets: Sequence[TableData], form: str, console: Console, presentatio
     for i, sheet in enumerate(shown):
         if i:
             console.print()
-        _terminal(sheet, console)
-
-
-def _terminal(sheet: TableData, console: Console) -> None:
-    """Print a table; its title is a line of its own, because Rich would wrap it to the width of the table."""
-    printing.print_line(console, sheet.title, "bold")
-    full = _rich(sheet, lambda entry: entry.text)
-    fits = not console.is_terminal or printing.table_width(full, console) <= console.width
-    printing.print_table(console, full if fits else _rich(sheet, _two_lines))
-    for note in sheet.notes:
-        printing.print_note(console, note)
+        # a title is a line of its own, because Rich would wrap it to the width of the table
+        printing.print_line(console, sheet.title, "bold")
+        full = _rich(sheet, lambda entry: entry.text)
+        fits = not console.is_terminal or printing.table_width(full, console) <= console.width
+        printing.print_table(console, full if fits else _rich(sheet, _two_lines))
+        for note in sheet.notes:
+            printing.print_note(console, note)
 
 
 def _two_lines(entry: TableCell) -> str:
@@ -59,7 +54,7 @@ def _two_lines(entry: TableCell) -> str:
 
 
 def _rich(sheet: TableData, write: Callable[[TableCell], str]) -> RichTable:
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    table = printing.make_table()
     word = max((len(word) for row in sheet.rows for word in row[0].text.split()), default=1)
     table.add_column(Text(sheet.head[0]), min_width=word)  # labels may wrap, between words
     for i, name in enumerate(sheet.head[1:], start=1):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kdbench.core.formatting import sentence, value
-from kdbench.data.task_registry import TASKS, selection_title
+from kdbench.data.task_registry import selection_title
 from kdbench.planning import reproduce
 from kdbench.reporting import provenance
 from kdbench.reporting.provenance import TracedCell
@@ -138,17 +138,6 @@ def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> Cel
 
 def _behind(cell: CellResult, keys: Sequence[str], study: StudyResults, statuses: RunStatuses) -> CardRun:
     """Describe a run on a card."""
-    run, score, selection = cell.run, "–", "–"
-    if run.result is not None:
-        score = "/".join(f"{value:.1f}" for value in provenance.run_scores(cell))
-        selection = f"{100 * cell.selection(TASKS.get(cell.cell.task).metrics[0]):.1f}"
-    point = "  ".join(f"{key}={value(cell.settings[key])}" for key in keys if key in cell.settings)
-    return CardRun(
-        run.id,
-        cell.cell.seed,
-        point,
-        score,
-        selection,
-        statuses.status_of(study, run),
-        provenance.describe_problem(run, study),
-    )
+    run, point = cell.run, "  ".join(f"{key}={value(cell.settings[key])}" for key in keys if key in cell.settings)
+    state, why = statuses.status_of(study, run), provenance.describe_problem(run, study)
+    return CardRun(run.id, cell.cell.seed, point, *provenance.score_texts(cell), state, why)

@@ -21,7 +21,7 @@ from markupsafe import Markup
 import kdbench
 from kdbench.core.atomic_files import write_text
 from kdbench.core.errors import UserError
-from kdbench.planning.config import check_preset
+from kdbench.planning.config import stored_studies
 from kdbench.reporting.html import figure_images
 from kdbench.reporting.html.chart_data import Chart, cost_chart, curves_chart, spread_chart
 from kdbench.reporting.html.information import rank_tasks
@@ -34,7 +34,7 @@ from kdbench.reporting.show_table import nothing
 from kdbench.reporting.tables import TABLES
 from kdbench.results.data_origin import describe_data
 from kdbench.results.store import Store
-from kdbench.results.study import StudyResults, studies
+from kdbench.results.study import StudyResults
 from kdbench.results.sweep_files import read_sweeps
 
 HERE = Path(__file__).parent
@@ -61,11 +61,9 @@ def write_report(store: Store, preset: str | None, out: Path) -> tuple[int, int]
     Raises:
         UserError: the preset is not known, or there are no results.
     """
-    every = studies(store)
-    check_preset(preset, (study.preset for study in every))
-    found = [study for study in every if preset in (None, study.preset)]
+    found = stored_studies(store, preset)
     if not found:
-        raise UserError(nothing(TABLES.get(TRACED_TABLE)(), store, every, preset))
+        raise UserError(nothing(TABLES.get(TRACED_TABLE)(), store, found, preset))
     statuses = RunStatuses(store)
     runs = build_run_pages(store, found, read_sweeps(store), statuses)
     shown = [_study(i, study, store, statuses) for i, study in enumerate(found)]
@@ -113,8 +111,10 @@ def _render(store: Store, shown: Sequence[StudyPage], runs: Sequence[RunPage]) -
         lstrip_blocks=True,
     )  # fmt: skip
     # marked as safe are files of the project alone
-    scripts = {name: _script(f"{name}.js") for name in ("theme", "page", "draw", "charts")}
+    scripts = {name: (HERE / f"{name}.js").read_text(encoding="utf-8") for name in ("theme", "page", "draw", "charts")}
     counts = Counter(run.state for run in runs)
+    # in table order; runs that only others need come last
+    titles = list(dict.fromkeys(run.title for run in sorted(runs, key=lambda run: run.only_needed)))
     return environment.get_template("page.html").render(
         version=kdbench.__version__, folder=str(store.root), studies=shown, runs=runs,
         policy=content_policy(scripts.values()),
@@ -122,24 +122,15 @@ def _render(store: Store, shown: Sequence[StudyPage], runs: Sequence[RunPage]) -
         style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
         scripts={name: Markup(text) for name, text in scripts.items()},
         data=htmlsafe_json_dumps({one["id"]: one for page in shown for one in [*page.charts, *page.figures]}),
-        tasks=list(dict.fromkeys(run.task for run in runs)), methods=_methods(runs),
+        tasks=list(dict.fromkeys(run.task for run in runs)), methods=titles,
         seeds=sorted({run.seed for run in runs}),
     )  # fmt: skip
-
-
-def _methods(runs: Sequence[RunPage]) -> list[str]:
-    """Return the titles of the runs in table order; runs that only others need come last."""
-    return list(dict.fromkeys(run.title for run in sorted(runs, key=lambda run: run.only_needed)))
 
 
 def _newest(store: Store, runs: Sequence[RunPage]) -> str:
     """Return when a run was last updated (UTC), so that the same results give the same page; "" where no run began."""
     moment = max((store.run(run.id).state().updated for run in runs), default=0.0)
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment)) if moment else ""
-
-
-def _script(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
 
 
 def content_policy(scripts: Iterable[str]) -> str:

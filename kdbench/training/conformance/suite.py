@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kdbench.core.errors import RunFailure, UserError, unknown
+from kdbench.core.errors import RunFailure, UserError, check_known
 from kdbench.training.conformance import checks, full_run_checks
 from kdbench.training.conformance.check_list import CHECKS, Check
 from kdbench.training.conformance.small_run import NotApplicable
@@ -44,9 +44,7 @@ def examine(
     Raises:
         UserError: an unknown check, or a method that the small networks of the checks do not fit.
     """
-    for asked in only:
-        if asked not in names():
-            raise unknown("check", asked, names())
+    check_known("check", only, names())
     chosen = [check for check in CHECKS if not only or check.name in only]
     subject = Subject(folder, name, sets or {}, file)
     if any(check.find is full_run_checks.resume for check in chosen):
@@ -73,12 +71,9 @@ def _find(check: Check, subject: Subject) -> Finding:
     except RunFailure as failure:
         return Finding(check, "failed", failure.message)
     except Exception as error:
-        return Finding(check, "failed", f"{type(error).__name__}: {error}{_where(error, subject)}")
+        # with the place in the method's own file
+        own = inspect.getfile(subject.method)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+        where = f" ({Path(own).name}, line {lines[-1]})" if lines else ""
+        return Finding(check, "failed", f"{type(error).__name__}: {error}{(where)}")
     return Finding(check, "failed" if text else "passed", text)
-
-
-def _where(error: Exception, subject: Subject) -> str:
-    """Return the place of the error in the method's own file, for the message."""
-    own = inspect.getfile(subject.method)
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
-    return f" ({Path(own).name}, line {lines[-1]})" if lines else ""

@@ -16,7 +16,7 @@ from kdbench.models.inference import all_logits
 from kdbench.results.study import Run
 from kdbench.training.deployment import forms
 from kdbench.training.deployment.measure import CPU, example_batch
-from kdbench.training.saved_network import SavedNetwork, load_data, load_network
+from kdbench.training.saved_network import load_data, load_network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +61,12 @@ def export_network(run: Run, form: str, folder: Path) -> ExportCheck:
         shutil.copytree(run.folder.model, folder, dirs_exist_ok=True)
     else:
         shutil.copytree(run.folder.model, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
-        _write_onnx(network, example_batch(tokens), form, folder)
+        target = folder / WEIGHTS
+        forms.write_onnx(network, example_batch(tokens), target)
+        if form == forms.INT8:
+            whole = target.rename(folder / "float.onnx")
+            forms.write_int8(whole, target)
+            whole.unlink()
     second = None if examples.text_b is None else list(examples.text_b[: len(rows)])
     found = answers(folder, form, list(examples.text_a[: len(rows)]), second, run.spec.training.max_length)
     difference = float(np.abs(found - expected).max())
@@ -71,15 +76,6 @@ def export_network(run: Run, form: str, folder: Path) -> ExportCheck:
             f"{difference:.2g}), so it was not kept; choose another of {', '.join(FORMATS)}."
         )
     return ExportCheck(len(rows), difference, float((found.argmax(1) == expected.argmax(1)).mean()))
-
-
-def _write_onnx(network: SavedNetwork, example: dict[str, torch.Tensor], form: str, folder: Path) -> None:
-    target = folder / WEIGHTS
-    forms.write_onnx(network, example, target)
-    if form == forms.INT8:
-        whole = target.rename(folder / "float.onnx")
-        forms.write_int8(whole, target)
-        whole.unlink()
 
 
 def answers(
