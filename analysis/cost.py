@@ -153,7 +153,7 @@ def _mark_trials(sheet: TableData, lines: Sequence[SelectedRow], tasks: Sequence
 def _notes(study: StudyResults, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> list[str]:
     """Return the notes that explain the columns, and what is missing."""
     # facts of the runs shown
-    cells = [cell for line in lines for some in line.shown.values() for cell in some]
+    cells = [cell for line in lines for cell in line.cells]
     others = sorted({name for cell in cells for name in cell.run.cost.get("passes", {})})
     lost = sorted({cell.run.id for cell in cells if not cell.run.cost})
     names = ", ".join(task.title for task in tasks)

@@ -12,7 +12,7 @@ from kdbench.planning.exhibits import Request
 from kdbench.reporting.figures import Curve, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.selection import SelectedRow
-from kdbench.results.study import CellResult, StudyResults, task_title
+from kdbench.results.study import StudyResults, task_title
 
 
 class FigureCurves(TaskFigure):
@@ -29,10 +29,11 @@ class FigureCurves(TaskFigure):
             drawn = list[Curve]()
             # a curve for each row, without the seeds that have no scores
             for line in shown:
-                kept = _with_scores(line, task, metric)
-                lost += [cell.run.id for cell in line.shown[task] if cell not in kept.shown[task]]
-                if kept.shown[task]:
-                    look, read = line_styles.of_row(study, line.row), curves.trained_series_reader("selection", metric)
+                read = curves.trained_series_reader("selection", metric)
+                cells = [cell for cell in line.shown[task] if read(cell)]
+                lost += [cell.run.id for cell in line.shown[task] if cell not in cells]
+                if cells:
+                    kept, look = replace(line, shown={task: cells}), line_styles.of_row(study, line.row)
                     one = curves.make_curve(kept, task, look, read, factor=100.0, metric=metric)
                     drawn.append(replace(one, about={"task": task, **one.about}))
             if drawn:
@@ -41,13 +42,6 @@ class FigureCurves(TaskFigure):
         if not panels:
             raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} with scores in its series")
         return task_panels.panel_figure(self.title, study, panels, shown, _first(shown, lost))
-
-
-def _with_scores(line: SelectedRow, task: str, metric: str) -> SelectedRow:
-    """Return the row with the seeds whose series have scores."""
-    read = curves.trained_series_reader("selection", metric)
-    kept: list[CellResult] = [cell for cell in line.shown[task] if read(cell)]
-    return SelectedRow(line.row, line.title, line.asked, {task: kept})
 
 
 def _first(shown: Sequence[SelectedRow], lost: Sequence[str]) -> list[str]:

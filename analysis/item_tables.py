@@ -81,7 +81,7 @@ class ItemTable(Table):
         """Build the table of one task; None where no row has something to show."""
         if len(TASKS.get(task).labels) < 2:  # a number is predicted, no class
             return None
-        lines = [line for row in self._rows(study) if (line := _on_task(study, row, task)).asked[task]]
+        lines = [line for row in self._rows(study) if (line := select_row(study, row).on([task])).asked[task]]
         found = [self._scaled(line.shown[task], study, task) for line in lines]
         if not any(found):
             return None
@@ -194,12 +194,6 @@ def seeds_note(lines: Sequence[SelectedRow], task: str) -> str:
     alone += " With two seeds, one degree of freedom makes intervals wide." if 2 in counts else ""
     level = f"{100 * (1 - ALPHA):g} %"
     return f"Mean over seeds ± half of its {level} interval ({number} a number).{alone}"
-
-
-def _on_task(study: StudyResults, row: str, task: str) -> SelectedRow:
-    """Return a row with one task."""
-    line = select_row(study, row)
-    return replace(line, asked={task: line.asked[task]}, shown={task: line.shown[task]})
 
 
 def by_seed(found: Mapping[int, Sequence[Mapping[str, ItemStatistic] | None]]) -> RowStatistics:

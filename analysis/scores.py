@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, ClassVar
@@ -54,10 +54,9 @@ class ShownRow:
     line: SelectedRow
     study: StudyResults
 
-    def narrowed(self, tasks: Sequence[type[Task]]) -> ShownRow:
+    def on(self, tasks: Iterable[str]) -> ShownRow:
         """Return the row with the tasks that the table shows."""
-        asked, shown = ({t.name: cells.get(t.name, []) for t in tasks} for cells in (self.line.asked, self.line.shown))
-        return replace(self, line=replace(self.line, asked=asked, shown=shown))
+        return replace(self, line=self.line.on(tasks))
 
 
 @dataclass(frozen=True)
@@ -98,15 +97,8 @@ class ScoreTable(Table):
 
     def build(self, study: StudyResults) -> TableData | None:
         groups = [[find_row(asked, study) for asked in group] for group in self.groups(study)]
-        tasks = asked_tasks(self, [shown for group in groups for shown in group])
-        if not tasks:
-            return None
-        top = [[ShownRow(TEACHER, select_row(study, TEACHER), study)]] if study.teachers else []
-        groups = [[shown.narrowed(tasks) for shown in group] for group in top + groups]
-        sheet = score_sheet(self.heading(study), groups, tasks, averaged=self.averaged)
-        rows = [shown for group in groups for shown in group]
-        sheet.notes = score_notes(self, rows, tasks, mark_cells(sheet, groups, tasks), averaged=self.averaged)
-        return sheet
+        top = [ShownRow(TEACHER, select_row(study, TEACHER), study)] if study.teachers else []
+        return build_score_table(self, self.heading(study), groups, top, averaged=self.averaged)
 
     def heading(self, study: StudyResults) -> str:
         """Return the title of the table of one study."""
@@ -115,6 +107,25 @@ class ScoreTable(Table):
     def published(self) -> Published | None:
         table = published_tables()[self.name]
         return Published(table.cells, " ".join([table.note, *formula_warning(table)]), table.preset)
+
+
+def build_score_table(
+    table: Table, title: str, groups: Sequence[Sequence[ShownRow]], top: Sequence[ShownRow] = (), *,
+    averaged: bool = True,
+) -> TableData | None:  # fmt: skip
+    """Build a table of scores with its signs and notes; None where no row of its groups was asked for.
+
+    Args:
+        groups: rows that compete.
+        top: the teacher's row, above the groups; () for none.
+    """
+    tasks = asked_tasks(table, list(chain(*groups)))
+    if not tasks:
+        return None
+    every = [[shown.on(task.name for task in tasks) for shown in group] for group in (top, *groups) if group]
+    sheet = score_sheet(title, every, tasks, averaged=averaged)
+    sheet.notes = score_notes(table, list(chain(*every)), tasks, mark_cells(sheet, every, tasks), averaged=averaged)
+    return sheet
 
 
 def asked_rows(study: StudyResults) -> list[RowRequest]:

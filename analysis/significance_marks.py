@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from kdbench.core.errors import UserError
 from kdbench.data.task import Task
+from kdbench.reporting.notes import rows_by_tasks
 from kdbench.reporting.tables import Detail, TableCell, TableData
 from kdbench.results.comparison import ERROR_METHOD, Comparison, compare_cells
 from kdbench.results.selection import SelectedRow
@@ -163,15 +164,9 @@ def _notes(
         notes.append(SIGN_NOTE)
         notes.append(Detail(ERROR_METHOD + (" Where there is one seed, only items count." if 1 in seeds else "")))
     if fewer:
-        notes.append(f"{SIGN} is from the seeds in common with the best, fewer than the means have: {_alike(fewer)}.")
+        told = "; ".join(rows_by_tasks(fewer))
+        notes.append(f"{SIGN} is from the seeds in common with the best, fewer than the means have: {told}.")
     if untested:
-        notes.append(f"Not compared with the best, for want of predictions or of a common seed: {_alike(untested)}.")
+        told = "; ".join(rows_by_tasks(untested))
+        notes.append(f"Not compared with the best, for want of predictions or of a common seed: {told}.")
     return notes
-
-
-def _alike(found: Mapping[str, Sequence[str]]) -> str:
-    """List rows with their tasks; rows with the same tasks stand together."""
-    alike: dict[str, list[str]] = {}
-    for title, names in found.items():
-        alike.setdefault(", ".join(names), []).append(title)
-    return "; ".join(f"{', '.join(titles)} on {names}" for names, titles in alike.items())

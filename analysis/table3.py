@@ -5,23 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kdbench.analysis import machines
+from kdbench.analysis import machines, scores
 from kdbench.analysis.published import published_tables
-from kdbench.analysis.scores import (
-    EMPTY_CELL,
-    RowRequest,
-    ShownRow,
-    asked_tasks,
-    find_row,
-    mark_cells,
-    score_notes,
-    score_records,
-    score_sheet,
-    table_heading,
-)
+from kdbench.analysis.scores import EMPTY_CELL, RowRequest, ShownRow
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting.tables import Published, Table, TableCell, TableData
-from kdbench.results.study import CellResult, StudyResults
+from kdbench.results.study import StudyResults
 
 ROWS = (
     RowRequest("lgtm_no_fda", {"influence": "weighted", "weights_via": "samples"}, "LGTM w/o FDA"),
@@ -41,23 +30,20 @@ class Table3(Table):
 
     def build(self, study: StudyResults) -> TableData | None:
         # scores, as in other tables
-        shown = [find_row(asked, study) for asked in ROWS]
-        tasks = asked_tasks(self, shown)
-        if not tasks:
+        shown = [scores.find_row(asked, study) for asked in ROWS]
+        sheet = scores.build_score_table(self, scores.table_heading(self.name, study), [shown], averaged=False)
+        if sheet is None:
             return None
-        shown = [row.narrowed(tasks) for row in shown]
-        sheet = score_sheet(table_heading(self.name, study), [shown], tasks, averaged=False)
-        marks = mark_cells(sheet, [shown], tasks)  # before there are columns of times
         # columns for the time of a step
+        shown = [row.on(sheet.column_keys) for row in shown]
         times = {row.key: step_seconds(row) for row in shown}
         sheet.head += ["Time\ns/step", "Time\n× w/ FDA"]
         sheet.column_keys += [SECONDS, RATIO]
         for cells, seconds in zip(sheet.rows, times.values(), strict=True):
             cells += _time_entries(seconds, times[BASE.key])
         # times follow the note that says what the scores are
-        sheet.notes = score_notes(self, shown, tasks, marks, averaged=False)
         sheet.notes[1:1] = _time_notes(shown)
-        sheet.records = [record | _cost(row, record["run"]) for row in shown for record in score_records(row)]
+        sheet.records = [record | _cost(row, record["run"]) for row in shown for record in scores.score_records(row)]
         return sheet
 
     def published(self) -> Published:
@@ -73,13 +59,9 @@ class Table3(Table):
         return Published(f1 | ratios, f"{table.note} The paper's times are {whole} minutes a training.", table.preset)
 
 
-def _cells(shown: ShownRow) -> list[CellResult]:
-    return [cell for cells in shown.line.shown.values() for cell in cells]
-
-
 def step_seconds(shown: ShownRow) -> float | None:
     """Return the mean seconds of a step over all runs of the row; None where a run has no times."""
-    costs = [cell.run.cost for cell in _cells(shown)]
+    costs = [cell.run.cost for cell in shown.line.cells]
     steps = sum(int(cost.get("steps", 0)) for cost in costs)
     if not steps or any("step_seconds" not in cost for cost in costs):
         return None
@@ -98,7 +80,7 @@ def _time_entries(seconds: float | None, base: float | None) -> list[TableCell]:
 
 
 def _cost(shown: ShownRow, run: str) -> dict[str, Any]:
-    (cell,) = [cell for cell in _cells(shown) if cell.run.id == run]
+    (cell,) = [cell for cell in shown.line.cells if cell.run.id == run]
     cost = cell.run.cost
     return {key: cost[key] for key in ("step_seconds", "train_seconds", "steps") if key in cost}
 
@@ -110,9 +92,9 @@ def _time_notes(shown: Sequence[ShownRow]) -> list[str]:
         "w/o FDA computes w_i (Eq. 8) with a forward and a backward pass for each sample, the paper's naive form; with "
         "one forward pass, each sample's backward pass goes through the whole batch.",
     ]
-    notes += [found] if (found := machines.machine_note(cell.run for row in shown for cell in _cells(row))) else []
+    notes += [found] if (found := machines.machine_note(cell.run for row in shown for cell in row.line.cells)) else []
     sizes = {name for row in shown for name, cells in row.line.shown.items() if cells}
-    uneven = [name for name in sizes if any(not row.line.shown[name] for row in shown if _cells(row))]
+    uneven = [name for name in sizes if any(not row.line.shown[name] for row in shown if row.line.cells)]
     if uneven:
         names = ", ".join(sorted(TASKS.get(name).title for name in uneven))
         notes.append(f"The times cannot be compared: not every row has {names}.")

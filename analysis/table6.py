@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kdbench.analysis.published import published_tables
-from kdbench.analysis.scores import (
-    RowRequest,
-    asked_tasks,
-    find_row,
-    mark_cells,
-    score_notes,
-    score_sheet,
-    table_heading,
-)
+from kdbench.analysis.scores import RowRequest, build_score_table, find_row, table_heading
 from kdbench.reporting.tables import Published, Table, TableData
 from kdbench.results.study import LOOSE, StudyResults
 
@@ -39,15 +31,8 @@ class Table6(Table):
         # each row from the study that has its feedback, if there is one
         by_feedback = {study.study["feedback"]: study for study in reversed(family)}
         shown = [find_row(asked, by_feedback.get(asked.values["feedback"], family[-1])) for asked in ROWS]
-        tasks = asked_tasks(self, shown)
-        if not tasks:
-            return None
-        shown = [row.narrowed(tasks) for row in shown]
-        sheet = score_sheet(
-            f"{table_heading(self.name, family[-1])} by {shown[0].study.title(REFERENCE.row)}", [shown], tasks
-        )
-        sheet.notes = score_notes(self, shown, tasks, mark_cells(sheet, [shown], tasks))
-        return sheet
+        title = f"{table_heading(self.name, family[-1])} by {shown[0].study.title(REFERENCE.row)}"
+        return build_score_table(self, title, [shown])
 
     def published(self) -> Published:
         """Return the paper's rows, and the method's row of Table 1 as the reference."""

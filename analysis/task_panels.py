@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from kdbench.analysis import curves
@@ -18,12 +17,7 @@ PAGE, COLUMN = 3, 2  # panels beside each other, at most
 
 def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[SelectedRow]:
     """Return the rows of Table 1 that have a finished run on one of the tasks."""
-    picked = [select_row(study, row) for row in traceable_rows(study)]
-    narrowed = [
-        replace(line, asked={t: line.asked[t] for t in tasks}, shown={t: line.shown[t] for t in tasks})
-        for line in picked
-    ]
-    return [line for line in narrowed if any(line.shown.values())]
+    return [line for row in traceable_rows(study) if (line := select_row(study, row).on(tasks)).cells]
 
 
 def panel_figure(

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kdbench.analysis.scores import RowRequest, ShownRow, average_note, find_row, score_sheet, table_heading
+from kdbench.analysis import scores
+from kdbench.analysis.scores import RowRequest, ScoreTable, ShownRow
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import notes
 from kdbench.reporting.tables import Detail, TableData
@@ -26,6 +27,15 @@ class TestedCell(CellResult):
         return self.answer.scores[_test_split(self.cell.task, split)][metric]
 
 
+class ServerScoreTable(ScoreTable):
+    """A table of scores whose rows a test server can score, too."""
+
+    title = ""  # a base, not a table
+
+    def tested(self, study: StudyResults, answers: Mapping[str, ServerAnswer]) -> TableData | None:
+        return test_score_table(self.name, study, self.groups(study), answers)
+
+
 def _test_split(task: str, reported: str) -> str:
     """Return the test split that belongs to a reported split; tasks declare both in the same order."""
     kind = TASKS.get(task)
@@ -42,7 +52,7 @@ def test_score_table(
     """
     every = [
         [ShownRow(TEACHER, select_row(study, TEACHER), study)],
-        *([find_row(asked, study) for asked in group] for group in groups),
+        *([scores.find_row(asked, study) for asked in group] for group in groups),
     ]
     kept = [[row for shown in group if (row := _tested(shown, answers)).line.shown] for group in every]
     kept = [group for group in kept if group]
@@ -51,9 +61,9 @@ def test_score_table(
     if not names:
         return None
     tasks = [TASKS.get(task) for task in names]
-    out = score_sheet(f"{table_heading(name, study)}, test sets", kept, tasks)
+    out = scores.score_sheet(f"{scores.table_heading(name, study)}, test sets", kept, tasks)
     out.records = [record for shown in rows for record in _records(shown)]
-    out.notes = [*_notes([shown.line for shown in rows], study, names), average_note(tasks)]
+    out.notes = [*_notes([shown.line for shown in rows], study, names), scores.average_note(tasks)]
     return out
 
 

@@ -69,7 +69,7 @@ def read_declared(declaration: Declaration, folder: Path) -> DeclaredData:
     if HELD_OUT in declaration.report_splits:
         rows[TRAIN], rows[HELD_OUT] = _hold_out(rows[TRAIN], declaration.holdout)
     _check_classes(declaration, labels, written, rows)
-    return DeclaredData(labels, {split: _examples(some, written.__getitem__) for split, some in rows.items()})
+    return DeclaredData(labels, {split: as_examples(some, written.__getitem__) for split, some in rows.items()})
 
 
 def _numbers(declaration: Declaration, rows: dict[str, list[LabelledRow]]) -> dict[str, Examples]:
@@ -82,7 +82,7 @@ def _numbers(declaration: Declaration, rows: dict[str, list[LabelledRow]]) -> di
         rows[TRAIN], rows[HELD_OUT] = _hold_out(rows[TRAIN], declaration.holdout, lambda row: "")
     if len({row.label for row in rows[TRAIN]}) < 2:
         raise UserError(f"All rows of train have the same '{declaration.label}', so that there is nothing to learn.")
-    return {split: _examples(some, float) for split, some in rows.items()}
+    return {split: as_examples(some, float) for split, some in rows.items()}
 
 
 def hash_share(row: LabelledRow, purpose: str) -> float:
@@ -253,7 +253,8 @@ def _check_classes(
         )
 
 
-def _examples(rows: Sequence[LabelledRow], value_of: Callable[[str], float]) -> Examples:
+def as_examples(rows: Sequence[LabelledRow], value_of: Callable[[str], float]) -> Examples:
+    """Return rows as examples, with labels that `value_of` makes of their words."""
     pairs = bool(rows) and rows[0].texts[1] is not None
     second = [row.texts[1] or "" for row in rows] if pairs else None
     return Examples([row.texts[0] for row in rows], second, [value_of(row.label) for row in rows])

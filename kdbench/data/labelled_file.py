@@ -9,8 +9,7 @@ from pathlib import Path
 
 from kdbench.core.errors import UserError
 from kdbench.data.declaration import TRAIN, Declaration
-from kdbench.data.declared_rows import SHOWN, LabelledRow, read_split_rows
-from kdbench.data.files.source import FileFormat
+from kdbench.data.declared_rows import SHOWN, LabelledRow, as_examples, read_split_rows
 from kdbench.data.guess_columns import guess_columns
 from kdbench.data.task import Examples
 
@@ -52,9 +51,7 @@ def read_labelled_file(
     """
     here = Path.cwd()
     guess = guess_columns(data, here, encoding, tuple(text), label)
-    usual = FileFormat()
-    form = {key: item for key, item in vars(guess.form).items() if item != getattr(usual, key)}
-    values = {"train": data, "text": list(guess.text), "label": guess.label, **form}
+    values = {"train": data, "text": list(guess.text), "label": guess.label, **guess.form.changed}
     return read_split_rows(Declaration.parse(values, data), TRAIN, here)
 
 
@@ -86,9 +83,7 @@ def match_labels(classes: Sequence[str], labels: Sequence[str], mapping: str = "
 
 def labelled_examples(rows: Sequence[LabelledRow], view: LabelView) -> Examples:
     """Return rows as examples whose labels are the groups of a view."""
-    pairs = bool(rows) and rows[0].texts[1] is not None
-    second = [row.texts[1] or "" for row in rows] if pairs else None
-    return Examples([row.texts[0] for row in rows], second, [view.of_label[row.label] for row in rows])
+    return as_examples(rows, view.of_label.__getitem__)
 
 
 def _mapped(classes: Sequence[str], labels: Sequence[str], mapping: str) -> LabelView:

@@ -17,7 +17,7 @@ from kdbench.data.declared_rows import SHOWN, DeclaredData, read_declared
 from kdbench.data.declared_task import DeclaredTask, declared_task, usual_metrics
 from kdbench.data.files.class_folders import class_folders
 from kdbench.data.files.open_source import Source
-from kdbench.data.files.source import HUB, PART, FileFormat, file_names, files_of
+from kdbench.data.files.source import HUB, PART, file_names, files_of
 from kdbench.data.find_splits import WORD, find_splits
 from kdbench.data.guess_columns import Guess, guess_columns
 from kdbench.data.task_registry import TASKS
@@ -136,8 +136,7 @@ def _values(name: str, sources: Mapping[str, Source], guess: Guess, here: Path) 
     values: dict[str, Any] = {"title": name.replace("_", " ").replace("-", " ").capitalize(), **sources}
     values |= {"text": guess.text[0] if len(guess.text) == 1 else list(guess.text), "label": guess.label}
     values |= {"kind": guess.kind} if guess.kind == "regression" else {}
-    usual = FileFormat()
-    values |= {key: item for key, item in vars(guess.form).items() if item != getattr(usual, key)}
+    values |= guess.form.changed
     if unreported := _classes_of_train_alone(sources, here):
         values["drop_labels"] = unreported
     if sum(path.stat().st_size for path in files_of(sources[TRAIN], here)) > LARGE:

@@ -46,7 +46,7 @@ def _defaults(study: StudyResults, row: str) -> Mapping[str, Any]:
 
 def _chosen(line: SelectedRow) -> dict[str, list[Any]]:
     """Return option -> the distinct values in the runs shown."""
-    cells = [cell for some in line.shown.values() for cell in some]
+    cells = line.cells
     told = {key for cell in cells for key in [*cell.cell.choice, *(k for varies in cell.varied for k in varies)]}
     keys = dict.fromkeys(key for cell in cells for key in cell.run.spec.options if key not in told)
     values = {key: [cell.run.spec.options.get(key) for cell in cells] for key in keys}
@@ -82,7 +82,6 @@ def _sizes(cell: CellResult) -> str:
 
 def _seen(study: StudyResults, line: SelectedRow) -> list[str]:
     """Return the roles of the runs that the row needs and that were trained on all of train."""
-    cells = [cell for some in line.shown.values() for cell in some]
-    needs = {role: need for cell in cells for role, need in cell.run.spec.needs.items()}
+    needs = {role: need for cell in line.cells for role, need in cell.run.spec.needs.items()}
     seeing = {run for run in needs.values() if run in study.runs and not study.runs[run].spec.withheld}
     return [role for role, need in needs.items() if need in seeing and study.runs[need].spec.feedback is None]

@@ -66,9 +66,7 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
     # the split that gives feedback
     learners = [line.title for line in lines if line.feedback_from(feedback)]
     if learners and feedback == "validation" and leaking:
-        alone = any(
-            not line.feedback_from(feedback) and line.row != TEACHER and any(line.shown.values()) for line in lines
-        )
+        alone = any(not line.feedback_from(feedback) and line.row != TEACHER and line.cells for line in lines)
         apart = " Not compared with the other rows." if alone else ""
         notes.append(f"{DAGGER} Learned from feedback on the reported split{_first_of(study, feedback)}.{apart}")
     elif learners:
@@ -122,24 +120,19 @@ def _random(drawn: Sequence[str], said: bool = True) -> list[str]:
 def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
     """List the settings that all rows share, and those in which rows differ although no grid varies them."""
     # settings that all rows share
-    known = {
-        key: set[Any]().union(*(_values(line, key) for line in lines)) for key in ("epochs", "batch_size", "max_length")
-    }
+    keys = ("epochs", "batch_size", "max_length")
+    known = {key: {item for line in lines for item in _values(line, key)} for key in keys}
     same = [f"{key}={min(values)}" for key, values in known.items() if len(values) == 1]
     notes: list[str] = [Detail(f"All runs shown: {', '.join(same)}.")] if same else []
-    notes += _teacher(lines)
-    notes += _cut_off(lines)
+    notes += [*_teacher(lines), *_cut_off(lines)]
     # settings in which rows differ although no grid varies them
-    shown = [line for line in lines if line.row != TEACHER and any(line.shown.values())]
+    shown = [line for line in lines if line.row != TEACHER and line.cells]
     for key in Training.model_fields:
         sets = [_values(line, key) for line in shown]
         if len(set[Any]().union(*sets)) > 1 and not any(key in _varied(line.asked.values()) for line in shown):
-            parts = [
-                f"{line.title} {'/'.join(sorted(value(item) or 'none' for item in v))}"
-                for line, v in zip(shown, sets, strict=True)
-                if v
-            ]
-            notes.append(f"Rows differ in {key}: {', '.join(parts)}.")
+            parts = ((line.title, "/".join(sorted(value(item) or "none" for item in values)))
+                     for line, values in zip(shown, sets, strict=True) if values)  # fmt: skip
+            notes.append(f"Rows differ in {key}: {', '.join(f'{title} {text}' for title, text in parts)}.")
     return notes
 
 
@@ -159,7 +152,7 @@ def _cut_off(lines: Sequence[SelectedRow]) -> list[str]:
 
 def _teacher(lines: Sequence[SelectedRow]) -> list[str]:
     """Say how the teacher's own training differs from that of the other rows; learning rates may always differ."""
-    files = {c.run.spec.student for x in lines for cells in x.asked.values() for c in cells if x.row == TEACHER}
+    files = {c.run.spec.student for x in lines if x.row == TEACHER for c in x.asked_cells}
     if names := sorted(ref.title for ref in files if ref.is_outputs):
         return [f"The teacher is a file of outputs, {', '.join(names)}; no network was asked here."]
     rows = {is_teacher: [x for x in lines if (x.row == TEACHER) == is_teacher] for is_teacher in (True, False)}
@@ -194,7 +187,7 @@ def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
     some = f" Not in every seed: {'; '.join(partly)}." if partly else ""
     notes = [f"{COLLAPSE_SIGN} {collapse_heading(signed)}: as good as a constant answer.{some}"] if signed else []
     ends = {"the last student": last, "the teacher": teachers}
-    texts = [f"{who} of {_alike(said)}" for who, said in ends.items() if said]
+    texts = [f"{who} of {', of '.join(rows_by_tasks(said))}" for who, said in ends.items() if said]
     return notes + ([f"{collapse_heading(at_end)}, at the end of training: {'; '.join(texts)}."] if texts else [])
 
 
@@ -203,17 +196,17 @@ def _share(some: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
     return "" if len(some) == len(cells) else f" ({len(some)} of {count(len(cells), 'seed')})"
 
 
-def _alike(found: Mapping[str, Sequence[str]]) -> str:
-    """List rows with their tasks; rows with the same tasks stand together."""
+def rows_by_tasks(found: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return rows with their tasks, `KD, DKD on MRPC`; rows with the same tasks stand together."""
     alike: dict[str, list[str]] = {}
     for title, tasks in found.items():
         alike.setdefault(", ".join(tasks), []).append(title)
-    return ", of ".join(f"{', '.join(titles)} on {tasks}" for tasks, titles in alike.items())
+    return [f"{', '.join(titles)} on {tasks}" for tasks, titles in alike.items()]
 
 
 def _values(line: SelectedRow, key: str) -> set[Any]:
     """Return the distinct values of a setting in the runs shown."""
-    return {c.settings[key] for cells in line.shown.values() for c in cells if c.settings[key] is not None}
+    return {c.settings[key] for c in line.cells if c.settings[key] is not None}
 
 
 def _varied(groups: Iterable[Sequence[CellResult]]) -> list[str]:
@@ -255,35 +248,24 @@ def _points(line: SelectedRow) -> str:
 def _repeats(key: str, line: SelectedRow) -> bool:
     """Return whether a key such as `teacher's epochs` always has the value of `epochs`, and need not be printed."""
     _, of_role, own = key.rpartition("'s ")
-    cells = [c for some in line.asked.values() for c in some]
-    return bool(of_role) and all(own in c.settings and c.settings[own] == c.settings.get(key) for c in cells)
+    return bool(of_role) and all(own in c.settings and c.settings[own] == c.settings.get(key) for c in line.asked_cells)
 
 
 def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """List the unfinished runs of the rows, and the cells of the table for which no run was asked."""
     # runs that were asked for
     found = [f"{line.title}: {text}" for line in lines if (text := _unfinished(study, line))]
-    more = (
-        f"; and {count(len(found) - MAX_UNFINISHED, 'row')} more (kdbench status)"
-        if len(found) > MAX_UNFINISHED
-        else ""
-    )
+    rest = len(found) - MAX_UNFINISHED
+    more = f"; and {count(rest, 'row')} more (kdbench status)" if rest > 0 else ""
     notes = [f"Not finished: {'; '.join(found[:MAX_UNFINISHED])}{more}."] if found else []
-    # cells that no run was asked for
-    unasked = [
-        f"{line.title} on {', '.join(tasks)}"
-        for line in lines
-        if (
-            tasks := [task_title(task) for task, cells in line.asked.items() if not cells and _can_be_asked(line, task)]
-        )
-    ]
+    # cells that no run was asked for, on tasks with enough classes for the row's method
+    unasked = []
+    for line in lines:
+        method = METHODS.all().get(METHODS.owner(line.row) or "")
+        classes = method.least_classes if method else 0
+        tasks = [t for t, cells in line.asked.items() if not cells and len(TASKS.get(t).labels) >= classes]
+        unasked += [f"{line.title} on {', '.join(map(task_title, tasks))}"] if tasks else []
     return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
-
-
-def _can_be_asked(line: SelectedRow, task: str) -> bool:
-    """Return whether the task has enough classes for the row's method."""
-    method = METHODS.all().get(METHODS.owner(line.row) or "")
-    return method is None or len(TASKS.get(task).labels) >= method.least_classes
 
 
 def missing_runs_command(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:

@@ -5,16 +5,10 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from kdbench.training.conformance.suite import Finding, Verdict
-
-SIGNS: dict[Verdict, tuple[str, str]] = {  # text and style
+SIGNS = {  # text and style
     "passed": ("ok    ", "green"),
     "failed": ("FAILED", "bold red"),
     "not applicable": ("--    ", "dim"),
@@ -35,6 +29,8 @@ def command(method: str, sets: tuple[str, ...], only: str | None) -> int:
     kdbench check-method ~/my_method.py
     kdbench check-method kd --set temperature=4
     """
+    from rich.text import Text
+
     from kdbench.distill.method import METHODS
     from kdbench.distill.method_files import row_of
     from kdbench.planning import config, config_check
@@ -49,25 +45,15 @@ def command(method: str, sets: tuple[str, ...], only: str | None) -> int:
     chosen = [part.strip() for part in only.split(",")] if only else []
     # every verdict is printed as soon as its check has ended
     console = printing.make_console()
-    started = time.perf_counter()
+    started, verdicts = time.perf_counter(), list[str]()
     with tempfile.TemporaryDirectory(prefix="kdbench-check-") as folder:
-        found = suite.examine(
-            Path(folder), name, sets=settings, file=Path(own.path) if own else None, only=chosen,
-        )  # fmt: skip
-        verdicts = [_print_finding(finding, console) for finding in found]
+        file = Path(own.path) if own else None
+        for finding in suite.examine(Path(folder), name, sets=settings, file=file, only=chosen):
+            line = Text.assemble(SIGNS[finding.verdict], f"  {finding.check.name:<15} ", finding.text or "")
+            printing.print_line(console, line)
+            if finding.verdict == "failed":
+                printing.print_note(console, f"{'':24}{finding.check.meaning}")
+            verdicts.append(finding.verdict)
     counts = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in SIGNS if kind in verdicts)
     printing.print_line(console, f"{name}: {counts}, in {time.perf_counter() - started:.0f} s.")
     return 1 if "failed" in verdicts else 0
-
-
-def _print_finding(finding: Finding, console: Console) -> Verdict:
-    """Print the verdict of one check in a line and, below it, what a failure means."""
-    from rich.text import Text
-
-    from kdbench.reporting import printing
-
-    sign, style = SIGNS[finding.verdict]
-    printing.print_line(console, Text.assemble((sign, style), f"  {finding.check.name:<15} ", finding.text or ""))
-    if finding.verdict == "failed":
-        printing.print_note(console, f"{'':24}{finding.check.meaning}")
-    return finding.verdict

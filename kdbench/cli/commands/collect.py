@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from kdbench.core.atomic_files import user_path
 from kdbench.core.formatting import count
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from kdbench.results.store import Store
 
 
 @click.command(short_help="Write a small folder with all that tables and figures need.")
@@ -34,18 +27,13 @@ def command(name: str, folders: tuple[str, ...], preset: str | None, out: str | 
     """
     from kdbench.reporting import printing
     from kdbench.results.archive.write import check_target, collect_study
+    from kdbench.results.study import studies
 
     target = user_path(out or f"results/{name}")
     check_target(name, target)
     stores = [printing.open_store(folder) for folder in folders or (None,)]
-    _print_summary(collect_study(name, stores, target, preset), stores, printing.make_console())
-
-
-def _print_summary(study: Store, stores: Iterable[Store], console: Console) -> None:
-    """Print how many runs were collected, and the size in MB beside that of the original folders."""
-    from kdbench.reporting import printing
-    from kdbench.results.study import studies
-
+    study, console = collect_study(name, stores, target, preset), printing.make_console()
+    # how many runs were collected, and the size in MB beside that of the original folders
     runs = {run_id: run for found in studies(study) for run_id, run in found.runs.items()}
     counts = Counter(printing.status_word(run.state.status) for run in runs.values())
     words = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))

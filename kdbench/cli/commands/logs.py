@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import click
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 @click.command(short_help="Show a run's log, and the end of the output of its jobs.")
@@ -28,23 +21,13 @@ def command(run: str, lines: int, results: str | None) -> None:
 
     store, console = printing.open_store(results, raw=True), printing.make_console()
     found = find_run(store, run)
+    # the whole log, then the last lines of each job's output
+    sections = [(path, -lines) for executor in EXECUTORS.all().values() for path in executor.logs(store, found.id)]
     if found.folder.log.exists():
-        _print_section(found.folder.log, _read_lines(found.folder.log), console)
+        sections.insert(0, (found.folder.log, 0))
     else:
         printing.print_line(console, f"{found.id} was not begun yet.")
-    for executor in EXECUTORS.all().values():
-        for path in executor.logs(store, found.id):
-            _print_section(path, _read_lines(path)[-lines:], console)
-
-
-def _read_lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()
-
-
-def _print_section(path: Path, found: Iterable[str], console: Console) -> None:
-    """Print the path of a file and, indented below it, some of its lines."""
-    from kdbench.reporting import printing
-
-    printing.print_line(console, f"{path}:", "dim")
-    for text in found:
-        printing.print_line(console, f"  {text}")
+    for path, start in sections:
+        printing.print_line(console, f"{path}:", "dim")
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines()[start:]:
+            printing.print_line(console, f"  {text}")

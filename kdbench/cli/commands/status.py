@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
 
 import click
-
-if TYPE_CHECKING:
-    from kdbench.results.store import Store
 
 
 @click.command(short_help="Show which runs are done, running, failed and waiting.")
@@ -23,23 +20,12 @@ def command(watch: bool, every: float, results: str | None) -> None:
     """
     from kdbench.reporting import printing, show_status
 
-    store = printing.open_store(results)
-    if watch:
-        _watch(store, every)
-    else:
-        show_status.show_status(store, printing.make_console())
-
-
-def _watch(store: Store, seconds: float) -> None:
-    """Show the status again and again, in place on a terminal, until every run is settled or Ctrl-C is pressed."""
-    import time
-
-    from kdbench.reporting import printing, show_status
-
-    console = printing.make_console()
-    while True:
+    store, console = printing.open_store(results), printing.make_console()
+    if not watch:
+        show_status.show_status(store, console)
+        return
+    # again and again, in place on a terminal, until every run is settled or Ctrl-C is pressed
+    console.clear()
+    while show_status.show_status(store, console):
+        time.sleep(every)
         console.clear()
-        is_unsettled = show_status.show_status(store, console)
-        if not is_unsettled:
-            return
-        time.sleep(seconds)

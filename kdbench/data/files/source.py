@@ -30,6 +30,12 @@ class FileFormat:
     quotes: bool | None = None
     pattern: str = ""
 
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, as keys of a declaration."""
+        usual = FileFormat()
+        return {key: item for key, item in vars(self).items() if item != getattr(usual, key)}
+
 
 @dataclass(frozen=True)
 class RowSource:
