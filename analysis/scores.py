@@ -18,7 +18,7 @@ from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.planning.plan import select_tasks
-from kdbench.reporting import fairness, notes
+from kdbench.reporting import notes
 from kdbench.reporting.tables import Published, Table, TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.selection import SelectedRow, select_row
@@ -282,10 +282,7 @@ def score_notes(
         f"{describe_splits(tasks)}, in per cent; {notes.describe_seeds(lines)}.",
         *([average_note(tasks)] if averaged else []),
         *marks,
-        *(note for study, own in by_study.values() for note in notes.protocol_notes(study, own)),
-        *notes.training_notes(lines),
-        *(note for study, own in by_study.values() for note in fairness.option_notes(study, own)),
-        *(note for study, own in by_study.values() for note in notes.grid_notes(study, own)),
+        *notes.row_notes(by_study.values()),
         *(note for study, _ in by_study.values() for note in notes.evidence_notes(study)),
         *holes,
         *([notes.missing_runs_command(table, rows[-1].study, [task.name for task in tasks])] if holes else []),

@@ -12,6 +12,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
 from kdbench.data import teacher_outputs
 from kdbench.data.data_checks import data_remarks
+from kdbench.data.splits import Roles, assign_roles
 from kdbench.data.task import Task, TaskData
 from kdbench.data.task_registry import TASKS
 from kdbench.data.tokens import InputFormat, Tokens, load_or_tokenise, tokenise
@@ -49,6 +50,17 @@ def load_outputs(network: ModelRef, task: str, ref: DataRef) -> teacher_outputs.
 def load_task(name: str) -> Task:
     """Return the task called `name`."""
     return TASKS.get(name)()
+
+
+def load_roles(spec: RunSpec) -> Roles:
+    """Return the rows of every role of a run.
+
+    Raises:
+        UserError: a role has none.
+    """
+    task = load_task(spec.task)
+    sizes = {name: len(split) for name, split in load_data(spec.task, spec.data).splits.items()}
+    return assign_roles(spec, sizes, task.report_splits, task.validation_split)
 
 
 @lru_cache(maxsize=64)

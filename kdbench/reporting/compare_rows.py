@@ -12,7 +12,7 @@ from kdbench.core.formatting import count, p_value, signed
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.config import stored_studies
 from kdbench.planning.plan import select_tasks
-from kdbench.reporting import fairness, notes
+from kdbench.reporting import notes
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.show_table import check_format
@@ -126,10 +126,7 @@ def _cautions(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
             said.setdefault(words, []).append(task_title(task))
     budgets = "; ".join(f"{words} ({', '.join(names)})" for words, names in said.items())
     return [
-        *notes.protocol_notes(study, lines),
-        *notes.training_notes(lines),
-        *fairness.option_notes(study, lines),
-        *notes.grid_notes(study, lines),
+        *notes.row_notes([(study, lines)]),
         *([f"Picked among unequal numbers of settings: {budgets}."] if budgets else []),
         *notes.evidence_notes(study),
     ]

@@ -166,6 +166,21 @@ def _teacher(lines: Sequence[SelectedRow]) -> list[str]:
     return [f"The teacher was fine-tuned with {', '.join(texts)}."] if texts else []
 
 
+def row_notes(parts: Iterable[tuple[StudyResults, Sequence[SelectedRow]]]) -> list[str]:
+    """Return what holds for the rows of a table: protocol, training, options and grid points.
+
+    Args:
+        parts: each study with its rows.
+    """
+    own = list(parts)
+    return [
+        *(note for study, lines in own for note in protocol_notes(study, lines)),
+        *training_notes([line for _, lines in own for line in lines]),
+        *(note for study, lines in own for note in fairness.option_notes(study, lines)),
+        *(note for study, lines in own for note in grid_notes(study, lines)),
+    ]
+
+
 def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
     """Explain the sign of collapsed students, and list collapsed networks that no cell shows.
 

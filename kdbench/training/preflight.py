@@ -8,7 +8,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.core.settings import Execution
 from kdbench.core.spec import ModelRef, RunSpec
-from kdbench.data.splits import assign_roles, division_key
+from kdbench.data.splits import division_key
 from kdbench.distill.method_files import method_of
 from kdbench.models.finetuned_networks import build_finetuned
 from kdbench.planning import inputs
@@ -70,24 +70,13 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
                 raise UserError(f"Task '{spec.task}' has no examples in its split '{split}'; check the data source.")
         if (key := division_key(spec)) not in divided:
             divided.add(key)
-            _check_roles(spec)
+            inputs.load_roles(spec)
         _check_fit(plan, spec, tuple(data.vocabulary))
         remarks |= dict.fromkeys((*_subsets(spec), *inputs.look_at_data(spec.task, spec.data)))
         remarks |= dict.fromkeys(_other_tokenizers(plan, spec, tuple(data.vocabulary)))
         remarks |= dict.fromkeys(_whole_layers(spec, tuple(data.vocabulary)))
         remarks |= dict.fromkeys(_few_classes(spec))
     return [*remarks, *_check_given(plan), *_check_outputs(plan.runs.values())]
-
-
-def _check_roles(spec: RunSpec) -> None:
-    """Check that every role of the data has rows.
-
-    Raises:
-        UserError: a role has none.
-    """
-    sizes = {name: len(split) for name, split in inputs.load_data(spec.task, spec.data).splits.items()}
-    task = inputs.load_task(spec.task)
-    assign_roles(spec, sizes, task.report_splits, task.validation_split)
 
 
 def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:
@@ -138,9 +127,7 @@ def _check_outputs(specs: Iterable[RunSpec]) -> list[str]:
     remarks: dict[str, None] = {}
     for spec in (spec for spec in specs if spec.student.is_outputs):
         outputs = inputs.load_outputs(spec.student, spec.task, spec.data)
-        sizes = {name: len(split) for name, split in inputs.load_data(spec.task, spec.data).splits.items()}
-        task = inputs.load_task(spec.task)
-        roles = assign_roles(spec, sizes, task.report_splits, task.validation_split)
+        roles = inputs.load_roles(spec)
         for part in (roles.train, roles.selection):
             if part.split == roles.train.split:
                 outputs.check_rows(part.split, part.rows)
@@ -168,7 +155,7 @@ def check_local(plan: Plan) -> None:
         refs = [spec.student, *_others(plan, spec).values()]
         if spec.data.source != "hub" and (key := division_key(spec)) not in divided:
             divided.add(key)
-            _check_roles(spec)
+            inputs.load_roles(spec)
         if spec.data.source != "hub" and not any(ref.fingerprint.startswith("hub/") for ref in refs):
             _check_fit(plan, spec, tuple(inputs.load_data(spec.task, spec.data).vocabulary))
     _check_outputs(spec for spec in plan.runs.values() if spec.data.source != "hub")

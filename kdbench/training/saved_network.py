@@ -15,7 +15,6 @@ from kdbench.data.tokens import Tokens, tokenise
 from kdbench.models import build
 from kdbench.planning import inputs
 from kdbench.results.study import Run
-from kdbench.training.test_predictions import load_student
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,25 @@ def load_network(run: Run, device: torch.device) -> SavedNetwork:
     """Load the student of a run.
 
     Raises:
-        UserError: the run is not done, or its student is damaged, or a file of outputs.
+        UserError: the run is not done, or its student is missing or damaged, or a file of outputs.
     """
     if run.result is None:
         raise UserError(f"{run.id} is not done, so it has no student; see: kdbench status")
-    module = load_student(run, device).eval()
+    if run.spec.student.is_outputs:
+        raise UserError(
+            f"{run.id} is a teacher that is only a file of outputs, {run.spec.student.title}, so there is no network "
+            f"to ask; name a run whose student was trained."
+        )
+    try:
+        if problem := run.folder.damage(run.folder.model):
+            raise ValueError(problem)
+        module: nn.Module = build.load(run.folder.model, attention=run.spec.training.attention)
+    except Exception as error:  # absent, cut short, of another library: for the user they all mean the same
+        raise UserError(
+            f"The student in {run.folder.model} cannot be loaded ({type(error).__name__}: {error}); delete the folder "
+            f"{run.folder.path} and repeat the command that made it (kdbench show {run.id})."
+        ) from None
+    module = module.to(device).eval()
     # the tokenizer saved with the student; that of its initial network may have been deleted or changed
     tokenizer = build.tokenizer(ModelRef(name=str(run.folder.model.resolve()), fingerprint="saved"))
     return SavedNetwork(run, module, tokenizer, inputs.load_task(run.spec.task))

@@ -18,7 +18,7 @@ from kdbench.core.errors import RunFailure, UserError
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import ModelRef, RunSpec
 from kdbench.data.batches import Stream
-from kdbench.data.splits import Part, Roles, assign_roles
+from kdbench.data.splits import Part, Roles
 from kdbench.data.task import Task, TaskData
 from kdbench.data.tokens import Tokens
 from kdbench.distill.context import MethodContext, RunData, Sources, seed_everything
@@ -78,8 +78,7 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     """Load data, divide it, and build the method with its networks, all seeded by the spec."""
     # data: rows by role, tokens of the splits in use
     task, data = inputs.load_task(spec.task), inputs.load_data(spec.task, spec.data)
-    sizes = {name: len(split) for name, split in data.splits.items()}
-    roles = assign_roles(spec, sizes, task.report_splits, task.validation_split)
+    roles = inputs.load_roles(spec)
     tokenizers = RunTokenizers(spec, tuple(data.vocabulary), _needed_networks(spec, store))
     tokens = {
         name: inputs.load_tokens(store.cache, spec, name, tokenizers.others)

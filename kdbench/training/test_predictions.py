@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError, unknown
-from kdbench.core.spec import DataLocation, ModelRef
+from kdbench.core.spec import DataLocation
 from kdbench.data.task import Examples, Task
 from kdbench.data.task_registry import TASKS
 from kdbench.data.test_server import Server, ServerFile
@@ -19,7 +19,8 @@ from kdbench.results.study import TEACHER, Run, StudyResults, task_order
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+
+    from kdbench.training.saved_network import SavedNetwork
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,15 @@ def predict(run: Run, location: DataLocation, device: torch.device) -> dict[str,
     Raises:
         UserError: the student or a test split is missing or damaged.
     """
+    from kdbench.training.saved_network import load_network
     from kdbench.training.setup import numerics
 
     task = TASKS.get(run.spec.task)()
     more = [file for file in task.diagnostic_files if task.has_test(location, file.split)]
     splits = [(file, _examples(task, file, location)) for file in (*task.server_files, *more)]
-    student = load_student(run, device)
+    student = load_network(run, device)
     with numerics(run.spec, device, 0):
-        return {file.filename: _words(run, student, examples, file, device) for file, examples in splits}
+        return {file.filename: _words(student, examples, file, device) for file, examples in splits}
 
 
 def where(run: Run, glue_dir: str | None) -> DataLocation:
@@ -129,43 +131,14 @@ def _examples(task: Task, file: ServerFile, location: DataLocation) -> Examples:
     return examples
 
 
-def load_student(run: Run, device: torch.device) -> nn.Module:
-    """Load the saved student of a finished run.
-
-    Raises:
-        UserError: it is missing or damaged, or a file of outputs.
-    """
-    from kdbench.models import build
-
-    if run.spec.student.is_outputs:
-        raise UserError(
-            f"{run.id} is a teacher that is only a file of outputs, {run.spec.student.title}, so there is no network "
-            f"to ask; name a run whose student was trained."
-        )
-    try:
-        if problem := run.folder.damage(run.folder.model):
-            raise ValueError(problem)
-        student: nn.Module = build.load(run.folder.model, attention=run.spec.training.attention)
-    except Exception as error:  # absent, cut short, of another library: for the user they all mean the same
-        raise UserError(
-            f"The student in {run.folder.model} cannot be loaded ({type(error).__name__}: {error}); delete the folder "
-            f"{run.folder.path} and repeat the command that made it (kdbench show {run.id})."
-        ) from None
-    return student.to(device)
-
-
-def _words(run: Run, student: nn.Module, examples: Examples, file: ServerFile, device: torch.device) -> list[str]:
+def _words(student: SavedNetwork, examples: Examples, file: ServerFile, device: torch.device) -> list[str]:
     import numpy as np
 
     from kdbench.data.metrics import answers
-    from kdbench.data.tokens import tokenise
-    from kdbench.models import build
     from kdbench.models.inference import all_logits
 
-    # the tokenizer saved with the student; that of its initial network may have been deleted or changed
-    tokenizer = build.tokenizer(ModelRef(name=str(run.folder.model.resolve()), fingerprint="saved"))
-    tokens = tokenise(tokenizer, examples, run.spec.training.max_length)
-    logits = all_logits(student, tokens, np.arange(len(tokens)), device)
+    tokens, folder = student.tokens(examples), student.run.folder
+    logits = all_logits(student.module, tokens, np.arange(len(tokens)), device)
     if logits.shape[1] != max(1, len(file.words)) or not bool(logits.isfinite().all()):
-        raise UserError(f"The student in {run.folder.model} gives no usable answers; delete {run.folder.path}.")
+        raise UserError(f"The student in {folder.model} gives no usable answers; delete {folder.path}.")
     return [file.word_of(answer) for answer in answers(logits).tolist()]

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from kdbench.core import safe_path
-from kdbench.data.splits import assign_roles
 from kdbench.data.task import Examples
 from kdbench.planning import inputs
 from kdbench.results.store import Store
@@ -124,10 +123,7 @@ def _held_out_rows_scrambled(small_run: SmallRun, store: Store) -> Iterator[None
     """Change the texts and labels of all rows but the method's own within the block."""
     spec = small_run.spec
     # the method's own rows, by split
-    real = inputs.load_data(spec.task, spec.data)
-    task = inputs.load_task(spec.task)
-    sizes = {name: len(split) for name, split in real.splits.items()}
-    roles = assign_roles(spec, sizes, task.report_splits, task.validation_split)
+    real, task, roles = inputs.load_data(spec.task, spec.data), inputs.load_task(spec.task), inputs.load_roles(spec)
     own: dict[str, set[int]] = {}
     for part in filter(None, (roles.train, roles.feedback)):
         own.setdefault(part.split, set()).update(part.rows.tolist())
