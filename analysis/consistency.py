@@ -74,19 +74,16 @@ def formula_warning(table: PublishedTable) -> list[str]:
     return [f"Another formula than ours gave the printed averages of {', '.join(odd)} (kdbench audit)."] if odd else []
 
 
-def candidate_formulas(rows: Iterable[ScoreRow]) -> list[Formula]:
-    """Return every choice of one or both numbers of each pair, fewest omissions first."""
+def matching_formulas(row: ScoreRow, rows: Sequence[ScoreRow]) -> list[Formula]:
+    """Return the formulas that give a row's printed average, those that give most of the other averages first."""
     paired = list(
         dict.fromkeys(task for row in rows for task, cell in row.scores.items() if len(cell_numbers(cell)) > 1)
     )
     choices = itertools.product((None, 0, 1), repeat=len(paired))
     named = ({t: part for t, part in zip(paired, choice, strict=True) if part is not None} for choice in choices)
-    return [Formula(only) for only in sorted(named, key=len)]
-
-
-def matching_formulas(row: ScoreRow, rows: Sequence[ScoreRow]) -> list[Formula]:
-    """Return the formulas that give a row's printed average, those that give most of the other averages first."""
-    found = [formula for formula in candidate_formulas(rows) if formula.gives(row)]
+    # one or both numbers of each pair, fewest omissions first
+    candidates = [Formula(only) for only in sorted(named, key=len)]
+    found = [formula for formula in candidates if formula.gives(row)]
     return sorted(found, key=lambda f: (len(f.only) > 0, -sum(f.gives(other) for other in rows), len(f.only)))
 
 

@@ -47,7 +47,8 @@ class Cost(Table):
             return None
         # one unit for all times
         found = [_costs(line, tasks, study) for line in lines]
-        unit = _unit(found)
+        longest = max((sum(costs.get("time", ())) for costs in found), default=0.0)
+        unit = next((unit for unit, seconds in UNITS.items() if longest >= 2 * seconds), "s")
         titles = [name.format(unit=unit) for name in COLUMNS.values()]
         sheet = TableData(f"Cost, {table_heading(self.name, study).partition(', ')[2]}", ["", *titles])
         sheet.rows = [
@@ -108,12 +109,6 @@ def _needed(runs: Sequence[str], known: Mapping[str, Run]) -> dict[str, Run]:
 def _seconds(runs: Mapping[str, Run]) -> float:
     """Sum the training times of finished runs; nan where a run has none."""
     return sum(float(run.cost.get("train_seconds", nan)) for run in runs.values() if run.result is not None)
-
-
-def _unit(found: Iterable[Costs]) -> str:
-    """Return the largest unit in which the longest training of a row is at least 2."""
-    longest = max((sum(costs.get("time", ())) for costs in found), default=0.0)
-    return next((unit for unit, seconds in UNITS.items() if longest >= 2 * seconds), "s")
 
 
 def _entries(costs: Costs, unit: str) -> list[TableCell]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from kdbench.analysis.published import published_tables
 from kdbench.analysis.scores import RowRequest, build_score_table, find_row, table_heading
@@ -24,7 +24,14 @@ class Table6(Table):
     requests = tuple(asked.request() for asked in ROWS)
 
     def sheets(self, studies: Sequence[StudyResults]) -> list[TableData]:
-        return [sheet for family in _families(studies) if (sheet := self._sheet(family)) is not None]
+        # studies on the same models and data that differ in their feedback only
+        groups: list[list[StudyResults]] = []
+        for study in studies:
+            home = next((group for group in groups if all(_alike(study, other) for other in group)), None)
+            if home is None:
+                groups.append(home := [])
+            home.append(study)
+        return [sheet for family in groups if (sheet := self._sheet(family)) is not None]
 
     def _sheet(self, family: Sequence[StudyResults]) -> TableData | None:
         """Build the table of studies that differ only in their feedback."""
@@ -39,17 +46,6 @@ class Table6(Table):
         main, table = published_tables()["table1"].cells, published_tables()[self.name]
         reference = {(REFERENCE.key, column): text for (row, column), text in main.items() if row == REFERENCE.row}
         return Published(reference | table.cells, f"{table.note} {REFERENCE.title}: from Table 1.", table.preset)
-
-
-def _families(found: Iterable[StudyResults]) -> list[list[StudyResults]]:
-    """Group studies on the same models and data that differ in their feedback only."""
-    groups: list[list[StudyResults]] = []
-    for study in found:
-        home = next((group for group in groups if all(_alike(study, other) for other in group)), None)
-        if home is None:
-            groups.append(home := [])
-        home.append(study)
-    return groups
 
 
 def _alike(one: StudyResults, other: StudyResults) -> bool:

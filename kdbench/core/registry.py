@@ -173,7 +173,8 @@ class Registry(Generic[T]):
 
     def _add_own(self, path: Path) -> None:
         if problem := self._clash(path):
-            if not self._is_copy(path):
+            # a copy of the loaded plugin's file, as in another checkout of kdbench, does no harm
+            if path.stem not in self.all() or Path(self.file_of(path.stem)).read_bytes() != path.read_bytes():
                 self.all().pop(path.stem, None)  # ambiguous
                 self.broken[path.stem] = problem
             return
@@ -188,10 +189,6 @@ class Registry(Generic[T]):
         """Return why a file's name cannot be a plugin's; "" when it can."""
         owner = self.owner(path.stem)
         return "" if owner and self._failed.get(owner) == path else self.name_problem(path.stem, str(path))
-
-    def _is_copy(self, path: Path) -> bool:
-        """Return whether the file equals that of the loaded plugin, as in another checkout of kdbench."""
-        return path.stem in self.all() and Path(self.file_of(path.stem)).read_bytes() == path.read_bytes()
 
     def _read(self, path: Path) -> str:
         """Load a file whose name is free, and return its plugin's name.

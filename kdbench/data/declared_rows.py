@@ -59,7 +59,13 @@ def read_declared(declaration: Declaration, folder: Path) -> DeclaredData:
     rows = {split: read_split_rows(declaration, split, folder) for split in declaration.splits}
     labels = declaration.class_names
     if declaration.kind == "regression":
-        return DeclaredData(labels, _numbers(declaration, rows))
+        if HELD_OUT in declaration.report_splits:
+            rows[TRAIN], rows[HELD_OUT] = _hold_out(rows[TRAIN], declaration.holdout, lambda row: "")
+        if len({row.label for row in rows[TRAIN]}) < 2:
+            raise UserError(
+                f"All rows of train have the same '{declaration.label}', so that there is nothing to learn."
+            )
+        return DeclaredData(labels, {split: as_examples(some, float) for split, some in rows.items()})
     # their classes
     written = declaration.written
     if not labels:
@@ -70,19 +76,6 @@ def read_declared(declaration: Declaration, folder: Path) -> DeclaredData:
         rows[TRAIN], rows[HELD_OUT] = _hold_out(rows[TRAIN], declaration.holdout)
     _check_classes(declaration, labels, written, rows)
     return DeclaredData(labels, {split: as_examples(some, written.__getitem__) for split, some in rows.items()})
-
-
-def _numbers(declaration: Declaration, rows: dict[str, list[LabelledRow]]) -> dict[str, Examples]:
-    """Return the splits of a regression.
-
-    Raises:
-        UserError: all labels of train are the same.
-    """
-    if HELD_OUT in declaration.report_splits:
-        rows[TRAIN], rows[HELD_OUT] = _hold_out(rows[TRAIN], declaration.holdout, lambda row: "")
-    if len({row.label for row in rows[TRAIN]}) < 2:
-        raise UserError(f"All rows of train have the same '{declaration.label}', so that there is nothing to learn.")
-    return {split: as_examples(some, float) for split, some in rows.items()}
 
 
 def hash_share(row: LabelledRow, purpose: str) -> float:

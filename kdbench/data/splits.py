@@ -96,12 +96,9 @@ def assign_roles(
     # train is the rest
     selection = Part("train", np.sort(held)) if selection_share else validation
     roles = Roles(Part("train", np.sort(rest)), feedback, selection, report)
-    _refuse_empty(roles, spec)
-    return roles
-
-
-def _refuse_empty(roles: Roles, spec: RunSpec) -> None:
+    # no role may be empty
     parts: dict[str, Any] = {"train": roles.train, "feedback": roles.feedback, "selection": roles.selection}
     for role, part in parts.items():
         if part is not None and not len(part.rows):
             raise UserError(f"Task '{spec.task}' leaves no rows for {role}; hold out a larger share or add data.")
+    return roles

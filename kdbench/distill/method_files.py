@@ -41,14 +41,9 @@ def row_of(text: str) -> str:
         UserError: the file does not load, or has no such variant.
     """
     file, colon, variant = text.rpartition(":") if ".py:" in text else (text, "", "")
-    if not names_file(file):
+    if not (file.endswith(".py") or "/" in file):
         return text
     name = METHODS.add_file(user_path(file))
     if colon and variant not in METHODS.get(name).variants:
         raise unknown(f"variant of '{file}'", variant, METHODS.get(name).variants)
     return variant or name
-
-
-def names_file(text: str) -> bool:
-    """Return whether an item of --methods is a file."""
-    return text.endswith(".py") or "/" in text

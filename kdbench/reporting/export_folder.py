@@ -66,6 +66,11 @@ def model_card(run: Run, store: Store, form: str, check: ExportCheck, folder: st
     paper, settings = getattr(method, "paper", ""), {**spec.training.model_dump(), **spec.options}
     texts = "[text], [other_text]" if _has_pairs(run) else "[text]"
     code = LOAD[form].replace("FOLDER", folder).replace("LENGTH", str(spec.training.max_length)).replace("TEXTS", texts)
+    where = "transformers" if form == "hf" else "onnxruntime"
+    checked = (
+        f"Loaded by {where}, it gives {check.rows} reported rows logits that differ by at most {check.difference:.1e} "
+        f"from those of the trained network, and the same class to {100 * check.agreement:.1f} %."
+    )
     parts = [
         f"---\nlibrary_name: {'transformers' if form == 'hf' else 'onnx'}\npipeline_tag: text-classification\n---",
         f"# {method.title} on {kind.title}",
@@ -78,7 +83,7 @@ def model_card(run: Run, store: Store, form: str, check: ExportCheck, folder: st
         *_cautions(run, form),
         "## How to load it",
         f"```python\n{code}\n```",
-        f"The columns of `logits` are {', '.join(map(str, kind.labels))}. {_checked(form, check)}",
+        f"The columns of `logits` are {', '.join(map(str, kind.labels))}. {checked}",
         "## Settings",
         _table({key: value(item) for key, item in settings.items() if item not in (None, "")}),
         "## Licences",
@@ -138,15 +143,6 @@ def _cautions(run: Run, form: str) -> list[str]:
         *(["Made data: these numbers say nothing about the method."]
           if TASKS.get(run.spec.task).is_generated(run.spec.data.location) else []),
     ]  # fmt: skip
-
-
-def _checked(form: str, check: ExportCheck) -> str:
-    """Say what was compared after writing."""
-    where = "transformers" if form == "hf" else "onnxruntime"
-    return (
-        f"Loaded by {where}, it gives {check.rows} reported rows logits that differ by at most {check.difference:.1e} "
-        f"from those of the trained network, and the same class to {100 * check.agreement:.1f} %."
-    )
 
 
 def _table(rows: dict[str, str]) -> str:

@@ -172,15 +172,11 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
     """
     labels = _same_items(split, cells)
     predicted: Any = np.stack([_predictions(cell, split).classes for cell in cells])
-    rng = _generator([split, *_ids(cells)])
+    # random numbers that depend on the names alone
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256("|".join([split, *_ids(cells)]).encode()).digest()[:8]))
     if task.kind == "regression":
         return significance.resample_numbers(_weighted_metric(task), labels, predicted.astype(np.float64), rng)
     return significance.resample_scores(mean_metric(task), labels, predicted, len(task.labels), rng)
-
-
-def _generator(names: Sequence[str]) -> np.random.Generator:
-    """Seed random numbers by names only."""
-    return np.random.default_rng(int.from_bytes(hashlib.sha256("|".join(names).encode()).digest()[:8]))
 
 
 def mean_metric(task: Task) -> Metric:

@@ -117,7 +117,13 @@ def import_(file: str, row: str, preset: str | None, seed: int | None, results: 
 
     store = printing.open_store(results, raw=True)
     found, before = submission_records.import_scores(store, find_server(SERVER), user_path(file), row, preset, seed)
-    _print_scores(found, before, printing.make_console())
+    console = printing.make_console()
+    for name, part in found.parts.items():
+        old = before.parts[name].scores
+        replaced = f"; replaces {_score_words(old)} of {before.scored}" if old not in ({}, part.scores) else ""
+        printing.print_line(console, f"{name.removesuffix('.tsv')}: {_score_words(part.scores)} ({part.run}){replaced}")
+    kept = count(len(found.parts), "file")
+    printing.print_line(console, f"Stored the scores of {kept} for {found.row}, seed {found.seed}, of {found.scored}.")
 
 
 def _export_record(choice: Choice, server: Server, out: Path, answered: Collection[str]) -> Submission:
@@ -185,18 +191,6 @@ def _why_filled(task: str, filler: str, choice: Choice) -> str:
     seeds = [cell.cell.seed for cell in select_row(choice.study, choice.row).shown.get(task, ())]
     why = f"done with seed {', '.join(map(str, seeds))} only" if seeds else "no run is done"
     return f"nobody, {filler} everywhere: {'left out' if choice.seed in seeds else why}"
-
-
-def _print_scores(found: Submission, before: Submission, console: Console) -> None:
-    """Print the imported scores with their runs, and the earlier scores that they replace."""
-    from kdbench.reporting import printing
-
-    for name, part in found.parts.items():
-        old = before.parts[name].scores
-        replaced = f"; replaces {_score_words(old)} of {before.scored}" if old not in ({}, part.scores) else ""
-        printing.print_line(console, f"{name.removesuffix('.tsv')}: {_score_words(part.scores)} ({part.run}){replaced}")
-    kept = count(len(found.parts), "file")
-    printing.print_line(console, f"Stored the scores of {kept} for {found.row}, seed {found.seed}, of {found.scored}.")
 
 
 def _score_words(scores: Mapping[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -94,7 +95,9 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
     before thousands of runs you are always asked.
     """
     if offline:
-        _set_offline()
+        # libraries of Hugging Face read these variables when they are first imported
+        for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE"):
+            os.environ[name] = "1"
     from kdbench.models.outputs_reference import outputs_teacher
     from kdbench.reporting.show_table import show_tables
     from kdbench.training.executors import sweep_record
@@ -242,14 +245,6 @@ def _warn_broken_methods(methods: str | list[str]) -> None:
     asked = methods.split(",") if isinstance(methods, str) else methods
     for name, why in METHODS.broken.items() if set(method_groups()) & set(map(str.strip, asked)) else ():
         print_line(make_console(stderr=True), f"The method '{name}' is left out, because it does not load: {why}.")
-
-
-def _set_offline() -> None:
-    """Forbid the network to Hugging Face's libraries, which read these variables when they are first imported."""
-    import os
-
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE"):
-        os.environ[name] = "1"
 
 
 def _print_dry_run(executor: Executor, request: ExecutionRequest) -> None:

@@ -50,23 +50,19 @@ def latex(sheet: TableData, presentation: Presentation = PLAIN) -> str:
 def _parts(sheet: TableData) -> list[list[str]]:
     """Return the lines of the body by float."""
     parts: list[list[str]] = [[]]
-    for block in _blocks(sheet):
-        if parts[-1] and len(parts[-1]) + len(block) > PAGE:
-            parts.append([])
-        parts[-1] += block if parts[-1] or block[0] != RULE else block[1:]
-    return parts
-
-
-def _blocks(sheet: TableData) -> list[list[str]]:
-    """Return the lines of each row together with those of the rows that are indented below it."""
+    # a row together with the rows that are indented below it
     blocks: list[list[str]] = []
     for i, row in enumerate(sheet.rows):
         if not (blocks and row[0].values[0].startswith(" ")):
             blocks.append([])
         # spreads stand below the numbers: beside them, six tasks are wider than a page
         spread = [_row(row, _spread)] if any(entry.spreads for entry in row) else []
-        blocks[-1] += [*([RULE] if (i in sheet.rules) else []), _row(row, _entry), *spread]
-    return blocks
+        blocks[-1] += [*([RULE] if i in sheet.rules else []), _row(row, _entry), *spread]
+    for block in blocks:
+        if parts[-1] and len(parts[-1]) + len(block) > PAGE:
+            parts.append([])
+        parts[-1] += block if parts[-1] or block[0] != RULE else block[1:]
+    return parts
 
 
 def _float(sheet: TableData, parts: Sequence[list[str]], i: int, presentation: Presentation) -> list[str]:

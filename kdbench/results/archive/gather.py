@@ -232,19 +232,15 @@ def _know(known: dict[str, str], ref: ModelRef | None) -> None:
 
 def _run(one: FoundRun, neutral: Anonymizer) -> StoredRun:
     """Return a run without host, process and job."""
-    spec, state = neutral.value(_spec(one.spec).model_dump(mode="json")), None
+    # folders in the spec are replaced by names; the run keeps its stored id
+    data = one.spec.data.model_copy(update={"path": DIR if one.spec.data.path else None})
+    refs = {role: getattr(one.spec, role) for role in ("student", "teacher")}
+    models = {role: ref and ref.model_copy(update={"name": ref.title}) for role, ref in refs.items()}
+    spec, state = neutral.value(one.spec.model_copy(update={"data": data, **models}).model_dump(mode="json")), None
     if one.state is not None:
         state = one.state.model_dump(mode="json") | PRIVATE | {"message": neutral.message(one.state.message)}
     parts = {name: neutral.value(one.part(name)) for name in ("environment", "result", "cost", "deployment")}
     return StoredRun(id=one.folder.id, spec=spec, state=state, **parts)
-
-
-def _spec(spec: RunSpec) -> RunSpec:
-    """Replace folders in a spec by names. The run keeps its stored id."""
-    data = spec.data.model_copy(update={"path": DIR if spec.data.path else None})
-    refs = {role: getattr(spec, role) for role in ("student", "teacher")}
-    models = {role: ref and ref.model_copy(update={"name": ref.title}) for role, ref in refs.items()}
-    return spec.model_copy(update={"data": data, **models})
 
 
 def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, Any]:
