@@ -22,11 +22,15 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kdbench.core.lazy_torch import LazyModule
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+else:
+    np = LazyModule("numpy")
 
 CORRELATIONS = ("pearson", "spearman")  # functions of `correlations`
 SIGNED = ("matthews", *CORRELATIONS)  # metrics from -1 to 1; a constant answer has 0
@@ -91,8 +95,6 @@ def score(
 def _score_numbers(
     names: Sequence[str], predictions: Sequence[float], references: Sequence[float], labels: Sequence[str]
 ) -> dict[str, float]:
-    import numpy as np
-
     predicted, true = np.asarray(predictions, np.float64), np.asarray(references, np.float64)
     if not np.isfinite(true).all():
         raise ValueError("Some references are no finite numbers; only labelled splits can be scored.")
@@ -136,16 +138,12 @@ def _accuracy(counts: Floats) -> Floats:
 
 
 def _f1_of(counts: Floats, index: int) -> Floats:
-    import numpy as np
-
     claimed_and_actual = counts[..., :, index].sum(-1) + counts[..., index, :].sum(-1)
     f1: Floats = 2 * counts[..., index, index] / np.maximum(claimed_and_actual, 1)
     return f1
 
 
 def _macro_f1(counts: Floats) -> Floats:
-    import numpy as np
-
     claimed_and_actual = counts.sum(-2) + counts.sum(-1)
     f1 = 2 * _hits(counts) / np.maximum(claimed_and_actual, 1)
     macro: Floats = f1.sum(-1) / (claimed_and_actual > 0).sum(-1)
@@ -153,8 +151,6 @@ def _macro_f1(counts: Floats) -> Floats:
 
 
 def _balanced_accuracy(counts: Floats) -> Floats:
-    import numpy as np
-
     actual = counts.sum(-1)
     recall: Floats = (_hits(counts) / np.maximum(actual, 1)).sum(-1) / (actual > 0).sum(-1)
     return recall
@@ -162,8 +158,6 @@ def _balanced_accuracy(counts: Floats) -> Floats:
 
 def _matthews(counts: Floats) -> Floats:
     """Compute R_K of Gorodkin (2004), for two classes Matthews' correlation coefficient."""
-    import numpy as np
-
     actual, claimed, rows = counts.sum(-1), counts.sum(-2), counts.sum((-1, -2))
     covariance = rows * _hits(counts).sum(-1) - (actual * claimed).sum(-1)
     spread = (rows**2 - (actual**2).sum(-1)) * (rows**2 - (claimed**2).sum(-1))
@@ -173,8 +167,6 @@ def _matthews(counts: Floats) -> Floats:
 
 
 def _hits(counts: Floats) -> Floats:
-    import numpy as np
-
     diagonal: Floats = np.diagonal(counts, axis1=-2, axis2=-1)
     return diagonal
 
@@ -222,7 +214,5 @@ def _metric(process: int) -> Any:
 
 
 def _confusion(predictions: Sequence[int], references: Sequence[int], classes: int) -> Floats:
-    import numpy as np
-
     cells = np.asarray(references, np.int64) * classes + np.asarray(predictions, np.int64)
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.float64)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from kdbench.core.errors import UserError
+from kdbench.core.lazy_torch import LazyModule
 from kdbench.core.spec import DataLocation
 from kdbench.data import metrics
 from kdbench.data.test_server import Server, ServerFile
@@ -20,6 +21,8 @@ from kdbench.data.test_server import Server, ServerFile
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+else:
+    np = LazyModule("numpy")
 
 Words = tuple[str, ...]
 Kind = Literal["classification", "regression"]
@@ -116,8 +119,6 @@ class Task(ABC):
         """
         if type(self).score is Task.score:
             return metrics.score_counts(self.metrics, counts, self.labels)
-        import numpy as np
-
         size = counts.shape[-1]
         true, predicted = (index.ravel() for index in np.indices((size, size)))
         scores = [
@@ -137,8 +138,6 @@ class Task(ABC):
         """
         if type(self).score is Task.score:
             return metrics.score_weights(self.metrics, weights, predicted, true, self.labels)
-        import numpy as np
-
         drawn = [np.repeat(np.arange(len(true)), row.astype(np.int64)) for row in weights]
         scores = [[self.score(row[items].tolist(), true[items].tolist()) for row in predicted] for items in drawn]
         return {name: np.array([[one[name] for one in row] for row in scores]) for name in self.metrics}

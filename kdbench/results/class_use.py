@@ -12,18 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.core.records import ClassCounts
 from kdbench.data.task_registry import TASKS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from kdbench.results.study import Run
 
-    Classes = NDArray[Any]
-
+Classes = NDArray[Any]
 COLLAPSE_HEADING = "Predicts one class only (of more than two: one or two)"
 NUMBER_HEADING = ", or one number, with which correlations are undefined and count as 0"
 NETWORKS = {"best": "kept student", "last": "last student", "teacher": "teacher trained along"}
@@ -68,8 +68,6 @@ def count_classes(predictions: Classes, references: Classes, classes: int) -> Cl
         predictions, references: class indices [n], or the numbers of a regression.
         classes: number of classes, 1 for a regression.
     """
-    import numpy as np
-
     if classes == 1:
         return _count_numbers(predictions, references)
     rows = np.bincount(predictions, minlength=classes)
@@ -82,8 +80,6 @@ def count_classes(predictions: Classes, references: Classes, classes: int) -> Cl
 
 def _count_numbers(predictions: Classes, references: Classes) -> ClassCounts:
     """Count the different numbers of a split; predictions that differ by rounding alone are one."""
-    import numpy as np
-
     from kdbench.data.correlations import is_constant
 
     values, rows = np.unique(predictions, return_counts=True)

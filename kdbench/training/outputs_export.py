@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kdbench.core.atomic_files import replacing
 from kdbench.core.errors import UserError
 from kdbench.data.teacher_outputs import ROW, SPLIT
@@ -25,7 +27,6 @@ def export_outputs(run: Run, target: Path, device: torch.device) -> int:
     Raises:
         UserError: the run is not done, its student or data are not what they were, or the file has another suffix.
     """
-    import numpy as np
     import pandas as pd
 
     from kdbench.models.inference import all_logits
@@ -66,8 +67,6 @@ def _writer(target: Path) -> Writer:
 
 
 def _write_arrays(frame: DataFrame, path: Path) -> None:
-    import numpy as np
-
     with path.open("wb") as file:
         arrays = {str(name): frame[name].to_numpy() for name in frame}
         np.savez(file, **{**arrays, SPLIT: arrays[SPLIT].astype(str)})  # type: ignore[arg-type]

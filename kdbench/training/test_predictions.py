@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.spec import DataLocation
@@ -132,8 +134,6 @@ def _examples(task: Task, file: ServerFile, location: DataLocation) -> Examples:
 
 
 def _words(student: SavedNetwork, examples: Examples, file: ServerFile, device: torch.device) -> list[str]:
-    import numpy as np
-
     from kdbench.data.metrics import answers
     from kdbench.models.inference import all_logits
 

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-    Classes = NDArray[Any]
-
+Classes = NDArray[Any]
 PRESET = 6  # of xz
 INDEX = "index"  # one key only: safetensors keeps several in no order
 
@@ -87,9 +88,6 @@ def _unpacked(file: Path) -> bytes:
 
 def write_predictions(file: Path, answers: Iterable[RunPredictions]) -> None:
     """Write predictions; runs that answered the same items become columns of one matrix [items, runs]."""
-    import numpy as np
-    from safetensors.numpy import save
-
     groups: dict[tuple[str, bytes], list[RunPredictions]] = {}
     for one in answers:
         labels = one.labels.astype(np.int64) if one.labels.dtype.kind in "iu" else one.labels
@@ -104,9 +102,6 @@ def write_predictions(file: Path, answers: Iterable[RunPredictions]) -> None:
 
 def write_logits(file: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
     """Write tensors by name; of logits [items, classes] the low and the high bytes of each class stand together."""
-    import numpy as np
-    from safetensors.numpy import save
-
     planes = {
         name: np.ascontiguousarray(values.view(np.uint8).reshape(*values.shape, 2).transpose(2, 1, 0))
         if values.dtype == np.float16 else values
@@ -121,8 +116,6 @@ def read_logits(file: Path) -> dict[str, NDArray[Any]]:
     Raises:
         ValueError, LZMAError: the file is not valid.
     """
-    import numpy as np
-
     stored = _tensors(_unpacked(file))
     return {
         name: np.ascontiguousarray(values.transpose(2, 1, 0)).view(np.float16)[..., 0]
@@ -133,9 +126,6 @@ def read_logits(file: Path) -> dict[str, NDArray[Any]]:
 
 def _tensors(raw: bytes) -> dict[str, NDArray[Any]]:
     """Read safetensors; raises ValueError where they are not valid."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
         found: dict[str, NDArray[Any]] = load(raw)
         return found
@@ -145,8 +135,6 @@ def _tensors(raw: bytes) -> dict[str, NDArray[Any]]:
 
 def _small(values: Classes) -> Classes:
     """Convert integers to the smallest type that holds them; other numbers stay as they are."""
-    import numpy as np
-
     if values.dtype.kind == "f":
         return np.ascontiguousarray(values)
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
@@ -167,8 +155,6 @@ def read_predictions(file: Path) -> Mapping[str, list[RunPredictions]]:
     Raises:
         KeyError, ValueError, EOFError, LZMAError: the file is not valid.
     """
-    import numpy as np
-
     raw = _unpacked(file)
     tensors = _tensors(raw)
     # the header holds the index: the runs of each matrix
