@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import re
 import sys
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,7 @@ from kdbench.core.plugin_loading import (
 )
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Any)  # a plugin with a position
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 ALL = "all"
 RESERVED = (ALL, "everything")
@@ -276,6 +278,11 @@ class Registry(Generic[T]):
         if not hasattr(target, "title"):
             return f"{target.__qualname__} has no title"
         return settle_attributes(target, self.base)
+
+
+def in_table_order(found: Mapping[str, P]) -> dict[str, P]:
+    """Sort plugins by their positions, then by name."""
+    return dict(sorted(found.items(), key=lambda item: (item[1].position, item[0])))
 
 
 def _rows(name: str, plugin: type[Any]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError, unknown
+from kdbench.core.registry import in_table_order
 from kdbench.core.settings import Invocation, Study
 from kdbench.core.spec import Cell, DataLocation, DataRef, ModelRef, RunSpec
 from kdbench.core.toml_files import Layer
@@ -149,7 +150,7 @@ def select_methods(value: str | list[str]) -> dict[str, type[Method]]:
         rows |= methods_of_group(name) or {(row := row_of(name)): method_of_row(row)}
     if not rows:
         raise UserError(f"--methods is empty; give all, or some of {', '.join([*method_groups(), *METHODS.all()])}.")
-    return dict(sorted(rows.items(), key=lambda item: (item[1].position, item[0])))
+    return in_table_order(rows)
 
 
 def select_tasks(
@@ -259,8 +260,7 @@ def _check_outputs_teacher(study: Study, rows: Mapping[str, type[Method]], tasks
         raise UserError(f"A file of outputs is about one task, not {', '.join(names)}; choose one with --tasks.")
     needing = {"teacher", "teacher_network"}
     if unfit := [row for row, method in rows.items() if method.requires & needing]:
-        every = sorted(METHODS.all().items(), key=lambda item: (item[1].position, item[0]))
-        fit = [name for name, method in every if not method.requires & needing]
+        fit = [name for name, method in in_table_order(METHODS.all()).items() if not method.requires & needing]
         raise UserError(
             f"A file of outputs has no network, and {', '.join(unfit)} would read the teacher's hidden states or train "
             f"it; methods that learn from outputs alone are {', '.join(fit)}."

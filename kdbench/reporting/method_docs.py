@@ -13,6 +13,7 @@ from typing import Any
 
 from kdbench.core.atomic_files import write_text
 from kdbench.core.formatting import value
+from kdbench.core.registry import in_table_order
 from kdbench.distill.method import METHODS, Method
 from kdbench.reporting.show_method import method_needs, valid_values
 
@@ -31,11 +32,11 @@ HEADINGS = {"Trained": "What is trained when", "Paper and code": "Paper, release
 
 def methods_page() -> str:
     """Build the whole page as markdown."""
-    ordered = sorted(METHODS.all().items(), key=lambda item: (item[1].position, item[0]))
+    ordered = in_table_order(METHODS.all())
     contents = "\n".join(
-        f"- [{method.title}](#{_anchor(method.title)}) ({method.group}): {_idea(method)}" for _, method in ordered
+        f"- [{method.title}](#{_anchor(method.title)}) ({method.group}): {_idea(method)}" for method in ordered.values()
     )
-    return "\n".join([HEAD, contents, *(_method(name, method) for name, method in ordered)]) + "\n"
+    return "\n".join([HEAD, contents, *(_method(name, method) for name, method in ordered.items())]) + "\n"
 
 
 def _anchor(title: str) -> str:

@@ -218,11 +218,6 @@ def merge_values(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def dependent_runs(run: str, runs: Mapping[str, Run]) -> list[str]:
-    """Return the ids of the runs that need a run."""
-    return [other for other, found in runs.items() if run in found.spec.needs.values()]
-
-
 def describe_problem(run: Run, study: StudyResults | None) -> str:
     """Say what is wrong with a run: its failure, its failed parent, or its collapse; "" where nothing is wrong."""
     if run.state.status == "failed":

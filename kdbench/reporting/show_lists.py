@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from kdbench.core.errors import UserError, check_known
 from kdbench.core.formatting import ago, count, value
+from kdbench.core.registry import in_table_order
 from kdbench.core.settings import Study
 from kdbench.core.toml_files import read_toml
 from kdbench.data.task import Task
@@ -33,7 +33,7 @@ def list_methods(console: Console) -> None:
     """Print every method, with its variants below it."""
     grid = _name_grid()
     # a block for each method: name and text, then a line for each variant
-    for name, method in _in_order(METHODS.all()):
+    for name, method in in_table_order(METHODS.all()).items():
         group = (f"  --methods {method.group}" if method.group else "", "dim")
         title = Text.assemble((method.title, "bold"), f"  {method.paper}", group)
         needs = f"needs {method_needs(method) or 'the labels only'}"
@@ -55,7 +55,7 @@ def list_tasks(console: Console) -> None:
     for head in ("name", "title", "labels", "metrics", "official rows", "about"):
         table.add_column(head, no_wrap=head in ("name", "official rows"))
     # labels, metrics and rows have a line each
-    for name, task in _in_order(TASKS.all()):
+    for name, task in in_table_order(TASKS.all()).items():
         rows = "\n".join(f"{split} {number}" for split, number in task.official_rows.items())
         labels, metrics = _shortened(task), "\n".join(task.metrics)
         table.add_row(Text(name, style="bold"), *map(Text, (task.title, labels, metrics, rows, plugin_summary(task))))
@@ -187,10 +187,6 @@ def _name_grid() -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column()
     return grid
-
-
-def _in_order(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return sorted(found.items(), key=lambda item: (item[1].position, item[0]))
 
 
 def _print_broken(broken: Mapping[str, str], kind: str, console: Console) -> None:

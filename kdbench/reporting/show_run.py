@@ -21,7 +21,7 @@ from kdbench.reporting.run_status import RunStatuses
 from kdbench.reporting.show_status import describe_progress
 from kdbench.results import class_use
 from kdbench.results.store import Store
-from kdbench.results.study import Run, StudyResults, read, studies, task_title
+from kdbench.results.study import Run, StudyResults, dependents, read, studies, task_title
 from kdbench.results.sweep_files import Sweep, read_sweeps
 
 TAIL = 15  # lines of error.txt
@@ -193,9 +193,9 @@ def _relations(run: Run, found: list[StudyResults], statuses: RunStatuses) -> di
     for role, parent in run.spec.needs.items():
         stands = f"  {statuses.status_of(*known[parent])}" if parent in known else ""
         out[f"needs, as {role}"] = f"{parent}{stands}"
-    children = provenance.dependent_runs(run.id, {run_id: other for run_id, (_, other) in known.items()})
-    if children:
-        out["needed by"] = ", ".join(children)
+    children = dependents({run_id: other.spec for run_id, (_, other) in known.items()})
+    if run.id in children:
+        out["needed by"] = ", ".join(children[run.id])
     return out
 
 

@@ -324,6 +324,15 @@ def _home(key: str, data: Mapping[str, str], found: Iterable[StudyResults]) -> S
     return next((s for s in same if all(s.data.get(task, value) == value for task, value in data.items())), None)
 
 
+def dependents(specs: Mapping[str, RunSpec]) -> dict[str, list[str]]:
+    """Map each needed run to the runs that need it."""
+    found: dict[str, list[str]] = {}
+    for run_id, spec in specs.items():
+        for parent in dict.fromkeys(spec.needs.values()):
+            found.setdefault(parent, []).append(run_id)
+    return found
+
+
 def closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:
     """Return a run and all that it needs, by id."""
     out: dict[str, Run] = {}

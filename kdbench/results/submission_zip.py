@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kdbench.core.atomic_files import replacing
 from kdbench.core.errors import UserError, check_known
+from kdbench.core.registry import in_table_order
 from kdbench.data.task_registry import TASKS
 from kdbench.data.test_server import Server, ServerFile
 
@@ -33,8 +34,7 @@ def find_server(group: str) -> Server:
 
 def task_by_file(server: Server) -> dict[str, str]:
     """Return the files that the server wants, the diagnostic ones last: file name -> task, in table order."""
-    named = sorted(TASKS.all().items(), key=lambda item: (item[1].position, item[0]))
-    tasks = [(name, task) for name, task in named if task.server is server]
+    tasks = [(name, task) for name, task in in_table_order(TASKS.all()).items() if task.server is server]
     own = {file.filename: name for name, task in tasks for file in task.server_files}
     return own | {file.filename: name for name, task in tasks for file in task.diagnostic_files}
 

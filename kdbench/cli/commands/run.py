@@ -307,11 +307,9 @@ def _run_tree(plan: Plan, done: set[str]) -> Tree:
     """Draw the runs as a tree; a run stands below each run that it needs."""
     from rich.tree import Tree
 
-    # the runs that need each run
-    children: dict[str, list[str]] = {}
-    for run, spec in plan.runs.items():
-        for parent in spec.needs.values():
-            children.setdefault(parent, []).append(run)
+    from kdbench.results.study import dependents
+
+    children = dependents(plan.runs)
     # draw from the runs that need nothing
     tree = Tree("runs", hide_root=True)
 

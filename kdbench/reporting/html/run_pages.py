@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from kdbench.core.formatting import duration, value
@@ -15,7 +14,7 @@ from kdbench.reporting import provenance
 from kdbench.reporting.run_status import RunStatuses
 from kdbench.reporting.show_run import error_tail, score_rows
 from kdbench.results.store import Store
-from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, task_order, task_title
+from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, dependents, task_order, task_title
 from kdbench.results.sweep_files import Sweep
 
 COST_TITLES = {"train_seconds": "training time (s)", "steps": "optimiser steps", "peak_memory_mb": "peak memory (MB)"}
@@ -60,25 +59,17 @@ class RunPage:
 
 @dataclass(frozen=True)
 class RunIndex:
-    """The studies, runs, sweeps and statuses in which runs are looked up."""
+    """The studies, runs, sweeps and statuses in which runs are looked up; `children` are the runs that need a run."""
 
     studies: Sequence[StudyResults]
     runs: Mapping[str, Run]
+    children: Mapping[str, Sequence[str]]
     sweeps: Sequence[Sweep]
     statuses: RunStatuses
 
     def study(self, run: str) -> StudyResults | None:
         """Return the study of a run that was asked for last; None where no study has it."""
         return next((study for study in reversed(self.studies) if run in study.runs), None)
-
-    @cached_property
-    def children(self) -> dict[str, list[str]]:
-        """Map each run to the runs that need it, like `provenance.dependent_runs`, but for all runs at once."""
-        found: dict[str, list[str]] = {}
-        for run_id, run in self.runs.items():
-            for parent in dict.fromkeys(run.spec.needs.values()):
-                found.setdefault(parent, []).append(run_id)
-        return found
 
     def link(self, run: str, role: str = "") -> RunLink:
         """Build the link to a run; its status is "" if the run is not known."""
@@ -91,7 +82,8 @@ def build_run_pages(
 ) -> list[RunPage]:
     """Return every run of the studies, begun or not, by task, row and seed."""
     runs = {run_id: run for study in studies for run_id, run in study.runs.items()}
-    every = RunIndex(studies, runs, sweeps, statuses)
+    children = dependents({run_id: run.spec for run_id, run in runs.items()})
+    every = RunIndex(studies, runs, children, sweeps, statuses)
     rows = {c.run.id: (study.titles[c.cell.row].position, c.cell.row) for study in studies for c in study.cells}
     found = sorted(
         runs.values(),
@@ -137,8 +129,8 @@ def _name(run: Run, study: StudyResults) -> str:
     """Name a run that stands in no row: the fine-tuned teacher, or the roles in which others need it."""
     if run.id in {cell.run.id for cell in study.teachers}:
         return study.title(TEACHER)
-    children = [study.runs[child].spec for child in provenance.dependent_runs(run.id, study.runs)]
-    roles = {role for child in children for role, need in child.needs.items() if need == run.id}
+    others = study.runs.values()
+    roles = {role for other in others for role, need in other.spec.needs.items() if need == run.id}
     return ", ".join(sorted(role.capitalize() for role in roles))
 
 
