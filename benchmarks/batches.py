@@ -22,7 +22,7 @@ def stream(work: Work, steps: int) -> Stream:
     """kdbench's batches of like length over the rows of `steps` steps, repeated where there are not as many."""
     every = tokens(work)
     rows = np.random.default_rng(work.seed).permutation(len(every))
-    return Stream(every, np.resize(rows, steps * BATCH), BATCH, work.seed, "train", torch.device("cpu"))
+    return Stream(every, np.resize(rows, steps * BATCH), BATCH, work.seed, "train", torch.device(work.device))
 
 
 def examples(work: Work) -> list[Example]:

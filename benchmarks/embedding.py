@@ -44,13 +44,13 @@ def play(work: Work, steps: int) -> Iterator[dict[str, Any]]:
         with TemporaryDirectory() as folder:
             yield {
                 "method": method,
-                **_measure(*_planned(work, method, Path(folder)), work, max(2, round(share * steps))),
+                **_measure(*planned_trec(work, method, Path(folder)), work, max(2, round(share * steps))),
             }
         gc.collect()
 
 
-def _planned(work: Work, method: str, folder: Path) -> tuple[RunSpec, Store]:
-    """Plan a run, and put networks fresh from pre-training in the place of teachers."""
+def planned_trec(work: Work, method: str, folder: Path) -> tuple[RunSpec, Store]:
+    """Plan a run on TREC, and put networks fresh from pre-training in the place of teachers."""
     layer: dict[str, Any] = {
         "preset": "minilm", "methods": method, "tasks": TASK, "seeds": str(work.seed), "data_dir": work.data_dir,
         "student": work.student, "teacher": work.teacher, "student_lr": RATE, "teacher_lr": RATE, "batch_size": BATCH,

@@ -13,16 +13,16 @@ from kdbench.models import matmul_precision
 
 
 @contextmanager
-def product(how: How) -> Iterator[None]:
-    """The float32 matrix product that kdbench's precisions `fp32` and `fp32-fast` have on this processor."""
+def product(how: How, device: str = "cpu") -> Iterator[None]:
+    """The float32 matrix product that kdbench's precisions `fp32` and `fp32-fast` have on this device."""
     torch.use_deterministic_algorithms(False)  # torch's default, which runs of kdbench change
-    with matmul_precision.use_setting(product_setting(how.precision)):
+    with matmul_precision.use_setting(product_setting(how.precision, device)):
         yield
 
 
-def product_setting(precision: Precision) -> str:
+def product_setting(precision: Precision, device: str = "cpu") -> str:
     """Return torch's setting for float32 products; of `fp32-fast` it depends on the processor."""
-    return matmul_precision.choose_setting(torch.device("cpu")) if precision == "fp32-fast" else matmul_precision.PLAIN
+    return matmul_precision.choose_setting(torch.device(device)) if precision == "fp32-fast" else matmul_precision.PLAIN
 
 
 def adamw(params: Iterable[Tensor], how: How) -> torch.optim.AdamW:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.operations import forward_operations, operations
 from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, Work
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import DataLocation, RunSpec
@@ -31,7 +32,6 @@ LAYERS = {"student": 6, "assistant": 8, "teacher": 12}  # BERT's, as preset bert
 NETWORKS = {"student": "tiny-2x32", "assistant": "tiny-3x32", "teacher": "tiny-4x32"}  # that stand in for them
 HIDDEN, WIDE = 768, 3072
 EVAL_EVERY = 1000  # steps; preset bert-6l
-PRODUCTS = {"forward": 1, "tangent": 3, "backward": 2}  # matrix products for each of a forward pass
 SAMPLE = 4000  # rows that lengths are measured on
 
 
@@ -131,15 +131,12 @@ class Account:
         """
         passes = self._passes[spec.method]
         rows = _training_rows(spec)
-        total = sum(self._of(spec, passes.epoch, rows * EPOCHS).values())
-        total += sum(self._of(spec, passes.once, rows * (1 if looked_up else EPOCHS)).values())
+        total = self._of(spec, passes.epoch, rows * EPOCHS)
+        total += self._of(spec, passes.once, rows * (1 if looked_up else EPOCHS))
         return total + self._evaluation(spec)
 
-    def _of(self, spec: RunSpec, passes: Mapping[str, Mapping[str, float]], rows: float) -> dict[str, float]:
-        return {
-            net: rows * sum(PRODUCTS[kind] * n for kind, n in kinds.items()) * self._forward(spec, net)
-            for net, kinds in passes.items()
-        }
+    def _of(self, spec: RunSpec, passes: Mapping[str, Mapping[str, float]], rows: float) -> float:
+        return rows * operations(passes, {network: self._forward(spec, network) for network in passes})
 
     def _forward(self, spec: RunSpec, network: str) -> float:
         """Compute the operations of one row through a network."""
@@ -147,11 +144,7 @@ class Account:
             name = self.plan.runs[spec.needs[network]].student.name
         else:
             name = spec.teacher.name if network == "teacher" and spec.teacher else spec.student.name
-        length = self.lengths[spec.task]
-        weights, kept = 4 * HIDDEN**2 + 2 * HIDDEN * WIDE, 2 * HIDDEN**2  # of a layer; of those, for keys and values
-        whole = 2 * length * (weights + 2 * HIDDEN * length)
-        last = 2 * length * kept + 2 * (weights - kept + 2 * HIDDEN * length)  # last_layer=first
-        return float((self._layers[name] - 1) * whole + last)
+        return forward_operations(self._layers[name], HIDDEN, WIDE, self.lengths[spec.task])
 
     def _evaluation(self, spec: RunSpec) -> float:
         """The student's, and that of a teacher that is trained along."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +39,7 @@ class How:
         fused: AdamW in one kernel; else whatever is the contestant's own default.
         dropout: as kdbench names it; only kdbench has another than torch's.
         last_layer: likewise.
+        compile: whether kdbench compiles the passes of a step.
     """
 
     padding: Padding
@@ -47,6 +48,7 @@ class How:
     fused: bool = False
     dropout: Literal["torch", "packed"] = "torch"
     last_layer: Literal["whole", "first"] = "whole"
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Work:
         warmup: how many are made before.
         seed: which rows, in which order.
         threads: of the CPU.
-        data_dir: the folder of TREC, for the part that measures short texts.
+        data_dir: the folder of TREC, for the parts that measure short texts.
+        device: where steps are made, as torch names it.
     """
 
     glue_dir: str
@@ -70,6 +73,7 @@ class Work:
     teacher: str = "minilm"
     student: str = "minilm:1+3+5"
     data_dir: str = ""
+    device: str = "cpu"
 
     @property
     def location(self) -> DataLocation:
@@ -92,12 +96,14 @@ class Timing:
         seconds: of `steps` steps, without a pass of the teacher that is made once.
         once: seconds of that pass over the rows of these steps; 0 when the teacher is in every step.
         inside: of `seconds`, those spent in the method's own `step`; 0 where that is not told apart.
+        passes: network -> kind -> rows that went through it in the timed steps; {} where they are not counted.
     """
 
     seconds: float
     steps: int
     once: float = 0.0
     inside: float = 0.0
+    passes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=1)
@@ -144,6 +150,7 @@ def network(name: str, work: Work, attention: str) -> Any:
     from kdbench.distill.context import seed_everything
 
     seed_everything(work.seed, name)
-    return build.build(
+    module = build.build(
         reference.resolve(name), TASKS.get(TASK).labels, attention, tuple(data(work.location).vocabulary)
     )
+    return module.to(work.device)

@@ -29,8 +29,8 @@ def measure(work: Work, how: How, table: bool = True) -> Timing:
     student, teacher = network(work.student, work, how.attention), network(work.teacher, work, how.attention).eval()
     every, timed = stream(work, work.warmup + work.steps), stream(work, work.steps)
     batches = [every.at(step) for step in range(work.warmup)] + [timed.at(step) for step in range(work.steps)]
-    watch = Stopwatch(work.warmup)
-    with product(how):
+    watch = Stopwatch(work.warmup, work.device)
+    with product(how, work.device):
         ask, once = _table(teacher, timed) if table else (lambda batch: teacher(**batch.inputs).logits, 0.0)
         train(student, ask, batches, how, watch)
     return Timing(watch.seconds(work.steps), work.steps, once)

@@ -61,8 +61,8 @@ def measure(kind: type[Bilevel], student: nn.Module, work: Work, how: How) -> Ti
     batches, feedback = both_streams(work, how)
     optimizers = adamw(student.parameters(), how), adamw(teacher.parameters(), how)
     schedules = [linear(optimizer, len(batches)) for optimizer in optimizers]
-    method, watch = kind(student, teacher, optimizers), Stopwatch(work.warmup)
-    with product(how):
+    method, watch = kind(student, teacher, optimizers), Stopwatch(work.warmup, work.device)
+    with product(how, work.device):
         for batch, held in zip(batches, feedback, strict=True):
             method.step(batch, held).item()
             for schedule in schedules:

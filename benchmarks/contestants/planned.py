@@ -43,7 +43,8 @@ def planned(
             "student": work.student, "teacher": work.teacher, "student_lr": RATE, "teacher_lr": RATE,
             "epochs": 1, "train_rows": rows, "batch_size": BATCH, "split_seed": work.seed, "warmup": 0.0,
             "selection": "validation", "feedback": f"train:{FEEDBACK}", "precision": how.precision,
-            "attention": how.attention, "dropout": how.dropout, "last_layer": how.last_layer, method: dict(options),
+            "attention": how.attention, "dropout": how.dropout, "last_layer": how.last_layer,
+            "compile": how.compile, method: dict(options),
         }  # fmt: skip
         plan = make_plan(assemble_config(layer, Path(folder)))
         (cell,) = plan.cells
@@ -65,13 +66,13 @@ def _rows(work: Work, feedback: bool) -> int:
 
 
 def execution(work: Work) -> Execution:
-    return Execution(device="cpu", threads=work.threads)
+    return Execution(device=work.device, threads=work.threads)
 
 
 @contextmanager
 def prepared(spec: RunSpec, store: Store, work: Work) -> Iterator[Setup]:
     """The run's method with its networks and data, in the run's precision."""
-    with numerics(spec, torch.device("cpu"), work.threads):
+    with numerics(spec, torch.device(work.device), work.threads):
         yield prepare(spec, store, execution(work), NOTHING)
 
 

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import gc
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-from unittest.mock import patch
 
 from benchmarks.contestants.planned import NOTHING, execution, one_step, planned, prepared
+from benchmarks.stopwatch import seconds_of
 from benchmarks.work import How, Timing, Work
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.method import METHODS
@@ -36,19 +32,3 @@ def measure(work: Work, how: How, method: str = "kd") -> Timing:
     if cost["steps"] != work.steps:
         raise RuntimeError(f"{cost['steps']} steps, not {work.steps}")
     return Timing(cost["step_seconds"] - sum(once), work.steps, sum(once), sum(inside) - sum(once))
-
-
-@contextmanager
-def seconds_of(owner: type, name: str) -> Iterator[list[float]]:
-    """Seconds of every call of a class's method within the block."""
-    seconds: list[float] = []
-    made = getattr(owner, name)
-
-    def timed(*args: Any) -> Any:
-        start = time.perf_counter()
-        found = made(*args)
-        seconds.append(time.perf_counter() - start)
-        return found
-
-    with patch.object(owner, name, timed):
-        yield seconds

@@ -47,10 +47,13 @@ class Laps(TrainerCallback):  # type: ignore[misc]
         self.on_step_end = watch.lap
 
 
-def build(student: nn.Module, teacher: nn.Module, batches: DataLoader[Any], how: How, folder: str) -> Trainer:
+def build(
+    student: nn.Module, teacher: nn.Module, batches: DataLoader[Any], how: How, folder: str, device: str = "cpu"
+) -> Trainer:
     arguments = TrainingArguments(
         folder, per_device_train_batch_size=BATCH, max_steps=len(batches), learning_rate=RATE, max_grad_norm=0.0,
-        save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True, use_cpu=True,
+        save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True,
+        use_cpu=device == "cpu", bf16=how.precision == "bf16",
         **({"optim": "adamw_torch_fused"} if how.fused else {}),
     )  # fmt: skip
     return DistillationTrainer(student, arguments, teacher=teacher, batches=batches)
@@ -58,9 +61,9 @@ def build(student: nn.Module, teacher: nn.Module, batches: DataLoader[Any], how:
 
 def measure(work: Work, how: How) -> Timing:
     student, teacher = (network(name, work, how.attention) for name in (work.student, work.teacher))
-    batches, watch = loader(work, how, collator(work, how)), Stopwatch(work.warmup)
-    with TemporaryDirectory() as folder, product(how):
-        trainer = build(student, teacher, batches, how, folder)
+    batches, watch = loader(work, how, collator(work, how)), Stopwatch(work.warmup, work.device)
+    with TemporaryDirectory() as folder, product(how, work.device):
+        trainer = build(student, teacher, batches, how, folder, work.device)
         trainer.add_callback(Laps(watch))
         trainer.train()
     return Timing(watch.seconds(work.steps), work.steps)

@@ -42,6 +42,11 @@ def _fixed() -> dict[str, Any]:
     }
 
 
+def core_count() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -124,8 +124,16 @@ class Execution(Options):
     """
 
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    jobs: int = option(1, "runs at once on this machine, each on its share of the cores", ge=1, le=256)
-    threads: int = option(0, "CPU threads; 0 is torch's default; must not change for bit-for-bit resuming", ge=0)
+    jobs: int = option(
+        0,
+        "runs at once on this machine, each on its share of the cores; 0 is one for each core of a CPU, as far as "
+        "memory and the number of runs allow, and 1 on a GPU",
+        ge=0,
+        le=256,
+    )
+    threads: int = option(
+        0, "CPU threads of a run; 0 is its share of the cores; a run is resumed with those that it began with", ge=0
+    )
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints", ge=0)
     micro_batch: int = option(0, "rows of a batch in memory at once; 0 is all of them", ge=0)
     trim_embedding: bool = option(

@@ -7,8 +7,10 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
+import torch
+
 from kdbench.core.atomic_files import write_text
-from kdbench.core.environment import environment
+from kdbench.core.environment import core_count, environment
 from kdbench.core.errors import RunFailure, Stopped
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
@@ -57,6 +59,7 @@ def _train_with_lock(
 ) -> bool:  # fmt: skip
     """Train while the lock is held, with fewer rows in memory at once each time that memory runs out."""
     folder, device = store.run(spec.id), choose_device(execution.device)
+    execution = execution.model_copy(update={"threads": _threads(folder, device, execution)})
     with numerics(spec, device, execution.threads):
         # Snapshots that earlier commands asked for are kept too. Another process may have been quicker.
         spec = spec.model_copy(update={"snapshots": folder.snapshots_with(spec.snapshots)})
@@ -95,6 +98,12 @@ def _train_with_lock(
             gc.collect()  # the tensors of the try hung in the frames of its traceback
             folder.note(why)
             watcher.paused(spec.id, why)
+
+
+def _threads(folder: RunFolder, device: torch.device, execution: Execution) -> int:
+    """Return the CPU threads of a run: one that goes on has those that it began with, as others change last bits."""
+    begun = folder.environment().get("threads", 0) if folder.checkpoint.exists() and device.type == "cpu" else 0
+    return begun if 0 < begun <= core_count() else execution.threads
 
 
 def _halve_micro_batch(spec: RunSpec, execution: Execution, error: Exception) -> Execution | None:

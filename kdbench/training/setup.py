@@ -201,14 +201,15 @@ def apply_last_layer(module: nn.Module, spec: RunSpec, log: Callable[[str], None
 @contextmanager
 def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[None]:
     """Apply the spec's precision, dropout and compilation within the block; set `threads` unless 0."""
-    if threads:
-        torch.set_num_threads(threads)
     training = spec.training
     # deterministic kernels
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time and finds no error of ours
     with ExitStack() as settings:
+        if threads:
+            settings.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(threads)
         settings.callback(torch.use_deterministic_algorithms, before, warn_only=True)
         fast = training.precision == "fp32-fast"
         settings.enter_context(

@@ -197,7 +197,7 @@ def executions(folder: Path, *sets: str, **given: str) -> list[Execution]:
 
 
 def test_every_job_has_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(local, "core_count", lambda: 8)
     one = executions(tmp_path, "threads=0", "jobs=1")
     assert [(e.device, e.threads) for e in one] == [("auto", 0)]
     assert [e.threads for e in executions(tmp_path, "threads=0", "jobs=3")] == [2, 2, 2]
@@ -217,6 +217,6 @@ def test_several_runs_share_a_gpu(tmp_path: Path) -> None:
 
 def test_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "jobs='0' is not valid" in refusal("run", "--methods", "kd", "--jobs", "0")
+    assert "jobs='-1' is not valid" in refusal("run", "--methods", "kd", "--jobs", "-1")
     assert "--device cuda:7" in refusal("run", "--methods", "kd", "--devices", "cpu,cuda:7")
     assert not (tmp_path / "results").exists()

@@ -75,7 +75,10 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
 @click.option("--results", metavar="DIR", help="The results folder (default: results).")
 @click.option("--executor", metavar="NAME", help="local (default), or slurm: submit it to the cluster's queue.")
 @click.option(
-    "--jobs", metavar="N", help="Train N runs at once on this machine, each on its share of the cores (default: 1)."
+    "--jobs",
+    metavar="N",
+    help="Train N runs at once on this machine, each on its share of the cores (default: one for each core of a CPU, "
+    "as far as memory and the number of runs allow; 1 on a GPU).",
 )
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
 @click.option(

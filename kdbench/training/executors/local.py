@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from kdbench.core.environment import core_count
+from kdbench.core.formatting import count
 from kdbench.core.settings import Execution
 from kdbench.core.spec import RunSpec
 from kdbench.planning.executor import EXIT_STOPPED, ExecutionRequest, Executor, ShowTables
 from kdbench.results.store import Store
+from kdbench.training.executors.machine_share import choose_jobs, memory_bytes
 from kdbench.training.executors.scheduler import Outcome
 
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ class Local(Executor):
         shares = executions(order)
         test = partial(self._smoke_test, order, shares[0]) if len(shares) > 1 else None
         remarks = preflight.check(order.plan, shares, order.store, test)
+        if not order.execution.jobs and len(shares) > max(1, len(order.devices)):
+            threads = count(shares[0].threads, "thread")
+            remarks.append(f"{len(shares)} runs at once, each with {threads}; --jobs sets another number.")
         if order.runs_per_job > 1:
             remarks.append(f"runs_per_job={order.runs_per_job} is for queues; here it changes nothing.")
         return remarks
@@ -96,7 +102,11 @@ def _stop(host: str, process: int) -> list[str]:
 
 def executions(order: ExecutionRequest) -> list[Execution]:
     """Return the settings of each of the runs that are trained at once on this machine."""
-    return shares(order.execution, order.devices, os.cpu_count() or 1)
+    common, cores = order.execution, core_count()
+    if not common.jobs:
+        jobs = 1 if order.devices else choose_jobs(order.plan, common, cores, memory_bytes())
+        common = common.model_copy(update={"jobs": jobs})
+    return shares(common, order.devices, cores)
 
 
 def shares(common: Execution, devices: Sequence[str], cores: int) -> list[Execution]:
