@@ -10,7 +10,19 @@ from typing import Any
 
 import click
 
-from benchmarks import bill, effects, embedding, harness, products, report, rounds, study, suites
+from benchmarks import (
+    bill,
+    effects,
+    embedding,
+    harness,
+    products,
+    report,
+    rounds,
+    side_by_side,
+    study,
+    suites,
+    whole_study,
+)
 from benchmarks.harness import many
 from benchmarks.work import Work, check, training_rows
 from kdbench.core.atomic_files import write_json
@@ -19,14 +31,14 @@ from kdbench.core.errors import UserError
 
 STEPS = 38  # a third of an epoch of MRPC
 WARMUP = 4
-ALONE = ("effects", "embedding")  # not in `all`
+ALONE = ("effects", "embedding", "side-by-side", "whole-study")  # not in `all`
 PARTS = ("products", *suites.SUITES, "study", "harness")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("what", type=click.Choice([*PARTS, "all", *ALONE, "report"]))
 @click.option("--glue-dir", metavar="DIR", default="", help="Read MRPC from a folder in the classic GLUE layout.")
-@click.option("--data-dir", metavar="DIR", default="", help="Read TREC from DIR/trec, for the part `embedding`.")
+@click.option("--data-dir", metavar="DIR", default="", help="Read TREC from DIR/trec, for the parts on short texts.")
 @click.option("--rounds", "number", metavar="N", default=5, type=click.IntRange(1), help="Interleaved rounds.")
 @click.option("--steps", metavar="N", default=STEPS, help="Timed steps; LGTM and Meta Distill make a third of them.")
 @click.option("--warmup", metavar="N", default=WARMUP, type=click.IntRange(1), help="Steps before them.")
@@ -58,6 +70,11 @@ def command(what: str, number: int, runs: int, sweep: bool, out: Path, **given: 
         _keep(iter([study.measure(work)]), work, out / "study.json")
     if "embedding" in wanted:
         _keep(embedding.play(work, steps=number * work.steps), work, out / "embedding.json")
+    if "side-by-side" in wanted:
+        shares = side_by_side.shares(work.threads)
+        _keep(side_by_side.play(work, number, shares), work, out / "side-by-side.json")
+    if "whole-study" in wanted:
+        _keep(whole_study.play(work, work.steps), work, out / "whole-study.json")
     if "effects" in wanted:
         _keep(effects.play(work, number, (out / "effects").resolve()), work, out / "effects.json")
     if "harness" in wanted:

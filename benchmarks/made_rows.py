@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from benchmarks.work import Work
 from kdbench.core.atomic_files import write_text
+from kdbench.models import build, reference
 
 # deciles of the tokens of a training row, special tokens included (BERT's uncased vocabulary, at most 128)
 LENGTHS: Mapping[str, tuple[int, ...]] = MappingProxyType({
@@ -19,8 +21,14 @@ LENGTHS: Mapping[str, tuple[int, ...]] = MappingProxyType({
 GLUE_ROWS = MappingProxyType(
     {"mnli": 392702, "mrpc": 3668, "qnli": 104743, "qqp": 363846, "rte": 2490, "sst2": 67349}
 )  # of the published training sets
-TREC_ROWS, TREC_TEST_ROWS = 5452, 500
+TREC_ROWS, TREC_TEST_ROWS, TREC_WORDS = 5452, 500, 8754
 COARSE = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
+
+
+def made_words(work: Work) -> list[str]:
+    """Return words of which each is one token of the student's tokenizer, as many as TREC has."""
+    known = build.tokenizer(reference.resolve(work.student)).get_vocab()
+    return sorted(word for word in known if word.isascii() and word.isalpha())[:TREC_WORDS]
 
 
 def write_glue(folder: Path, words: Sequence[str], rows: int, seed: int = 0) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import effects, embedding, products
+from benchmarks import effects, embedding, products, side_by_side, whole_study
 from benchmarks.suites import CONTESTANTS, PATCHES, SUITES, Table
 from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, PRODUCTS, Precision
 from kdbench.core.atomic_files import read_json, write_text
@@ -42,7 +42,14 @@ def per_step(found: Measured, *, whole: bool = False) -> float:
 def write(folder: Path) -> Path:
     """speed.md, of all suites that were measured into the folder."""
     parts = [_suite(folder / f"{name}.json", name) for name in SUITES if (folder / f"{name}.json").exists()]
-    sections = {"products": _products, "harness": _harness, "embedding": _embedding, "effects": _effects}
+    sections = {
+        "products": _products,
+        "harness": _harness,
+        "embedding": _embedding,
+        "effects": _effects,
+        "side-by-side": _side_by_side,
+        "whole-study": _whole_study,
+    }
     for name, section in sections.items():
         file = folder / f"{name}.json"
         parts += [section(read_json(file))] if file.exists() else []
@@ -141,6 +148,21 @@ def _harness(stored: Mapping[str, Any]) -> str:
 
 def _embedding(stored: Mapping[str, Any]) -> str:
     return "\n".join(["## Only embedding rows that occur", "", *embedding.section(stored), ""])
+
+
+def _side_by_side(stored: Mapping[str, Any]) -> str:
+    here, work = stored["environment"], stored["work"]
+    rounds = 1 + max(found["round"] for found in stored["measured"])
+    about = (
+        f"KD with preset `minilm`: `{work['teacher']}` teaches `{work['student']}` TREC in batches of {BATCH}, on "
+        f"{here['cpu']} with {here['cores']} cores. {rounds} interleaved rounds of {work['steps']} steps a run: rows a "
+        f"second of all runs together, and how many times those of one run with one thread, with the range."
+    )
+    return "\n".join(["## Runs side by side", "", about, "", *side_by_side.table(stored["measured"]), ""])
+
+
+def _whole_study(stored: Mapping[str, Any]) -> str:
+    return "\n".join(["## A whole study", "", *whole_study.section(stored)])
 
 
 def _effects(stored: Mapping[str, Any]) -> str:

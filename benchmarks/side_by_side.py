@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -17,6 +18,7 @@ import torch
 
 from benchmarks.contestants.planned import one_step, planned, prepared
 from benchmarks.embedding import planned_trec
+from benchmarks.made_rows import made_words, write_trec
 from benchmarks.work import BATCH, How, Work
 from kdbench.training.setup import Setup
 
@@ -36,7 +38,8 @@ def play(work: Work, rounds: int, candidates: Sequence[Share], how: How | None =
         how: the settings of the runs on MRPC; None measures runs of preset `minilm` on TREC.
 
     Yields:
-        round, jobs, threads, steps of each run, seconds until the last run was ready, and rows a second of all.
+        round, jobs, threads, steps of each run, seconds until the last run was ready, rows a second of all, and rows
+        for each second of a processor, which tell more where others use the machine too.
     """
     with _trainers(work, how, max(jobs for jobs, _ in candidates)) as pipes:
         for number in range(-1, rounds):  # the first round warms up
@@ -44,13 +47,13 @@ def play(work: Work, rounds: int, candidates: Sequence[Share], how: How | None =
                 start = time.perf_counter()
                 for pipe in pipes[:jobs]:
                     pipe.send((threads, work.steps))
-                for pipe in pipes[:jobs]:
-                    pipe.recv()
+                processor = sum(pipe.recv() for pipe in pipes[:jobs])
                 seconds = time.perf_counter() - start
                 if number >= 0:
                     yield {
                         "round": number, "jobs": jobs, "threads": threads, "steps": work.steps,
                         "seconds": round(seconds, 4), "rows_per_second": jobs * work.steps * BATCH / seconds,
+                        "rows_per_cpu_second": jobs * work.steps * BATCH / processor,
                     }  # fmt: skip
 
 
@@ -81,17 +84,19 @@ def _train(pipe: Connection, work: Work, how: How | None) -> None:
         while True:
             threads, steps = pipe.recv()
             torch.set_num_threads(threads)
+            start = time.process_time()
             for _ in range(steps):
                 one_step(setup, step % setup.total_steps)
                 step += 1
             if setup.device.type == "cuda":
                 torch.cuda.synchronize(setup.device)
-            pipe.send("done")
+            pipe.send(time.process_time() - start)
 
 
 @contextmanager
 def _setup(work: Work, how: How | None, folder: Path) -> Iterator[Setup]:
     if how is None:
+        work = replace(work, data_dir=work.data_dir or str(write_trec(folder / "data", made_words(work))))
         with prepared(*planned_trec(work, METHOD, folder), work) as setup:
             yield setup
     else:
@@ -101,26 +106,36 @@ def _setup(work: Work, how: How | None, folder: Path) -> Iterator[Setup]:
 
 def best_gain(measured: Sequence[Mapping[str, Any]]) -> tuple[float, int]:
     """Return how many times the rows a second of one run the best number of runs has, by medians, and that number."""
-    middle = {share: median(found.values()) for share, found in _rates(measured).items()}
+    middle = {share: median(found.values()) for share, found in _rates(measured, "rows_per_second").items()}
     best = max(middle, key=lambda share: middle[share])
     return middle[best] / middle[min(middle)], best[0]
 
 
-def _rates(measured: Sequence[Mapping[str, Any]]) -> dict[Share, dict[int, float]]:
+def _rates(measured: Sequence[Mapping[str, Any]], key: str) -> dict[Share, dict[int, float]]:
     """Return share -> round -> rows a second."""
     rates: dict[Share, dict[int, float]] = {}
     for found in measured:
-        rates.setdefault((found["jobs"], found["threads"]), {})[found["round"]] = found["rows_per_second"]
+        rates.setdefault((found["jobs"], found["threads"]), {})[found["round"]] = found[key]
     return rates
 
 
 def table(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the lines of a table: medians over the rounds, and how many times the first share's rows a second."""
-    rates = _rates(measured)
-    first = rates[min(rates)]
-    lines = ["| runs at once | threads of each | rows/s of all | times as many |", f"|{'---|' * 4}"]
-    for (jobs, threads), found in sorted(rates.items()):
-        ratios = sorted(rate / first[number] for number, rate in found.items() if number in first)
-        beside = f"{median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
-        lines.append(f"|{jobs}|{threads}|{median(found.values()):.0f}|{beside}|")
+    """Return the lines of a table: medians over the rounds, and ratios to one run with one thread in the same round."""
+    heads = [
+        "runs at once",
+        "threads of each",
+        "rows/s of all",
+        "times as many",
+        "rows/s of a processor",
+        "times as many",
+    ]
+    lines = ["|".join(["", *heads, ""]), f"|{'---|' * len(heads)}"]
+    both = [_rates(measured, key) for key in ("rows_per_second", "rows_per_cpu_second")]
+    for share in sorted(both[0]):
+        cells = [str(number) for number in share]
+        for rates in both:
+            first, found = rates[min(rates)], rates[share]
+            ratios = sorted(rate / first[number] for number, rate in found.items() if number in first)
+            cells += [f"{median(found.values()):.0f}", f"{median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"]
+        lines.append("|".join(["", *cells, ""]))
     return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 from benchmarks.contestants.plain_script import METHODS, TASK, Script
 from benchmarks.harness.clock import environment, kdbench
-from benchmarks.made_rows import write_trec
+from benchmarks.made_rows import made_words, write_trec
 from benchmarks.work import BATCH, Work
 from kdbench.core.environment import core_count
 from kdbench.core.spec import RunSpec
@@ -39,7 +38,7 @@ def play(work: Work, steps: int) -> Iterator[dict[str, Any]]:
     """
     with TemporaryDirectory() as made:
         folder = Path(made)
-        data_dir = work.data_dir or str(write_trec(folder / "data", _words(work)))
+        data_dir = work.data_dir or str(write_trec(folder / "data", made_words(work)))
         limits = {"epochs": 1, "train_rows": round(steps * BATCH / TRAINED_ON)} if steps else {}
         layer: dict[str, Any] = {
             "preset": "minilm", "methods": "all", "tasks": TASK, "seeds": str(work.seed), "data_dir": data_dir,
@@ -117,12 +116,6 @@ def _script(script: Script, folder: Path) -> float:
     return time.perf_counter() - start
 
 
-def _words(work: Work) -> list[str]:
-    """Return words of which each is one token of the student's tokenizer, as many as TREC has."""
-    known = build.tokenizer(reference.resolve(work.student)).get_vocab()
-    return sorted(word for word in known if word.isascii() and word.isalpha())[:8750]
-
-
 def section(stored: Mapping[str, Any]) -> list[str]:
     """Return the lines of a paragraph, the table of runs, and the totals."""
     *runs, total = stored["measured"]
@@ -151,8 +144,8 @@ def _totals(runs: Sequence[Mapping[str, Any]], total: Mapping[str, Any]) -> list
     own = sum(found["kdbench"] for found in both)
     rest = max(0.0, total["command"] - sum(found["kdbench"] for found in runs))
     return [
-        f"From nothing to the table kdbench takes {total['command']:.0f} s for all {len(runs)} runs. The {len(both)} runs "
-        f"that scripts make too take {others:.0f} s with scripts and {own + rest:.0f} s with kdbench, start, table and "
-        f"idle processes included: {others / (own + rest):.1f} times as fast (goal: {GOAL:g}).",
+        f"From nothing to the table kdbench takes {total['command']:.0f} s for all {len(runs)} runs. The {len(both)} "
+        f"runs that scripts make too take {others:.0f} s with scripts and {own + rest:.0f} s with kdbench, start, table "
+        f"and idle processes included: {others / (own + rest):.1f} times as fast (goal: {GOAL:g}).",
         "",
     ]

@@ -70,7 +70,7 @@ def main(file: str) -> None:
 
 
 def _splits(script: Script) -> dict[str, Examples]:
-    return dict(TASKS.get(TASK)().load(DataLocation("data-dir", Path(script.data_dir))).splits)
+    return dict(TASKS.get(TASK)().load(DataLocation("files", Path(script.data_dir))).splits)
 
 
 def _network(folder: str) -> Any:

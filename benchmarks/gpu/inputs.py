@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.made_rows import TREC_ROWS, write_glue, write_trec
+from benchmarks.made_rows import TREC_ROWS, TREC_WORDS, write_glue, write_trec
 from benchmarks.work import BATCH, Work
 from kdbench.models import build
 
@@ -97,7 +97,7 @@ def make_inputs(how: Measurement) -> None:
             _write_bert(made / name, layers, sizes, words)
     write_glue(made, words, 2 * sizes.steps * BATCH)
     if not how.data_dir:
-        write_trec(made, words[: 8759 - len(SPECIAL)], sizes.trec_rows)  # as many words as TREC has tokens
+        write_trec(made, words[:TREC_WORDS], sizes.trec_rows)
 
 
 def _write_bert(folder: Path, layers: int, sizes: Sizes, words: Sequence[str]) -> None:

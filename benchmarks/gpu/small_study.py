@@ -50,5 +50,5 @@ def train(how: Measurement, seconds: float) -> Iterator[dict[str, Any]]:
     yield {
         "finished": len(outcome.done) + len(outcome.trained), "runs": len(plan.runs), "failed": dict(outcome.failed),
         "jobs": jobs, "wall": round(time.monotonic() - start, 1), "networks": networks or "MiniLM",
-        "made_data": not how.data_dir,
+        "made_data": not how.data_dir, "precision": layer["precision"],
     }  # fmt: skip

@@ -123,8 +123,8 @@ def _study(stored: Figures) -> list[str]:
         data = "made questions of TREC's lengths" if total["made_data"] else "TREC"
         networks = "MiniLM" if total["networks"] == "MiniLM" else "networks with random weights"
         lines += [
-            f"{total['finished']} of {total['runs']} runs of preset `minilm` (bf16, {networks}, {data}) in "
-            f"{total['wall']:.0f} s, {total['jobs']} at once; the rest was interrupted when the time was over.", "",
+            f"{total['finished']} of {total['runs']} runs of preset `minilm` ({total['precision']}, {networks}, {data}) "
+            f"in {total['wall']:.0f} s, {total['jobs']} at once; the rest was interrupted when the time was over.", "",
         ]  # fmt: skip
         lines += [line for run, why in total["failed"].items() for line in (f"{run} failed: {why}", "")]
     return lines
