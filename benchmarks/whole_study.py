@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.contestants.plain_script import METHODS, TASK, Script
-from benchmarks.harness.clock import environment, kdbench
+from benchmarks.harness.clock import Took, kdbench, python
 from benchmarks.made_rows import made_words, write_trec
 from benchmarks.work import BATCH, Work
 from kdbench.core.environment import core_count
+from kdbench.core.formatting import count
 from kdbench.core.spec import RunSpec
 from kdbench.models import build, reference
 from kdbench.planning.config import assemble_config
@@ -50,11 +48,18 @@ def play(work: Work, steps: int) -> Iterator[dict[str, Any]]:
             "run", "--preset", "minilm", "--methods", "all", "--tasks", TASK, "--seeds", str(work.seed), "--data-dir",
             data_dir, "--yes", *(part for text in sets for part in ("--set", text)), folder=folder,
         )  # fmt: skip
-        yield from _runs(plan, Store(folder / "results"), folder, data_dir, jobs)
-        yield {"command": took.seconds, "cpu": took.cpu, "jobs": jobs, "limit": steps, "made_data": not work.data_dir}
+        yield from _runs(plan, Store(folder / "results"), folder, data_dir, jobs, work.threads)
+        yield {
+            "command": took.seconds,
+            "cpu": took.cpu,
+            "jobs": jobs,
+            "limit": steps,
+            "made_data": not work.data_dir,
+            "threads": work.threads,
+        }
 
 
-def _runs(plan: Plan, store: Store, folder: Path, data_dir: str, jobs: int) -> Iterator[dict[str, Any]]:
+def _runs(plan: Plan, store: Store, folder: Path, data_dir: str, jobs: int, threads: int) -> Iterator[dict[str, Any]]:
     """Make each run that a script can make, in the plan's order, and put its seconds beside kdbench's."""
     for run, spec in plan.runs.items():
         cost = store.run(run).cost()
@@ -62,10 +67,10 @@ def _runs(plan: Plan, store: Store, folder: Path, data_dir: str, jobs: int) -> I
         whole = ended.stat().st_mtime - started.stat().st_mtime
         other = None
         if spec.method in METHODS:
-            other = _script(_of(plan, spec, folder, data_dir, cost["steps"]), folder)
+            other = _script(_of(plan, spec, folder, data_dir, cost["steps"]), folder, threads)
         yield {
             "run": run, "method": spec.method, "steps": cost["steps"], "training": cost["train_seconds"],
-            "kdbench": whole / jobs, "other": other,
+            "kdbench": whole / jobs, "other": other and other.seconds, "other_cpu": other and other.cpu,
         }  # fmt: skip
 
 
@@ -95,25 +100,19 @@ def _fresh(name: str, folder: Path) -> str:
     return str(place)
 
 
-def _script(script: Script, folder: Path) -> float:
-    """Return the seconds of a script's process.
+def _script(script: Script, folder: Path, threads: int) -> Took:
+    """Measure a script's process.
 
     Raises:
         RuntimeError: it failed.
     """
     file = folder / "script.json"
     script.write(file)
-    variables = {**environment(), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    for name in [name for name in variables if name == "OMP_NUM_THREADS"]:
-        del variables[name]  # torch's own default is all cores
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.contestants.plain_script", str(file)],
-        env=variables, capture_output=True, text=True,
+    variables = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads)}
+    return python(
+        "-m", "benchmarks.contestants.plain_script", str(file), folder=folder, name=f"the script of {script.method}",
+        variables=variables,
     )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"{script.method} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return time.perf_counter() - start
 
 
 def section(stored: Mapping[str, Any]) -> list[str]:
@@ -126,7 +125,8 @@ def section(stored: Mapping[str, Any]) -> list[str]:
         f"Preset `minilm` on {data}, all methods of the paper, one seed, {limit} on both sides; {here['cpu']}, "
         f"{here['cores']} cores, torch {here['packages']['torch']}, transformers {here['packages']['transformers']}. "
         f"kdbench is the command `kdbench run`, which trains {total['jobs']} runs at once; of a run that is its time "
-        f"divided by {total['jobs']}. The scripts are run one after the other with all cores: a subclass of Hugging "
+        f"divided by {total['jobs']}. The scripts are run one after the other with "
+        f"{count(total['threads'], 'thread')}: a subclass of Hugging "
         f"Face's Trainer with batches padded to their longest row, for LGTM the released algorithm padded to 128. All "
         f"of it is counted: imports, tokenising, loading, evaluation, saving."
     )
@@ -143,9 +143,12 @@ def _totals(runs: Sequence[Mapping[str, Any]], total: Mapping[str, Any]) -> list
     others = sum(found["other"] for found in both)
     own = sum(found["kdbench"] for found in both)
     rest = max(0.0, total["command"] - sum(found["kdbench"] for found in runs))
+    processors = sum(found["other_cpu"] for found in both)
     return [
         f"From nothing to the table kdbench takes {total['command']:.0f} s for all {len(runs)} runs. The {len(both)} "
-        f"runs that scripts make too take {others:.0f} s with scripts and {own + rest:.0f} s with kdbench, start, table "
-        f"and idle processes included: {others / (own + rest):.1f} times as fast (goal: {GOAL:g}).",
+        f"runs that scripts make too take {others:.0f} s with scripts and {own + rest:.0f} s with kdbench, start and "
+        f"table and idle processes included: {others / (own + rest):.1f} times as fast (goal: {GOAL:g}). "
+        f"In seconds of processors, which other programs on the machine disturb less, all {len(runs)} runs take "
+        f"{total['cpu']:.0f} with kdbench, and the {len(both)} runs {processors:.0f} with scripts.",
         "",
     ]

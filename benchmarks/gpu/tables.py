@@ -121,9 +121,9 @@ def _study(stored: Figures) -> list[str]:
     lines = _table(["", "run", "accuracy on the selection split, %", "steps", "s of training"], rows)
     if total:
         data = "made questions of TREC's lengths" if total["made_data"] else "TREC"
-        networks = "MiniLM" if total["networks"] == "MiniLM" else "networks with random weights"
+        networks = "MiniLM" if total["networks"] == "MiniLM" else "random weights"
         lines += [
-            f"{total['finished']} of {total['runs']} runs of preset `minilm` ({total['precision']}, {networks}, {data}) "
+            f"{total['finished']} of {total['runs']} of preset `minilm` ({total['precision']}, {networks}, {data}) "
             f"in {total['wall']:.0f} s, {total['jobs']} at once; the rest was interrupted when the time was over.", "",
         ]  # fmt: skip
         lines += [line for run, why in total["failed"].items() for line in (f"{run} failed: {why}", "")]

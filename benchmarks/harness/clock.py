@@ -7,9 +7,11 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
+from types import MappingProxyType
 
 CODE = """
 import sys
@@ -40,23 +42,34 @@ def kdbench(*args: str, folder: Path) -> Took:
         RuntimeError: it failed; its output is in the message.
     """
     with TemporaryDirectory() as made:
-        said, status = Path(made) / "said", Path(made) / "status"
-        with said.open("w") as file:
-            start = time.perf_counter()
-            process = subprocess.Popen(
-                [sys.executable, "-c", CODE, str(status), *args],
-                cwd=folder,
-                env=environment(),
-                stdout=file,
-                stderr=file,
-            )
-            _, code, used = os.wait4(process.pid, 0)  # subprocess does not tell what a child used
-            seconds = time.perf_counter() - start
+        status = Path(made) / "status"
+        took = python("-c", CODE, str(status), *args, folder=folder, name=f"kdbench {' '.join(args)}")
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())  # that of wait4 has the parent's in it
+        return Took(took.seconds, took.cpu, 1024 * int(peak[1]) if peak else 0)
+
+
+def python(*args: str, folder: Path, name: str, variables: Mapping[str, str] = MappingProxyType({})) -> Took:
+    """Measure `python ARGS` in `folder`, with the processes that it starts; its memory is not measured.
+
+    Args:
+        name: in messages.
+        variables: of the environment, beside this process's own.
+
+    Raises:
+        RuntimeError: it failed; its output is in the message.
+    """
+    with TemporaryFile("w+") as said:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *args], cwd=folder, env={**environment(), **variables}, stdout=said, stderr=said
+        )
+        _, code, used = os.wait4(process.pid, 0)  # subprocess does not tell what a child used
+        seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(code)
         if process.returncode:
-            raise RuntimeError(f"kdbench {' '.join(args)} failed:\n{said.read_text()[-4000:]}")
-        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())  # that of wait4 has the parent's in it
-        return Took(seconds, used.ru_utime + used.ru_stime, 1024 * int(peak[1]) if peak else 0)
+            said.seek(0)
+            raise RuntimeError(f"{name} failed:\n{said.read()[-4000:]}")
+    return Took(seconds, used.ru_utime + used.ru_stime, 0)
 
 
 def environment() -> dict[str, str]:

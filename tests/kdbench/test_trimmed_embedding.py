@@ -19,7 +19,9 @@ from kdbench.data.batches import Batch
 from kdbench.distill.method import METHODS
 from kdbench.methods.finetune import Finetune
 from kdbench.models.trimmed_embedding import KEPT, UnknownTokensError, trim, trimmed_embedding, whole_embedding
+from kdbench.planning.plan import select_methods
 from kdbench.results.store import Store
+from kdbench.training.conformance.small_run import SmallRun, first_batches, make_steps, networks
 from kdbench.training.runner import execute
 from kdbench.training.setup import _may_trim, prepare
 from tests.conftest import one_fast
@@ -53,6 +55,35 @@ def test_every_method_leaves_the_same_bytes(method: str, sets: tuple[str, ...], 
     for spec in made.runs.values():
         assert contents(stores[0], spec.id) == contents(stores[1], spec.id)
     assert True in is_trimmed(tmp_path, the_run(made))
+
+
+def float64_steps(run: SmallRun, execution: Execution, count: int = 3) -> dict[str, Tensor]:
+    """Make a run's first steps in float64; return every logged number, and weights and predictions of its networks."""
+    setup = prepare(run.spec, run.store, execution, FEW)
+    modules = {name: learner.module for name, learner in setup.context.learners.items()}
+    for module in networks(setup).values():
+        module.double()
+    batches = first_batches(setup, count)
+    seen = make_steps(setup, batches)
+    found = {f"step {i}: {key}": value for i, logs in enumerate(seen.logs) for key, value in logs.items()}
+    for name, module in modules.items():
+        if hasattr(module, "config"):  # not an adapter, which reads no tokens
+            assert (trimmed_embedding(module) is not None) == execution.trim_embedding
+            found[f"{name}'s predictions"] = module.eval()(**batches[0].inputs).logits
+        with whole_embedding(module):
+            found |= {f"{name}: {key}": value.clone() for key, value in module.state_dict().items()}
+    return found
+
+
+@pytest.mark.parametrize("method", one_fast(select_methods("all"), "kd", "lgtm"))
+def test_steps_in_float64_are_exactly_the_same(method: str, tmp_path: Path) -> None:
+    """So it is the update that leaves the other rows alone, not a difference that float32 rounds away."""
+    run = SmallRun(tmp_path, method, {})
+    run.train_needs(run.store)
+    trimmed, whole = (float64_steps(run, execution) for execution in (CPU, WHOLE))
+    assert trimmed.keys() == whole.keys()
+    assert {value.dtype for key, value in whole.items() if "student: " in key} == {torch.float64}
+    assert [key for key, value in trimmed.items() if not torch.equal(value, whole[key])] == []
 
 
 @pytest.mark.parametrize("setting", ["weight_decay=0.01", "compile=true"])
