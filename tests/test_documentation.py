@@ -33,6 +33,7 @@ TINY = (
 NOT_RUN = {
     r"\. \.venv/bin/activate": "changes the shell",
     r"pip install -c constraints\.txt -e '\.\[(minilm|deploy)\]'": "installs packages",
+    r"benchmarks/gpu\.sh": "takes minutes on a GPU; tests/benchmarks/test_gpu.py runs it with tiny sizes",
     r"kdbench (measure|export|probe) .*": "loads networks for long; see tests/kdbench/test_deployment.py",
     r"kdbench (table deploy|figure pareto .*)": "needs measured networks; see tests/kdbench/test_deployment.py",
     r"kdbench glue (export|check|import) .*": "needs GLUE's test files; see tests/commands/test_glue_export.py",

@@ -36,15 +36,17 @@ class Evaluator:
         self._student = setup.context.learners["student"].module
         rows = draw_rows(setup.roles.train.rows, probe_size, [setup.spec.training.split_seed, 2048])
         self._probe = Part("train", rows)
-        self._latest: dict[str, Tensor] = {}  # the student's logits at the last evaluation, by role
+        self.latest: dict[str, Tensor] = {}  # the student's logits at the last evaluation, by role
+        self.best: dict[str, Tensor] = {}  # those of the best student so far; {} if another process evaluated it
+        self._taught: dict[str, Tensor] = {}  # logits of a teacher trained along, at the last evaluation, by split
         self._frozen: tuple[nn.Module | None, Tensor | None] = None, None  # a frozen teacher, its probe logits
         self._is_initial = False  # no network has been trained yet
 
     def __call__(self, step: int) -> float:
         """Evaluate after `step` steps, write the curves, and return the selection metric, a fraction."""
         self._is_initial = step == 0
-        self._latest = self._all_logits({})
-        scores = {role: self._measure(self._latest[role], part) for role, part in self._parts().items()}
+        self.latest = self._all_logits({})
+        scores = {role: self._measure(self.latest[role], part) for role, part in self._parts().items()}
         for role, part in self._parts().items():
             values = dict(scores[role])
             if role != "selection" and "teacher" in self._setup.context.learners:
@@ -107,7 +109,9 @@ class Evaluator:
         }
 
     def _teacher_scores(self, part: Part) -> dict[str, float]:
-        return self._measure(self._logits(self._setup.context.learners["teacher"].module, part), part)
+        """Score a teacher that is trained along, and keep its logits."""
+        self._taught[part.split] = self._logits(self._setup.context.learners["teacher"].module, part)
+        return self._measure(self._taught[part.split], part)
 
     def _teacher_on_probe(self) -> Tensor | None:
         """Compute the teacher's logits on the probe rows, once for a frozen one.
@@ -124,19 +128,19 @@ class Evaluator:
             self._frozen = module, self._logits(module, self._probe, cached=True) if module else None
         return self._frozen[1]
 
-    def final(self, name: str, *, latest: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def final(self, name: str, known: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the student's scores and predictions.
 
         Args:
             name: prefix of the predictions (`best`, `last`).
-            latest: the student has not changed since the last evaluation, so its logits are reused.
+            known: logits of the student as it is now, by role, which are reused.
 
         Returns:
             {selection: {metric: value}, report: {split: {metric: value}}, predicted: {split: see `count_classes`}},
             and logits [n, C] and labels [n] of the selection and of each report split in the order of its rows.
         """
         parts = self._parts()
-        now = self._all_logits(self._latest if latest else {})
+        now = self._all_logits(known)
         scores = {role: self._measure(now[role], part) for role, part in parts.items()}
         tensors: dict[str, Tensor] = {}
         for role, part in ((role, part) for role, part in parts.items() if self._has_rows(now[role])):
@@ -150,7 +154,8 @@ class Evaluator:
         if "teacher" not in self._setup.context.learners:
             return {"teacher": None}, {}
         module, report = self._setup.context.learners["teacher"].module, self._setup.roles.report
-        logits = {part.split: self._logits(module, part) for part in report}
+        # the last step is always evaluated, but a resumed run may have done that in an earlier process
+        logits = self._taught or {part.split: self._logits(module, part) for part in report}
         scores = {part.split: self._measure(logits[part.split], part) for part in report}
         tensors = {f"teacher/{split}/logits": values for split, values in logits.items()}
         return {"teacher": scores, "teacher_predicted": self._predicted(logits)}, tensors

@@ -172,6 +172,7 @@ class TrainingLoop:
         if is_candidate and (self.progress.best_score is None or score > self.progress.best_score):
             self.progress.best_score, self.progress.best_step = score, step
             self.best = {key: value.clone() for key, value in self.context.learners["student"].weights().items()}
+            self.evaluator.best = self.evaluator.latest
 
     def _due_snapshots(self, step: int) -> list[float]:
         """Return the shares of the training that are over with this step, and at which the student is to be kept."""
@@ -249,14 +250,14 @@ class TrainingLoop:
         seconds = self._seconds_spent()
 
         # the last student and the teacher as they are; then the best student
-        last, predictions = self.evaluator.final("last", latest=True)
+        last, predictions = self.evaluator.final("last", self.evaluator.latest)
         teacher, taught = self.evaluator.teacher_final()
         tensors = self.best
         if not tensors:
             tensors, found = checkpoint.read(self.folder.best)
             self.progress.best_step = found["step"]
         self.context.learners["student"].load_weights(tensors)
-        best, more = self.evaluator.final("best", latest=self.progress.best_step == self.progress.step)
+        best, more = self.evaluator.final("best", self.evaluator.best)
         result = {
             "best": {"step": self.progress.best_step, **best}, "last": {"step": self.progress.step, **last},
             **teacher, "rows": self._count_rows(), **self._count_cut_off(),

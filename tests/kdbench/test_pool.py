@@ -192,7 +192,7 @@ def test_workers_leave_a_queues_warning_to_their_parent(tmp_path: Path) -> None:
 
 
 def executions(folder: Path, *sets: str, **given: str) -> list[Execution]:
-    config = assemble_config({**parse_sets([*sets, "methods=kd", "tasks=rte"]), **given}, folder)
+    config = assemble_config({"methods": "kd", "tasks": "rte", **parse_sets(sets), **given}, folder)
     return local.executions(build_request(config, make_plan(config), Store(folder, create=False), Console())[1])
 
 
