@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +22,7 @@ SECONDS = 470
 GRACE = 15.0  # seconds after which a stage that goes on beyond its time is ended
 # share of the seconds that are left when a stage begins, the last one's is all
 STAGES: Mapping[str, float] = MappingProxyType(
-    {"machine": 0.15, "correctness": 0.2, "kd": 0.3, "lgtm": 0.35, "side_by_side": 0.45, "study": 1.0}
+    {"machine": 0.15, "correctness": 0.2, "kd": 0.3, "graphs": 0.2, "lgtm": 0.35, "side_by_side": 0.45, "study": 1.0}
 )
 
 
@@ -48,10 +49,13 @@ def command(device: str, small: bool, seconds: float, out: Path, data_dir: str, 
 
 def _run_stage(name: str, how: Measurement, seconds: float) -> None:
     """Run a stage in a process of its own, and end it where it takes too long; what it has stored stays."""
-    arguments = ["--stage", name, "--device", how.device, "--seconds", f"{seconds:.1f}", "--out", str(how.out)]
+    device, variables = _only_gpu(how.device)
+    arguments = ["--stage", name, "--device", device, "--seconds", f"{seconds:.1f}", "--out", str(how.out)]
     arguments += ["--small"] if how.small else []
     arguments += ["--data-dir", how.data_dir] if how.data_dir else []
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.gpu", *arguments], start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.gpu", *arguments], start_new_session=True, env={**os.environ, **variables}
+    )
     try:
         code = process.wait(seconds + GRACE)
     except subprocess.TimeoutExpired:
@@ -61,6 +65,15 @@ def _run_stage(name: str, how: Measurement, seconds: float) -> None:
     if code != 0:
         why = "its time was over" if code is None else f"it ended with exit code {code}"
         write_json(how.out / f"{name}.problem.json", {"stage": name, "problem": why})
+
+
+def _only_gpu(device: str) -> tuple[str, dict[str, str]]:
+    """Return a device's name in a process that sees no other GPU, and the process's variables."""
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        return device, {}
+    seen, number = os.environ.get("CUDA_VISIBLE_DEVICES", ""), int(index or 0)
+    return "cuda:0", {"CUDA_VISIBLE_DEVICES": seen.split(",")[number] if seen else str(number)}
 
 
 def _play(name: str, how: Measurement, seconds: float) -> None:
@@ -96,16 +109,10 @@ def _correctness(how: Measurement, seconds: float) -> Iterator[dict[str, Any]]:
     return correctness.check(how)
 
 
-def _kd(how: Measurement, seconds: float) -> Iterator[dict[str, Any]]:
+def _steps(suite: str, how: Measurement, seconds: float) -> Iterator[dict[str, Any]]:
     from benchmarks.gpu import steps
 
-    return steps.measure("kd", how)
-
-
-def _lgtm(how: Measurement, seconds: float) -> Iterator[dict[str, Any]]:
-    from benchmarks.gpu import steps
-
-    return steps.measure("lgtm", how)
+    return steps.measure(suite, how)
 
 
 def _side_by_side(how: Measurement, seconds: float) -> Iterator[dict[str, Any]]:
@@ -123,8 +130,8 @@ def _study(how: Measurement, seconds: float) -> Iterator[dict[str, Any]]:
 
 
 _STAGES: Mapping[str, Callable[[Measurement, float], Iterator[dict[str, Any]]]] = MappingProxyType({
-    "machine": _machine, "correctness": _correctness, "kd": _kd, "lgtm": _lgtm, "side_by_side": _side_by_side,
-    "study": _study,
+    "machine": _machine, "correctness": _correctness, "side_by_side": _side_by_side, "study": _study,
+    **{suite: partial(_steps, suite) for suite in ("kd", "graphs", "lgtm")},
 })  # fmt: skip
 
 

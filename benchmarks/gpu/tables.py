@@ -22,7 +22,8 @@ FORMULA = (
     "up a frozen teacher has no operations; the pass in which it is asked once is a column of its own."
 )
 TITLES = {
-    "correctness": "Correct on this device", "kd": "A step of KD", "lgtm": "A step of LGTM",
+    "correctness": "Correct on this device", "kd": "A step of KD", "graphs": "A step of KD as a CUDA graph",
+    "lgtm": "A step of LGTM",
     "side_by_side": "Several runs on one device", "study": "A study on TREC",
 }  # fmt: skip
 Figures = Sequence[Mapping[str, Any]]
@@ -31,11 +32,10 @@ Figures = Sequence[Mapping[str, Any]]
 def write(out: Path) -> Path:
     """Write the tables of all stages in `out` that have figures, or a problem."""
     stored = {name: _read(out / f"{name}.json") for name in ("machine", *TITLES)}
-    sections = {
-        "correctness": _correctness, "kd": _steps, "lgtm": _steps, "side_by_side": _side_by_side, "study": _study,
-    }  # fmt: skip
+    sections = {"correctness": _correctness, "side_by_side": _side_by_side, "study": _study}
     lines = ["# kdbench on a GPU", "", *_machine(stored["machine"])]
-    for name, section in sections.items():
+    for name in TITLES:
+        section = sections.get(name, _steps)
         problem = out / f"{name}.problem.json"
         if stored[name] or problem.exists():
             lines += [f"## {TITLES[name]}", "", *(section(stored[name]) if stored[name] else [])]
@@ -96,11 +96,11 @@ def _steps(stored: Figures) -> list[str]:
         ])  # fmt: skip
     heads = ["", "ms for a step", "ms for the teacher, asked once", "rows/s", "TFLOP/s sustained", "times as fast",
              "peak GB"]  # fmt: skip
-    lines = _table(heads, rows)
+    lines = _table(heads, rows) if rows else []
     notes = [f"The teacher's pass is spread over {EPOCHS} epochs."]
     if baseline:
         notes.insert(0, f"Times as fast: than {baseline['title']}, the teacher's pass included.")
-    lines += [" ".join(notes), ""]
+    lines += [" ".join(notes), ""] if rows else []
     return lines + [
         line for f in stored if "problem" in f for line in (f"{f['title']}: not measured. {f['problem']}", "")
     ]

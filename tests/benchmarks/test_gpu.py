@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from benchmarks import side_by_side
 from benchmarks.gpu import tables
-from benchmarks.gpu.__main__ import STAGES, command
+from benchmarks.gpu.__main__ import STAGES, _only_gpu, command
 from benchmarks.gpu.inputs import SMALL, Measurement
 from benchmarks.made_rows import write_trec
 from benchmarks.operations import forward_operations, operations
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Figures of the stages that can be measured in this process."""
     folder = tmp_path_factory.mktemp("gpu")
-    for stage in ("machine", "kd"):
+    for stage in ("machine", "kd", "graphs"):
         args = ["--stage", stage, "--device", "cpu", "--small", "--seconds", "300", "--out", str(folder)]
         result = CliRunner().invoke(command, args, catch_exceptions=False)
         assert result.exit_code == 0
@@ -65,6 +65,14 @@ def test_operations_of_a_layer_by_hand() -> None:
     """Two layers of width 4 on 3 tokens: 4·4² + 2·4·8 weights each, 2·4·3 products of attention a token."""
     assert forward_operations(2, 4, 8, 3, first_token=False) == 2 * (2 * 3 * (64 + 64 + 24))
     assert operations({"s": {"forward": 2, "backward": 2, "tangent": 1}}, {"s": 10.0}) == 10 * (2 + 4 + 3)
+
+
+def test_a_stage_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert _only_gpu("cpu") == ("cpu", {})
+    assert _only_gpu("cuda:1") == ("cuda:0", {"CUDA_VISIBLE_DEVICES": "1"})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert _only_gpu("cuda:1") == ("cuda:0", {"CUDA_VISIBLE_DEVICES": "7"})
 
 
 def test_hours_follow_from_rates_and_the_documented_operations(tmp_path: Path) -> None:

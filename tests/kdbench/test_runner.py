@@ -16,7 +16,7 @@ from kdbench.data.tokens import Tokens
 from kdbench.distill.teacher_cache import Rows
 from kdbench.models.inference import all_logits
 from kdbench.results.store import Store
-from kdbench.training import checkpoint, evaluator
+from kdbench.training import checkpoint, evaluator, training_loop
 from kdbench.training.runner import execute
 from tests.conftest import one_fast
 from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
@@ -248,3 +248,20 @@ def test_bf16_learns(tmp_path: Path) -> None:
 def test_every_form_of_lgtm_trains_with_either_attention_kernel(method: str, tmp_path: Path) -> None:
     for attention in ("eager", "sdpa"):
         train(plan(tmp_path, f"attention={attention}", "epochs=1", methods=method), Store(tmp_path / "r"))
+
+
+@pytest.mark.parametrize("method", one_fast(["kd", "dml"], "dml"))
+def test_nothing_is_evaluated_again_at_the_end(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last student, the best one and a teacher that is trained along have been evaluated when they were made."""
+    made = plan(tmp_path, methods=method)
+    finish, calls = training_loop.TrainingLoop._finish, list[str]()
+
+    def counted(loop: training_loop.TrainingLoop) -> None:
+        with monkeypatch.context() as within:
+            within.setattr(evaluator, "all_logits", lambda *_: calls.append(method))
+            finish(loop)
+
+    monkeypatch.setattr(training_loop.TrainingLoop, "_finish", counted)
+    train(made, Store(tmp_path / "r"))
+    assert calls == []
+    assert Store(tmp_path / "r").run(the_run(made).id).result() is not None

@@ -23,6 +23,11 @@ from kdbench.methods.meta_distill import MetaDistill, MetaDistillOptions
 FOLDER = Path(__file__).parent.parent / "golden"
 
 
+def load_golden(name: str) -> dict[str, Tensor]:
+    """Load golden tensors onto torch's default device, which benchmarks/gpu.sh sets to a GPU."""
+    return load_file(FOLDER / name, device=str(torch.get_default_device()))
+
+
 class Perceptron(nn.Module):
     """Linear, tanh, Linear; `input_ids` are the features."""
 
@@ -52,7 +57,7 @@ def bert(role: str, dtype: torch.dtype, **changes: Any) -> nn.Module:
 
     config = json.loads((FOLDER / "bert_C3_data.json").read_text())[f"{role}_config"] | changes
     model = BertForSequenceClassification._from_config(BertConfig(**config), attn_implementation="eager")
-    model.load_state_dict(load_file(FOLDER / f"bert_C3_{role}.safetensors"))
+    model.load_state_dict(load_golden(f"bert_C3_{role}.safetensors"))
     return model.to(dtype)
 
 
@@ -64,7 +69,7 @@ def tokens(name: str) -> Batch:
 
 
 def learner(module: nn.Module, lr: float) -> TrainableModel:
-    return TrainableModel(module, lr=lr, length=10**9, training=Training(), device=torch.device("cpu"))
+    return TrainableModel(module, lr=lr, length=10**9, training=Training(), device=torch.get_default_device())
 
 
 def lgtm(student: nn.Module, teacher: nn.Module, student_lr: float, teacher_lr: float = 1.0, **options: Any) -> LGTM:
@@ -81,7 +86,7 @@ def meta(student: nn.Module, teacher: nn.Module, classes: int, teacher_lr: float
     method = MetaDistill.__new__(MetaDistill)
     method.options = MetaDistillOptions(**options)
     method.student, method.teacher = learner(student, 1.0), learner(teacher, teacher_lr)
-    method.context = SimpleNamespace(num_labels=classes, device=torch.device("cpu"))
+    method.context = SimpleNamespace(num_labels=classes, device=torch.get_default_device())
     method.teacher_view, method.student_view = FeatureView(), FeatureView()
     if method.options.beta:
         depths = (module.config.num_hidden_layers for module in (teacher, student))

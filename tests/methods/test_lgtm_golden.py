@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from kdbench.distill.bilevel import gradient, jvp, sample_weights
@@ -35,7 +34,7 @@ def mlp(name: str, **options: Any) -> tuple[LGTM, dict[str, Any], Any, Any]:
 def bert(**options: Any) -> tuple[LGTM, dict[str, Tensor], Any, Any]:
     student, teacher = golden.bert("student", torch.float64), golden.bert("teacher", torch.float64)
     method = golden.lgtm(student, teacher, 0.05, **options)
-    outputs = load_file(golden.FOLDER / "bert_C3_exact.safetensors")
+    outputs = golden.load_golden("bert_C3_exact.safetensors")
     return method, outputs, golden.tokens("batch"), golden.tokens("val_batch")
 
 
@@ -116,7 +115,7 @@ def test_forward_derivative_and_weights_bert() -> None:
 
 def test_one_teacher_step_as_released() -> None:
     """The authors' own code: AdamW look-ahead, finite difference, KL(S||T), the teacher's rate as coefficient."""
-    released = load_file(golden.FOLDER / "bert_C3_released.safetensors")
+    released = golden.load_golden("bert_C3_released.safetensors")
     wanted = {kind: under(released, f"released/{kind}") for kind in ("v", "aux_grad", "teacher_grad_total")}
     student, teacher = golden.bert("student", torch.float32), golden.bert("teacher", torch.float32)
     method = golden.lgtm(student, teacher, 0.01, 0.1, **LGTM.variants["lgtm_released"][1])

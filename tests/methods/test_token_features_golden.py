@@ -199,7 +199,7 @@ def test_scores_give_the_attention_maps_of_the_network() -> None:
 def test_micro_batches_and_parts_give_the_same_queries() -> None:
     batch, whole = golden_batch(), learner(golden_bert("student"), 1.0)
     parts = TrainableModel(
-        golden_bert("student"), lr=1.0, length=1, training=Training(), device=torch.device("cpu"), micro_batch=1
+        golden_bert("student"), lr=1.0, length=1, training=Training(), device=torch.get_default_device(), micro_batch=1
     )
     one, many = (network.outputs(batch, qkv=(2,), output_hidden_states=True) for network in (whole, parts))
     for a, b in zip((*one.qkv[0], one.logits), (*many.qkv[0], many.logits), strict=True):
@@ -230,9 +230,9 @@ def test_layer_maps_and_parts_of_the_width() -> None:
 
 
 def test_a_projection_is_counted() -> None:
-    meter = CostMeter(torch.device("cpu"))
+    meter = CostMeter(torch.get_default_device())
     projection = TrainableModel(
-        nn.Linear(3, 4), lr=1.0, length=1, training=Training(), device=torch.device("cpu"), name="projection",
+        nn.Linear(3, 4), lr=1.0, length=1, training=Training(), device=torch.get_default_device(), name="projection",
         meter=meter,
     )  # fmt: skip
     projection.transform(torch.zeros(5, 2, 3)).sum().backward()
