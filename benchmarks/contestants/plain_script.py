@@ -32,7 +32,7 @@ from kdbench.data.task_registry import TASKS
 from kdbench.data.tokens import Tokens, tokenise
 
 TASK = "trec"
-RATE, WARMUP = 1e-4, 0.1  # as in preset minilm
+RATE, WARMUP = 3e-4, 0.1  # as in preset minilm
 PKD_BETA, DIST_WEIGHT, SMALLEST = 100.0, 2.0, 1e-8
 METHODS = ("finetune", "kd", "pkd", "skd", "dist", "takd", "lgtm")
 
