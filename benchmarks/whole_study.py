@@ -31,8 +31,8 @@ def play(work: Work, steps: int) -> Iterator[dict[str, Any]]:
         steps: of every run at most, in one epoch; 0 trains on all rows for all epochs.
 
     Yields:
-        of every run its id, method, steps, seconds with kdbench and with a script (None where there is no script); at
-        last the seconds of the whole command, and with how many runs at once.
+        the seconds of kdbench's whole command, and how many runs it trains at once; then of every run its id, method,
+        steps, and seconds with kdbench and with a script (None where there is no script).
     """
     with TemporaryDirectory() as made:
         folder = Path(made)
@@ -48,15 +48,11 @@ def play(work: Work, steps: int) -> Iterator[dict[str, Any]]:
             "run", "--preset", "minilm", "--methods", "all", "--tasks", TASK, "--seeds", str(work.seed), "--data-dir",
             data_dir, "--yes", *(part for text in sets for part in ("--set", text)), folder=folder,
         )  # fmt: skip
-        yield from _runs(plan, Store(folder / "results"), folder, data_dir, jobs, work.threads)
         yield {
-            "command": took.seconds,
-            "cpu": took.cpu,
-            "jobs": jobs,
-            "limit": steps,
-            "made_data": not work.data_dir,
+            "command": took.seconds, "cpu": took.cpu, "jobs": jobs, "limit": steps, "made_data": not work.data_dir,
             "threads": work.threads,
-        }
+        }  # fmt: skip
+        yield from _runs(plan, Store(folder / "results"), folder, data_dir, jobs, work.threads)
 
 
 def _runs(plan: Plan, store: Store, folder: Path, data_dir: str, jobs: int, threads: int) -> Iterator[dict[str, Any]]:
@@ -117,7 +113,7 @@ def _script(script: Script, folder: Path, threads: int) -> Took:
 
 def section(stored: Mapping[str, Any]) -> list[str]:
     """Return the lines of a paragraph, the table of runs, and the totals."""
-    *runs, total = stored["measured"]
+    total, *runs = stored["measured"]
     here = stored["environment"]
     limit = f"one epoch of at most {total['limit']} steps a run" if total["limit"] else f"{EPOCHS} epochs"
     data = "made questions of TREC's lengths" if total["made_data"] else "TREC"

@@ -42,7 +42,7 @@ def test_totals_are_of_the_runs_that_both_make() -> None:
     ]
     total = {"command": 30.0, "cpu": 50.0, "jobs": 2, "limit": 5, "made_data": True, "threads": 1}
     here = {"cpu": "one", "cores": 2, "packages": {"torch": "2", "transformers": "5"}}
-    text = "\n".join(whole_study.section({"measured": [*runs, total], "environment": here}))
+    text = "\n".join(whole_study.section({"measured": [total, *runs], "environment": here}))
     assert "|`a`|5|16.0|88.0|5.5|" in text
     assert "|`b`|5|8.0|||" in text
     assert "takes 30 s for all 2 runs. The 1 runs that scripts make too take 88 s with scripts and 22 s with" in text
