@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ SMALL = [
     "batch_size=16",
     "student=tiny-2x32",
     "teacher=tiny-3x32",
-    "eval_every=3",
+    "eval_every=6",
     "jobs=1",
 ]
 CPU = Execution(device="cpu", threads=1)
@@ -107,6 +108,17 @@ def _run_forked(folder: Path, said: Path, errors: Path | None, args: tuple[str, 
         except SystemExit as end:
             code = end.code
     os._exit(code or 0)
+
+
+def interrupt(process: ForkProcess, said: Path) -> None:
+    """Send Ctrl-C to a forked `kdbench run`, and check how the process ends."""
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    output = said.read_text(encoding="utf-8")
+    assert process.exitcode == 130, output
+    assert "The same command goes on where it stopped" in output
+    assert "Traceback" not in output
 
 
 def start(folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:

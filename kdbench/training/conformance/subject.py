@@ -74,11 +74,16 @@ class Subject:
         Raises:
             NotApplicable: it draws some, so two losses cannot be compared.
         """
+        if self._draws_numbers:
+            raise NotApplicable("the loss draws random numbers of its own")
+
+    @cached_property
+    def _draws_numbers(self) -> bool:
+        """Compare the gradients of two draws of random numbers, without dropout."""
         setup, other = self.deterministic_setup(), self.deterministic_setup()
         batch = setup.train.at(0)
         (a, _), (b, _) = student_gradient(setup, batch), student_gradient(other, batch, draw=1)
-        if difference(a, b) > 1e-6:
-            raise NotApplicable("the loss draws random numbers of its own")
+        return difference(a, b) > 1e-6
 
     def at_limit(self, limit: Limit, **options: Any) -> Setup:
         """Set up a run with the option values of one of the method's `limits`.
