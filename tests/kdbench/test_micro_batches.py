@@ -124,9 +124,7 @@ def test_every_method_makes_the_same_step(form: str, store: Store) -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 4])
-def test_the_setting_reaches_every_network(
-    rows: int, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_setting_reaches_every_network(rows: int, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A student that is trained, and a frozen teacher that is looked into in every step."""
     monkeypatch.setattr("kdbench.distill.frozen_teacher.MAX_TABLE_BYTES", 0)
     setup = prepare(ready("pesf_kd", store), store, settings(rows), FEW)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 from torch import Tensor, nn
@@ -52,7 +52,7 @@ class Subject:
     def __init__(self, folder: Path, name: str, sets: Mapping[str, Any], file: Path | None = None) -> None:
         self.folder, self.name, self.sets, self.file = folder, name, sets, file
         self.method: type[Method] = method_of_row(name)
-        self.crashing_process: Popen[str] | None = None  # started early, for the check `resume`
+        self.crashing_process: BaseProcess | None = None  # started early, for the check `resume`
 
     def small_run(self, *, classes: int | None = None, seed: int = 0, **options: Any) -> SmallRun:
         """Return a small run; `options` of the method override the user's settings.
