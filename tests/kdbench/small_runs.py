@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
@@ -132,12 +131,3 @@ def interrupt(process: ForkProcess, said: Path) -> None:
     assert process.exitcode == 130, output
     assert "The same command goes on where it stopped" in output
     assert "Traceback" not in output
-
-
-def start(folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:
-    """Start a real `kdbench` process, in a process group of its own."""
-    command = [sys.executable, "-m", "kdbench", *args]
-    return subprocess.Popen(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **env},
-        start_new_session=True,
-    )  # fmt: skip

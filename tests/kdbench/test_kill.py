@@ -17,7 +17,8 @@ from kdbench.training import checkpoint
 from tests.conftest import one_fast
 from tests.kdbench.small_runs import FEW, SMALL, contents, fork, interrupt, the_run, train
 
-SETS = [*SMALL, "epochs=4", "train_rows=64", *(f"{key}={value}" for key, value in FEW.model_dump().items())]
+SETS = [*SMALL, "epochs=4", "train_rows=64", "eval_every=3"]  # long enough to be killed on the way
+SETS += [f"{key}={value}" for key, value in FEW.model_dump().items()]
 
 
 def task_of(method: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from kdbench.results.store import Store
 from kdbench.training.executors import local, process_pool
 from kdbench.training.executors.scheduler import Outcome
 from kdbench.training.executors.sweep_record import build_request
-from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, fork, interrupt, plan, refusal, start, train
+from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, fork, interrupt, plan, refusal, train
 
 LONG = [part for pair in [*SMALL, "epochs=2000"] for part in ("--set", pair)]  # is stopped before it ends
 
@@ -134,7 +136,10 @@ def test_ctrl_c_stops_all_of_them_and_the_same_command_goes_on(tmp_path: Path) -
 def test_ctrl_c_twice_while_processes_start_prints_no_traceback(tmp_path: Path) -> None:
     """A terminal sends Ctrl-C to the whole group: also to processes that import torch at that moment."""
     args = ["run", "--methods", "finetune", "--tasks", "rte,mnli", *LONG, "--jobs", "2"]
-    process = start(tmp_path, *args)
+    command, pipe = [sys.executable, "-m", "kdbench", *args], subprocess.PIPE
+    process = subprocess.Popen(
+        command, cwd=tmp_path, text=True, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True
+    )
     assert process.stdout is not None
     while "starting" not in process.stdout.readline() and process.poll() is None:
         pass

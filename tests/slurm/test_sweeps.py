@@ -27,7 +27,7 @@ from tests.slurm.cluster import Cluster
 pytestmark = pytest.mark.slurm
 
 SETS = [*SMALL, *(f"{key}={value}" for key, value in FEW.model_dump().items()), "threads=1", "device=cpu",
-        "slurm.memory=900M", "slurm.time=20m"]  # fmt: skip
+        "slurm.memory=900M", "slurm.time=20m", "eval_every=3"]  # fmt: skip
 LONG = ("epochs=50", "checkpoint_seconds=1")  # some 10 seconds of training
 LONGER = ("epochs=450", "checkpoint_seconds=1")  # some 40: SLURM looks at limits and at nodes twice a minute
 PATIENCE = 240.0  # seconds without any progress
