@@ -56,12 +56,8 @@ def at_once(made: Plan, store: Store, notes: Notes, jobs: int = 2) -> Outcome:
     return process_pool.run_pool(made, store, [CPU] * jobs, FEW, notes)
 
 
-@pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
-def test_it_leaves_the_bytes_of_one_after_the_other(
-    start_method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With `spawn` as users have it, too."""
-    monkeypatch.setattr(process_pool, "START_METHOD", start_method)
+def test_it_leaves_the_bytes_of_one_after_the_other(tmp_path: Path) -> None:
+    """So do workers that are started as for users, see tests/kdbench/test_safe_path.py."""
     made = plan(tmp_path, methods="kd,dml")
     calm, store, notes = Store(tmp_path / "calm"), Store(tmp_path / "r"), Notes()
     train(made, calm)
