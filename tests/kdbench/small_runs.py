@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import logging
 import multiprocessing
 import os
@@ -39,6 +41,10 @@ SMALL = [
 ]
 CPU = Execution(device="cpu", threads=1)
 FEW = Recording(probe_size=16, influence_samples=8, influence_points=4)
+TRAINING_COMMANDS = ("run", "retry")
+LATE_MODULES = (
+    "kdbench.training.smoke_test", "transformers.models.bert.modeling_bert", "evaluate", "torch._inductor.config",
+)  # fmt: skip
 RESULT_FILES = ("model/model.safetensors", "series.jsonl", "result.json", "predictions.safetensors", "spec.json")
 
 
@@ -92,6 +98,13 @@ def refusal(*args: str) -> str:
     return error.format_message() if isinstance(error, click.ClickException) else str(error)
 
 
+@functools.cache
+def import_late_modules() -> None:
+    """Import what a training imports late; else every copy of this process would do so again, which takes seconds."""
+    for name in LATE_MODULES:
+        importlib.import_module(name)
+
+
 def fork(folder: Path, said: Path, *args: str, errors: Path | None = None) -> ForkProcess:
     """Start a `kdbench` process as a copy of this one, which has imported everything already.
 
@@ -99,6 +112,8 @@ def fork(folder: Path, said: Path, *args: str, errors: Path | None = None) -> Fo
         said: file for its output.
         errors: file for its standard error, if that is not `said`.
     """
+    if args[0] in TRAINING_COMMANDS:
+        import_late_modules()
     process = multiprocessing.get_context("fork").Process(target=_run_forked, args=(folder, said, errors, args))
     process.start()
     return process
