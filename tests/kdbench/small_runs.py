@@ -61,9 +61,10 @@ def train(plan: Plan, store: Store, execution: Execution = CPU) -> None:
     """Train all runs of a plan; a fine-tuned teacher that another test has trained is copied."""
     asked = {cell.run for cell in plan.cells}
     for spec in plan.runs.values():
-        known, run = Path(TEACHERS.name, spec.id), store.run(spec.id).path
-        is_shared = execution == CPU and spec.method == "finetune" and spec.id not in asked
-        if is_shared and known.exists() and not run.exists():
+        # by the snapshots too, which are no part of the name but stand in the folder
+        known, run = Path(TEACHERS.name, "-".join(map(str, (spec.id, *spec.snapshots)))), store.run(spec.id).path
+        is_shared = execution == CPU and spec.method == "finetune" and spec.id not in asked and not run.exists()
+        if is_shared and known.exists():
             shutil.copytree(known, run)
         execute(spec, store, execution, FEW)
         if is_shared and not known.exists():
