@@ -5,6 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .PHONY: run test test-all lint docs study images chaos benchmark clean
 .DELETE_ON_ERROR:
+unexport PYTHONDONTWRITEBYTECODE # where it is set, every process that a test starts would compile kdbench again
 
 run: .venv/.run
 	$(BIN)/kdbench run --methods all --tasks glue

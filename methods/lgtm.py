@@ -19,8 +19,8 @@ our own. `influence_center` replaces dz_i, the change of the student's logits al
 L_influence is then the covariance of -T and dz. `influence_bound` ensures |grad influence| <= bound |grad auxiliary
 loss| at every sample's teacher logits. In a regression, squared differences stand for CE and KL, in the influence too.
 Variants: `lgtm_printed` is the method as printed; `lgtm_released` is the code, except that the code does not shuffle
-feedback; `lgtm_no_fda` is the printed method with the weights of Eq. 9 computed sample by sample (Table 3);
-`lgtm_no_influence` is ProKT with LGTM's alpha on the rows that LGTM is trained on, so it measures the influence alone.
+feedback; `lgtm_no_fda` is as printed with the weights of Eq. 9 computed sample by sample (Table 3); `lgtm_no_influence`
+is ProKT with LGTM's alpha on LGTM's rows.
 """
 
 from __future__ import annotations
@@ -86,11 +86,9 @@ class LGTMOptions(OnlineOptions):
         later=True,
     )
     influence_bound: float = option(
-        0.0,
-        "largest ratio of influence to auxiliary gradient norm at a sample's teacher logits; 0: no bound",
-        later=True,
-        ge=0,
-    )
+        0.0, "largest ratio of influence to auxiliary gradient norm at a sample's teacher logits; 0: no bound",
+        later=True, ge=0,
+    )  # fmt: skip
     influence_teacher: Literal["shared", "eval"] = option(
         "shared", "teacher pass of the influence: that of the auxiliary loss, or a second one without dropout"
     )

@@ -1,10 +1,10 @@
-"""One thread a test process, and no network, for every test."""
+"""One thread a test process, no network, and worker processes that start at once, for every test."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +24,14 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         real(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def workers_start_at_once() -> Iterator[None]:
+    """Start a pool's workers as copies of the test process, which has imported torch already; that takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kdbench.training.executors.process_pool.START_METHOD", "fork")
+        yield
 
 
 def one_fast(names: Iterable[str], *fast: str) -> list[Any]:

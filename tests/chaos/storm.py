@@ -27,7 +27,7 @@ from tests.kdbench.small_runs import CPU, FEW, SMALL, contents
 from tests.kdbench.test_pool import Notes
 
 SETS = [*SMALL, *(f"{key}={value}" for key, value in FEW.model_dump().items()), "threads=1", "device=cpu", "epochs=6",
-        "jobs=2", "checkpoint_seconds=0.2"]  # fmt: skip
+        "eval_every=3", "jobs=2", "checkpoint_seconds=0.2"]  # fmt: skip
 FAKETIME = [Path(f"/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1") for machine in ("x86_64", "aarch64")]
 DISK = "48m"
 DROPPED = "-dac_override,-dac_read_search"  # what lets root read every file

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import logging
 import multiprocessing
 import os
-import subprocess
+import shutil
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing.context import ForkProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -32,11 +36,15 @@ SMALL = [
     "batch_size=16",
     "student=tiny-2x32",
     "teacher=tiny-3x32",
-    "eval_every=3",
+    "eval_every=6",
     "jobs=1",
 ]
 CPU = Execution(device="cpu", threads=1)
 FEW = Recording(probe_size=16, influence_samples=8, influence_points=4)
+TRAINING_COMMANDS = ("run", "retry")
+LATE_MODULES = (
+    "kdbench.training.smoke_test", "transformers.models.bert.modeling_bert", "evaluate", "torch._inductor.config",
+)  # fmt: skip
 RESULT_FILES = ("model/model.safetensors", "series.jsonl", "result.json", "predictions.safetensors", "spec.json")
 
 
@@ -46,9 +54,21 @@ def plan(folder: Path, *sets: str, **given: Any) -> Plan:
     return make_plan(assemble_config(layer, folder))
 
 
+TEACHERS = TemporaryDirectory(prefix="kdbench-teachers-")  # of this process's tests
+
+
 def train(plan: Plan, store: Store, execution: Execution = CPU) -> None:
+    """Train all runs of a plan; a fine-tuned teacher that another test has trained is copied."""
+    asked = {cell.run for cell in plan.cells}
     for spec in plan.runs.values():
+        # by the snapshots too, which are no part of the name but stand in the folder
+        known, run = Path(TEACHERS.name, "-".join(map(str, (spec.id, *spec.snapshots)))), store.run(spec.id).path
+        is_shared = execution == CPU and spec.method == "finetune" and spec.id not in asked and not run.exists()
+        if is_shared and known.exists():
+            shutil.copytree(known, run)
         execute(spec, store, execution, FEW)
+        if is_shared and not known.exists():
+            shutil.copytree(run, known)
 
 
 def stop_and_resume(spec: RunSpec, store: Store, steps: int) -> None:
@@ -79,6 +99,13 @@ def refusal(*args: str) -> str:
     return error.format_message() if isinstance(error, click.ClickException) else str(error)
 
 
+@functools.cache
+def import_late_modules() -> None:
+    """Import what a training imports late; else every copy of this process would do so again, which takes seconds."""
+    for name in LATE_MODULES:
+        importlib.import_module(name)
+
+
 def fork(folder: Path, said: Path, *args: str, errors: Path | None = None) -> ForkProcess:
     """Start a `kdbench` process as a copy of this one, which has imported everything already.
 
@@ -86,6 +113,8 @@ def fork(folder: Path, said: Path, *args: str, errors: Path | None = None) -> Fo
         said: file for its output.
         errors: file for its standard error, if that is not `said`.
     """
+    if args[0] in TRAINING_COMMANDS:
+        import_late_modules()
     process = multiprocessing.get_context("fork").Process(target=_run_forked, args=(folder, said, errors, args))
     process.start()
     return process
@@ -109,10 +138,12 @@ def _run_forked(folder: Path, said: Path, errors: Path | None, args: tuple[str, 
     os._exit(code or 0)
 
 
-def start(folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:
-    """Start a real `kdbench` process, in a process group of its own."""
-    command = [sys.executable, "-m", "kdbench", *args]
-    return subprocess.Popen(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **env},
-        start_new_session=True,
-    )  # fmt: skip
+def interrupt(process: ForkProcess, said: Path) -> None:
+    """Send Ctrl-C to a forked `kdbench run`, and check how the process ends."""
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    output = said.read_text(encoding="utf-8")
+    assert process.exitcode == 130, output
+    assert "The same command goes on where it stopped" in output
+    assert "Traceback" not in output

@@ -97,9 +97,15 @@ def test_with_dropout_the_logits_have_the_same_distribution(place: str) -> None:
     assert ((ratio - 1).abs() < 5 * its_error).all()
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Results whose teachers are shared by the methods."""
+    return Store(tmp_path_factory.mktemp("first") / "results")
+
+
 @pytest.mark.parametrize("method", one_fast(METHODS.all(), "lgtm"))
-def test_every_method_trains_with_it_and_saves_a_plain_student(method: str, tmp_path: Path) -> None:
-    made, store = plan(tmp_path, "last_layer=first", "epochs=1", methods=method), Store(tmp_path / "results")
+def test_every_method_trains_with_it_and_saves_a_plain_student(method: str, store: Store, tmp_path: Path) -> None:
+    made = plan(tmp_path, "last_layer=first", "epochs=1", methods=method)
     train(made, store)
     run = store.run(the_run(made).id)
     assert run.is_done()

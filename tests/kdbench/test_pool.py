@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,20 +19,9 @@ from kdbench.results.store import Store
 from kdbench.training.executors import local, process_pool
 from kdbench.training.executors.scheduler import Outcome
 from kdbench.training.executors.sweep_record import build_request
-from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, plan, refusal, start, train
+from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, fork, interrupt, plan, refusal, train
 
 LONG = [part for pair in [*SMALL, "epochs=2000"] for part in ("--set", pair)]  # is stopped before it ends
-IMPORTED = [
-    "kdbench.training.smoke_test", "kdbench.training.runner", "transformers.models.bert.modeling_bert", "evaluate",
-    "torch._inductor",
-]  # fmt: skip
-
-
-@pytest.fixture
-def workers_start_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let workers be copies of one process that has imported everything, so that none imports torch again."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTED)
-    monkeypatch.setattr(process_pool, "START_METHOD", "forkserver")
 
 
 class Notes:
@@ -66,13 +56,9 @@ def at_once(made: Plan, store: Store, notes: Notes, jobs: int = 2) -> Outcome:
     return process_pool.run_pool(made, store, [CPU] * jobs, FEW, notes)
 
 
-@pytest.mark.parametrize("workers", ["workers_start_quickly", pytest.param("", marks=pytest.mark.slow)])
-def test_it_leaves_the_bytes_of_one_after_the_other(
-    workers: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    if workers:
-        request.getfixturevalue(workers)
-    made = plan(tmp_path, methods="kd,dml", tasks="rte,mnli")
+def test_it_leaves_the_bytes_of_one_after_the_other(tmp_path: Path) -> None:
+    """So do workers that are started as for users, see tests/kdbench/test_safe_path.py."""
+    made = plan(tmp_path, methods="kd,dml")
     calm, store, notes = Store(tmp_path / "calm"), Store(tmp_path / "r"), Notes()
     train(made, calm)
     outcome = at_once(made, store, notes)
@@ -85,7 +71,6 @@ def test_it_leaves_the_bytes_of_one_after_the_other(
     assert again.done == list(made.runs)
 
 
-@pytest.mark.usefixtures("workers_start_quickly")
 def test_a_run_waits_for_what_it_needs(tmp_path: Path) -> None:
     made, notes = plan(tmp_path, "epochs=1", methods="takd,kd"), Notes()
     at_once(made, Store(tmp_path / "r"), notes, jobs=3)
@@ -109,7 +94,6 @@ class Killer(Notes):
             os.kill(self.store.run(run_id).state().pid, signal.SIGKILL)
 
 
-@pytest.mark.usefixtures("workers_start_quickly")
 def test_a_killed_process_costs_its_run_nothing_but_time(tmp_path: Path) -> None:
     made = plan(tmp_path, "epochs=6", methods="finetune", tasks="rte,mnli")
     calm, store = Store(tmp_path / "calm"), Store(tmp_path / "r")
@@ -122,7 +106,6 @@ def test_a_killed_process_costs_its_run_nothing_but_time(tmp_path: Path) -> None
         assert contents(store, run) == contents(calm, run)
 
 
-@pytest.mark.usefixtures("workers_start_quickly")
 def test_a_run_that_is_killed_again_and_again_fails_and_holds_back_its_own(tmp_path: Path) -> None:
     made = plan(tmp_path, "epochs=6", methods="kd")
     store = Store(tmp_path / "r")
@@ -136,15 +119,11 @@ def test_a_run_that_is_killed_again_and_again_fails_and_holds_back_its_own(tmp_p
 @pytest.mark.slow
 def test_ctrl_c_stops_all_of_them_and_the_same_command_goes_on(tmp_path: Path) -> None:
     args = ["run", "--methods", "finetune", "--tasks", "rte,mnli", *LONG, "--jobs", "2"]
-    process = start(tmp_path, *args)
-    store = Store(tmp_path / "results", create=False)
-    while len([1 for run in store.runs() if run.state().step]) < 2 and process.poll() is None:
+    store, said = Store(tmp_path / "results", create=False), tmp_path / "said.txt"
+    process = fork(tmp_path, said, *args)
+    while len([1 for run in store.runs() if run.state().step]) < 2 and process.is_alive():
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "The same command goes on where it stopped" in output
-    assert "Traceback" not in output
+    interrupt(process, said)
     assert [run.state().status for run in store.runs()] == ["interrupted"] * 2
     assert all(run.checkpoint.exists() for run in store.runs())
 
@@ -153,7 +132,10 @@ def test_ctrl_c_stops_all_of_them_and_the_same_command_goes_on(tmp_path: Path) -
 def test_ctrl_c_twice_while_processes_start_prints_no_traceback(tmp_path: Path) -> None:
     """A terminal sends Ctrl-C to the whole group: also to processes that import torch at that moment."""
     args = ["run", "--methods", "finetune", "--tasks", "rte,mnli", *LONG, "--jobs", "2"]
-    process = start(tmp_path, *args)
+    command, pipe = [sys.executable, "-m", "kdbench", *args], subprocess.PIPE
+    process = subprocess.Popen(
+        command, cwd=tmp_path, text=True, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True
+    )
     assert process.stdout is not None
     while "starting" not in process.stdout.readline() and process.poll() is None:
         pass
@@ -180,7 +162,6 @@ class Warned(Notes):
             os.kill(self.store.run(run_id).state().pid, signal.SIGUSR2)
 
 
-@pytest.mark.usefixtures("workers_start_quickly")
 def test_workers_leave_a_queues_warning_to_their_parent(tmp_path: Path) -> None:
     """It is sent to all processes of a job; by itself it would end them."""
     made = plan(tmp_path, "epochs=6", methods="finetune", tasks="rte,mnli")

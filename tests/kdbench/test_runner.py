@@ -245,9 +245,11 @@ def test_bf16_learns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", one_fast(["lgtm", "lgtm_released", "lgtm_printed", "lgtm_no_fda"], "lgtm"))
-def test_every_form_of_lgtm_trains_with_either_attention_kernel(method: str, tmp_path: Path) -> None:
-    for attention in ("eager", "sdpa"):
-        train(plan(tmp_path, f"attention={attention}", "epochs=1", methods=method), Store(tmp_path / "r"))
+def test_every_form_of_lgtm_trains_with_sdpa(method: str, tmp_path: Path) -> None:
+    """As with `eager`, which is the kernel of nearly all tests; its derivatives are others."""
+    made, store = plan(tmp_path, "attention=sdpa", "epochs=1", methods=method), Store(tmp_path / "r")
+    train(made, store)
+    assert store.run(the_run(made).id).is_done()
 
 
 @pytest.mark.parametrize("method", one_fast(["kd", "dml"], "dml"))

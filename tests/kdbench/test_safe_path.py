@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.safe_path import ROOT
+from kdbench.planning.config import assemble_config, parse_sets
+from kdbench.planning.plan import make_plan
+from kdbench.results.store import Store
+from tests.kdbench.small_runs import FEW, SMALL, contents, train
 
 NAMES = ("tasks.py", "methods/__init__.py", "methods/kd.py", "analysis/__init__.py", "slurm.py", "json.py", "click.py",
          "submitit.py", "torch.py", "pickle.py", "numpy/__init__.py", "multiprocessing/__init__.py")  # fmt: skip
-TINY = ("--set", "student=tiny-1x32", "--set", "teacher=tiny-1x32", "--set", "epochs=1", "--set", "train_rows=64")
+SETS = [*SMALL, "epochs=1", *(f"{key}={value}" for key, value in FEW.model_dump().items())]
 
 
 @pytest.fixture
@@ -36,8 +40,16 @@ def kdbench(folder: Path, *args: str, **env: str) -> str:
 
 @pytest.mark.slow
 def test_a_sweep_in_worker_processes(hostile: Path) -> None:
-    said = kdbench(hostile, "run", "--methods", "finetune", "--tasks", "rte", "--seeds", "0,1", "--jobs", "2", *TINY)
-    assert "2 trained" in said
+    """Started as for users, by `spawn`; they leave the bytes of one run after the other."""
+    sets = [part for pair in [*SETS, "threads=1", "jobs=2"] for part in ("--set", pair)]
+    asked = {"methods": "finetune", "tasks": "rte", "seeds": "0,1"}
+    flags = [part for name, value in asked.items() for part in (f"--{name}", value)]
+    assert "2 trained" in kdbench(hostile, "run", *flags, "--device", "cpu", *sets)
+    made = make_plan(assemble_config({**parse_sets(SETS), **asked}, hostile))
+    calm, store = Store(hostile / "calm"), Store(hostile / "results", create=False)
+    train(made, calm)
+    for run in made.runs:
+        assert contents(store, run) == contents(calm, run)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.kdbench.small_runs import FEW, SMALL, contents, fork, refusal
 from tests.kdbench.test_kill import wait_for, was_interrupted
 from tests.kdbench.test_teacher_outputs import outputs_of_rte
 
-SETS = [*SMALL, *(f"{key}={value}" for key, value in FEW.model_dump().items())]
+SETS = [*SMALL, "eval_every=3", *(f"{key}={value}" for key, value in FEW.model_dump().items())]
 HERE = ("--device", "cpu", "--set", "threads=1")
 
 

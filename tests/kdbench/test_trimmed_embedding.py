@@ -37,6 +37,12 @@ def is_trimmed(folder: Path, spec: RunSpec, execution: Execution = CPU) -> set[b
     return {trimmed_embedding(learner.module) is not None for learner in context.learners.values()}
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose teachers are shared by the methods."""
+    return tmp_path_factory.mktemp("trimmed")
+
+
 @pytest.mark.parametrize(
     ("method", "sets"),
     [
@@ -47,14 +53,14 @@ def is_trimmed(folder: Path, spec: RunSpec, execution: Execution = CPU) -> set[b
         pytest.param("lgtm", ("lgtm.influence=weighted", "lgtm.teacher_start=finetuned"), marks=pytest.mark.slow),
     ],
 )  # fmt: skip
-def test_every_method_leaves_the_same_bytes(method: str, sets: tuple[str, ...], tmp_path: Path) -> None:
-    made = plan(tmp_path, "epochs=1", *sets, methods=method)
-    stores = [Store(tmp_path / name) for name in ("results", "whole")]
+def test_every_method_leaves_the_same_bytes(method: str, sets: tuple[str, ...], folder: Path) -> None:
+    made = plan(folder, "epochs=1", *sets, methods=method)
+    stores = [Store(folder / name) for name in ("results", "whole")]
     for store, execution in zip(stores, (CPU, WHOLE), strict=True):
         train(made, store, execution)
     for spec in made.runs.values():
         assert contents(stores[0], spec.id) == contents(stores[1], spec.id)
-    assert True in is_trimmed(tmp_path, the_run(made))
+    assert True in is_trimmed(folder, the_run(made))
 
 
 def float64_steps(run: SmallRun, execution: Execution, count: int = 3) -> dict[str, Tensor]:

@@ -21,8 +21,8 @@ from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
 
 
 def ready(tmp_path: Path, *sets: str, **given: Any) -> Setup:
-    """A run of one method, its needs trained, before its first step."""
-    made, store = plan(tmp_path, *sets, **given), Store(tmp_path / "r")
+    """A run of one method, its needs trained, before its first step; tests share the teachers."""
+    made, store = plan(tmp_path, *sets, **given), Store(tmp_path.parent / "shared-by-methods")
     spec = the_run(made)
     train(Plan(made.preset, made.study, {k: v for k, v in made.runs.items() if k != spec.id}), store)
     return prepare(spec, store, CPU, FEW)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,7 +18,7 @@ from kdbench.results.store import RunState, Store
 from kdbench.slurm import queue
 from kdbench.slurm.ledger import Ledger
 from kdbench.training.executors import process_pool
-from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, train
+from tests.kdbench.small_runs import CPU, FEW, SMALL, contents, fork, train
 from tests.kdbench.test_pool import Notes
 from tests.kdbench.test_teacher_outputs import outputs_of_rte
 from tests.slurm.cluster import Cluster
@@ -27,7 +26,7 @@ from tests.slurm.cluster import Cluster
 pytestmark = pytest.mark.slurm
 
 SETS = [*SMALL, *(f"{key}={value}" for key, value in FEW.model_dump().items()), "threads=1", "device=cpu",
-        "slurm.memory=900M", "slurm.time=20m"]  # fmt: skip
+        "slurm.memory=900M", "slurm.time=20m", "eval_every=3"]  # fmt: skip
 LONG = ("epochs=50", "checkpoint_seconds=1")  # some 10 seconds of training
 LONGER = ("epochs=450", "checkpoint_seconds=1")  # some 40: SLURM looks at limits and at nodes twice a minute
 PATIENCE = 240.0  # seconds without any progress
@@ -39,9 +38,11 @@ def arguments(*sets: str, **given: str) -> list[str]:
 
 
 def kdbench(folder: Path, *args: str, code: int = 0) -> str:
-    done = subprocess.run([sys.executable, "-m", "kdbench", *args], cwd=folder, text=True, capture_output=True)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    said = folder / "said.txt"
+    process = fork(folder, said, *args)
+    process.join(PATIENCE)
+    assert process.exitcode == code, said.read_text()
+    return said.read_text()
 
 
 def until(
@@ -126,7 +127,7 @@ def long_run(cluster: Cluster, tmp_path: Path) -> Sweep:
 
 
 def test_a_sweep_of_all_methods_leaves_the_bytes_of_a_local_one(cluster: Cluster, tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, methods="all", tasks="rte", runs_per_job="3")
+    sweep = Sweep(tmp_path, methods="all", tasks="rte", runs_per_job="6")
     said = sweep.submit()
     assert f"for {len(sweep.plan.runs)} runs" in said
     calm = Store(tmp_path / "calm")
@@ -287,10 +288,12 @@ def test_what_waits_is_not_submitted_twice_and_can_be_cancelled(cluster: Cluster
 
 def test_two_commands_at_once_submit_each_run_once(cluster: Cluster, tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, *LONG, methods="kd,pkd,dist,finetune", tasks="rte")
-    command = [sys.executable, "-m", "kdbench", *sweep.args]
-    both = [subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE) for _ in range(2)]
-    said = [process.communicate(timeout=PATIENCE)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    files = [tmp_path / "one.txt", tmp_path / "two.txt"]
+    both = [fork(tmp_path, file, *sweep.args) for file in files]
+    for process in both:
+        process.join(PATIENCE)
+    said = [file.read_text() for file in files]
+    assert [process.exitcode for process in both] == [0, 0], said
     carried = [run for record in Ledger(sweep.store).records() for task in record.tasks for run in task]
     assert sorted(carried) == sorted(sweep.plan.runs), said
 

@@ -1,26 +1,52 @@
-"""Train a run and kill the own process in the middle, for the check `resume`; run it with `python -m`."""
+"""Train a run in a process that kills itself in the middle, for the check `resume`."""
 
 from __future__ import annotations
 
 import itertools
-import json
+import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
+from kdbench.core.safe_path import Children
 from kdbench.distill.method import METHODS
-from kdbench.training.conformance.full_run_checks import KILL_AT, killed_store
+from kdbench.results.store import Store
 from kdbench.training.conformance.small_run import CPU, RECORDING
 from kdbench.training.conformance.subject import Subject
+from kdbench.training.executors import process_pool
 from kdbench.training.runner import execute
 
+KILL_AT = 6  # steps; the run has about twenty
+OUTPUT = "killed.txt"  # what the process prints
 
-def main(folder: Path, name: str, file: str, sets: str) -> None:
+
+def start_crashing_process(subject: Subject) -> BaseProcess:
+    """Start a process that trains the run up to step KILL_AT and then kills itself."""
+    context: Any = multiprocessing.get_context(process_pool.START_METHOD)
+    arguments = (subject.folder, subject.name, subject.file, subject.sets)
+    process: BaseProcess = context.Process(target=_train_and_die, args=arguments, daemon=True)
+    with Children():
+        process.start()
+    return process
+
+
+def killed_store(folder: Path) -> Store:
+    return Store(folder / "killed")
+
+
+def _train_and_die(folder: Path, name: str, file: Path | None, sets: Mapping[str, Any]) -> None:
     """Train the small run of a method until step KILL_AT, with a checkpoint at every step."""
+    output = (folder / OUTPUT).open("w", encoding="utf-8", buffering=1)
+    sys.stdout = sys.stderr = output
+    for number in (1, 2):  # warnings of torch's own code
+        os.dup2(output.fileno(), number)
     if file:
-        METHODS.add_file(Path(file))
-    small_run, store = Subject(folder, name, json.loads(sets)).small_run(), killed_store(folder)
+        METHODS.add_file(file)
+    small_run, store = Subject(folder, name, sets).small_run(), killed_store(folder)
     steps = itertools.count(1)
 
     def die() -> bool:
@@ -31,7 +57,3 @@ def main(folder: Path, name: str, file: str, sets: str) -> None:
     small_run.train_needs(store)
     settings = CPU.model_copy(update={"checkpoint_seconds": 0.0})
     execute(small_run.spec, store, settings, RECORDING, should_stop=die)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])

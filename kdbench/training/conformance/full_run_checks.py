@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from kdbench.core import safe_path
 from kdbench.data.task import Examples
 from kdbench.planning import inputs
 from kdbench.results.store import Store
 from kdbench.training.conformance.check_list import check
+from kdbench.training.conformance.crashing_process import KILL_AT, OUTPUT, killed_store, start_crashing_process
 from kdbench.training.conformance.small_run import (
     CPU,
     RECORDING,
@@ -33,20 +30,6 @@ from kdbench.training.setup import prepare
 
 PREDICTIONS = "predictions.safetensors"
 RESULT_FILES = ("model/model.safetensors", "series.jsonl", "result.json", PREDICTIONS)
-KILL_AT = 6  # steps; the run has about twenty
-
-
-def start_crashing_process(subject: Subject) -> subprocess.Popen[str]:
-    """Start a process that trains the run up to step KILL_AT and then kills itself."""
-    arguments = [str(subject.folder), subject.name, str(subject.file or ""), json.dumps(dict(subject.sets))]
-    command = [sys.executable, "-P", "-m", "kdbench.training.conformance.crashing_process", *arguments]
-    return subprocess.Popen(
-        command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=safe_path.environment()
-    )
-
-
-def killed_store(folder: Path) -> Store:
-    return Store(folder / "killed")
 
 
 def _result_files(store: Store, small_run: SmallRun) -> dict[str, bytes]:
@@ -76,10 +59,11 @@ def same_seed(subject: Subject) -> str:
 @check("resume", "What a step leaves to the next must lie in a network, an optimiser, or in `state` and `load_state`.")
 def resume(subject: Subject) -> str:
     process = subject.crashing_process or start_crashing_process(subject)
-    _, said = process.communicate(timeout=120)
+    process.join(timeout=120)
     small_run, store = subject.small_run(), killed_store(subject.folder)
-    if process.returncode != -9 or store.run(small_run.spec.id).state().status != "interrupted":
-        return f"the run could not be killed at step {KILL_AT}: {' '.join(said.strip().splitlines()[-1:])}"
+    if process.exitcode != -signal.SIGKILL or store.run(small_run.spec.id).state().status != "interrupted":
+        said = (subject.folder / OUTPUT).read_text(encoding="utf-8").strip().splitlines()
+        return f"the run could not be killed at step {KILL_AT}: {' '.join(said[-1:])}"
     small_run.train_fully(store)
     calm, resumed = _run_to_end(subject, "calm"), _result_files(store, small_run)
     for name in RESULT_FILES:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 from torch import Tensor, nn
@@ -52,7 +52,7 @@ class Subject:
     def __init__(self, folder: Path, name: str, sets: Mapping[str, Any], file: Path | None = None) -> None:
         self.folder, self.name, self.sets, self.file = folder, name, sets, file
         self.method: type[Method] = method_of_row(name)
-        self.crashing_process: Popen[str] | None = None  # started early, for the check `resume`
+        self.crashing_process: BaseProcess | None = None  # started early, for the check `resume`
 
     def small_run(self, *, classes: int | None = None, seed: int = 0, **options: Any) -> SmallRun:
         """Return a small run; `options` of the method override the user's settings.
@@ -74,11 +74,16 @@ class Subject:
         Raises:
             NotApplicable: it draws some, so two losses cannot be compared.
         """
+        if self._draws_numbers:
+            raise NotApplicable("the loss draws random numbers of its own")
+
+    @cached_property
+    def _draws_numbers(self) -> bool:
+        """Compare the gradients of two draws of random numbers, without dropout."""
         setup, other = self.deterministic_setup(), self.deterministic_setup()
         batch = setup.train.at(0)
         (a, _), (b, _) = student_gradient(setup, batch), student_gradient(other, batch, draw=1)
-        if difference(a, b) > 1e-6:
-            raise NotApplicable("the loss draws random numbers of its own")
+        return difference(a, b) > 1e-6
 
     def at_limit(self, limit: Limit, **options: Any) -> Setup:
         """Set up a run with the option values of one of the method's `limits`.

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from kdbench.core.errors import RunFailure, UserError, check_known
 from kdbench.training.conformance import checks, full_run_checks
 from kdbench.training.conformance.check_list import CHECKS, Check
+from kdbench.training.conformance.crashing_process import start_crashing_process
 from kdbench.training.conformance.small_run import NotApplicable
 from kdbench.training.conformance.subject import Subject
 
@@ -48,7 +49,7 @@ def examine(
     chosen = [check for check in CHECKS if not only or check.name in only]
     subject = Subject(folder, name, sets or {}, file)
     if any(check.find is full_run_checks.resume for check in chosen):
-        subject.crashing_process = full_run_checks.start_crashing_process(subject)
+        subject.crashing_process = start_crashing_process(subject)
     try:
         for check in chosen:
             finding = _find(check, subject)
@@ -58,7 +59,7 @@ def examine(
     finally:
         if subject.crashing_process is not None:
             subject.crashing_process.kill()
-            subject.crashing_process.wait()
+            subject.crashing_process.join()
 
 
 def _find(check: Check, subject: Subject) -> Finding:
