@@ -6,6 +6,7 @@ A method's place among all methods says which colour and dashes are its own; its
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from kdbench.reporting.figures import LineStyle
@@ -23,6 +24,7 @@ MORE_DASHES = (
     (0, (8, 1, 1, 1, 1, 1, 1, 1)),
 )
 MORE = range(20, 100)
+FIRST = range(13)  # positions of the paper's methods, whose dashes a variant of the same colour leaves to them
 MARKERS = ("^", "D", "v", "P", "o", "s")
 
 ON_DARK = {"#000000": "#E6E6E6", "#882255": "#DD7FAE", "#777777": "#A0A0A0"}  # of what is not seen there
@@ -38,8 +40,11 @@ def of_row(study: StudyResults, row: str) -> LineStyle:
         return TEACHER
     position = study.titles[row].position
     same = sorted(name for name, other in study.titles.items() if other.position == position)
-    place = position + same.index(row)
     dashes = MORE_DASHES if position in MORE else DASHES
+    # a variant takes the next place whose dashes no other method of this colour has
+    taken = {own % len(dashes) for own in FIRST[position % len(COLORS) :: len(COLORS)] if own != position}
+    places = (place for place in itertools.count(position) if position in MORE or place % len(dashes) not in taken)
+    place = next(itertools.islice(places, same.index(row), None))
     return LineStyle(COLORS[position % len(COLORS)], dashes[place % len(dashes)], MARKERS[place % len(MARKERS)])
 
 
