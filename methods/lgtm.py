@@ -124,8 +124,7 @@ PRINTED = {
 }  # fmt: skip
 RELEASED = {
     "influence": "fda", "influence_loss": "kl_st", "influence_coef": "teacher_lr", "influence_scale": 0.4,
-    "influence_teacher": "eval", "lookahead": "adam", "student_ce": 0.0, "mode_val": "train",
-    "reuse_forward": False,
+    "influence_teacher": "eval", "lookahead": "adam", "student_ce": 0.0, "mode_val": "train", "reuse_forward": False,
 }  # fmt: skip
 
 
@@ -148,6 +147,7 @@ class LGTM(Online):
     limits = {
         "labels_only": {"student_ce": 1.0, "zero_heads": False},
         "teacher_only": {"student_ce": 0.0, "teacher_ce": 0.0, "zero_heads": False},
+        "no_feedback": {"influence": "none"},
     }
     no_regression = ""
     class_options = {"kd_loss": ("dist",)}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PAPER, EVERYTHING = "paper", "everything"  # the group of the paper's methods; every group
 # the last: more of a fine-tuned teacher than its logits, so that a file of outputs is not enough
 Requirement = Literal["teacher", "teacher_lr", "feedback", "teacher_network"]
-Limit = Literal["labels_only", "teacher_only"]
+Limit = Literal["labels_only", "teacher_only", "no_feedback"]
 RowName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
 
 
@@ -58,7 +58,8 @@ class Method:
         class_options: the values of options with which a method that can learn a regression cannot.
         couples_rows: True if the loss of a row depends on the number of rows in the batch (contrastive losses).
         limits: option values at which the student's loss must equal the cross-entropy with the labels (`labels_only`),
-            or must not depend on them (`teacher_only`). `kdbench check-method` tests both.
+            or must not depend on them (`teacher_only`). `kdbench check-method` tests both. With those of `no_feedback`
+            the feedback rows are held out and not used, for a comparison on equal rows.
     """
 
     name: ClassVar[str] = ""  # set by the registry: the file's (or the entry point's) name

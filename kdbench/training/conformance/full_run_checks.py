@@ -76,7 +76,11 @@ def resume(subject: Subject) -> str:
 def feedback(subject: Subject) -> str:
     if "feedback" not in subject.method.requires:
         raise NotApplicable("the method does not learn from feedback")
-    setup = subject.small_run().prepare_setup()
+    small_run = subject.small_run()
+    unused = subject.method.limits.get("no_feedback", {})
+    if unused and unused.items() <= small_run.spec.options.items():
+        raise NotApplicable("its options leave the feedback rows unused, for a comparison on equal rows")
+    setup = small_run.prepare_setup()
     for step in range(setup.total_steps):
         make_steps(setup, [setup.train.at(step)], start=step)
         if setup.context.feedback_used:
