@@ -236,7 +236,16 @@ def test_a_checkout_needs_no_installation(monkeypatch: pytest.MonkeyPatch) -> No
     assert {"kd", "finetune"} <= Registry("method", "kdbench.methods", Method).all().keys()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let this process hear SIGINT, which a shell makes its background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_a_plugin_loads_ends_the_program(folder: Path) -> None:
     """It is not taken for the plugin's own doing, even if the plugin swallows it."""
     (folder / "broken.py").write_text(
