@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from kdbench.core.console import make_console
+from kdbench.core.environment import core_count
 from kdbench.core.formatting import count
 from kdbench.core.settings import Execution, Recording
 from kdbench.planning.executor import ExecutionRequest
@@ -90,7 +91,7 @@ def _shares(execution: dict[str, Any], runs: int) -> list[Execution]:
         return [made.model_copy(update=change)]
     made = made.model_copy(update={"jobs": min(made.jobs, runs)})
     gpus = int(os.environ.get("SLURM_GPUS_ON_NODE", 0)) if made.device == "auto" else 0
-    return shares(made, [f"cuda:{i}" for i in range(min(gpus, made.jobs))], cores or len(os.sched_getaffinity(0)))
+    return shares(made, [f"cuda:{i}" for i in range(min(gpus, made.jobs))], cores or core_count())
 
 
 def runs_to_skip(plan: Plan, store: Store, own: list[str], known: queue.Queue) -> dict[str, str]:

@@ -17,6 +17,7 @@ import click
 from benchmarks.gpu import tables
 from benchmarks.gpu.inputs import Measurement
 from kdbench.core.atomic_files import write_json
+from kdbench.core.environment import core_count
 
 SECONDS = 470
 GRACE = 15.0  # seconds after which a stage that goes on beyond its time is ended
@@ -36,7 +37,7 @@ STAGES: Mapping[str, float] = MappingProxyType(
 def command(device: str, small: bool, seconds: float, out: Path, data_dir: str, stage: str | None) -> None:
     """Check kdbench on a GPU, and measure it there."""
     data_dir = str(Path(data_dir).expanduser().resolve()) if data_dir else ""
-    how = Measurement(out.resolve(), device, small, len(os.sched_getaffinity(0)), data_dir)
+    how = Measurement(out.resolve(), device, small, core_count(), data_dir)
     if stage:
         _play(stage, how, seconds)
         return

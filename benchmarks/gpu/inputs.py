@@ -51,7 +51,7 @@ SMALL = Sizes(2, 1, 32, 2, 400, steps=3, warmup=1, trec_rows=64, jobs=(1, 2), me
 
 @dataclass(frozen=True)
 class Measurement:
-    """Where and at what size everything is measured.
+    """Name where and at what size everything is measured.
 
     Attributes:
         out: the folder of figures, tables, networks and made rows.

@@ -1,4 +1,4 @@
-"""How a table stands in a document: its caption and label in LaTeX, and how many of its notes."""
+"""Choose how a table stands in a document: its caption and label in LaTeX, and how many of its notes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ESCAPED = re.compile(r"\\.", re.DOTALL)
 
 @dataclass(frozen=True)
 class Presentation:
-    """What the user says of a table's caption, label and notes.
+    """Hold what the user says of a table's caption, label and notes.
 
     Attributes:
         caption: LaTeX of the user's own, not escaped; None is the table's title.
