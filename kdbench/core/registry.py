@@ -81,7 +81,7 @@ class Registry(Generic[T]):
         """
         if self._found is None:
             found: dict[str, type[T]] = {}
-            self._found = found
+            self._found, self.packages = found, []
             points = announced(self.group)
             for point in points:
                 for name, plugin in self._load(point).items():

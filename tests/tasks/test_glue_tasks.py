@@ -38,6 +38,14 @@ def test_labels_are_in_the_hubs_order() -> None:
     assert Qqp.labels == ("not_duplicate", "duplicate")
 
 
+def test_loading_twice_finds_the_same_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A declaration in a file does not clash with itself."""
+    found, broken = set(registry.TASKS.all()), dict(registry.TASKS.broken)
+    monkeypatch.setattr(registry.TASKS, "_found", None)
+    assert set(registry.TASKS.all()) == found
+    assert registry.TASKS.broken == broken
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_declarations_fit_together(task: type[GlueTask]) -> None:
     assert len(task.label_words) == len(task.labels)
