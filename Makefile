@@ -43,10 +43,12 @@ docs: .venv/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # the study of docs/study.md, or one PART of it, from nothing to the page; what is done is not trained again. DATA_DIR holds
-# the folders of the data sets, RUN_ARGS are further options of kdbench run, such as "--jobs 2" or --dry-run
+# the folders of the data sets, GLUE_DIR those of GLUE (else they come from the hub), RUN_ARGS are further options of
+# kdbench run, such as "--jobs 2" or --dry-run
 DATA_DIR ?= data
 study: .venv/.study
-	$(BIN)/python -m studies studies/minilm.toml --data-dir $(DATA_DIR) $(if $(PART),--part $(PART)) -- $(RUN_ARGS)
+	$(BIN)/python -m studies studies/minilm.toml --data-dir $(DATA_DIR) $(if $(PART),--part $(PART)) -- \
+		$(if $(GLUE_DIR),--glue-dir $(GLUE_DIR)) $(RUN_ARGS)
 
 # the pictures in README.md and docs/, from the kept study
 STUDY ?= results/minilm-mrpc

@@ -1,10 +1,11 @@
-"""One thread a test process, no network, and worker processes that start at once, for every test."""
+"""One thread a test process, no network, and worker processes that start at once, for every test; the GLUE files."""
 
 from __future__ import annotations
 
 import os
 import socket
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +33,16 @@ def workers_start_at_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kdbench.training.executors.process_pool.START_METHOD", "fork")
         yield
+
+
+@pytest.fixture(scope="session")
+def glue_dir() -> Path:
+    """The real GLUE files in the classic layout; tests that need them are skipped where there are none."""
+    named = os.environ.get("KDBENCH_GLUE_DIR")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "glue"
+    if not folder.is_dir():
+        pytest.skip(f"no GLUE files in {folder}; set KDBENCH_GLUE_DIR")
+    return folder
 
 
 def one_fast(names: Iterable[str], *fast: str) -> list[Any]:

@@ -17,11 +17,16 @@ ROWS = ("finetune", "kd", "lgtm")  # trained from other layers
 Starts = dict[tuple[str, str], dict[str, dict[int, float]]]  # (row, task) -> student -> seed -> score
 
 
-def starts_of(every: Sequence[StudyResults]) -> Starts:
-    """Return the scores of all studies by row, task and initial student."""
+def depth(cell: CellResult) -> int:
+    """Return how many layers of a network the cell's student starts from; 0 where it starts from all."""
+    return len(split_name(cell.run.spec.student.name)[1])
+
+
+def starts_of(study: StudyResults, every: Sequence[StudyResults]) -> Starts:
+    """Return the scores of all studies by row, task and initial student, of students as deep as the study's."""
     found: Starts = {}
-    cells = [cell for study in every for cell in study.cells if cell.is_scored]
-    for cell in cells:
+    cells = [cell for other in every for cell in other.cells if cell.is_scored]
+    for cell in (cell for cell in cells if depth(cell) == depth(study.cells[0])):
         by_start = found.setdefault((cell.cell.row, cell.cell.task), {})
         by_start.setdefault(display_name(cell.run.spec.student), {})[cell.cell.seed] = run_mean(cell.run)
     return {place: by_start for place, by_start in found.items() if len(by_start) > 1}
@@ -29,7 +34,7 @@ def starts_of(every: Sequence[StudyResults]) -> Starts:
 
 def layers_section(study: StudyResults, every: Sequence[StudyResults]) -> list[str]:
     """Return a sentence and a Markdown table; the command that trains other students where there is one start only."""
-    found = starts_of(every)
+    found = starts_of(study, every)
     if not found:
         return [f"Only one initial student was trained, {_student(study)}. {_command(study)}".rstrip()]
     names = sorted({name for by_start in found.values() for name in by_start})

@@ -11,8 +11,9 @@ from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, frie
 from kdbench.analysis.published import PAPER_METHOD
 from kdbench.analysis.study_page import facts, paper, questions, scores
 from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, StudyContrasts, p_words
+from kdbench.analysis.study_page.convergence import convergence_words
 from kdbench.analysis.study_page.cost import CostBesideScore
-from kdbench.analysis.study_page.layers import layers_section
+from kdbench.analysis.study_page.layers import depth, layers_section
 from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.formatting import count
 from kdbench.reporting import provenance
@@ -31,7 +32,7 @@ A difference is in points: the first row minus the second, each the mean of the 
 more; where there are fewer, the page says so."""
 REPEAT = (
     "`make study DATA_DIR=DIR` trains the study again, `make study PART=trec DATA_DIR=DIR` one part of it; DIR holds "
-    "the [published files](tasks-and-data.md#ready-made-declarations)."
+    "the [published files](tasks-and-data.md#ready-made-declarations). GLUE comes from the hub, or from GLUE_DIR=DIR."
 )
 READINGS = ("lgtm", "lgtm_no_influence", "lgtm_released", "lgtm_printed", "prokt_lgtm", "prokt")
 LIMITS = """- The networks are small. What holds for few layers and short texts may not hold for BERT-Base.
@@ -78,7 +79,7 @@ def sections(
     yield "Four questions", [f"**{question}** {answer}" for question, answer in asked.items()]
     yield "What was trained", [
         facts.setup_words(contrasts), facts.trained_table(contrasts), facts.tuning_words(contrasts, tuned),
-        facts.time_words(contrasts), facts.parts_table(every, sweeps),
+        facts.time_words(contrasts), facts.parts_table(every, sweeps), convergence_words(contrasts, questions.BASELINE),
     ]  # fmt: skip
     yield "Scores", [score_table(study), *pair_words(contrasts)]
     yield "LGTM in its readings", [readings_table(contrasts)]
@@ -87,6 +88,7 @@ def sections(
     yield "Ranks", ranks(contrasts)
     yield "Cost beside score", [cost.words(), cost.table()]
     yield "The student's layers", layers_section(study, every)
+    yield "A student of another depth", other_depths(study, every)
     yield "Collapsed networks", [facts.collapse_words(contrasts)]
     beside = [paper.claim_words(contrasts), paper.claim_table(contrasts), paper.order_words(contrasts)]
     yield "Beside the paper's Table 1", beside
@@ -102,7 +104,9 @@ def score_table(study: StudyResults) -> str:
 
 
 def pair_words(contrasts: StudyContrasts) -> list[str]:
-    """Say how many pairs of methods are separable, on each task and on average."""
+    """Say how many pairs of methods are separable, on each task and on average; nothing where there is no pair."""
+    if len(contrasts.rows) < 2:
+        return []
     parts = []
     for task in (*contrasts.tasks, None):
         apart, before, known = contrasts.pairs_apart(task)
@@ -114,6 +118,15 @@ def pair_words(contrasts: StudyContrasts) -> list[str]:
     if not parts:
         return [f"{every}, and none has two common seeds, so none is compared."]
     return [f"{every}. Separable, Holm-corrected over the pairs: {', '.join(parts)}."]
+
+
+def other_depths(study: StudyResults, every: Sequence[StudyResults]) -> list[str]:
+    """Return the score table of each study whose student has another number of layers; a sentence where none has."""
+    own = depth(study.cells[0])
+    others = [other for other in every if depth(other.cells[0]) != own and any(cell.is_scored for cell in other.cells)]
+    if not others:
+        return ["No student of another depth was trained. To train one of two layers: `make study PART=gap`."]
+    return [text for other in others for text in (score_table(other), *pair_words(StudyContrasts(other)))]
 
 
 def readings_table(contrasts: StudyContrasts) -> str:

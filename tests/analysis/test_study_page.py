@@ -15,13 +15,15 @@ from scipy import stats
 
 from kdbench.analysis.study_page import facts, layers, paper, questions, scores
 from kdbench.analysis.study_page.contrasts import StudyContrasts
+from kdbench.analysis.study_page.convergence import convergence_words
 from kdbench.analysis.study_page.cost import CostBesideScore
-from kdbench.analysis.study_page.page import pair_words, ranks, study_page
+from kdbench.analysis.study_page.page import other_depths, pair_words, ranks, study_page
 from kdbench.core.atomic_files import write_json
 from kdbench.core.spec import ModelRef
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from kdbench.results.sweep_files import read_sweeps
+from tests.analysis.drawn import PER_EPOCH, finish
 from tests.analysis.exact_results import (
     ITEMS,
     NEAR,
@@ -187,25 +189,58 @@ def test_pairs_with_other_seeds_are_compared_on_those_in_common(tmp_path: Path) 
     assert apart == before == int(float(compared(tmp_path, "kd", "dist", "rte")["p"]) < 0.05)
 
 
-def test_the_students_layers(tmp_path: Path) -> None:
-    made = study(tmp_path, {"kd": {"rte": (70.0, 71.0)}})
-    (only,) = studies(made.store)
-    assert layers.layers_section(only, [only])[0].startswith("Only one initial student was trained, s-net.")
-    other = Made(made.store, study={**STUDY, "student": "s-net:0+1"})
+STARTS = {"s-net:1+3": "fp/s", "s-net:0+1": "fp/s:0+1", "s-net:5": "fp/s:5"}
+
+
+def started_from(made: Made, name: str, score: float) -> None:
+    """Add KD on RTE, two seeds, with a student that starts from layers; its runs are in a sweep of their own."""
+    other = Made(made.store, study={**STUDY, "student": name})
     for seed in (0, 1):
-        student = ModelRef(name="s-net:0+1", fingerprint="fp/s:0+1")
-        answer(other, other.ask(spec("kd", "rte", seed, student=student)), 60.0 + seed)
-    write_sweep(other, {"student": "fp/s:0+1", "teacher": "fp/t"})
-    said, table = layers.layers_section(only, studies(made.store))
+        student = ModelRef(name=name, fingerprint=STARTS[name])
+        answer(other, other.ask(spec("kd", "rte", seed, student=student)), score + seed)
+    write_sweep(other, name, {"student": STARTS[name], "teacher": "fp/t"})
+
+
+def test_the_students_layers(tmp_path: Path) -> None:
+    """A student of another depth is in a table of its own."""
+    made = Made(Store(tmp_path))
+    started_from(made, "s-net:1+3", 70.0)
+    (only,) = studies(made.store)
+    assert layers.layers_section(only, [only])[0].startswith("Only one initial student was trained, ")
+    assert other_depths(only, [only]) == [
+        "No student of another depth was trained. To train one of two layers: `make study PART=gap`."
+    ]
+    started_from(made, "s-net:0+1", 60.0)
+    started_from(made, "s-net:5", 50.0)
+    every = studies(made.store)
+    assert len(every) == 3
+    said, table = layers.layers_section(only, every)
     assert said == "The layers matter most to KD on RTE: 10.0 points lie between its starts."
-    assert "| KD | RTE | 70.5 (2) | 60.5 (2) | 10.0 |" in table
+    assert re.search(r"^\| KD \| RTE \| (70.5 \(2\) \| 60.5|60.5 \(2\) \| 70.5) \(2\) \| 10.0 \|$", table, re.MULTILINE)
+    (scored,) = other_depths(only, every)  # one method makes no pair
+    assert re.search(r"^\| KD \| \**50\.5", scored, re.MULTILINE)
 
 
-def write_sweep(made: Made, models: Mapping[str, str]) -> None:
+def write_sweep(made: Made, student: str, models: Mapping[str, str]) -> None:
     """Write a sweep of other networks than `Made` has."""
-    made.write("two", "2026-01-02T00:00:00+0000")
-    file = made.store.sweeps_folder / "two.json"
+    name = re.sub(r"\W", "-", student)
+    made.write(name, f"2026-01-0{1 + list(STARTS).index(student)}T00:00:00+0000")
+    file = made.store.sweeps_folder / f"{name}.json"
     write_json(file, {**json.loads(file.read_text()), "models": dict(models)})
+
+
+def test_what_the_last_epoch_changes(tmp_path: Path) -> None:
+    """The mean over the seeds at the end of whole epochs: (60 + 70) / 2, then (80 + 70) / 2."""
+    made = Made(Store(tmp_path))
+    for seed, ends in enumerate(((0.6, 0.8), (0.7, 0.7))):
+        points = ((0, 0.1), (PER_EPOCH // 2, 0.2), (PER_EPOCH, ends[0]), (2 * PER_EPOCH, ends[1]))
+        finish(made, spec("finetune", "rte", seed), [(step, "selection", {"accuracy": at}) for step, at in points])
+    made.write()
+    found = StudyContrasts(studies(made.store)[0])
+    said = convergence_words(found, "finetune")
+    assert said.startswith("The last epoch changes the score of Fine-tuning by +10.0 points on RTE.")
+    assert "| RTE | 65.0 | 75.0 |" in said
+    assert convergence_words(found, "kd") == ""
 
 
 def test_collapsed_networks_are_said(tmp_path: Path) -> None:
@@ -237,7 +272,7 @@ def test_the_whole_page(tmp_path: Path) -> None:
     page = study_page("results/made", every)
     headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
     assert headings[:3] == ["Four questions", "What was trained", "Scores"]
-    assert len(headings) == len(set(headings)) == 11
+    assert len(headings) == len(set(headings)) == 12
     assert "Not known yet" not in page
     assert page == study_page("results/made", studies(Store(tmp_path)))
     for words in commands(page):

