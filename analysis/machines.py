@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kdbench.core.formatting import count
-from kdbench.results.study import Run
+from kdbench.results.study import CellResult, Run
+
+BUSY = 2.0  # by how many times equal runs differ in time where a machine has other work
+LEAST_SECONDS = 30.0  # shorter runs differ by what starting takes
 
 
 def machine_note(runs: Iterable[Run]) -> str:
@@ -15,6 +18,29 @@ def machine_note(runs: Iterable[Run]) -> str:
     if len(places) > 1:
         return f"The times cannot be compared: they are of different machines ({'; '.join(places)})."
     return f"Measured on: {places[0]}." if places else ""
+
+
+def load_note(cells: Iterable[CellResult]) -> str:
+    """Warn where the times show that a machine had other work than the runs; "" where they do not.
+
+    Seeds of one row on one machine do the same work, so their times are about equal. On a CPU all runs get about the
+    same share of their threads.
+    """
+    times, shares = dict[tuple[str, str, str], list[float]](), list[float]()
+    for cell in cells:
+        seconds = float(cell.run.cost.get("train_seconds") or 0)
+        if seconds >= LEAST_SECONDS:
+            times.setdefault((cell.cell.row, cell.cell.task, _place(cell.run.environment)), []).append(seconds)
+            spent, threads = cell.run.cost.get("cpu_seconds"), cell.run.environment.get("threads")
+            if spent and threads and not cell.run.environment.get("gpu"):
+                shares.append(float(spent) / (seconds * threads))
+    said = "The times cannot be compared, because the machine had other work:"
+    widest = max(times.values(), key=lambda some: max(some) / min(some), default=[1.0])
+    if max(widest) > BUSY * min(widest):
+        return f"{said} seeds of one row took {min(widest):,.0f} to {max(widest):,.0f} s."
+    if shares and max(shares) > BUSY * min(shares):
+        return f"{said} runs had {min(shares):.0%} to {max(shares):.0%} of their threads."
+    return ""
 
 
 def _place(environment: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kdbench.analysis.cost import Cost
+from kdbench.analysis import machines
+from kdbench.analysis.cost import OTHERS, SHORT, STUDENT, Cost
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.scores import study_mean
 from kdbench.analysis.study_page.text_table import text_table
@@ -13,6 +14,7 @@ NOTE = (
     "Score: mean over tasks. Time: one training on each task, evaluation included, mean over seeds. Needs: the "
     "trainings that it builds on, such as the teacher's. A row that is not done on every task is left out."
 )
+PASSES = f"{SHORT}: forward, forward-mode and backward passes of rows of the method's steps / rows trained on."
 
 
 class CostBesideScore:
@@ -28,29 +30,36 @@ class CostBesideScore:
         place = {key: i for i, key in enumerate(table.column_keys, start=1)}
         self.unit = table.head[place["time"]].split("\n")[1] if place else ""
         rows = dict(zip(table.row_keys, table.rows, strict=True))
-        self.cells = {key: (row[place["time"]], row[place["needs"]]) for key, row in rows.items()}
-        self.times = {key: time.numbers[0] for key, (time, _) in self.cells.items() if time.numbers}
+        columns = ("time", "needs", STUDENT, OTHERS)
+        self.cells = {key: [row[place[column]] for column in columns] for key, row in rows.items()}
+        self.times = {key: time.numbers[0] for key, (time, *_) in self.cells.items() if time.numbers}
+        self.warning = machines.load_note(cell for line in contrasts.lines.values() for cell in line.cells)
 
     def ratio(self, row: str) -> float | None:
-        """Return how many times as long as the reference a row takes; None where either is not known."""
+        """Return how many times as long as the reference a row takes; None where the times do not tell."""
         usual = self.times.get(self.reference)
-        return self.times[row] / usual if usual and row in self.times else None
+        return self.times[row] / usual if usual and row in self.times and not self.warning else None
 
     def table(self) -> str:
         """Return the Markdown table; "" where no time is known."""
         if not self.times:
             return ""
-        heads = ["Score", f"Time {self.unit}", f"Time, × {self.contrasts.title(self.reference)}", f"Needs {self.unit}"]
+        heads = [
+            "Score", f"Time {self.unit}", f"Time, × {self.contrasts.title(self.reference)}", f"Needs {self.unit}",
+            f"Student {SHORT}", f"Other networks {SHORT}",
+        ]  # fmt: skip
         rows = []
         for row in self.times:
             mean, ratio = study_mean(self.contrasts, row), self.ratio(row)
             score, times = (f"{number:.1f}" if number is not None else "–" for number in (mean, ratio))
-            own, needs = self.cells[row]
-            rows.append((self.contrasts.title(row), score, own.text, times, needs.text))
-        return text_table(heads, rows, [NOTE])
+            own, *others = self.cells[row]
+            rows.append((self.contrasts.title(row), score, own.text, times, *(cell.text for cell in others)))
+        return text_table(heads, rows, [NOTE, PASSES])
 
     def words(self) -> str:
-        """Name the method with the longest training; "" where none can be compared."""
+        """Name the method with the longest training, or say why none is named."""
+        if self.warning:
+            return self.warning
         ratios = {row: ratio for row in self.times if row != TEACHER and (ratio := self.ratio(row)) is not None}
         if len(ratios) < 2:
             return "The times of the methods cannot be compared yet."

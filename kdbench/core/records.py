@@ -66,6 +66,7 @@ class Cost(TypedDict, total=False):
     rows: Count
     passes: dict[str, dict[str, Count]]
     peak_memory: Count | None
+    cpu_seconds: Number | None
 
 
 class Environment(TypedDict, total=False):

@@ -1,10 +1,12 @@
-"""Count what training costs: the passes of each network, the time of the steps, the peak memory.
+"""Count what training costs: the passes of each network, the time of the steps, the processor's time, the peak memory.
 
-Only the method's own steps count, not evaluation, saving, or computations for a figure (`not_counted`).
+Only the method's own steps count, not evaluation, saving, or computations for a figure (`not_counted`). The processor's
+time is that of all threads in the whole training: beside the duration it shows whether the machine had other work.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -30,6 +32,7 @@ class CostCounts:
         tables: network and quantity -> rows that a frozen network computed once for the teacher cache.
         not_counted: seconds within the training that do not count as the method's.
         peak: highest memory use, bytes.
+        processor: processor seconds of all threads in the whole training; nan where a checkpoint lacks them.
     """
 
     rows: int = 0
@@ -37,6 +40,7 @@ class CostCounts:
     tables: dict[str, int] = field(default_factory=dict)
     not_counted: float = 0.0
     peak: int = 0
+    processor: float = 0.0
 
 
 class CostMeter:
@@ -50,6 +54,7 @@ class CostMeter:
         self.counts = CostCounts()
         self._device = device
         self._paused = False  # within a `not_counted` block
+        self._processor_mark = time.process_time()  # up to where `processor` has been counted
         # memory of earlier runs in this process does not count
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -112,11 +117,15 @@ class CostMeter:
     def state(self) -> dict[str, Any]:
         """Return the counts for a checkpoint."""
         self.counts.peak = max(self.counts.peak, _peak_memory(self._device))
+        now = time.process_time()
+        self.counts.processor += now - self._processor_mark
+        self._processor_mark = now
         return asdict(self.counts)
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        self.counts = CostCounts(**state)
+        self.counts = CostCounts(**{"processor": math.nan, **state})
+        self._processor_mark = time.process_time()
 
     def report(self, seconds: float) -> dict[str, Any]:
         """Return the content of cost.json.
@@ -129,15 +138,17 @@ class CostMeter:
             rows: training rows in all steps.
             passes: rows through each network, by kind.
             peak_memory: bytes, None where unknown.
+            cpu_seconds: processor time of all threads in the whole training, None where unknown.
         """
         passes = {network: dict(kinds) for network, kinds in self.counts.passes.items()}
         for key, rows in self.counts.tables.items():
             kinds = passes.setdefault(key.partition(" ")[0], {})
             kinds[FORWARD] = kinds.get(FORWARD, 0) + rows
-        peak = self.state()["peak"]
+        counts = self.state()
+        processor = None if math.isnan(counts["processor"]) else round(counts["processor"], 2)
         return {
             "step_seconds": round(seconds - self.counts.not_counted, 3), "rows": self.counts.rows, "passes": passes,
-            "peak_memory": peak or None,
+            "peak_memory": counts["peak"] or None, "cpu_seconds": processor,
         }  # fmt: skip
 
 

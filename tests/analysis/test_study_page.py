@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 from scipy import stats
 
+from kdbench.analysis.cost import Cost
 from kdbench.analysis.study_page import facts, layers, paper, questions, scores
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.convergence import convergence_words
@@ -125,9 +126,38 @@ def test_cost_beside_score(tmp_path: Path) -> None:
     cost = CostBesideScore(found, "kd")
     assert cost.words() == "LGTM trains longest, 3.0 times as long as KD."
     # two tasks of 200 and of 600 seconds
-    rows = [line.split(" | ")[:4] for line in cost.table().splitlines()[2:4]]
-    assert rows == [["| KD", "70.0", "6.7", "1.0"], ["| LGTM", "75.0", "20.0", "3.0"]]
+    rows = [line.split(" | ") for line in cost.table().splitlines()[2:4]]
+    assert [row[:4] for row in rows] == [["| KD", "70.0", "6.7", "1.0"], ["| LGTM", "75.0", "20.0", "3.0"]]
+    assert [row[5:] for row in rows] == [["2.0/0/1.0", "0.2/0/0 |"]] * 2
     assert facts.time_words(found) == "12 finished runs took 80 min one after the other, the teachers 0 s of it."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "spent", "said"),
+    [
+        ((100.0, 199.0), (95.0, 190.0), ""),
+        ((100.0, 201.0), (95.0, 95.0), "seeds of one row took 100 to 201 s."),
+        ((100.0, 100.0), (99.0, 49.0), "runs had 49% to 99% of their threads."),
+        ((100.0, 100.0), (99.0, None), ""),  # a record from before there was this number
+        ((10.0, 29.0), (9.0, 9.0), ""),  # too short to tell
+    ],
+)
+def test_times_of_a_busy_machine(
+    seconds: tuple[float, float], spent: tuple[float, float | None], said: str, tmp_path: Path
+) -> None:
+    made = study(tmp_path, {"kd": {"rte": (70.0, 71.0)}, "lgtm": {"rte": (70.0, 71.0)}})
+    for run_id, run in made.runs.items():
+        cost = {**COST, "train_seconds": seconds[run.seed], "cpu_seconds": spent[run.seed]}
+        write_json(made.store.run(run_id).path / "cost.json", cost)
+    (found,) = studies(made.store)
+    cost = CostBesideScore(StudyContrasts(found), "kd")
+    warning = f"The times cannot be compared, because the machine had other work: {said}" if said else ""
+    table = Cost().build(found)
+    assert table is not None
+    assert cost.warning == warning
+    assert (warning in table.notes) == bool(said)
+    assert (cost.ratio("lgtm") is None) == bool(said)
+    assert not said or cost.words() == warning
 
 
 def test_what_was_trained_and_tuned(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,22 @@ def test_an_interruption_costs_nothing_twice(tmp_path: Path) -> None:
         costs.append(store.run(the_run(made).id).cost())
     assert costs[0]["passes"] == costs[1]["passes"]
     assert costs[0]["rows"] == costs[1]["rows"]
+    assert all(0 < cost["cpu_seconds"] <= 1.2 * cost["train_seconds"] for cost in costs)  # one thread, and the loader's
+
+
+def test_the_processors_time_goes_on_from_a_checkpoint() -> None:
+    first = CostMeter(torch.device("cpu"))
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+    stored = first.state()
+    assert 0.05 <= stored["processor"] < 1
+    other = CostMeter(torch.device("cpu"))
+    other.load_state(stored)
+    assert stored["processor"] - 0.01 <= other.report(1.0)["cpu_seconds"] < 1
+    del stored["processor"]  # of a checkpoint from before it was counted
+    other.load_state(stored)
+    assert other.report(1.0)["cpu_seconds"] is None
 
 
 def test_what_is_aside_is_not_counted() -> None:

@@ -17,7 +17,10 @@ from kdbench.results.store import Store
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, dependents, task_order, task_title
 from kdbench.results.sweep_files import Sweep
 
-COST_TITLES = {"train_seconds": "training time (s)", "steps": "optimiser steps", "peak_memory_mb": "peak memory (MB)"}
+COST_TITLES = {
+    "train_seconds": "training time (s)", "cpu_seconds": "processor time (s)", "steps": "optimiser steps",
+    "peak_memory_mb": "peak memory (MB)",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
