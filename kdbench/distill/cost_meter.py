@@ -62,6 +62,10 @@ class CostMeter:
             with suppress(OSError):
                 Path("/proc/self/clear_refs").write_text("5")
 
+    def start(self) -> None:
+        """Count the processor's time from now on: the training begins."""
+        self._processor_mark = time.process_time()
+
     def count_pass(self, network: str, logits: Any, others: Iterable[Tensor] = ()) -> None:
         """Count the forward pass that gave these logits [B, C], and later each backward pass through them.
 
@@ -125,7 +129,6 @@ class CostMeter:
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
         self.counts = CostCounts(**{"processor": math.nan, **state})
-        self._processor_mark = time.process_time()
 
     def report(self, seconds: float) -> dict[str, Any]:
         """Return the content of cost.json.

@@ -131,6 +131,7 @@ class TrainingLoop:
                 self.folder.note(text)
         self._write_state_if_due()
         self._clock = time.perf_counter()
+        self.context.meter.start()
         if not self.first_step:
             # the start of every curve; a network that is taken as it is, for no steps, is at its best now
             with self.context.not_counted():

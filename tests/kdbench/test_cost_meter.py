@@ -71,7 +71,7 @@ def test_an_interruption_costs_nothing_twice(tmp_path: Path) -> None:
         costs.append(store.run(the_run(made).id).cost())
     assert costs[0]["passes"] == costs[1]["passes"]
     assert costs[0]["rows"] == costs[1]["rows"]
-    assert all(0 < cost["cpu_seconds"] <= 1.2 * cost["train_seconds"] for cost in costs)  # one thread, and the loader's
+    assert all(0 < cost["cpu_seconds"] <= 1.1 * cost["train_seconds"] for cost in costs)  # one thread
 
 
 def test_the_processors_time_goes_on_from_a_checkpoint() -> None:
