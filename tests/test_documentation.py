@@ -139,6 +139,7 @@ def adapted(words: list[str]) -> list[str]:
     return words
 
 
+@pytest.mark.slow
 def test_every_command_works(folder: Path) -> None:
     """Each is carried out where results are tiny; `kdbench run` as a dry run, `make` as a look at its targets."""
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))

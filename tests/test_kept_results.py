@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 KEPT = sorted(file.parent for file in (ROOT / "results").glob("*/study.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
 def test_tables_and_figures_of_a_kept_study(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not app(["table", "all", "--results", str(folder)], standalone_mode=False)

@@ -56,6 +56,7 @@ def test_drawn_twice_is_the_same_bytes(form: str, store: Store, monkeypatch: pyt
     assert Path(f"a.{form}").read_bytes().startswith(MAGIC[form])
 
 
+@pytest.mark.slow
 def test_fonts_are_embedded_as_truetype(store: Store) -> None:
     draw("2", store, out="f.pdf")
     data = Path("f.pdf").read_bytes()
@@ -170,6 +171,7 @@ def test_names_of_files_differ() -> None:
     assert suffixes([{"a": 1}, {"a": 1}]) == ["-1", "-2"]
 
 
+@pytest.mark.slow
 def test_all_draws_what_there_is_and_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     made = Made(Store(tmp_path / "results"))

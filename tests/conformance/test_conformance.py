@@ -16,9 +16,8 @@ from tests.conformance import broken
 from tests.conftest import one_fast
 from tests.kdbench.small_runs import refusal
 
-MISTAKES = [
-    pytest.param(name, marks=pytest.mark.slow if name == "one start for all seeds" else ()) for name in broken.MISTAKES
-]  # two complete runs more for a check that another mistake tries too
+LONG = ("one start for all seeds", "state not saved", "an unseeded generator")  # complete runs
+MISTAKES = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in broken.MISTAKES]
 QUICK = [name for name in suite.names() if name != "resume"]  # which test_kill does to every method
 ONCE = {"same seed"}  # three complete runs, which a variant's options do not change
 
@@ -80,6 +79,7 @@ def test_a_loss_with_noise_is_not_taken_for_a_mistake(tmp_path: Path) -> None:
     assert {n for n, f in found.items() if f.verdict == "failed"} == set()
 
 
+@pytest.mark.slow
 def test_a_loss_that_couples_rows_may_say_so(tmp_path: Path) -> None:
     source = broken.OFFLINE.replace("kl(t, s, tau)", "(torch.pdist(s) - torch.pdist(t)).square().sum()")
     source = "import torch\n" + source
@@ -100,6 +100,7 @@ def test_a_student_that_learns_in_every_other_step(tmp_path: Path) -> None:
     assert [f"{n}: {f.text}" for n, f in found.items() if f.verdict == "failed"] == []
 
 
+@pytest.mark.slow
 def test_settings_that_change_gradients_do_not_raise_an_alarm(tmp_path: Path) -> None:
     sets = {"max_grad_norm": "1", "precision": "bf16"}
     for finding in suite.examine(tmp_path, "kd", sets=sets, only=["labels only", "teacher only"]):

@@ -13,13 +13,14 @@ from kdbench.models import build, inference
 from kdbench.models.compare_tokenizers import difference
 from kdbench.planning import inputs
 from kdbench.results.store import Store
+from tests.conftest import one_fast
 from tests.kdbench.architectures import TOKENIZERS, save
 from tests.kdbench.small_runs import plan, the_run, train
 
 ROWS = 24
 
 
-@pytest.mark.parametrize("kind", TOKENIZERS)
+@pytest.mark.parametrize("kind", one_fast(TOKENIZERS, "bert", "deberta-v3", "modernbert", "xlnet"))
 def test_predictions_are_those_of_the_saved_model_row_by_row(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,6 +173,7 @@ print(time.monotonic() - start)
 """
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_told_within_seconds(tmp_path: Path) -> None:
     """A port that takes a connection and then says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -75,6 +75,7 @@ def test_a_batch_in_pieces_drops_the_same(rows: int) -> None:
     assert_close(derivatives(made(rows), a_batch()), derivatives(made(0), a_batch()), CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["attention.self.dropout", "attention.output.dropout", "output.dropout"])
 def test_with_dropout_the_logits_have_the_same_distribution(place: str) -> None:
     """Of each dropout of the last layer alone: means over draws agree within five standard errors, as do variances."""

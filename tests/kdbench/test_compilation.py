@@ -82,6 +82,7 @@ def test_batches_of_many_lengths_are_compiled_once(tmp_path: Path, monkeypatch: 
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [0, 5])
 def test_a_pass_in_pieces_is_not_compiled(rows: int, tmp_path: Path) -> None:
     spec, store = ready(tmp_path, method="finetune")

@@ -52,6 +52,7 @@ SAMPLE = {
 }  # fmt: skip
 ELSEWHERE = {"bert": "most tests", "finetune": "tests/kdbench/test_architectures.py"}  # later methods: tests/models
 CELLS = sorted((encoder, method) for encoder, methods in SAMPLE.items() for method in methods)
+FAST = {("roberta", "dist"), ("albert", "dml"), ("mpnet", "prokt"), ("modernbert", "pesf_kd")}
 SETS = ("train_rows=32", "batch_size=8", "epochs=1", "eval_every=4", "max_length=48", "student_lr=1e-3")
 slow = pytest.mark.slow
 
@@ -126,7 +127,9 @@ def check_student(spec: RunSpec, store: Store) -> None:
         torch.testing.assert_close(network(**given).logits, stored, atol=1e-5, rtol=0, msg=spec.method)
 
 
-@pytest.mark.parametrize(("encoder", "method"), CELLS)
+@pytest.mark.parametrize(
+    ("encoder", "method"), [pytest.param(*cell, marks=() if cell in FAST else slow) for cell in CELLS]
+)
 def test_a_sample_of_methods_and_encoders(encoder: str, method: str, folder: Path) -> None:
     check_column(folder, encoder, encoder, [method])
 

@@ -347,6 +347,7 @@ def peak(made: TrainableModel, batch: Batch) -> int:
     return most
 
 
+@pytest.mark.slow
 def test_memory_falls_with_the_rows_of_a_piece() -> None:
     """A fixed part remains: the gradients, and one mask of the whole batch."""
     whole, half, quarter, one = (peak(learner(rows, layers=4), a_batch(48)) for rows in (0, 8, 4, 1))

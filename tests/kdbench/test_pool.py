@@ -71,6 +71,7 @@ def test_it_leaves_the_bytes_of_one_after_the_other(tmp_path: Path) -> None:
     assert again.done == list(made.runs)
 
 
+@pytest.mark.slow
 def test_a_run_waits_for_what_it_needs(tmp_path: Path) -> None:
     made, notes = plan(tmp_path, "epochs=1", methods="takd,kd"), Notes()
     at_once(made, Store(tmp_path / "r"), notes, jobs=3)
@@ -94,6 +95,7 @@ class Killer(Notes):
             os.kill(self.store.run(run_id).state().pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_killed_process_costs_its_run_nothing_but_time(tmp_path: Path) -> None:
     made = plan(tmp_path, "epochs=6", methods="finetune", tasks="rte,mnli")
     calm, store = Store(tmp_path / "calm"), Store(tmp_path / "r")
@@ -162,6 +164,7 @@ class Warned(Notes):
             os.kill(self.store.run(run_id).state().pid, signal.SIGUSR2)
 
 
+@pytest.mark.slow
 def test_workers_leave_a_queues_warning_to_their_parent(tmp_path: Path) -> None:
     """It is sent to all processes of a job; by itself it would end them."""
     made = plan(tmp_path, "epochs=6", methods="finetune", tasks="rte,mnli")

@@ -51,6 +51,7 @@ def test_minilm_learns_at_its_rates(tmp_path: Path) -> None:
     assert (spec.training.epochs, spec.training.batch_size, spec.training.dropout) == (4, 32, "packed")
 
 
+@pytest.mark.slow
 def test_end_to_end_with_small_local_models(tmp_path: Path) -> None:
     student, teacher = (save_bert(tmp_path / name, layers=n) for name, n in (("student", 2), ("teacher", 4)))
     sets = [f"student={student}", f"teacher={teacher}", "takd.assistants=halfway"]

@@ -137,6 +137,7 @@ def test_a_lost_lease_is_noticed_at_once(tmp_path: Path) -> None:
             lock.check()
 
 
+@pytest.mark.slow
 def test_two_commands_on_one_folder_train_nothing_twice(tmp_path: Path) -> None:
     made = plan(tmp_path, methods="kd,dml")
     calm, store = Store(tmp_path / "calm"), Store(tmp_path / "results", create=False)

@@ -33,6 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
     return store, folder
 
 
+@pytest.mark.slow
 def test_same_spec_same_bytes(trained: tuple[Store, Path], tmp_path: Path) -> None:
     """In another folder and without other runs, the same weights, metrics and predictions."""
     made = plan(tmp_path, methods="lgtm")
@@ -42,6 +43,7 @@ def test_same_spec_same_bytes(trained: tuple[Store, Path], tmp_path: Path) -> No
     assert contents(store, run) == contents(trained[0], run)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_not_trained_is_evaluated_once_for_all_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +153,7 @@ def test_lgtm_follows_its_probe_samples(trained: tuple[Store, Path]) -> None:
     assert gap == pytest.approx(0, abs=1e-6)  # both heads start at zero
 
 
+@pytest.mark.slow
 def test_following_samples_does_not_change_the_training(trained: tuple[Store, Path], tmp_path: Path) -> None:
     made = plan(tmp_path, methods="lgtm")
     store = Store(tmp_path / "r")

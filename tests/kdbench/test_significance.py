@@ -110,6 +110,7 @@ def test_drawing_seeds_would_not_do() -> None:
     assert naive_coverage(np.random.default_rng(0), tuple(sds), 2, 150) < 0.75
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_few_resamples")
 @pytest.mark.parametrize(("name", "seeds"), [("no seed effect", 1), ("seeds and items", 2), ("seeds and items", 3)])
 def test_equal_methods_are_not_separable(name: str, seeds: int) -> None:
@@ -239,6 +240,7 @@ def test_equal_predictions_are_no_difference() -> None:
     assert (d.value, d.variance, d.p, d.interval()) == (0.0, 0.0, 1.0, (0.0, 0.0))
 
 
+@pytest.mark.slow
 def test_the_seeds_that_an_average_needs_are_those_that_do() -> None:
     """By simulation of six tasks with sd 1 between seeds, judged as a table judges them."""
     parts = [significance.paired_difference(np.array([-1.0, 0.0, 1.0]) + 0.55, np.zeros((9, 3)))] * 6

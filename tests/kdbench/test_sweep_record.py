@@ -67,6 +67,7 @@ def test_a_dry_run_shows_the_graph_and_writes_nothing(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_feedback_from_the_reported_split_is_marked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -154,6 +154,7 @@ def of(folder: Path, path: Path, *sets: str, methods: str = "kd") -> Plan:
     return plan(folder, f"teacher={path}", "teacher_is_finetuned=true", *sets, methods=methods)
 
 
+@slow
 def test_every_method_that_fits_learns_from_a_file(tmp_path: Path) -> None:
     path, store = outputs_of_rte(tmp_path, "train"), Store(tmp_path / "r")
     made = of(tmp_path, path, "takd.assistants=tiny-2x32", methods=",".join(sorted(FIT)))

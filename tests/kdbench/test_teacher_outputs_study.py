@@ -12,6 +12,7 @@ import pytest
 from kdbench.cli.app import app
 from kdbench.models.outputs_reference import outputs_arguments
 from kdbench.results.store import Store
+from tests.conftest import one_fast
 from tests.kdbench.small_runs import FEW, SMALL, contents, fork, refusal
 from tests.kdbench.test_kill import wait_for, was_interrupted
 from tests.kdbench.test_teacher_outputs import outputs_of_rte
@@ -56,7 +57,7 @@ def run_of(method: str, results: str = "results") -> str:
     return run
 
 
-@pytest.mark.parametrize("method", ["kd", "finetune"])
+@pytest.mark.parametrize("method", one_fast(["kd", "finetune"], "finetune"))
 def test_the_command_that_show_prints_makes_the_same_run(
     method: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

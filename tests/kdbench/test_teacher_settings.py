@@ -125,6 +125,7 @@ def given(folder: Path, network: Path, methods: str = "kd,takd") -> Plan:
     return plan(folder, *sets, "takd.assistants=" + str(folder / "student"), methods=methods)
 
 
+@pytest.mark.slow
 def test_one_that_is_fine_tuned_is_evaluated_and_kept_as_it_is(tmp_path: Path) -> None:
     network = labelled(tmp_path, LABELS)
     made, store = given(tmp_path, network), Store(tmp_path / "results")

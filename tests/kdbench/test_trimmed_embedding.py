@@ -29,6 +29,7 @@ from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
 from tests.kdbench.test_micro_batches import a_batch, learner
 
 WHOLE = CPU.model_copy(update={"trim_embedding": False})
+slow = pytest.mark.slow
 TABLE = "bert.embeddings.word_embeddings.weight"
 
 
@@ -47,10 +48,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("method", "sets"),
     [
         *(pytest.param(*method.values, (), marks=method.marks) for method in one_fast(METHODS.all(), "kd")),
-        ("lgtm", ("max_grad_norm=0.5", "lgtm.influence=fda", "lgtm.lookahead=adam")),
-        pytest.param("lgtm", ("lgtm.influence_coef=match_aux:0.1",), marks=pytest.mark.slow),
-        pytest.param("meta_distill", ("precision=bf16", "max_grad_norm=0.5"), marks=pytest.mark.slow),
-        pytest.param("lgtm", ("lgtm.influence=weighted", "lgtm.teacher_start=finetuned"), marks=pytest.mark.slow),
+        pytest.param("lgtm", ("max_grad_norm=0.5", "lgtm.influence=fda", "lgtm.lookahead=adam"), marks=slow),
+        pytest.param("lgtm", ("lgtm.influence_coef=match_aux:0.1",), marks=slow),
+        pytest.param("meta_distill", ("precision=bf16", "max_grad_norm=0.5"), marks=slow),
+        pytest.param("lgtm", ("lgtm.influence=weighted", "lgtm.teacher_start=finetuned"), marks=slow),
     ],
 )  # fmt: skip
 def test_every_method_leaves_the_same_bytes(method: str, sets: tuple[str, ...], folder: Path) -> None:
@@ -149,6 +150,7 @@ def interrupted(spec: RunSpec, store: Store, execution: Execution) -> set[str]:
         return set(file.keys())
 
 
+@slow
 @pytest.mark.parametrize(("first", "then"), [(CPU, CPU), (CPU, WHOLE), (WHOLE, CPU)])
 def test_a_checkpoint_of_either_kind_is_resumed(first: Execution, then: Execution, tmp_path: Path) -> None:
     """Among them those of versions that kept all rows."""
@@ -161,6 +163,7 @@ def test_a_checkpoint_of_either_kind_is_resumed(first: Execution, then: Executio
     assert contents(stores[0], spec.id) == contents(stores[1], spec.id)
 
 
+@slow
 def test_a_method_that_makes_tokens_goes_on_with_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loss, spec = Finetune.loss, the_run(plan(tmp_path, methods="finetune"))
 

@@ -146,6 +146,7 @@ def own_tokens(folder: Path, spec: RunSpec) -> set[tuple[int, ...]]:
     }
 
 
+@slow
 def test_the_student_is_saved_with_its_own_tokenizer(tmp_path: Path) -> None:
     """For every method, see tests/kdbench/test_encoders.py."""
     made, store = of(tmp_path), Store(tmp_path / "r")

@@ -107,6 +107,7 @@ def test_halfway_of_a_network_of_the_folder_kind_is_its_lowest_layers(tmp_path: 
     assert reference.halfway(f"{teacher}:1+2+5", f"{student}:0") == f"{teacher}:1+2"
 
 
+@pytest.mark.slow
 def test_rco_follows_the_teachers_route_and_ends_at_the_teacher(tmp_path: Path) -> None:
     setup = ready(tmp_path, methods="rco")
     (teacher,) = [s for s in plan(tmp_path, methods="rco").runs.values() if s.method == "finetune"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from kdbench.results.store import Store
@@ -11,6 +12,7 @@ from kdbench.training.setup import prepare
 from tests.kdbench.small_runs import CPU, FEW, plan, the_run, train
 
 
+@pytest.mark.slow
 def test_the_best_student_is_of_the_second_stage_and_all_passes_count(tmp_path: Path) -> None:
     made = plan(tmp_path, "epochs=2", "train_rows=64", "eval_every=1", "tinybert.stage1_share=0.5", methods="tinybert")
     store, spec = Store(tmp_path / "results"), the_run(made)

@@ -34,6 +34,7 @@ def rows(split: Examples) -> list[tuple[str, str]]:
     return list(zip(split.text_a, split.text_b or [""] * len(split), strict=True))
 
 
+@pytest.mark.slow
 def test_every_process_makes_the_same_data() -> None:
     lines = ["from kdbench.data.task import DataLocation"]
     for task in TASKS:
