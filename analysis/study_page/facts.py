@@ -81,12 +81,14 @@ def train_seconds(runs: Iterable[Run]) -> float:
 
 
 def time_words(contrasts: StudyContrasts) -> str:
-    """Say how long all runs took, and the teachers among them."""
+    """Say how long all runs took, the teachers among them, and whether the machine had other work."""
     done = _done(contrasts.study)
     teachers = {cell.run.id: cell.run for cell in contrasts.study.teachers if cell.run.result is not None}
     whole, part = train_seconds(done), train_seconds(teachers.values())
     runs = count(len(done), "finished run")
-    return f"{runs} took {duration(whole)} one after the other, the teachers {duration(part)} of it."
+    told = f"{runs} took {duration(whole)} one after the other, the teachers {duration(part)} of it."
+    warning = machines.load_note(cell for line in contrasts.lines.values() for cell in line.cells)
+    return f"{told} {warning}".rstrip()
 
 
 def parts_table(every: Sequence[StudyResults], sweeps: Iterable[Sweep]) -> str:

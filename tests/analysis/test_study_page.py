@@ -155,6 +155,7 @@ def test_times_of_a_busy_machine(
     table = Cost().build(found)
     assert table is not None
     assert cost.warning == warning
+    assert facts.time_words(StudyContrasts(found)).endswith(warning or "of it.")
     assert (warning in table.notes) == bool(said)
     assert (cost.ratio("lgtm") is None) == bool(said)
     assert not said or cost.words() == warning
