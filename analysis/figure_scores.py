@@ -24,6 +24,7 @@ INTERVALS = (
     "sample variance with Student's t. Rows share their items, so bars that overlap may still be separable: Table 1 "
     "and kdbench compare pair the rows."
 )
+GAP = 0.5  # points between the end of a bar and the edge of its panel
 
 
 class FigureScores(TaskFigure):
@@ -68,7 +69,9 @@ def _limits(rows: Sequence[Estimate]) -> tuple[float, float]:
     low, high = min(values), max(values)
     room = high - low + 3
     ends = [end for row in rows for end in row.interval or ()]
-    return max(min([low - 1, *ends]), low - room), min(max([high + 1, *ends]), high + room)
+    # a bar that ends within the panel does not touch its edge
+    first, last = min([low - 1, *(end - GAP for end in ends)]), max([high + 1, *(end + GAP for end in ends)])
+    return max(first, low - room), min(last, high + room)
 
 
 def _runs_on(panel: Panel) -> bool:
