@@ -51,10 +51,9 @@ study: .venv/.study
 		$(if $(GLUE_DIR),--glue-dir $(GLUE_DIR)) $(RUN_ARGS)
 
 # the pictures in README.md and docs/, from the kept study
-STUDY ?= results/minilm-mrpc
+STUDY ?= results/minilm-study
 images: .venv/.run
-	$(BIN)/kdbench table 2 --results $(STUDY) --notes short | $(BIN)/python docs/images/text_to_svg.py docs/images/table2.svg
-	$(BIN)/kdbench figure curves --results $(STUDY) --width page --out docs/images/curves.svg
+	$(BIN)/kdbench table 1 --results $(STUDY) --notes short | $(BIN)/python docs/images/text_to_svg.py docs/images/table1.svg
 	$(BIN)/kdbench figure scores --results $(STUDY) --width page --out docs/images/scores.svg
 
 .venv/.run: pyproject.toml constraints.txt
