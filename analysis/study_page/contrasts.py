@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
+from kdbench.analysis import machines
 from kdbench.analysis.significance_marks import Comparisons
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import p_value, signed
@@ -17,7 +19,7 @@ from kdbench.reporting.provenance import traceable_rows
 from kdbench.results.comparison import SeedScores, score_seeds
 from kdbench.results.selection import select_row
 from kdbench.results.significance import ALPHA, Difference, average_difference, holm_correction
-from kdbench.results.study import TEACHER, StudyResults, task_title
+from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
 
 LEAST_SEEDS = 2  # one seed says nothing about other seeds
 USUAL_SEEDS = (0, 1, 2)  # asked for where a study has fewer than two
@@ -125,9 +127,18 @@ class StudyContrasts:
         method = METHODS.get(METHODS.owner(row) or row)
         return method.variants[row][0] if row in method.variants else method.title
 
+    @cached_property
+    def load_note(self) -> str:
+        """Return the warning that the machine had other work than the runs shown; "" where their times show none."""
+        return machines.load_note(cell for line in self.lines.values() for cell in line.cells)
+
+    def cells(self, row: str, task: str) -> list[CellResult]:
+        """Return the cells of a row that tables show on a task; none of a row that the study does not have."""
+        return self.lines[row].shown[task] if row in self.lines else []
+
     def seeds(self, row: str, task: str) -> list[int]:
         """Return the finished seeds of a row on a task."""
-        return [cell.cell.seed for cell in self.lines[row].shown[task]] if row in self.lines else []
+        return [cell.cell.seed for cell in self.cells(row, task)]
 
     def on(self, first: str, second: str, task: str) -> Difference | None:
         """Return the first row minus the second on a task; None where they share fewer than two seeds."""

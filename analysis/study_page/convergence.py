@@ -35,10 +35,8 @@ def convergence_words(contrasts: StudyContrasts, row: str) -> str:
 
 def epoch_scores(contrasts: StudyContrasts, row: str, task: str) -> Mapping[int, float]:
     """Return epoch -> the row's mean selection score at its end, over the seeds; empty where none is recorded."""
-    if row not in contrasts.lines:
-        return {}
     read = curves.trained_series_reader("selection", TASKS.get(task).metrics[0])
-    of_seeds = [points for cell in contrasts.lines[row].shown[task] if (points := read(cell))]
+    of_seeds = [points for cell in contrasts.cells(row, task) if (points := read(cell))]
     by_epoch = dict[int, list[float]]()
     for points in of_seeds:
         for epoch, score in points.values():

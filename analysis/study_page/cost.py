@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from kdbench.analysis import machines
 from kdbench.analysis.cost import OTHERS, SHORT, STUDENT, Cost
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.scores import study_mean
@@ -33,7 +32,7 @@ class CostBesideScore:
         columns = ("time", "needs", STUDENT, OTHERS)
         self.cells = {key: [row[place[column]] for column in columns] for key, row in rows.items()}
         self.times = {key: time.numbers[0] for key, (time, *_) in self.cells.items() if time.numbers}
-        self.warning = machines.load_note(cell for line in contrasts.lines.values() for cell in line.cells)
+        self.warning = contrasts.load_note
 
     def ratio(self, row: str) -> float | None:
         """Return how many times as long as the reference a row takes; None where the times do not tell."""

@@ -87,8 +87,7 @@ def time_words(contrasts: StudyContrasts) -> str:
     whole, part = train_seconds(done), train_seconds(teachers.values())
     runs = count(len(done), "finished run")
     told = f"{runs} took {duration(whole)} one after the other, the teachers {duration(part)} of it."
-    warning = machines.load_note(cell for line in contrasts.lines.values() for cell in line.cells)
-    return f"{told} {warning}".rstrip()
+    return f"{told} {contrasts.load_note}".rstrip()
 
 
 def parts_table(every: Sequence[StudyResults], sweeps: Iterable[Sweep]) -> str:

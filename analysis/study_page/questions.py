@@ -111,7 +111,7 @@ def _assistant(contrasts: StudyContrasts) -> str:
     """Say how teacher and assistant score, where both are known; else ""."""
     parts = []
     for task in contrasts.tasks:
-        cells = contrasts.lines[WEAKER_TEACHERS[0]].shown[task] if WEAKER_TEACHERS[0] in contrasts.lines else []
+        cells = contrasts.cells(WEAKER_TEACHERS[0], task)
         runs = [contrasts.study.runs.get(cell.run.spec.needs.get(ASSISTANT, "")) for cell in cells]
         own = [run_mean(run) for run in runs if run is not None and run.result is not None]
         teacher = row_mean(contrasts, TEACHER, task)

@@ -26,7 +26,7 @@ def run_mean(run: Run) -> float:
 
 def row_mean(contrasts: StudyContrasts, row: str, task: str) -> float | None:
     """Return the mean score of a row on a task over its seeds; None where nothing is done."""
-    cells = contrasts.lines[row].shown[task] if row in contrasts.lines else []
+    cells = contrasts.cells(row, task)
     return statistics.fmean(run_mean(cell.run) for cell in cells) if cells else None
 
 

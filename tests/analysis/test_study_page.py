@@ -247,7 +247,7 @@ def test_the_students_layers(tmp_path: Path) -> None:
     assert len(every) == 3
     said, table = layers.layers_section(only, every)
     assert said == "The layers matter most to KD on RTE: 10.0 points lie between its starts."
-    assert re.search(r"^\| KD \| RTE \| (70.5 \(2\) \| 60.5|60.5 \(2\) \| 70.5) \(2\) \| 10.0 \|$", table, re.MULTILINE)
+    assert "| KD | RTE | 60.5 (2) | 70.5 (2) | 10.0 |" in table
     (scored,) = other_depths(only, every)  # one method makes no pair
     assert re.search(r"^\| KD \| \**50\.5", scored, re.MULTILINE)
 
