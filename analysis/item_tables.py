@@ -155,6 +155,7 @@ class ItemTable(Table):
             *notes.protocol_notes(study, lines),
             *notes.training_notes(lines),
             *notes.collapse_notes(lines),
+            *notes.missed_class_notes(lines),
             *notes.evidence_notes(study),
             *notes.unfinished_notes(study, lines),
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from kdbench.core.formatting import count, value
@@ -204,6 +205,22 @@ def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
     ends = {"the last student": last, "the teacher": teachers}
     texts = [f"{who} of {', of '.join(rows_by_tasks(said))}" for who, said in ends.items() if said]
     return notes + ([f"{collapse_heading(at_end)}, at the end of training: {'; '.join(texts)}."] if texts else [])
+
+
+def missed_class_notes(lines: Sequence[SelectedRow]) -> list[str]:
+    """Name the rows with a student that never predicts some class of the reported split, which accuracy hardly shows.
+
+    Of several seeds and splits the fewest classes stand. Collapsed students are named by `collapse_notes`.
+    """
+    missed = dict[str, list[str]]()  # tasks by row
+    for line, (task, cells) in ((one, item) for one in lines for item in one.shown.items()):
+        uses = [[u for u in cell.run.class_use.get("best", {}).values() if u.misses_classes] for cell in cells]
+        if hit := [cell for cell, found in zip(cells, uses, strict=True) if found]:
+            fewest = min(chain(*uses), key=lambda use: use.predicted)
+            seeds = "" if len(hit) == len(cells) else f", {len(hit)} of {count(len(cells), 'seed')}"
+            words = f"{task_title(task)} ({fewest.predicted} of {fewest.true} predicted{seeds})"
+            missed.setdefault(line.title, []).append(words)
+    return [f"Some classes are never predicted: {'; '.join(rows_by_tasks(missed))}."] if missed else []
 
 
 def _share(some: Sequence[CellResult], cells: Sequence[CellResult]) -> str:

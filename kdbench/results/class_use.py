@@ -52,6 +52,11 @@ class ClassUse:
         """Return whether one class (two of more than two) is predicted although the labels have others."""
         return self.predicted < self.true and self.predicted <= (1 if self.classes <= 2 else 2)
 
+    @property
+    def misses_classes(self) -> bool:
+        """Return whether a class that labels have is never predicted, although the network has not collapsed."""
+        return self.classes > 1 and self.predicted < self.true and not self.is_collapsed
+
     def words(self, labels: Sequence[str]) -> str:
         """Return `1 of 2 classes (equivalent 100 %)`, or how many numbers a regression predicts."""
         if self.classes == 1:

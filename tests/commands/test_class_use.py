@@ -127,6 +127,23 @@ def test_as_numbers(folder: Path, say: Call) -> None:
     assert found["dml", "mnli", "1"] == ("3", "")
 
 
+def test_a_class_that_is_never_predicted(tmp_path: Path, say: Call) -> None:
+    made = Made(Store(tmp_path / "results"))
+    every, some = tuple(range(6)), (0, 1, 3, 4, 5)
+    for seed in (0, 1):
+        finish(made, made.ask(spec("kd", "trec", seed)), {"best": some if seed else every, "last": every})
+        finish(made, made.ask(spec("dml", "trec", seed)), {"best": (0, 1, 2), "last": every}, stored=False)
+        finish(made, made.ask(spec("pkd", "trec", seed)), {"best": (0, 1), "last": (0, 1)})  # collapsed
+        finish(made, made.ask(spec("lgtm", "trec", seed)), {"best": every, "last": some})
+    made.write()
+    note = (
+        "Some classes are never predicted: KD on TREC (5 of 6 predicted, 1 of 2 seeds); DML on TREC (3 of 6 predicted)."
+    )
+    for words in (("table", "1"), ("table", "scores"), ("compare", "kd", "dml")):
+        assert note in say(tmp_path, *words)
+    assert "never predicted" not in say(tmp_path, "compare", "pkd", "lgtm")
+
+
 def test_in_compare(folder: Path, say: Call) -> None:
     text = say(folder, "compare", "kd", "dml")
     assert [line.split()[1:3] for line in text.splitlines() if line.startswith(("RTE  ", "MNLI  "))] == [
