@@ -26,7 +26,7 @@ class Calibration(ItemTable):
     """ECE, Brier score and NLL of the teacher and of every student."""
 
     title = "Calibration: do probabilities mean what they say?"
-    lacking = "The runs kept no logits, as in studies that an earlier version collected, or predict numbers."
+    lacking = "The runs kept no logits, as in studies that were collected without, or predict numbers."
     with_teacher = True
     columns = (
         ItemColumn("ece", "ECE\n%", better=-1),

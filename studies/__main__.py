@@ -85,6 +85,7 @@ def collect(study: Study) -> None:
         if (Path(study.runs + ending) / "store.json").is_file():
             out = Path("results") / f"{study.name}{ending}"
             words = ["collect", study.name + ending, "--results", study.runs + ending, "--out", str(out)]
+            words += ["--without-logits", ",".join(study.without_logits)] if study.without_logits else []
             if _kdbench(words):
                 raise UserError(f"The results in {study.runs}{ending} were not collected.")
     folder = Path("results") / study.name

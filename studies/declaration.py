@@ -39,7 +39,12 @@ class Part(BaseModel):
 
 
 class Study(BaseModel):
-    """A study; `tasks` has for each task the settings in which it differs from the preset."""
+    """A study.
+
+    Attributes:
+        without_logits: tasks whose logits are not collected.
+        tasks: for each task the settings in which it differs from the preset.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,6 +53,7 @@ class Study(BaseModel):
     page: str
     preset: str
     seeds: str
+    without_logits: list[str] = []
     tasks: dict[str, dict[str, Setting]] = Field(min_length=1)
     parts: dict[str, Part] = Field(min_length=1)
 

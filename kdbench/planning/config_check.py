@@ -79,7 +79,7 @@ def check_no_unread(
 
     Args:
         rows: the methods and variants to train.
-        has_teacher: a teacher may be fine-tuned for them.
+        has_teacher: they may have a teacher that is fine-tuned first.
         trains_teacher: they may train a teacher, before their student or along with it.
 
     Raises:
@@ -88,6 +88,8 @@ def check_no_unread(
     """
     if "teacher_lr" in command_line and not trains_teacher:
         raise UserError(f"Nothing reads teacher_lr: none of {', '.join(rows)} trains a teacher; leave it out.")
+    if command_line.get("teacher_is_finetuned") and not has_teacher:
+        raise UserError(f"Nothing reads teacher_is_finetuned: none of {', '.join(rows)} has a teacher; leave it out.")
     # sections that are read: of these rows, their methods, the executor, and the teacher
     read = {name for row in rows for name in (row, method_of_row(row).name)} | {executor, TEACHER}
     for name, values in command_line.items():

@@ -159,6 +159,21 @@ def test_a_collected_study_gives_the_same_numbers(store: Store, tmp_path: Path) 
     assert (kept.root / "logits.safetensors.xz").stat().st_size < 2.6 * ROWS * (CLASSES - 1) * 14
 
 
+def test_a_study_can_be_collected_without_the_logits_of_a_task(tmp_path: Path) -> None:
+    made = study(tmp_path / "results")
+    for seed in (0, 1):
+        keep(made, made.ask(spec("kd", "sst2", seed)), logits(2, seed))
+    kept = collect_study("kept", [made.write()], tmp_path / "kept", None, ["rte"])
+    (sheet,) = Calibration().sheets(studies(kept))
+    assert {record["task"] for record in sheet.records} == {"sst2"}
+    agreements = {sheet.title: records(sheet, "kd", "agreement") for sheet in Fidelity().sheets(studies(kept))}
+    whole = {sheet.title: records(sheet, "kd", "agreement") for sheet in Fidelity().sheets(studies(made.store))}
+    assert agreements == whole  # of classes, which are kept
+    # once more, with what is kept
+    again = collect_study("again", [kept], tmp_path / "again", None, ["sst2"])
+    assert not (again.root / "logits.safetensors.xz").exists()
+
+
 def test_runs_without_logits_have_classes_only(tmp_path: Path) -> None:
     made = study(tmp_path / "results")
     for run_id in made.runs:

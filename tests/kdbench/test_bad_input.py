@@ -45,6 +45,8 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
          ["Nothing reads teacher.epochs: none of finetune, dml fine-tunes a teacher first"]),
         (["--methods", "finetune", "--set", "teacher_lr=1e-3"],
          ["Nothing reads teacher_lr: none of finetune trains a teacher"]),
+        (["--methods", "finetune", "--tasks", "rte", "--teacher-is-finetuned"],
+         ["Nothing reads teacher_is_finetuned: none of finetune has a teacher; leave it out."]),
         (["--set", "slurm.gpus=1"], ["Nothing reads slurm.gpus", "'local'", "--executor slurm"]),
         (["--set", "teacher.epoch=3"], ["Unknown key of section 'teacher' 'epoch'", "Did you mean 'epochs'?"]),
         (["--set", "teacher.lr=high"], ["section 'teacher'", "'high'", "number"]),

@@ -34,6 +34,7 @@ runs = "results/study"
 page = "study.md"
 preset = "tiny"
 seeds = "0,1"
+without_logits = ["rte", "sst2"]
 [tasks.rte]
 train_rows = 40
 [tasks.sst2]
@@ -157,6 +158,7 @@ def test_a_tiny_study_from_nothing_to_the_page(tmp_path: Path, monkeypatch: pyte
     assert "Tuned on the selection split with seed 100, which is not reported. RTE: student_lr of 1e-05, 0.001" in page
     assert "Made data: these numbers say nothing about the methods." in page
     assert Path("results/tiny-study-tuning/runs.jsonl").is_file()
+    assert not Path("results/tiny-study/logits.safetensors.xz").exists()
     again = make_study(tmp_path)
     assert "0 trained, 5 done before" in again
     assert "0 trained, 6 done before" in again

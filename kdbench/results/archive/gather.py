@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
@@ -13,6 +13,7 @@ from kdbench.core.errors import UserError, unknown
 from kdbench.core.records import read_record
 from kdbench.core.spec import UNKNOWN_PATH, ModelRef, RunSpec
 from kdbench.data.files.source import file_names
+from kdbench.data.task_registry import TASKS
 from kdbench.results import series
 from kdbench.results.archive.anonymize import DIR, Anonymizer
 from kdbench.results.archive.compression import RunPredictions
@@ -105,6 +106,7 @@ class GatheredResults:
     sweeps: Sequence[dict[str, Any]]
     submissions: Sequence[dict[str, Any]]
     found: Sequence[FoundRun]  # as `runs`
+    without_logits: Collection[str]  # tasks
 
     def series(self) -> Iterator[tuple[str, list[str]]]:
         """Yield the runs that have a series, with its lines."""
@@ -115,18 +117,23 @@ class GatheredResults:
         return (answer for one in self.found for answer in one.answers)
 
     def logits(self) -> dict[str, NDArray[Any]]:
-        """Return the logits of all runs by name: `RUN/best/validation/logits`."""
-        return {name: values for one in self.found for name, values in one.logits().items()}
+        """Return the logits that are to be kept by name: `RUN/best/validation/logits`."""
+        kept = (one for one in self.found if one.spec.task not in self.without_logits)
+        return {name: values for one in kept for name, values in one.logits().items()}
 
 
-def gather_results(stores: Sequence[Store], preset: str | None) -> GatheredResults:
+def gather_results(
+    stores: Sequence[Store], preset: str | None, without_logits: Collection[str] = ()
+) -> GatheredResults:
     """Join results folders.
 
     Args:
         preset: gather only sweeps of this preset.
+        without_logits: tasks whose logits are left out.
 
     Raises:
-        UserError: there are no results, a file is damaged, or the same run has other results in another folder.
+        UserError: there are no results or no such task, a file is damaged, or the same run has other results in another
+            folder.
     """
     # all sweeps, or those of the preset
     raw = [(store, name, sweep) for store in stores for name, sweep in _sweeps(store)]
@@ -143,6 +150,9 @@ def gather_results(stores: Sequence[Store], preset: str | None) -> GatheredResul
         for run, spec in Sweep.model_validate(sweep).runs.items():
             several.setdefault(run, []).append(FoundRun(store, spec, store.run(run)))
     found = [_choose(several[run]) for run in sorted(several)]
+    tasks = {*TASKS.all(), *(one.spec.task for one in found)}
+    if strange := sorted(set(without_logits) - tasks):
+        raise unknown("task", strange[0], tasks)
     # anonymise sweeps, runs and submissions
     neutral = _neutral(stores, [sweep for _, _, sweep in raw], several)
     asked: dict[str, dict[str, Any]] = {}
@@ -150,7 +160,11 @@ def gather_results(stores: Sequence[Store], preset: str | None) -> GatheredResul
         asked[name] = _sweep(name, sweep, neutral)  # of one that was asked for again the last
     handed = _submissions(stores, {run.folder.id for run in found})
     return GatheredResults(
-        [_run(one, neutral) for one in found], list(asked.values()), [neutral.value(one) for one in handed], found
+        [_run(one, neutral) for one in found],
+        list(asked.values()),
+        [neutral.value(one) for one in handed],
+        found,
+        without_logits,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from kdbench.core.atomic_files import replacing
@@ -19,16 +19,21 @@ from kdbench.results.store import Store
 RESERVED_NAMES = ("runs", "sweeps", "cache", "slurm", "submissions")  # what results folders hold themselves
 
 
-def collect_study(name: str, stores: Sequence[Store], target: Path, preset: str | None) -> Store:
+def collect_study(
+    name: str, stores: Sequence[Store], target: Path, preset: str | None, without_logits: Collection[str] = ()
+) -> Store:
     """Write the contents of results folders to `target`, replace an earlier collection there, and return it.
 
     Files that do not belong to the collection stay in the folder.
+
+    Args:
+        without_logits: tasks whose logits are left out.
 
     Raises:
         UserError: the name is not valid, `target` is something else, or see `gather_results`.
     """
     check_target(name, target)
-    found = gather_results(stores, preset)
+    found = gather_results(stores, preset, without_logits)
     with replacing(target) as folder:
         folder.mkdir()
         # files that do not belong to the collection stay
