@@ -19,6 +19,7 @@ from kdbench.results.sweep_files import Sweep
 # a column each in the table of what was trained
 SETTINGS = {
     "student_lr": "Student's rate", "teacher_lr": "Teacher's rate", "epochs": "Epochs", "batch_size": "Batch size",
+    "precision": "Precision",
 }  # fmt: skip
 RATE = "student_lr"  # what is tuned
 ROLES = ("train", "selection", "feedback")

@@ -23,7 +23,7 @@ from kdbench.reporting.formats.text import markdown
 from kdbench.results.study import StudyResults, task_title
 from kdbench.results.sweep_files import Sweep
 
-HEAD = """# A study of all methods on small tasks
+HEAD = """# A study of distillation methods on small tasks
 
 Every number and sentence of this page is computed from the kept results in `{folder}` (`make docs`). {repeat}
 
@@ -31,8 +31,8 @@ A difference is in points: the first row minus the second, each the mean of the 
 *separable* where the test of [kdbench compare](statistics.md) finds a difference at 5 %. Statistics need two seeds or
 more; where there are fewer, the page says so."""
 REPEAT = (
-    "`make study DATA_DIR=DIR` trains the study again, `make study PART=trec DATA_DIR=DIR` one part of it; DIR holds "
-    "the [published files](tasks-and-data.md#ready-made-declarations). GLUE comes from the hub, or from GLUE_DIR=DIR."
+    "`make study PART=trec DATA_DIR=DIR` trains one part of it again, `make study DATA_DIR=DIR` all parts that "
+    "`studies/minilm.toml` declares, which takes days; DIR holds the [published files](tasks-and-data.md#ready-made-declarations). GLUE comes from the hub, or from GLUE_DIR=DIR."
 )
 READINGS = ("lgtm", "lgtm_no_influence", "lgtm_released", "lgtm_printed", "prokt_lgtm", "prokt")
 LIMITS = """- The networks are small. What holds for few layers and short texts may not hold for BERT-Base.

@@ -103,7 +103,7 @@ def stronger_teacher(contrasts: StudyContrasts) -> str:
     elif len(stronger) == len(found.known):
         told = f"Yes: with weaker teachers students are worse, {_listed(found, stronger)} against KD."
     else:
-        told = f"Not shown: against KD, whose teacher is the strongest, {_listed(found, list(found.known))}."
+        told = f"Not shown: with teachers weaker than KD's, {_listed(found, list(found.known))} against KD."
     return f"{told} {_assistant(contrasts)}{_extent(found)} {missing}".rstrip()
 
 

@@ -126,15 +126,28 @@ def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
     same = [f"{key}={min(values)}" for key, values in known.items() if len(values) == 1]
     notes: list[str] = [Detail(f"All runs shown: {', '.join(same)}.")] if same else []
     notes += [*_teacher(lines), *_cut_off(lines)]
-    # settings in which rows differ although no grid varies them
+    # settings in which rows or tasks differ although no grid varies them
     shown = [line for line in lines if line.row != TEACHER and line.cells]
-    for key in Training.model_fields:
-        sets = [_values(line, key) for line in shown]
-        if len(set[Any]().union(*sets)) > 1 and not any(key in _varied(line.asked.values()) for line in shown):
-            parts = ((line.title, "/".join(sorted(value(item) or "none" for item in values)))
-                     for line, values in zip(shown, sets, strict=True) if values)  # fmt: skip
-            notes.append(f"Rows differ in {key}: {', '.join(f'{title} {text}' for title, text in parts)}.")
-    return notes
+    free = [key for key in Training.model_fields if not any(key in _varied(line.asked.values()) for line in shown)]
+    return notes + [note for key in free for note in _difference(shown, key)]
+
+
+def _difference(lines: Sequence[SelectedRow], key: str) -> list[str]:
+    """Say on which tasks rows differ in a setting; where on none, whether tasks differ in the setting."""
+    tasks = dict.fromkeys(task for line in lines for task, cells in line.shown.items() if cells)
+    found = [{task: {value(c.settings[key]) or "none" for c in line.shown.get(task, ()) if c.settings[key] is not None}
+              for task in tasks} for line in lines]  # fmt: skip
+    of_task = {task: sorted(set[str]().union(*(own[task] for own in found))) for task in tasks}
+    if unequal := [task for task, values in of_task.items() if len(values) > 1]:
+        sets = [sorted(set[str]().union(*(own[task] for task in unequal))) for own in found]
+        parts = [f"{line.title} {'/'.join(values)}" for line, values in zip(lines, sets, strict=True) if values]
+        where = f" on {', '.join(map(task_title, unequal))}" if len(unequal) < len(tasks) else ""
+        return [f"Rows differ in {key}{where}: {', '.join(parts)}."]
+    alike: dict[str, list[str]] = {}
+    for task, values in of_task.items():
+        alike.setdefault("".join(values), []).append(task_title(task))
+    words = [f"{item} on {', '.join(titles)}" for item, titles in alike.items() if item]
+    return [f"Tasks differ in {key}: {'; '.join(words)}."] if len(words) > 1 else []
 
 
 def _cut_off(lines: Sequence[SelectedRow]) -> list[str]:

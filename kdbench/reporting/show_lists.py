@@ -1,4 +1,4 @@
-"""Print the lists of methods, tasks, presets, executors and runs."""
+"""Print the lists of methods, tasks, presets, settings, executors and runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kdbench.planning import config
 from kdbench.planning.executor import EXECUTORS
 from kdbench.reporting import printing
 from kdbench.reporting.run_status import STATES, RunStatuses
-from kdbench.reporting.show_method import full_sentence, method_needs, plugin_summary
+from kdbench.reporting.show_method import full_sentence, method_needs, options_table, plugin_summary
 from kdbench.results.store import Store
 from kdbench.results.study import Run, StudyResults, studies
 
@@ -91,6 +91,16 @@ def list_presets(console: Console) -> None:
     printing.print_line(console, "Use one: kdbench run --preset NAME; change a value: --set KEY=VALUE", "dim")
 
 
+def list_settings(console: Console) -> None:
+    """Print the settings that belong to no method, a table for each group, with default, meaning and source."""
+    for kind in config.GROUPS.values():
+        printing.print_line(console, Text(" ".join((inspect.getdoc(kind) or "").split()), style="bold"))
+        printing.print_table(console, options_table(kind), wrap=True)
+        console.print()
+    text = "Set one: kdbench run --set KEY=VALUE; for the teacher's own training: --set teacher.KEY=VALUE"
+    printing.print_line(console, text, "dim")
+
+
 def list_executors(console: Console) -> None:
     """Print every executor with its settings and their defaults."""
     grid = _name_grid()
@@ -108,7 +118,8 @@ def list_executors(console: Console) -> None:
 
 
 LISTS: Mapping[str, Callable[[Console], None]] = {
-    "methods": list_methods, "tasks": list_tasks, "presets": list_presets, "executors": list_executors,
+    "methods": list_methods, "tasks": list_tasks, "presets": list_presets, "settings": list_settings,
+    "executors": list_executors,
 }  # fmt: skip
 
 

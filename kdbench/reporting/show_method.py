@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -56,15 +57,19 @@ def show_method(name: str, method: type[Method], console: Console) -> None:
         printing.print_line(console, "It has no options of its own; those of every training do hold.")
     else:
         console.print()
-        printing.print_table(console, _options(method.options_type, name, changed), wrap=True)
+        printing.print_table(console, options_table(method.options_type, name, changed), wrap=True)
     for variant, (label, values) in method.variants.items():
         text = " ".join(f"{key}={value(item)}" for key, item in values.items())
         printing.print_line(console, f"variant {variant}, {label}: {text}")
     printing.print_line(console, f"Set one: kdbench run --methods {name} --set {name}.KEY=VALUE", "dim")
 
 
-def _options(kind: type[Options], name: str, changed: Mapping[str, Any]) -> Table:
-    """Build the table of options: name, default, value of the variant, description, valid values and source."""
+def options_table(kind: type[Options], name: str = "", changed: Mapping[str, Any] = MappingProxyType({})) -> Table:
+    """Build the table of options: name, default, description, valid values and source.
+
+    Args:
+        changed: the values of variant `name`, which have a column of their own.
+    """
     table = printing.make_table()
     for column in ("option", "default", *([name] if changed else [])):
         table.add_column(column, no_wrap=True)
@@ -97,6 +102,8 @@ def _type(annotation: Any) -> str:
         return _pattern(str(patterns[0])) if patterns else _type(arguments[0])
     if get_origin(annotation) is not None and all(isinstance(a, str | int | float) for a in arguments):
         return ", ".join(map(value, arguments))
+    if get_origin(annotation) is list:
+        return "a list"
     if arguments:
         return " or ".join(map(_type, arguments))
     words = {"float": "a number", "int": "a whole number", "bool": "true, false", "str": "text"}

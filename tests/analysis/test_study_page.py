@@ -269,7 +269,9 @@ def test_what_the_last_epoch_changes(tmp_path: Path) -> None:
     made.write()
     found = StudyContrasts(studies(made.store)[0])
     said = convergence_words(found, "finetune")
-    assert said.startswith("The last epoch changes the score of Fine-tuning by +10.0 points on RTE.")
+    assert said.startswith(
+        "Long enough? On the selection split, the last epoch changes Fine-tuning by +10.0 points on RTE."
+    )
     assert "| RTE | 65.0 | 75.0 |" in said
     assert convergence_words(found, "kd") == ""
 

@@ -122,7 +122,7 @@ def test_without_the_reading_the_command_is_said(tmp_path: Path) -> None:
     ("takd", "rco", "expected"),
     [(20, 0.5, "No: with a weaker teacher than KD's a student is better, TAKD +20.0 points"),
      (-20, -25, "Yes: with weaker teachers students are worse, RCO -25.0 points"),
-     (0.5, -25, "Not shown: against KD, whose teacher is the strongest, TAKD +0.5 points")],
+     (0.5, -25, "Not shown: with teachers weaker than KD's, TAKD +0.5 points")],
 )  # fmt: skip
 def test_a_stronger_teacher(tmp_path: Path, takd: float, rco: float, expected: str) -> None:
     found = contrasts(tmp_path, {"kd": NEAR, "takd": shifted(takd), "rco": shifted(rco)})

@@ -143,6 +143,20 @@ def test_rows_that_were_trained_otherwise_are_told_apart(tmp_path: Path) -> None
     assert "All runs shown: batch_size=32, max_length=128." in notes
 
 
+def test_tasks_that_were_trained_otherwise_are_told_apart(tmp_path: Path) -> None:
+    """Each task has settings of its own; where rows of one task differ, that task is named."""
+    for name, of_dml, sentence in (
+        ("tasks", 3, "Tasks differ in epochs: 3 on RTE; 6 on SST-2."),
+        ("rows", 9, "Rows differ in epochs on RTE: KD 3, DML 9."),
+    ):
+        made = Made(Store(tmp_path / name))
+        for method, epochs in (("kd", 3), ("dml", of_dml)):
+            made.done(made.ask(spec(method, "rte", 0, epochs=epochs, precision="bf16")), 0.7)
+            made.done(made.ask(spec(method, "sst2", 0, epochs=6, precision="bf16")), 0.8)
+        found = [note for note in sheet(made.write()).notes if "differ" in note]
+        assert found == [sentence]
+
+
 def test_records_are_the_unrounded_numbers_of_all_rows(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     parent = made.done(made.need(teacher("mrpc", 0)), (0.95, 0.9123456789))

@@ -14,6 +14,7 @@ import click
 import pytest
 
 from kdbench.cli.app import app, main
+from kdbench.planning.config import engine_keys
 from tests.analysis.made import Made, full, spec, states
 from tests.kdbench.small_runs import fork, refusal
 
@@ -40,6 +41,12 @@ def call_process(folder: Path, *arguments: str, code: int = 0) -> str:
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
     return done.stderr if code else done.stdout
+
+
+def test_every_setting_is_listed_with_its_default(tmp_path: Path) -> None:
+    lines = {words[0]: words[1:] for line in call(tmp_path, "list", "settings").splitlines() if (words := line.split())}
+    assert lines.keys() >= set(engine_keys())
+    assert [lines[key][0] for key in ("epochs", "weight_decay", "precision", "preset")] == ["6", "0", "fp32", "tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +302,7 @@ QUICK = {
     "compare": [f"compare dist lgtm --results {KEPT}"],
     "figure": [f"figure all --out drawn --results {KEPT}", f"figure 4 --format csv --results {KEPT}"],
     "glue": ["glue --help", "glue export --help"],
-    "list": ["list methods", "list tasks", "list presets", "list runs"],
+    "list": ["list methods", "list tasks", "list presets", "list settings", "list runs"],
     "logs": ["logs rte-kd-s0"],
     "new-method": ["new-method quick --folder ."],
     "new-task": ["new-task reviews.csv"],

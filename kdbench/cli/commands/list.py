@@ -1,13 +1,13 @@
-"""`kdbench list`: print the methods, tasks, presets, executors or runs."""
+"""`kdbench list`: print the methods, tasks, presets, settings, executors or runs."""
 
 from __future__ import annotations
 
 import click
 
-LISTS = ("methods", "tasks", "presets", "executors", "runs")
+LISTS = ("methods", "tasks", "presets", "settings", "executors", "runs")
 
 
-@click.command(short_help="List methods, tasks, presets, executors or runs.")
+@click.command(short_help="List methods, tasks, presets, settings, executors or runs.")
 @click.argument("what", metavar="|".join(LISTS))
 @click.option("--results", metavar="DIR", help="runs: the results folder (default: results).")
 @click.option("--method", help="runs: only those of this method or variant.")
@@ -20,6 +20,7 @@ def command(what: str, results: str | None, **filters: str | None) -> None:
     methods   all methods and their variants; kdbench show METHOD has the options
     tasks     labels, metrics and official sizes
     presets   models, data and hyperparameters to start from
+    settings  what --set sets for all methods, with defaults; kdbench show METHOD has those of one
     executors where runs can be trained, with the settings of each
     runs      the runs of a results folder; kdbench show RUN has the rest
     """
