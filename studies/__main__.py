@@ -76,18 +76,22 @@ def recorded_time(one: Command) -> tuple[int, float]:
 
 
 def collect(study: Study) -> None:
-    """Collect what is done, also of the tuning, and write the page.
+    """Join what is done, also of the tuning, with what was collected before, and write the page.
 
     Raises:
-        UserError: kdbench refuses to collect.
+        UserError: kdbench refuses to collect, as where a run ended otherwise in the earlier collection.
     """
     for ending in ("", TUNING):
         if (Path(study.runs + ending) / "store.json").is_file():
             out = Path("results") / f"{study.name}{ending}"
             words = ["collect", study.name + ending, "--results", study.runs + ending, "--out", str(out)]
+            words += ["--results", str(out)] if out.is_dir() else []
             words += ["--without-logits", ",".join(study.without_logits)] if study.without_logits else []
             if _kdbench(words):
-                raise UserError(f"The results in {study.runs}{ending} were not collected.")
+                raise UserError(
+                    f"The results in {study.runs}{ending} were not collected. To collect them alone, without those in "
+                    f"{out}, move {out} away and run make study again."
+                )
     folder = Path("results") / study.name
     if folder.is_dir():
         write_page(folder, Path(study.page))

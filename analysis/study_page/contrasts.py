@@ -124,6 +124,8 @@ class StudyContrasts:
         """Return the name of a row in tables, also of one that the study does not have."""
         if row in self.lines:
             return self.lines[row].title
+        if row == TEACHER:
+            return self.study.title(row)
         method = METHODS.get(METHODS.owner(row) or row)
         return method.variants[row][0] if row in method.variants else method.title
 

@@ -17,8 +17,10 @@ from kdbench.cli.commands import run
 from kdbench.core.errors import UserError
 from kdbench.planning.config import assemble_config, engine_keys, parse_sets
 from kdbench.planning.plan import Plan, make_plan
+from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store
-from studies.__main__ import recorded_time
+from kdbench.results.study import studies
+from studies.__main__ import collect, recorded_time
 from studies.declaration import check_data, part_commands, read_study
 from studies.tuning import chosen_rates
 from tests.analysis.made import Made, spec
@@ -143,6 +145,28 @@ def test_rates_are_chosen_where_the_tuning_is_complete(tmp_path: Path) -> None:
                     made.done(run, 0.7, 0.5 + (rate == best) / 10)
     made.write()
     assert chosen_rates(tmp_path) == {"rte": {"kd": 1e-3, "dist": 3e-4}}
+
+
+def test_what_was_collected_before_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of another machine, say; where a run ended otherwise there, nothing is replaced."""
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text(TINY)
+    study, kept = read_study(Path("tiny.toml")), Path("results/tiny-study")
+    before = Made(Store(tmp_path / "before"))
+    before.done(before.ask(spec("kd", "mrpc", 0)), 0.7)
+    collect_study("tiny-study", [before.write()], kept, None)
+    now = Made(Store(tmp_path / "results" / "study"))
+    now.done(now.ask(spec("kd", "rte", 0)), 0.6)
+    now.write("two")
+    collect(study)
+    (found,) = studies(Store(kept, create=False))
+    assert {run.spec.task for run in found.runs.values() if run.result is not None} == {"mrpc", "rte"}
+    now.done(now.ask(spec("kd", "mrpc", 0)), 0.9)
+    now.write("two")
+    files = {file: file.read_bytes() for file in kept.iterdir()}
+    with pytest.raises(UserError, match="move results/tiny-study away"):
+        collect(study)
+    assert {file: file.read_bytes() for file in kept.iterdir()} == files
 
 
 @pytest.mark.slow
