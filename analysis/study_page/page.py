@@ -15,6 +15,7 @@ from kdbench.analysis.study_page.convergence import convergence_words
 from kdbench.analysis.study_page.cost import CostBesideScore
 from kdbench.analysis.study_page.layers import depth, layers_section
 from kdbench.analysis.study_page.text_table import text_table
+from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.reporting import provenance
 from kdbench.reporting.figures import Lacking
@@ -56,9 +57,14 @@ def study_page(
         every: the studies in it; the one with most finished runs is the main one.
         sweeps: the commands that asked for its runs.
         tuned: the study in which settings were tried before.
+
+    Raises:
+        UserError: no run is done.
     """
     study = main_study(every)
     contrasts = StudyContrasts(study)
+    if not contrasts.rows:
+        raise UserError(f"No run in {folder} is done, so that there is nothing to write a page about.")
     parts: list[str] = [HEAD.format(folder=folder, repeat=REPEAT)]
     for heading, texts in sections(contrasts, every, sweeps, tuned):
         parts += [f"## {heading}", *(text.strip() for text in texts if text.strip())]

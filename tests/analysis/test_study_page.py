@@ -20,6 +20,7 @@ from kdbench.analysis.study_page.convergence import convergence_words
 from kdbench.analysis.study_page.cost import CostBesideScore
 from kdbench.analysis.study_page.page import other_depths, pair_words, ranks, study_page
 from kdbench.core.atomic_files import write_json
+from kdbench.core.errors import UserError
 from kdbench.core.spec import ModelRef
 from kdbench.results.store import Store
 from kdbench.results.study import studies
@@ -310,3 +311,15 @@ def test_the_whole_page(tmp_path: Path) -> None:
     assert page == study_page("results/made", studies(Store(tmp_path)))
     for words in commands(page):
         parse(words[1:])
+
+
+@pytest.mark.parametrize("row", ["finetune", "kd", "takd", "prokt", "lgtm", "dkd"])
+def test_a_study_of_one_row_has_a_page(row: str, tmp_path: Path) -> None:
+    """Without a teacher, and where the row is done on one of two tasks alone; without a result there is no page."""
+    made = Made(Store(tmp_path))
+    runs = [made.ask(spec(row, task, seed)) for task in ("rte", "trec") for seed in (0, 1)]
+    with pytest.raises(UserError, match="No run in results/made is done"):
+        study_page("results/made", studies(made.write()))
+    for run in runs[:2]:
+        made.done(run, 0.6)
+    assert "The numbers are of 2 seeds and 1 task." in study_page("results/made", studies(made.write()))
