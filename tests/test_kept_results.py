@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from kdbench import make_table
 from kdbench.analysis.study_page.__main__ import write_page
 from kdbench.cli.app import app
 
@@ -31,6 +33,18 @@ def test_the_command_of_a_study_names_what_its_preset_has_changed_since(capsys: 
     for pair in ("student_lr=0.0001", "teacher_lr=0.0001", "epochs=3", "dropout=torch", "recipe=1", "precision=bf16"):
         assert f"--set {pair}" in command
     assert "batch_size" not in command
+
+
+def test_the_page_about_lgtm_has_the_numbers_of_the_kept_results() -> None:
+    """The table about classifiers that start at zero; its cells are those of Table 1 without signs."""
+    page = (ROOT / "docs" / "lgtm.md").read_text(encoding="utf-8").partition("## Classifiers that start at zero")[2]
+    said = dict(re.findall(r"^\| ((?:ProKT|LGTM|Fine-tuning)[^|]*) (\|.*)\|$", page, re.MULTILINE))
+    names = ("study", "banking77", "zero-heads")
+    frames = {name: make_table(1, ROOT / f"results/minilm-{name}").frame for name in names}
+    kept = {name: {row: [*cells.str.rstrip("°")][:-1] for row, cells in f.T.items()} for name, f in frames.items()}
+    expected = {row: [*kept["study"][row], *kept["banking77"][row]] for row in ("ProKT", "LGTM", "Fine-tuning")}
+    expected |= {f"{row}, from zeros": kept["zero-heads"][row][::-1] for row in ("ProKT", "LGTM")}
+    assert {row: cells.strip("| ").split(" | ") for row, cells in said.items()} == expected
 
 
 @pytest.mark.slow

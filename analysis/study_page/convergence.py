@@ -29,7 +29,8 @@ def convergence_words(contrasts: StudyContrasts, row: str) -> str:
     changes = {task: scores[max(scores)] - scores[max(scores) - 1] for task, scores in found.items() if len(scores) > 1}
     listed = ", ".join(f"{signed(change)} {UNIT} on {task_title(task)}" for task, change in changes.items())
     title = contrasts.title(row)
-    told = f"Long enough? On the selection split, the last epoch changes {title} by {listed}." if changes else f"{title} trains for one epoch."
+    last = f"Long enough? On the selection split, the last epoch changes {title} by {listed}."
+    told = last if changes else f"{title} trains for one epoch."
     return f"{told}\n\n{table}"
 
 

@@ -33,12 +33,13 @@ A difference is in points: the first row minus the second, each the mean of the 
 more; where there are fewer, the page says so."""
 REPEAT = (
     "`make study PART=trec DATA_DIR=DIR` trains one part of it again, `make study DATA_DIR=DIR` all parts that "
-    "`studies/minilm.toml` declares, which takes days; DIR holds the [published files](tasks-and-data.md#ready-made-declarations). GLUE comes from the hub, or from GLUE_DIR=DIR."
+    "`studies/minilm.toml` declares, which takes days; DIR holds the "
+    "[published files](tasks-and-data.md#ready-made-declarations). GLUE comes from the hub, or from GLUE_DIR=DIR."
 )
 READINGS = ("lgtm", "lgtm_no_influence", "lgtm_released", "lgtm_printed", "prokt_lgtm", "prokt")
 LIMITS = """- The networks are small. What holds for few layers and short texts may not hold for BERT-Base.
 - The seeds are few, so an interval is wide, and \"not separable\" does not mean equal.
-- Every method has the default options of kdbench. Only the student's rate is tuned, if anything is.
+- Options of methods are kdbench's defaults, except those named below the table. At most the student's rate is tuned.
 - The paper reports scores of GLUE's test server with other networks, so orders are compared and not scores."""
 MINILM = "minilm"  # in the fingerprint of the network
 SEEN = (

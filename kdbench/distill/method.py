@@ -176,7 +176,9 @@ class OnlineOptions(Options):
         source="LGTM Fig. 5",
     )
     zero_heads: bool = option(
-        True, "start the classifiers of the student and of a pre-trained teacher at zero", source="LGTM Fig. 5, ProKT"
+        True,
+        "start the classifiers of student and pre-trained teacher at zero; slow where classes are many or rare",
+        source="LGTM Fig. 5, ProKT",
     )
 
 

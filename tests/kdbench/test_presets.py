@@ -52,6 +52,14 @@ def test_minilm_learns_at_its_rates(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("preset", "zero"), [("tiny", False), ("minilm", False), ("bert-6l", True), ("bert-4l", True)])
+def test_the_papers_presets_alone_start_classifiers_at_zero(preset: str, zero: bool, tmp_path: Path) -> None:
+    sets = ("student=tiny-2x32", "teacher=tiny-4x32", "source=generated")
+    plan = planned(preset, tmp_path, *sets, methods="prokt,prokt_lgtm,lgtm,lgtm_printed", tasks="rte")
+    found = {cell.row: plan.runs[cell.run].options["zero_heads"] for cell in plan.cells}
+    assert found == dict.fromkeys(("prokt", "prokt_lgtm", "lgtm", "lgtm_printed"), zero)
+
+
 def test_end_to_end_with_small_local_models(tmp_path: Path) -> None:
     student, teacher = (save_bert(tmp_path / name, layers=n) for name, n in (("student", 2), ("teacher", 4)))
     sets = [f"student={student}", f"teacher={teacher}", "takd.assistants=halfway"]
