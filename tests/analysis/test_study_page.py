@@ -165,7 +165,7 @@ def test_times_of_a_busy_machine(
 def test_what_was_trained_and_tuned(tmp_path: Path) -> None:
     found = contrasts(tmp_path / "study", {"kd": NEAR, "dist": NEAR})
     row = next(line for line in facts.trained_table(found).splitlines() if line.startswith("| RTE"))
-    assert row.split(" | ")[2:10] == ["–", "2", "5e-05", "3e-05", "6", "32", "2", "0, 1, 2"]
+    assert row.split(" | ")[2:11] == ["–", "2", "5e-05", "3e-05", "6", "32", "fp32", "2", "0, 1, 2"]
     assert facts.tuning_words(found, None).startswith(
         "Every method has the same number of settings in these results: 1. No"
     )

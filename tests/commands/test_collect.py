@@ -273,7 +273,7 @@ def test_a_bad_name_is_one_sentence(compared: Path, name: str, tmp_path: Path) -
     ("arguments", "sentence"),
     [("x --results nowhere", "There are no results in nowhere; give another"), ("", "Missing argument 'NAME'"),
      ("x --preset tiny", "Unknown preset 'tiny'. Valid: bert-6l."),
-     ("x --without-logits rte,qqq", "Unknown task 'qqq'. Valid: ")],
+     ("x --without-logits rte,qqq", "Unknown task 'qqq'. Did you mean 'qqp'? Valid: 20newsgroups, ")],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(compared: Path, arguments: str, sentence: str, say: Call) -> None:
     text = say(compared, "collect", *arguments.split(), code=2)
