@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from html import escape
 from pathlib import Path
 
 SIZE = 14  # of the font, in pixels
 ADVANCE, LINE, MARGIN = 0.6 * SIZE, 1.35 * SIZE, 16  # width of a character, height of a line, space around
+NOTE = 110  # characters of a line of a note
 FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
 def picture(text: str) -> str:
-    """Return the SVG; each line is stretched to its number of characters, so that columns stand in any font."""
-    lines = text.rstrip("\n").split("\n")
+    """Return the SVG; each line is stretched to its number of characters, so that columns stand in any font.
+
+    Notes, which begin with a space, are wrapped.
+    """
+    lines = [
+        part
+        for line in text.rstrip("\n").split("\n")
+        for part in (textwrap.wrap(line, NOTE, subsequent_indent="    ") if line.startswith(" ") else [line])
+    ]
     width = 2 * MARGIN + ADVANCE * max(map(len, lines))
     height = 2 * MARGIN + LINE * len(lines)
     rows = [

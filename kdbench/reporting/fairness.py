@@ -19,17 +19,18 @@ def option_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]
 
     Options of a grid, whose values another note lists, and options that a table varies on purpose are left out.
     """
-    by_preset, by_hand = list[str](), list[str]()
+    by_preset, by_hand = dict[str, list[str]](), dict[str, list[str]]()  # options -> the rows that have them
     for line in lines:
         default = _defaults(study, line.row)
         changed = {k: v for k, v in _chosen(line).items() if k in default and v != [default[k]]}
         usual = study.titles[line.row].usual if line.row in study.titles else {}
         preset = {k for k, values in changed.items() if k in usual and values == [usual[k]]}
         for keys, found in ((preset, by_preset), (changed.keys() - preset, by_hand)):
-            words = ", ".join(f"{k}={'/'.join(map(value, v))}" for k, v in changed.items() if k in keys)
-            found += [f"{line.title} {words}"] if words else []
-    parts = [f"{'; '.join(by_preset)} (preset {study.preset})"] if by_preset else []
-    parts += ["; ".join(by_hand)] if by_hand else []
+            if words := ", ".join(f"{k}={'/'.join(map(value, v))}" for k, v in changed.items() if k in keys):
+                found.setdefault(words, []).append(line.title)
+    told = ["; ".join(f"{', '.join(rows)} {words}" for words, rows in found.items()) for found in (by_preset, by_hand)]
+    parts = [f"{told[0]} (preset {study.preset})"] if by_preset else []
+    parts += [told[1]] if by_hand else []
     return [f"Options of methods that are not at their defaults: {'; '.join(parts)}."] if parts else []
 
 
