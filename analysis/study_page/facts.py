@@ -149,11 +149,9 @@ def _tuned_before(tuned: StudyResults) -> str:
 def collapse_words(contrasts: StudyContrasts) -> str:
     """Say which networks predict one class only, or that none does; and which never predict some class."""
     lines = list(contrasts.lines.values())
-    missed = notes.missed_class_notes(lines)
-    if told := notes.collapse_notes(lines):
-        return " ".join([*told, *missed])
     runs = {cell.run.id for line in lines for cells in line.shown.values() for cell in cells}
     none = (
         f"In {count(len(runs), 'run')}, no student and no teacher trained along predicts one class only (of more than "
+        "two: one or two)."
     )
-    return " ".join([none + "two: one or two).", *missed])
+    return " ".join([*(notes.collapse_notes(lines) or [none]), *notes.missed_class_notes(lines)])

@@ -51,7 +51,6 @@ def test_minilm_learns_at_its_rates(tmp_path: Path) -> None:
     assert (spec.training.epochs, spec.training.batch_size, spec.training.dropout) == (4, 32, "packed")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("preset", "zero"), [("tiny", False), ("minilm", False), ("bert-6l", True), ("bert-4l", True)])
 def test_the_papers_presets_alone_start_classifiers_at_zero(preset: str, zero: bool, tmp_path: Path) -> None:
     sets = ("student=tiny-2x32", "teacher=tiny-4x32", "source=generated")
@@ -60,6 +59,7 @@ def test_the_papers_presets_alone_start_classifiers_at_zero(preset: str, zero: b
     assert found == dict.fromkeys(("prokt", "prokt_lgtm", "lgtm", "lgtm_printed"), zero)
 
 
+@pytest.mark.slow
 def test_end_to_end_with_small_local_models(tmp_path: Path) -> None:
     student, teacher = (save_bert(tmp_path / name, layers=n) for name, n in (("student", 2), ("teacher", 4)))
     sets = [f"student={student}", f"teacher={teacher}", "takd.assistants=halfway"]
