@@ -154,8 +154,7 @@ class ItemTable(Table):
             *([f"Nothing to show of {', '.join(empty)}. {self.lacking}"] if empty else []),
             *notes.protocol_notes(study, lines),
             *notes.training_notes(lines),
-            *notes.collapse_notes(lines),
-            *notes.missed_class_notes(lines),
+            *notes.class_use_notes(lines),
             *notes.evidence_notes(study),
             *notes.unfinished_notes(study, lines),
         ]

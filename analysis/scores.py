@@ -159,7 +159,7 @@ def _mark_collapsed(sheet: TableData, lines: Sequence[SelectedRow], tasks: Seque
         for column, task in enumerate(tasks, start=1):
             if any(is_collapsed(cell.run, "best") for cell in line.shown.get(task.name, ())):
                 row[column] = replace(row[column], sign=row[column].sign + notes.COLLAPSE_SIGN)
-    return [*notes.collapse_notes(lines), *notes.missed_class_notes(lines)]
+    return notes.class_use_notes(lines)
 
 
 def find_row(asked: RowRequest, study: StudyResults) -> ShownRow:

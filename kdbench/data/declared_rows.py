@@ -15,7 +15,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.data.declaration import HELD_OUT, TRAIN, Declaration
 from kdbench.data.files.open_source import open_source
-from kdbench.data.files.source import RowSource, files_of
+from kdbench.data.files.source import RowSource, files_of, plain_value
 from kdbench.data.task import Examples
 
 LARGEST = 2 << 30  # bytes of a split's files that are read whole
@@ -69,7 +69,8 @@ def read_declared(declaration: Declaration, folder: Path) -> DeclaredData:
     # their classes
     written = declaration.written
     if not labels:
-        written = _classes_of_train(declaration, rows[TRAIN])
+        found = open_source(declaration.train[0], folder, declaration.form)
+        written = _classes_of_train(declaration, rows[TRAIN], found.class_names.get(declaration.label, ()))
         labels = tuple(written)
     # a share of train for the report, where no split is declared for that
     if HELD_OUT in declaration.report_splits:
@@ -113,12 +114,12 @@ def _rows(declaration: Declaration, split: str, folder: Path) -> Iterator[Labell
         names = found.class_names.get(declaration.label, ())
         kinds: dict[bool, int] = {}  # whether a label is a number -> the first row in which it is
         for number, values in found:
-            value = values.get(declaration.label)
+            value = plain_value(values.get(declaration.label))
             if str(value) in dropped:
                 continue
             if declaration.kind == "regression":
                 label = _number(found, number, value)
-            elif (label := _label(found, number, value, names, kinds)) in dropped:
+            elif (label := _label(found, number, declaration.label, value, names, kinds)) in dropped:
                 continue
             texts = [_text(found, number, column, values.get(column)) for column in declaration.text]
             yield LabelledRow((texts[0], texts[1] if len(texts) > 1 else None), label, found.at(number))
@@ -133,10 +134,20 @@ def _check_columns(found: RowSource, columns: Sequence[str]) -> None:
             )
 
 
-def _label(found: RowSource, number: int, value: Any, names: Sequence[str], kinds: dict[bool, int]) -> str:
+def _label(
+    found: RowSource, number: int, column: str, value: Any, names: Sequence[str], kinds: dict[bool, int]
+) -> str:  # fmt: skip
     """Return a label as a word: whole numbers without a fraction, class numbers by the names that the file gives."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value is None or str(value).strip() == "" or (is_number and value == -1):
+    if isinstance(value, list | tuple | Mapping | bytes):
+        what = "several labels" if isinstance(value, list | tuple) else "no word and no number"
+        raise UserError(
+            f"{found.at(number)}: the column '{column}' holds {what} ({str(value)[:60]}), and a row has one class "
+            "here; write one label, leave such rows out, or choose another column as label."
+        )
+    # a number that a list of classes does not name stands for no label, as on the hub's test splits
+    is_lacking = is_number and (math.isnan(value) or (value == -1 and bool(names)))
+    if value is None or str(value).strip() == "" or is_lacking:
         raise UserError(
             f"{found.at(number)}: no label; training and reported splits need one in every row. Leave the row out, or "
             "name a split whose rows are labelled."
@@ -151,7 +162,7 @@ def _label(found: RowSource, number: int, value: Any, names: Sequence[str], kind
     kinds.setdefault(is_number, number)
     if not is_number:
         return str(value).lower() if isinstance(value, bool) else str(value).strip()
-    if value != int(value):
+    if math.isinf(value) or value != int(value):
         raise UserError(
             f"{found.at(number)}: the label {value} is no whole number, so it is no class; declare kind = "
             '"regression" to predict numbers, or choose another column as label.'
@@ -174,8 +185,10 @@ def _number(found: RowSource, number: int, value: Any) -> str:
 
 
 def _text(found: RowSource, number: int, column: str, value: Any) -> str:
-    if value is None or isinstance(value, list | tuple | Mapping):
-        what = "nothing" if value is None else "a list or an object"
+    value = plain_value(value) if isinstance(value, bytes) else value
+    if value is None or isinstance(value, list | tuple | Mapping | bytes):
+        bytes_or_list = "bytes that are no UTF-8" if isinstance(value, bytes) else "a list or an object"
+        what = "nothing" if value is None else bytes_or_list
         raise UserError(
             f"{found.at(number)}: the column '{column}' holds {what} where a text is expected; correct the row, or "
             "choose another column as text."
@@ -183,15 +196,23 @@ def _text(found: RowSource, number: int, column: str, value: Any) -> str:
     return str(value)
 
 
-def _classes_of_train(declaration: Declaration, rows: Sequence[LabelledRow]) -> dict[str, int]:
-    """Return the classes that occur in train, in the order of their numbers, else of their words."""
+def _classes_of_train(
+    declaration: Declaration, rows: Sequence[LabelledRow], names: Sequence[str]
+) -> dict[str, int]:  # fmt: skip
+    """Return the classes that occur in train, in the file's own order if it has one, else that of numbers or words.
+
+    Args:
+        names: all classes in the order in which the file lists them; () where it does not.
+    """
     words = {row.label for row in rows}
     if len(words) > MOST_CLASSES or (len(words) > 50 and len(words) > len(rows) / 2):
         raise UserError(
             f"The column '{declaration.label}' has {count(len(words), 'different value')} in "
             f"{count(len(rows), 'row')}, too many for classes; choose another column as label."
         )
-    numeric = all(word.lstrip("-").isdigit() for word in words)
+    if words <= set(names):
+        return {word: index for index, word in enumerate(name for name in names if name in words)}
+    numeric = all(word.removeprefix("-").isdecimal() for word in words)
     return {word: index for index, word in enumerate(sorted(words, key=(lambda word: int(word)) if numeric else None))}
 
 

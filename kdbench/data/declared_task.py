@@ -54,7 +54,9 @@ class DeclaredTask(Task):
         if not files:
             cls.found = DataLocation("hub")
             return cls.found
-        folders = [*([data_dir] if data_dir else []), *cls.folders]
+        # an absolute path is found from every folder; its own says where the data are
+        own = [Path(files[0]).parent] if Path(files[0]).is_absolute() else []
+        folders = [*own, *([data_dir] if data_dir else []), *cls.folders]
         if folder := next((folder for folder in folders if split_part(files[0], folder)[0].exists()), None):
             cls.found = DataLocation("files", folder.resolve())
             return cls.found

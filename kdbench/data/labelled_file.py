@@ -71,7 +71,7 @@ def match_labels(classes: Sequence[str], labels: Sequence[str], mapping: str = "
     every = tuple(range(len(classes)))
     if len(plain) == len(classes) and all(_plain(label) in plain for label in labels):
         return LabelView(tuple(classes), every, {label: plain[_plain(label)] for label in labels})
-    if all(label.isdigit() and int(label) < len(classes) for label in labels):
+    if all(label.isdecimal() and int(label) < len(classes) for label in labels):
         return LabelView(tuple(classes), every, {label: int(label) for label in labels})
     example = ",".join(f"{label}={classes[i % len(classes)]}" for i, label in enumerate(labels[:SHOWN]))
     raise UserError(

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-
 from kdbench.core.atomic_files import write_text
 from kdbench.core.errors import UserError
-from kdbench.data.declaration import HELD_OUT, TEST, TRAIN, VALIDATION, Declaration
-from kdbench.data.declared_rows import SHOWN, DeclaredData, read_declared
+from kdbench.data.column_sample import are_fractions
+from kdbench.data.declaration import TEST, TRAIN, VALIDATION, Declaration
+from kdbench.data.declaration_text import as_toml, describe_guess
+from kdbench.data.declared_rows import read_declared
 from kdbench.data.declared_task import DeclaredTask, declared_task, usual_metrics
 from kdbench.data.files.class_folders import class_folders
-from kdbench.data.files.open_source import Source
-from kdbench.data.files.source import HUB, PART, file_names, files_of
-from kdbench.data.find_splits import WORD, find_splits
+from kdbench.data.files.open_source import open_source
+from kdbench.data.files.source import EQUALS, HUB, PART, files_of, plain_value
+from kdbench.data.find_splits import WORD, Sources, find_splits
 from kdbench.data.guess_columns import Guess, guess_columns
 from kdbench.data.task_registry import TASKS
 
 LARGE = 200_000_000  # bytes of train from which only a part is read at first
 FIRST_ROWS = 1_000_000
+NO_LABEL = ("", "None", "nan", "-1")  # in every row of a split without labels
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,10 @@ class NewTask:
     def write(self) -> None:
         """Write the declaration, unless it is there."""
         if self.is_new:
+            if self.path.parent.exists() and not self.path.parent.is_dir():
+                raise UserError(
+                    f"{self.path.parent} is a file, and the declaration is written into a folder of this name."
+                )
             self.path.parent.mkdir(exist_ok=True)
             write_text(self.path, self.text)
 
@@ -77,12 +86,14 @@ def declare(wishes: Wishes) -> NewTask:
         UserError: the data cannot be read, columns are not clear, or another task has the name.
     """
     here = Path.cwd()
-    sources = find_splits(wishes.data, here)
+    data_name, dev, test = (_relative(name, here) for name in (wishes.data, wishes.dev, wishes.test))
+    wishes = replace(wishes, data=data_name, dev=dev, test=test)
+    sources = find_splits(wishes.data, here, wishes.encoding)
     sources |= {k: v for k, v in ((VALIDATION, wishes.dev), (TEST, wishes.test)) if v}
     name = wishes.name or _name_of(wishes.data)
     path = Path(TASKS.folder) / f"{name}.toml"
     known = TASKS.all().get(name)
-    if known and issubclass(known, DeclaredTask) and known.declaration.train == Declaration.sources_of(sources[TRAIN]):
+    if known and issubclass(known, DeclaredTask) and _is_of(known.declaration, sources[TRAIN]):
         _check_agrees(wishes, known)
         said = (
             f"{wishes.data} is declared in {known.place}, which is used as it is; edit that file to change something."
@@ -91,15 +102,59 @@ def declare(wishes: Wishes) -> NewTask:
     if problem := TASKS.name_problem(name, wishes.data):
         raise UserError(f"{problem[:1].upper()}{problem[1:]} (kdbench new-task {wishes.data} --name NAME).")
     # columns, then the whole data
-    guess = guess_columns(sources[TRAIN], here, wishes.encoding, wishes.text, wishes.label)
+    first = Declaration.sources_of(sources[TRAIN])[0]
+    guess = guess_columns(first, here, wishes.encoding, wishes.text, wishes.label)
+    if guess.split_column and len(sources) == 1:
+        sources = {split: f"{first}{PART}{guess.split_column}{EQUALS}{word}" for split, word in guess.split_values}
+    sources, unlabelled = _labelled(sources, guess, here, wishes)
     values = _values(name, sources, guess, here)
     declared = Declaration.parse(values, wishes.data)
     data = read_declared(declared, here)
+    if guess.kind == "classification" and are_fractions(data.labels):
+        # a fraction that the guess has not seen: the labels are those of a regression
+        guess = replace(guess, kind="regression")
+        values = _values(name, sources, guess, here)
+        declared = Declaration.parse(values, wishes.data)
+        data = read_declared(declared, here)
+    if empty := [split for split in (TRAIN, *declared.report_splits) if not len(data.splits[split])]:
+        raise UserError(f"{wishes.data}: no row is left for {empty[0].replace('_', '-')}; give more rows.")
     if guess.kind == "classification":
         values["labels"] = list(declared.labels) or list(data.labels)
     values["metrics"] = list(usual_metrics(data))
     TASKS.add(name, declared_task(name, Declaration.parse(values, str(path)), str(path), (path.parent, here)))
-    return NewTask(name, path, _as_toml(values, wishes.data), True, _told(wishes, sources, guess, data, declared))
+    told = (*describe_guess(wishes.data, sources, guess, data, declared), *unlabelled)
+    return NewTask(name, path, as_toml(values, wishes.data), True, told)
+
+
+def _relative(data: str, here: Path) -> str:
+    """Return a name as it is without detours, from the working folder where it is in there."""
+    if not data or data.startswith(HUB) or "://" in data:
+        return data
+    path = Path(os.path.normpath(here / data))
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
+
+
+def _is_of(declared: Declaration, train: Sources) -> bool:
+    """Return whether a declaration reads these rows of train, all or those of one split."""
+    by_column = [name for name in declared.train if isinstance(name, str) and EQUALS in name.rpartition(PART)[2]]
+    whole = tuple(name.rpartition(PART)[0] for name in by_column)
+    return Declaration.sources_of(train) in (declared.train, whole)
+
+
+def _labelled(
+    sources: Mapping[str, Sources], guess: Guess, here: Path, wishes: Wishes
+) -> tuple[dict[str, Sources], list[str]]:
+    """Leave out splits that were found and have no labels, as a competition's test file; return a sentence for each."""
+    kept, told = dict(sources), []
+    for split, source in sources.items():
+        if split == TRAIN or source in (wishes.dev, wishes.test):
+            continue
+        found = open_source(Declaration.sources_of(source)[0], here, guess.form)
+        labels = (plain_value(row.get(guess.label)) for _, row in itertools.islice(found, FIRST_ROWS))
+        if guess.label not in found.columns or all(str(label).strip() in NO_LABEL for label in labels):
+            del kept[split]
+            told.append(f"{found.place} has no labels ('{guess.label}'), so it is left out.")
+    return kept, told
 
 
 def _check_agrees(wishes: Wishes, known: type[DeclaredTask]) -> None:
@@ -125,13 +180,12 @@ def _name_of(data: str) -> str:
     stem = WORD.sub("", stem).strip("._- ")
     if stem.lower() in ("", "data", "text", "texts", "dataset"):
         stem = path.parent.name
-    name = re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.").lower()
-    if not name:
-        raise UserError(f"No name for a task can be made of '{data}'; give one: kdbench new-task {data} --name NAME.")
-    return name
+    plain_letters = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^\w.-]+", "-", plain_letters, flags=re.ASCII).strip("-.").lower()
+    return name or f"data-{hashlib.sha256(stem.encode()).hexdigest()[:6]}"  # of a name in other letters
 
 
-def _values(name: str, sources: Mapping[str, Source], guess: Guess, here: Path) -> dict[str, Any]:
+def _values(name: str, sources: Mapping[str, Sources], guess: Guess, here: Path) -> dict[str, Any]:
     """Return the keys of a declaration."""
     values: dict[str, Any] = {"title": name.replace("_", " ").replace("-", " ").capitalize(), **sources}
     values |= {"text": guess.text[0] if len(guess.text) == 1 else list(guess.text), "label": guess.label}
@@ -139,12 +193,13 @@ def _values(name: str, sources: Mapping[str, Source], guess: Guess, here: Path) 
     values |= guess.form.changed
     if unreported := _classes_of_train_alone(sources, here):
         values["drop_labels"] = unreported
-    if sum(path.stat().st_size for path in files_of(sources[TRAIN], here)) > LARGE:
+    files = [path for source in Declaration.sources_of(sources[TRAIN]) for path in files_of(source, here)]
+    if sum(path.stat().st_size for path in files) > LARGE:
         values["max_rows"] = FIRST_ROWS
     return values
 
 
-def _classes_of_train_alone(sources: Mapping[str, Source], here: Path) -> list[str]:
+def _classes_of_train_alone(sources: Mapping[str, Sources], here: Path) -> list[str]:
     """Return the class folders of train that no other split has, such as `unsup` of IMDB; [] of other sources."""
     names = {
         split: [folder.name for folder in class_folders(here / source)]
@@ -152,57 +207,3 @@ def _classes_of_train_alone(sources: Mapping[str, Source], here: Path) -> list[s
     }  # fmt: skip
     elsewhere = {name for split, some in names.items() if split != TRAIN for name in some}
     return [name for name in names.get(TRAIN, []) if elsewhere and name not in elsewhere]
-
-
-def _told(
-    wishes: Wishes, sources: Mapping[str, Source], guess: Guess, data: DeclaredData, declared: Declaration
-) -> tuple[str, ...]:
-    """Say what was guessed, and what the splits are used for."""
-    text = " and ".join(f"'{name}'" for name in guess.text)
-    labels = f"{len(data.labels)} classes: {', '.join(data.labels[:SHOWN])}{', ...' * (len(data.labels) > SHOWN)}"
-    if guess.kind == "regression":
-        values = [number for one in data.splits.values() for number in one.labels]
-        labels = f"a regression, on numbers from {min(values):g} to {max(values):g}"
-    rows = ", ".join(f"{split.replace('_', '-')} {len(one):,}" for split, one in data.splits.items())
-    said = [f"{wishes.data}: text {text}, label '{guess.label}' ({labels}); rows: {rows}."]
-    others = {split: source for split, source in sources.items() if split != TRAIN}
-    if others:
-        named = {k: " and ".join(file_names(v)) for k, v in others.items()}
-        said += [f"Splits found: {', '.join(f'{split} {source}' for split, source in named.items())}."]
-    if guess.form.pattern:
-        said += [f"Each line is read by the pattern {guess.form.pattern} (pattern in the declaration)."]
-    if not guess.form.header:
-        said += ["The first line is an example, not a row of names; columns are called 1, 2, 3."]
-    if HELD_OUT in declared.report_splits:
-        said += ["No split for the report was found, so a fifth of the rows is held out (--test FILE names one)."]
-    if declared.drop_labels:
-        dropped = ", ".join(declared.drop_labels)
-        said += [f"Left out, as no other split has the class: {dropped} (drop_labels in the declaration)."]
-    if declared.max_rows:
-        said += [f"The file is large; {declared.max_rows:,} of its rows are read (max_rows in the declaration)."]
-    return tuple(said)
-
-
-def _as_toml(values: Mapping[str, Any], data: str) -> str:
-    """Write a declaration as TOML with comments."""
-    document = tomlkit.document()
-    document.add(tomlkit.comment(f"A task made from {data}; see docs/tasks-and-data.md for all keys."))
-    document.add(tomlkit.comment("Source and licence of the data: ?"))
-    for key, value in values.items():
-        item: Any = value
-        if isinstance(value, Mapping):
-            item = tomlkit.inline_table()
-            item.update(value)
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            item = tomlkit.array()
-            item.extend(value)
-            item.multiline(len(value) > 10)
-        if key == "labels":
-            document.add(tomlkit.comment('The classes in order; { 0 = "bad", 1 = "good" } gives them names.'))
-        if key == "metrics":
-            others = "" if "kind" in values else "; others: matthews, balanced_accuracy, f1, f1:LABEL"
-            document.add(tomlkit.comment(f"The first one selects{others}."))
-        if key == "kind":
-            document.add(tomlkit.comment("Numbers are predicted; without this line every label is a class."))
-        document.add(key, item)
-    return tomlkit.dumps(document)

@@ -113,7 +113,7 @@ def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
     # notes
     lacking = [task_title(task) for task in tasks if not shared[task]]
     sheet.notes += _notes(found, corrected, lacking)
-    sheet.notes += [*notes.collapse_notes(lines), *notes.missed_class_notes(lines), *_cautions(pair.study, lines)]
+    sheet.notes += [*notes.class_use_notes(lines), *_cautions(pair.study, lines)]
     return sheet
 
 

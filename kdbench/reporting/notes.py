@@ -220,6 +220,11 @@ def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
     return notes + ([f"{collapse_heading(at_end)}, at the end of training: {'; '.join(texts)}."] if texts else [])
 
 
+def class_use_notes(lines: Sequence[SelectedRow]) -> list[str]:
+    """Name the rows with networks that have collapsed, and those with a student that never predicts some class."""
+    return [*collapse_notes(lines), *missed_class_notes(lines)]
+
+
 def missed_class_notes(lines: Sequence[SelectedRow]) -> list[str]:
     """Name the rows with a student that never predicts some class of the reported split, which accuracy hardly shows.
 

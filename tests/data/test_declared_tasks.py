@@ -190,7 +190,9 @@ def test_labels_of_other_splits(tmp_path: Path) -> None:
     [
         ('{"text": "a", "label": 1}\n{"text": "b", "label": "1"}\n', "line 2: the label is a word .* in line 1"),
         ('{"text": "a", "label": 0.5}\n', "line 1: the label 0.5 is no whole number"),
-        ('{"text": "a", "label": -1}\n', "line 1: no label"),
+        ('{"text": "a", "label": NaN}\n', "line 1: no label"),
+        ('{"text": "a", "label": [0, 2]}\n', r"line 1: the column 'label' holds several labels \(\[0, 2\]\)"),
+        ('{"text": "a", "label": {"name": "x"}}\n', "line 1: the column 'label' holds no word and no number"),
         ('{"text": null, "label": 1}\n', "line 1: the column 'text' holds nothing"),
         ('{"text": ["a"], "label": 1}\n', "line 1: the column 'text' holds a list"),
         ('{"words": "a", "label": 1}\n', r"no column 'text' \(found: words, label\)"),

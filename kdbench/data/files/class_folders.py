@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from kdbench.data.files.source import FileFormat, Row, RowSource
+from kdbench.data.files.source import TABLES, FileFormat, Row, RowSource, suffix_of
 from kdbench.data.files.text_lines import open_lines
 
 COLUMNS = ("text", "label")
@@ -38,5 +38,8 @@ def class_folder_rows(path: Path, form: FileFormat) -> RowSource:
 
 
 def _texts(folder: Path) -> Iterator[Path]:
-    """Yield the files of a class; hidden ones are not of the data."""
-    return (file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    """Yield the files of a class; hidden ones are not of the data, and a table of rows is no text."""
+    return (
+        file for file in folder.iterdir()
+        if file.is_file() and not file.name.startswith(".") and suffix_of(file) not in TABLES
+    )  # fmt: skip

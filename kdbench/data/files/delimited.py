@@ -5,16 +5,35 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from kdbench.core.errors import UserError
-from kdbench.data.files.source import FileFormat, Row, RowSource
+from kdbench.data.files.source import FileFormat, Row, RowSource, suffix_of
 from kdbench.data.files.text_lines import open_lines
 
 LONGEST_FIELD = 4_000_000  # characters; longer ones come of a quote that is never closed
 SEPARATORS = ",;\t|"
-SAMPLE_LINES = 200
+SAMPLE_LINES = 500
+EXCEL = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # a first line that only names the delimiter
+QUOTED = re.compile(r'"(?:[^"]|"")*"')  # a field as csv writers quote it
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """Say how a line is divided into fields."""
+
+    delimiter: str
+    quotes: bool
+    skip_blank: bool = False  # after a delimiter
+
+    def reader(self, lines: Iterator[str], strict: bool = False) -> Any:
+        csv.field_size_limit(LONGEST_FIELD)
+        return csv.reader(
+            lines, delimiter=self.delimiter, quoting=csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE,
+            skipinitialspace=self.skip_blank, strict=strict,
+        )  # fmt: skip
 
 
 def delimited_rows(path: Path, form: FileFormat) -> RowSource:
@@ -24,17 +43,23 @@ def delimited_rows(path: Path, form: FileFormat) -> RowSource:
         UserError: the file is missing, empty, not decodable, or its first row is no row of names. While rows are read:
             a row has more or fewer fields than there are columns, or a quote is left open.
     """
-    tabs = ".tsv" in path.suffixes or ".tab" in path.suffixes
     with open_lines(path, form.encoding) as lines:
         head = [line for line, _ in zip(lines, range(SAMPLE_LINES), strict=False)]
-    if not any(line.strip() for line in head):
+    marked = EXCEL.fullmatch(head[0]) if head else None
+    head = [line for line in head[1 if marked else 0 :] if line.strip()]
+    if not head:
         raise UserError(f"{path} is empty; give a file with a row of column names, and a row an example.")
-    delimiter = form.delimiter or ("\t" if tabs else _likely_delimiter(head[0]))
+    delimiter = form.delimiter or (marked[1] if marked else likely_delimiter(head, suffix_of(path) in (".tsv", ".tab")))
     quotes = form.quotes if form.quotes is not None else delimiter != "\t" or _needs_quotes(head, delimiter)
+    # in `text, label` and `"good, ok", "pos"` the blank after the delimiter is of neither field
+    _, *others = head[0].split(delimiter)
+    dialect = _Dialect(delimiter, quotes, bool(others) and all(other.startswith(" ") for other in others))
 
     def records() -> Iterator[tuple[int, list[str]]]:
         with open_lines(path, form.encoding) as lines:
-            yield from _records(path, lines, delimiter, quotes)
+            if marked:
+                next(lines)
+            yield from _records(path, lines, dialect, 2 if marked else 1)
 
     _, first = next(records())
     names = [name.strip() if form.header else "" for name in first]
@@ -54,11 +79,10 @@ def delimited_rows(path: Path, form: FileFormat) -> RowSource:
     return RowSource(str(path), "line", columns, read)
 
 
-def _records(path: Path, lines: Iterator[str], delimiter: str, quotes: bool) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, lines: Iterator[str], dialect: _Dialect, start: int) -> Iterator[tuple[int, list[str]]]:
     """Yield the fields of each record, with the line on which it begins; blank lines are no records."""
-    csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.reader(lines, delimiter=delimiter, quoting=_quoting(quotes), strict=True)
-    begin = 1
+    reader = dialect.reader(lines, strict=True)
+    begin = start
     while True:
         try:
             fields = next(reader)
@@ -68,7 +92,7 @@ def _records(path: Path, lines: Iterator[str], delimiter: str, quotes: bool) -> 
             raise UserError(_broken_quote(path, begin, str(error))) from None
         if fields:
             yield begin, fields
-        begin = reader.line_num + 1
+        begin = start + reader.line_num
 
 
 def _broken_quote(path: Path, line: int, error: str) -> str:
@@ -92,23 +116,45 @@ def _ragged(path: Path, line: int, fields: Sequence[str], columns: Sequence[str]
     )
 
 
-def _likely_delimiter(line: str) -> str:
-    """Return the separator that occurs most often in the first line, in doubt the comma."""
-    return max(SEPARATORS, key=lambda mark: (line.count(mark), -SEPARATORS.index(mark)))
+def likely_delimiter(head: Sequence[str], tabs: bool = False) -> str:
+    """Return the separator that divides all lines into equally many fields; in doubt the first line's most frequent.
+
+    Args:
+        head: the first lines.
+        tabs: the file's name says that tabs divide its fields.
+    """
+    if tabs and "\t" in head[0]:
+        return "\t"
+    counts = {mark: head[0].count(mark) for mark in SEPARATORS if mark in head[0]}
+    even = [mark for mark in counts if len(_widths(head, _Dialect(mark, mark != "\t"))) == 1]
+    # a mark before a blank is one of the text, where another divides the lines as evenly
+    plain = [mark for mark in even if f"{mark} " not in head[0]]
+    return max(
+        plain or even or counts or SEPARATORS[:1], key=lambda mark: (counts.get(mark, 0), -SEPARATORS.index(mark))
+    )
+
+
+def _widths(head: Sequence[str], dialect: _Dialect) -> set[int]:
+    """Return the numbers of fields that records have; several where a quote is never closed."""
+    try:
+        found = [len(fields) for fields in dialect.reader(iter(head)) if fields]
+    except csv.Error:
+        return {0, 1}
+    return set(found[:-1] if len(head) > SAMPLE_LINES - 100 else found)  # the sample may end within the last record
 
 
 def _needs_quotes(head: Sequence[str], delimiter: str) -> bool:
-    """Return whether lines of a TSV have the same number of fields only where quoted fields are joined."""
+    """Return whether fields of a TSV are quoted.
 
-    def widths(quotes: bool) -> set[int]:
-        found = [len(fields) for fields in csv.reader(head, delimiter=delimiter, quoting=_quoting(quotes)) if fields]
-        return set(found[:-1] if len(head) == SAMPLE_LINES else found)  # the sample may end within the last record
-
-    return any('"' in line for line in head) and len(widths(False)) > 1 and len(widths(True)) == 1
-
-
-def _quoting(quotes: bool) -> Literal[0, 3]:
-    return csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+    They are where lines have equally many fields only if quoted fields are joined, or where every field that begins
+    with a quote is one that a csv writer has quoted, some with a doubled quote within.
+    """
+    if not any('"' in line for line in head):
+        return False
+    if len(_widths(head, _Dialect(delimiter, False))) > 1:
+        return len(_widths(head, _Dialect(delimiter, True))) == 1
+    begun = [field for line in head for field in line.rstrip("\r\n").split(delimiter) if field.startswith('"')]
+    return all(QUOTED.fullmatch(field) for field in begun) and any('""' in field[1:-1] for field in begun)
 
 
 def pattern_rows(path: Path, form: FileFormat) -> RowSource:

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kdbench.core.errors import UserError
 from kdbench.data.files.class_folders import class_folder_rows, class_folders
 from kdbench.data.files.delimited import delimited_rows, line_pairs, pattern_rows
-from kdbench.data.files.source import HUB, PART, FileFormat, RowSource, split_part, suffix_of
-from kdbench.data.files.structured import folder_rows, hub_rows, json_line_rows, json_rows, parquet_rows
+from kdbench.data.files.json_files import json_line_rows, json_rows
+from kdbench.data.files.source import (
+    EQUALS,
+    HUB,
+    PART,
+    SUFFIXES,
+    FileFormat,
+    Row,
+    RowSource,
+    plain_value,
+    split_part,
+    suffix_of,
+)
+from kdbench.data.files.structured import folder_rows, hub_rows, parquet_rows
 
 Source = str | Mapping[str, str]  # a file, or column -> file of lines
-SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
 
 
 def open_source(source: Source, folder: Path, form: FileFormat) -> RowSource:
     """Return the rows of a source.
 
     Args:
-        source: a file, `FILE#PART`, a folder saved by `datasets`, a folder with a subfolder of text files for each
-            class, `hf:OWNER/NAME@REVISION:CONFIGURATION#SPLIT`, or a file of lines for each column.
+        source: a file, `FILE#PART`, `FILE#COLUMN=VALUE` for the rows with that value, a folder saved by `datasets`, a
+            folder with a subfolder of text files for each class, `hf:OWNER/NAME@REVISION:CONFIGURATION#SPLIT`, or a
+            file of lines for each column.
         folder: where relative paths begin.
 
     Raises:
@@ -32,6 +45,8 @@ def open_source(source: Source, folder: Path, form: FileFormat) -> RowSource:
         name, _, part = source.partition(PART)
         return hub_rows(name, part)
     path, part = split_part(source, folder)
+    if EQUALS in part:
+        return _rows_with(open_source(source.removesuffix(f"{PART}{part}"), folder, form), *part.split(EQUALS, 1))
     path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path  # shorter in messages
     if path.is_dir():
         return class_folder_rows(path, form) if not part and class_folders(path) else folder_rows(path, part)
@@ -53,6 +68,17 @@ def open_source(source: Source, folder: Path, form: FileFormat) -> RowSource:
         f"{path} has no format that is known; give a file that ends in {', '.join(SUFFIXES)}, or say how its lines are "
         "built: delimiter, or pattern, in the task's declaration (kdbench new-task FILE writes one)."
     )
+
+
+def _rows_with(found: RowSource, column: str, wanted: str) -> RowSource:
+    """Return the rows that have a value in a column."""
+    if column not in found.columns:
+        raise UserError(f"{found.place} has no column '{column}' (found: {', '.join(found.columns)}).")
+
+    def read() -> Iterator[Row]:
+        return (row for row in found if str(plain_value(row[1].get(column))).strip() == wanted)
+
+    return replace(found, place=f"{found.place}{PART}{column}{EQUALS}{wanted}", read=read)
 
 
 def _existing(path: Path) -> Path:

@@ -9,6 +9,9 @@ from typing import Any
 
 HUB = "hf:"  # begins the name of a data set on the hub
 PART = "#"  # between a file and the part of it that is read
+EQUALS = "="  # in a part, between a column and the value of its rows
+TABLES = (".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".parquet")  # suffixes of files that hold rows
+SUFFIXES = (*TABLES, ".txt")
 Row = tuple[int, Mapping[str, Any]]  # the line or row number, counted from 1, and the values by column
 
 
@@ -70,13 +73,30 @@ def file_names(source: str | Mapping[str, str]) -> list[str]:
 
 
 def files_of(source: str | Mapping[str, str], folder: Path) -> list[Path]:
-    """Return the files of a source that are there; none of a folder, of a part of a file, or of the hub."""
-    return [path for name in file_names(source) if (path := folder / name).is_file()]
+    """Return the files of a source that are there; none of a folder, or of the hub."""
+    return [path for name in file_names(source) if (path := split_part(name, folder)[0]).is_file()]
+
+
+def is_gzip(path: Path) -> bool:
+    """Return whether a file is compressed, by its name."""
+    return path.suffix.lower() == ".gz"
 
 
 def suffix_of(path: Path) -> str:
     """Return the suffix that tells a file's format, in small letters; that of a compressed file stands before `.gz`."""
-    return Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
+    return Path(path.stem if is_gzip(path) else path.name).suffix.lower()
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value as a row's text or label: bytes of UTF-8 as text, and a list of one value as that value."""
+    while isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
 
 
 def split_part(text: str, folder: Path) -> tuple[Path, str]:

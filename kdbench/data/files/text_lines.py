@@ -5,15 +5,37 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from charset_normalizer import from_bytes
+
 from kdbench.core.errors import UserError
+from kdbench.data.files.source import is_gzip
 
 # tried where the expected encoding does not fit; the last one fits any file
 OTHERS = ("utf-8-sig", "utf-16", "cp1252", "latin-1")
+NO_GUESS = (
+    "utf_(16|32).*",
+    "ascii",
+    "cp125[0247]",
+    "iso8859_(1|2|9|15|16)?",
+    "latin_.*",
+    "mac_roman",
+    "cp(437|775|85.|86.)",
+    "hp_roman8",
+)
+LEAST_READ, MOST_READ = 100, 1 << 16  # bytes from which an encoding is guessed
+BINARY = {
+    b"PK\x03\x04": "a zip archive, as Excel's workbooks are",
+    b"\x1f\x8b": "compressed by gzip, and its name does not end in .gz",
+    b"BZh": "compressed by bzip2", b"\xfd7zXZ": "compressed by xz", b"%PDF": "a PDF",
+    b"ARROW1": "an Arrow or Feather file", b"PAR1": "a Parquet file, and its name does not end in .parquet",
+    b"\xd0\xcf\x11\xe0": "a workbook of old Excel",
+}  # fmt: skip
 MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"))
 
 
@@ -26,6 +48,7 @@ def open_lines(path: Path, encoding: str) -> Iterator[Iterator[str]]:
             a NUL byte.
     """
     try:
+        "".encode(encoding)
         known = codecs.lookup(encoding).name
     except LookupError:
         raise UserError(
@@ -34,6 +57,7 @@ def open_lines(path: Path, encoding: str) -> Iterator[Iterator[str]]:
     known = "utf-8-sig" if known == "utf-8" else encoding  # an encoding mark at the start of a file is no text
     try:
         with _open_binary(path) as raw, io.TextIOWrapper(raw, known, newline="") as text:
+            _check_text(path)
             yield _checked(path, text)
     except UnicodeError:
         raise _wrong_encoding(path, encoding) from None
@@ -44,7 +68,15 @@ def open_lines(path: Path, encoding: str) -> Iterator[Iterator[str]]:
 
 
 def _open_binary(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path) if is_gzip(path) else path.open("rb")  # type: ignore[return-value]
+
+
+def _check_text(path: Path) -> None:
+    """Refuse files of other kinds, which some encoding would read without an error."""
+    with _open_binary(path) as raw:
+        start = raw.read(8)
+    if kind := next((kind for mark, kind in BINARY.items() if start.startswith(mark)), ""):
+        raise UserError(f"{path} is no text: it is {kind}; unpack it, or save it as CSV, JSON lines or Parquet.")
 
 
 def _checked(path: Path, lines: Iterator[str]) -> Iterator[str]:
@@ -70,9 +102,13 @@ def _wrong_encoding(path: Path, encoding: str) -> UserError:
 def _candidates(path: Path) -> list[str]:
     """Return the other encodings to try, first that of a mark at the file's start."""
     with _open_binary(path) as raw:
-        start = raw.read(4)
+        start = raw.read(MOST_READ)
     marked = [name for mark, name in MARKS if start.startswith(mark)]
-    return [*marked, *(name for name in OTHERS if name != "utf-16")]
+    best = from_bytes(start).best() if len(start) >= LEAST_READ else None
+    # Latin encodings differ by few characters, so that no guess tells them apart; utf-16 begins with a mark
+    name = best.encoding.replace("mac_cyrillic", "cp1251") if best else ""  # these differ in capitals alone
+    other = [name] if best and not re.fullmatch("|".join(NO_GUESS), name) else []
+    return [*marked, *other, *(name for name in OTHERS if name != "utf-16")]
 
 
 def _first_misfit(path: Path, encoding: str) -> tuple[int, int]:
