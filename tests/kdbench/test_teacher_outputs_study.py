@@ -114,6 +114,7 @@ def test_a_cluster_s_jobs_wait_for_the_file_s_run(folder: Path, capsys: pytest.C
     text = said(capsys, *command("--executor", "slurm", "--dry-run", methods="kd"))
     assert "Array 1 of 2: 1 job for 1 run, rte-finetune-s0-" in text
     assert re.search(r"--dependency='afterany:<job of rte-finetune-s0-\w+>'", text)
+    assert "in probs.csv are read as probabilities, of which the logarithm is taken." in text
 
 
 @pytest.mark.slow

@@ -259,10 +259,12 @@ def _print_dry_run(executor: Executor, request: ExecutionRequest) -> None:
     plan, store, console = request.plan, request.store, request.console
     for name in (request.execution.device, *request.devices):
         preflight.check_device_name(name)
-    preflight.check_local(plan)
+    remarks = preflight.check_local(plan)
     begun = (run for run in store.runs() if run.id in plan.runs)
     done = {run.id for run in begun if run.is_done(plan.runs[run.id].snapshots)}
     _print_settings(request)
+    for line in remarks:
+        printing.print_line(console, line)
     console.print(_run_tree(plan, done) if len(plan.runs) <= MAX_TREE_RUNS else _run_counts(plan, done))
     # runs that several others need, most needed first
     shared = plan.shared()
