@@ -14,7 +14,7 @@ Content = Literal["auto", "logits", "probabilities"]
 SUM_TOLERANCE = 1e-3  # of probabilities with many decimals, whose sums have errors of computation
 DECIMALS = range(2, 6)  # to which probabilities are rounded; with one, nearly any values would pass
 LARGEST_TOLERANCE = 0.5  # a row that rounding can have moved by more says too little
-EQUAL_SUMS = 0.01  # sums of rows that differ by less than this part are no accident
+EQUAL_SUMS = 1e-3  # sums of rows that differ by less than this part are no accident
 SMALLEST = 1e-12  # probabilities below are raised to it before the logarithm
 SHOWN = 4  # values of a wrong row that a message shows
 
@@ -66,8 +66,8 @@ def _sum_tolerance(values: NDArray[np.float64]) -> float:
 
 
 def _is_rescaled(values: NDArray[np.float64]) -> bool:
-    """Return whether values are as probabilities are but for their sums: within [0, 1], per cent, or of equal sums."""
+    """Return whether values are as probabilities are but for their sums, which are near 1 or 100, or all the same."""
     sums = values.sum(1)
-    is_per_cent = bool((np.abs(sums / 100 - 1) < LARGEST_TOLERANCE).all())
-    has_equal_sums = len(sums) > 1 and float(np.ptp(sums)) <= EQUAL_SUMS * float(sums.max())
-    return bool((values >= 0).all()) and (bool((values <= 1).all()) or is_per_cent or has_equal_sums)
+    is_near = any((np.abs(sums / total - 1) < LARGEST_TOLERANCE).all() and values.max() <= total for total in (1, 100))
+    are_equal = len(sums) > 1 and np.ptp(sums) <= EQUAL_SUMS * sums.max()
+    return bool((values >= 0).all() and (is_near or are_equal))
