@@ -50,7 +50,7 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
               help="A file with the teacher's logits or probabilities, in place of its network: .parquet, .npz, .csv, "
                    ".tsv or .jsonl.")  # fmt: skip
 @click.option("--teacher-outputs-are", type=click.Choice(["auto", "logits", "probabilities"]),
-              help="What the file holds (default: auto, by its numbers).")  # fmt: skip
+              help="What the file holds (default: auto, by the name of a .npz matrix or by the numbers).")  # fmt: skip
 @click.option("--student", metavar="NETWORK", help="The network that each student starts from.")
 @click.option("--epochs", metavar="N[,...]", help="Passes over the training set. Several values make a grid.")
 @click.option("--batch-size", metavar="N[,...]", help="Examples in a batch. Several values make a grid.")
