@@ -6,28 +6,28 @@ Each row of the file names a row of a split, by its number or its text, and has 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
+from kdbench.data.outputs_content import Content, is_probabilities, log_probabilities
+from kdbench.data.outputs_rows import LABELS, ROW, SPLIT, TEXT_NAMES, find_rows, rows_problem
 from kdbench.data.task import TaskData
 from kdbench.data.tokens import InputFormat, Tokens, label_array
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-Content = Literal["auto", "logits", "probabilities"]
-ROW, SPLIT, TEXTS = "row", "split", (("text_a", "text"), ("text_b",))  # columns of a file that name a row
-UNREAD = ("label", "labels")  # columns of numbers that are no class
-MATRICES = ("logits", "probabilities", "probs")  # arrays [n, C] of a .npz file
-SUM_TOLERANCE = 1e-3  # of probabilities, which files often round
-SMALLEST = 1e-12  # probabilities below are raised to it before the logarithm
+MATRICES: dict[str, Content] = {  # arrays [n, C] of a .npz file
+    "logits": "logits", "probabilities": "probabilities", "probs": "probabilities",
+}  # fmt: skip
+SAID = 1e-5  # sums of probabilities that are further from 1 are mentioned
 ROW_FORMAT = InputFormat(names=("input_ids", "attention_mask"))
 
 
@@ -39,11 +39,13 @@ class TeacherOutputs:
         logits: split -> logits [rows, C], or logarithms of probabilities; NaN for rows that are not in the file.
         are_probabilities: the file holds probabilities.
         name: the file's name, for messages.
+        sum_error: how far from 1 a row's sum of probabilities was before it was divided by it.
     """
 
     logits: Mapping[str, NDArray[np.float32]]
     are_probabilities: bool
     name: str
+    sum_error: float = 0.0
 
     @property
     def remark(self) -> str:
@@ -51,6 +53,8 @@ class TeacherOutputs:
         known = sum(int((~np.isnan(values[:, 0])).sum()) for values in self.logits.values())
         kind = "probabilities, of which the logarithm is taken" if self.are_probabilities else "logits"
         kind = "numbers" if all(values.shape[1] == 1 for values in self.logits.values()) else kind
+        if self.sum_error > SAID:
+            kind += f"; each row is divided by its sum, which was up to {self.sum_error:.2g} from 1"
         return f"The outputs of {count(known, 'row')} in {self.name} are read as {kind}."
 
     def check_rows(self, split: str, rows: NDArray[np.int64]) -> None:
@@ -86,175 +90,138 @@ def read_outputs(path: Path, content: Content, labels: Sequence[str], data: Task
     """Read a file of outputs: Parquet, .npz, .csv, .tsv or .jsonl.
 
     Args:
-        content: what the file holds; `auto` takes rows within [0, 1] that sum to 1 for probabilities, and refuses a
-            file in which at least half of the rows, but not all, are such.
+        content: what the file holds; `auto` takes the name of a .npz file's matrix, else the values: rows within
+            [0, 1] that sum to 1, but for their rounding, are probabilities (see `outputs_content.is_probabilities`).
         labels: the task's label words, in the order of its classes; of a regression, the name of its number.
 
     Raises:
-        UserError: the file cannot be read, lacks a class, or has rows that do not exist, twice, or without a number;
-            the message has their number and an example.
+        UserError: the file cannot be read, lacks a class, may hold either, or has rows that do not exist, twice, or
+            without a number; the message has their number and an example.
     """
-    frame = _read_frame(path)
-    values = _class_values(frame, labels, path.name)
+    frame, named = _read_frame(path)
+    columns = _class_columns(frame, labels, path.name)
     if not len(frame):
         raise UserError(f"{path.name} has no rows.")
+    values = _class_values(frame, columns)
     if len(bad := np.flatnonzero(~np.isfinite(values).all(1))):
-        raise _problem(path, len(bad), "not a finite number for every class", int(bad[0]))
-    are_probabilities = _are_probabilities(values, content, path)
-    if are_probabilities:
-        values = np.log(values.clip(SMALLEST))
+        raise rows_problem(path.name, len(bad), "not a finite number for every class", int(bad[0]))
+    are_probabilities = is_probabilities(values, named if content == "auto" else content, path.name)
+    values, sum_error = log_probabilities(values) if are_probabilities else (values, 0.0)
     # one entry for each row of a split that a row of the file stands for
-    places = _places(frame, data, path)
+    places = find_rows(frame.drop(columns=columns), labels, data, path.name)
     logits = {name: np.full((len(rows), len(labels)), np.nan, np.float32) for name, rows in data.splits.items()}
     for number, found in enumerate(places):
         for split, row in found:
             logits[split][row] = values[number]
-    return TeacherOutputs(logits, are_probabilities, path.name)
+    return TeacherOutputs(logits, are_probabilities, path.name, sum_error)
 
 
-def _problem(path: Path, number: int, what: str, first: int) -> UserError:
-    return UserError(
-        f"{path.name} has {count(number, 'row')} with {what}, such as its row {first} (counted from 0); correct "
-        f"{'this row' if number == 1 else 'these rows'} or take {'it' if number == 1 else 'them'} out."
-    )
+def _read_frame(path: Path) -> tuple[DataFrame, Content]:
+    """Read the file as columns, and what it says that it holds: `auto` where it says nothing.
 
-
-def _read_frame(path: Path) -> DataFrame:
-    """Read the file as columns."""
+    Raises:
+        UserError: it cannot be read.
+    """
     import pandas as pd
 
     try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
         if path.suffix == ".npz":
-            return pd.DataFrame(_read_arrays(path))
-        if path.suffix == ".jsonl":
-            lines = path.read_text(encoding="utf-8").splitlines()
-            return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
-        separator = "\t" if path.suffix == ".tsv" else ","
-        return pd.read_csv(path, sep=separator, keep_default_na=False)
+            with np.load(path, allow_pickle=False) as arrays:
+                columns, content = _split_matrix({name: arrays[name] for name in arrays.files}, path.name)
+            return pd.DataFrame(columns), content
+        return _read_table(path).rename(columns=str), "auto"
+    except UserError:
+        raise
     except Exception as error:  # every format has errors of its own
         first = next(iter(str(error).splitlines()), "")
         raise UserError(f"{path} cannot be read as {path.suffix[1:]} ({type(error).__name__}: {first}).") from None
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the arrays of a .npz file as columns; a matrix [n, C] becomes class_0 to class_C-1."""
-    with np.load(path, allow_pickle=False) as arrays:
-        columns = {name: arrays[name] for name in arrays.files}
-    for name in MATRICES:
-        if name in columns and columns[name].ndim == 2:
-            matrix = columns.pop(name)
-            columns |= {f"class_{i}": matrix[:, i] for i in range(matrix.shape[1])}
-            columns.setdefault(ROW, np.arange(len(matrix)))
-    return columns
+def _read_table(path: Path) -> DataFrame:
+    """Read a file of rows."""
+    import pandas as pd
+
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    if path.suffix == ".jsonl":
+        # not splitlines(), which also ends a line at characters that texts may have, such as U+2028
+        with path.open(encoding="utf-8") as lines:
+            return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
+    # texts such as 0000 stay what they are
+    words: dict[Hashable, type[str]] = dict.fromkeys((SPLIT, *LABELS, *TEXT_NAMES), str)
+    return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False, dtype=words)
 
 
-def _class_values(frame: DataFrame, labels: Sequence[str], name: str) -> NDArray[np.float64]:
-    """Return the values of all classes [n, C] in the task's order.
+def _split_matrix(arrays: dict[str, NDArray[Any]], name: str) -> tuple[dict[str, NDArray[Any]], Content]:
+    """Turn the matrix [n, C] of a .npz file into columns class_0 to class_C-1; return also what its name says.
+
+    Its rows are those of `train`, unless other arrays name them.
 
     Raises:
-        UserError: the columns are not the task's classes.
+        UserError: there are two matrices.
+    """
+    found = [key for key in MATRICES if key in arrays and arrays[key].ndim == 2]
+    if len(found) > 1:
+        raise UserError(f"{name} has the matrices {' and '.join(found)}; leave one of them in it.")
+    if not found:
+        return arrays, "auto"
+    matrix = arrays.pop(found[0])
+    if not arrays.keys() & {ROW, SPLIT, *TEXT_NAMES}:
+        arrays[ROW] = np.arange(len(matrix))
+    return arrays | {f"class_{i}": matrix[:, i] for i in range(matrix.shape[1])}, MATRICES[found[0]]
+
+
+def _class_columns(frame: DataFrame, labels: Sequence[str], name: str) -> list[str]:
+    """Return the columns of the classes, in the task's order.
+
+    Upper and lower case are the same, except for columns that have the exact name of a class.
+
+    Raises:
+        UserError: the columns are not the task's classes, or two are of one class.
     """
     import pandas as pd
 
-    by_name = {str(column).casefold(): column for column in frame.columns}
     numbered = [f"class_{i}" for i in range(len(labels))]
-    words = [label.casefold() for label in labels]
-    chosen = next((names for names in (words, numbered) if set(names) <= by_name.keys()), None)
-    known = {ROW, SPLIT, *UNREAD, *(text for names in TEXTS for text in names), *(chosen or ())}
-    others = [str(by_name[key]) for key in by_name.keys() - known if pd.api.types.is_numeric_dtype(frame[by_name[key]])]
+    chosen = _matching(frame, labels, name) or _matching(frame, numbered, name)
+    known = {ROW, SPLIT, *LABELS, *TEXT_NAMES}
+    others = [
+        column
+        for column in frame.columns
+        if column not in (chosen or ()) and column.casefold() not in known
+        and pd.api.types.is_numeric_dtype(frame[column])
+    ]  # fmt: skip
     if chosen is None or others:
-        found = ", ".join(map(str, frame.columns))
         extra = f", and {', '.join(sorted(others))} is none of them" if chosen else ""
         raise UserError(
             f"{name} must have a column for each class, {', '.join(labels)} or {numbered[0]} to {numbered[-1]}; it has "
-            f"{found}{extra}."
+            f"{', '.join(frame.columns)}{extra}."
         )
-    columns = [pd.to_numeric(frame[by_name[key]], errors="coerce").to_numpy(np.float64) for key in chosen]
-    return np.stack(columns, axis=1)
+    return chosen
 
 
-def _are_probabilities(values: NDArray[np.float64], content: Content, path: Path) -> bool:
-    """Return whether values [n, C] are probabilities.
+def _matching(frame: DataFrame, words: Sequence[str], name: str) -> list[str] | None:
+    """Return the column of each word; None where a word has none.
 
     Raises:
-        UserError: rows are not within [0, 1] or do not sum to 1, although the user says that they are probabilities,
-            or at least half of the rows are such.
+        UserError: every word has a column, and one has two.
     """
-    wrong = np.flatnonzero(
-        (values < 0).any(1) | (values > 1).any(1) | (np.abs(values.sum(1) - 1) > SUM_TOLERANCE)
-    )  # fmt: skip
-    if values.shape[1] == 1:
-        if content == "probabilities":
-            raise UserError(f"{path.name} cannot hold probabilities, because the task is a regression.")
-        return False
-    seem_so = content == "auto" and 2 * len(wrong) <= len(values)
-    if len(wrong) and (content == "probabilities" or seem_so):
-        example = ", ".join(f"{value:.4g}" for value in values[wrong[0]])
-        problem = _problem(path, len(wrong), f"no probabilities that sum to 1 (there {example})", int(wrong[0]))
-        raise (
-            UserError(f"{problem} If the file holds logits, add --teacher-outputs-are logits.") if seem_so else problem
-        )
-    return content == "probabilities" or (content == "auto" and not len(wrong))
-
-
-def _places(frame: DataFrame, data: TaskData, path: Path) -> list[list[tuple[str, int]]]:
-    """Return for each row of the file the (split, row) that it stands for.
-
-    Raises:
-        UserError: there is no such row, or two rows of the file stand for one.
-    """
-    splits = frame[SPLIT].astype(str).tolist() if SPLIT in frame else None
-    if unknown := sorted({*(splits or ())} - data.splits.keys()):
-        raise UserError(f"{path.name} names the split '{unknown[0]}'; the task has {', '.join(data.splits)}.")
-    places = _by_number(frame, splits, data, path) if ROW in frame else _by_text(frame, splits, data, path)
-    seen: dict[tuple[str, int], int] = {}
-    twice = [
-        (place, number)
-        for number, found in enumerate(places)
-        for place in found
-        if seen.setdefault(place, number) != number
+    loose = [column for column in frame.columns if column not in words]
+    found = [
+        [column for column in frame.columns if column == word]
+        + [column for column in loose if column.casefold() == word.casefold()]
+        for word in words
     ]
-    if twice:
-        (split, row), number = twice[0]
-        what = f"outputs for a row that has some already (row {row} of '{split}')"
-        raise _problem(path, len(twice), what, number)
-    return places
+    chosen = [columns[0] for columns in found if columns]
+    if len({*chosen}) < len(words):
+        return None
+    for word, columns in zip(words, found, strict=True):
+        if len(columns) > 1:
+            raise UserError(f"{name} has two columns of the class '{word}', {' and '.join(columns)}; leave out one.")
+    return chosen
 
 
-def _by_number(
-    frame: DataFrame, splits: Sequence[str] | None, data: TaskData, path: Path
-) -> list[list[tuple[str, int]]]:
-    """Find rows by their number in a split, `train` where the file names none."""
+def _class_values(frame: DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
+    """Return the values of the classes [n, C]; NaN for what is no number."""
     import pandas as pd
 
-    numbers = pd.to_numeric(frame[ROW], errors="coerce").to_numpy(np.float64)
-    names = splits or ["train"] * len(frame)
-    sizes = np.array([len(data.splits[name]) for name in names])
-    if len(bad := np.flatnonzero(~((numbers >= 0) & (numbers < sizes) & (numbers == np.floor(numbers))))):
-        split = names[bad[0]]
-        what = f"no row number of their split ('{split}' has {len(data.splits[split]):,} rows, counted from 0)"
-        raise _problem(path, len(bad), what, int(bad[0]))
-    return [[(name, int(number))] for name, number in zip(names, numbers, strict=True)]
-
-
-def _by_text(frame: DataFrame, splits: Sequence[str] | None, data: TaskData, path: Path) -> list[list[tuple[str, int]]]:
-    """Find rows by their texts, in every split where the file names none; equal texts have equal outputs."""
-    first, second = (next((name for name in names if name in frame), None) for names in TEXTS)
-    pairs = any(examples.text_b is not None for examples in data.splits.values())
-    if first is None or (pairs and second is None):
-        wanted = "text_a and text_b" if pairs else "text"
-        raise UserError(f"{path.name} does not say which rows it is about; give a column '{ROW}', or {wanted}.")
-    index: dict[tuple[str, str], list[tuple[str, int]]] = {}
-    for name, examples in data.splits.items():
-        for row, texts in enumerate(examples.texts()):
-            index.setdefault(texts, []).append((name, row))
-    own = frame[second].astype(str).tolist() if second and pairs else [""] * len(frame)
-    places = []
-    for number, texts in enumerate(zip(frame[first].astype(str).tolist(), own, strict=True)):
-        found = index.get(texts, [])
-        places.append([place for place in found if splits is None or place[0] == splits[number]])
-    if lost := [number for number, found in enumerate(places) if not found]:
-        raise _problem(path, len(lost), "a text that is not in the data", lost[0])
-    return places
+    return np.stack([pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64) for name in columns], axis=1)

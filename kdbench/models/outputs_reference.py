@@ -10,7 +10,7 @@ from typing import Any
 from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError
 from kdbench.core.spec import OUTPUTS, ModelRef
-from kdbench.data.teacher_outputs import Content
+from kdbench.data.outputs_content import Content
 
 OUTPUTS_NAME = re.compile(r"(?P<file>.+\.(parquet|npz|csv|tsv|jsonl))(:(?P<content>logits|probabilities))?")
 

@@ -248,6 +248,11 @@ def _needs_more_classes(method: type[Method], task: str) -> bool:
     return len(TASKS.get(task).labels) < method.least_classes
 
 
+def reads_network(method: type[Method]) -> bool:
+    """Return whether a method trains its teacher or reads its hidden states, so that no file of outputs can teach."""
+    return bool(method.requires & {"teacher", "teacher_network"})
+
+
 def _check_outputs_teacher(study: Study, rows: Mapping[str, type[Method]], tasks: Iterable[str]) -> None:
     """Check that every method can learn from a file of outputs.
 
@@ -258,9 +263,8 @@ def _check_outputs_teacher(study: Study, rows: Mapping[str, type[Method]], tasks
         raise UserError("A file of outputs is a teacher that is not trained; give it with --teacher-outputs FILE.")
     if len(names := list(tasks)) > 1:
         raise UserError(f"A file of outputs is about one task, not {', '.join(names)}; choose one with --tasks.")
-    needing = {"teacher", "teacher_network"}
-    if unfit := [row for row, method in rows.items() if method.requires & needing]:
-        fit = [name for name, method in in_table_order(METHODS.all()).items() if not method.requires & needing]
+    if unfit := [row for row, method in rows.items() if reads_network(method)]:
+        fit = [name for name, method in in_table_order(METHODS.all()).items() if not reads_network(method)]
         raise UserError(
             f"A file of outputs has no network, and {', '.join(unfit)} would read the teacher's hidden states or train "
             f"it; methods that learn from outputs alone are {', '.join(fit)}."

@@ -16,12 +16,14 @@ from kdbench.models.outputs_reference import outputs_arguments
 from kdbench.planning.config import TEACHER as SECTION
 from kdbench.planning.config import Config, preset_files
 from kdbench.planning.exhibits import Exhibit
+from kdbench.planning.plan import reads_network
 from kdbench.results.selection import newest_version
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 from kdbench.results.sweep_files import Sweep
 
 # options of `kdbench run`; the other fields are keys of --set
 STUDY_FLAGS = ("glue_dir", "data_dir", "feedback", "selection")
+TEACHER_KEYS = {"teacher", "teacher_is_finetuned"}
 TEACHERS = f"{SECTION}."  # begins a key of the teacher's own training
 
 
@@ -61,17 +63,41 @@ def exhibit_command(
 
     Args:
         root: the results folder.
-        study: None where there are no results; then only `preset`, if given, sets anything.
+        study: None where there are no results; then only `preset`, if given, sets anything. A file of outputs as
+            teacher is left out where `needs_network`: the preset's teacher takes its place.
         tasks: for --tasks; () leaves them to the tables and figures.
     """
     preset = study.preset if study else preset
-    names = ",".join(one.name for one in exhibits if one.requests)
+    # a file of outputs teaches only some methods of a group: name the rows that the study has
+    by_rows = _has_file_teacher(study) and not needs_network(exhibits, study) and _asks_group(exhibits)
+    names = "" if by_rows else ",".join(one.name for one in exhibits if one.requests)
     # a table of whatever rows there are names them
     rows = "" if names else ",".join(study.rows) if study else EVERYTHING
     asked = {"--for": names, "--methods": rows, "--preset": preset, "--tasks": ",".join(tasks)}
     words = ["kdbench", "run", *(part for key, value in asked.items() if value for part in (key, value))]
-    words += _as_in(study, exhibits) if study else []
+    words += _as_in(study, () if by_rows else exhibits) if study else []
     return words + ([] if root == Path(Invocation().results) else ["--results", str(root)])
+
+
+def needs_network(exhibits: Sequence[Exhibit], study: StudyResults | None) -> bool:
+    """Return whether exhibits name a method that cannot learn from the study's teacher, a file of outputs."""
+    methods = METHODS.all()
+    owners = {METHODS.owner(name) or "" for name in _asked_rows(exhibits)}
+    return _has_file_teacher(study) and any(reads_network(methods[name]) for name in owners & methods.keys())
+
+
+def _has_file_teacher(study: StudyResults | None) -> bool:
+    """Return whether the study's teacher is a file of outputs."""
+    return study is not None and "teacher" in study.networks and study.networks["teacher"].is_outputs
+
+
+def _asks_group(exhibits: Sequence[Exhibit]) -> bool:
+    return any(methods_of_group(name) for name in _asked_rows(exhibits))
+
+
+def _asked_rows(exhibits: Sequence[Exhibit]) -> set[str]:
+    """Return the methods, variants and groups that exhibits name."""
+    return {name.strip() for one in exhibits for request in one.requests for name in request.methods.split(",")}
 
 
 def rows_command(study: StudyResults, rows: Sequence[str], task: str, seeds: Sequence[int]) -> list[str]:
@@ -98,14 +124,15 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
     """
     requests = [request for one in exhibits for request in one.requests]
     own = {key for request in requests for key in request.varies}
-    rows = {name.strip() for request in requests for name in request.methods.split(",")} or set(study.rows)
+    rows = _asked_rows(exhibits) or set(study.rows)
     cells = [
         cell for cell in study.cells
         if _is_asked(cell.cell.row, rows) and any(set(varies) <= own for varies in cell.varied)
     ] or study.cells  # fmt: skip
     cells = _newest(cells)
     seeds = sorted({cell.cell.seed for cell in cells})
-    return ["--seeds", ",".join(map(str, seeds)), *_places(study, own), *_shared(cells, study, own, _read(rows))]
+    places = _places(study, {*own, *TEACHER_KEYS} if needs_network(exhibits, study) else own)
+    return ["--seeds", ",".join(map(str, seeds)), *places, *_shared(cells, study, own, _read(rows))]
 
 
 def _is_asked(row: str, names: Collection[str]) -> bool:
@@ -191,7 +218,7 @@ def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:
     usual: Study = known.group(Study)
     teacher = study.networks["teacher"].argument if "teacher" in study.networks else ""
     words = [] if "teacher" in own else outputs_arguments(teacher)
-    of_file = {"teacher", "teacher_is_finetuned"} if words else set[str]()
+    of_file = TEACHER_KEYS if words else set[str]()
     for key in Study.model_fields:
         item = study.networks[key].argument if key in study.networks else study.study.get(key)
         is_usual = item in (None, "", getattr(usual, key)) or (key == "source" and study.study["glue_dir"])

@@ -321,7 +321,8 @@ def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[
 def missing_runs_command(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:
     """Return a note with the command that trains the missing runs of a table or figure like the existing ones."""
     command = shlex.join(reproduce.exhibit_command([exhibit], study.root, study, tasks=tasks))
-    return Detail(f"To train what is missing: {command}")
+    other = ", with a network as teacher" if reproduce.needs_network([exhibit], study) else ""
+    return Detail(f"To train what is missing{other}: {command}")
 
 
 def _unfinished(study: StudyResults, line: SelectedRow) -> str:

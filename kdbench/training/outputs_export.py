@@ -11,7 +11,7 @@ import numpy as np
 
 from kdbench.core.atomic_files import replacing
 from kdbench.core.errors import UserError
-from kdbench.data.teacher_outputs import ROW, SPLIT
+from kdbench.data.outputs_rows import ROW, SPLIT
 from kdbench.results.study import Run
 
 if TYPE_CHECKING:

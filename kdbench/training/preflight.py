@@ -148,8 +148,12 @@ def _subsets(spec: RunSpec) -> list[str]:
     ]
 
 
-def check_local(plan: Plan) -> None:
-    """Check what needs neither the hub nor a step of training, for a dry run."""
+def check_local(plan: Plan) -> list[str]:
+    """Check what needs neither the hub nor a step of training, for a dry run; return how files of outputs are read.
+
+    Raises:
+        UserError: the first problem, in one sentence.
+    """
     divided: set[Hashable] = set()
     for spec in plan.runs.values():
         refs = [spec.student, *_others(plan, spec).values()]
@@ -158,7 +162,7 @@ def check_local(plan: Plan) -> None:
             inputs.load_roles(spec)
         if spec.data.source != "hub" and not any(ref.fingerprint.startswith("hub/") for ref in refs):
             _check_fit(plan, spec, tuple(inputs.load_data(spec.task, spec.data).vocabulary))
-    _check_outputs(spec for spec in plan.runs.values() if spec.data.source != "hub")
+    return _check_outputs(spec for spec in plan.runs.values() if spec.data.source != "hub")
 
 
 def _others(plan: Plan, spec: RunSpec) -> dict[str, ModelRef]:

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from kdbench.cli.app import app
 from kdbench.core.errors import UserError
 from kdbench.core.spec import RunSpec
+from kdbench.data.outputs_content import SMALLEST
 from kdbench.data.task import Examples, TaskData
-from kdbench.data.teacher_outputs import SMALLEST, read_outputs, row_tokens
+from kdbench.data.teacher_outputs import read_outputs, row_tokens
 from kdbench.distill.method import METHODS
 from kdbench.planning import inputs
 from kdbench.planning.cost_estimate import estimate_cost
@@ -110,6 +111,12 @@ PROBLEMS: dict[str, tuple[pd.DataFrame, str]] = {
         frame(text_a=list("abcq"), text_b=list("xyzx")).drop(columns="row"),
         "1 row with a text that is not in the data",
     ),
+    "other first text": (frame(text=list("bcaa")), r"3 rows whose 'text' is not .* its row 0 \(row 0 of 'train'"),
+    "other second text": (
+        frame(text_a=list("abca"), text_b=list("xyzw")), r"1 row whose 'text_b' is not .* its row 3 .*column 'text_b'"),
+    "other label": (frame(label=[0, 0, 0, -1]), "1 row whose 'label' is not .* its row 1 "),
+    "other label words": (
+        frame(labels=["Entailment", "not_entailment", "?", "not_entailment"]), "1 row whose 'labels' is not .* row 3 "),
 }  # fmt: skip
 
 
@@ -122,12 +129,11 @@ def test_a_file_that_does_not_fit_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_probabilities_that_do_not_sum_to_1_and_unreadable_files_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path, frame(entailment=[0.9, 0.3, 0.5, 1.7]))
-    with pytest.raises(
-        UserError, match=r"2 rows with no probabilities that sum to 1 \(there 0.3, 0.8\), such as its r"
-    ):
-        read_outputs(path, "probabilities", LABELS, DATA)
-    with pytest.raises(UserError, match=r"2 rows .* correct these rows or take them out. If .*-outputs-are logits"):
-        read_outputs(path, "auto", LABELS, DATA)
+    for content in ("probabilities", "auto"):
+        with pytest.raises(
+            UserError, match=r"2 rows with no probabilities that sum to 1, such as its row 1 \(.* 0.3, 0.8"
+        ):
+            read_outputs(path, content, LABELS, DATA)
     assert not read_outputs(path, "logits", LABELS, DATA).are_probabilities
     (tmp_path / "x.parquet").write_text("no table")
     with pytest.raises(UserError, match="cannot be read as parquet"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.cli.app import app
+from kdbench.core.errors import UserError
 from kdbench.models.outputs_reference import outputs_arguments
 from kdbench.results.store import Store
 from tests.conftest import one_fast
@@ -114,6 +115,33 @@ def test_a_cluster_s_jobs_wait_for_the_file_s_run(folder: Path, capsys: pytest.C
     text = said(capsys, *command("--executor", "slurm", "--dry-run", methods="kd"))
     assert "Array 1 of 2: 1 job for 1 run, rte-finetune-s0-" in text
     assert re.search(r"--dependency='afterany:<job of rte-finetune-s0-\w+>'", text)
+    assert "in probs.csv are read as probabilities, of which the logarithm is taken." in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (["table", "1"], "what is missing: kdbench run --methods kd,dist .*--teacher-outputs .*probs.csv"),
+        (["table", "2"], "what is missing, with a network as teacher: kdbench run --for table2 --preset tiny --tasks"),
+        (["table", "3"], "or run: kdbench run --for table3 --preset tiny --seeds 0 --set student=tiny-2x32"),
+        (["table", "7"], "or run: kdbench run --for table7 --preset tiny "),
+        (["figure", "2"], "run: kdbench run --for figure2 --preset tiny "),
+    ],
+)
+def test_commands_for_what_is_missing_can_be_carried_out(
+    asked: list[str], words: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """LGTM and other methods of tables cannot learn from a file."""
+    shutil.rmtree(Store(Path("results")).run(run_of("kd")).path)
+    try:
+        text = said(capsys, *asked)
+    except UserError as error:
+        text = str(error)
+    assert re.search(words, text), text
+    printed = text[text.index("kdbench run") :].splitlines()[0].rstrip(".")
+    assert ("--teacher-outputs" in printed) is ("--methods" in printed)
+    shown = said(capsys, *shlex.split(printed)[1:], "--dry-run")
+    assert ("3 runs for 2 cells: 2 done, 1 to train" if "--methods" in printed else "0 done") in shown
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
               help="A file with the teacher's logits or probabilities, in place of its network: .parquet, .npz, .csv, "
                    ".tsv or .jsonl.")  # fmt: skip
 @click.option("--teacher-outputs-are", type=click.Choice(["auto", "logits", "probabilities"]),
-              help="What the file holds (default: auto, by its numbers).")  # fmt: skip
+              help="What the file holds (default: auto, by the name of a .npz matrix or by the numbers).")  # fmt: skip
 @click.option("--student", metavar="NETWORK", help="The network that each student starts from.")
 @click.option("--epochs", metavar="N[,...]", help="Passes over the training set. Several values make a grid.")
 @click.option("--batch-size", metavar="N[,...]", help="Examples in a batch. Several values make a grid.")
@@ -259,10 +259,12 @@ def _print_dry_run(executor: Executor, request: ExecutionRequest) -> None:
     plan, store, console = request.plan, request.store, request.console
     for name in (request.execution.device, *request.devices):
         preflight.check_device_name(name)
-    preflight.check_local(plan)
+    remarks = preflight.check_local(plan)
     begun = (run for run in store.runs() if run.id in plan.runs)
     done = {run.id for run in begun if run.is_done(plan.runs[run.id].snapshots)}
     _print_settings(request)
+    for line in remarks:
+        printing.print_line(console, line)
     console.print(_run_tree(plan, done) if len(plan.runs) <= MAX_TREE_RUNS else _run_counts(plan, done))
     # runs that several others need, most needed first
     shared = plan.shared()
