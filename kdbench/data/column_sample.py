@@ -42,6 +42,10 @@ class Column:
         return sum(len(value.split()) for value in self.values) / max(1, len(self.values))
 
     @cached_property
+    def fewest_words(self) -> int:
+        return min(len(value.split()) for value in self.values)
+
+    @cached_property
     def is_text(self) -> bool:
         unspaced = sum(len(value) >= SHORTEST and bool(UNSPACED.search(value)) for value in self.values)
         is_prose = self.words >= 2 or unspaced > len(self.values) / 2
@@ -64,7 +68,7 @@ class Column:
     @cached_property
     def is_label(self) -> bool:
         """Tell whether the values look like classes whatever their column is called: short, and more than one."""
-        return self.could_be_label and self.distinct > 1 and self.words < 6
+        return self.could_be_label and self.distinct > 1 and self.words < 6 and not self._are_dates
 
     @cached_property
     def is_numeric(self) -> bool:
@@ -76,7 +80,7 @@ class Column:
 
     @cached_property
     def _are_dates(self) -> bool:
-        return all(DATE.fullmatch(value) for value in self.values if value)
+        return any(self.values) and all(DATE.fullmatch(value) for value in self.values if value)
 
 
 def are_fractions(values: Sequence[str]) -> bool:

@@ -146,7 +146,7 @@ def _label(
             "here; write one label, leave such rows out, or choose another column as label."
         )
     # a number that a list of classes does not name stands for no label, as on the hub's test splits
-    is_lacking = is_number and (math.isnan(value) or (value == -1 and bool(names)))
+    is_lacking = (isinstance(value, float) and math.isnan(value)) or (is_number and value == -1 and bool(names))
     if value is None or str(value).strip() == "" or is_lacking:
         raise UserError(
             f"{found.at(number)}: no label; training and reported splits need one in every row. Leave the row out, or "
@@ -160,9 +160,11 @@ def _label(
             "labels in one way."
         )
     kinds.setdefault(is_number, number)
+    if not str(value).isascii() and any("\ud800" <= letter <= "\udfff" for letter in str(value)):
+        raise UserError(f"{found.at(number)}: the label {value!r} holds half a character; correct it.")
     if not is_number:
         return str(value).lower() if isinstance(value, bool) else str(value).strip()
-    if math.isinf(value) or value != int(value):
+    if isinstance(value, float) and not value.is_integer():
         raise UserError(
             f"{found.at(number)}: the label {value} is no whole number, so it is no class; declare kind = "
             '"regression" to predict numbers, or choose another column as label.'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,19 +10,11 @@ from kdbench.data.declaration import TEST, TRAIN, VALIDATION
 from kdbench.data.files.class_folders import class_folders
 from kdbench.data.files.json_files import json_parts
 from kdbench.data.files.open_source import Source
-from kdbench.data.files.source import HUB, PART, SUFFIXES, is_gzip, split_part, suffix_of
+from kdbench.data.files.source import HUB, PART, SUFFIXES, split_part, suffix_of
 from kdbench.data.files.structured import dataset_parts, is_saved, load_from_hub
+from kdbench.data.split_names import NAMES, NUMBER, SHARD, SPLIT_OF, files_of_split, holds_rows, rest_of, split_of
 
-NAMES = {
-    TRAIN: ("train", "training", "trn"),
-    VALIDATION: ("validation", "valid", "val", "dev", "devel", "development", "eval", "evaluation"),
-    TEST: ("test", "testing", "tst"),
-}
-SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
-WORD = re.compile(rf"(?<![A-Za-z])({'|'.join(SPLIT_OF)})(?![A-Za-z])", re.IGNORECASE)
 TEXTS, LABELS = ("text", "texts", "sentences", "seq.in"), ("labels", "label")  # in names of files with a line a row
-SHARD = re.compile(r"-\d+-of-\d+")  # of a table that was written as several files
-NUMBER = re.compile(r"\d+")
 MOST_READ = 1 << 28  # bytes of a JSON file that is read for the names of its parts
 Sources = Source | list[Source]
 
@@ -75,33 +66,52 @@ def _of_parts(data: str, parts: Sequence[str]) -> dict[str, Sources]:
 def _of_folder(data: str, folder: Path, encoding: str) -> dict[str, Sources]:
     """Find the splits in a folder: files, or subfolders of splits or of classes."""
     path = folder / data
-    inside = sorted(each for each in path.iterdir() if not each.name.startswith("."))
-    folders = {SPLIT_OF.get(each.name.lower(), ""): each for each in inside if each.is_dir()}
-    if is_saved(path):
+    inside = sorted(each for each in path.iterdir() if not each.name.startswith((".", "__")))
+    folders = [each for each in inside if each.is_dir()]
+    of_splits = {SPLIT_OF[each.name.lower()]: each for each in folders if each.name.lower() in SPLIT_OF}
+    if TRAIN in of_splits:
+        return {split: _of_split(_join(data, each.name), each) for split, each in of_splits.items()}
+    files = [each for each in inside if each.is_file()]
+    known = [each for each in files if holds_rows(each)]
+    if files_of_split(known, TRAIN):
+        return _of_files(data, known)
+    if is_saved(path) or class_folders(path) or (split_of(path.name) == TRAIN and known):
         return _beside(data, path)
-    if TRAIN in folders:
-        return {split: _of_split(f"{data}/{each.name}", each) for split, each in folders.items() if split}
-    known = [each for each in inside if each.is_file() and suffix_of(each) in SUFFIXES]
-    of_train = _of_name(known, TRAIN)
-    if of_train:
-        train = _one_table(data, of_train)
-        found = {TRAIN: train}
-        for split in (VALIDATION, TEST):
-            some = _of_name(known, split)
-            some = [file for file in some if _key(file) == _key(train[0])] or some
-            if some and _are_one(plain := _plain(some)):
-                found[split] = plain
-        return {split: _sources(data, files) for split, files in found.items()}
-    if class_folders(path):
-        return _beside(data, path)
+    if others := [file.name for file in known if split_of(file.name)]:
+        names = ", ".join(others)
+        raise UserError(f"{data} holds no file with train in its name (found: {names}); give a file by --data.")
+    if len(known or files) == 1:
+        return find_splits(_join(data, (known or files)[0].name), folder, encoding)
     if known:
         return {TRAIN: _sources(data, _one_table(data, known))}
-    if len(folders) == 1:  # an archive often has a folder of its own within the one that it was unpacked in
-        return find_splits(f"{data}/{next(iter(folders.values())).name}", folder, encoding)
+    if len(folders) == 1 and not files:  # an archive often has a folder of its own within that of its name
+        return find_splits(_join(data, folders[0].name), folder, encoding)
+    names = ", ".join(each.name for each in inside[:8]) or "nothing"
     raise UserError(
-        f"{data} holds no file with train in its name (found: no data), and no subfolder of text files for each class; "
+        f"{data} holds no file with train in its name (found: {names}), and no subfolder of text files for each class; "
         "give a file by --data."
     )
+
+
+def _of_files(data: str, known: Sequence[Path]) -> dict[str, Sources]:
+    """Find the splits among files, of which some have train in their names."""
+    train = _one_table(data, files_of_split(known, TRAIN))
+    rest = NUMBER.sub("", rest_of(train[0])) if len(train) > 1 else rest_of(train[0])
+    found = {TRAIN: _sources(data, train)}
+    for split in (VALIDATION, TEST):
+        some = files_of_split(known, split)
+        alike = [file for file in some if NUMBER.sub("", rest_of(file)) == rest or rest_of(file) == rest]
+        # two names for one split, such as dev_matched and dev_mismatched, are read one after the other
+        some = _in_order(alike or some)
+        if len(train) > 1 and len(some) > 1 and not all(SHARD.search(file.name) for file in (*train, *some)):
+            names = ", ".join(file.name for file in (*train, *some)[:8])
+            raise UserError(
+                f"{data}: files may be parts or folds ({names}); give those of one fold by --data and --test, or name "
+                "the parts in a declaration (kdbench new-task FILE writes one)."
+            )
+        if some:
+            found[split] = _sources(data, some)
+    return found
 
 
 def _of_split(data: str, path: Path) -> Sources:
@@ -113,7 +123,7 @@ def _of_split(data: str, path: Path) -> Sources:
     for text, label in ((text, label) for text in TEXTS for label in LABELS):
         if {text, label} <= names:
             return {"text": f"{data}/{text}", "label": f"{data}/{label}"}
-    known = [each for each in inside if suffix_of(each) in SUFFIXES]
+    known = [each for each in inside if holds_rows(each)]
     if not known:
         raise UserError(f"{data} holds no file of rows; give files that end in {', '.join(SUFFIXES)} by --data.")
     return _sources(data, _one_table(data, known))
@@ -121,29 +131,23 @@ def _of_split(data: str, path: Path) -> Sources:
 
 def _beside(data: str, path: Path) -> dict[str, Sources]:
     """Find what lies beside a file or folder and differs from it in the word for the split, or in the format too."""
-    if _split_in(path.name) != TRAIN or not data.endswith(path.name):
-        return {TRAIN: _with_labels(data, path)}
+    if split_of(path.name) != TRAIN or not data.endswith(path.name):
+        return {TRAIN: _of_split(data, path) if path.is_dir() else _with_labels(data, path)}
     parent = data[: len(data) - len(path.name)].rstrip("/") or ("/" if data.startswith("/") else "")
-    alike = [
-        each for each in sorted(path.parent.iterdir()) if each.is_dir() == path.is_dir() and _key(each) == _key(path)
-    ]
+    alike = [each for each in sorted(path.parent.iterdir()) if each.is_dir() == path.is_dir()]
+    alike = [each for each in alike if rest_of(each) == rest_of(path) and (each.is_dir() or holds_rows(each))]
     found: dict[str, Sources] = {}
     for split in NAMES:
-        some = _of_name(alike, split)
+        some = files_of_split(alike, split)
         some = [each for each in some if suffix_of(each) == suffix_of(path)] or some
         # validation and dev may both be there, and so may train and training
         some = [path] if split == TRAIN and not SHARD.search(path.name) else some
         some = some if all(SHARD.search(each.name) for each in some) else some[:1]
-        if some:
+        if some and path.is_dir():
+            found[split] = _of_split(_join(parent, some[0].name), some[0])
+        elif some:
             found[split] = _sources(parent, some)
     return found
-
-
-def _of_name(files: Sequence[Path], split: str) -> list[Path]:
-    """Return the files whose names have a word for a split, in the order of these words; no labels of other files."""
-    texts = [file for file in files if file.suffix != ".txt" or not any(label in file.name for label in LABELS)]
-    some = [file for file in texts if _split_in(file.name) == split]
-    return sorted(some, key=lambda file: (NAMES[split].index(_word(file.name)), file.name))
 
 
 def _one_table(data: str, files: Sequence[Path]) -> list[Path]:
@@ -152,45 +156,25 @@ def _one_table(data: str, files: Sequence[Path]) -> list[Path]:
     Raises:
         UserError: several files could be meant.
     """
-    found = _plain(files)
-    if not _are_one(found):
+    found = _in_order(files)
+    if len({NUMBER.sub("0", file.name) for file in found}) > 1:
         names = ", ".join(file.name for file in found[:8])
         raise UserError(f"{data}: several files could be read ({names}); give one of them by --data.")
     return found
 
 
-def _plain(files: Sequence[Path]) -> list[Path]:
+def _in_order(files: Sequence[Path]) -> list[Path]:
     """Return the file that has no other word in its name than that of the split, else all in the order of numbers."""
-    plain = [file for file in files if _key(file) == "" and not SHARD.search(file.name)]
+    plain = [file for file in files if rest_of(file) == "" and not SHARD.search(file.name)]
     return plain[:1] if plain else sorted(files, key=lambda file: [int(one) for one in NUMBER.findall(file.name)])
 
 
-def _are_one(files: Sequence[Path]) -> bool:
-    return len({NUMBER.sub("0", file.name) for file in files}) == 1
-
-
-def _key(path: Path) -> str:
-    """Return what is left of a name without the word for the split, the format and the number of a shard."""
-    name = (
-        path.name
-        if path.is_dir()
-        else path.name[: -len("".join(path.suffixes[-2:] if is_gzip(path) else [path.suffix]))]
-    )
-    return WORD.sub("", SHARD.sub("", name or path.name), count=1).lower().strip("._- ")
-
-
-def _word(name: str) -> str:
-    match = WORD.search(name)
-    return match[1].lower() if match else ""
-
-
-def _split_in(name: str) -> str:
-    return SPLIT_OF.get(_word(name), "")
+def _join(parent: str, name: str) -> str:
+    return name if parent in ("", ".") else f"{parent.rstrip('/')}/{name}"
 
 
 def _sources(parent: str, files: Sequence[Path]) -> Sources:
-    start = parent if parent in ("", "/") else f"{parent}/"
-    found = [_with_labels(f"{start}{file.name}", file) for file in files]
+    found = [_with_labels(_join(parent, file.name) if parent != "/" else f"/{file.name}", file) for file in files]
     return found if len(found) > 1 else found[0]
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.core.errors import UserError
+from kdbench.core.formatting import count
 from kdbench.data.column_names import LABELS, PAIRS, SCORES, SPLITS, TEXTS
 from kdbench.data.column_sample import Column, sample_columns
 from kdbench.data.declaration import TRAIN
+from kdbench.data.declared_rows import SHOWN
 from kdbench.data.files.open_source import Source, open_source
-from kdbench.data.files.source import FileFormat, RowSource
-from kdbench.data.find_splits import SPLIT_OF
+from kdbench.data.files.source import EQUALS, PART, FileFormat, RowSource, plain_value
 from kdbench.data.guess_form import guess_form
+from kdbench.data.split_names import SPLIT_OF
 from kdbench.data.task import Kind
 
 
@@ -23,7 +26,7 @@ class Guess:
 
     Attributes:
         split_column: a column that names the split of each row, or "".
-        split_values: what it holds for each split.
+        classes: labels that were seen.
     """
 
     form: FileFormat
@@ -31,7 +34,7 @@ class Guess:
     label: str
     kind: Kind = "classification"
     split_column: str = ""
-    split_values: tuple[tuple[str, str], ...] = ()
+    classes: frozenset[str] = frozenset()
 
 
 def guess_columns(
@@ -61,35 +64,60 @@ def guess_columns(
             f"{found.place} has one column ({found.columns[0] if found.columns else 'none'}), but a text and a label "
             "are needed; if its fields are separated otherwise, declare the delimiter (kdbench new-task FILE)."
         )
-    split_column, split_values = _find_split_column({k: v for k, v in columns.items() if k not in named})
+    if len(text) > 2:
+        raise UserError(f"--text names {len(text)} columns; a row has one text, or a pair of texts.")
+    # a column that names splits is no label
+    splits = [column for name, column in columns.items() if name not in named and _names_splits(column)]
+    split_column = splits[0].name if splits else ""
     rest = {name: column for name, column in columns.items() if name != split_column}
     chosen = label or _guess_label(found, rest, text)
     kind: Kind = "regression" if columns[chosen].is_number else "classification"
-    return Guess(form, tuple(text) or _guess_text(found, rest, chosen), chosen, kind, split_column, split_values)
+    texts = tuple(text) or _guess_text(found, rest, chosen)
+    return Guess(form, texts, chosen, kind, split_column, frozenset(columns[chosen].values))
 
 
-def _find_split_column(columns: Mapping[str, Column]) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Find the column that names the split of each row, and its value for each split; "" and () if there is none."""
-    for column in columns.values():
-        values = sorted(set(column.values))
-        splits = [SPLIT_OF.get(value.strip().lower(), "") for value in values]
-        if column.name.lower() in SPLITS and TRAIN in splits and all(splits) and len(set(splits)) == len(splits) > 1:
-            return column.name, tuple(zip(splits, (value.strip() for value in values), strict=True))
-    return "", ()
+def _names_splits(column: Column) -> bool:
+    """Return whether a column is called as columns of splits are, and some value is a word for train."""
+    words = {value.strip().lower() for value in column.values}
+    return column.name.lower() in SPLITS and any(SPLIT_OF.get(word) == TRAIN for word in words)
+
+
+def find_column_splits(sources: Sequence[Source], folder: Path, guess: Guess) -> tuple[dict[str, list[Source]], str]:
+    """Divide sources by the column that names the split of each row.
+
+    Returns:
+        split -> sources, and a sentence on the rows that belong to none of them, or "".
+    """
+    column = guess.split_column
+    values: Counter[str] = Counter()
+    for source in sources:
+        rows = open_source(source, folder, guess.form)
+        words = (row.get(column) for _, row in rows)
+        values.update("" if word is None else str(plain_value(word)).strip() for word in words)
+    found: dict[str, list[Source]] = {}
+    for value in sorted(values):
+        if split := SPLIT_OF.get(value.lower()):
+            found.setdefault(split, []).extend(f"{source}{PART}{column}{EQUALS}{value}" for source in sources)
+    others = [f"'{value}' ({count(rows, 'row')})" for value, rows in values.items() if value.lower() not in SPLIT_OF]
+    return found, f"Left out, as no split is called so: {column} {', '.join(others[:SHOWN])}." if others else ""
 
 
 def _guess_label(found: RowSource, columns: Mapping[str, Column], text: Sequence[str]) -> str:
-    if len(found.class_names) == 1:
-        return next(iter(found.class_names))
     candidates = {name: column for name, column in columns.items() if name not in text}
     some = [name for name, column in candidates.items() if column.is_label]
     called = [name for name in candidates if name.lower() in LABELS]
     named = [name for name in called if candidates[name].could_be_label]
     named = [name for name in named if candidates[name].distinct > 1] or named
-    # numbers with fractions are the labels of a regression, where they are called so or nothing else can be a label
+    # the file itself says of a column that it holds classes
+    listed = [name for name in found.class_names if name in candidates]
+    if len(listed) == 1 and set(named) <= {listed[0]}:
+        return listed[0]
+    # numbers with fractions are the labels of a regression where they are called so
     numbers = [name for name, column in candidates.items() if column.is_number]
-    scores = [name for name in numbers if name.lower() in (LABELS if some else (*LABELS, *SCORES))]
-    choice = named or scores or some or numbers or (called if len(called) == 1 else [])
+    scores = [name for name in numbers if name.lower() in (*LABELS, *SCORES)]
+    choice = named or [name for name in scores if name.lower() in LABELS]
+    # a column that is called as labels are and does not look like one is not passed over for another
+    choice = choice or list(dict.fromkeys((*called, *scores, *some))) or numbers
     if len(choice) == 1:
         return choice[0]
     # of columns that say the same, such as label and label_text, the one with words

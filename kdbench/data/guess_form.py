@@ -10,12 +10,12 @@ from pathlib import Path
 
 from kdbench.core.errors import UserError
 from kdbench.data.column_names import KNOWN
-from kdbench.data.column_sample import ROWS, Column, first_columns
+from kdbench.data.column_sample import FRACTION, ROWS, Column, first_columns
 from kdbench.data.files.open_source import Source, open_source
 from kdbench.data.files.source import HUB, SUFFIXES, FileFormat, RowSource, split_part, suffix_of
 from kdbench.data.files.text_lines import open_lines
 
-FASTTEXT = r"__label__(?P<label>\S+)(?:\s+(?!__label__)(?P<text>.*))?"
+FASTTEXT = r"__label__(?P<label>\S+)(?:\s+(?!\s|__label__)(?P<text>.*))?\s*"
 FASTTEXT_LAST = r"(?!__label__)(?P<text>.*?)\s+__label__(?P<label>\S+)\s*"
 LABEL_FIRST = r"(?P<label>\S+) (?P<text>.*)"  # of lines whose first words are few
 MARK = "__label__"
@@ -67,7 +67,7 @@ def _pattern(source: str, head: Sequence[str]) -> str:
     within = Counter(" ".join(*rest).split())
     elsewhere = sum(within[word] for word in set(first)) / len(head)
     is_few = 1 < len(set(first)) <= max(2, len(head) / FEW)
-    return LABEL_FIRST if is_few and elsewhere <= MOST_ELSEWHERE else ""
+    return LABEL_FIRST if is_few and elsewhere <= MOST_ELSEWHERE and all(rest[0]) else ""
 
 
 def _delimiter(head: Sequence[str]) -> str:
@@ -89,13 +89,21 @@ def _lacks_header(found: RowSource) -> bool:
     columns = [Column(name.strip(), values) for name, *values in zip(first, *rest, strict=True)]
     if not rest:
         return False
-    # names: those that are known, and fields unlike all that stand below them
+    # names: those that are known, the numbers of pandas, and fields unlike all that stand below them
     if any(column.name.lower() in KNOWN and column.name not in column.values for column in columns):
         return False
-    for column in columns:
-        is_number = Column("", [column.name]).is_numeric
-        if column.name and ((column.is_numeric and not is_number) or (column.is_text and is_number)):
-            return False
+    names = [column.name for column in columns]
+    names = names[1:] if names[0] == "" else names  # the first column may be an index
+    if names == list(map(str, range(len(names)))) and any(column.is_text for column in columns):
+        return False
+    numeric = [column for column in columns if column.is_numeric and column.name]
+    if any(not Column("", [column.name]).is_numeric for column in numeric):
+        return False
+    if any(FRACTION.fullmatch(column.name) for column in numeric):
+        return True
+    words = [column for column in columns if len(column.name.split()) == 1 and not Column("", [column.name]).is_numeric]
+    if any(column.is_text and column.fewest_words > 1 for column in words):
+        return False
     # an example: a label that occurs again, or a text
     if any(column.name and column.could_be_label and column.name in column.values for column in columns):
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import itertools
 import os
@@ -20,15 +21,17 @@ from kdbench.data.declaration_text import as_toml, describe_guess
 from kdbench.data.declared_rows import read_declared
 from kdbench.data.declared_task import DeclaredTask, declared_task, usual_metrics
 from kdbench.data.files.class_folders import class_folders
-from kdbench.data.files.open_source import open_source
-from kdbench.data.files.source import EQUALS, HUB, PART, files_of, plain_value
-from kdbench.data.find_splits import WORD, Sources, find_splits
-from kdbench.data.guess_columns import Guess, guess_columns
+from kdbench.data.files.open_source import Source, open_source
+from kdbench.data.files.source import EQUALS, HUB, PART, files_of, plain_value, suffix_of
+from kdbench.data.find_splits import Sources, find_splits
+from kdbench.data.guess_columns import Guess, find_column_splits, guess_columns
+from kdbench.data.split_names import WORD
 from kdbench.data.task_registry import TASKS
 
 LARGE = 200_000_000  # bytes of train from which only a part is read at first
 FIRST_ROWS = 1_000_000
-NO_LABEL = ("", "None", "nan", "-1")  # in every row of a split without labels
+START = 1 << 20  # bytes of a file that tell how long its lines are
+NO_LABEL = frozenset(("", "None", "nan", "-1"))  # in every row of a split without labels
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,9 @@ def declare(wishes: Wishes) -> NewTask:
     data_name, dev, test = (_relative(name, here) for name in (wishes.data, wishes.dev, wishes.test))
     wishes = replace(wishes, data=data_name, dev=dev, test=test)
     sources = find_splits(wishes.data, here, wishes.encoding)
-    sources |= {k: v for k, v in ((VALIDATION, wishes.dev), (TEST, wishes.test)) if v}
+    is_whole = len(sources) == 1
+    given = {split: name for split, name in ((VALIDATION, wishes.dev), (TEST, wishes.test)) if name}
+    sources |= given
     name = wishes.name or _name_of(wishes.data)
     path = Path(TASKS.folder) / f"{name}.toml"
     known = TASKS.all().get(name)
@@ -102,11 +107,18 @@ def declare(wishes: Wishes) -> NewTask:
     if problem := TASKS.name_problem(name, wishes.data):
         raise UserError(f"{problem[:1].upper()}{problem[1:]} (kdbench new-task {wishes.data} --name NAME).")
     # columns, then the whole data
-    first = Declaration.sources_of(sources[TRAIN])[0]
-    guess = guess_columns(first, here, wishes.encoding, wishes.text, wishes.label)
-    if guess.split_column and len(sources) == 1:
-        sources = {split: f"{first}{PART}{guess.split_column}{EQUALS}{word}" for split, word in guess.split_values}
-    sources, unlabelled = _labelled(sources, guess, here, wishes)
+    of_train = Declaration.sources_of(sources[TRAIN])
+    guess = guess_columns(of_train[0], here, wishes.encoding, wishes.text, wishes.label)
+    told: list[str] = []
+    if guess.split_column and is_whole:
+        by_column, left_out = find_column_splits(of_train, here, guess)
+        if len(by_column) > 1 or left_out:
+            sources = {split: some if len(some) > 1 else some[0] for split, some in by_column.items()} | given
+            told += [left_out] if left_out else []
+    for split in [split for split in sources if split not in (TRAIN, *given)]:
+        if place := _unlabelled(sources[split], guess, here, of_train[0]):
+            del sources[split]
+            told.append(f"{place} has no labels ('{guess.label}'), so it is left out.")
     values = _values(name, sources, guess, here)
     declared = Declaration.parse(values, wishes.data)
     data = read_declared(declared, here)
@@ -122,8 +134,8 @@ def declare(wishes: Wishes) -> NewTask:
         values["labels"] = list(declared.labels) or list(data.labels)
     values["metrics"] = list(usual_metrics(data))
     TASKS.add(name, declared_task(name, Declaration.parse(values, str(path)), str(path), (path.parent, here)))
-    told = (*describe_guess(wishes.data, sources, guess, data, declared), *unlabelled)
-    return NewTask(name, path, as_toml(values, wishes.data), True, told)
+    told = [*describe_guess(wishes.data, sources, guess, data, declared), *told]
+    return NewTask(name, path, as_toml(values, wishes.data), True, tuple(told))
 
 
 def _relative(data: str, here: Path) -> str:
@@ -131,7 +143,10 @@ def _relative(data: str, here: Path) -> str:
     if not data or data.startswith(HUB) or "://" in data:
         return data
     path = Path(os.path.normpath(here / data))
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
+    if not path.exists() or not (here / data).exists() or not path.samefile(here / data):
+        return data  # a part of a file, or a way through a link
+    name = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
+    return f"./{name}" if name.startswith(HUB) else name
 
 
 def _is_of(declared: Declaration, train: Sources) -> bool:
@@ -141,20 +156,15 @@ def _is_of(declared: Declaration, train: Sources) -> bool:
     return Declaration.sources_of(train) in (declared.train, whole)
 
 
-def _labelled(
-    sources: Mapping[str, Sources], guess: Guess, here: Path, wishes: Wishes
-) -> tuple[dict[str, Sources], list[str]]:
-    """Leave out splits that were found and have no labels, as a competition's test file; return a sentence for each."""
-    kept, told = dict(sources), []
-    for split, source in sources.items():
-        if split == TRAIN or source in (wishes.dev, wishes.test):
-            continue
-        found = open_source(Declaration.sources_of(source)[0], here, guess.form)
-        labels = (plain_value(row.get(guess.label)) for _, row in itertools.islice(found, FIRST_ROWS))
-        if guess.label not in found.columns or all(str(label).strip() in NO_LABEL for label in labels):
-            del kept[split]
-            told.append(f"{found.place} has no labels ('{guess.label}'), so it is left out.")
-    return kept, told
+def _unlabelled(source: Sources, guess: Guess, here: Path, train: Source) -> str:
+    """Name a split that has texts and no labels, as a competition's test file; "" for one with labels."""
+    found = open_source(Declaration.sources_of(source)[0], here, guess.form)
+    lacks_only_label = set(guess.text) <= set(found.columns) <= set(open_source(train, here, guess.form).columns)
+    if guess.label not in found.columns:
+        return found.place if lacks_only_label else ""
+    labels = (plain_value(row.get(guess.label)) for _, row in itertools.islice(found, FIRST_ROWS))
+    none = NO_LABEL - guess.classes  # what train has is a class
+    return found.place if all(str(label).strip() in none for label in labels) else ""
 
 
 def _check_agrees(wishes: Wishes, known: type[DeclaredTask]) -> None:
@@ -165,7 +175,7 @@ def _check_agrees(wishes: Wishes, known: type[DeclaredTask]) -> None:
         "test": wishes.test and (wishes.test,) != declared.test,
         "text": wishes.text and wishes.text != declared.text,
         "label": wishes.label and wishes.label != declared.label,
-        "encoding": wishes.encoding != "utf-8" and wishes.encoding != declared.encoding,
+        "encoding": codecs.lookup(wishes.encoding) not in (codecs.lookup("utf-8"), codecs.lookup(declared.encoding)),
     }
     for key, differs in others.items():
         if differs:
@@ -195,8 +205,15 @@ def _values(name: str, sources: Mapping[str, Sources], guess: Guess, here: Path)
         values["drop_labels"] = unreported
     files = [path for source in Declaration.sources_of(sources[TRAIN]) for path in files_of(source, here)]
     if sum(path.stat().st_size for path in files) > LARGE:
-        values["max_rows"] = FIRST_ROWS
+        values["max_rows"] = min(FIRST_ROWS, LARGE // _row_size(files[0]))
     return values
+
+
+def _row_size(path: Path) -> int:
+    """Return the mean bytes of a line at a file's start; 1 of a file without lines."""
+    with path.open("rb") as file:
+        start = file.read(START)
+    return max(1, len(start) // max(1, start.count(b"\n"))) if suffix_of(path) != ".parquet" else 1
 
 
 def _classes_of_train_alone(sources: Mapping[str, Sources], here: Path) -> list[str]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from kdbench.data.files.source import TABLES, FileFormat, Row, RowSource, suffix_of
+from kdbench.data.files.source import FileFormat, Row, RowSource
 from kdbench.data.files.text_lines import open_lines
 
 COLUMNS = ("text", "label")
+TEXTS = ("", ".txt", ".text")  # suffixes
 
 
 def class_folders(path: Path) -> list[Path]:
     """Return the subfolders that hold files, in order; [] unless there are two or more."""
     if not path.is_dir():
         return []
-    found = [each for each in sorted(path.iterdir()) if each.is_dir() and next(_texts(each), None)]
+    inside = (each for each in sorted(path.iterdir()) if each.is_dir() and not each.name.startswith((".", "__")))
+    found = [each for each in inside if next(_texts(each), None)]
     return found if len(found) > 1 else []
 
 
@@ -38,8 +40,8 @@ def class_folder_rows(path: Path, form: FileFormat) -> RowSource:
 
 
 def _texts(folder: Path) -> Iterator[Path]:
-    """Yield the files of a class; hidden ones are not of the data, and a table of rows is no text."""
+    """Yield the files of a class, which end in .txt or in nothing; hidden ones are not of the data."""
     return (
         file for file in folder.iterdir()
-        if file.is_file() and not file.name.startswith(".") and suffix_of(file) not in TABLES
+        if file.is_file() and not file.name.startswith(".") and file.suffix.lower() in TEXTS
     )  # fmt: skip

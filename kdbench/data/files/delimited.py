@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from kdbench.data.files.text_lines import open_lines
 LONGEST_FIELD = 4_000_000  # characters; longer ones come of a quote that is never closed
 SEPARATORS = ",;\t|"
 SAMPLE_LINES = 500
+MOST_LINES = 2_000_000  # of a TSV, that are looked at for quotes
 EXCEL = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # a first line that only names the delimiter
 QUOTED = re.compile(r'"(?:[^"]|"")*"')  # a field as csv writers quote it
 
@@ -50,10 +52,12 @@ def delimited_rows(path: Path, form: FileFormat) -> RowSource:
     if not head:
         raise UserError(f"{path} is empty; give a file with a row of column names, and a row an example.")
     delimiter = form.delimiter or (marked[1] if marked else likely_delimiter(head, suffix_of(path) in (".tsv", ".tab")))
-    quotes = form.quotes if form.quotes is not None else delimiter != "\t" or _needs_quotes(head, delimiter)
-    # in `text, label` and `"good, ok", "pos"` the blank after the delimiter is of neither field
-    _, *others = head[0].split(delimiter)
-    dialect = _Dialect(delimiter, quotes, bool(others) and all(other.startswith(" ") for other in others))
+    quotes = (
+        form.quotes
+        if form.quotes is not None
+        else delimiter != "\t" or _needs_quotes(path, form.encoding, head, delimiter)
+    )
+    dialect = _Dialect(delimiter, quotes, _has_blanks(head, _Dialect(delimiter, quotes)))
 
     def records() -> Iterator[tuple[int, list[str]]]:
         with open_lines(path, form.encoding) as lines:
@@ -63,7 +67,9 @@ def delimited_rows(path: Path, form: FileFormat) -> RowSource:
 
     _, first = next(records())
     names = [name.strip() if form.header else "" for name in first]
-    columns = tuple(name or str(number) for number, name in enumerate(names, 1))  # one without a name has its number
+    # one without a name has its number
+    numbers = [str(number) if str(number) not in names else f"column {number}" for number in range(1, len(names) + 1)]
+    columns = tuple(name or number for name, number in zip(names, numbers, strict=True))
     if repeated := {name for name in columns if columns.count(name) > 1}:
         raise UserError(f"{path}, line 1: the column '{min(repeated)}' is there twice; rename one.")
 
@@ -97,7 +103,7 @@ def _records(path: Path, lines: Iterator[str], dialect: _Dialect, start: int) ->
 
 def _broken_quote(path: Path, line: int, error: str) -> str:
     if "unexpected end of data" in error or "field larger" in error:
-        what = "a field begins with a double quote that is never closed"
+        what = f"a field begins with a double quote that is never closed, or has more than {LONGEST_FIELD:,} characters"
     elif "expected after" in error:
         what = "text follows a closing double quote"
     else:
@@ -125,7 +131,8 @@ def likely_delimiter(head: Sequence[str], tabs: bool = False) -> str:
     """
     if tabs and "\t" in head[0]:
         return "\t"
-    counts = {mark: head[0].count(mark) for mark in SEPARATORS if mark in head[0]}
+    inside = [mark for mark in SEPARATORS if any(mark in line for line in head)]
+    counts = {mark: head[0].count(mark) for mark in inside}
     even = [mark for mark in counts if len(_widths(head, _Dialect(mark, mark != "\t"))) == 1]
     # a mark before a blank is one of the text, where another divides the lines as evenly
     plain = [mark for mark in even if f"{mark} " not in head[0]]
@@ -143,18 +150,37 @@ def _widths(head: Sequence[str], dialect: _Dialect) -> set[int]:
     return set(found[:-1] if len(head) > SAMPLE_LINES - 100 else found)  # the sample may end within the last record
 
 
-def _needs_quotes(head: Sequence[str], delimiter: str) -> bool:
+def _has_blanks(head: Sequence[str], dialect: _Dialect) -> bool:
+    """Return whether a blank follows every delimiter, as in `"good, ok", "pos"`; it is of neither field."""
+    try:
+        others = [field for fields in dialect.reader(iter(head)) for field in fields[1:]]
+    except csv.Error:
+        return False
+    return bool(others) and all(field.startswith(" ") for field in others)
+
+
+def _needs_quotes(path: Path, encoding: str, head: Sequence[str], delimiter: str) -> bool:
     """Return whether fields of a TSV are quoted.
 
-    They are where lines have equally many fields only if quoted fields are joined, or where every field that begins
-    with a quote is one that a csv writer has quoted, some with a doubled quote within.
+    They are where lines have equally many fields only if quoted fields are joined. They are also where every field that
+    begins with a quote is one that a csv writer has quoted, and some have a doubled quote within, or every line has
+    such a field.
     """
-    if not any('"' in line for line in head):
-        return False
-    if len(_widths(head, _Dialect(delimiter, False))) > 1:
+    if any('"' in line for line in head) and len(_widths(head, _Dialect(delimiter, False))) > 1:
         return len(_widths(head, _Dialect(delimiter, True))) == 1
-    begun = [field for line in head for field in line.rstrip("\r\n").split(delimiter) if field.startswith('"')]
-    return all(QUOTED.fullmatch(field) for field in begun) and any('""' in field[1:-1] for field in begun)
+    has_doubled, in_all = False, True
+    with open_lines(path, encoding) as lines:
+        for line in itertools.islice((line for line in lines if line.strip()), MOST_LINES):
+            begun = (
+                [field for field in line.rstrip("\r\n").split(delimiter) if field.startswith('"')]
+                if '"' in line
+                else []
+            )
+            if not all(QUOTED.fullmatch(field) for field in begun):
+                return False
+            has_doubled = has_doubled or any('""' in field[1:-1] for field in begun)
+            in_all = in_all and bool(begun)
+    return has_doubled or in_all
 
 
 def pattern_rows(path: Path, form: FileFormat) -> RowSource:
@@ -206,17 +232,22 @@ def line_pairs(files: dict[str, Path], form: FileFormat) -> RowSource:
             number += 1
             values = [next(lines, None) for lines in columns]
             if None in values:
-                ended = [path for path, item in zip(files.values(), values, strict=True) if item is None]
-                if len(ended) < len(values):
-                    longer = next(path for path in files.values() if path not in ended)
-                    raise UserError(
-                        f"{ended[0]} ends after {number - 1:,} lines, but {longer} has more; a line of one belongs to "
-                        "the same line of the other, so both need equally many."
-                    )
+                _check_ended(list(files.values()), values, columns, number)
                 return
             yield number, dict(zip(files, values, strict=True))
 
     return RowSource(" and ".join(map(str, files.values())), "line", tuple(files), read)
+
+
+def _check_ended(files: Sequence[Path], last: Sequence[str | None], rest: Sequence[Iterator[str]], number: int) -> None:
+    """Refuse files of which one has a line with text after another has ended."""
+    for path, value, lines in zip(files, last, rest, strict=True):
+        if value is not None and any(line.strip() for line in (value, *lines)):
+            ended = files[last.index(None)]
+            raise UserError(
+                f"{ended} ends after {number - 1:,} lines, but {path} has more; a line of one belongs to the same line "
+                "of the other, so both need equally many."
+            )
 
 
 def _stripped(path: Path, encoding: str) -> Iterator[str]:

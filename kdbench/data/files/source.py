@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,11 @@ def suffix_of(path: Path) -> str:
 
 
 def plain_value(value: Any) -> Any:
-    """Return a value as a row's text or label: bytes of UTF-8 as text, and a list of one value as that value."""
+    """Return a label as a word or number: bytes of UTF-8 as text, a list of one value as that, decimals as numbers."""
     while isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     if not isinstance(value, bytes):
         return value
     try:

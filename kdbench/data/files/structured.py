@@ -39,8 +39,11 @@ def parquet_rows(path: Path) -> RowSource:
                 for row in block.to_pylist():
                     number += 1
                     yield number, row
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{path}, row {number + 1:,}: damaged ({str(error)[:120]}); copy the file again.") from None
+        except (OSError, pa.ArrowException, OverflowError, ValueError) as error:  # also dates beyond the year 9999
+            raise UserError(
+                f"{path}, one of the rows from {number + 1:,} on cannot be read ({str(error)[:120]}); correct it, or "
+                "write the file again."
+            ) from None
 
     return RowSource(str(path), "row", columns, read, _arrow_classes(file.schema_arrow))
 
