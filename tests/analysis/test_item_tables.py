@@ -169,6 +169,9 @@ def test_a_study_can_be_collected_without_the_logits_of_a_task(tmp_path: Path) -
     agreements = {sheet.title: records(sheet, "kd", "agreement") for sheet in Fidelity().sheets(studies(kept))}
     whole = {sheet.title: records(sheet, "kd", "agreement") for sheet in Fidelity().sheets(studies(made.store))}
     assert agreements == whole  # of classes, which are kept
+    (said,) = [sheet.notes for sheet in Fidelity().sheets(studies(kept)) if " RTE," in sheet.title]
+    assert "The teacher's outputs on the reported items were not kept for DML, LGTM." in said
+    assert not any("an earlier version trained" in note for note in said)
     # once more, with what is kept
     again = collect_study("again", [kept], tmp_path / "again", None, ["sst2"])
     assert not (again.root / "logits.safetensors.xz").exists()
