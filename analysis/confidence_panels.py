@@ -53,7 +53,7 @@ class ConfidenceFigure(TaskFigure):
                 x, y = self.labels
                 panels[task] = Panel(y, [*self.ideal(), *drawn], task_title(task), x_title=x)
         if not panels:
-            raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} with logits")
+            raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} with logits", lost=bool(shown))
         told = self.notes(shown) + ([f"Left out, for want of logits: {'; '.join(bare)}."] if bare else [])
         return task_panels.panel_figure(self.title, study, panels, shown, told)
 

@@ -141,6 +141,21 @@ def test_tasks_are_chosen_and_those_without_runs_named(tmp_path: Path, monkeypat
         draw("curves", store, tasks="qnli")
 
 
+def test_what_no_training_brings_back_is_no_command(tmp_path: Path) -> None:
+    """All runs are done: without logits, and of one row alone."""
+    made = Made(Store(tmp_path / "results"))
+    made.done(made.ask(spec("kd", "rte", 0)), 0.7)
+    store = made.write()
+    for wish in ({}, {"tasks": "rte"}):
+        with pytest.raises(UserError) as said:
+            draw("reliability", store, **wish)
+        assert str(said.value) == (
+            "Figure reliability needs finished runs of any row on RTE with logits, and those that are done have none."
+        )
+    with pytest.raises(UserError, match=r"^Figure ranks needs finished runs of two rows or more, .* among RTE; run: "):
+        draw("ranks", store)
+
+
 def many(count: int, panels: int) -> FigureData:
     """Long labels in many panels."""
     rows = [
