@@ -42,7 +42,9 @@ class FigureCurves(TaskFigure):
         if not panels:
             what = f"any row on {' or '.join(map(task_title, tasks))} with scores in its series"
             raise Lacking(what, lost=bool(shown))
-        return task_panels.panel_figure(self.title, study, panels, shown, _first(shown, lost))
+        return task_panels.panel_figure(
+            self.title, study, panels, shown, _first([line.on(panels) for line in shown], lost)
+        )
 
 
 def _first(shown: Sequence[SelectedRow], lost: Sequence[str]) -> list[str]:

@@ -156,7 +156,7 @@ class ItemTable(Table):
             *notes.training_notes(lines),
             *notes.collapse_notes(lines),
             *notes.missed_class_notes(lines),
-            *notes.evidence_notes(study),
+            *notes.evidence_notes(study.on([task])),
             *notes.unfinished_notes(study, lines),
         ]
 

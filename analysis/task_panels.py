@@ -26,10 +26,11 @@ def panel_figure(
     """Arrange panels side by side, as many as fit.
 
     Args:
-        panels: by task.
+        panels: by task, or by the tasks of a panel, joined by commas; notes are about these tasks alone.
         first: the notes that say what is drawn.
     """
-    told = [*first, *curves.figure_notes(study, shown, band=False)]
+    tasks = ",".join(panels).split(",")
+    told = [*first, *curves.figure_notes(study, [line.on(tasks) for line in shown], band=False)]
     about: dict[str, Any] = curves.figure_origin(study, ",".join(panels))
     columns, narrow = min(PAGE, len(panels)), min(COLUMN, len(panels))
-    return FigureData(title, list(panels.values()), columns, narrow, told, notes.evidence_notes(study), about)
+    return FigureData(title, list(panels.values()), columns, narrow, told, notes.evidence_notes(study.on(tasks)), about)

@@ -148,7 +148,7 @@ def _cautions(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     return [
         *notes.row_notes([(study, lines)]),
         *([f"Picked among unequal numbers of settings: {budgets}."] if budgets else []),
-        *notes.evidence_notes(study),
+        *notes.evidence_notes(study.on(lines[0].asked)),
     ]
 
 

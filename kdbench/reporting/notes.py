@@ -56,7 +56,7 @@ def describe_split(protocol: str, tasks: Sequence[str] = ()) -> str:
 
 def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """Say which data selected checkpoints and gave feedback, with a warning where these are the reported data."""
-    # the split that selects
+    study = study.on({task for line in lines for task in line.asked})
     selection, feedback = study.study["selection"], study.study["feedback"]
     where = describe_split(selection, study.tasks)
     notes: list[str] = [Detail(f"Checkpoints selected on {where}{_first_of(study, selection)}.")]

@@ -216,6 +216,22 @@ def test_figures_of_confidence(store: Store) -> None:
     assert [r["value"] for r in risks if r["coverage"] == 100.0] == pytest.approx(errors)
 
 
+def test_notes_of_a_figure_speak_of_its_tasks(tmp_path: Path) -> None:
+    """SST-2 has one seed, another precision and a remark on its data, and kept no logits."""
+    made = study(tmp_path / "results")
+    made.done(made.ask(spec("kd", "sst2", 0, precision="bf16")), 0.9)
+    store, file = made.write(), tmp_path / "results" / "sweeps" / "one.json"
+    write_json(file, read_json(file) | {"data_remarks": {"sst2": ["SST-2 repeats rows."]}})
+    found = studies(store)[0]
+    for kind in (FigureReliability, FigureRiskCoverage):
+        picture = kind().build_panels(found, ["rte", "sst2"])
+        (left,) = (note for note in picture.notes if "SST-2" in note)
+        assert left == "Left out, for want of logits: KD on SST-2."
+        assert not any("bf16" in note or "1 to 2 seeds" in note for note in picture.notes)
+    (sheet,) = Calibration().sheets(studies(store))
+    assert not any("SST-2" in note for note in sheet.notes)
+
+
 def test_the_report_has_a_section_for_each_student(store: Store, tmp_path: Path) -> None:
     """The numbers are those of the tables."""
     from kdbench.reporting.html.page import write_report
