@@ -285,7 +285,7 @@ def score_notes(
         *notes.row_notes(by_study.values()),
         *(note for study, _ in by_study.values() for note in notes.evidence_notes(study)),
         *holes,
-        *([notes.missing_runs_command(table, rows[-1].study, [task.name for task in tasks])] if holes else []),
+        *(notes.missing_runs_commands(table, rows[-1].study, [task.name for task in tasks]) if holes else []),
     ]
     return list(dict.fromkeys(found))
 

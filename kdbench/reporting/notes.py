@@ -313,10 +313,10 @@ def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[
     return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
 
 
-def missing_runs_command(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:
-    """Return a note with the command that trains the missing runs of a table or figure like the existing ones."""
-    command = shlex.join(reproduce.exhibit_command([exhibit], study.root, study, tasks=tasks))
-    return Detail(f"To train what is missing: {command}")
+def missing_runs_commands(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> list[str]:
+    """Return notes with the commands that train the missing runs of a table or figure like the existing ones."""
+    commands = reproduce.exhibit_commands([exhibit], study.root, study, tasks=tasks)
+    return [Detail(f"To train what is missing: {shlex.join(command)}") for command in commands]
 
 
 def _unfinished(study: StudyResults, line: SelectedRow) -> str:

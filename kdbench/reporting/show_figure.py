@@ -166,9 +166,10 @@ def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> list[StudyRe
 
 
 def _command(figures: Sequence[Figure], root: Path, study: StudyResults | None, wish: Wish, tasks: str = "") -> str:
-    """Return the command that trains what is missing."""
+    """Return the command that trains what is missing; several for tasks with other settings."""
     named = list(filter(None, (tasks or wish.tasks or "").split(",")))
-    return shlex.join(reproduce.exhibit_command(figures, root, study, preset=wish.preset, tasks=named))
+    commands = reproduce.exhibit_commands(figures, root, study, preset=wish.preset, tasks=named)
+    return "; ".join(map(shlex.join, commands))
 
 
 def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[FigureData], str, str]:
