@@ -10,7 +10,7 @@ from kdbench.core.errors import UserError
 from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store
 from tests.analysis.made import Made, spec
-from tests.commands.test_compare import predict, records, study, told
+from tests.commands.test_compare import predict, records, study, table, told
 
 
 def test_an_average_says_of_what(tmp_path: Path) -> None:
@@ -77,3 +77,17 @@ def test_a_collected_study_names_rows_that_can_be_compared(tmp_path: Path) -> No
     predict(single, single.ask(spec("kd", "rte", 0)), 0.5, 0)
     collect_study("one", [single.write()], tmp_path / "one", None)
     assert "kdbench compare A B " in (tmp_path / "one" / "README.md").read_text()
+
+
+def test_signs_in_blocks_say_of_which_rows(tmp_path: Path) -> None:
+    """Table 2 compares DIST with LGTM's form of it, and MSE with its own."""
+    made = Made(Store(tmp_path / "results"))
+    own = {"influence_loss": "kd_loss"}
+    asked: list[dict[str, str]] = [{}, {"kd_loss": "dist", **own}, {"kd_loss": "mse"}, {"kd_loss": "mse", **own}]
+    for i, (row, varies) in enumerate(zip(("dist", "lgtm", "kd", "lgtm"), asked, strict=True)):
+        predict(made, made.ask(spec(row, "rte", 0, options=varies), varies=varies), 0.5 + i // 2, i)
+    made.write()
+    assert (
+        "° Not separable from the best of its column among the rows from DIST to LGTM (w. DIST) or from MSE to LGTM "
+        "(w. MSE) (5 %, Holm-corrected over these rows)."
+    ) in " ".join(table(tmp_path, number="2").split())
