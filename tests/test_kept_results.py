@@ -57,6 +57,13 @@ def test_no_test_server_has_scored_a_kept_study(folder: Path, capsys: pytest.Cap
     assert capsys.readouterr().out == ""
 
 
+def test_list_and_show_have_the_selection_score_of_the_kept_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    """That of this run's last checkpoint is 78.1."""
+    for command in (["list", "runs", "--method", "kd"], ["show", "mrpc-kd-s0"], ["show", "kd", "mrpc"]):
+        assert not app([*command, "--results", str(ROOT / "results" / "minilm-mrpc")], standalone_mode=False)
+        assert "79.9" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_the_kept_page_is_that_of_the_kept_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`make docs` writes it."""
