@@ -26,6 +26,7 @@ WHAT = (
     "Marks: mean rank over tasks, 1 is best; white dots: the ranks on each task, of mean scores over seeds. Equal "
     "scores share a rank."
 )
+ONE_TASK = "Marks: the ranks on the one task, of mean scores over seeds; 1 is best. Equal scores share a rank."
 
 
 class FigureRanks(TaskFigure):
@@ -52,7 +53,7 @@ class FigureRanks(TaskFigure):
                 for line, column in zip(shown, ranks.T, strict=True)]  # fmt: skip
         rows.sort(key=lambda row: row.mean)
         panel = Panel("Mean rank", estimates=rows, limits=(0.5, len(rows) + 0.5))
-        told = [WHAT, *_notes(ranks, rows, reach), *_left_out(tasks, whole)]
+        told = [WHAT if len(whole) > 1 else ONE_TASK, *_notes(ranks, rows, reach), *_left_out(tasks, whole)]
         return task_panels.panel_figure(self.title, study, {",".join(whole): panel}, shown, told)
 
 

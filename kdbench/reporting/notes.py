@@ -37,7 +37,7 @@ def describe_seeds(lines: Sequence[SelectedRow], spread: str = "mean ± sample s
         return "one seed a number"
     if len(counts) == 1:
         return f"{spread} ({max(counts)} a number)"
-    single = "; no ± where one seed is done" if 1 in counts else ""
+    single = "; no ± where one seed is done" if 1 in counts and "±" in spread else ""
     return f"{spread} ({min(counts)} to {max(counts)} a number{single})"
 
 

@@ -88,6 +88,12 @@ def test_ranks_are_those_of_the_tasks_that_all_rows_have(tmp_path: Path) -> None
     assert any("do not overlap differ: 0 of 3 pairs" in note for note in found.notes)
 
 
+def test_on_one_task_there_are_no_white_dots(tmp_path: Path) -> None:
+    (study,) = studies(made(tmp_path))
+    for tasks, dotted in ((["rte"], False), (["rte", "sst2"], True)):
+        assert any("white dots" in note for note in FigureRanks().build_panels(study, tasks).notes) is dotted
+
+
 def test_a_single_row_has_no_rank(tmp_path: Path) -> None:
     study = Made(Store(tmp_path))
     study.done(study.ask(spec("kd", "rte", 0)), 0.8)

@@ -69,6 +69,13 @@ def test_scores_are_those_of_table_1(tmp_path: Path) -> None:
     assert any(note.startswith("No interval, for want of predictions: Teacher on MRPC; ") for note in found.notes)
 
 
+@pytest.mark.parametrize(("seeds", "said"), [((0,), "of one seed."), ((0, 1), "white dots: the seeds.")])
+def test_white_dots_are_explained_where_they_are(seeds: tuple[int, ...], said: str, tmp_path: Path) -> None:
+    study = only(trained(tmp_path, seeds))
+    (note,) = (note for note in FigureScores().build_panels(study, ["rte"]).notes if note.startswith("Marks: "))
+    assert note.endswith(said)
+
+
 def test_intervals_count_items_and_seeds(tmp_path: Path) -> None:
     study = only(compared(tmp_path).store)
     task = study.tasks[0]
