@@ -53,7 +53,8 @@ class FigureRanks(TaskFigure):
                 for line, column in zip(shown, ranks.T, strict=True)]  # fmt: skip
         rows.sort(key=lambda row: row.mean)
         panel = Panel("Mean rank", estimates=rows, limits=(0.5, len(rows) + 0.5))
-        told = [WHAT if len(whole) > 1 else ONE_TASK, *_notes(ranks, rows, reach), *_left_out(tasks, whole)]
+        told = [WHAT if len(whole) > 1 else ONE_TASK, *_notes(ranks, rows, reach)]
+        told += [*task_panels.edge_notes([panel]), *_left_out(tasks, whole)]
         return task_panels.panel_figure(self.title, study, {",".join(whole): panel}, shown, told)
 
 

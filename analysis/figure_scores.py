@@ -75,12 +75,6 @@ def _limits(rows: Sequence[Estimate]) -> tuple[float, float]:
     return max(first, low - room), min(last, high + room)
 
 
-def _runs_on(panel: Panel) -> bool:
-    """Return whether a bar reaches beyond the panel."""
-    low, high = panel.limits or (0.0, 100.0)
-    return any(row.interval and (row.interval[0] < low or row.interval[1] > high) for row in panel.estimates)
-
-
 def _notes(panels: dict[str, Panel], shown: Sequence[SelectedRow]) -> list[str]:
     """Explain the marks and the bars, and name rows without a bar."""
     bare = [
@@ -93,6 +87,6 @@ def _notes(panels: dict[str, Panel], shown: Sequence[SelectedRow]) -> list[str]:
     return [
         ONE_SEED if counts == {1} else WHAT.format(", where there are several" if single else ""),
         *([INTERVALS + (" Where there is one seed, only items count." if single else "")] if whole else []),
-        *(["A bar that reaches the edge of its panel goes on."] if any(map(_runs_on, panels.values())) else []),
+        *task_panels.edge_notes(panels.values()),
         *([f"No interval, for want of predictions: {'; '.join(bare)}."] if bare else []),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kdbench.analysis import curves
@@ -18,6 +18,13 @@ PAGE, COLUMN = 3, 2  # panels beside each other, at most
 def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[SelectedRow]:
     """Return the rows of Table 1 that have a finished run on one of the tasks."""
     return [line for row in traceable_rows(study) if (line := select_row(study, row).on(tasks)).cells]
+
+
+def edge_notes(panels: Iterable[Panel]) -> list[str]:
+    """Say that bars go on, where one reaches beyond its panel."""
+    ends = ((panel.limits, row.interval) for panel in panels for row in panel.estimates)
+    beyond = any(limits and bar and (bar[0] < limits[0] or bar[1] > limits[1]) for limits, bar in ends)
+    return ["A bar that reaches the edge of its panel goes on."] if beyond else []
 
 
 def panel_figure(

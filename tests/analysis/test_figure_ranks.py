@@ -86,6 +86,7 @@ def test_ranks_are_those_of_the_tasks_that_all_rows_have(tmp_path: Path) -> None
     low, high = found.panels[0].estimates[0].interval or (0, 0)
     assert high - low == pytest.approx(critical_difference(3, 2))
     assert any("do not overlap differ: 0 of 3 pairs" in note for note in found.notes)
+    assert "A bar that reaches the edge of its panel goes on." in found.notes
 
 
 def test_on_one_task_there_are_no_white_dots(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from kdbench.analysis.figure_curves import FigureCurves
 from kdbench.analysis.figure_scores import FigureScores
 from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
-from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
+from kdbench.reporting.figures import Curve, Estimate, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.comparison import mean_score
 from kdbench.results.store import Store
@@ -183,3 +183,20 @@ def test_nothing_is_cut_off(panels: int, width: float) -> None:
 @pytest.mark.parametrize("width", [2.5, 3.3, 6.8])
 def test_no_curve_is_cut_off(width: float, tmp_path: Path) -> None:
     boxes(FigureCurves().build_panels(only(trained(tmp_path)), ["rte", "sst2"]), width)
+
+
+@pytest.mark.parametrize(("panels", "columns"), [(1, 1), (2, 2)])
+def test_a_long_legend_leaves_room_for_the_panels(panels: int, columns: int) -> None:
+    """And a label is no longer than its axis."""
+    from kdbench.reporting.formats import matplotlib_figure as paper
+
+    look = line_styles.TEACHER
+    curves = [Curve(f"LGTM (as released, {i})", look, (1, 2), (1.0, 2.0), {0: (float(i), 2.0)}) for i in range(15)]
+    panel = Panel("Selection score (%)", curves, "RTE, Acc.", by_step=True)
+    with paper._style():
+        figure = paper._draw(FigureData("t", [panel] * panels, columns, columns), 3.3)
+        figure.canvas.draw()
+        axes = figure.axes[0]
+        height = axes.get_window_extent().height
+        assert height / figure.dpi > (1.3 if panels == 1 else 0.7)
+        assert axes.yaxis.label.get_window_extent().height < 1.05 * height
