@@ -15,6 +15,7 @@ from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.made import Made, spec
 from tests.commands.test_commands import call_here
+from tests.commands.test_compare import predict
 
 KEPT = Path(__file__).resolve().parents[2] / "results"
 
@@ -44,6 +45,17 @@ def test_parts_of_one_sweep_are_united(tmp_path: Path) -> None:
     (sweep,) = read_json(tmp_path / "all" / format.SWEEPS)
     assert sweep["created"] == "2026-01-03T00:00:00+0000"
     assert sweep["command"][1] == "run"
+
+
+def test_of_a_run_the_copy_that_kept_most_is_collected(tmp_path: Path) -> None:
+    """Whatever the order of the folders."""
+    made = Made(Store(tmp_path / "raw"))
+    predict(made, made.ask(spec("kd", "rte", 0)), 0.5, 0)
+    whole = made.write()
+    bare = collect_study("bare", [whole], tmp_path / "bare", None, ["rte"])
+    for order in ([whole, bare], [bare, whole]):
+        joined = collect_study("joined", order, tmp_path / "joined", None)
+        assert (joined.root / "logits.safetensors.xz").exists()
 
 
 def test_a_sweep_of_two_studies_is_refused(tmp_path: Path) -> None:

@@ -176,13 +176,15 @@ def _sweeps(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _choose(several: Sequence[FoundRun]) -> FoundRun:
-    """Return the finished copy of a run, else the copy that was updated last.
+    """Return the finished copy of a run, the one that kept most, else the copy that was updated last.
 
     Raises:
         UserError: several copies are finished and differ.
     """
     folders = {one.folder.path.resolve(): one for one in several}  # many sweeps may ask for a run
-    done = sorted((one for one in folders.values() if one.is_done), key=lambda one: (not one.answers, _moment(one)))
+    done = [one for one in folders.values() if one.is_done]
+    if len(done) > 1:
+        done.sort(key=lambda one: (not one.answers, not one.logits(), not one.part("deployment"), _moment(one)))
     for other in done[1:]:
         if not done[0].agrees(other):
             raise UserError(
