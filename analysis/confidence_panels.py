@@ -53,8 +53,10 @@ class ConfidenceFigure(TaskFigure):
                 x, y = self.labels
                 panels[task] = Panel(y, [*self.ideal(), *drawn], task_title(task), x_title=x)
         if not panels:
-            raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} with logits")
-        told = self.notes(shown) + ([f"Left out, for want of logits: {'; '.join(bare)}."] if bare else [])
+            raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} with logits", lost=bool(shown))
+        told = self.notes([line.on(panels) for line in shown]) + (
+            [f"Left out, for want of logits: {'; '.join(bare)}."] if bare else []
+        )
         return task_panels.panel_figure(self.title, study, panels, shown, told)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from kdbench.analysis.published import row_title
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import notes
 from kdbench.reporting.figures import Curve, Lacking, LineStyle
@@ -80,7 +81,7 @@ def _line(
 ) -> SelectedRow:  # fmt: skip
     """Build a line: the cells that were asked for, and the best grid point of them (or of `among`) that is drawn."""
     shown = best_grid_point(asked if among is None else among, TASKS.get(task).metrics[0])
-    name = study.title(row) if row in study.titles else row
+    name = row_title(study, row)
     return SelectedRow(row, f"{name}: {title}" if title else name, {task: asked}, {task: shown})
 
 

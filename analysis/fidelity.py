@@ -29,7 +29,10 @@ class Fidelity(ItemTable):
     """Agreement, divergence and loyalty (Stanton et al. 2021; Xu et al. 2021), and who is right where."""
 
     title = "Fidelity: how closely students follow their teachers"
-    lacking = "The runs kept no predictions of classes, or nobody taught them and there is no teacher to compare with."
+    lacking = (
+        "The runs kept no predictions of classes, or none of the network that taught them, or nobody taught them and "
+        "there is no teacher to compare with."
+    )
     columns = (
         ItemColumn("agreement", "Agree\n%", better=1),
         ItemColumn("agreement_where_wrong", "Teacher wrong:\nagree %", better=1),
@@ -60,7 +63,9 @@ class Fidelity(ItemTable):
             line.title for line, cell in shown
             if cell.run.spec.needs and not taught_along(cell.run) and TEACHER not in cell.run.spec.needs
         ))  # fmt: skip
-        lost = list(dict.fromkeys(line.title for line, cell in shown if _lacks_teacher(cell, study)))
+        lost = {line.title: cell for line, cell in shown if _lacks_teacher(cell, study)}
+        old = [title for title, cell in lost.items() if taught_along(cell.run) and not lacks_logits(cell)]
+        unknown = [title for title in lost if title not in old]
         bare = list(dict.fromkeys(line.title for line, cell in shown if lacks_logits(cell)))
         return [
             "Agree: the same class as the teacher. Loyalty: 1 - sqrt(Jensen-Shannon divergence). Then who is right: "
@@ -69,8 +74,10 @@ class Fidelity(ItemTable):
             *([f"Teacher of {', '.join(others)}: the assistant that taught the student."] if others else []),
             *([f"{', '.join(untaught)}: taught by nobody, compared with the teacher of the same seed as a baseline."]
               if untaught else []),
-            *([f"The teacher's outputs were not kept for {', '.join(lost)}: an earlier version trained these runs."]
-              if lost else []),
+            *([f"The teacher's outputs were not kept for {', '.join(old)}: an earlier version trained these runs."]
+              if old else []),
+            *([f"The teacher's outputs on the reported items were not kept for {', '.join(unknown)}."]
+              if unknown else []),
             *([f"KL and loyalty need logits, which were not kept of {', '.join(bare)}."] if bare else []),
             Detail("Seeds agree: the same class from two students with different seeds, mean over pairs; its interval "
                    "counts items only."),

@@ -40,8 +40,11 @@ class FigureCurves(TaskFigure):
                 title = f"{task_title(task)}, {short_metric(metric)}"
                 panels[task] = Panel("Selection score (%)", drawn, title, by_step=True)
         if not panels:
-            raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} with scores in its series")
-        return task_panels.panel_figure(self.title, study, panels, shown, _first(shown, lost))
+            what = f"any row on {' or '.join(map(task_title, tasks))} with scores in its series"
+            raise Lacking(what, lost=bool(shown))
+        return task_panels.panel_figure(
+            self.title, study, panels, shown, _first([line.on(panels) for line in shown], lost)
+        )
 
 
 def _first(shown: Sequence[SelectedRow], lost: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,12 @@ from kdbench.results.significance import ALPHA
 from kdbench.results.study import TEACHER, StudyResults, task_title
 
 Floats = NDArray[np.float64]
+MOST_ORDERS = 100_000  # that are counted one by one
 WHAT = (
     "Marks: mean rank over tasks, 1 is best; white dots: the ranks on each task, of mean scores over seeds. Equal "
     "scores share a rank."
 )
+ONE_TASK = "Marks: the ranks on the one task, of mean scores over seeds; 1 is best. Equal scores share a rank."
 
 
 class FigureRanks(TaskFigure):
@@ -51,7 +53,8 @@ class FigureRanks(TaskFigure):
                 for line, column in zip(shown, ranks.T, strict=True)]  # fmt: skip
         rows.sort(key=lambda row: row.mean)
         panel = Panel("Mean rank", estimates=rows, limits=(0.5, len(rows) + 0.5))
-        told = [WHAT, *_notes(ranks, rows, reach), *_left_out(tasks, whole)]
+        told = [WHAT if len(whole) > 1 else ONE_TASK, *_notes(ranks, rows, reach)]
+        told += [*task_panels.edge_notes([panel]), *_left_out(tasks, whole)]
         return task_panels.panel_figure(self.title, study, {",".join(whole): panel}, shown, told)
 
 
@@ -79,8 +82,11 @@ def critical_difference(rows: int, tasks: int) -> float:
     return q * math.sqrt(rows * (rows + 1) / (6 * tasks))
 
 
-def friedman_p(ranks: Floats) -> float:
-    """Return the p-value of Friedman's test that no row differs, from the F statistic of Iman and Davenport (1980).
+def friedman_test(ranks: Floats) -> tuple[float, str]:
+    """Return the p-value of Friedman's test that no row differs, and how it was found.
+
+    It is exact where the orders can be counted that the rows could have by chance, on each task its own: where they are
+    few, and where all tasks agree. The F statistic of Iman and Davenport (1980) stands for it elsewhere.
 
     Args:
         ranks: [tasks, rows], two tasks or more.
@@ -92,9 +98,23 @@ def friedman_p(ranks: Floats) -> float:
     mean = (rows + 1) / 2
     between = tasks * float(((ranks.mean(0) - mean) ** 2).sum())
     rest = float(((ranks - mean) ** 2).sum()) - between
+    if math.factorial(rows) ** (tasks - 1) <= MOST_ORDERS:
+        return _counted_p(ranks), "exact"
     if rest <= 1e-12:
-        return 0.0 if between > 0 else 1.0
-    return float(f.sf((tasks - 1) * between / rest, rows - 1, (rows - 1) * (tasks - 1)))
+        # the other tasks repeat the order of the first; rows with equal scores may change places
+        ties = math.prod(math.factorial(int(number)) for number in np.unique(ranks[0], return_counts=True)[1])
+        return (ties / math.factorial(rows)) ** (tasks - 1), "exact"
+    statistic = (tasks - 1) * between / rest
+    return float(f.sf(statistic, rows - 1, (rows - 1) * (tasks - 1))), "Iman and Davenport 1980"
+
+
+def _counted_p(ranks: Floats) -> float:
+    """Return the share of all orders of the rows in which their mean ranks differ as much, or more."""
+    sums = ranks[:1]
+    for task in ranks[1:]:
+        sums = (sums[:, None] + np.array(list(permutations(task)))).reshape(-1, ranks.shape[1])
+    spread = sums.var(axis=1)
+    return float((spread >= ranks.sum(0).var() - 1e-9).mean())
 
 
 def _estimate(study: StudyResults, line: SelectedRow, ranks: Mapping[str, float], reach: float) -> Estimate:
@@ -114,7 +134,8 @@ def _notes(ranks: Floats, rows: Sequence[Estimate], reach: float) -> list[str]:
         f"not overlap differ: {apart} of {count(len(pairs), 'pair')}."
     ]
     if len(ranks) > 1:
-        told.append(f"Friedman's test that no row differs: p = {friedman_p(ranks):.2g} (Iman and Davenport 1980).")
+        p, way = friedman_test(ranks)
+        told.append(f"Friedman's test that no row differs: p = {p:.2g} ({way}).")
     return [*told, "Tasks are the only sample here: the test does not see how sure the scores on a task are."]
 
 

@@ -18,7 +18,8 @@ from kdbench.results.selection import SelectedRow
 from kdbench.results.significance import RESAMPLES
 from kdbench.results.study import StudyResults, task_title
 
-WHAT = "Marks: mean over seeds, of the numbers of a cell of Table 1; white dots: the seeds."
+WHAT = "Marks: mean over seeds, of the numbers of a cell of Table 1; white dots: the seeds{}."
+ONE_SEED = "Marks: the mean of the numbers of a cell of Table 1, of one seed."
 INTERVALS = (
     f"Bars: 95 % intervals; the error counts both items, by bootstrap ({RESAMPLES:,} resamples), and seeds, by their "
     "sample variance with Student's t. Rows share their items, so bars that overlap may still be separable: Table 1 "
@@ -43,7 +44,7 @@ class FigureScores(TaskFigure):
                 panels[task] = Panel("Score (%)", title=title, estimates=rows, limits=_limits(rows))
         if not panels:
             raise Lacking(f"any row on {' or '.join(map(task_title, tasks))}")
-        return task_panels.panel_figure(self.title, study, panels, shown, [WHAT, *_interval_notes(panels, shown)])
+        return task_panels.panel_figure(self.title, study, panels, shown, _notes(panels, shown))
 
 
 def _row(study: StudyResults, line: SelectedRow, task: str) -> Estimate:
@@ -74,22 +75,18 @@ def _limits(rows: Sequence[Estimate]) -> tuple[float, float]:
     return max(first, low - room), min(last, high + room)
 
 
-def _runs_on(panel: Panel) -> bool:
-    """Return whether a bar reaches beyond the panel."""
-    low, high = panel.limits or (0.0, 100.0)
-    return any(row.interval and (row.interval[0] < low or row.interval[1] > high) for row in panel.estimates)
-
-
-def _interval_notes(panels: dict[str, Panel], shown: Sequence[SelectedRow]) -> list[str]:
-    """Explain the bars, and name rows without one."""
+def _notes(panels: dict[str, Panel], shown: Sequence[SelectedRow]) -> list[str]:
+    """Explain the marks and the bars, and name rows without a bar."""
     bare = [
         f"{row.label} on {task_title(task)}"
         for task, panel in panels.items() for row in panel.estimates if row.interval is None
     ]  # fmt: skip
     whole = sum(len(panel.estimates) for panel in panels.values()) > len(bare)
-    single = any(len(cells) == 1 for line in shown for cells in line.shown.values())
+    counts = {len(cells) for line in shown for cells in line.shown.values() if cells}
+    single = 1 in counts
     return [
+        ONE_SEED if counts == {1} else WHAT.format(", where there are several" if single else ""),
         *([INTERVALS + (" Where there is one seed, only items count." if single else "")] if whole else []),
-        *(["A bar that reaches the edge of its panel goes on."] if any(map(_runs_on, panels.values())) else []),
+        *task_panels.edge_notes(panels.values()),
         *([f"No interval, for want of predictions: {'; '.join(bare)}."] if bare else []),
     ]

@@ -155,7 +155,7 @@ class ItemTable(Table):
             *notes.protocol_notes(study, lines),
             *notes.training_notes(lines),
             *notes.class_use_notes(lines),
-            *notes.evidence_notes(study),
+            *notes.evidence_notes(study.on([task])),
             *notes.unfinished_notes(study, lines),
         ]
 

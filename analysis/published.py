@@ -8,6 +8,8 @@ from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from kdbench.results.study import TEACHER, StudyResults
+
 PAPER_METHOD = "lgtm"  # the paper's own
 
 
@@ -65,6 +67,12 @@ def published_tables() -> dict[str, PublishedTable]:
     """Return the paper's tables by name."""
     raw = tomllib.loads((files("kdbench.analysis") / "published.toml").read_text(encoding="utf-8"))
     return {name: PublishedTable.model_validate(table) for name, table in raw.items()}
+
+
+def row_title(study: StudyResults, row: str) -> str:
+    """Return the name of a row in a table or figure; of one that nobody has asked for yet the paper's."""
+    papers = {one.row: one.title for table in published_tables().values() for one in table.rows if one.row != TEACHER}
+    return study.title(row) if row in study.titles else papers.get(row, study.title(row))
 
 
 def cell_numbers(cell: str) -> tuple[float, ...]:

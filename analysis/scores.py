@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from kdbench.analysis import class_marks, significance_marks, tuning_budget
 from kdbench.analysis.consistency import formula_warning
 from kdbench.analysis.metric_labels import AVERAGE, part_names
-from kdbench.analysis.published import published_tables
+from kdbench.analysis.published import published_tables, row_title
 from kdbench.core.formatting import value
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
@@ -164,9 +164,7 @@ def _mark_collapsed(sheet: TableData, lines: Sequence[SelectedRow], tasks: Seque
 
 def find_row(asked: RowRequest, study: StudyResults) -> ShownRow:
     """Find the runs of a row in a study."""
-    # a row that nobody has asked for yet has the paper's title
-    papers = {row.row: row.title for table in published_tables().values() for row in table.rows if row.row != TEACHER}
-    title = asked.title or (None if asked.row in study.titles else papers.get(asked.row))
+    title = asked.title or row_title(study, asked.row)
     return ShownRow(asked.key, select_row(study, asked.row, asked.values, title), study)
 
 
@@ -285,7 +283,7 @@ def score_notes(
         *notes.row_notes(by_study.values()),
         *(note for study, _ in by_study.values() for note in notes.evidence_notes(study)),
         *holes,
-        *([notes.missing_runs_command(table, rows[-1].study, [task.name for task in tasks])] if holes else []),
+        *(notes.missing_runs_commands(table, rows[-1].study, [task.name for task in tasks]) if holes else []),
     ]
     return list(dict.fromkeys(found))
 

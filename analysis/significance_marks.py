@@ -27,9 +27,8 @@ from kdbench.results.significance import ALPHA, Difference, average_difference, 
 from kdbench.results.study import TEACHER, task_title
 
 SIGN = "°"
-SIGN_NOTE = (
-    f"{SIGN} Not separable from the best of its column ({100 * ALPHA:g} %, Holm-corrected over the column's rows)."
-)
+LEVEL = f"{100 * ALPHA:g} %, Holm-corrected over"
+SIGN_NOTE = f"{SIGN} Not separable from the best of its column ({LEVEL} the column's rows)."
 Compare = Callable[[int, int], Difference | None]
 
 
@@ -120,7 +119,8 @@ def mark_inseparable(
         seeds |= comparisons.seeds
         fewer |= comparisons.fewer
         start += len(lines)
-    return _notes(seeds, untested, fewer)
+    blocks = [[line.title for line in lines if line.row != TEACHER] for lines in groups]
+    return _notes(seeds, [titles for titles in blocks if titles], untested, fewer)
 
 
 def sign_column(
@@ -150,18 +150,22 @@ def sign_column(
 
 
 def _notes(
-    seeds: set[int], untested: Mapping[str, Sequence[str]], fewer: Mapping[str, Sequence[str]]
+    seeds: set[int], blocks: Sequence[Sequence[str]], untested: Mapping[str, Sequence[str]],
+    fewer: Mapping[str, Sequence[str]],
 ) -> list[str]:  # fmt: skip
     """Return the notes about signs.
 
     Args:
         seeds: numbers of seeds of all comparisons.
+        blocks: titles of the rows that are compared with each other.
         untested: row -> tasks without comparison.
         fewer: row -> tasks compared on fewer seeds.
     """
     notes: list[str] = []
     if seeds:
-        notes.append(SIGN_NOTE)
+        among = " or ".join(f"from {titles[0]} to {titles[-1]}" for titles in blocks)
+        apart = f"{SIGN} Not separable from the best of its column among the rows {among} ({LEVEL} these rows)."
+        notes.append(apart if len(blocks) > 1 else SIGN_NOTE)
         notes.append(Detail(ERROR_METHOD + (" Where there is one seed, only items count." if 1 in seeds else "")))
     if fewer:
         told = "; ".join(rows_by_tasks(fewer))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kdbench.analysis import curves
@@ -20,16 +20,24 @@ def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[SelectedRow]:
     return [line for row in traceable_rows(study) if (line := select_row(study, row).on(tasks)).cells]
 
 
+def edge_notes(panels: Iterable[Panel]) -> list[str]:
+    """Say that bars go on, where one reaches beyond its panel."""
+    ends = ((panel.limits, row.interval) for panel in panels for row in panel.estimates)
+    beyond = any(limits and bar and (bar[0] < limits[0] or bar[1] > limits[1]) for limits, bar in ends)
+    return ["A bar that reaches the edge of its panel goes on."] if beyond else []
+
+
 def panel_figure(
     title: str, study: StudyResults, panels: dict[str, Panel], shown: Sequence[SelectedRow], first: Sequence[str]
 ) -> FigureData:
     """Arrange panels side by side, as many as fit.
 
     Args:
-        panels: by task.
+        panels: by task, or by the tasks of a panel, joined by commas; notes are about these tasks alone.
         first: the notes that say what is drawn.
     """
-    told = [*first, *curves.figure_notes(study, shown, band=False)]
+    tasks = ",".join(panels).split(",")
+    told = [*first, *curves.figure_notes(study, [line.on(tasks) for line in shown], band=False)]
     about: dict[str, Any] = curves.figure_origin(study, ",".join(panels))
     columns, narrow = min(PAGE, len(panels)), min(COLUMN, len(panels))
-    return FigureData(title, list(panels.values()), columns, narrow, told, notes.evidence_notes(study), about)
+    return FigureData(title, list(panels.values()), columns, narrow, told, notes.evidence_notes(study.on(tasks)), about)

@@ -80,7 +80,8 @@ def _tested(shown: ShownRow, answers: Mapping[str, ServerAnswer]) -> ShownRow:
 def _whole(run: Run, answers: Mapping[str, ServerAnswer]) -> bool:
     """Return whether the server has scored a run by every metric on every test split."""
     kind, scores = TASKS.get(run.spec.task), answers[run.id].scores if run.id in answers else {}
-    return all(set(kind.metrics) <= scores.get(file.split, {}).keys() for file in kind.server_files)
+    files = kind.server_files  # none: no server takes the task
+    return bool(files) and all(set(kind.metrics) <= scores.get(file.split, {}).keys() for file in files)
 
 
 def _notes(lines: Sequence[SelectedRow], study: StudyResults, tasks: Sequence[str]) -> list[str]:

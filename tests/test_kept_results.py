@@ -10,6 +10,7 @@ import pytest
 from kdbench import make_table
 from kdbench.analysis.study_page.__main__ import write_page
 from kdbench.cli.app import app
+from kdbench.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = sorted(file.parent for file in (ROOT / "results").glob("*/study.json"))
@@ -45,6 +46,22 @@ def test_the_page_about_lgtm_has_the_numbers_of_the_kept_results() -> None:
     expected = {row: [*kept["study"][row], *kept["banking77"][row]] for row in ("ProKT", "LGTM", "Fine-tuning")}
     expected |= {f"{row}, from zeros": kept["zero-heads"][row][::-1] for row in ("ProKT", "LGTM")}
     assert {row: cells.strip("| ").split(" | ") for row, cells in said.items()} == expected
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+def test_no_test_server_has_scored_a_kept_study(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where no server takes its tasks."""
+    for number in ("1", "all"):
+        with pytest.raises(UserError, match=r"^No scores of a test server.* hand rows in with kdbench glue export"):
+            app(["table", number, "--test", "--results", str(folder)], standalone_mode=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_list_and_show_have_the_selection_score_of_the_kept_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    """That of this run's last checkpoint is 78.1."""
+    for command in (["list", "runs", "--method", "kd"], ["show", "mrpc-kd-s0"], ["show", "kd", "mrpc"]):
+        assert not app([*command, "--results", str(ROOT / "results" / "minilm-mrpc")], standalone_mode=False)
+        assert "79.9" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, friedman_p
+from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, friedman_test
 from kdbench.analysis.published import PAPER_METHOD
 from kdbench.analysis.study_page import facts, paper, questions, scores
 from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, StudyContrasts, p_words
@@ -166,7 +166,7 @@ def ranks(contrasts: StudyContrasts) -> list[str]:
         f"difference {reach:.2f} apart ({count(len(found), 'row')}, {count(len(tasks), 'task')}; Demšar 2006)."
     ]
     if len(tasks) > 1:
-        p = friedman_p(np.array([list(row.seeds.values()) for row in found]).T)
+        p, _ = friedman_test(np.array([list(row.seeds.values()) for row in found]).T)
         told.append(f"Friedman's test that no row differs has {p_words(p)}.")
     rows = [(row.label, f"{row.mean:.2f}", *(f"{rank:g}" for rank in row.seeds.values())) for row in found]
     note = "1 is best. Tasks are the only sample here: the test does not see how sure the scores on a task are."

@@ -5,7 +5,7 @@ No method is imported.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,48 @@ def _asked_rows(exhibits: Sequence[Exhibit]) -> set[str]:
     return {name.strip() for one in exhibits for request in one.requests for name in request.methods.split(",")}
 
 
+def exhibit_commands(
+    exhibits: Sequence[Exhibit], root: Path, study: StudyResults | None, *, preset: str | None = None,
+    tasks: Sequence[str] = (),
+) -> list[list[str]]:  # fmt: skip
+    """Build `exhibit_command` once for each group of tasks on which the study's rows have equal settings.
+
+    One command would train every task with the settings of all. Tasks that the study does not have get the settings of
+    the group with the most cells.
+    """
+    if study is None:
+        return [exhibit_command(exhibits, root, study, preset=preset, tasks=tasks)]
+    groups = _alike_tasks(study, exhibits)
+    known = [task for group in groups for task in group]
+    largest = max(groups, key=lambda group: sum(cell.cell.task in group for cell in study.cells), default=[])
+    found = []
+    for group in groups:
+        names = [task for task in tasks if task in group or (group == largest and task not in known)]
+        if names or (group == largest and not tasks):
+            found.append(exhibit_command(exhibits, root, study.on(group), preset=preset, tasks=names))
+    return found or [exhibit_command(exhibits, root, study, preset=preset, tasks=tasks)]
+
+
+def _alike_tasks(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[list[str]]:
+    """Group the tasks of a study: in a group no row has other seeds or settings on one task than on another."""
+    cells, own = _cells_of(study, exhibits), _varied_keys(exhibits)
+    values: dict[str, dict[tuple[str, str], set[str]]] = {task: {} for task in study.tasks}
+    for cell, key, item in _unpurposed(cells, study, own, _usual_of_rows(cells, study)):
+        if cell.cell.task in values:  # else its plugin is gone
+            values[cell.cell.task].setdefault((cell.cell.row, key), set()).add(_typed(item))
+            values[cell.cell.task].setdefault((cell.cell.row, "seed"), set()).add(str(cell.cell.seed))
+    groups: list[tuple[list[str], dict[tuple[str, str], set[str]]]] = []
+    for task, mine in values.items():
+        for tasks, theirs in groups:
+            if all(theirs.get(place, some) == some for place, some in mine.items()):
+                tasks.append(task)
+                theirs |= mine
+                break
+        else:
+            groups.append(([task], dict(mine)))
+    return [tasks for tasks, _ in groups]
+
+
 def rows_command(study: StudyResults, rows: Sequence[str], task: str, seeds: Sequence[int]) -> list[str]:
     """Build the command that trains rows on a task with the settings that the study's rows have there.
 
@@ -122,17 +164,30 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
 
     The keys that the exhibits vary themselves are left out.
     """
-    requests = [request for one in exhibits for request in one.requests]
-    own = {key for request in requests for key in request.varies}
-    rows = _asked_rows(exhibits) or set(study.rows)
+    own, cells = _varied_keys(exhibits), _cells_of(study, exhibits)
+    seeds, read = sorted({cell.cell.seed for cell in cells}), _read(_rows_of(study, exhibits))
+    places = _places(study, {*own, *TEACHER_KEYS} if needs_network(exhibits, study) else own)
+    return ["--seeds", ",".join(map(str, seeds)), *places, *_shared(cells, study, own, read)]
+
+
+def _varied_keys(exhibits: Sequence[Exhibit]) -> set[str]:
+    """Return the keys that exhibits vary themselves."""
+    return {key for one in exhibits for request in one.requests for key in request.varies}
+
+
+def _rows_of(study: StudyResults, exhibits: Sequence[Exhibit]) -> set[str]:
+    """Return the rows, or groups of methods, that exhibits ask for; of those that ask for none, those of the study."""
+    return _asked_rows(exhibits) or set(study.rows)
+
+
+def _cells_of(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[CellResult]:
+    """Return the study's cells of the exhibits, or all where it has none of them; of each row the newest version."""
+    own, rows = _varied_keys(exhibits), _rows_of(study, exhibits)
     cells = [
         cell for cell in study.cells
         if _is_asked(cell.cell.row, rows) and any(set(varies) <= own for varies in cell.varied)
-    ] or study.cells  # fmt: skip
-    cells = _newest(cells)
-    seeds = sorted({cell.cell.seed for cell in cells})
-    places = _places(study, {*own, *TEACHER_KEYS} if needs_network(exhibits, study) else own)
-    return ["--seeds", ",".join(map(str, seeds)), *places, *_shared(cells, study, own, _read(rows))]
+    ]  # fmt: skip
+    return _newest(cells or study.cells)
 
 
 def _is_asked(row: str, names: Collection[str]) -> bool:
@@ -155,18 +210,14 @@ def _shared(
     An option that only one method has here is set for that method, because others might have an option of that name.
     Results of earlier versions do not tell the usual values of options; then the options are left out.
     """
-    # key -> row -> its values, without those that vary on purpose
-    known: dict[str, dict[str, list[Any]]] = {}  # key -> row -> values
+    known: dict[str, dict[str, list[Any]]] = {}  # key -> row -> its values, without those that vary on purpose
     changed: set[tuple[str, str]] = set()
-    one = {cell.cell.row: cell for cell in cells}
-    owners = {row: cell.run.spec.method for row, cell in one.items()}
-    usual = {row: _usual(cell, study) for row, cell in one.items()}
-    for cell in cells:
-        purposely = {*own, *set.intersection(*map(set, cell.varied))}
-        for key, item in _settings(cell, study.runs, usual[cell.cell.row]).items():
-            if key not in purposely and item not in (None, ""):
-                values = known.setdefault(key, {}).setdefault(cell.cell.row, [])
-                values += [item] * (item not in values)
+    cells = list(cells)
+    owners = {cell.cell.row: cell.run.spec.method for cell in cells}
+    usual = _usual_of_rows(cells, study)
+    for cell, key, item in _unpurposed(cells, study, own, usual):
+        values = known.setdefault(key, {}).setdefault(cell.cell.row, [])
+        values += [item] * (item not in values)
     # rows and keys whose values are not the usual ones
     for key, by_row in known.items():
         changed |= {(row, key) for row, some in by_row.items() if _texts(some) != _texts(usual[row].get(key, some))}
@@ -181,6 +232,22 @@ def _shared(
             pairs = {key: list(dict.fromkeys(item for row in here for item in by_row[row]))} if here else {}
         words += [part for name, some in pairs.items() for part in ("--set", f"{name}={','.join(map(_typed, some))}")]
     return words
+
+
+def _usual_of_rows(cells: Iterable[CellResult], study: StudyResults) -> dict[str, Mapping[str, Any]]:
+    """Return `_usual` of each row."""
+    return {row: _usual(cell, study) for row, cell in {cell.cell.row: cell for cell in cells}.items()}
+
+
+def _unpurposed(
+    cells: Iterable[CellResult], study: StudyResults, own: Collection[str], usual: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[CellResult, str, Any]]:
+    """Yield the settings of each cell that are set and do not vary on purpose."""
+    for cell in cells:
+        purposely = {*own, *set.intersection(*map(set, cell.varied))}
+        for key, item in _settings(cell, study.runs, usual[cell.cell.row]).items():
+            if key not in purposely and item not in (None, ""):
+                yield cell, key, item
 
 
 def _texts(items: Any) -> frozenset[str]:

@@ -62,9 +62,28 @@ def show_comparison(
     wanted = set(select_tasks(tasks)) if tasks else None
     sheets = [sheet for pair in pairs if (sheet := _sheet(pair, wanted))]
     if not sheets:
-        on = f" on {tasks}" if tasks else ""
-        raise UserError(f"There is no seed that is done of both '{rows[0]}' and '{rows[1]}'{on}; see: kdbench status")
+        raise UserError(_nothing(pairs, wanted, f" on {tasks}" if tasks else ""))
     render(sheets, form, console)
+
+
+def _nothing(pairs: Sequence[RowPair], wanted: set[str] | None, on: str) -> str:
+    """Return why the rows have nothing that is compared, and what shows their runs."""
+    for pair in pairs:
+        tasks = [task for task in pair.study.tasks if wanted is None or task in wanted]
+        asked = {name: select_row(pair.study, name).asked for name in pair.names}
+        outside = {
+            name: task
+            for name in pair.names for task in tasks
+            if pair.study.of(name, task) and not any(asked[name][other] for other in tasks)
+        }  # fmt: skip
+        if outside:
+            names, (name, task) = " and ".join(f"'{name}'" for name in outside), next(iter(outside.items()))
+            return (
+                f"Every run of {names}{on} was varied on purpose for another table, and is compared with none; "
+                f"see: kdbench show {name} {task}"
+            )
+    first, second = pairs[0].names
+    return f"There is no seed that is done of both '{first}' and '{second}'{on}; see: kdbench status"
 
 
 def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -> list[RowPair]:
@@ -129,7 +148,7 @@ def _cautions(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     return [
         *notes.row_notes([(study, lines)]),
         *([f"Picked among unequal numbers of settings: {budgets}."] if budgets else []),
-        *notes.evidence_notes(study),
+        *notes.evidence_notes(study.on(lines[0].asked)),
     ]
 
 
@@ -204,12 +223,15 @@ def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: S
     # p-values and seeds needed
     if len(corrected) > 1:
         said.append(f"p, Holm: corrected for {len(corrected)} tasks; a difference is called one below {ALPHA}.")
-    if any(one.difference.seeds == 1 for one in found.values()):
-        said.append("One seed: only items are resampled, so nothing is said about other seeds.")
-    else:
+    single = [task_title(task) for task, one in found.items() if one.difference.seeds == 1]
+    if single:
+        where = f" on {', '.join(single)}" if len(single) < len(found) else ""
+        said.append(f"One seed{where}: only items are resampled, so nothing is said about other seeds.")
+    if len(single) < len(found):
         aim = f"{100 * POWER:g} % power at {100 * ALPHA:g} %"
         parted = f" (on a task at {100 * ALPHA:g} % / {len(found)}, as p is corrected)" if len(found) > 1 else ""
-        said.append(f"Seeds needed: for {aim}{parted}, a rough guess from these seeds; – where items are too few.")
+        few = "items are too few" + (", or there is one seed" if single else "")
+        said.append(f"Seeds needed: for {aim}{parted}, a rough guess from these seeds; – where {few}.")
     # what is missing
     if lacking:
         over = f"; the average is over the other {len(found)} tasks" if len(found) > 1 else ""

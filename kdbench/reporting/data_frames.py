@@ -25,8 +25,8 @@ def records_frame(records: Iterable[Mapping[str, Any]]) -> DataFrame:
 
 
 def csv_text(records: Iterable[Mapping[str, Any]]) -> str:
-    """Return records as CSV with a head, or "" where there are none; numbers are not rounded."""
-    frame = records_frame(records)
+    """Return records as CSV with a head, or "" where there are none; numbers are not rounded, None leaves a gap."""
+    frame = records_frame({key: "" if item is None else item for key, item in row.items()} for row in records)
     return str(frame.to_csv(index=False, lineterminator="\n", na_rep="nan")) if len(frame) else ""
 
 

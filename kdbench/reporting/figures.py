@@ -179,7 +179,15 @@ def _number(value: float) -> float | str:
 
 
 class Lacking(Exception):
-    """Say that what a figure shows is not there: `LGTM on MNLI`."""
+    """Say that what a figure shows is not there: `LGTM on MNLI`.
+
+    Args:
+        lost: runs are done and did not keep it, which no training brings back.
+    """
+
+    def __init__(self, what: str, *, lost: bool = False) -> None:
+        super().__init__(what)
+        self.lost = lost
 
 
 class Figure(Exhibit):

@@ -37,7 +37,7 @@ def describe_seeds(lines: Sequence[SelectedRow], spread: str = "mean ± sample s
         return "one seed a number"
     if len(counts) == 1:
         return f"{spread} ({max(counts)} a number)"
-    single = "; no ± where one seed is done" if 1 in counts else ""
+    single = "; no ± where one seed is done" if 1 in counts and "±" in spread else ""
     return f"{spread} ({min(counts)} to {max(counts)} a number{single})"
 
 
@@ -56,7 +56,7 @@ def describe_split(protocol: str, tasks: Sequence[str] = ()) -> str:
 
 def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """Say which data selected checkpoints and gave feedback, with a warning where these are the reported data."""
-    # the split that selects
+    study = study.on({task for line in lines for task in line.asked})
     selection, feedback = study.study["selection"], study.study["feedback"]
     where = describe_split(selection, study.tasks)
     notes: list[str] = [Detail(f"Checkpoints selected on {where}{_first_of(study, selection)}.")]
@@ -318,11 +318,11 @@ def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[
     return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
 
 
-def missing_runs_command(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> str:
-    """Return a note with the command that trains the missing runs of a table or figure like the existing ones."""
-    command = shlex.join(reproduce.exhibit_command([exhibit], study.root, study, tasks=tasks))
+def missing_runs_commands(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> list[str]:
+    """Return notes with the commands that train the missing runs of a table or figure like the existing ones."""
+    commands = reproduce.exhibit_commands([exhibit], study.root, study, tasks=tasks)
     other = ", with a network as teacher" if reproduce.needs_network([exhibit], study) else ""
-    return Detail(f"To train what is missing{other}: {command}")
+    return [Detail(f"To train what is missing{other}: {shlex.join(command)}") for command in commands]
 
 
 def _unfinished(study: StudyResults, line: SelectedRow) -> str:

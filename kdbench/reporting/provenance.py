@@ -121,11 +121,15 @@ def run_scores(cell: CellResult) -> list[float]:
 
 
 def score_texts(cell: CellResult) -> tuple[str, str]:
-    """Format the scores of a run as a cell prints them, and that of the selection split; – where it is not done."""
+    """Format the scores of a run as a cell prints them, and that of the selection split.
+
+    – where the run is not done, or its file of outputs lacks the rows of a split.
+    """
     if cell.run.result is None:
         return "–", "–"
-    selection = 100 * cell.selection(TASKS.get(cell.cell.task).metrics[0])
-    return "/".join(f"{value:.1f}" for value in run_scores(cell)), f"{selection:.1f}"
+    scores = "/".join(f"{value:.1f}" for value in run_scores(cell)) if cell.is_scored else "–"
+    known = cell.run.result["best"]["selection"]
+    return scores, f"{100 * cell.selection(TASKS.get(cell.cell.task).metrics[0]):.1f}" if known else "–"
 
 
 def differing_settings(cells: Iterable[CellResult]) -> list[str]:

@@ -17,9 +17,9 @@ def add_published(sheet: TableData, paper: Published) -> TableData:
 
     Records become one a printed number: published, ours (unrounded, the mean over seeds), and the difference.
     """
-    out = replace(
-        sheet, rows=[], rules=set(), notes=[*sheet.notes, paper.note, *_other(sheet, paper)], records=[], row_keys=[]
-    )
+    known = any((key, name) in paper.cells for key in sheet.row_keys for name in sheet.column_keys)
+    told = [paper.note, *_other(sheet, paper)] if known else ["The paper has no numbers of these rows and tasks."]
+    out = replace(sheet, rows=[], rules=set(), notes=[*sheet.notes, *told], records=[], row_keys=[])
     before = 0
     for i, (key, row) in enumerate(zip(sheet.row_keys, sheet.rows, strict=True)):
         printed = [paper.cells.get((key, name), "") for name in sheet.column_keys]

@@ -166,9 +166,10 @@ def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> list[StudyRe
 
 
 def _command(figures: Sequence[Figure], root: Path, study: StudyResults | None, wish: Wish, tasks: str = "") -> str:
-    """Return the command that trains what is missing."""
+    """Return the command that trains what is missing; several for tasks with other settings."""
     named = list(filter(None, (tasks or wish.tasks or "").split(",")))
-    return shlex.join(reproduce.exhibit_command(figures, root, study, preset=wish.preset, tasks=named))
+    commands = reproduce.exhibit_commands(figures, root, study, preset=wish.preset, tasks=named)
+    return "; ".join(map(shlex.join, commands))
 
 
 def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[FigureData], str, str]:
@@ -200,21 +201,34 @@ def _with_panels(
     figure: TaskFigure, found: Sequence[StudyResults], asked: Sequence[str], wish: Wish
 ) -> tuple[list[FigureData], str, str]:
     """Do as `drawable` for a figure that has a panel for each task of a study, one figure a study."""
-    pictures, lacking = list[FigureData](), list[str]()
-    for study in found:
-        tasks = [task for task in study.tasks if task in asked or not asked]
-        try:
-            pictures.append(figure.build_panels(study, tasks))
-        except Lacking as missing:
-            lacking.append(f"{_place(study)}: {missing}")
+    built = [(study, build_panels(figure, study, asked)) for study in found]
+    pictures = [one for _, one in built if isinstance(one, FigureData)]
+    lacking = [f"{_place(study)}: {one}" for study, one in built if isinstance(one, Lacking)]
     shown = {task for one in pictures for task in one.about["task"].split(",")}
     absent = [task for task in asked if task not in shown]
     name = f"Figure {_number(figure.name)}"
     if not pictures or absent:
-        command = _command([figure], found[-1].root, found[-1], wish, ",".join(absent))
-        on = f" on {', '.join(map(task_title, absent))}" if absent else ""
-        return pictures, figure.lacking or f"{name} needs finished runs{on}; run: {command}.", ""
+        return pictures, figure.lacking or _needs(figure, found[-1], absent, wish), ""
     return pictures, "", f"{name} of {'; of '.join(lacking)}: there are no such finished runs." if lacking else ""
+
+
+def build_panels(figure: TaskFigure, study: StudyResults, asked: Sequence[str]) -> FigureData | Lacking:
+    """Build the figure of a study on the tasks that were asked for, or on all of its tasks."""
+    try:
+        return figure.build_panels(study, [task for task in study.tasks if task in asked or not asked])
+    except Lacking as missing:
+        return missing
+
+
+def _needs(figure: TaskFigure, study: StudyResults, absent: Sequence[str], wish: Wish) -> str:
+    """Say what a study lacks, and which command trains it, where training helps."""
+    name = f"Figure {_number(figure.name)}"
+    # of a task that the study does not have, nothing is known
+    missing = build_panels(figure, study, absent) if set(absent) <= set(study.tasks) else None
+    if isinstance(missing, Lacking) and missing.lost:
+        return f"{name} needs finished runs of {missing}, and those that are done have none."
+    which = f" of {missing}" if missing else f" on {', '.join(map(task_title, absent))}"
+    return f"{name} needs finished runs{which}; run: {_command([figure], study.root, study, wish, ','.join(absent))}."
 
 
 def _place(study: StudyResults) -> str:

@@ -175,7 +175,10 @@ def _listed_runs(found: Iterable[StudyResults], statuses: RunStatuses) -> dict[s
 
 
 def _run_table(items: Iterable[ListedRun]) -> Table:
-    """Build the table of runs: progress in steps, loss, selection score in per cent, and when each was last updated."""
+    """Build the table of runs: progress in steps, loss, selection score in per cent, and when each was last updated.
+
+    The score is the latest one; of a run that is done that of the checkpoint it kept, as in tables and `kdbench show`.
+    """
     table = printing.make_table()
     for name in ("run", "status", "step", "loss", "selection", "student", "last news"):
         table.add_column(name, justify="right" if name in ("step", "loss", "selection") else "left", no_wrap=True)
@@ -185,7 +188,10 @@ def _run_table(items: Iterable[ListedRun]) -> Table:
         steps = f"{state.step}/{state.total}" if state.total else ""
         loss = "" if state.loss is None else f"{state.loss:.3f}"
         metric = selection_title(run.spec.task).removeprefix("selection ")
-        score = "" if state.score is None else f"{metric} {state.score:.1f}"
+        kept = ((run.result or {}).get("best") or {}).get("selection") or {}
+        key = TASKS.all()[run.spec.task].metrics[0] if run.spec.task in TASKS.all() else ""
+        number = 100 * kept[key] if key in kept else state.score
+        score = "" if number is None else f"{metric} {number:.1f}"
         word = Text(status, style=printing.STATUS_STYLES.get(status, "dim"))
         news = state.kind or ago(state.updated)
         table.add_row(run.id, word, steps, loss, score, Text(run.spec.student.name), Text(news))

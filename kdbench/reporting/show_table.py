@@ -177,8 +177,8 @@ def nothing(table: Table, store: Store, every: Sequence[StudyResults], preset: s
     else:
         problem = f"No run{of} in {store.root} belongs to {_title(table)}"
     last = known[-1] if known else None
-    command = reproduce.exhibit_command([table], store.root, last, preset=preset, tasks=_tasks(table, last))
-    return f"{problem}; give another folder with --results DIR, or run: {shlex.join(command)}"
+    commands = reproduce.exhibit_commands([table], store.root, last, preset=preset, tasks=_tasks(table, last))
+    return f"{problem}; give another folder with --results DIR, or run: {'; '.join(map(shlex.join, commands))}"
 
 
 def _title(table: Table) -> str:

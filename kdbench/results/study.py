@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -164,6 +164,11 @@ class StudyResults:
         """Return the cells of a row on a task; those of `teacher` are the fine-tuned teachers that others need."""
         cells = self.teachers if row == TEACHER and row not in self.titles else self.cells
         return [c for c in cells if c.cell.row == row and c.cell.task == task]
+
+    def on(self, tasks: Collection[str]) -> StudyResults:
+        """Return the study with its cells of these tasks and of those that are gone, and no other."""
+        kept = {*tasks, *self.gone}
+        return replace(self, cells=[c for c in self.cells if c.cell.task in kept])
 
     @cached_property
     def by_run(self) -> dict[str, list[CellResult]]:

@@ -91,3 +91,12 @@ def test_records_hold_every_run_and_say_which_are_shown(tmp_path: Path) -> None:
     assert sum(r["shown"] for r in records) == 3
     assert records[0]["student_forward"] == 200
     assert records[0]["trials"] == 2
+
+
+def test_means_without_a_spread_have_no_note_on_it(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for method, seed in (("kd", 0), ("kd", 1), ("dml", 0)):
+        made.done(made.ask(spec(method, "mrpc", seed)), 0.8)
+    store = made.write()
+    assert any("mean over seeds (1 to 2 a number)." in note for note in sheet("cost", store).notes)
+    assert any("no ± where one seed is done" in note for note in sheet("table1", store).notes)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import stats
 
-from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, friedman_p, rank_rows
+from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, friedman_test, rank_rows
 from kdbench.reporting.figures import Lacking
 from kdbench.results.store import Store
 from kdbench.results.study import studies
@@ -26,19 +27,41 @@ def test_the_critical_difference_of_demsar() -> None:
     assert critical_difference(2, 10) == pytest.approx(1.960 * math.sqrt(6 / 60), abs=1e-3)
 
 
-@given(st.integers(0, 99), st.integers(3, 8), st.integers(2, 9))
+@given(st.integers(0, 99), st.integers(5, 8), st.integers(4, 9))
 def test_the_test_is_friedmans(seed: int, rows: int, tasks: int) -> None:
     """F = (N - 1) chi2 / (N (k - 1) - chi2) (Demšar 2006, Sec. 3.2.2)."""
     scores = np.random.default_rng(seed).random((tasks, rows))
     chi2 = stats.friedmanchisquare(*scores.T).statistic
     room = tasks * (rows - 1) - chi2
     expected = stats.f.sf((tasks - 1) * chi2 / room, rows - 1, (rows - 1) * (tasks - 1)) if room > 1e-9 else 0.0
-    assert friedman_p(rank_rows(scores)) == pytest.approx(expected, abs=1e-9)
+    assert friedman_test(rank_rows(scores)) == (pytest.approx(expected, abs=1e-9), "Iman and Davenport 1980")
+
+
+@pytest.mark.parametrize(("rows", "tasks", "p"), [(2, 2, 1 / 2), (2, 3, 1 / 4), (3, 2, 1 / 6), (12, 3, 4.3583e-18)])
+def test_full_agreement_can_be_chance(rows: int, tasks: int, p: float) -> None:
+    """The other tasks have the first one's order with probability 1 / k! each."""
+    assert friedman_test(np.tile(np.arange(1.0, rows + 1), (tasks, 1))) == (pytest.approx(p, rel=1e-4), "exact")
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 99))
+def test_few_orders_are_counted(seed: int) -> None:
+    """As scipy's permutation test does, also where scores are equal."""
+    scores = np.random.default_rng(seed).integers(0, 4, (3, 3)).astype(float)
+
+    def spread(*rows: NDArray[np.float64]) -> float:
+        return float(rank_rows(np.stack(rows, 1)).sum(0).var())
+
+    found = stats.permutation_test(
+        scores.T, spread, permutation_type="samples", alternative="greater", vectorized=False
+    )
+    assert friedman_test(rank_rows(scores))[0] == pytest.approx(found.pvalue)
 
 
 def test_equal_scores_share_a_rank() -> None:
     assert rank_rows(np.array([[0.5, 0.7, 0.5, 0.2]])).tolist() == [[2.5, 1, 2.5, 4]]
-    assert friedman_p(np.full((3, 4), 2.5)) == 1.0
+    assert friedman_test(np.full((3, 4), 2.5))[0] == 1.0
+    assert friedman_test(np.full((3, 9), 5.0))[0] == 1.0
 
 
 def made(folder: Path) -> Store:
@@ -63,6 +86,13 @@ def test_ranks_are_those_of_the_tasks_that_all_rows_have(tmp_path: Path) -> None
     low, high = found.panels[0].estimates[0].interval or (0, 0)
     assert high - low == pytest.approx(critical_difference(3, 2))
     assert any("do not overlap differ: 0 of 3 pairs" in note for note in found.notes)
+    assert "A bar that reaches the edge of its panel goes on." in found.notes
+
+
+def test_on_one_task_there_are_no_white_dots(tmp_path: Path) -> None:
+    (study,) = studies(made(tmp_path))
+    for tasks, dotted in ((["rte"], False), (["rte", "sst2"], True)):
+        assert any("white dots" in note for note in FigureRanks().build_panels(study, tasks).notes) is dotted
 
 
 def test_a_single_row_has_no_rank(tmp_path: Path) -> None:

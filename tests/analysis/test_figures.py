@@ -148,7 +148,7 @@ def test_a_figure_without_its_runs_says_which(tmp_path: Path) -> None:
     store = made.write()
     with pytest.raises(Lacking, match=r"^LGTM: Student first and LGTM: Simultaneously on MNLI$"):
         picture(6, store, "mnli")
-    with pytest.raises(Lacking, match=r"^meta_distill on MNLI$"):
+    with pytest.raises(Lacking, match=r"^Meta Distill on MNLI$"):
         picture(2, store, "mnli")
     with pytest.raises(Lacking, match=r"no influence in the series of mnli-lgtm-s0-\w+: delete the folders"):
         picture(4, store, "mnli")

@@ -169,6 +169,9 @@ def test_a_study_can_be_collected_without_the_logits_of_a_task(tmp_path: Path) -
     agreements = {sheet.title: records(sheet, "kd", "agreement") for sheet in Fidelity().sheets(studies(kept))}
     whole = {sheet.title: records(sheet, "kd", "agreement") for sheet in Fidelity().sheets(studies(made.store))}
     assert agreements == whole  # of classes, which are kept
+    (said,) = [sheet.notes for sheet in Fidelity().sheets(studies(kept)) if " RTE," in sheet.title]
+    assert "The teacher's outputs on the reported items were not kept for DML, LGTM." in said
+    assert not any("an earlier version trained" in note for note in said)
     # once more, with what is kept
     again = collect_study("again", [kept], tmp_path / "again", None, ["sst2"])
     assert not (again.root / "logits.safetensors.xz").exists()
@@ -211,6 +214,22 @@ def test_figures_of_confidence(store: Store) -> None:
     risks = [r for r in FigureRiskCoverage().build_panels(found, ["rte"]).records if r["row"] == "finetune"]
     errors = [100 * float((logits(1, 10 + seed).argmax(1) != LABELS).mean()) for seed in (0, 1)]
     assert [r["value"] for r in risks if r["coverage"] == 100.0] == pytest.approx(errors)
+
+
+def test_notes_of_a_figure_speak_of_its_tasks(tmp_path: Path) -> None:
+    """SST-2 has one seed, another precision and a remark on its data, and kept no logits."""
+    made = study(tmp_path / "results")
+    made.done(made.ask(spec("kd", "sst2", 0, precision="bf16")), 0.9)
+    store, file = made.write(), tmp_path / "results" / "sweeps" / "one.json"
+    write_json(file, read_json(file) | {"data_remarks": {"sst2": ["SST-2 repeats rows."]}})
+    found = studies(store)[0]
+    for kind in (FigureReliability, FigureRiskCoverage):
+        picture = kind().build_panels(found, ["rte", "sst2"])
+        (left,) = (note for note in picture.notes if "SST-2" in note)
+        assert left == "Left out, for want of logits: KD on SST-2."
+        assert not any("bf16" in note or "1 to 2 seeds" in note for note in picture.notes)
+    (sheet,) = Calibration().sheets(studies(store))
+    assert not any("SST-2" in note for note in sheet.notes)
 
 
 def test_the_report_has_a_section_for_each_student(store: Store, tmp_path: Path) -> None:

@@ -14,8 +14,12 @@ from pydantic import ValidationError
 from kdbench.analysis.published import PublishedTable, cell_numbers, published_tables
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS
+from kdbench.reporting.data_frames import csv_text
+from kdbench.reporting.published import add_published
 from kdbench.reporting.tables import TABLES
-from kdbench.results.study import TEACHER
+from kdbench.results.store import Store
+from kdbench.results.study import TEACHER, studies
+from tests.analysis.made import Made, spec
 
 SHAPES = {
     "table1": (12, 7), "table2": (5, 7), "table3": (2, 2), "table4": (8, 7), "table5": (7, 1), "table6": (2, 6),
@@ -117,3 +121,20 @@ def test_a_row_of_another_length_is_refused() -> None:
         PublishedTable.model_validate(
             {"caption": "", "columns": ["a", "b"], "rows": [{"row": "x", "title": "x", "cells": ["1"]}]}
         )
+
+
+def test_where_the_paper_has_no_number_nothing_explains_its_numbers(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    made.done(made.ask(spec("kd", "trec", 0)), 0.7)
+    (study,) = studies(made.write())
+    table = TABLES.get("table1")()
+    sheet, paper = table.build(study), table.published()
+    assert sheet is not None
+    assert paper is not None
+    assert add_published(sheet, paper).notes == [*sheet.notes, "The paper has no numbers of these rows and tasks."]
+
+
+def test_a_number_that_is_not_there_leaves_a_gap_in_csv() -> None:
+    assert csv_text([{"published": None, "ours": 1.5}, {"published": 2, "ours": float("nan")}]) == (
+        "published,ours\n,1.5\n2,nan\n"
+    )

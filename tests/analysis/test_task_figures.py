@@ -12,7 +12,7 @@ from kdbench.analysis.figure_curves import FigureCurves
 from kdbench.analysis.figure_scores import FigureScores
 from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
-from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
+from kdbench.reporting.figures import Curve, Estimate, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.comparison import mean_score
 from kdbench.results.store import Store
@@ -67,6 +67,13 @@ def test_scores_are_those_of_table_1(tmp_path: Path) -> None:
     assert rows["KD"].mean == pytest.approx(72.0 + 50 / 331)
     assert rows["KD"].interval is None
     assert any(note.startswith("No interval, for want of predictions: Teacher on MRPC; ") for note in found.notes)
+
+
+@pytest.mark.parametrize(("seeds", "said"), [((0,), "of one seed."), ((0, 1), "white dots: the seeds.")])
+def test_white_dots_are_explained_where_they_are(seeds: tuple[int, ...], said: str, tmp_path: Path) -> None:
+    study = only(trained(tmp_path, seeds))
+    (note,) = (note for note in FigureScores().build_panels(study, ["rte"]).notes if note.startswith("Marks: "))
+    assert note.endswith(said)
 
 
 def test_intervals_count_items_and_seeds(tmp_path: Path) -> None:
@@ -141,6 +148,21 @@ def test_tasks_are_chosen_and_those_without_runs_named(tmp_path: Path, monkeypat
         draw("curves", store, tasks="qnli")
 
 
+def test_what_no_training_brings_back_is_no_command(tmp_path: Path) -> None:
+    """All runs are done: without logits, and of one row alone."""
+    made = Made(Store(tmp_path / "results"))
+    made.done(made.ask(spec("kd", "rte", 0)), 0.7)
+    store = made.write()
+    for wish in ({}, {"tasks": "rte"}):
+        with pytest.raises(UserError) as said:
+            draw("reliability", store, **wish)
+        assert str(said.value) == (
+            "Figure reliability needs finished runs of any row on RTE with logits, and those that are done have none."
+        )
+    with pytest.raises(UserError, match=r"^Figure ranks needs finished runs of two rows or more, .* among RTE; run: "):
+        draw("ranks", store)
+
+
 def many(count: int, panels: int) -> FigureData:
     """Long labels in many panels."""
     rows = [
@@ -161,3 +183,20 @@ def test_nothing_is_cut_off(panels: int, width: float) -> None:
 @pytest.mark.parametrize("width", [2.5, 3.3, 6.8])
 def test_no_curve_is_cut_off(width: float, tmp_path: Path) -> None:
     boxes(FigureCurves().build_panels(only(trained(tmp_path)), ["rte", "sst2"]), width)
+
+
+@pytest.mark.parametrize(("panels", "columns"), [(1, 1), (2, 2)])
+def test_a_long_legend_leaves_room_for_the_panels(panels: int, columns: int) -> None:
+    """And a label is no longer than its axis."""
+    from kdbench.reporting.formats import matplotlib_figure as paper
+
+    look = line_styles.TEACHER
+    curves = [Curve(f"LGTM (as released, {i})", look, (1, 2), (1.0, 2.0), {0: (float(i), 2.0)}) for i in range(15)]
+    panel = Panel("Selection score (%)", curves, "RTE, Acc.", by_step=True)
+    with paper._style():
+        figure = paper._draw(FigureData("t", [panel] * panels, columns, columns), 3.3)
+        figure.canvas.draw()
+        axes = figure.axes[0]
+        height = axes.get_window_extent().height
+        assert height / figure.dpi > (1.3 if panels == 1 else 0.7)
+        assert axes.yaxis.label.get_window_extent().height < 1.05 * height

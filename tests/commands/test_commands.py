@@ -83,6 +83,8 @@ def test_help(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("list runs --task mrp", "Unknown task 'mrp'. Did you mean 'mrpc'"),
         ("list runs --results nowhere", "There are no runs in nowhere"),
         ("status --results nowhere", "Nothing was run in nowhere yet"),
+        ("table 1 --results a --results b", "--results was given 2 times; give one folder, or join them first: kdb"),
+        ("compare kd dml --results=a --results=b", "kdbench collect NAME --results a --results b"),
         ("table 9", "Unknown table '9'"),
         ("table 1 --format pdf", "Unknown format 'pdf'"),
         ("table 4", "There are no results of preset bert-4l in results; give another folder"),

@@ -166,20 +166,6 @@ def test_no_difference_has_no_minus(tmp_path: Path) -> None:
         assert "-0.0" not in text
 
 
-def test_an_average_says_of_what(tmp_path: Path) -> None:
-    """MRPC has other seeds than RTE, and LGTM nothing on MNLI."""
-    made = Made(Store(tmp_path / "results"))
-    for task, seeds in (("mrpc", (2, 3, 4)), ("rte", (0, 1)), ("mnli", (0,))):
-        for seed in seeds:
-            for row in ("kd", "lgtm") if task != "mnli" else ("kd",):
-                predict(made, made.ask(spec(row, task, seed)), 0.5, 10 * seed + len(row))
-    made.write()
-    text = told(tmp_path, "kd", "lgtm")
-    assert "No seed in common: MNLI; the average is over the other 2 tasks." in text
-    assert "Average: tasks have different seeds, and it has the fewest of a task." in text
-    assert records(tmp_path, "kd", "lgtm")["average"]["seeds"] == ""
-
-
 def test_the_other_formats_and_some_tasks(folder: Path) -> None:
     assert "| RTE |" in told(folder, "kd", "dml", form="markdown")
     assert r"95 \% interval" in told(folder, "kd", "dml", form="latex")
@@ -209,14 +195,6 @@ def test_a_mistake_is_one_sentence(
     assert not out
     assert text.startswith(f"kdbench: {sentence}")
     assert text.count("\n") == 1
-
-
-def test_one_seed_is_said_to_be_one(tmp_path: Path) -> None:
-    study(tmp_path / "results", ("rte",), seeds=(0,))
-    text = told(tmp_path, "kd", "finetune")
-    assert "RTE: KD is higher (one seed: another may differ)." in text
-    assert "One seed: only items are resampled" in text
-    assert records(tmp_path, "kd", "finetune")["rte"]["seeds_needed"] == ""
 
 
 def test_only_seeds_that_both_have(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 import kdbench
+from kdbench.core.atomic_files import read_json, write_json
 from kdbench.reporting.html.information import rank_tasks
 from kdbench.reporting.provenance import build_traced_table
+from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.drawn import everything, finish, gaps
@@ -165,6 +167,27 @@ def test_the_page_is_small(page: str, tmp_path: Path) -> None:
     assert runs > 80
     assert len(page.encode()) < 150_000 + 9_000 * runs
     assert "plotly" not in page.lower()
+
+
+def test_a_teacher_without_scores_is_a_run_like_others(tmp_path: Path) -> None:
+    """Its file of outputs has only the rows of training."""
+    made = Made(Store(tmp_path / "results"))
+    parent = made.done(made.need(teacher("rte", 0)), 0.9)
+    file = made.store.run(parent).path / "result.json"
+    found = read_json(file)
+    for part in (found["best"], found["last"]):
+        part |= {"report": {"validation": {}}, "selection": {}}
+    write_json(file, found)
+    made.done(made.ask(spec("kd", "rte", 0, needs={"teacher": parent})), 0.7)
+    made.write()
+    page = report(tmp_path)
+    (text,) = re.findall(rf'<details class="run" id="run-{parent}"(.*?)</details>', page, re.S)
+    assert "was not scored" not in text
+    assert ">70.0<" in page
+    collect_study("kept", [made.store], tmp_path / "kept", None)
+    call(tmp_path, "report", "--results", "kept", "--out", "kept.html")
+    assert ">70.0<" in (tmp_path / "kept.html").read_text(encoding="utf-8")
+    assert parent in call(tmp_path, "show", "teacher", "rte")
 
 
 def test_scores_and_losses_begin_after_step_0(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.said: list[tuple[str, ...]] = []
+        self.latest: dict[str, tuple[int, float | None, float | None]] = {}
         self.running: set[str] = set()
         self.at_once = 0
 
@@ -39,6 +40,7 @@ class Notes:
 
     def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
         self.said.append(("stepped", run_id))
+        self.latest[run_id] = (step, loss, score)
 
     def skipped(self, run_id: str, why: str) -> None:
         self.said.append(("skipped", run_id, why))
@@ -67,6 +69,8 @@ def test_it_leaves_the_bytes_of_one_after_the_other(tmp_path: Path) -> None:
     assert notes.at_once == 2
     for run in made.runs:
         assert contents(store, run) == contents(calm, run)
+        state = store.run(run).state()
+        assert notes.latest[run] == (state.step, state.loss, state.score)  # which a console shows at the end
     again = at_once(made, store, Notes())
     assert again.done == list(made.runs)
 

@@ -192,3 +192,24 @@ def test_a_folder_in_an_option_stays_a_path_too(tmp_path: Path, monkeypatch: pyt
     assert f"assistants={middle}:1+0::{middle}" in words
     monkeypatch.chdir("/")
     assert [cell.run for cell in planned(words, Path("/")).cells] == [cell.run.id for cell in cells]
+
+
+def test_tasks_with_other_settings_have_commands_of_their_own(tmp_path: Path) -> None:
+    """One command would train a grid that nobody asked for."""
+    remembered(tmp_path, tasks="mrpc,sst2", seeds="0", sets=["precision=bf16"])
+    study = remembered(tmp_path, tasks="rte", methods="kd,lgtm")
+    said = reproduce.exhibit_commands([TABLES.get("table1")()], Path("results"), study, tasks=["mrpc", "rte", "sst2"])
+    start = "kdbench run --for table1 --preset tiny --tasks"
+    assert [" ".join(words) for words in said] == [
+        f"{start} mrpc,sst2 --seeds 0 --set precision=bf16", f"{start} rte --seeds 0,1",
+    ]  # fmt: skip
+    # a task that the study does not have is trained like most others
+    (other,) = reproduce.exhibit_commands([TABLES.get("table1")()], Path("results"), study, tasks=["qnli"])
+    assert " ".join(other) == f"{start} qnli --seeds 0 --set precision=bf16"
+
+
+def test_a_row_that_a_task_lacks_parts_no_command(tmp_path: Path) -> None:
+    remembered(tmp_path, tasks="mrpc", sets=["lgtm.student_lr=5e-4"])
+    study = remembered(tmp_path, tasks="rte", methods="kd")
+    (said,) = reproduce.exhibit_commands([TABLES.get("table1")()], Path("results"), study, tasks=["mrpc", "rte"])
+    assert " ".join(said).endswith("--tasks mrpc,rte --seeds 0,1 --set lgtm.student_lr=0.0005")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 
 @click.command(short_help="Stop runs: cancel their jobs, or stop the process that trains them.")
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 def command(runs: tuple[str, ...], results: str | None) -> None:
     """Stop the named runs and the runs that need them; without a name, all runs of this results folder.
 

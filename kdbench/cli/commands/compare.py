@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 
 @click.command(short_help="Test whether one row of Table 1 is better than another.")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--tasks", "--task", help="Compare on these tasks only: glue, or names such as mrpc,rte.")
 @click.option("--preset", help="Only results of this preset.")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 @click.option("--format", "form", default="terminal", help="terminal (default), markdown, latex or csv.")
 def command(first: str, second: str, tasks: str | None, preset: str | None, results: str | None, form: str) -> None:
     """Compare two rows of Table 1 (methods, variants, or teacher) on every task and on average.

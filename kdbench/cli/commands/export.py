@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 
 @click.command(short_help="Write a trained network as a folder: ONNX, 8 bits, or Hugging Face format.")
 @click.argument("run")
 @click.option("--format", "form", default="onnx", show_default=True, help="onnx, int8 (ONNX with 8-bit weights) or hf.")
 @click.option("--out", metavar="DIR", help="The folder to write (default: RUN-FORMAT here).")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 def command(run: str, form: str, out: str | None, results: str | None) -> None:
     """Write the network of a finished run with its tokenizer and a model card.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 
 @click.command(short_help="Write a trained network's logits to a file that can be a teacher.")
 @click.argument("run")
 @click.option("--out", metavar="FILE", required=True, help="The file to write: .parquet, .npz, .csv, .tsv or .jsonl.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 def command(run: str, out: str, device: str, results: str | None) -> None:
     """Write the logits of a finished run for every row of every split.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 
 @click.command(short_help="Draw a figure of the paper, curves or scores from your results.")
 @click.argument("number", metavar="N|NAME|all")
@@ -14,7 +16,7 @@ import click
 @click.option("--tasks", "--task", help="Tasks to draw, one file each (default: the task that the paper draws). "
               "Curves and scores have one panel a task (default: all tasks).")  # fmt: skip
 @click.option("--preset", help="Only results of this preset.")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 def command(
     number: str, out: str | None, form: str | None, width: str, tasks: str | None, preset: str | None,
     results: str | None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.cli.results_option import results_option
 from kdbench.core.atomic_files import user_path
 from kdbench.core.formatting import count
 
@@ -41,7 +42,7 @@ def command() -> None:
 @click.option("--preset", help="Only results of this preset.")
 @click.option("--seed", type=int, help="The students of this seed (default: the first that is done).")
 @click.option("--tasks", "--task", help="Predict only these tasks, such as mrpc,rte; the files of others are filled.")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 @click.option("--glue-dir", metavar="DIR", help="Where the test files are (default: beside the training data).")
 @click.option("--device", default="auto", help="auto (default), cpu, cuda or cuda:N.")
 def export(
@@ -97,7 +98,7 @@ def check(file: str) -> None:
 @click.option("--row", required=True, help="The method or variant that was exported.")
 @click.option("--preset", help="The preset of the export, where there are several.")
 @click.option("--seed", type=int, help="The seed of the export, where there are several.")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 def import_(file: str, row: str, preset: str | None, seed: int | None, results: str | None) -> None:
     """Read the date and the scores, in per cent, that you copied from the server's page into a TOML file:
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 LISTS = ("methods", "tasks", "presets", "settings", "executors", "runs")
 
 
 @click.command(short_help="List methods, tasks, presets, settings, executors or runs.")
 @click.argument("what", metavar="|".join(LISTS))
-@click.option("--results", metavar="DIR", help="runs: the results folder (default: results).")
+@results_option("runs: the results folder (default: results).")
 @click.option("--method", help="runs: only those of this method or variant.")
 @click.option("--task", help="runs: only those on this task.")
 @click.option("--status", help="runs: only done, running, failed, interrupted, waiting or blocked.")

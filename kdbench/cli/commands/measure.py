@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 
 @click.command(short_help="Measure size, speed and 8-bit forms of trained networks.")
 @click.argument("rows", default="all")
@@ -14,7 +16,7 @@ import click
               help="About how long each latency is measured.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Measure networks again that were measured before.")
 @click.option("--preset", help="Only results of this preset.")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 def command(
     rows: str, tasks: str | None, seed: int | None, threads: int, seconds: float, again: bool, preset: str | None,
     results: str | None,

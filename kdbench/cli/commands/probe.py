@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 
 @click.command(short_help="Score trained networks on other data, or with typing errors, without training.")
 @click.argument("rows")
@@ -22,7 +24,7 @@ import click
 @click.option("--format", "form", help="terminal (default), markdown, latex or csv.")
 @click.option("--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex or .csv.")
 @click.option("--preset", help="Only results of this preset.")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 def command(
     rows: str, data: str, text: str, label: str, encoding: str, labels: str, perturb: str, rate: float, seed: int,
     tasks: str | None, device: str, form: str | None, out: str | None, preset: str | None, results: str | None,

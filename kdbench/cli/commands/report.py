@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from kdbench.cli.results_option import results_option
 from kdbench.core.atomic_files import user_path
 from kdbench.core.formatting import count
 
@@ -11,7 +12,7 @@ from kdbench.core.formatting import count
 @click.command(short_help="Write all results as one HTML file to look at or pass on.")
 @click.option("--out", metavar="FILE", default="report.html", show_default=True, help="The file to write.")
 @click.option("--preset", help="Only results of this preset.")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 def command(out: str, preset: str | None, results: str | None) -> None:
     """Write one HTML file with all results of every study.
 

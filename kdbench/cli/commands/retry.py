@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 
 @click.command(short_help="Train failed and missing runs, with their first settings.")
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--failed", is_flag=True, help="Only failed runs, and the runs that they blocked.")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
     """Train the missing runs of this results folder, with the executor and settings of their last kdbench run.
 

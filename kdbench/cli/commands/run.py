@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kdbench.cli.results_option import results_option
 from kdbench.core.atomic_files import user_path
 from kdbench.core.formatting import count
 
@@ -72,7 +73,7 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
 @click.option(
     "--selection", help="Data that select checkpoints and grid points: train:F (default train:0.1) or validation."
 )
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 @click.option("--executor", metavar="NAME", help="local (default), or slurm: submit it to the cluster's queue.")
 @click.option(
     "--jobs",

@@ -6,12 +6,14 @@ import re
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 
 @click.command(short_help="Show everything about a run, a cell of Table 1, or a method.")
 @click.argument("name", metavar="RUN|METHOD|ROW")
 @click.argument("task", metavar="[TASK]", required=False)
 @click.option("--preset", help="With TASK: only results of this preset.")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 def command(name: str, task: str | None, preset: str | None, results: str | None) -> None:
     """Show a run (named in full, or by a part that no other run has), or a method (or variant) with its options.
 

@@ -6,12 +6,14 @@ import time
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 
 @click.command(short_help="Show which runs are done, running, failed and waiting.")
 @click.option("--watch", is_flag=True, help="Show the status again every few seconds, until every run is settled.")
 @click.option("--every", default=5.0, show_default=True, metavar="SECONDS", type=click.FloatRange(min=0.5),
               help="Time between two updates of --watch.")  # fmt: skip
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 def command(watch: bool, every: float, results: str | None) -> None:
     """Show the status of the runs of every study in a results folder.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 
 @click.command(short_help="Print a table of the paper from your results.")
 @click.argument("number", metavar="N|NAME|all")
@@ -15,7 +17,7 @@ import click
 @click.option("--notes", default="full", show_default=True, help="full, short (explanations of the numbers, and "
               "warnings) or none. LaTeX keeps the omitted notes as comments.")  # fmt: skip
 @click.option("--preset", help="Only results of this preset.")
-@click.option("--results", metavar="DIR", help="The results folder (default: results).")
+@results_option()
 @click.option("--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex or .csv.")
 def command(
     number: str, form: str | None, published: bool, test: bool, label: str | None, caption: str | None, notes: str,

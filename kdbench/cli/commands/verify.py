@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from kdbench.cli.results_option import results_option
+
 
 @click.command(short_help="Check a results folder, or a collected study, for damaged files.")
-@click.option("--results", metavar="DIR", help="The results folder, or a collected study (default: results).")
+@results_option("The results folder, or a collected study (default: results).")
 def command(results: str | None) -> int:
     """Compare every file of every finished run with its stored checksum, and read all records.
 

@@ -29,6 +29,8 @@ FEW = 15  # points of a curve that are marked one by one
 LETTER = 0.58  # the usual width of a letter, of its size
 NARROWEST = 0.9  # inches of a panel of estimates
 LINE = 0.14  # inches between estimates
+ABOVE = 0.35  # inches of a panel's height for its title and ticks
+LEGEND = 0.2  # inches of a legend that the height of a figure has room for
 BAND, PALE = 0.18, 0.08  # how dense the band of a curve is, and of one of many
 GREY = "#555555"
 CONTEXT: dict[str, Any] = {
@@ -94,6 +96,7 @@ def _draw(picture: FigureData, width: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0.04, wspace=0.04)  # type: ignore[union-attr,call-arg]
+    wide = int((_panel_height(width / columns, rows) - ABOVE) * 72 / (LETTER * NORMAL))  # letters of a vertical label
     pairs = list(zip(_axes(figure, picture, rows, columns), picture.panels, strict=True))
     for axes, panel in pairs:
         _panel(axes, panel, max(2, min(6, int(3.5 * room))))
@@ -102,11 +105,13 @@ def _draw(picture: FigureData, width: float) -> Figure:
         # once all is drawn, because panels may share a scale; of equal labels in a row the first will do
         repeats = panel.by_step and i % columns and panel.y_label == pairs[i - 1][1].y_label
         if panel.y_label and not panel.estimates and not repeats:
-            axes.set_ylabel(panel.y_label + _scale(axes))
+            label = "\n".join(textwrap.fill(line, wide) for line in panel.y_label.split("\n"))
+            axes.set_ylabel(label + _scale(axes))
         if i + columns >= len(pairs):  # the lowest of its column
             axes.set_xlabel(panel.x_label)
     figure.align_ylabels()
-    _legend(figure, width)
+    # a long legend makes the figure higher, and the panels no flatter
+    figure.set_figheight(height + max(0.0, _legend(figure, width) - LEGEND))
     if below:
         figure.supxlabel("\n".join(below), fontsize=SMALL, color=GREY)
     return figure
@@ -153,7 +158,12 @@ def _height(picture: FigureData, panel: float, rows: int) -> float:
     """Return the height in inches: flat panels, flatter where several are stacked, and the space around them."""
     if count := len({row.label for one in picture.panels for row in one.estimates}):
         return rows * (LINE * count + 0.25) + 0.4
-    return rows * min(max(0.62 * panel, 1.15), 1.3 if rows > 1 else 2.2) + 0.45
+    return rows * _panel_height(panel, rows) + 0.45
+
+
+def _panel_height(panel: float, rows: int) -> float:
+    """Return the height in inches of a panel of curves that is `panel` inches wide."""
+    return min(max(0.62 * panel, 1.15), 1.3 if rows > 1 else 2.2)
 
 
 def _panel(axes: Axes, panel: Panel, ticks: int) -> None:
@@ -196,8 +206,8 @@ def _curve(axes: Axes, curve: Curve, by_step: bool, band: float) -> None:
     axes.set(xlabel="", ylabel="")
 
 
-def _legend(figure: Figure, width: float) -> None:
-    """Draw the legend above the panels: one entry a label, in as many columns as fit."""
+def _legend(figure: Figure, width: float) -> float:
+    """Draw the legend above the panels: one entry a label, in as many columns as fit; return its height in inches."""
     found: dict[str, Line2D] = {}
     for axes in figure.axes:
         for line in axes.get_lines():
@@ -209,6 +219,7 @@ def _legend(figure: Figure, width: float) -> None:
             break
         legend.remove()
     else:
-        return
+        return 0.0
     for handle in legend.get_lines():
         handle.set(linewidth=max(1.0, handle.get_linewidth()), alpha=1.0)
+    return float(legend.get_window_extent().height / figure.dpi)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdbench.core.formatting import duration, value
-from kdbench.data.task_registry import TASKS
+from kdbench.core.spec import Cell
 from kdbench.planning import reproduce
 from kdbench.reporting import provenance
 from kdbench.reporting.run_status import RunStatuses
@@ -141,12 +141,8 @@ def _score(run: Run, study: StudyResults) -> str:
     """Format the scores of a run in per cent; "" where it has none."""
     if run.result is None or run.spec.task in study.gone:
         return ""
-    cell = next((c for c in [*study.by_run.get(run.id, ()), *study.teachers] if c.run.id == run.id), None)
-    if cell is None:  # such as an assistant
-        kind = TASKS.get(run.spec.task)
-        report = run.result["best"]["report"]
-        return "/".join(f"{100 * report[split][metric]:.1f}" for split in kind.report_splits for metric in kind.metrics)
-    return "/".join(f"{value:.1f}" for value in provenance.run_scores(cell))
+    cell = CellResult(Cell(run.spec.method, run.spec.task, run.spec.seed, {}, run.id), run, {})  # also of an assistant
+    return provenance.score_texts(cell)[0] if cell.is_scored else ""
 
 
 def _facts(run: Run, own: Sequence[CellResult], cost: Mapping[str, float]) -> dict[str, dict[str, str]]:

@@ -132,8 +132,8 @@ def gather_results(
         without_logits: tasks whose logits are left out.
 
     Raises:
-        UserError: there are no results or no such task, a file is damaged, or the same run has other results in another
-            folder.
+        UserError: there are no results or no such task, a file is damaged, or the same run or sweep is another one in
+            another folder.
     """
     # all sweeps, or those of the preset
     raw = [(store, name, sweep) for store in stores for name, sweep in _sweeps(store)]
@@ -155,13 +155,13 @@ def gather_results(
         raise unknown("task", strange[0], tasks)
     # anonymise sweeps, runs and submissions
     neutral = _neutral(stores, [sweep for _, _, sweep in raw], several)
-    asked: dict[str, dict[str, Any]] = {}
-    for _, name, sweep in sorted(raw, key=lambda item: (item[1], item[2]["created"])):
-        asked[name] = _sweep(name, sweep, neutral)  # of one that was asked for again the last
+    sweeps: dict[str, list[dict[str, Any]]] = {}
+    for _, name, sweep in raw:
+        sweeps.setdefault(name, []).append(_sweep(name, sweep, neutral))
     handed = _submissions(stores, {run.folder.id for run in found})
     return GatheredResults(
         [_run(one, neutral) for one in found],
-        list(asked.values()),
+        [_unite(sweeps[name]) for name in sorted(sweeps)],
         [neutral.value(one) for one in handed],
         found,
         without_logits,
@@ -176,13 +176,15 @@ def _sweeps(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _choose(several: Sequence[FoundRun]) -> FoundRun:
-    """Return the finished copy of a run, else the copy that was updated last.
+    """Return the finished copy of a run, the one that kept most, else the copy that was updated last.
 
     Raises:
         UserError: several copies are finished and differ.
     """
     folders = {one.folder.path.resolve(): one for one in several}  # many sweeps may ask for a run
-    done = sorted((one for one in folders.values() if one.is_done), key=lambda one: (not one.answers, _moment(one)))
+    done = [one for one in folders.values() if one.is_done]
+    if len(done) > 1:
+        done.sort(key=lambda one: (not one.answers, not one.logits(), not one.part("deployment"), _moment(one)))
     for other in done[1:]:
         if not done[0].agrees(other):
             raise UserError(
@@ -268,6 +270,35 @@ def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, 
     command, runs = neutral.command(kept["command"]), list(kept["runs"])
     kept |= {"study": study, "command": command, "runs": runs}
     return {"id": name, **neutral.value(kept)}
+
+
+def _unite(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Join the copies of one sweep: each folder may keep another part of its cells.
+
+    Command, titles and order are those of the copy that was asked for last, whatever the order of the folders.
+
+    Raises:
+        UserError: the copies are of different studies.
+    """
+    copies = sorted(several, key=lambda one: (one["created"], len(one["cells"]), json.dumps(one)), reverse=True)
+    united = dict(copies[0])
+    for other in copies[1:]:
+        if any(other[key] != united[key] for key in ("preset", "study", "models")):
+            raise UserError(
+                f"Sweep {united['id']} has another preset, other models or other data in one of the folders than in "
+                "another; leave one of them out."
+            )
+        united["cells"] = _joined(united["cells"], other["cells"])
+        united["runs"] = _joined(united["runs"], other["runs"])
+        for key in ("rows", "data_remarks"):
+            if key in other:
+                united[key] = other[key] | united.get(key, {})
+    return united
+
+
+def _joined(first: Sequence[Any], second: Iterable[Any]) -> list[Any]:
+    """Return the first list, and what the second has beyond it."""
+    return list({json.dumps(item, sort_keys=True): item for item in (*first, *second)}.values())
 
 
 def _submissions(stores: Iterable[Store], runs: set[str]) -> list[dict[str, Any]]:

@@ -6,9 +6,11 @@ import datetime
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import Run, StudyResults, studies, task_title
 
@@ -111,14 +113,24 @@ def _why(study: StudyResults, run: Run) -> str:
 def _commands(name: str, found: Iterable[StudyResults]) -> str:
     """List commands that show the study."""
     where = f"--results results/{name}"
-    rows = next((study.rows for study in reversed(list(found)) if len(study.rows) > 1), ["A", "B"])
+    rows = next((pair for study in reversed(list(found)) if (pair := _comparable_rows(study))), ("A", "B"))
     commands = {
         f"kdbench table all {where}": "also --format latex, markdown or csv",
         f"kdbench figure all {where}": "what there are series for",
-        f"kdbench compare {rows[0]} {rows[-1]} {where}": "is one better?",
+        f"kdbench compare {rows[0]} {rows[1]} {where}": "is one better?",
         f"kdbench status {where}": "and kdbench list runs, kdbench show RUN",
         f"kdbench collect {name} --results DIR": "makes this folder anew from runs",
     }
     space = max(map(len, commands)) + 4
     listed = "\n".join(f"    {command:<{space}}# {remark}" for command, remark in commands.items())
     return f"Where this folder lies at `results/{name}`; nothing else is needed, and nothing is trained:\n\n{listed}"
+
+
+def _comparable_rows(study: StudyResults) -> tuple[str, str] | None:
+    """Return the first row and the last, or rows nearest to these, that have predictions of a seed in common."""
+    kept = {
+        row: {(c.cell.task, c.cell.seed) for c in select_row(study, row).cells if c.run.folder.predictions.exists()}
+        for row in study.rows
+    }
+    pairs = ((first, last) for first, last in product(kept, reversed(kept)) if first != last)
+    return next((pair for pair in pairs if kept[pair[0]] & kept[pair[1]]), None)

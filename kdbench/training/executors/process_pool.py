@@ -195,7 +195,7 @@ class _Pool:
 
 
 class _PipeWatcher:
-    """Sends a worker's progress reports to the parent process, at most one every MESSAGE_SECONDS.
+    """Sends a worker's progress reports to the parent process: the last step, and one every MESSAGE_SECONDS.
 
     Args:
         signals: gets an entry when the parent is gone, so that the run stops at its next step.
@@ -203,7 +203,7 @@ class _PipeWatcher:
 
     def __init__(self, pipe: Connection, signals: list[int]) -> None:
         self.pipe, self.signals = pipe, signals
-        self._last = 0.0
+        self._last, self._total = 0.0, 0
 
     def _send(self, *message: Any) -> None:
         try:
@@ -212,11 +212,12 @@ class _PipeWatcher:
             self.signals.append(0)
 
     def started(self, run_id: str, step: int, total: int) -> None:
+        self._total = total
         self._send("started", run_id, step, total)
 
     def stepped(self, run_id: str, step: int, loss: float | None, score: float | None) -> None:
         now = time.monotonic()
-        if now - self._last >= MESSAGE_SECONDS:
+        if step == self._total or now - self._last >= MESSAGE_SECONDS:
             self._last = now
             self._send("stepped", run_id, step, loss, score)
 

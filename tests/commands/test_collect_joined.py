@@ -1,0 +1,83 @@
+"""`kdbench collect` of several folders that keep parts of the same sweeps."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from kdbench.core.atomic_files import read_json, write_json
+from kdbench.core.errors import UserError
+from kdbench.results.archive import format
+from kdbench.results.archive.write import collect_study
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+from tests.analysis.made import Made, spec
+from tests.commands.test_commands import call_here
+from tests.commands.test_compare import predict
+
+KEPT = Path(__file__).resolve().parents[2] / "results"
+
+
+def part(root: Path, method: str, created: str = "2026-01-01T00:00:00+0000", **sweep: object) -> Store:
+    """The part of sweep `one` that has a method's cells."""
+    made = Made(Store(root))
+    made.done(made.ask(spec(method, "rte", 0)), 0.7)
+    store, file = made.write("one", created), root / "sweeps" / "one.json"
+    write_json(file, read_json(file) | sweep)
+    return store
+
+
+def test_parts_of_one_sweep_are_united(tmp_path: Path) -> None:
+    """In any order of the folders, and the command is the one that was given last."""
+    remarks = {"data_remarks": {"rte": ["a remark"]}}
+    stores = [part(tmp_path / "kd", "kd", **remarks), part(tmp_path / "dml", "dml", "2026-01-03T00:00:00+0000"),
+              part(tmp_path / "lgtm", "lgtm", command=["kdbench", "again"])]  # fmt: skip
+    written = set()
+    for order in permutations(stores):
+        collect_study("all", order, tmp_path / "all", None)
+        written.add((tmp_path / "all" / format.SWEEPS).read_text())
+    assert len(written) == 1
+    (study,) = studies(Store(tmp_path / "all", create=False))
+    assert study.rows == ["kd", "dml", "lgtm"]
+    assert study.data_remarks == {"rte": ("a remark",)}
+    (sweep,) = read_json(tmp_path / "all" / format.SWEEPS)
+    assert sweep["created"] == "2026-01-03T00:00:00+0000"
+    assert sweep["command"][1] == "run"
+
+
+def test_of_a_run_the_copy_that_kept_most_is_collected(tmp_path: Path) -> None:
+    """Whatever the order of the folders."""
+    made = Made(Store(tmp_path / "raw"))
+    predict(made, made.ask(spec("kd", "rte", 0)), 0.5, 0)
+    whole = made.write()
+    bare = collect_study("bare", [whole], tmp_path / "bare", None, ["rte"])
+    for order in ([whole, bare], [bare, whole]):
+        joined = collect_study("joined", order, tmp_path / "joined", None)
+        assert (joined.root / "logits.safetensors.xz").exists()
+
+
+def test_a_sweep_of_two_studies_is_refused(tmp_path: Path) -> None:
+    stores = [part(tmp_path / "kd", "kd"), part(tmp_path / "dml", "dml", models={"student": "fp/s", "teacher": "x"})]
+    with pytest.raises(UserError, match="Sweep one has another preset, other models or other data in one of the fol"):
+        collect_study("all", stores, tmp_path / "all", None)
+    assert not (tmp_path / "all").exists()
+
+
+def test_kept_studies_with_sweeps_in_common_are_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every run is collected, counted, and in the tables."""
+    monkeypatch.chdir(tmp_path)
+    folders = [f"--results={KEPT / name}" for name in ("minilm-study", "minilm-zero-heads")]
+    lines = []
+    for name, order in (("a", folders), ("b", folders[::-1])):
+        assert call_here(["collect", "joined", *order, "--out", name], monkeypatch) == 0
+        lines.append((tmp_path / name / format.RUNS).read_text().splitlines())
+        assert f"{len(lines[-1])} runs ({len(lines[-1])} done)" in capsys.readouterr().out
+    assert len(lines[0]) == 56
+    assert lines[0] == lines[1]
+    assert (tmp_path / "a" / format.SWEEPS).read_bytes() == (tmp_path / "b" / format.SWEEPS).read_bytes()
+    (study,) = studies(Store(tmp_path / "a", create=False))
+    assert {"kd", "finetune", "lgtm", "prokt"} <= set(study.rows)
