@@ -157,7 +157,7 @@ def _mark_collapsed(sheet: TableData, lines: Sequence[SelectedRow], tasks: Seque
     """Sign the cells that have a run with a collapsed student, and return the notes."""
     for row, line in zip(sheet.rows, lines, strict=True):
         for column, task in enumerate(tasks, start=1):
-            if any(is_collapsed(cell.run, "best") for cell in line.shown.get(task.name, ())):
+            if any(is_collapsed(cell.run.class_use, "best") for cell in line.shown.get(task.name, ())):
                 row[column] = replace(row[column], sign=row[column].sign + notes.COLLAPSE_SIGN)
     return notes.class_use_notes(lines)
 

@@ -124,7 +124,7 @@ def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
     for task, one in found.items():
         _add(sheet, pair, task, one, corrected[task], ALPHA / len(found))
         for column, line in enumerate(lines, start=1):
-            if any(is_collapsed(cell.run, "best") for cell in line.shown[task]):
+            if any(is_collapsed(cell.run.class_use, "best") for cell in line.shown[task]):
                 sheet.rows[-1][column] = replace(sheet.rows[-1][column], sign=notes.COLLAPSE_SIGN)
     if len(found) > 1:
         _add(sheet, pair, "average", _mean(list(found.values())), None)

@@ -18,10 +18,10 @@ from kdbench.planning.exhibits import Exhibit
 from kdbench.reporting import fairness
 from kdbench.reporting.printing import status_word
 from kdbench.reporting.tables import Detail
-from kdbench.results.class_use import collapse_heading, is_collapsed
+from kdbench.results.class_use import ClassUses, collapse_heading, is_collapsed
 from kdbench.results.data_origin import generated_tasks, random_networks
 from kdbench.results.selection import SelectedRow
-from kdbench.results.study import DAMAGED, TEACHER, CellResult, Run, StudyResults, task_title
+from kdbench.results.study import DAMAGED, TEACHER, CellResult, StudyResults, task_title
 
 DAGGER = "†"
 COLLAPSE_SIGN = "§"
@@ -200,18 +200,18 @@ def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
 
     Those are the student after the last step, and a teacher that was trained along.
     """
-    signed, partly, at_end = list[Run](), list[str](), list[Run]()
+    signed, partly, at_end = list[ClassUses](), list[str](), list[ClassUses]()
     last, teachers = dict[str, list[str]](), dict[str, list[str]]()  # tasks by row
     # sort the collapsed networks: shown in a cell, last student, teacher
     for line, (task, cells) in ((one, item) for one in lines for item in one.shown.items()):
-        kept = [cell for cell in cells if is_collapsed(cell.run, "best")]
-        signed += [cell.run for cell in kept]
+        kept = [cell for cell in cells if is_collapsed(cell.run.class_use, "best")]
+        signed += [cell.run.class_use for cell in kept]
         partly += [f"{line.title} on {task_title(task)}{_share(kept, cells)}"] if 0 < len(kept) < len(cells) else []
         for network, said in (("last", last), ("teacher", teachers)):
-            hit = [cell for cell in cells if is_collapsed(cell.run, network)]
+            hit = [cell for cell in cells if is_collapsed(cell.run.class_use, network)]
             if hit := [cell for cell in hit if network == "teacher" or cell not in kept]:
                 said.setdefault(line.title, []).append(f"{task_title(task)}{_share(hit, cells)}")
-                at_end += [cell.run for cell in hit]
+                at_end += [cell.run.class_use for cell in hit]
     # the sign, then the networks that no cell shows
     some = f" Not in every seed: {'; '.join(partly)}." if partly else ""
     notes = [f"{COLLAPSE_SIGN} {collapse_heading(signed)}: as good as a constant answer.{some}"] if signed else []

@@ -227,4 +227,6 @@ def describe_problem(run: Run, study: StudyResults | None) -> str:
     if run.state.status == "failed":
         return f"{run.state.kind or 'failed'}: {' '.join(run.state.message.split()) or 'no reason given'}"
     blocker = study.blocker(run) if study else None
-    return f"It waits for {blocker.id}, which failed." if blocker else " ".join(class_use.collapse_warnings(run))
+    if blocker:
+        return f"It waits for {blocker.id}, which failed."
+    return " ".join(class_use.collapse_warnings(run.class_use, run.spec.task))

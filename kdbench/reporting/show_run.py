@@ -71,7 +71,7 @@ def show_run(run: Run, store: Store, console: Console) -> None:
     if run.result is not None:
         console.print()
         printing.print_table(console, _scores(run))
-        for warning in class_use.collapse_warnings(run):
+        for warning in class_use.collapse_warnings(run.class_use, run.spec.task):
             printing.print_line(console, warning, "yellow")
     for title, values in provenance.run_facts(run).items():
         print_group(title, values, console)

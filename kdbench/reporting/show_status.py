@@ -208,9 +208,10 @@ def _blocked(study: StudyResults, console: Console) -> None:
 
 def _collapsed(study: StudyResults, console: Console) -> None:
     """Print the finished runs with a collapsed network: its prediction hardly depends on the text."""
-    found = {run.id: " ".join(said) for run in study.runs.values() if (said := class_use.collapse_warnings(run))}
+    every = {run.id: class_use.collapse_warnings(run.class_use, run.spec.task) for run in study.runs.values()}
+    found = {run_id: " ".join(said) for run_id, said in every.items() if said}
     if found:
-        heading = class_use.collapse_heading(study.runs[run_id] for run_id in found)
+        heading = class_use.collapse_heading(study.runs[run_id].class_use for run_id in found)
         printing.print_heading(console, heading, "yellow")
     for run_id, text in list(found.items())[:MAX_LISTED]:
         printing.print_line(console, f"  {run_id}  {text}")

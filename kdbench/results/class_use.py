@@ -8,7 +8,7 @@ counted from its predictions and the others are not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from kdbench.core.records import ClassCounts
 from kdbench.data.task_registry import TASKS
 
 if TYPE_CHECKING:
-    from kdbench.results.study import Run
+    from kdbench.results.predictions import Predictions
 
 Classes = NDArray[Any]
 COLLAPSE_HEADING = "Predicts one class only (of more than two: one or two)"
@@ -66,6 +66,9 @@ class ClassUse:
         return f"{self.predicted} of {self.classes} classes ({most} {100 * self.share:.0f} %)"
 
 
+ClassUses = Mapping[str, Mapping[str, ClassUse]]  # a key of NETWORKS -> report split -> class use
+
+
 def count_classes(predictions: Classes, references: Classes, classes: int) -> ClassCounts:
     """Count the classes of a split, as result.json stores them.
 
@@ -95,48 +98,54 @@ def _count_numbers(predictions: Classes, references: Classes) -> ClassCounts:
     }  # fmt: skip
 
 
-def find_class_use(run: Run) -> dict[str, dict[str, ClassUse]]:
-    """Return a key of `NETWORKS` -> report split -> class use, as far as known; {} for an unfinished run."""
-    if run.result is None:
+def find_class_use(
+    task: str, result: Mapping[str, Any] | None, read: Callable[[], Mapping[str, Predictions]]
+) -> ClassUses:  # fmt: skip
+    """Return a key of `NETWORKS` -> report split -> class use, as far as known; {} for an unfinished run.
+
+    Args:
+        result: what the run stored; None of an unfinished one.
+        read: reads the predictions by report split, for a run of an earlier version.
+    """
+    if result is None:
         return {}
-    found = _stored(run.result)
-    return found if "best" in found else {**found, "best": _counted(run)}
+    found = _stored(result)
+    return found if "best" in found else {**found, "best": _counted(task, read)}
 
 
-def _stored(result: Mapping[str, Any]) -> dict[str, dict[str, ClassUse]]:
+def _stored(result: Mapping[str, Any]) -> ClassUses:
     """Read the class use that result.json holds."""
     parts = {name: result[name].get("predicted") for name in ("best", "last")}
     parts["teacher"] = result.get("teacher_predicted")
     return {name: {split: ClassUse(**use) for split, use in part.items()} for name, part in parts.items() if part}
 
 
-def _counted(run: Run) -> dict[str, ClassUse]:
+def _counted(task: str, read: Callable[[], Mapping[str, Predictions]]) -> dict[str, ClassUse]:
     """Count classes in the stored predictions; {} where these are lost or the task is not installed."""
-    if run.spec.task not in TASKS.all():
+    if task not in TASKS.all():
         return {}
-    classes = len(TASKS.get(run.spec.task).labels)
+    classes = len(TASKS.get(task).labels)
     try:
-        found = run.predictions
+        found = read()
     except UserError:
         return {}
     return {split: ClassUse(**count_classes(one.classes, one.labels, classes)) for split, one in found.items()}
 
 
-def is_collapsed(run: Run, network: str) -> bool:
-    """Return whether a network of the run is known to have collapsed on at least one report split."""
-    return any(use.is_collapsed for use in run.class_use.get(network, {}).values())
+def is_collapsed(uses: ClassUses, network: str) -> bool:
+    """Return whether a network of a run is known to have collapsed on at least one report split."""
+    return any(use.is_collapsed for use in uses.get(network, {}).values())
 
 
-def collapse_heading(runs: Iterable[Run]) -> str:
+def collapse_heading(runs: Iterable[ClassUses]) -> str:
     """Return what is said of these collapsed runs together; numbers are named only where one is a regression."""
-    numbers = any(use.classes == 1 for run in runs for part in run.class_use.values() for use in part.values())
+    numbers = any(use.classes == 1 for uses in runs for part in uses.values() for use in part.values())
     return COLLAPSE_HEADING + (NUMBER_HEADING if numbers else "")
 
 
-def collapse_warnings(run: Run) -> list[str]:
+def collapse_warnings(uses: ClassUses, task: str) -> list[str]:
     """Return a sentence for each network of a finished run that has collapsed."""
-    labels = TASKS.get(run.spec.task).labels if run.spec.task in TASKS.all() else ()
-    return _sentences(run.class_use, labels)
+    return _sentences(uses, TASKS.get(task).labels if task in TASKS.all() else ())
 
 
 def stored_warnings(result: Mapping[str, Any], labels: Sequence[str]) -> list[str]:

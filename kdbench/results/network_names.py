@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from kdbench.core.spec import ModelRef
 from kdbench.models.reference import is_built_in
 
 if TYPE_CHECKING:
-    from kdbench.results.study import StudyResults
     from kdbench.results.sweep_files import Sweep
 
 
@@ -22,12 +21,16 @@ def sweep_networks(sweep: Sweep) -> dict[str, ModelRef]:
     }  # fmt: skip
 
 
-def distinguish_networks(found: Iterable[StudyResults]) -> None:
-    """Add digits of the fingerprint to the names of folders that have the name of another network."""
-    every = [(study, role, ref) for study in found for role, ref in study.networks.items()]
+def distinguish_networks(found: Sequence[tuple[MutableMapping[str, Any], Mapping[str, ModelRef]]]) -> None:
+    """Add digits of the fingerprint to the names of folders that have the name of another network.
+
+    Args:
+        found: the names by role, which are changed, and the networks by role, of each study.
+    """
+    every = [(names, role, ref) for names, networks in found for role, ref in networks.items()]
     prints: dict[str, set[str]] = {}
     for _, _, ref in every:
         prints.setdefault(ref.title, set()).add(ref.fingerprint)
-    for study, role, ref in every:
+    for names, role, ref in every:
         if len(prints[ref.title]) > 1 or is_built_in(ref.title):
-            study.study[role] = ref.unique_title
+            names[role] = ref.unique_title

@@ -20,7 +20,7 @@ from kdbench.core.spec import Cell, ModelRef, RunSpec
 from kdbench.data.task_registry import TASKS
 from kdbench.models.display_names import display_name
 from kdbench.results import network_names
-from kdbench.results.class_use import ClassUse, find_class_use
+from kdbench.results.class_use import ClassUses, find_class_use
 from kdbench.results.predictions import Predictions, RunLogits, read_logits, read_predictions
 from kdbench.results.store import RunFolder, RunState, Store
 from kdbench.results.sweep_files import RowRecord, Sweep, read_sweeps
@@ -56,9 +56,9 @@ class Run:
         return self.folder.environment()
 
     @cached_property
-    def class_use(self) -> dict[str, dict[str, ClassUse]]:
+    def class_use(self) -> ClassUses:
         """Return which classes its networks predict; see `class_use.find_class_use`."""
-        return find_class_use(self)
+        return find_class_use(self.spec.task, self.result, lambda: self.predictions)
 
     @cached_property
     def predictions(self) -> dict[str, Predictions]:
@@ -262,7 +262,7 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
             _add(sweep, number, {run_id: known[run_id] for run_id in sweep.runs}, found)
     for study in found if not store.is_collected else []:
         study.root = store.root
-    network_names.distinguish_networks(found)
+    network_names.distinguish_networks([(study.study, study.networks) for study in found])
     return found
 
 
