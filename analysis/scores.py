@@ -17,7 +17,7 @@ from kdbench.core.formatting import value
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
-from kdbench.planning.plan import select_tasks
+from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting import notes
 from kdbench.reporting.tables import Published, Table, TableCell, TableData
 from kdbench.results.class_use import is_collapsed

@@ -13,7 +13,7 @@ from scipy.stats import t
 from benchmarks.work import BATCH, Work
 from kdbench.core.settings import Execution, Recording
 from kdbench.planning.config import assemble_config
-from kdbench.planning.plan import make_plan
+from kdbench.planning.make_plan import make_plan
 from kdbench.results.store import Store
 
 TASK, ROWS, EPOCHS, RATE = "sst2", 3200, 2, 1e-4

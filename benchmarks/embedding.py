@@ -20,7 +20,7 @@ from kdbench.core.spec import RunSpec
 from kdbench.data.task_registry import TASKS
 from kdbench.models import build
 from kdbench.planning.config import assemble_config
-from kdbench.planning.plan import make_plan
+from kdbench.planning.make_plan import make_plan
 from kdbench.results.store import Store
 from kdbench.training.setup import Setup, numerics, prepare
 

@@ -24,7 +24,8 @@ from kdbench.data.task import Examples
 from kdbench.data.task_registry import TASKS
 from kdbench.models import build, reference
 from kdbench.planning.config import assemble_config
-from kdbench.planning.plan import Plan, make_plan, select_methods
+from kdbench.planning.make_plan import make_plan, select_methods
+from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 
 RATES, SEEDS = (1e-4, 5e-5, 3e-5), "0-4"  # LGTM, Table 5; the paper does not say how many seeds

@@ -16,7 +16,8 @@ from kdbench.core.formatting import count
 from kdbench.core.spec import RunSpec
 from kdbench.models import build, reference
 from kdbench.planning.config import assemble_config
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.make_plan import make_plan
+from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 
 GOAL = 4.0  # times as fast as the scripts

@@ -18,7 +18,7 @@ from kdbench.core.options import option
 from kdbench.core.spec import RunSpec
 from kdbench.methods.kd import KD, KDOptions
 from kdbench.models.reference import absolute_name, halfway
-from kdbench.planning.plan import model_ref
+from kdbench.planning.make_plan import model_ref
 
 if TYPE_CHECKING:
     from kdbench.distill.context import MethodContext

@@ -13,7 +13,7 @@ from kdbench.core.formatting import value
 from kdbench.core.toml_files import read_toml
 from kdbench.data.declared_task import DeclaredTask
 from kdbench.data.task_registry import TASKS
-from kdbench.planning.plan import select_methods
+from kdbench.planning.make_plan import select_methods
 
 Setting = bool | int | float | str | list[int | float | str]
 Rates = Mapping[str, Mapping[str, float]]  # task -> row -> the student's rate that its tuning has chosen

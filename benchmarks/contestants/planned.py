@@ -18,7 +18,7 @@ from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
 from kdbench.distill.context import seed_everything
 from kdbench.planning.config import assemble_config
-from kdbench.planning.plan import make_plan
+from kdbench.planning.make_plan import make_plan
 from kdbench.results.store import Store
 from kdbench.training.setup import Setup, numerics, prepare
 

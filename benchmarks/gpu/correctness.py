@@ -15,7 +15,7 @@ import torch
 from benchmarks.gpu.inputs import Measurement
 from kdbench.core.errors import Stopped
 from kdbench.core.settings import Execution
-from kdbench.planning.plan import select_methods
+from kdbench.planning.make_plan import select_methods
 from kdbench.results.store import Store
 from kdbench.training.conformance.small_run import (
     RECORDING,

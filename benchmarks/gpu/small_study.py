@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.gpu.inputs import Measurement
 from kdbench.core.settings import Execution, Recording
 from kdbench.planning.config import assemble_config
-from kdbench.planning.plan import make_plan
+from kdbench.planning.make_plan import make_plan
 from kdbench.reporting.printing import make_console
 from kdbench.results.store import Store
 from kdbench.training.executors.process_pool import run_pool

@@ -17,7 +17,8 @@ from kdbench.core.environment import environment
 from kdbench.core.spec import RunSpec
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.config import assemble_config
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.make_plan import make_plan
+from kdbench.planning.plan import Plan
 from kdbench.results.store import RunState, Store
 from kdbench.training.executors import sweep_record
 

@@ -13,7 +13,8 @@ from kdbench.core.registry import Registry
 from kdbench.core.settings import Recording, Study
 from kdbench.core.toml_files import Layer
 from kdbench.planning.config import Config, assemble_config, request_layer
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.make_plan import make_plan
+from kdbench.planning.plan import Plan
 
 ALL = "all"
 

@@ -16,7 +16,7 @@ from kdbench.models.outputs_reference import outputs_arguments
 from kdbench.planning.config import TEACHER as SECTION
 from kdbench.planning.config import Config, preset_files
 from kdbench.planning.exhibits import Exhibit
-from kdbench.planning.plan import reads_network
+from kdbench.planning.make_plan import reads_network
 from kdbench.results.selection import newest_version
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 from kdbench.results.sweep_files import Sweep

@@ -11,7 +11,7 @@ from kdbench.core.errors import UserError, check_known
 from kdbench.core.formatting import count, p_value, signed
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.config import stored_studies
-from kdbench.planning.plan import select_tasks
+from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting import notes
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.provenance import traceable_rows

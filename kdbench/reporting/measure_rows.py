@@ -7,7 +7,7 @@ from rich.console import Console
 from kdbench.core.errors import UserError, unknown
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.config import stored_studies
-from kdbench.planning.plan import select_tasks
+from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting.printing import print_line
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.results.deployment import read_deployment

@@ -13,7 +13,7 @@ from kdbench.data.declared_rows import LabelledRow
 from kdbench.data.labelled_file import FILE, OWN, LabelView, match_labels
 from kdbench.data.perturbations import PERTURBATIONS
 from kdbench.data.task_registry import TASKS
-from kdbench.planning.plan import select_tasks
+from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting import notes
 from kdbench.reporting.measure_rows import ALL, choose_rows, newest_study
 from kdbench.reporting.provenance import traceable_rows

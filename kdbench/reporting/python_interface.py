@@ -60,7 +60,8 @@ def run_study(
     """
     from kdbench.core.settings import Invocation
     from kdbench.data import new_declaration
-    from kdbench.planning import config, plan
+    from kdbench.planning import config
+    from kdbench.planning.make_plan import check_all_read, make_plan
     from kdbench.training.executors import sweep_record
 
     if data:
@@ -71,8 +72,8 @@ def run_study(
     names = {"methods": methods, "tasks": tasks, "seeds": seeds, "preset": preset, "results": results}
     layer = config.parse_sets(pairs, {key: _joined(value) for key, value in names.items() if value is not None})
     merged = config.assemble_config(layer, Path.cwd())
-    asked, own = plan.make_plan(merged), merged.group(Invocation)
-    plan.check_all_read(layer, [asked], own.executor)
+    asked, own = make_plan(merged), merged.group(Invocation)
+    check_all_read(layer, [asked], own.executor)
     store = Store(user_path(own.results), create=False)
     store.check_raw()
     request = sweep_record.build_request(merged, asked, store, make_console(), tables=())

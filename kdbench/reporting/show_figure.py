@@ -177,7 +177,7 @@ def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple
 
     A sentence is "" where there is nothing to say.
     """
-    from kdbench.planning.plan import select_tasks
+    from kdbench.planning.make_plan import select_tasks
 
     if isinstance(figure, TaskFigure):
         return _with_panels(figure, found, select_tasks(wish.tasks) if wish.tasks else [], wish)

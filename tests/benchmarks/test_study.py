@@ -10,7 +10,7 @@ import pytest
 from benchmarks import bill, study
 from kdbench.core.atomic_files import write_json
 from kdbench.data.task_registry import TASKS
-from kdbench.planning.plan import select_methods
+from kdbench.planning.make_plan import select_methods
 from tests.benchmarks.small import WORK
 
 ONE = {"forward": 1.0, "backward": 1.0}

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kdbench.planning.config import assemble_config, parse_sets
-from kdbench.planning.plan import make_plan
+from kdbench.planning.make_plan import make_plan
 from kdbench.results.store import RunFolder, Store
 from kdbench.training.executors import process_pool
 from tests.kdbench.small_runs import CPU, FEW, SMALL, contents

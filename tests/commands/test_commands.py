@@ -348,13 +348,14 @@ def test_broken_plugins_are_listed_with_their_error(tmp_path: Path, monkeypatch:
 REMEMBER = """
 import sys
 from pathlib import Path
-from kdbench.planning import config, plan
+from kdbench.planning import config
+from kdbench.planning.make_plan import make_plan
 from kdbench.training.executors import sweep_record
 from kdbench.results.store import Store
 from kdbench.training.executors import sweep_record
 asked = {"methods": "finetune,kd,dml_lgtm", "tasks": "rte,mrpc", "seeds": "0,1", "student_lr": ["1e-3", "3e-3"]}
 merged = config.assemble_config(asked, Path.cwd())
-sweep_record.store_sweep(*sweep_record.build_request(merged, plan.make_plan(merged), Store(Path("results")), None))
+sweep_record.store_sweep(*sweep_record.build_request(merged, make_plan(merged), Store(Path("results")), None))
 """
 
 

@@ -26,7 +26,8 @@ from kdbench.core.records import warn_once
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
 from kdbench.planning.config import assemble_config, parse_sets
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.make_plan import make_plan
+from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.training.runner import execute
 

@@ -108,7 +108,7 @@ def test_a_settings_file_is_checked_too(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_settings_file_may_speak_of_methods_and_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variant's own table is stronger than what the variant is, the method's table weaker."""
     from kdbench.planning.config import assemble_config
-    from kdbench.planning.plan import make_plan
+    from kdbench.planning.make_plan import make_plan
 
     file = tmp_path / "kdbench.toml"
     file.write_text(
@@ -127,7 +127,7 @@ def test_a_settings_file_may_speak_of_methods_that_are_not_selected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kdbench.planning.config import assemble_config
-    from kdbench.planning.plan import make_plan
+    from kdbench.planning.make_plan import make_plan
 
     file = tmp_path / "kdbench.toml"
     file.write_text("[lgtm]\ninfluence_coef = 0.1\n[finetune]\nepochs = 2\n")
@@ -147,7 +147,7 @@ def test_a_settings_file_may_begin_with_a_mark(tmp_path: Path) -> None:
 
 def test_a_path_may_have_commas(tmp_path: Path) -> None:
     from kdbench.planning.config import assemble_config, parse_sets
-    from kdbench.planning.plan import make_plan
+    from kdbench.planning.make_plan import make_plan
 
     (tmp_path / "a,b").mkdir()
     folder = save_bert(tmp_path / "a,b" / "net")
@@ -211,7 +211,7 @@ def test_a_missing_package_names_the_pip_command(tmp_path: Path, monkeypatch: py
 
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if "minilm" in n else real(n, *a))
-    from kdbench.planning.plan import model_ref
+    from kdbench.planning.make_plan import model_ref
 
     model_ref.cache_clear()
     monkeypatch.chdir(tmp_path)

@@ -21,7 +21,8 @@ from kdbench.data.task_registry import TASKS
 from kdbench.distill.bilevel import jvp
 from kdbench.distill.hidden_states import FeatureView
 from kdbench.planning import inputs
-from kdbench.planning.plan import Plan, select_methods
+from kdbench.planning.make_plan import select_methods
+from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.tasks.rte import Rte
 from kdbench.training import preflight

@@ -11,7 +11,7 @@ import pytest
 
 from kdbench.distill.method import METHODS
 from kdbench.planning.config import assemble_config, parse_sets
-from kdbench.planning.plan import make_plan
+from kdbench.planning.make_plan import make_plan
 from kdbench.results.store import Store
 from kdbench.training import checkpoint
 from tests.conftest import one_fast

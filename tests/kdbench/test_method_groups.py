@@ -8,7 +8,7 @@ import pytest
 
 from kdbench.core.errors import UserError
 from kdbench.distill.method import METHODS, in_group, method_groups
-from kdbench.planning.plan import select_methods
+from kdbench.planning.make_plan import select_methods
 from kdbench.planning.reproduce import exhibit_command
 from kdbench.reporting.tables import TABLES
 from kdbench.results.store import Store

@@ -10,7 +10,7 @@ import pytest
 
 from kdbench.core.errors import UserError
 from kdbench.planning import config
-from kdbench.planning.plan import select_methods
+from kdbench.planning.make_plan import select_methods
 from kdbench.training import preflight
 from tests.kdbench.architectures import save
 from tests.kdbench.small_runs import CPU, plan

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.planning.plan import parse_seeds
+from kdbench.planning.make_plan import parse_seeds
 from tests.kdbench.small_runs import plan
 
 

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from kdbench.core.settings import Execution
 from kdbench.planning.config import assemble_config, parse_sets
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.make_plan import make_plan
+from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.training.executors import local, process_pool
 from kdbench.training.executors.scheduler import Outcome

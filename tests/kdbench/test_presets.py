@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.planning.config import assemble_config, parse_sets, preset_files
-from kdbench.planning.plan import Plan, make_plan, select_methods
+from kdbench.planning.make_plan import make_plan, select_methods
+from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.kdbench.small_runs import CPU, FEW, contents, train
@@ -99,7 +100,7 @@ def test_minilm_with_its_real_weights(tmp_path: Path) -> None:
     import torch
 
     from kdbench.models import build
-    from kdbench.planning.plan import model_ref
+    from kdbench.planning.make_plan import model_ref
 
     plan = planned(
         "minilm", tmp_path, "source=generated", "train_rows=12", "epochs=1", "batch_size=4", "selection=validation",

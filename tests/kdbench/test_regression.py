@@ -22,7 +22,7 @@ from kdbench.data.tokens import Tokens, label_array
 from kdbench.distill.bilevel import directional_derivative, sample_weights
 from kdbench.distill.losses import OBJECTIVES, label_loss, output_distance, soft_label_loss_each
 from kdbench.distill.method import METHODS, Method
-from kdbench.planning.plan import select_methods
+from kdbench.planning.make_plan import select_methods
 from kdbench.results.archive import compression
 from kdbench.results.class_use import ClassUse, count_classes
 from kdbench.results.comparison import mean_score

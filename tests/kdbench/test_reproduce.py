@@ -14,7 +14,8 @@ from kdbench.core.errors import UserError
 from kdbench.planning import config, reproduce
 from kdbench.planning.config import assemble_config, parse_sets
 from kdbench.planning.exhibits import merge_plans, request_configs, requests_by_name
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.make_plan import make_plan
+from kdbench.planning.plan import Plan
 from kdbench.reporting import provenance
 from kdbench.reporting.tables import TABLES
 from kdbench.results.archive.write import collect_study

@@ -11,7 +11,7 @@ import pytest
 
 from kdbench.core.safe_path import ROOT
 from kdbench.planning.config import assemble_config, parse_sets
-from kdbench.planning.plan import make_plan
+from kdbench.planning.make_plan import make_plan
 from kdbench.results.store import Store
 from tests.kdbench.small_runs import FEW, SMALL, contents, train
 

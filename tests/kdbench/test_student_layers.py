@@ -12,7 +12,8 @@ from kdbench.core.errors import UserError
 from kdbench.core.spec import ModelRef
 from kdbench.models.reference import keep_layers
 from kdbench.planning.config import assemble_config, parse_sets
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.make_plan import make_plan
+from kdbench.planning.plan import Plan
 from kdbench.planning.reproduce import cell_command
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies

@@ -11,7 +11,8 @@ from kdbench.cli.app import app
 from kdbench.cli.commands.run import _plans_with_tables
 from kdbench.core.settings import Execution, Recording, Study
 from kdbench.planning.executor import ExecutionRequest
-from kdbench.planning.plan import Plan, select_methods
+from kdbench.planning.make_plan import select_methods
+from kdbench.planning.plan import Plan
 from kdbench.reporting.show_table import show_tables
 from kdbench.results.store import Store
 from kdbench.training.executors.local import report

@@ -22,7 +22,8 @@ from kdbench.data.teacher_outputs import read_outputs, row_tokens
 from kdbench.distill.method import METHODS
 from kdbench.planning import inputs
 from kdbench.planning.cost_estimate import estimate_cost
-from kdbench.planning.plan import Plan, select_methods
+from kdbench.planning.make_plan import select_methods
+from kdbench.planning.plan import Plan
 from kdbench.reporting.tables import TABLES
 from kdbench.results.store import Store
 from kdbench.results.study import studies
@@ -189,7 +190,7 @@ def test_content_and_meaning_of_the_file_are_part_of_the_run(tmp_path: Path) -> 
     path = outputs_of_rte(tmp_path, "train")
     ids = [the_run(of(tmp_path, path)).id, the_run(of(tmp_path, Path(f"{path}:logits"))).id]
     path.write_text(path.read_text().replace("0.8", "0.80"))
-    from kdbench.planning.plan import model_ref
+    from kdbench.planning.make_plan import model_ref
 
     model_ref.cache_clear()
     ids.append(the_run(of(tmp_path, path)).id)
@@ -266,7 +267,7 @@ def test_what_a_file_cannot_do_is_refused_before_any_work(tmp_path: Path, monkey
         assert all(part in text for part in parts), text
     lines = Path(path).read_text().splitlines()
     Path(path).write_text("\n".join([*lines[:3], *lines[5:]]))
-    from kdbench.planning.plan import model_ref
+    from kdbench.planning.make_plan import model_ref
 
     model_ref.cache_clear()
     said_missing = refusal("run", "--methods", "kd", "--tasks", "rte", *given)

@@ -18,7 +18,8 @@ from kdbench.core.spec import RunSpec
 from kdbench.models.finetuned_networks import build_finetuned
 from kdbench.planning import reproduce
 from kdbench.planning.config import assemble_config, parse_sets
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.make_plan import make_plan
+from kdbench.planning.plan import Plan
 from kdbench.reporting.provenance import run_facts
 from kdbench.reporting.tables import TABLES
 from kdbench.results.store import Store

@@ -19,7 +19,7 @@ from kdbench.data.batches import Batch
 from kdbench.distill.method import METHODS
 from kdbench.methods.finetune import Finetune
 from kdbench.models.trimmed_embedding import KEPT, UnknownTokensError, trim, trimmed_embedding, whole_embedding
-from kdbench.planning.plan import select_methods
+from kdbench.planning.make_plan import select_methods
 from kdbench.results.store import Store
 from kdbench.training.conformance.small_run import SmallRun, first_batches, make_steps, networks
 from kdbench.training.runner import execute

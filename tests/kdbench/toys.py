@@ -15,7 +15,7 @@ from kdbench.distill.losses import cross_entropy, kl
 from kdbench.distill.method import Distillation, Method, finetuned
 from kdbench.distill.trainable import step_together
 from kdbench.models.reference import Shape
-from kdbench.planning.plan import model_ref
+from kdbench.planning.make_plan import model_ref
 
 
 class Route(Method):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from kdbench.core.errors import UserError
 from kdbench.planning.config import assemble_config, parse_sets
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.make_plan import make_plan
+from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.slurm import submit, worker
 from kdbench.slurm.arrays import JobArray, make_arrays

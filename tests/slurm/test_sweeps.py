@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.planning.config import assemble_config, parse_sets
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.make_plan import make_plan
+from kdbench.planning.plan import Plan
 from kdbench.results.store import RunState, Store
 from kdbench.slurm import queue
 from kdbench.slurm.ledger import Ledger

@@ -16,7 +16,8 @@ import pytest
 from kdbench.cli.commands import run
 from kdbench.core.errors import UserError
 from kdbench.planning.config import assemble_config, engine_keys, parse_sets
-from kdbench.planning.plan import Plan, make_plan
+from kdbench.planning.make_plan import make_plan
+from kdbench.planning.plan import Plan
 from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store
 from kdbench.results.study import studies

@@ -56,7 +56,7 @@ def export(
     by the student of MNLI if its rows are there (diagnostic/diagnostic.tsv in the GLUE folder). The zip is written only
     if every file is as the server wants it.
     """
-    from kdbench.planning.plan import select_tasks
+    from kdbench.planning.make_plan import select_tasks
     from kdbench.reporting import printing
     from kdbench.results import submission_records, submission_zip
     from kdbench.training import test_predictions

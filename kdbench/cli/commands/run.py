@@ -156,7 +156,7 @@ def _execution_requests(
     from kdbench.core.console import make_console
     from kdbench.core.settings import Invocation
     from kdbench.planning import config
-    from kdbench.planning.plan import check_all_read
+    from kdbench.planning.make_plan import check_all_read
     from kdbench.results.store import Store
     from kdbench.training.executors import sweep_record
 
@@ -198,11 +198,12 @@ def _plans_with_tables(wanted: str | None, layer: Layer) -> list[tuple[Plan, Con
     from kdbench.core.registry import ALL
     from kdbench.core.settings import Invocation
     from kdbench.distill.method import in_group
-    from kdbench.planning import config, exhibits, plan
+    from kdbench.planning import config, exhibits
+    from kdbench.planning.make_plan import make_plan
 
     if wanted is None:
         merged = config.assemble_config(layer, Path.cwd())
-        asked = plan.make_plan(merged)
+        asked = make_plan(merged)
         usual = all(in_group(cell.row, ALL) for cell in asked.cells)
         return [(asked, merged, ("1",) if usual else ("scores",))]
     from kdbench.reporting.figures import FIGURES

@@ -19,8 +19,8 @@ from kdbench.data.batches import Batch
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.context import seed_everything
 from kdbench.distill.trainable import TrainableModel
-from kdbench.planning import plan
 from kdbench.planning.config import assemble_config
+from kdbench.planning.make_plan import make_plan
 from kdbench.results.store import Store
 from kdbench.training import preflight
 from kdbench.training.runner import execute
@@ -75,7 +75,7 @@ class SmallRun:
     def __init__(self, folder: Path, method: str, sets: Mapping[str, Any], *, classes: int = 2, seed: int = 0) -> None:
         layer = {**SETTINGS, **sets, **PLAIN, "methods": method, "tasks": task_with(classes), "seeds": str(seed)}
         self.store = Store(folder / "results")
-        self.plan = plan.make_plan(assemble_config(layer, folder))
+        self.plan = make_plan(assemble_config(layer, folder))
         if len(self.plan.cells) != 1:
             raise UserError("check-method looks at one setting at a time; give one value to each --set.")
         (cell,) = self.plan.cells

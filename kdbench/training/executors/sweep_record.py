@@ -19,7 +19,8 @@ from kdbench.data.task_registry import TASKS
 from kdbench.planning import inputs
 from kdbench.planning.config import Config, default_options, method_of_row, preset_values
 from kdbench.planning.executor import EXECUTORS, EXIT_STOPPED, ExecutionRequest, Executor, ShowTables
-from kdbench.planning.plan import Plan, model_ref
+from kdbench.planning.make_plan import model_ref
+from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.results.sweep_files import Sweep, read_sweeps
 
