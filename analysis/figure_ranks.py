@@ -32,17 +32,17 @@ ONE_TASK = "Marks: the ranks on the one task, of mean scores over seeds; 1 is be
 class FigureRanks(TaskFigure):
     """One panel: mean ranks, with bars of half a critical difference to each side (Demšar 2006, Sec. 3.2.2).
 
-    Two rows differ by Nemenyi's test where their bars do not overlap. Ranks need blocks without gaps: of the tasks,
-    those count on which every row is done.
+    Two rows differ by Nemenyi's test where their bars do not overlap. Ranks need a block without gaps: those rows and
+    tasks count that make the largest.
     """
 
     title = "Figure ranks: mean ranks over tasks"
     requests = (Request("all"),)
 
     def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
-        # the complete tasks, and the ranks on each
-        shown = [line for line in task_panels.shown_rows(study, tasks) if line.row != TEACHER]
-        whole = [task for task in tasks if all(line.shown[task] for line in shown)]
+        # the largest block, and the ranks on each of its tasks
+        every = [line for line in task_panels.shown_rows(study, tasks) if line.row != TEACHER]
+        shown, whole = _largest_block(every, tasks)
         if len(shown) < 2 or not whole:
             raise Lacking(f"two rows or more, all on one task, among {' or '.join(map(task_title, tasks))}")
         scores = np.array([[_score(line, task) for line in shown] for task in whole])
@@ -54,8 +54,21 @@ class FigureRanks(TaskFigure):
         rows.sort(key=lambda row: row.mean)
         panel = Panel("Mean rank", estimates=rows, limits=(0.5, len(rows) + 0.5))
         told = [WHAT if len(whole) > 1 else ONE_TASK, *_notes(ranks, rows, reach)]
-        told += [*task_panels.edge_notes([panel]), *_left_out(tasks, whole)]
+        told += [*task_panels.edge_notes([panel]), *_left_out(every, shown, tasks, whole)]
         return task_panels.panel_figure(self.title, study, {",".join(whole): panel}, shown, told)
+
+
+def _largest_block(
+    lines: Sequence[SelectedRow], tasks: Sequence[str]
+) -> tuple[list[SelectedRow], list[str]]:  # fmt: skip
+    """Return rows that are done on all of some tasks, and these tasks: the most numbers, of equally many the most rows."""
+    done = [{task for task in tasks if line.shown[task]} for line in lines]
+    blocks = []
+    for some in [*done, set(tasks).intersection(*done)]:
+        rows = [line for line, own in zip(lines, done, strict=True) if some <= own]
+        blocks.append((len(rows) * len(some), len(rows), rows, [task for task in tasks if task in some]))
+    _, _, rows, whole = max(blocks, key=lambda block: block[:2])
+    return rows, whole
 
 
 def _score(line: SelectedRow, task: str) -> float:
@@ -139,7 +152,12 @@ def _notes(ranks: Floats, rows: Sequence[Estimate], reach: float) -> list[str]:
     return [*told, "Tasks are the only sample here: the test does not see how sure the scores on a task are."]
 
 
-def _left_out(tasks: Sequence[str], whole: Sequence[str]) -> list[str]:
-    """Name the tasks that do not count."""
-    lost = [task_title(task) for task in tasks if task not in whole]
-    return [f"Left out, for not every row is done there: {', '.join(lost)}."] if lost else []
+def _left_out(
+    every: Sequence[SelectedRow], shown: Sequence[SelectedRow], tasks: Sequence[str], whole: Sequence[str]
+) -> list[str]:
+    """Name the tasks and rows that do not count."""
+    lost = {
+        "not every row is done there": [task_title(task) for task in tasks if task not in whole],
+        "they are not done on every task": [line.title for line in every if line not in shown],
+    }
+    return [f"Left out, for {why}: {', '.join(names)}." for why, names in lost.items() if names]
