@@ -61,7 +61,7 @@ class FigureRanks(TaskFigure):
 def _largest_block(
     lines: Sequence[SelectedRow], tasks: Sequence[str]
 ) -> tuple[list[SelectedRow], list[str]]:  # fmt: skip
-    """Return rows that are done on all of some tasks, and these tasks: the most numbers, of equally many the most rows."""
+    """Return rows that are done on all of some tasks, and these tasks: the most numbers; if equal, the most rows."""
     done = [{task for task in tasks if line.shown[task]} for line in lines]
     blocks = []
     for some in [*done, set(tasks).intersection(*done)]:
