@@ -13,7 +13,7 @@ from kdbench.analysis.tuning_budget import SIGN
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
-from kdbench.reporting import notes
+from kdbench.reporting import missing_runs, notes
 from kdbench.reporting.tables import Table, TableCell, TableData
 from kdbench.results.comparison import count_trials
 from kdbench.results.selection import SelectedRow, select_row
@@ -164,7 +164,7 @@ def _notes(study: StudyResults, lines: Sequence[SelectedRow], tasks: Sequence[ty
         machines.load_note(cells),
         f"cost.json is lost or damaged: {', '.join(lost)}." if lost else "",
         *notes.missing_task_notes(study),
-        *notes.unfinished_notes(study, lines),
+        *missing_runs.unfinished_notes(study, lines),
     ]
     return [note for note in found if note]
 

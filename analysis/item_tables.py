@@ -14,7 +14,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
-from kdbench.reporting import notes
+from kdbench.reporting import missing_runs, notes
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.tables import Detail, Table, TableCell, TableData
 from kdbench.results.item_statistics import ItemStatistic, average_over_seeds
@@ -156,7 +156,7 @@ class ItemTable(Table):
             *notes.training_notes(lines),
             *notes.class_use_notes(lines),
             *notes.evidence_notes(study.on([task])),
-            *notes.unfinished_notes(study, lines),
+            *missing_runs.unfinished_notes(study, lines),
         ]
 
     def _records(

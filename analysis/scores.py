@@ -18,7 +18,7 @@ from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.planning.make_plan import select_tasks
-from kdbench.reporting import notes
+from kdbench.reporting import missing_runs, notes
 from kdbench.reporting.tables import Published, Table, TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.selection import SelectedRow, select_row
@@ -274,7 +274,7 @@ def score_notes(
     by_study = {
         id(shown.study): (shown.study, [other.line for other in rows if other.study is shown.study]) for shown in rows
     }
-    holes = [note for study, own in by_study.values() for note in notes.unfinished_notes(study, own)]
+    holes = [note for study, own in by_study.values() for note in missing_runs.unfinished_notes(study, own)]
     # from what the numbers are to the command that trains what is missing
     found = [
         f"{describe_splits(tasks)}, in per cent; {notes.describe_seeds(lines)}.",
@@ -283,7 +283,7 @@ def score_notes(
         *notes.row_notes(by_study.values()),
         *(note for study, _ in by_study.values() for note in notes.evidence_notes(study)),
         *holes,
-        *(notes.missing_runs_commands(table, rows[-1].study, [task.name for task in tasks]) if holes else []),
+        *(missing_runs.missing_runs_commands(table, rows[-1].study, lines) if holes else []),
     ]
     return list(dict.fromkeys(found))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kdbench.core.formatting import count
 from kdbench.data.task import Task
-from kdbench.reporting import notes
+from kdbench.reporting import missing_runs
 from kdbench.reporting.tables import TableData
 from kdbench.results.comparison import count_trials
 from kdbench.results.selection import SelectedRow
@@ -34,6 +34,6 @@ def mark_tuned_more(sheet: TableData, lines: Sequence[SelectedRow], tasks: Seque
             )
     if not said:
         return []
-    shown = [f"{words} ({', '.join(names)})" for words, names in said.items()][: notes.MAX_UNFINISHED]
-    more = " and more (kdbench table cost)" if len(said) > notes.MAX_UNFINISHED else ""
+    shown = [f"{words} ({', '.join(names)})" for words, names in said.items()][: missing_runs.MAX_UNFINISHED]
+    more = " and more (kdbench table cost)" if len(said) > missing_runs.MAX_UNFINISHED else ""
     return [f"{SIGN} Picked among more settings than other rows of the column: {'; '.join(shown)}{more}."]

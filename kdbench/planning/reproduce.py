@@ -82,7 +82,7 @@ def exhibit_command(
 def needs_network(exhibits: Sequence[Exhibit], study: StudyResults | None) -> bool:
     """Return whether exhibits name a method that cannot learn from the study's teacher, a file of outputs."""
     methods = METHODS.all()
-    owners = {METHODS.owner(name) or "" for name in _asked_rows(exhibits)}
+    owners = {METHODS.owner(name) or "" for name in asked_rows(exhibits)}
     return _has_file_teacher(study) and any(reads_network(methods[name]) for name in owners & methods.keys())
 
 
@@ -92,10 +92,10 @@ def _has_file_teacher(study: StudyResults | None) -> bool:
 
 
 def _asks_group(exhibits: Sequence[Exhibit]) -> bool:
-    return any(methods_of_group(name) for name in _asked_rows(exhibits))
+    return any(methods_of_group(name) for name in asked_rows(exhibits))
 
 
-def _asked_rows(exhibits: Sequence[Exhibit]) -> set[str]:
+def asked_rows(exhibits: Sequence[Exhibit]) -> set[str]:
     """Return the methods, variants and groups that exhibits name."""
     return {name.strip() for one in exhibits for request in one.requests for name in request.methods.split(",")}
 
@@ -177,7 +177,7 @@ def _varied_keys(exhibits: Sequence[Exhibit]) -> set[str]:
 
 def _rows_of(study: StudyResults, exhibits: Sequence[Exhibit]) -> set[str]:
     """Return the rows, or groups of methods, that exhibits ask for; of those that ask for none, those of the study."""
-    return _asked_rows(exhibits) or set(study.rows)
+    return asked_rows(exhibits) or set(study.rows)
 
 
 def _cells_of(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[CellResult]:

@@ -1,9 +1,7 @@
-"""The notes below a table: how its numbers were computed, and which runs are missing."""
+"""The notes below a table: how its numbers were computed."""
 
 from __future__ import annotations
 
-import shlex
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -12,20 +10,15 @@ from kdbench.core.formatting import count, value
 from kdbench.core.settings import Training
 from kdbench.data.splits import held_out_share
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS
-from kdbench.planning import reproduce
-from kdbench.planning.exhibits import Exhibit
 from kdbench.reporting import fairness
-from kdbench.reporting.printing import status_word
 from kdbench.reporting.tables import Detail
 from kdbench.results.class_use import ClassUses, collapse_heading, is_collapsed
 from kdbench.results.data_origin import generated_tasks, random_networks
 from kdbench.results.selection import SelectedRow
-from kdbench.results.study import DAMAGED, TEACHER, CellResult, StudyResults, task_title
+from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
 
 DAGGER = "†"
 COLLAPSE_SIGN = "§"
-MAX_UNFINISHED = 6  # rows whose missing runs are listed one by one
 
 
 def describe_seeds(lines: Sequence[SelectedRow], spread: str = "mean ± sample standard deviation over seeds") -> str:
@@ -299,48 +292,3 @@ def _repeats(key: str, line: SelectedRow) -> bool:
     """Return whether a key such as `teacher's epochs` always has the value of `epochs`, and need not be printed."""
     _, of_role, own = key.rpartition("'s ")
     return bool(of_role) and all(own in c.settings and c.settings[own] == c.settings.get(key) for c in line.asked_cells)
-
-
-def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
-    """List the unfinished runs of the rows, and the cells of the table for which no run was asked."""
-    # runs that were asked for
-    found = [f"{line.title}: {text}" for line in lines if (text := _unfinished(study, line))]
-    rest = len(found) - MAX_UNFINISHED
-    more = f"; and {count(rest, 'row')} more (kdbench status)" if rest > 0 else ""
-    notes = [f"Not finished: {'; '.join(found[:MAX_UNFINISHED])}{more}."] if found else []
-    # cells that no run was asked for, on tasks with enough classes for the row's method
-    unasked = []
-    for line in lines:
-        method = METHODS.all().get(METHODS.owner(line.row) or "")
-        classes = method.least_classes if method else 0
-        tasks = [t for t, cells in line.asked.items() if not cells and len(TASKS.get(t).labels) >= classes]
-        unasked += [f"{line.title} on {', '.join(map(task_title, tasks))}"] if tasks else []
-    return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
-
-
-def missing_runs_commands(exhibit: Exhibit, study: StudyResults, tasks: Sequence[str]) -> list[str]:
-    """Return notes with the commands that train the missing runs of a table or figure like the existing ones."""
-    commands = reproduce.exhibit_commands([exhibit], study.root, study, tasks=tasks)
-    other = ", with a network as teacher" if reproduce.needs_network([exhibit], study) else ""
-    return [Detail(f"To train what is missing{other}: {shlex.join(command)}") for command in commands]
-
-
-def _unfinished(study: StudyResults, line: SelectedRow) -> str:
-    """Count the unfinished runs of a row by task and reason; "" where all are finished."""
-    parts = []
-    for task, cells in line.asked.items():
-        missing = Counter(_why(study, c) for c in cells if c.run.result is None)
-        if missing:
-            whys = ", ".join(f"{n} {why}" for why, n in missing.items())
-            parts.append(f"{task_title(task)} {sum(missing.values())} of {count(len(cells), 'run')} ({whys})")
-    return ", ".join(parts)
-
-
-def _why(study: StudyResults, cell: CellResult) -> str:
-    """Say why a run has no result: failed, damaged, blocked, or its status."""
-    state = cell.run.state
-    if state.status == "failed":
-        return f"failed: {state.kind}" if state.kind else "failed"
-    if state.kind == DAMAGED:
-        return "damaged, to be trained again"
-    return "blocked" if study.blocker(cell.run) else status_word(state.status)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.reporting import notes
+from kdbench.reporting import missing_runs
 from kdbench.reporting.tables import TABLES
 from kdbench.results.selection import best_grid_point, select_row
 from kdbench.results.store import Store
@@ -160,7 +160,7 @@ def test_a_damaged_result_is_a_run_to_be_trained_again(tmp_path: Path, text: str
     assert (study.runs[run].result, study.runs[run].state.status) == (None, "pending")
     assert not made.store.run(run).is_done()
     assert made.store.run(other).is_done()
-    assert notes.unfinished_notes(study, [select_row(study, "kd")]) == [
+    assert missing_runs.unfinished_notes(study, [select_row(study, "kd")]) == [
         "Not finished: KD: RTE 1 of 1 run (1 damaged, to be trained again)."
     ]
 
@@ -200,3 +200,25 @@ def test_a_damaged_sweep_costs_that_sweep(tmp_path: Path, caplog: pytest.LogCapt
     (study,) = studies(store)
     assert study.rows == ["kd"]
     assert f"Left out: {store.sweeps_folder / 'odd.json'} is damaged (command: Field required)" in caplog.text
+
+
+def test_rows_that_a_table_does_not_ask_for_have_commands_of_their_own(tmp_path: Path) -> None:
+    """`--for table1` trains no variants; and a task on which nothing is missing is in no command."""
+    made = Made(Store(tmp_path))
+    for row, method, tasks in (
+        ("kd", "kd", "rte sst2 qnli"),
+        ("dml", "dml", "rte sst2"),
+        ("lgtm_released", "lgtm", "rte"),
+    ):
+        for task in tasks.split():
+            made.done(made.ask(spec(method, task, 0), row=row), 0.5)
+    (study,) = studies(made.write())
+    lines = [select_row(study, row) for row in ("kd", "dml", "lgtm_released")]
+    found = missing_runs.missing_runs_commands(TABLES.get("table1")(), study, lines)
+    heads = [str(command).partition(" --preset")[0] for command in found]
+    assert heads == [
+        "To train what is missing: kdbench run --for table1",
+        "To train what is missing: kdbench run --methods lgtm_released --tasks sst2 --seeds 0",
+        "To train what is missing: kdbench run --methods lgtm_released --tasks qnli --seeds 0",
+    ]
+    assert "--tasks qnli " in str(found[0])

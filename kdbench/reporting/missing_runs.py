@@ -1,0 +1,85 @@
+"""The notes on runs that a table or figure lacks, and the commands that train them."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+
+from kdbench.core.formatting import count
+from kdbench.data.task_registry import TASKS
+from kdbench.distill.method import METHODS, methods_of_group
+from kdbench.planning import reproduce
+from kdbench.planning.exhibits import Exhibit
+from kdbench.reporting.printing import status_word
+from kdbench.reporting.tables import Detail
+from kdbench.results.selection import SelectedRow
+from kdbench.results.study import DAMAGED, TEACHER, CellResult, StudyResults, task_title
+
+MAX_UNFINISHED = 6  # rows whose missing runs are listed one by one
+
+
+def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
+    """List the unfinished runs of the rows, and the cells of the table for which no run was asked."""
+    # runs that were asked for
+    found = [f"{line.title}: {text}" for line in lines if (text := _unfinished(study, line))]
+    rest = len(found) - MAX_UNFINISHED
+    more = f"; and {count(rest, 'row')} more (kdbench status)" if rest > 0 else ""
+    notes = [f"Not finished: {'; '.join(found[:MAX_UNFINISHED])}{more}."] if found else []
+    # cells that no run was asked for, on tasks with enough classes for the row's method
+    unasked = []
+    for line in lines:
+        tasks = _unasked_tasks(line)
+        unasked += [f"{line.title} on {', '.join(map(task_title, tasks))}"] if tasks else []
+    return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
+
+
+def missing_runs_commands(exhibit: Exhibit, study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
+    """Return notes with the commands that train the missing runs of a table or figure like the existing ones.
+
+    Rows that the exhibit does not ask for, which a study has beside them, get commands of their own.
+    """
+    lacking: dict[str, set[str]] = {}  # tasks by row, which several lines may show with other settings
+    for line in lines:
+        unfinished = {task for task, cells in line.asked.items() if any(cell.run.result is None for cell in cells)}
+        lacking.setdefault(line.row, set()).update(unfinished, _unasked_tasks(line))
+    names = reproduce.asked_rows([exhibit])
+    trained = {TEACHER, *names, *(row for name in names for row in methods_of_group(name))}
+    asked = lacking.keys() & trained
+    tasks = dict.fromkeys(task for line in lines for task in line.asked)
+    own = [task for task in tasks if any(task in lacking[row] for row in asked)]
+    commands = reproduce.exhibit_commands([exhibit], study.root, study, tasks=own) if own else []
+    seeds = sorted({cell.cell.seed for cell in study.cells})
+    for task in tasks:
+        if rows := [row for row in lacking if row not in asked and task in lacking[row]]:
+            commands.append(reproduce.rows_command(study, rows, task, seeds))
+    other = ", with a network as teacher" if reproduce.needs_network([exhibit], study) else ""
+    return [Detail(f"To train what is missing{other}: {shlex.join(command)}") for command in commands]
+
+
+def _unasked_tasks(line: SelectedRow) -> list[str]:
+    """Return the tasks without a cell, of those with enough classes for the row's method."""
+    method = METHODS.all().get(METHODS.owner(line.row) or "")
+    classes = method.least_classes if method else 0
+    return [task for task, cells in line.asked.items() if not cells and len(TASKS.get(task).labels) >= classes]
+
+
+def _unfinished(study: StudyResults, line: SelectedRow) -> str:
+    """Count the unfinished runs of a row by task and reason; "" where all are finished."""
+    parts = []
+    for task, cells in line.asked.items():
+        missing = Counter(_why(study, c) for c in cells if c.run.result is None)
+        if missing:
+            whys = ", ".join(f"{n} {why}" for why, n in missing.items())
+            parts.append(f"{task_title(task)} {sum(missing.values())} of {count(len(cells), 'run')} ({whys})")
+    return ", ".join(parts)
+
+
+def _why(study: StudyResults, cell: CellResult) -> str:
+    """Say why a run has no result: failed, damaged, blocked, or its status."""
+    state = cell.run.state
+    if state.status == "failed":
+        return f"failed: {state.kind}" if state.kind else "failed"
+    if state.kind == DAMAGED:
+        return "damaged, to be trained again"
+    return "blocked" if study.blocker(cell.run) else status_word(state.status)
