@@ -92,7 +92,7 @@ def declare(wishes: Wishes) -> NewTask:
     data_name, dev, test = (_relative(name, here) for name in (wishes.data, wishes.dev, wishes.test))
     wishes = replace(wishes, data=data_name, dev=dev, test=test)
     sources = find_splits(wishes.data, here, wishes.encoding)
-    is_whole = len(sources) == 1
+    is_whole = len(sources) == 1 and not wishes.data.startswith(HUB)  # the hub names its splits
     given = {split: name for split, name in ((VALIDATION, wishes.dev), (TEST, wishes.test)) if name}
     sources |= given
     name = wishes.name or _name_of(wishes.data)
