@@ -159,8 +159,8 @@ class StudyContrasts:
         """Return each row minus the reference."""
         return judge({row: self.contrast(row, reference) for row in rows})
 
-    def pairs_apart(self, task: str | None) -> tuple[int, int, int]:
-        """Return how many pairs of rows are separable, how many are before correction, and of how many pairs.
+    def pairs_apart(self, task: str | None) -> tuple[list[tuple[str, str]], int, int]:
+        """Return the separable pairs of rows, the higher first; how many are before correction; and of how many pairs.
 
         Args:
             task: None is the average over the tasks that both rows have.
@@ -169,8 +169,13 @@ class StudyContrasts:
         for name in self.tasks if task is None else [task]:
             for pair, one in self._all_pairs(name).items():
                 known.setdefault(pair, []).append(one)
-        p = [average_difference(parts).p for parts in known.values()]
-        return sum(each < ALPHA for each in holm_correction(p)), sum(each < ALPHA for each in p), len(p)
+        found = {pair: average_difference(parts) for pair, parts in known.items()}
+        corrected = holm_correction([one.p for one in found.values()])
+        apart = [
+            pair if one.value > 0 else pair[::-1]
+            for (pair, one), p in zip(found.items(), corrected, strict=True) if p < ALPHA
+        ]  # fmt: skip
+        return apart, sum(one.p < ALPHA for one in found.values()), len(found)
 
     def _all_pairs(self, task: str) -> dict[tuple[str, str], Difference]:
         """Return the differences of all pairs of rows that share two seeds or more on a task.

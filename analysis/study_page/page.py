@@ -41,6 +41,7 @@ LIMITS = """- The networks are small. What holds for few layers and short texts 
 - The seeds are few, so an interval is wide, and \"not separable\" does not mean equal.
 - Options of methods are kdbench's defaults, except those named below the table. At most the student's rate is tuned.
 - The paper reports scores of GLUE's test server with other networks, so orders are compared and not scores."""
+MOST_NAMED = 12  # separable pairs
 MINILM = "minilm"  # in the fingerprint of the network
 SEEN = (
     "- MiniLM was trained on many sentence pairs, questions among them, before it was fine-tuned here. It may have "
@@ -114,17 +115,27 @@ def pair_words(contrasts: StudyContrasts) -> list[str]:
     """Say how many pairs of methods are separable, on each task and on average; nothing where there is no pair."""
     if len(contrasts.rows) < 2:
         return []
-    parts = []
+    parts, named = [], []
     for task in (*contrasts.tasks, None):
         apart, before, known = contrasts.pairs_apart(task)
         where = "on average" if task is None else f"on {task_title(task)}"
         if known and (task or len(contrasts.tasks) > 1):
-            parts.append(f"{where} {apart} of {known} ({before} uncorrected)")
+            parts.append(f"{where} {len(apart)} of {known} ({before} uncorrected)")
+            named += [f"{where} {_above(contrasts, apart)}"] if 0 < len(apart) <= MOST_NAMED else []
     whole = len(contrasts.rows) * (len(contrasts.rows) - 1) // 2
     every = f"{count(len(contrasts.rows), 'method')} make {count(whole, 'pair')}"
     if not parts:
         return [f"{every}, and none has two common seeds, so none is compared."]
-    return [f"{every}. Separable, Holm-corrected over the pairs: {', '.join(parts)}."]
+    told = f"{every}. Separable, Holm-corrected over the pairs: {', '.join(parts)}."
+    return [f"{told} These are {'; '.join(named)}." if named else told]
+
+
+def _above(contrasts: StudyContrasts, pairs: Sequence[tuple[str, str]]) -> str:
+    """Put separable pairs into words: `SKD above ProKT and LGTM`."""
+    below: dict[str, list[str]] = {}
+    for higher, lower in pairs:
+        below.setdefault(contrasts.title(higher), []).append(contrasts.title(lower))
+    return ", ".join(f"{higher} above {' and '.join(lower)}" for higher, lower in below.items())
 
 
 def other_depths(study: StudyResults, every: Sequence[StudyResults]) -> list[str]:
