@@ -121,13 +121,13 @@ def pair_words(contrasts: StudyContrasts) -> list[str]:
         where = "on average" if task is None else f"on {task_title(task)}"
         if known and (task or len(contrasts.tasks) > 1):
             parts.append(f"{where} {len(apart)} of {known} ({before} uncorrected)")
-            named += [f"{where} {_above(contrasts, apart)}"] if 0 < len(apart) <= MOST_NAMED else []
+            named += [f"{where}, {_above(contrasts, apart)}"] if 0 < len(apart) <= MOST_NAMED else []
     whole = len(contrasts.rows) * (len(contrasts.rows) - 1) // 2
     every = f"{count(len(contrasts.rows), 'method')} make {count(whole, 'pair')}"
     if not parts:
         return [f"{every}, and none has two common seeds, so none is compared."]
     told = f"{every}. Separable, Holm-corrected over the pairs: {', '.join(parts)}."
-    return [f"{told} These are {'; '.join(named)}." if named else told]
+    return [f"{told} They are: {'; '.join(named)}." if named else told]
 
 
 def _above(contrasts: StudyContrasts, pairs: Sequence[tuple[str, str]]) -> str:

@@ -53,8 +53,8 @@ def test_separable_pairs(tmp_path: Path) -> None:
     found = contrasts(tmp_path, {"kd": NEAR, "skd": shifted(0.5), "dist": shifted(22)})
     assert pair_words(found) == [
         "3 methods make 3 pairs. Separable, Holm-corrected over the pairs: on RTE 2 of 3 (2 uncorrected), on QNLI 2 of "
-        "3 (2 uncorrected), on average 2 of 3 (2 uncorrected). These are on RTE DIST above KD and SKD; on QNLI DIST above "
-        "KD and SKD; on average DIST above KD and SKD."
+        "3 (2 uncorrected), on average 2 of 3 (2 uncorrected). They are: on RTE, DIST above KD and SKD; on QNLI, "
+        "DIST above KD and SKD; on average, DIST above KD and SKD."
     ]
 
 
