@@ -47,7 +47,7 @@ def command(name: str, folders: tuple[str, ...], preset: str | None, without_log
         f"Wrote {study.root}: {count(len(runs), 'run')} ({words}); {_folder_bytes(study.root) / 1e6:.2f} MB of "
         f"{before / 1e6:.2f} MB.",
     )
-    printing.print_line(console, f"To show it: kdbench table 1 --results {study.root}")
+    printing.print_line(console, f"To show it: kdbench table all --results {study.root}")
 
 
 def _folder_bytes(folder: Path) -> int:
