@@ -48,15 +48,6 @@ def csv(rows: Rows, head: str = "text,label", delimiter: str = ",") -> str:
     return "".join(f"{line}\n" for line in [*([head] if head else []), *(delimiter.join(row) for row in rows)])
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder whose tasks are forgotten afterwards."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(TASKS, "_found", None)
-    monkeypatch.setattr(TASKS, "broken", {})
-    return tmp_path
-
-
 def read(here: Path, data: str, **wishes: Any) -> dict[str, Counter[tuple[str, str]]]:
     """Declare the data, and return the rows of every split; what is held out counts as train."""
     made = declare(Wishes(data, name="own", **wishes))
@@ -66,6 +57,13 @@ def read(here: Path, data: str, **wishes: Any) -> dict[str, Counter[tuple[str, s
         rows = zip(examples.text_a, (found.labels[int(label)] for label in examples.labels), strict=True)
         splits.setdefault(split.replace("held_out", "train"), Counter()).update(rows)
     return splits
+
+
+def check_rows(layout: tuple[Callable[[Path], Any], str, dict[str, Rows]], here: Path) -> None:
+    """Write a layout, and check that each split has exactly its rows."""
+    make, data, expected = layout
+    make(here)
+    assert read(here, data) == {split: Counter(rows) for split, rows in expected.items()}
 
 
 def parquet(path: Path, rows: Rows) -> None:
@@ -212,9 +210,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Any], str, dict[str, Rows]]] = {
 
 @pytest.mark.parametrize("what", LAYOUTS)
 def test_every_row_is_read_as_it_was_written(what: str, here: Path) -> None:
-    make, data, expected = LAYOUTS[what]
-    make(here)
-    assert read(here, data) == {split: Counter(rows) for split, rows in expected.items()}
+    check_rows(LAYOUTS[what], here)
 
 
 def test_what_is_left_out_is_said(here: Path) -> None:

@@ -33,15 +33,6 @@ def csv_rows(number: int, start: int = 0) -> str:
     return "id,review,stars\n" + "".join(f"{line}\n" for line in lines)
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder whose tasks are forgotten afterwards."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(TASKS, "_found", None)
-    monkeypatch.setattr(TASKS, "broken", {})
-    return tmp_path
-
-
 @pytest.mark.parametrize(
     ("files", "data", "found"),
     [

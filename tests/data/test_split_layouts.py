@@ -21,9 +21,9 @@ from tests.data.test_layouts import (
     ROWS,
     TEST,
     Rows,
+    check_rows,
     csv,
     frame,
-    here,
     make_rows,
     read,
     together,
@@ -31,7 +31,6 @@ from tests.data.test_layouts import (
     write_texts,
 )
 
-__all__ = ["here"]  # a fixture
 DEV = make_rows(12, 100_000)
 MANY = make_rows(20_000)
 THREE = {"train": ROWS, "validation": DEV, "test": TEST}
@@ -117,9 +116,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Any], str, dict[str, Rows]]] = {
 
 @pytest.mark.parametrize("what", LAYOUTS)
 def test_every_row_is_on_its_side(what: str, here: Path) -> None:
-    make, data, expected = LAYOUTS[what]
-    make(here)
-    assert read(here, data) == {split: Counter(rows) for split, rows in expected.items()}
+    check_rows(LAYOUTS[what], here)
 
 
 def test_a_test_file_wins_over_a_column_of_splits(here: Path) -> None:
@@ -152,6 +149,8 @@ def test_the_same_wishes_in_other_words(
     declare(Wishes("r.csv", test="t.csv")).write()
     again = declare(Wishes(name, test=str(tmp_path / "here/t.csv"), encoding=encoding))
     assert "is declared in" in again.told[0]
+    with pytest.raises(UserError, match="encoding 'utf-88' is not known"):
+        declare(Wishes(name, encoding="utf-88"))
 
 
 REFUSED: dict[str, tuple[Callable[[Path], Any], str, str]] = {
