@@ -6,10 +6,9 @@ import statistics
 
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.text_table import text_table
-from kdbench.core.spec import Cell
-from kdbench.reporting.provenance import run_scores
+from kdbench.reporting.provenance import run_cell, run_scores
 from kdbench.results.gap_share import GapShare, covered_share
-from kdbench.results.study import TEACHER, CellResult, Run, task_title
+from kdbench.results.study import TEACHER, Run, task_title
 
 SHARE_NOTES = (
     "0 % is as good as fine-tuning without a teacher, 100 % as good as the teacher; the tasks are taken together.",
@@ -20,8 +19,7 @@ SHARE_NOTES = (
 
 def run_mean(run: Run) -> float:
     """Return the mean of the scores of a finished run, in per cent."""
-    spec = run.spec
-    return statistics.fmean(run_scores(CellResult(Cell(spec.method, spec.task, spec.seed, {}, run.id), run, {})))
+    return statistics.fmean(run_scores(run_cell(run)))
 
 
 def row_mean(contrasts: StudyContrasts, row: str, task: str) -> float | None:

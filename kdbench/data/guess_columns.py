@@ -27,6 +27,7 @@ class Guess:
     Attributes:
         split_column: a column that names the split of each row, or "".
         classes: labels that were seen.
+        columns: the names of all columns.
     """
 
     form: FileFormat
@@ -35,6 +36,7 @@ class Guess:
     kind: Kind = "classification"
     split_column: str = ""
     classes: frozenset[str] = frozenset()
+    columns: tuple[str, ...] = ()
 
 
 def guess_columns(
@@ -73,7 +75,7 @@ def guess_columns(
     chosen = label or _guess_label(found, rest, text)
     kind: Kind = "regression" if columns[chosen].is_number else "classification"
     texts = tuple(text) or _guess_text(found, rest, chosen)
-    return Guess(form, texts, chosen, kind, split_column, frozenset(columns[chosen].values))
+    return Guess(form, texts, chosen, kind, split_column, frozenset(columns[chosen].values), found.columns)
 
 
 def _names_splits(column: Column) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import itertools
 import os
@@ -21,8 +20,9 @@ from kdbench.data.declaration_text import as_toml, describe_guess
 from kdbench.data.declared_rows import read_declared
 from kdbench.data.declared_task import DeclaredTask, declared_task, usual_metrics
 from kdbench.data.files.class_folders import class_folders
-from kdbench.data.files.open_source import Source, open_source
+from kdbench.data.files.open_source import open_source
 from kdbench.data.files.source import EQUALS, HUB, PART, files_of, plain_value, suffix_of
+from kdbench.data.files.text_lines import encoding_name
 from kdbench.data.find_splits import Sources, find_splits
 from kdbench.data.guess_columns import Guess, find_column_splits, guess_columns
 from kdbench.data.split_names import WORD
@@ -116,7 +116,7 @@ def declare(wishes: Wishes) -> NewTask:
             sources = {split: some if len(some) > 1 else some[0] for split, some in by_column.items()} | given
             told += [left_out] if left_out else []
     for split in [split for split in sources if split not in (TRAIN, *given)]:
-        if place := _unlabelled(sources[split], guess, here, of_train[0]):
+        if place := _unlabelled(sources[split], guess, here):
             del sources[split]
             told.append(f"{place} has no labels ('{guess.label}'), so it is left out.")
     values = _values(name, sources, guess, here)
@@ -156,12 +156,11 @@ def _is_of(declared: Declaration, train: Sources) -> bool:
     return Declaration.sources_of(train) in (declared.train, whole)
 
 
-def _unlabelled(source: Sources, guess: Guess, here: Path, train: Source) -> str:
+def _unlabelled(source: Sources, guess: Guess, here: Path) -> str:
     """Name a split that has texts and no labels, as a competition's test file; "" for one with labels."""
     found = open_source(Declaration.sources_of(source)[0], here, guess.form)
-    lacks_only_label = set(guess.text) <= set(found.columns) <= set(open_source(train, here, guess.form).columns)
     if guess.label not in found.columns:
-        return found.place if lacks_only_label else ""
+        return found.place if set(guess.text) <= set(found.columns) <= set(guess.columns) else ""
     labels = (plain_value(row.get(guess.label)) for _, row in itertools.islice(found, FIRST_ROWS))
     none = NO_LABEL - guess.classes  # what train has is a class
     return found.place if all(str(label).strip() in none for label in labels) else ""
@@ -175,7 +174,7 @@ def _check_agrees(wishes: Wishes, known: type[DeclaredTask]) -> None:
         "test": wishes.test and (wishes.test,) != declared.test,
         "text": wishes.text and wishes.text != declared.text,
         "label": wishes.label and wishes.label != declared.label,
-        "encoding": codecs.lookup(wishes.encoding) not in (codecs.lookup("utf-8"), codecs.lookup(declared.encoding)),
+        "encoding": encoding_name(wishes.encoding) not in ("utf-8", encoding_name(declared.encoding)),
     }
     for key, differs in others.items():
         if differs:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdbench.core.registry import ALL
+from kdbench.core.spec import Cell
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import in_group
 from kdbench.reporting.tables import TABLES, TableCell, TableData
@@ -112,6 +113,11 @@ def trace_cell(study: StudyResults, printed: TableData | None, row: str, task: s
         elsewhere=[cell for cell in every if cell not in asked],
     )
     return TracedCell(study, task, line, entry, heads, runs)
+
+
+def run_cell(run: Run) -> CellResult:
+    """Return a run as the cell that its method, task and seed make, also where no table shows the run."""
+    return CellResult(Cell(run.spec.method, run.spec.task, run.spec.seed, {}, run.id), run, {})
 
 
 def run_scores(cell: CellResult) -> list[float]:

@@ -149,7 +149,10 @@ def _subsets(spec: RunSpec) -> list[str]:
 
 
 def check_local(plan: Plan) -> list[str]:
-    """Check what needs neither the hub nor a step of training, for a dry run; return how files of outputs are read.
+    """Check what needs neither the hub nor a step of training, for a dry run.
+
+    Returns:
+        remarks for the user: what was seen in a task's own files, and how files of outputs are read.
 
     Raises:
         UserError: the first problem, in one sentence.
@@ -162,7 +165,9 @@ def check_local(plan: Plan) -> list[str]:
             inputs.load_roles(spec)
         if spec.data.source != "hub" and not any(ref.fingerprint.startswith("hub/") for ref in refs):
             _check_fit(plan, spec, tuple(inputs.load_data(spec.task, spec.data).vocabulary))
-    return _check_outputs(spec for spec in plan.runs.values() if spec.data.source != "hub")
+    own = {spec.task: spec.data for spec in plan.runs.values() if spec.data.source == "files"}
+    seen = [line for task, data in own.items() for line in inputs.look_at_data(task, data)]
+    return [*seen, *_check_outputs(spec for spec in plan.runs.values() if spec.data.source != "hub")]
 
 
 def _others(plan: Plan, spec: RunSpec) -> dict[str, ModelRef]:

@@ -254,7 +254,7 @@ def _warn_broken_methods(methods: str | list[str]) -> None:
 
 def _print_dry_run(executor: Executor, request: ExecutionRequest) -> None:
     """Print the settings, the graph of runs from needed to needing, the counts, the estimated cost, and the jobs."""
-    from kdbench.planning import cost_estimate, inputs
+    from kdbench.planning import cost_estimate
     from kdbench.reporting import printing
     from kdbench.training import preflight
 
@@ -282,10 +282,6 @@ def _print_dry_run(executor: Executor, request: ExecutionRequest) -> None:
     if len(most) > MAX_SHARED_RUNS:
         console.print(f"  and {len(most) - MAX_SHARED_RUNS} more")
     for line in cost_estimate.estimate_lines(cost_estimate.estimate_cost(plan, store)):
-        printing.print_line(console, line)
-    # what was seen in declared data, which the plan has read
-    found = {spec.task: spec.data for spec in plan.runs.values() if spec.data.source == "files"}
-    for line in (line for task, data in found.items() for line in inputs.look_at_data(task, data)):
         printing.print_line(console, line)
     executor.preview(request)
 

@@ -39,6 +39,21 @@ BINARY = {
 MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"))
 
 
+def encoding_name(encoding: str) -> str:
+    """Return the name that Python has for an encoding, whatever its spelling.
+
+    Raises:
+        UserError: no encoding of texts is called so.
+    """
+    try:
+        "".encode(encoding)
+        return codecs.lookup(encoding).name
+    except LookupError:
+        raise UserError(
+            f"encoding '{encoding}' is not known; use utf-8, utf-16, latin-1 or another of Python's."
+        ) from None
+
+
 @contextmanager
 def open_lines(path: Path, encoding: str) -> Iterator[Iterator[str]]:
     """Open a text file, `.gz` or not, and give its lines with their ends as they are.
@@ -47,13 +62,7 @@ def open_lines(path: Path, encoding: str) -> Iterator[Iterator[str]]:
         UserError: the file is missing or unreadable, is not in `encoding` (the message names one that fits), or holds
             a NUL byte.
     """
-    try:
-        "".encode(encoding)
-        known = codecs.lookup(encoding).name
-    except LookupError:
-        raise UserError(
-            f"encoding '{encoding}' is not known; use utf-8, utf-16, latin-1 or another of Python's."
-        ) from None
+    known = encoding_name(encoding)
     known = "utf-8-sig" if known == "utf-8" else encoding  # an encoding mark at the start of a file is no text
     try:
         with _open_binary(path) as raw, io.TextIOWrapper(raw, known, newline="") as text:

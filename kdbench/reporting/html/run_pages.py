@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdbench.core.formatting import duration, value
-from kdbench.core.spec import Cell
 from kdbench.planning import reproduce
 from kdbench.reporting import provenance
 from kdbench.reporting.run_status import RunStatuses
@@ -141,7 +140,7 @@ def _score(run: Run, study: StudyResults) -> str:
     """Format the scores of a run in per cent; "" where it has none."""
     if run.result is None or run.spec.task in study.gone:
         return ""
-    cell = CellResult(Cell(run.spec.method, run.spec.task, run.spec.seed, {}, run.id), run, {})  # also of an assistant
+    cell = provenance.run_cell(run)  # also of an assistant
     return provenance.score_texts(cell)[0] if cell.is_scored else ""
 
 
