@@ -10,12 +10,13 @@ import click
 
 from kdbench import __version__
 from kdbench.cli import commands
+from kdbench.cli.strict_group import StrictGroup
 from kdbench.core.errors import UserError
 from kdbench.core.plain_text import take_every_character, without_control
 from kdbench.core.safe_path import leave_empty_entries
 
 
-class Commands(click.Group):
+class Commands(StrictGroup):
     """The group of all commands. It imports their files from `kdbench/cli/commands` when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

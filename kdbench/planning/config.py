@@ -200,7 +200,8 @@ def parse_sets(pairs: Iterable[str], options: Layer = MappingProxyType({})) -> L
 
     Args:
         pairs: KEY=VALUE; several values are separated by commas.
-        options: values of keys that have an option of their own on the command line; they override the pairs.
+        options: values of keys that have an option of their own on the command line; they override the pairs, and a
+            later pair an earlier one.
 
     Raises:
         UserError: a pair is not KEY=VALUE.

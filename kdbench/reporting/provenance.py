@@ -29,7 +29,7 @@ class CellRuns:
 
     Attributes:
         shown: the runs behind the numbers, one a seed.
-        others: finished runs of grid points that were not selected.
+        others: finished runs that are not behind the numbers: of grid points that were not selected, or not scored.
         missing: runs that are not finished.
         elsewhere: runs that other tables and figures vary on purpose, or of another version of the method.
     """

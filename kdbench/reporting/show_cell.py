@@ -69,7 +69,7 @@ def _cell(traced: TracedCell, store: Store, statuses: RunStatuses, console: Cons
     # the runs by role, then how they came about
     titles = {
         "Runs behind the numbers": traced.runs.shown,
-        "Grid points that were not chosen": traced.runs.others,
+        "Finished, but not behind the numbers": traced.runs.others,
         "Not done": traced.runs.missing,
         "Not in this table (varied on purpose, or of another version)": traced.runs.elsewhere,
     }

@@ -86,17 +86,17 @@ class Sweep(BaseModel):
             raise ValueError(f"more than {MOST_HOPS} runs need each other in a row")
         return self
 
-    @property
-    def moment(self) -> float:
-        """Return the time of the command in seconds, comparable across time zones; 0 where `created` is no time."""
-        try:
-            return datetime.strptime(self.created, "%Y-%m-%dT%H:%M:%S%z").timestamp()
-        except (ValueError, OverflowError):
-            return 0.0
+
+def moment(created: str) -> float:
+    """Return the time of a command in seconds, comparable across time zones; 0 where the text is no time."""
+    try:
+        return datetime.strptime(created, "%Y-%m-%dT%H:%M:%S%z").timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def read_sweeps(store: Store) -> list[Sweep]:
     """Return the sweeps, oldest first; a damaged file is named on standard error and left out."""
-    sweeps = sorted(read_records(store.sweeps_folder, Sweep), key=lambda sweep: sweep.moment)
+    sweeps = sorted(read_records(store.sweeps_folder, Sweep), key=lambda sweep: moment(sweep.created))
     TASKS.learn(spec for sweep in sweeps for spec in sweep.runs.values())
     return sweeps

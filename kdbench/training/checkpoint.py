@@ -27,6 +27,8 @@ class Progress:
     step: int = 0  # finished steps
     best_step: int = 0
     best_score: float | None = None
+    loss: float | None = None  # of the last step that was looked at
+    score: float | None = None  # the last one on the selection split, in per cent
     feedback_used: int = 0
     seconds: float = 0.0  # of training, over all processes that took part
     learners: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -59,8 +59,6 @@ class TrainingLoop:
         self.evaluator = Evaluator(setup, self.series, recording.probe_size)
         self.log_every = max(1, setup.total_steps // LOG_POINTS)
         self.unchecked: list[tuple[int, dict[str, Tensor], Batch]] = []  # steps whose logs were not looked at yet
-        self.loss: float | None = None  # of the last step that was looked at
-        self.score: float | None = None  # the last one on the selection split, in per cent
         self.best: dict[str, Tensor] = {}  # the best student's weights, while its file does not have them
         self._saved_at = self.progress.seconds
         self._state_written = -math.inf
@@ -110,7 +108,7 @@ class TrainingLoop:
                     self._save_snapshots(done)
 
             # Tell those who watch, and save what a later process needs to go on.
-            self.watcher.stepped(self.spec.id, done, self.loss, self.score)
+            self.watcher.stepped(self.spec.id, done, progress.loss, progress.score)
             self._write_state_if_due()
             if self._seconds_spent() - self._saved_at >= self.execution.checkpoint_seconds:
                 with self.context.not_counted():
@@ -157,7 +155,7 @@ class TrainingLoop:
                     raise RunFailure(
                         "non-finite", f"the {key} is {value} at step {step + 1}; rows of the batch: {rows}"
                     )
-        self.loss = every[-1][list(self.unchecked[-1][1]).index("loss")]
+        self.progress.loss = every[-1][list(self.unchecked[-1][1]).index("loss")]
         self.unchecked.clear()
 
     def _evaluate(self, step: int) -> None:
@@ -165,9 +163,9 @@ class TrainingLoop:
         self.lock.check()
         score = self.evaluator(step)
         self.lock.check()
-        self.score = 100 * score
-        loss = "not trained" if self.loss is None else f"loss {self.loss:.4f}"
-        scored = f"{self.setup.task.selection_title()} {self.score:.2f}"
+        self.progress.score = 100 * score
+        loss = "not trained" if self.progress.loss is None else f"loss {self.progress.loss:.4f}"
+        scored = f"{self.setup.task.selection_title()} {self.progress.score:.2f}"
         self.folder.note(f"step {step} of {self.setup.total_steps}: {loss}, {scored}")
         is_candidate = step == self.setup.total_steps or self.method.may_be_best(step)
         if is_candidate and (self.progress.best_score is None or score > self.progress.best_score):
@@ -202,8 +200,9 @@ class TrainingLoop:
             self._write_state("running")
 
     def _write_state(self, status: RunStatus) -> None:
+        now = self.progress
         self.folder.set_state(
-            status, step=self.progress.step, total=self.setup.total_steps, loss=self.loss, score=self.score,
+            status, step=now.step, total=self.setup.total_steps, loss=now.loss, score=now.score,
             started=self._started, first_step=self.first_step, micro_batch=self.execution.micro_batch,
         )  # fmt: skip
 

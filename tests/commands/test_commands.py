@@ -83,6 +83,11 @@ def test_help(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("list runs --task mrp", "Unknown task 'mrp'. Did you mean 'mrpc'"),
         ("list runs --results nowhere", "There are no runs in nowhere"),
         ("status --results nowhere", "Nothing was run in nowhere yet"),
+        (
+            "run --methods kd --tasks mrpc --methods lgtm",
+            "--methods was given 2 times; give it once, with commas betw",
+        ),
+        ("glue export kd --task mrpc --tasks sst2", "--tasks was given 2 times; give it once, with commas betw"),
         ("table 1 --results a --results b", "--results was given 2 times; give one folder, or join them first: kdb"),
         ("compare kd dml --results=a --results=b", "kdbench collect NAME --results a --results b"),
         ("table 9", "Unknown table '9'"),

@@ -38,7 +38,7 @@ def test_a_cell(folder: Path) -> None:
     text = call(folder, "show", "lgtm", "mrpc")
     row = next(line for line in call(folder, "table", "1").splitlines() if line.startswith("LGTM "))
     assert text.splitlines()[0] == f"LGTM on MRPC  {row.split()[1].rstrip('°')}  F1/Acc."
-    behind, _, others = text.partition("Grid points that were not chosen")
+    behind, _, others = text.partition("Finished, but not behind the numbers")
     assert behind.count("  mrpc-lgtm-s") == 2
     assert others.count("  mrpc-lgtm-s") == 2
     assert "5e-05" not in text

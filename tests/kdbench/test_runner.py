@@ -210,6 +210,20 @@ def test_stopped_and_resumed_equals_undisturbed(trained: tuple[Store, Path], tmp
     assert not list(store.run(spec.id).path.glob("checkpoint*"))
 
 
+def test_a_run_that_stopped_after_its_last_step_knows_its_loss_and_score(
+    trained: tuple[Store, Path], tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "r")
+    spec = the_run(plan(tmp_path, methods="finetune"))
+    run, calm = store.run(spec.id), trained[0].run(spec.id).state()
+    while (run.state().step, run.state().status) != (calm.total, "interrupted"):
+        with pytest.raises(Stopped):
+            execute(spec, store, CPU, FEW, should_stop=lambda: True)
+    execute(spec, store, CPU, FEW)
+    assert calm.loss is not None
+    assert (run.state().loss, run.state().score) == (calm.loss, calm.score)
+
+
 def test_a_damaged_checkpoint_costs_time_and_nothing_else(trained: tuple[Store, Path], tmp_path: Path) -> None:
     store = Store(tmp_path / "r")
     spec = the_run(plan(tmp_path, methods="finetune"))

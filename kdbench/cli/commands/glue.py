@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kdbench.cli.results_option import results_option
+from kdbench.cli.strict_group import StrictGroup
 from kdbench.core.atomic_files import user_path
 from kdbench.core.formatting import count
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 SERVER = "glue"  # the group of tasks
 
 
-@click.group(short_help="Write the zip that GLUE's test server takes; read its scores back.")
+@click.group(cls=StrictGroup, short_help="Write the zip that GLUE's test server takes; read its scores back.")
 def command() -> None:
     """Test scores come from GLUE's server only. It takes a zip of predictions, which you upload by hand.
 

@@ -63,7 +63,7 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
 )
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE[,...]",
               help="Set KEY for all methods, METHOD.KEY for one method, teacher.KEY for the teacher's own training, or "
-                   "EXECUTOR.KEY. Several values make a grid.")  # fmt: skip
+                   "EXECUTOR.KEY. Several values make a grid; of a key set twice the last value counts.")  # fmt: skip
 @click.option("--glue-dir", metavar="DIR", help="Read GLUE from a folder in the classic layout.")
 @click.option("--data-dir", metavar="DIR", help="Read declared tasks from folders by their names in this folder.")
 @click.option(

@@ -120,7 +120,7 @@ def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> Cel
     keys = provenance.differing_settings(traced.runs.asked)
     groups = {
         "Behind the numbers": traced.runs.shown,
-        "Finished, but not the grid point that is shown": traced.runs.others,
+        "Finished, but not behind the numbers": traced.runs.others,
         "Not done": traced.runs.missing,
     }
     behind = {title: [_behind(cell, keys, traced.study, statuses) for cell in cells] for title, cells in groups.items()}

@@ -20,7 +20,7 @@ from kdbench.results.archive.compression import RunPredictions
 from kdbench.results.archive.read import StoredRun
 from kdbench.results.store import RunFolder, RunState, Store
 from kdbench.results.submission_records import Submission, read_submissions
-from kdbench.results.sweep_files import Sweep
+from kdbench.results.sweep_files import Sweep, moment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -280,7 +280,7 @@ def _unite(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         UserError: the copies are of different studies.
     """
-    copies = sorted(several, key=lambda one: (one["created"], len(one["cells"]), json.dumps(one)), reverse=True)
+    copies = sorted(several, key=lambda one: (moment(one["created"]), len(one["cells"]), json.dumps(one)), reverse=True)
     united = dict(copies[0])
     for other in copies[1:]:
         if any(other[key] != united[key] for key in ("preset", "study", "models")):

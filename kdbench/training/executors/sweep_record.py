@@ -22,7 +22,7 @@ from kdbench.planning.executor import EXECUTORS, EXIT_STOPPED, ExecutionRequest,
 from kdbench.planning.make_plan import model_ref
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
-from kdbench.results.sweep_files import Sweep, read_sweeps
+from kdbench.results.sweep_files import Sweep, moment, read_sweeps
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -135,7 +135,7 @@ def retry(store: Store, runs: set[str], console: Console, show_tables: ShowTable
     """
     left, todo = set(runs), []
     stored = read_records(store.sweeps_folder, StoredSweep)
-    for record in sorted(stored, key=lambda sweep: sweep.moment, reverse=True):
+    for record in sorted(stored, key=lambda sweep: moment(sweep.created), reverse=True):
         if here := left & record.runs.keys():
             left -= here
             todo.append(_stored_request(store, record, here, console))

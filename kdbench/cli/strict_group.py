@@ -1,0 +1,31 @@
+"""A group of commands that refuse an option given twice, where click alone would take the last and say nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import click
+
+from kdbench.core.errors import UserError
+
+
+class StrictGroup(click.Group):
+    """A group whose commands take each option once, but for flags and options that gather several values."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name.
+
+        Raises:
+            UserError: an option is given several times.
+        """
+        name, found, rest = super().resolve_command(ctx, args)
+        if found is not None:
+            _, _, given = found.make_parser(click.Context(found, ctx, name)).parse_args(list(rest))
+            for option, times in Counter(given).items():
+                if isinstance(option, click.Option) and times > 1 and not (option.multiple or option.is_flag):
+                    raise UserError(
+                        f"{option.opts[0]} was given {times} times; give it once, with commas between several values."
+                    )
+        return name, found, rest
