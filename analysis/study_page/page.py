@@ -15,6 +15,7 @@ from kdbench.analysis.study_page.convergence import convergence_words
 from kdbench.analysis.study_page.cost import CostBesideScore
 from kdbench.analysis.study_page.layers import depth, layers_section
 from kdbench.analysis.study_page.text_table import text_table
+from kdbench.analysis.study_page.trained_teachers import teachers_section
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.reporting import provenance
@@ -91,6 +92,7 @@ def sections(
     ]  # fmt: skip
     yield "Scores", [score_table(study), *pair_words(contrasts)]
     yield "LGTM in its readings", [readings_table(contrasts)]
+    yield "Teachers that learn along", teachers_section(contrasts)
     lead = scores.lead_words(contrasts, questions.BASELINE, questions.KD)
     yield "How much of the teacher's lead is closed", [lead, scores.share_table(contrasts, questions.BASELINE)]
     yield "Ranks", ranks(contrasts)
