@@ -127,7 +127,7 @@ def _text(key: str, number: float) -> str:
         return f"{number:,.1f}"
     if key in ("steps", "trials", "memory"):
         return f"{number:,.0f}"
-    return f"{number:.1f}" if number else "0"
+    return f"{number:.2f}".removesuffix("0") if number else "0"
 
 
 def _mark_trials(sheet: TableData, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> None:

@@ -95,6 +95,19 @@ def critical_difference(rows: int, tasks: int) -> float:
     return q * math.sqrt(rows * (rows + 1) / (6 * tasks))
 
 
+def few_tasks_words(rows: int, tasks: int) -> str:
+    """Say that Nemenyi's test cannot find anything on so few tasks, whatever the ranks are; "" where it can."""
+    reach, most = critical_difference(rows, tasks), rows - 1
+    if reach <= most:
+        return ""
+    needed = math.ceil(tasks * (reach / most) ** 2)
+    return (
+        f"Nemenyi's test can tell no pair apart on {count(tasks, 'task')}: its critical difference {reach:.2f} is "
+        f"larger than {most}, the largest difference of mean ranks of {count(rows, 'row')}. It needs {needed} tasks "
+        "(Demšar 2006)."
+    )
+
+
 def friedman_test(ranks: Floats) -> tuple[float, str]:
     """Return the p-value of Friedman's test that no row differs, and how it was found.
 
@@ -143,8 +156,11 @@ def _notes(ranks: Floats, rows: Sequence[Estimate], reach: float) -> list[str]:
     apart = sum(abs(one.mean - other.mean) > 2 * reach for one, other in pairs)
     told = [
         f"Bars: half the critical difference {2 * reach:.2f} of Nemenyi's test to each side "
-        f"({100 * ALPHA:g} %, {count(len(rows), 'row')}, {count(len(ranks), 'task')}; Demšar 2006). Rows whose bars do "
-        f"not overlap differ: {apart} of {count(len(pairs), 'pair')}."
+        f"({100 * ALPHA:g} %, {count(len(rows), 'row')}, {count(len(ranks), 'task')}; Demšar 2006). "
+        + (
+            few_tasks_words(len(rows), len(ranks))
+            or f"Rows whose bars do not overlap differ: {apart} of {count(len(pairs), 'pair')}."
+        )
     ]
     if len(ranks) > 1:
         p, way = friedman_test(ranks)

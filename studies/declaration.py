@@ -43,7 +43,8 @@ class Study(BaseModel):
 
     Attributes:
         without_logits: tasks whose logits are not collected.
-        tasks: for each task the settings in which it differs from the preset.
+        set: settings for all runs.
+        tasks: settings of a task for which those above do not fit.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -54,7 +55,8 @@ class Study(BaseModel):
     preset: str
     seeds: str
     without_logits: list[str] = []
-    tasks: dict[str, dict[str, Setting]] = Field(min_length=1)
+    set: dict[str, Setting] = {}
+    tasks: dict[str, dict[str, Setting]] = {}
     parts: dict[str, Part] = Field(min_length=1)
 
     def results(self, part: Part) -> Path:
@@ -86,16 +88,16 @@ def read_study(file: Path) -> Study:
     """Read a declaration.
 
     Raises:
-        UserError: the file is not there or not valid, or a part names a task without settings.
+        UserError: the file is not there or not valid, or it sets something for a task that no part has.
     """
     try:
         study = Study.model_validate(dict(read_toml(file)))
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
-    for name, part in study.parts.items():
-        if lost := [task for task in part.tasks if task not in study.tasks]:
-            raise UserError(f"{file}: part {name} has the task {lost[0]}, which has no table [tasks.{lost[0]}].")
+    known = {task for part in study.parts.values() for task in part.tasks}
+    if lost := [task for task in study.tasks if task not in known]:
+        raise UserError(f"{file}: no part has the task of the table [tasks.{lost[0]}].")
     return study
 
 
@@ -114,7 +116,7 @@ def part_commands(
         words = ["kdbench", "run", "--preset", study.preset, "--methods", part.methods, "--tasks", task]
         words += ["--seeds", part.seeds or study.seeds, "--results", str(study.results(part)), "--yes"]
         words += ["--data-dir", data_dir] if data_dir else []
-        for key, item in {**study.tasks[task], **part.set}.items():
+        for key, item in {**study.set, **study.tasks.get(task, {}), **part.set}.items():
             words += ["--set", f"{key}={','.join(map(value, item)) if isinstance(item, list) else value(item)}"]
         chosen = {} if part.tuning else (rates or {}).get(task, {})
         words += _rate_settings(part, chosen)

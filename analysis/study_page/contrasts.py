@@ -130,6 +130,12 @@ class StudyContrasts:
         return method.variants[row][0] if row in method.variants else method.title
 
     @cached_property
+    def times_warning(self) -> str:
+        """Return why the times cannot be compared: other machines, or other work; "" where they can."""
+        note = machines.machine_note(cell.run for line in self.lines.values() for cell in line.cells)
+        return self.load_note or (note if machines.UNLIKE in note else "")
+
+    @cached_property
     def load_note(self) -> str:
         """Return the warning that the machine had other work than the runs shown; "" where their times show none."""
         return machines.load_note(cell for line in self.lines.values() for cell in line.cells)
@@ -149,9 +155,10 @@ class StudyContrasts:
             return None
         return self._pairs.column(self._place[first], self._place[second], self.tasks.index(task))
 
-    def contrast(self, first: str, second: str) -> Contrast:
-        """Return the first row minus the second over all tasks on which that is known."""
-        found = {task: one for task in self.tasks if (one := self.on(first, second, task)) is not None}
+    def contrast(self, first: str, second: str, tasks: Sequence[str] | None = None) -> Contrast:
+        """Return the first row minus the second over the tasks (all, without `tasks`) on which that is known."""
+        known = self.tasks if tasks is None else tasks
+        found = {task: one for task in known if (one := self.on(first, second, task)) is not None}
         average = average_difference(list(found.values())) if found else None
         return Contrast((self.title(first), self.title(second)), tuple(found), average)
 
@@ -163,13 +170,14 @@ class StudyContrasts:
         """Return the separable pairs of rows, the higher first; how many are before correction; and of how many pairs.
 
         Args:
-            task: None is the average over the tasks that both rows have.
+            task: None is the average over all tasks; pairs that lack one do not count.
         """
+        names = self.tasks if task is None else [task]
         known: dict[tuple[str, str], list[Difference]] = {}
-        for name in self.tasks if task is None else [task]:
+        for name in names:
             for pair, one in self._all_pairs(name).items():
                 known.setdefault(pair, []).append(one)
-        found = {pair: average_difference(parts) for pair, parts in known.items()}
+        found = {pair: average_difference(parts) for pair, parts in known.items() if len(parts) == len(names)}
         corrected = holm_correction([one.p for one in found.values()])
         apart = [
             pair if one.value > 0 else pair[::-1]
@@ -210,12 +218,15 @@ class StudyContrasts:
         found = self._scored[task, shared]
         return found.of([alike.index(row) for row in rows]) if found else self._score(rows, task, shared)
 
+    def against_row(self, cells: Sequence[CellResult], row: str, task: str) -> Difference | None:
+        """Return runs that no row shows minus a row on a task; None where they share fewer than two seeds."""
+        seeds = {cell.cell.seed for cell in cells} & set(self.seeds(row, task))
+        sides = [[cell for cell in some if cell.cell.seed in seeds] for some in (cells, self.cells(row, task))]
+        found = _try_scores(task, sides) if len(seeds) >= LEAST_SEEDS else None
+        return found.combined((1, -1)) if found else None
+
     def _score(self, rows: Sequence[str], task: str, seeds: Sequence[int]) -> SeedScores | None:
-        cells = [[cell for cell in self.lines[row].shown[task] if cell.cell.seed in seeds] for row in rows]
-        try:
-            return score_seeds(TASKS.get(task)(), cells)
-        except UserError:  # no predictions were kept, or the items differ
-            return None
+        return _try_scores(task, [[cell for cell in self.cells(row, task) if cell.cell.seed in seeds] for row in rows])
 
     def lacking(self, rows: Sequence[str]) -> dict[str, list[str]]:
         """Return task -> the rows with fewer than two finished seeds, where there are such."""
@@ -251,3 +262,11 @@ class StudyContrasts:
             place = words.index("--tasks") + 1
             tasks.setdefault((*words[:place], "", *words[place + 1 :]), []).append(task)
         return [[",".join(names) if word == "" else word for word in words] for words, names in tasks.items()]
+
+
+def _try_scores(task: str, sides: Sequence[Sequence[CellResult]]) -> SeedScores | None:
+    """Score cells; None where no predictions were kept, or the items differ."""
+    try:
+        return score_seeds(TASKS.get(task)(), sides)
+    except UserError:
+        return None

@@ -1,9 +1,9 @@
-"""Show whether fine-tuning has converged: its score at the end of each epoch."""
+"""Show whether the students have converged: scores at the end of each epoch, and what the last epoch brings."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kdbench.analysis import curves
 from kdbench.analysis.study_page.contrasts import UNIT, StudyContrasts
@@ -16,7 +16,10 @@ NOTE = "First metric of the task on the split that selects checkpoints, in per c
 
 
 def convergence_words(contrasts: StudyContrasts, row: str) -> str:
-    """Return a row's scores epoch by epoch as a Markdown table, and what the last epoch changes; "" without scores."""
+    """Return a row's scores epoch by epoch as a Markdown table, and what the last epoch changes; "" without scores.
+
+    Of all rows those are named that the last epoch changes most.
+    """
     found = {task: scores for task in contrasts.tasks if (scores := epoch_scores(contrasts, row, task))}
     if not found:
         return ""
@@ -26,12 +29,28 @@ def convergence_words(contrasts: StudyContrasts, row: str) -> str:
         for task, scores in found.items()
     ]
     table = text_table([f"Epoch {epoch}" for epoch in epochs], shown, [NOTE])
-    changes = {task: scores[max(scores)] - scores[max(scores) - 1] for task, scores in found.items() if len(scores) > 1}
+    changes = {task: change for task, scores in found.items() if (change := _last_change(scores)) is not None}
     listed = ", ".join(f"{signed(change)} {UNIT} on {task_title(task)}" for task, change in changes.items())
     title = contrasts.title(row)
     last = f"Long enough? On the selection split, the last epoch changes {title} by {listed}."
-    told = last if changes else f"{title} trains for one epoch."
+    told = f"{last} {_most_changed(contrasts, list(changes))}" if changes else f"{title} trains for one epoch."
     return f"{told}\n\n{table}"
+
+
+def _last_change(scores: Mapping[int, float]) -> float | None:
+    """Return what the last epoch adds to a row's score; None where there is one epoch."""
+    return scores[max(scores)] - scores[max(scores) - 1] if len(scores) > 1 else None
+
+
+def _most_changed(contrasts: StudyContrasts, tasks: Sequence[str]) -> str:
+    """Name on each task the row that the last epoch changes most."""
+    parts = []
+    for task in tasks:
+        found = {row: _last_change(epoch_scores(contrasts, row, task)) for row in contrasts.rows}
+        changes = {row: change for row, change in found.items() if change is not None}
+        most = max(changes, key=lambda row: abs(changes[row]))
+        parts.append(f"{contrasts.title(most)} by {signed(changes[most])} on {task_title(task)}")
+    return f"Of all rows it changes most {', '.join(parts)}."
 
 
 def epoch_scores(contrasts: StudyContrasts, row: str, task: str) -> Mapping[int, float]:

@@ -9,9 +9,10 @@ from kdbench.analysis.study_page.text_table import text_table
 from kdbench.reporting.tables import TableData
 from kdbench.results.study import TEACHER
 
-NOTE = (
-    "Score: mean over tasks. Time: one training on each task, evaluation included, mean over seeds. Needs: the "
-    "trainings that it builds on, such as the teacher's. A row that is not done on every task is left out."
+SCORE = "Score: mean over tasks. A row that is not done on every task is left out."
+TIME = (
+    "Time: one training on each task, evaluation included, mean over seeds. Needs: the trainings that it builds on, "
+    "such as the teacher's."
 )
 PASSES = f"{SHORT}: forward, forward-mode and backward passes of rows of the method's steps / rows trained on."
 
@@ -32,7 +33,7 @@ class CostBesideScore:
         columns = ("time", "needs", STUDENT, OTHERS)
         self.cells = {key: [row[place[column]] for column in columns] for key, row in rows.items()}
         self.times = {key: time.numbers[0] for key, (time, *_) in self.cells.items() if time.numbers}
-        self.warning = contrasts.load_note
+        self.warning = contrasts.times_warning
 
     def ratio(self, row: str) -> float | None:
         """Return how many times as long as the reference a row takes; None where the times do not tell."""
@@ -43,17 +44,16 @@ class CostBesideScore:
         """Return the Markdown table; "" where no time is known."""
         if not self.times:
             return ""
-        heads = [
-            "Score", f"Time {self.unit}", f"Time, × {self.contrasts.title(self.reference)}", f"Needs {self.unit}",
-            f"Student {SHORT}", f"Other networks {SHORT}",
-        ]  # fmt: skip
+        times = [f"Time {self.unit}", f"Time, × {self.contrasts.title(self.reference)}", f"Needs {self.unit}"]
+        heads = ["Score", *(times if not self.warning else []), f"Student {SHORT}", f"Other networks {SHORT}"]
         rows = []
         for row in self.times:
             mean, ratio = study_mean(self.contrasts, row), self.ratio(row)
-            score, times = (f"{number:.1f}" if number is not None else "–" for number in (mean, ratio))
-            own, *others = self.cells[row]
-            rows.append((self.contrasts.title(row), score, own.text, times, *(cell.text for cell in others)))
-        return text_table(heads, rows, [NOTE, PASSES])
+            score, relative = (f"{number:.1f}" if number is not None else "–" for number in (mean, ratio))
+            own, needs, *passes = (cell.text for cell in self.cells[row])
+            spent = (own, relative, needs) if not self.warning else ()
+            rows.append((self.contrasts.title(row), score, *spent, *passes))
+        return text_table(heads, rows, [SCORE, *([] if self.warning else [TIME]), PASSES])
 
     def words(self) -> str:
         """Name the method with the longest training, or say why none is named."""

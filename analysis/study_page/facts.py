@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kdbench.analysis import machines
@@ -39,7 +39,24 @@ def setup_words(contrasts: StudyContrasts) -> str:
     """Name the networks, the splits and the machine."""
     study = contrasts.study
     said = [f"{study.pairing}, preset `{study.preset}`.", *notes.protocol_notes(study, list(contrasts.lines.values()))]
-    return " ".join([*said, *notes.evidence_notes(study), machines.machine_note(_done(study))]).rstrip()
+    places = [machines.machine_note(_done(study)), *_mixed_machines(contrasts)]
+    return " ".join([*said, *notes.evidence_notes(study), *places]).rstrip()
+
+
+def _mixed_machines(contrasts: StudyContrasts) -> Iterator[str]:
+    """Name the rows of a task that were trained on other machines than most of its rows."""
+    for task in contrasts.tasks:
+        rows: dict[tuple[str, ...], list[str]] = {}
+        for row in contrasts.rows:
+            if places := sorted({machines.place(cell.run.environment) for cell in contrasts.cells(row, task)}):
+                rows.setdefault(tuple(places), []).append(contrasts.title(row))
+        usual = max(rows, key=lambda places: len(rows[places]), default=())
+        others = [f"{', '.join(titles)} on {' and '.join(p)}" for p, titles in rows.items() if p != usual]
+        if others:
+            yield (
+                f"{task_title(task)}: most rows were trained on {' and '.join(usual)}, {'; '.join(others)}. Equal runs "
+                "of different machines may differ like runs of two seeds."
+            )
 
 
 def trained_table(contrasts: StudyContrasts) -> str:
@@ -82,12 +99,12 @@ def train_seconds(runs: Iterable[Run]) -> float:
 
 
 def time_words(contrasts: StudyContrasts) -> str:
-    """Say how long all runs took, the teachers among them, and whether the machine had other work."""
+    """Say how long all runs trained, the teachers among them, and whether the machine had other work."""
     done = _done(contrasts.study)
     teachers = {cell.run.id: cell.run for cell in contrasts.study.teachers if cell.run.result is not None}
     whole, part = train_seconds(done), train_seconds(teachers.values())
     runs = count(len(done), "finished run")
-    told = f"{runs} took {duration(whole)} one after the other, the teachers {duration(part)} of it."
+    told = f"The recorded times of {runs} add up to {duration(whole)}, those of the teachers to {duration(part)}."
     return f"{told} {contrasts.load_note}".rstrip()
 
 

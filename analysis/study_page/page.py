@@ -7,14 +7,15 @@ from itertools import combinations
 
 import numpy as np
 
-from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, friedman_test
+from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, few_tasks_words, friedman_test
 from kdbench.analysis.published import PAPER_METHOD
 from kdbench.analysis.study_page import facts, paper, questions, scores
-from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, StudyContrasts, p_words
+from kdbench.analysis.study_page.contrasts import StudyContrasts, p_words
 from kdbench.analysis.study_page.convergence import convergence_words
 from kdbench.analysis.study_page.cost import CostBesideScore
 from kdbench.analysis.study_page.layers import depth, layers_section
-from kdbench.analysis.study_page.text_table import text_table
+from kdbench.analysis.study_page.limits import limits
+from kdbench.analysis.study_page.text_table import MIXED, text_table
 from kdbench.analysis.study_page.trained_teachers import teachers_section
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
@@ -27,27 +28,22 @@ from kdbench.results.sweep_files import Sweep
 
 HEAD = """# A study of distillation methods on small tasks
 
-Every number and sentence of this page is computed from the kept results in `{folder}` (`make docs`). {repeat}
+`make docs` computes the numbers of this page, and the sentences about them, from the kept results in `{folder}`; those
+of the paper are its printed ones. {repeat}
 
 A difference is in points: the first row minus the second, each the mean of the task's metrics in per cent. Two rows are
-*separable* where the test of [kdbench compare](statistics.md) finds a difference at 5 %. Statistics need two seeds or
-more; where there are fewer, the page says so."""
+*separable* where the test of [kdbench compare](statistics.md) finds a difference at 5 %, with p Holm-corrected over the
+comparisons of that answer, table or sentence. Nothing is corrected over the whole page, so a pair may be separable
+among ten comparisons and not among hundreds. Intervals are not corrected. Statistics need two seeds or more; where
+there are fewer, the page says so."""
 REPEAT = (
-    "`make study PART=trec DATA_DIR=DIR` trains one part of it again, `make study DATA_DIR=DIR` all parts that "
-    "`studies/minilm.toml` declares, which takes days; DIR holds the "
+    "`make study PART=trec DATA_DIR=DIR` trains one part again, `make study DATA_DIR=DIR` all parts and seeds that "
+    "`studies/minilm.toml` declares, more than were kept so far, which takes days; DIR holds the "
     "[published files](tasks-and-data.md#ready-made-declarations). GLUE comes from the hub, or from GLUE_DIR=DIR."
 )
 READINGS = ("lgtm", "lgtm_no_influence", "lgtm_released", "lgtm_printed", "prokt_lgtm", "prokt")
-LIMITS = """- The networks are small. What holds for few layers and short texts may not hold for BERT-Base.
-- The seeds are few, so an interval is wide, and \"not separable\" does not mean equal.
-- Options of methods are kdbench's defaults, except those named below the table. At most the student's rate is tuned.
-- The paper reports scores of GLUE's test server with other networks, so orders are compared and not scores."""
+LABELS = "ProKT's student learns from its teacher alone, those of the other readings from the labels too."
 MOST_NAMED = 12  # separable pairs
-MINILM = "minilm"  # in the fingerprint of the network
-SEEN = (
-    "- MiniLM was trained on many sentence pairs, questions among them, before it was fine-tuned here. It may have "
-    "seen texts like those of these tasks."
-)
 
 
 def study_page(
@@ -159,7 +155,8 @@ def readings_table(contrasts: StudyContrasts) -> str:
         (one.titles[0], *found.columns(row), ", ".join(map(task_title, one.tasks))) for row, one in found.known.items()
     ]
     heads = ["Minus LGTM", "95 % interval", "p, Holm", "Tasks"]
-    return f"{text_table(heads, rows).rstrip()}\n\n{missing}"
+    mixed = [MIXED] if len({one.tasks for one in found.known.values()}) > 1 else []
+    return f"{text_table(heads, rows, [LABELS, *mixed]).rstrip()}\n\n{missing}"
 
 
 def ranks(contrasts: StudyContrasts) -> list[str]:
@@ -174,9 +171,11 @@ def ranks(contrasts: StudyContrasts) -> list[str]:
     reach = critical_difference(len(found), len(tasks))
     pairs = list(combinations([row.mean for row in found], 2))
     apart = sum(abs(one - other) > reach for one, other in pairs)
+    sample = f"({count(len(found), 'row')}, {count(len(tasks), 'task')}; Demšar 2006)"
     told = [
-        f"By Nemenyi's test {apart} of {count(len(pairs), 'pair')} differ: their mean ranks are more than the critical "
-        f"difference {reach:.2f} apart ({count(len(found), 'row')}, {count(len(tasks), 'task')}; Demšar 2006)."
+        few_tasks_words(len(found), len(tasks))
+        or f"By Nemenyi's test {apart} of {count(len(pairs), 'pair')} differ: their mean ranks are more than the "
+        f"critical difference {reach:.2f} apart {sample}."
     ]
     if len(tasks) > 1:
         p, _ = friedman_test(np.array([list(row.seeds.values()) for row in found]).T)
@@ -184,14 +183,3 @@ def ranks(contrasts: StudyContrasts) -> list[str]:
     rows = [(row.label, f"{row.mean:.2f}", *(f"{rank:g}" for rank in row.seeds.values())) for row in found]
     note = "1 is best. Tasks are the only sample here: the test does not see how sure the scores on a task are."
     return [" ".join(told), text_table(["Mean rank", *map(task_title, tasks)], rows, [note])]
-
-
-def limits(contrasts: StudyContrasts) -> str:
-    """Return the limits, those of the number of seeds and tasks first."""
-    seeds = {len(contrasts.seeds(row, task)) for row in contrasts.rows for task in contrasts.tasks}
-    few = min(seeds - {0}), max(seeds)
-    number = f"{few[0]} to {count(few[1], 'seed')}" if few[0] < few[1] else count(few[1], "seed")
-    less = " Where a number has one seed, the sign ° counts items only, and no sentence rests on it."
-    own = f"- The numbers are of {number} and {count(len(contrasts.tasks), 'task')}."
-    seen = [SEEN] if any(MINILM in known for known in contrasts.study.models.values()) else []
-    return "\n".join([f"{own}{less if few[0] < LEAST_SEEDS else ''}", LIMITS, *seen])

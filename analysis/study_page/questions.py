@@ -9,12 +9,18 @@ from kdbench.analysis.study_page.contrasts import Contrast, Judged, StudyContras
 from kdbench.analysis.study_page.scores import row_mean, run_mean
 from kdbench.core.formatting import count, value
 from kdbench.data.splits import held_out_share
+from kdbench.reporting.provenance import run_cell
+from kdbench.results.significance import average_difference
 from kdbench.results.study import TEACHER, task_title
 
 KD, BASELINE = "kd", "finetune"
 NO_INFLUENCE, PROKT_WITH_LABELS = "lgtm_no_influence", "prokt_lgtm"
 WEAKER_TEACHERS = ("takd", "rco")
 ASSISTANT = "assistant"  # the role of TAKD's assistant
+PATHS = (
+    "TAKD's teacher is an assistant, smaller than KD's teacher and distilled from it; RCO's are earlier states of KD's "
+    "teacher, at the end that teacher itself."
+)
 
 
 def answers(contrasts: StudyContrasts) -> dict[str, str]:
@@ -45,9 +51,23 @@ def beats_kd(contrasts: StudyContrasts) -> str:
         told = f"Yes: {_listed(found, higher)}."
     else:
         best = max(found.known, key=found.value)
-        told = f"No method is separable above plain KD. The highest difference is that of {found.words(best)}."
+        told = (
+            f"No method is separable above plain KD on average over tasks. The highest difference is that of "
+            f"{found.words(best)}."
+        )
     below = f" Separable below plain KD: {_listed(found, lower)}." if lower else ""
-    return f"{told}{below} {_extent(found)} {missing}".rstrip()
+    return f"{told}{below} {_extent(found)} {_on_single_tasks(contrasts, rows)}{missing}".rstrip()
+
+
+def _on_single_tasks(contrasts: StudyContrasts, rows: Sequence[str]) -> str:
+    """Name the rows that are separable above plain KD on a task alone; "" where the study has one task."""
+    if len(contrasts.tasks) < 2:
+        return ""
+    parts = []
+    for task in contrasts.tasks:
+        found = judge({row: contrasts.contrast(row, KD, [task]) for row in rows})
+        parts += [f"{found.words(row)} on {task_title(task)}" for row in found.separable(1)]
+    return f"On a task alone, separable above plain KD: {'; '.join(parts) or 'none'}. "
 
 
 def _listed(found: Judged, rows: Sequence[str]) -> str:
@@ -93,31 +113,40 @@ def feedback_pays(contrasts: StudyContrasts) -> str:
 
 
 def stronger_teacher(contrasts: StudyContrasts) -> str:
-    """Compare KD, whose teacher is the strongest, with methods that learn from weaker ones."""
+    """Compare KD, which learns from the teacher all the time, with methods that learn from weaker ones before."""
     found, missing = contrasts.against(KD, WEAKER_TEACHERS), contrasts.missing([KD, *WEAKER_TEACHERS])
     if not found.known:
         return contrasts.unknown([KD, *WEAKER_TEACHERS])
     weaker, stronger = found.separable(1), found.separable(-1)
     if weaker:
-        told = f"No: with a weaker teacher than KD's a student is better, {_listed(found, weaker)} against KD."
+        told = f"No: a student is better without KD's teacher all the time, {_listed(found, weaker)} against KD."
     elif len(stronger) == len(found.known):
-        told = f"Yes: with weaker teachers students are worse, {_listed(found, stronger)} against KD."
+        told = f"Yes: students are worse without KD's teacher all the time, {_listed(found, stronger)} against KD."
     else:
-        told = f"Not shown: with teachers weaker than KD's, {_listed(found, list(found.known))} against KD."
-    return f"{told} {_assistant(contrasts)}{_extent(found)} {missing}".rstrip()
+        told = f"Not shown: {_listed(found, list(found.known))} against KD, which has the teacher all the time."
+    return f"{told} {PATHS} {_assistant(contrasts)}{_extent(found)} {missing}".rstrip()
 
 
 def _assistant(contrasts: StudyContrasts) -> str:
-    """Say how teacher and assistant score, where both are known; else ""."""
-    parts = []
+    """Say how teacher and assistant score, and how far they are apart; "" where either is not known."""
+    parts, differences = [], []
     for task in contrasts.tasks:
         cells = contrasts.cells(WEAKER_TEACHERS[0], task)
         runs = [contrasts.study.runs.get(cell.run.spec.needs.get(ASSISTANT, "")) for cell in cells]
-        own = [run_mean(run) for run in runs if run is not None and run.result is not None]
+        own = [run for run in runs if run is not None and run.result is not None]
         teacher = row_mean(contrasts, TEACHER, task)
         if own and teacher is not None:
-            parts.append(f"{sum(own) / len(own):.1f} against {teacher:.1f} on {task_title(task)}")
-    return f"TAKD's assistant scores {', '.join(parts)} for the teacher. " if parts else ""
+            mean = sum(map(run_mean, own)) / len(own)
+            parts.append(f"{mean:.1f} against {teacher:.1f} on {task_title(task)}")
+            apart = contrasts.against_row(list(map(run_cell, own)), TEACHER, task)
+            differences += [apart] if apart else []
+    if not parts:
+        return ""
+    told = f"TAKD's assistant scores {', '.join(parts)} for the teacher"
+    if len(differences) < len(parts):
+        return f"{told}. "
+    whole = Contrast(("", ""), tuple(contrasts.tasks), average_difference(differences))
+    return f"{told}: {whole.words} on average. "
 
 
 def _verdict(one: Contrast) -> int:

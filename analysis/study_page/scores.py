@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from kdbench.analysis.study_page.contrasts import StudyContrasts
-from kdbench.analysis.study_page.text_table import text_table
+from kdbench.analysis.study_page.text_table import MIXED, text_table
 from kdbench.reporting.provenance import run_cell, run_scores
 from kdbench.results.gap_share import GapShare, covered_share
 from kdbench.results.study import TEACHER, Run, task_title
@@ -17,9 +17,9 @@ SHARE_NOTES = (
 )
 
 
-def run_mean(run: Run) -> float:
-    """Return the mean of the scores of a finished run, in per cent."""
-    return statistics.fmean(run_scores(run_cell(run)))
+def run_mean(run: Run, checkpoint: str = "best") -> float:
+    """Return the mean of the scores of a finished run, in per cent, of its selected ("best") or "last" checkpoint."""
+    return statistics.fmean(run_scores(run_cell(run), checkpoint))
 
 
 def row_mean(contrasts: StudyContrasts, row: str, task: str) -> float | None:
@@ -68,4 +68,5 @@ def share_table(contrasts: StudyContrasts, baseline: str) -> str:
     for row, (share, tasks) in shares:
         interval = "–" if share.interval is None else " to ".join(f"{100 * end:.0f}" for end in share.interval)
         rows.append((contrasts.title(row), f"{100 * share.value:.0f}", interval, ", ".join(map(task_title, tasks))))
-    return text_table(["Share %", "95 % interval", "Tasks"], rows, SHARE_NOTES)
+    mixed = [MIXED] if len({tasks for _, (_, tasks) in shares}) > 1 else []
+    return text_table(["Share %", "95 % interval", "Tasks"], rows, [*SHARE_NOTES, *mixed])

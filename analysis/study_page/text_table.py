@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from kdbench.reporting.formats.text import markdown
 from kdbench.reporting.tables import TableCell, TableData
 
+MIXED = "Rows over different tasks are not to be compared with each other."
+
 
 def text_table(heads: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()) -> str:
     """Return a table without a title, its notes below.

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from kdbench.analysis import curves
 from kdbench.analysis.study_page.contrasts import StudyContrasts
-from kdbench.analysis.study_page.scores import row_mean
+from kdbench.analysis.study_page.scores import row_mean, run_mean
 from kdbench.analysis.study_page.text_table import text_table
-from kdbench.core.formatting import value
 from kdbench.data.task_registry import TASKS
 from kdbench.results.study import TEACHER, Run, task_title
 
 RATIO = ("influence", "influence_ratio")  # split and key in a series
 NOTES = (
-    "Score of the teacher at the end of the training, mean of the task's metrics in per cent, mean over the seeds; "
-    "in parentheses the student's, of its selected checkpoint.",
-    "Influence ratio, task by task: length of the influence's gradient over that of the auxiliary loss, median over "
-    "the recorded steps of all seeds.",
+    "Score of the teacher at the end of the training, mean of the task's metrics in per cent; mean ± sample standard "
+    "deviation over the seeds. In parentheses the student's, of its selected checkpoint. Nothing is tested here. A "
+    "teacher of which only an added part is trained is not scored.",
+    "Influence ratio, task by task: length of the gradient of the influence term, its coefficient included, over that "
+    "of the auxiliary loss; median over the recorded steps of all seeds.",
 )
 
 
@@ -28,13 +28,13 @@ def teachers_section(contrasts: StudyContrasts) -> list[str]:
     if not found:
         return ["No teacher was trained along with its student."]
     # the teacher that is fine-tuned alone
-    means = [row_mean(contrasts, TEACHER, task) for task in contrasts.tasks]
-    alone = ["–" if mean is None else f"{mean:.1f}" for mean in means]
+    ends = [[run_mean(cell.run, "last") for cell in contrasts.cells(TEACHER, task)] for task in contrasts.tasks]
+    alone = [_spread(some) if some else "–" for some in ends]
     rows = [(f"{contrasts.title(TEACHER)}, fine-tuned alone", *alone, "–")]
     # those that learn along, each with its student
     for row, scores in found.items():
         cells = [
-            f"{scores[task]:.1f} ({row_mean(contrasts, row, task):.1f})" if task in scores else "–"
+            f"{_spread(scores[task])} ({row_mean(contrasts, row, task):.1f})" if task in scores else "–"
             for task in contrasts.tasks
         ]
         ratios = [_ratio(contrasts, row, task) for task in contrasts.tasks]
@@ -42,13 +42,19 @@ def teachers_section(contrasts: StudyContrasts) -> list[str]:
     return [text_table([*map(task_title, contrasts.tasks), "Influence ratio"], rows, NOTES)]
 
 
-def _teachers(contrasts: StudyContrasts, row: str) -> dict[str, float]:
-    """Return task -> mean score of the teachers that a row's runs have trained along."""
+def _spread(scores: Sequence[float]) -> str:
+    """Format the mean of scores and, of several, their standard deviation."""
+    mean = f"{statistics.fmean(scores):.1f}"
+    return f"{mean}±{statistics.stdev(scores):.1f}" if len(scores) > 1 else mean
+
+
+def _teachers(contrasts: StudyContrasts, row: str) -> dict[str, list[float]]:
+    """Return task -> the scores of the teachers that a row's runs have trained along."""
     known = {task: [*_scores(cell.run for cell in contrasts.cells(row, task))] for task in contrasts.tasks}
-    return {task: statistics.fmean(some) for task, some in known.items() if some}
+    return {task: some for task, some in known.items() if some}
 
 
-def _scores(runs: Iterator[Run]) -> Iterator[float]:
+def _scores(runs: Iterable[Run]) -> Iterator[float]:
     """Yield the mean score of each trained teacher in per cent."""
     for run in runs:
         if scores := (run.result or {}).get("teacher"):
@@ -67,4 +73,4 @@ def _ratio(contrasts: StudyContrasts, row: str, task: str) -> str:
         for _, recorded in read(cell).values()
         for one in recorded
     ]
-    return value(float(f"{statistics.median(found):.1g}")) if found else "–"
+    return f"{statistics.median(found):.2g}" if found else "–"

@@ -28,8 +28,8 @@ def ago(moment: float) -> str:
 
 
 def signed(number: float) -> str:
-    """Format a difference with its sign and one digit, and zero without a minus sign."""
-    return f"{round(number, 1) + 0.0:+.1f}"  # no -0.0
+    """Format a difference with its sign and one digit; what rounds to zero has no sign."""
+    return f"{number:+.1f}" if abs(round(number, 1)) > 0 else "0.0"
 
 
 def p_value(p: float) -> str:

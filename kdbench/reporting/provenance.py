@@ -120,10 +120,14 @@ def run_cell(run: Run) -> CellResult:
     return CellResult(Cell(run.spec.method, run.spec.task, run.spec.seed, {}, run.id), run, {})
 
 
-def run_scores(cell: CellResult) -> list[float]:
-    """Return the scores of a run in per cent, in the order in which a cell prints them."""
+def run_scores(cell: CellResult, checkpoint: str = "best") -> list[float]:
+    """Return the scores of a run in per cent, in the order in which a cell prints them.
+
+    Args:
+        checkpoint: "best", which the selection split chose, or "last".
+    """
     kind = TASKS.get(cell.cell.task)
-    return [cell.score(metric, split) for split in kind.report_splits for metric in kind.metrics]
+    return [cell.score(metric, split, checkpoint) for split in kind.report_splits for metric in kind.metrics]
 
 
 def score_texts(cell: CellResult) -> tuple[str, str]:

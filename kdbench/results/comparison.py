@@ -18,7 +18,7 @@ from kdbench.results.significance import Classes, Difference, Floats, Metric, We
 from kdbench.results.study import CellResult
 
 ERROR_METHOD = (
-    f"Paired by seed and development item; the error counts both: items by bootstrap ({significance.RESAMPLES:,} "
+    f"Paired by seed and reported item; the error counts both: items by bootstrap ({significance.RESAMPLES:,} "
     "resamples), seeds by their sample variance with Student's t."
 )
 

@@ -1,6 +1,6 @@
 """Test whether one method is better than another: a paired bootstrap over items, and the spread over seeds.
 
-Both methods are scored on the same development items with the same seeds. The test is about D, the mean difference over
+Both methods are scored on the same reported items with the same seeds. The test is about D, the mean difference over
 S seeds. D would be different with other items and with other seeds, so both count:
 
     Var(D) = cov + max(between, var - cov) / S

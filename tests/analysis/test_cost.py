@@ -34,7 +34,7 @@ def test_sums_over_tasks_means_over_seeds_and_what_is_shared(tmp_path: Path) -> 
     assert found.head == ["", "\nSteps", "Student\nfwd/jvp/bwd", "Teacher\nfwd/jvp/bwd", "Settings\ntried",
                           "Time\nmin", "All\nmin", "Needs\nmin", "Memory\nMB"]  # fmt: skip
     # 2 tasks of 10 steps; (60 + 120) / 2 twice; all four; one teacher of 65 s a training, two tasks
-    assert rows(found)["KD"] == ["20", "2.0/0/1.0", "0.2/0/0", "1", "3.0", "6.0", "2.2", "2"]
+    assert rows(found)["KD"] == ["20", "2.0/0/1.0", "0.25/0/0", "1", "3.0", "6.0", "2.2", "2"]
 
 
 def test_what_the_runs_do_not_tell_is_not_guessed(tmp_path: Path) -> None:

@@ -77,12 +77,21 @@ def test_share_of_the_lead(tmp_path: Path) -> None:
 
 
 def test_ranks_are_those_of_the_scores(tmp_path: Path) -> None:
-    found = contrasts(tmp_path, {"kd": NEAR, "skd": shifted(5), "dist": shifted(22)})
+    found = contrasts(tmp_path / "three", {"kd": NEAR, "skd": shifted(5), "dist": shifted(22)})
     said, table = ranks(found)
-    # q = 2.343 for three rows; sqrt(3 * 4 / (6 * 2)) = 1 (Demšar 2006, Table 5)
+    # q = 2.343 for three rows; sqrt(3 * 4 / (6 * 2)) = 1 (Demšar 2006, Table 5); mean ranks are at most 2 apart
     assert said.startswith(
-        "By Nemenyi's test 0 of 3 pairs differ: their mean ranks are more than the critical difference 2.34"
+        "Nemenyi's test can tell no pair apart on 2 tasks: its critical difference 2.34 is larger than 2, the largest "
+        "difference of mean ranks of 3 rows. It needs 3 tasks"
     )
+    # q = 1.960 for two rows; on four tasks the difference is 0.98
+    few = dict.fromkeys(("rte", "qnli", "mrpc", "sst2"), (70.0, 71.0))
+    more = dict.fromkeys(few, (80.0, 81.0))
+    said, _ = ranks(contrasts(tmp_path / "two", {"kd": few, "skd": more}))
+    assert said.startswith(
+        "By Nemenyi's test 1 of 1 pair differ: their mean ranks are more than the critical difference 0.98"
+    )
+    said, table = ranks(found)
     # the second task repeats the order of the first, which chance does once in 3! times
     assert said.endswith("Friedman's test that no row differs has p = 0.167.")
     assert [line.split(" | ")[:2] for line in table.splitlines()[2:5]] == [
@@ -103,12 +112,12 @@ def test_order_and_claims_beside_the_paper(tmp_path: Path) -> None:
     assert text.startswith(
         "The paper claims that LGTM is better than each of 10 other methods. Of the 4 that can be compared"
     )
-    assert "is contradicted for 1 (SKD)" in text
-    assert "holds for 3 (KD, PKD, DML)" in text
+    assert "is contradicted here for 1 (SKD)" in text
+    assert "holds here for 3 (KD, PKD, DML)" in text
     rows = {line.split(" | ")[0]: line for line in paper.claim_table(found).splitlines()}
     assert rows["| KD"].split(" | ")[1:3] == ["+1.8", "+20.0"]
     assert rows["| SKD"].split(" | ")[1:3] == ["+2.4", "-8.0"]
-    assert rows["| SKD"].endswith("is contradicted |")
+    assert rows["| SKD"].endswith("is contradicted here |")
 
 
 def test_tau_and_its_interval_on_the_same_order() -> None:
@@ -130,8 +139,11 @@ def test_cost_beside_score(tmp_path: Path) -> None:
     # two tasks of 200 and of 600 seconds
     rows = [line.split(" | ") for line in cost.table().splitlines()[2:4]]
     assert [row[:4] for row in rows] == [["| KD", "70.0", "6.7", "1.0"], ["| LGTM", "75.0", "20.0", "3.0"]]
-    assert [row[5:] for row in rows] == [["2.0/0/1.0", "0.2/0/0 |"]] * 2
-    assert facts.time_words(found) == "12 finished runs took 80 min one after the other, the teachers 0 s of it."
+    assert [row[5:] for row in rows] == [["2.0/0/1.0", "0.25/0/0 |"]] * 2
+    assert (
+        facts.time_words(found)
+        == "The recorded times of 12 finished runs add up to 80 min, those of the teachers to 0 s."
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,10 +169,11 @@ def test_times_of_a_busy_machine(
     table = Cost().build(found)
     assert table is not None
     assert cost.warning == warning
-    assert facts.time_words(StudyContrasts(found)).endswith(warning or "of it.")
+    assert facts.time_words(StudyContrasts(found)).endswith(warning or "to 0 s.")
     assert (warning in table.notes) == bool(said)
     assert (cost.ratio("lgtm") is None) == bool(said)
     assert not said or cost.words() == warning
+    assert ("Time" in cost.table()) != bool(said)
 
 
 def test_what_was_trained_and_tuned(tmp_path: Path) -> None:
@@ -308,7 +321,7 @@ def test_the_whole_page(tmp_path: Path) -> None:
     page = study_page("results/made", every)
     headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
     assert headings[:3] == ["Four questions", "What was trained", "Scores"]
-    assert len(headings) == len(set(headings)) == 12
+    assert len(headings) == len(set(headings)) == 13
     assert "Not known yet" not in page
     assert page == study_page("results/made", studies(Store(tmp_path)))
     for words in commands(page):

@@ -29,8 +29,8 @@ def test_teachers_beside_their_students_and_the_ratio_of_gradients(tmp_path: Pat
     assert text.splitlines()[:4] == [
         "|  | RTE | QNLI | Influence ratio |",
         "| --- | ---: | ---: | ---: |",
-        "| Teacher, fine-tuned alone | 70.0 | 70.0 | – |",
-        "| LGTM | 60.0 (75.0) | 70.0 (75.0) | 0.002 / – |",
+        "| Teacher, fine-tuned alone | 70.0±1.0 | 70.0±1.0 | – |",
+        "| LGTM | 60.0±0.0 (75.0) | 70.0±0.0 (75.0) | 0.002 / – |",
     ]
 
 

@@ -17,7 +17,7 @@ from kdbench.cli.results_option import results_option
 def command(first: str, second: str, tasks: str | None, preset: str | None, results: str | None, form: str) -> None:
     """Compare two rows of Table 1 (methods, variants, or teacher) on every task and on average.
 
-    Prints both means, the difference with its 95 % interval and p-value over the seeds and development items that both
+    Prints both means, the difference with its 95 % interval and p-value over the seeds and reported items that both
     rows share, how many seeds would show such a difference, and a sentence for each task. Nothing is trained. The same
     results give the same numbers.
     """

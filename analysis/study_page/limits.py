@@ -1,0 +1,76 @@
+"""Say what the study cannot say."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+import numpy as np
+
+from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, UNIT, StudyContrasts
+from kdbench.analysis.study_page.scores import run_mean
+from kdbench.core.formatting import count, signed
+from kdbench.data.task_registry import TASKS
+from kdbench.results.study import task_title
+
+LIMITS = (
+    "- The networks are small. What holds for few layers and short texts may not hold for BERT-Base.",
+    '- The seeds are few, so an interval is wide, and "not separable" does not mean equal. The best number of a column '
+    "is chosen by the numbers that it is then compared with.",
+    "- Options of methods are kdbench's defaults, except those named below the table. At most the student's rate is "
+    "tuned.",
+    "- The paper reports scores of GLUE's test server with other networks, so orders are compared and not scores.",
+)
+MINILM = "minilm"  # in the fingerprint of the network
+SEEN = (
+    "- MiniLM was trained on many sentence pairs, questions among them, before it was fine-tuned here. It may have "
+    "seen texts like those of these tasks."
+)
+BY_CLASS = "macro_f1"  # the metric in which every class counts the same
+
+
+def limits(contrasts: StudyContrasts) -> str:
+    """Return the limits as a Markdown list, those of this study's size first."""
+    seeds = {len(contrasts.seeds(row, task)) for row in contrasts.rows for task in contrasts.tasks}
+    few = min(seeds - {0}), max(seeds)
+    number = f"{few[0]} to {count(few[1], 'seed')}" if few[0] < few[1] else count(few[1], "seed")
+    less = " Where a number has one seed, the sign ° counts items only, and no sentence rests on it."
+    own = f"- The numbers are of {number} and {count(len(contrasts.tasks), 'task')}."
+    seen = [SEEN] if any(MINILM in known for known in contrasts.study.models.values()) else []
+    made = [*_selection(contrasts), *_rarest_class(contrasts)]
+    return "\n".join([f"{own}{less if few[0] < LEAST_SEEDS else ''}", *made, *LIMITS, *seen])
+
+
+def _selection(contrasts: StudyContrasts) -> Iterator[str]:
+    """Say how far the choice of a checkpoint moves scores: on each task, in the row that it moves most."""
+    parts, rows = [], []
+    for task in contrasts.tasks:
+        cells = {row: contrasts.cells(row, task) for row in contrasts.rows}
+        moved = {
+            row: statistics.fmean(run_mean(cell.run, "last") - run_mean(cell.run) for cell in some)
+            for row, some in cells.items() if some
+        }  # fmt: skip
+        most = max(moved, key=lambda row: abs(moved[row]))
+        rows.append(f"{(cells[most][0].run.result or {})['rows'].get('selection', 0):,} on {task_title(task)}")
+        parts.append(f"of {contrasts.title(most)} {signed(moved[most])} {UNIT} on {task_title(task)}")
+    yield (
+        f"- Few rows select the checkpoints ({', '.join(rows)}), and this choice moves scores. The last checkpoint "
+        f"minus the selected one, where it is farthest from 0: {', '.join(parts)}."
+    )
+
+
+def _rarest_class(contrasts: StudyContrasts) -> Iterator[str]:
+    """Name the smallest class of all tasks in whose metric every class counts the same."""
+    found = []
+    for task in (task for task in contrasts.tasks if BY_CLASS in TASKS.get(task).metrics):
+        runs = [cell.run for row in contrasts.rows for cell in contrasts.cells(row, task)]
+        for run in [one for one in runs if one.predictions][:1]:
+            labels = np.concatenate([one.labels for one in run.predictions.values()])
+            counts = np.unique(labels, return_counts=True)[1]
+            found.append((int(counts.min()), len(labels), len(counts), task_title(task)))
+    if found:
+        fewest, items, classes, title = min(found)
+        yield (
+            f"- The smallest class, of {title}, has {fewest:,} of {items:,} reported items, and counts as one of "
+            f"{classes} in the macro-F1."
+        )

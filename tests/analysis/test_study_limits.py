@@ -1,0 +1,50 @@
+"""What docs/study.md says of its own limits and machines, on results worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from kdbench.analysis.study_page import facts
+from kdbench.analysis.study_page.contrasts import StudyContrasts
+from kdbench.analysis.study_page.limits import limits
+from kdbench.core.atomic_files import write_json
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+from tests.analysis.exact_results import NEAR, study
+from tests.analysis.made import Made, spec
+
+
+def test_what_selection_and_a_rare_class_do(tmp_path: Path) -> None:
+    """The last checkpoints of KD are 2 points below the selected ones, those of DIST 3 above; one class has 3 items."""
+    made = Made(Store(tmp_path))
+    labels = np.repeat([0, 1, 2, 3, 4, 5], [3, 7, 10, 10, 10, 10])
+    for seed in (0, 1):
+        for row, last in (("kd", 0.68), ("dist", 0.73)):
+            run = made.done(made.ask(spec(row, "trec", seed)), 0.70, last=last)
+            file = made.store.run(run).path / "result.json"
+            write_json(file, {**json.loads(file.read_text()), "rows": {"selection": 545}})
+            tensors = {f"best/test/{key}": value for key, value in (("labels", labels), ("logits", np.eye(6)[labels]))}
+            save_file(tensors, made.store.run(run).predictions)
+    said = limits(StudyContrasts(studies(made.write())[0])).splitlines()
+    assert said[:3] == [
+        "- The numbers are of 2 seeds and 1 task.",
+        "- Few rows select the checkpoints (545 on TREC), and this choice moves scores. The last checkpoint minus the "
+        "selected one, where it is farthest from 0: of DIST +3.0 points on TREC.",
+        "- The smallest class, of TREC, has 3 of 50 reported items, and counts as one of 6 in the macro-F1.",
+    ]
+
+
+def test_rows_of_another_machine_are_named(tmp_path: Path) -> None:
+    made = study(tmp_path, {"kd": NEAR, "dist": NEAR, "skd": NEAR})
+    assert "most rows" not in facts.setup_words(StudyContrasts(studies(made.store)[0]))
+    for run_id, run in made.runs.items():
+        if run.method == "skd" and run.task == "rte":
+            file = made.store.run(run_id).path / "environment.json"
+            write_json(file, {**json.loads(file.read_text()), "cpu": "Other", "threads": 4})
+    said = facts.setup_words(StudyContrasts(studies(made.store)[0]))
+    assert ", SKD on Other, 4 threads. Equal runs of different machines may differ like runs of two seeds." in said
+    assert said.count("most rows") == 1
