@@ -9,19 +9,15 @@ level of this claim higher.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-
-from threadpoolctl import threadpool_limits
 
 from kdbench.core.errors import UserError
 from kdbench.data.task import Task
 from kdbench.reporting.notes import rows_by_tasks
 from kdbench.reporting.tables import Detail, TableCell, TableData
-from kdbench.results.comparison import ERROR_METHOD, Comparison, compare_cells
+from kdbench.results.comparison import ERROR_METHOD, SeedScores, compare_cells, score_seeds
 from kdbench.results.selection import SelectedRow
 from kdbench.results.significance import ALPHA, Difference, average_difference, holm_correction
 from kdbench.results.study import TEACHER, task_title
@@ -33,40 +29,63 @@ Compare = Callable[[int, int], Difference | None]
 
 
 class Comparisons:
-    """The comparisons of pairs of rows on tasks, each computed once."""
+    """The comparisons of pairs of rows on tasks, each computed once.
+
+    Rows with the same seeds on a task share one draw of its items, so that all their pairs cost little more than one.
+    """
 
     def __init__(self, lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> None:
         self._lines, self._tasks = lines, tasks
-        self._known: dict[tuple[int, int, str], Comparison | None] = {}
+        self._known: dict[tuple[int, int, str], Difference | None] = {}
+        self._scored: dict[tuple[str, tuple[int, ...]], tuple[list[int], SeedScores] | None] = {}
 
     def column(self, best: int, row: int, column: int) -> Difference | None:
         """Return best minus row on a task, or on average in the column after the tasks; None where unknown."""
         if column < len(self._tasks):
-            found = self._on(best, row, self._tasks[column])
-            return found.difference if found else None
-        parts = [self._on(best, row, task) for task in self._tasks]
-        known = [part.difference for part in parts if part]
+            return self.on(best, row, self._tasks[column])
+        parts = [self.on(best, row, task) for task in self._tasks]
+        known = [part for part in parts if part]
         return average_difference(known) if len(known) == len(parts) else None
 
-    def _on(self, first: int, second: int, task: type[Task]) -> Comparison | None:
-        """Return the comparison of two rows on a task, computed once."""
+    def on(self, first: int, second: int, task: type[Task]) -> Difference | None:
+        """Return the first row minus the second on a task; None where they share no seed, or predictions are lost."""
         key = (first, second, task.name)
         if key not in self._known:
-            self._known[key] = self._compare(*key[:2], task)
+            found = self.scores((first, second), task)
+            self._known[key] = found.combined((1, -1)) if found else self._compare(first, second, task)
         return self._known[key]
 
-    def _compare(self, first: int, second: int, task: type[Task]) -> Comparison | None:
-        """Compare two rows on a task; None where they share no seed, or kept no predictions."""
+    def scores(self, rows: Sequence[int], task: type[Task]) -> SeedScores | None:
+        """Return the scores of rows with the same seeds on a task; None of others, or where predictions are lost."""
+        seeds = {self._seeds(row, task) for row in rows}
+        if len(seeds) > 1 or () in seeds:
+            return None
+        (own,) = seeds
+        if (task.name, own) not in self._scored:
+            alike = [row for row in range(len(self._lines)) if self._seeds(row, task) == own]
+            cells = [sorted(self._lines[row].shown[task.name], key=lambda cell: cell.cell.seed) for row in alike]
+            try:
+                self._scored[task.name, own] = alike, score_seeds(task(), cells)
+            except UserError:
+                self._scored[task.name, own] = None
+        found = self._scored[task.name, own]
+        return found[1].of([found[0].index(row) for row in rows]) if found else None
+
+    def _seeds(self, row: int, task: type[Task]) -> tuple[int, ...]:
+        return tuple(sorted(cell.cell.seed for cell in self._lines[row].shown.get(task.name, [])))
+
+    def _compare(self, first: int, second: int, task: type[Task]) -> Difference | None:
+        """Compare two rows on a task on the seeds that both have."""
         sides = [self._lines[row].shown.get(task.name, []) for row in (first, second)]
         try:
-            return compare_cells(task(), *sides)
+            return compare_cells(task(), *sides).difference
         except UserError:  # no seed in common, or no predictions: the table says so and is printed all the same
             return None
 
     @property
     def seeds(self) -> set[int]:
         """Return the numbers of seeds of all comparisons."""
-        return {found.difference.seeds for found in self._known.values() if found}
+        return {found.seeds for found in self._known.values() if found}
 
     @property
     def fewer(self) -> dict[str, list[str]]:
@@ -75,7 +94,7 @@ class Comparisons:
         for (*pair, task), found in self._known.items():
             row, title = self._lines[pair[1]].title, task_title(task)
             shown = {len(self._lines[i].shown.get(task, ())) for i in pair}
-            if found and shown != {found.difference.seeds} and title not in out.get(row, ()):
+            if found and shown != {found.seeds} and title not in out.get(row, ()):
                 out.setdefault(row, []).append(title)
         return out
 
@@ -138,9 +157,7 @@ def sign_column(
         return signed, []
     best = max(others, key=lambda i: better * sum(entries[i].numbers))
     others.remove(best)
-    # numpy lets go of the interpreter while it draws and counts; threads of its products would only wait for each other
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(others, pool.map(lambda i: compare(best, i), others), strict=True))
+    found = {i: compare(best, i) for i in others}
     # on the seeds that both have the other may be the better one; then nothing says that it is worse
     tested = {i: one.p if better * one.value > 0 else 1.0 for i, one in found.items() if one}
     for i, p in zip(tested, holm_correction(list(tested.values())), strict=True):

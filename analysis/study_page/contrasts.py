@@ -116,8 +116,6 @@ class StudyContrasts:
         self.asked = [row for row in self.lines if row != TEACHER]
         self.rows = [row for row in self.asked if any(self.lines[row].shown.values())]
         self._pairs = Comparisons(list(self.lines.values()), [TASKS.get(task) for task in self.tasks])
-        self._joint: dict[str, dict[tuple[str, str], Difference]] = {}
-        self._scored: dict[tuple[str, tuple[int, ...]], SeedScores | None] = {}
         self._place = {row: place for place, row in enumerate(self.lines)}
 
     def title(self, row: str) -> str:
@@ -186,37 +184,18 @@ class StudyContrasts:
         return apart, sum(one.p < ALPHA for one in found.values()), len(found)
 
     def _all_pairs(self, task: str) -> dict[tuple[str, str], Difference]:
-        """Return the differences of all pairs of rows that share two seeds or more on a task.
-
-        Rows with the same seeds share one draw of items, so the last digits may differ from those of `on`.
-        """
-        if task not in self._joint:
-            found: dict[tuple[str, str], Difference] = {}
-            for one, other in combinations(self.rows, 2):
-                if self.seeds(one, task) == self.seeds(other, task):
-                    both = self.scores((one, other), task)
-                    difference = both.combined((1, -1)) if both else None
-                else:
-                    difference = self.on(one, other, task)
-                if difference is not None:
-                    found[one, other] = difference
-            self._joint[task] = found
-        return self._joint[task]
+        """Return the differences of all pairs of rows that share two seeds or more on a task."""
+        found = {pair: self.on(*pair, task) for pair in combinations(self.rows, 2)}
+        return {pair: one for pair, one in found.items() if one is not None}
 
     def scores(self, rows: Sequence[str], task: str) -> SeedScores | None:
         """Score rows on the seeds that all have; None where those are fewer than two, or predictions are lost."""
-        seeds = [tuple(self.seeds(row, task)) for row in rows]
-        shared = tuple(seed for seed in seeds[0] if all(seed in own for own in seeds))
+        shared = set.intersection(*(set(self.seeds(row, task)) for row in rows))
         if len(shared) < LEAST_SEEDS:
             return None
-        if len(set(seeds)) > 1:
-            return self._score(rows, task, shared)
-        # rows with the same seeds are scored once, all together
-        alike = [row for row in self.lines if tuple(self.seeds(row, task)) == shared]
-        if (task, shared) not in self._scored:
-            self._scored[task, shared] = self._score(alike, task, shared)
-        found = self._scored[task, shared]
-        return found.of([alike.index(row) for row in rows]) if found else self._score(rows, task, shared)
+        together = self._pairs.scores([self._place[row] for row in rows], TASKS.get(task))
+        sides = [[cell for cell in self.cells(row, task) if cell.cell.seed in shared] for row in rows]
+        return together or _try_scores(task, sides)
 
     def against_row(self, cells: Sequence[CellResult], row: str, task: str) -> Difference | None:
         """Return runs that no row shows minus a row on a task; None where they share fewer than two seeds."""
@@ -224,9 +203,6 @@ class StudyContrasts:
         sides = [[cell for cell in some if cell.cell.seed in seeds] for some in (cells, self.cells(row, task))]
         found = _try_scores(task, sides) if len(seeds) >= LEAST_SEEDS else None
         return found.combined((1, -1)) if found else None
-
-    def _score(self, rows: Sequence[str], task: str, seeds: Sequence[int]) -> SeedScores | None:
-        return _try_scores(task, [[cell for cell in self.cells(row, task) if cell.cell.seed in seeds] for row in rows])
 
     def lacking(self, rows: Sequence[str]) -> dict[str, list[str]]:
         """Return task -> the rows with fewer than two finished seeds, where there are such."""

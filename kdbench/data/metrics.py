@@ -1,7 +1,7 @@
 """Metrics of tasks: of classes as a metric of the `evaluate` library that needs no network, of numbers as correlations.
 
-Every metric of classes is a function of confusion matrices, used for a run's score and for the resampled scores behind
-a table's significance marks. All equal scikit-learn's functions of the same names. A task of one output is a
+Every metric of classes is a function of `ClassCounts`, used for a run's score and for the resampled scores behind a
+table's significance marks. All equal scikit-learn's functions of the same names. A task of one output is a
 regression, whose metrics are those of `kdbench.data.correlations`.
 
     accuracy            share of rows with the right class
@@ -20,6 +20,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kdbench.core.lazy_torch import LazyModule
@@ -114,9 +115,39 @@ def score_weights(
     return {name: correlation(weights, predicted, true) for name, correlation in compute.items()}
 
 
+@dataclass(frozen=True)
+class ClassCounts:
+    """Counts of the items of each class, of many sets of items at once.
+
+    Every metric of this file is computed from them; a metric of somebody else's may need whole confusion matrices.
+
+    Attributes:
+        hits: items of a class that get it [..., C].
+        actual: items of a class [..., C].
+        claimed: items that get a class [..., C].
+        confusion: builds the matrices [..., true class, predicted class].
+    """
+
+    hits: Floats
+    actual: Floats
+    claimed: Floats
+    confusion: Callable[[], Floats]
+
+    @classmethod
+    def of(cls, matrices: Floats) -> ClassCounts:
+        """Count from confusion matrices [..., true class, predicted class]."""
+        hits = np.diagonal(matrices, axis1=-2, axis2=-1)
+        return cls(hits, matrices.sum(-1), matrices.sum(-2), lambda: matrices)
+
+
 def score_counts(names: Sequence[str], counts: Floats, labels: Sequence[str] = ()) -> dict[str, Floats]:
     """Compute the named metrics [...] of many confusion matrices [..., true class, predicted class] at once."""
-    words = list(labels) or [str(index) for index in range(counts.shape[-1])]
+    return score_classes(names, ClassCounts.of(counts), labels)
+
+
+def score_classes(names: Sequence[str], counts: ClassCounts, labels: Sequence[str] = ()) -> dict[str, Floats]:
+    """Compute the named metrics [...] from the counts of the classes."""
+    words = list(labels) or [str(index) for index in range(counts.hits.shape[-1])]
     own = dict(zip(names, resolve(names, words), strict=True))
     return {name: _one(stored, counts, words) for name, stored in own.items()}
 
@@ -126,52 +157,46 @@ def answers(logits: Any) -> Any:
     return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)
 
 
-def _one(name: str, counts: Floats, labels: Sequence[str]) -> Floats:
+def _one(name: str, counts: ClassCounts, labels: Sequence[str]) -> Floats:
     if name.startswith(OF_CLASS):
         return _f1_of(counts, labels.index(name.removeprefix(OF_CLASS)))
     return _FROM_COUNTS[name](counts)
 
 
-def _accuracy(counts: Floats) -> Floats:
-    hits: Floats = counts.trace(axis1=-2, axis2=-1) / counts.sum((-1, -2))
-    return hits
+def _accuracy(counts: ClassCounts) -> Floats:
+    share: Floats = counts.hits.sum(-1) / counts.actual.sum(-1)
+    return share
 
 
-def _f1_of(counts: Floats, index: int) -> Floats:
-    claimed_and_actual = counts[..., :, index].sum(-1) + counts[..., index, :].sum(-1)
-    f1: Floats = 2 * counts[..., index, index] / np.maximum(claimed_and_actual, 1)
+def _f1_of(counts: ClassCounts, index: int) -> Floats:
+    claimed_and_actual = counts.claimed[..., index] + counts.actual[..., index]
+    f1: Floats = 2 * counts.hits[..., index] / np.maximum(claimed_and_actual, 1)
     return f1
 
 
-def _macro_f1(counts: Floats) -> Floats:
-    claimed_and_actual = counts.sum(-2) + counts.sum(-1)
-    f1 = 2 * _hits(counts) / np.maximum(claimed_and_actual, 1)
+def _macro_f1(counts: ClassCounts) -> Floats:
+    claimed_and_actual = counts.claimed + counts.actual
+    f1 = 2 * counts.hits / np.maximum(claimed_and_actual, 1)
     macro: Floats = f1.sum(-1) / (claimed_and_actual > 0).sum(-1)
     return macro
 
 
-def _balanced_accuracy(counts: Floats) -> Floats:
-    actual = counts.sum(-1)
-    recall: Floats = (_hits(counts) / np.maximum(actual, 1)).sum(-1) / (actual > 0).sum(-1)
+def _balanced_accuracy(counts: ClassCounts) -> Floats:
+    recall: Floats = (counts.hits / np.maximum(counts.actual, 1)).sum(-1) / (counts.actual > 0).sum(-1)
     return recall
 
 
-def _matthews(counts: Floats) -> Floats:
+def _matthews(counts: ClassCounts) -> Floats:
     """Compute R_K of Gorodkin (2004), for two classes Matthews' correlation coefficient."""
-    actual, claimed, rows = counts.sum(-1), counts.sum(-2), counts.sum((-1, -2))
-    covariance = rows * _hits(counts).sum(-1) - (actual * claimed).sum(-1)
+    actual, claimed, rows = counts.actual, counts.claimed, counts.actual.sum(-1)
+    covariance = rows * counts.hits.sum(-1) - (actual * claimed).sum(-1)
     spread = (rows**2 - (actual**2).sum(-1)) * (rows**2 - (claimed**2).sum(-1))
     known = spread > 0
     coefficient: Floats = np.where(known, covariance / np.sqrt(np.where(known, spread, 1)), 0.0)
     return coefficient
 
 
-def _hits(counts: Floats) -> Floats:
-    diagonal: Floats = np.diagonal(counts, axis1=-2, axis2=-1)
-    return diagonal
-
-
-_FROM_COUNTS: dict[str, Callable[[Floats], Floats]] = {
+_FROM_COUNTS: dict[str, Callable[[ClassCounts], Floats]] = {
     "accuracy": _accuracy,
     "f1": functools.partial(_f1_of, index=1),
     "macro_f1": _macro_f1,

@@ -16,6 +16,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.lazy_torch import LazyModule
 from kdbench.core.spec import DataLocation
 from kdbench.data import metrics
+from kdbench.data.metrics import ClassCounts
 from kdbench.data.test_server import Server, ServerFile
 
 if TYPE_CHECKING:
@@ -111,6 +112,12 @@ class Task(ABC):
             predictions, references: class indices [n]; of a regression, numbers.
         """
         return metrics.score(self.metrics, predictions, references, self.labels)
+
+    def score_classes(self, counts: ClassCounts) -> dict[str, NDArray[np.float64]]:
+        """Compute all `metrics` [...] from the counts of classes; of a subclass with scores of its own by these."""
+        if type(self).score is Task.score and type(self).score_counts is Task.score_counts:
+            return metrics.score_classes(self.metrics, counts, self.labels)
+        return self.score_counts(counts.confusion())
 
     def score_counts(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """Compute all `metrics` [...] from confusion matrices [..., true class, predicted class].

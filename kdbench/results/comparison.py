@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.core.errors import UserError
+from kdbench.data.metrics import ClassCounts
 from kdbench.data.task import Task
 from kdbench.results import significance
 from kdbench.results.predictions import Predictions
@@ -180,10 +181,10 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
 
 
 def mean_metric(task: Task) -> Metric:
-    """Return a function from confusion matrices to the mean of the task's metrics."""
+    """Return a function from class counts to the mean of the task's metrics."""
 
-    def metric(counts: Floats) -> Floats:
-        mean: Floats = np.mean(list(task.score_counts(counts).values()), axis=0)
+    def metric(counts: ClassCounts) -> Floats:
+        mean: Floats = np.mean(list(task.score_classes(counts).values()), axis=0)
         return mean
 
     return metric

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kdbench.core.errors import UserError
 from kdbench.data.declared_rows import LabelledRow
 from kdbench.data.labelled_file import FILE, OWN, LabelView, labelled_examples
+from kdbench.data.metrics import ClassCounts
 from kdbench.data.perturbations import perturb
 from kdbench.data.task import Examples, Task
 from kdbench.models.inference import all_logits
@@ -120,9 +121,8 @@ def _groups(network: SavedNetwork, examples: Examples, view: LabelView, device: 
 def _metric(task: Task, view: LabelView) -> Metric:
     """Return the mean of the task's metrics; accuracy, where classes are joined."""
 
-    def accuracy(counts: Floats) -> Floats:
-        right = np.trace(counts, axis1=-2, axis2=-1)
-        out: Floats = right / counts.sum((-2, -1))
+    def accuracy(counts: ClassCounts) -> Floats:
+        out: Floats = counts.hits.sum(-1) / counts.actual.sum(-1)
         return out
 
     return mean_metric(task) if view.is_whole else accuracy

@@ -97,7 +97,7 @@ def test_of_one_seed_the_error_is_that_of_its_items() -> None:
     predicted = labels.copy()
     predicted[:100] = 1
     scores = resample_scores(
-        lambda counts: counts[..., 0, 0] / counts.sum((-1, -2)), labels, predicted[None], 2, np.random.default_rng(0)
+        lambda counts: counts.hits[..., 0] / counts.actual.sum(-1), labels, predicted[None], 2, np.random.default_rng(0)
     )
     found = paired_difference(100 * scores[0], 100 * scores[1:])
     assert found.value == 75

@@ -99,7 +99,7 @@ def test_what_is_told(folder: Path) -> None:
     assert "\n  RTE: not separable with 3 seeds" in text
     assert "KD is higher" not in text
     assert "RTE: KD is higher." in told(folder, "finetune", "kd")
-    assert "1,000 resamples" in text
+    assert "10,000 resamples" in text
 
 
 def test_numbers_are_those_of_the_table(folder: Path) -> None:
@@ -249,7 +249,7 @@ def test_marks_in_the_table(folder: Path) -> None:
     assert lines["KD"].count("°") + lines["DML"].count("°") == 4
     text = table(folder)
     assert "° Not separable from the best of its column (5 %, Holm-corrected over the column's rows)." in text
-    assert "1,000 resamples" in text
+    assert "10,000 resamples" in text
     assert "°" not in table(folder, "latex")
     assert table(folder, "latex").count(r"$^{\circ}$") == 5  # one is in the note
     assert table(folder) == text

@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from kdbench.data.metrics import ClassCounts
 from kdbench.data.task_registry import TASKS
 from kdbench.results import significance
 from kdbench.results.significance import Classes, Difference, Floats, Metric
@@ -37,9 +38,9 @@ WORLDS = {  # sd of seeds, items, noise; how many of 100 intervals may hold the 
 }
 
 
-def accuracy(counts: Floats) -> Floats:
-    hits: Floats = counts.trace(axis1=-2, axis2=-1) / counts.sum((-1, -2))
-    return hits
+def accuracy(counts: ClassCounts) -> Floats:
+    share: Floats = counts.hits.sum(-1) / counts.actual.sum(-1)
+    return share
 
 
 def world(
@@ -165,8 +166,8 @@ def test_resampling_by_patterns_is_resampling_of_items(name: str) -> None:
         }
         return float(np.mean([own[metric] for metric in task.metrics]))
 
-    def metric(counts: Floats) -> Floats:
-        return np.asarray(np.mean(list(task.score_counts(counts).values()), axis=0))
+    def metric(counts: ClassCounts) -> Floats:
+        return np.asarray(np.mean(list(task.score_classes(counts).values()), axis=0))
 
     values, resampled = resample_differences(metric, labels, first, second, classes, rng)
     want = [scored(labels, first[s]) - scored(labels, second[s]) for s in range(2)]
@@ -268,13 +269,22 @@ def test_seeds_needed_are_for_the_level_that_judges() -> None:
     assert among > max(alone, d.seeds)
 
 
-def test_adding_up_gives_what_products_give(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(5)
-    labels, first, second = rng.integers(0, 6, 80), rng.integers(0, 6, (2, 80)), rng.integers(0, 6, (2, 80))
-    products = resample_differences(accuracy, labels, first, second, 6, np.random.default_rng(0))
-    monkeypatch.setattr(significance, "MOST_PRODUCTS", 5)
-    counted = resample_differences(accuracy, labels, first, second, 6, np.random.default_rng(0))
-    assert [part.tolist() for part in counted] == [part.tolist() for part in products]
+def test_counts_of_classes_are_those_of_the_confusion_matrices() -> None:
+    rng, seen = np.random.default_rng(5), list[ClassCounts]()
+    labels, predicted = rng.integers(0, 6, 80), rng.integers(0, 7, (3, 80))
+
+    def noted(counts: ClassCounts) -> Floats:
+        seen.append(counts)
+        return accuracy(counts)
+
+    scores = significance.resample_scores(noted, labels, predicted, 7, rng)  # no item is of the last class
+    assert scores[0] == pytest.approx((labels == predicted).mean(1))
+    assert len(scores) == 1 + significance.RESAMPLES
+    for counts in (seen[0], seen[-1]):
+        whole = ClassCounts.of(counts.confusion())
+        assert whole.actual.sum(-1) == pytest.approx(np.full_like(whole.actual[..., 0], 80))
+        for own, other in ((counts.hits, whole.hits), (counts.actual, whole.actual), (counts.claimed, whole.claimed)):
+            assert own.tolist() == other.tolist()
 
 
 def test_150_classes_are_resampled_in_seconds() -> None:
@@ -282,4 +292,4 @@ def test_150_classes_are_resampled_in_seconds() -> None:
     labels, first, second = rng.integers(0, 150, 2000), rng.integers(0, 150, (3, 2000)), rng.integers(0, 150, (3, 2000))
     started = time.process_time()
     resample_differences(accuracy, labels, first, second, 150, rng)
-    assert time.process_time() - started < 30  # 1 s; by products it takes minutes
+    assert time.process_time() - started < 30  # 1 s; by confusion matrices it takes a minute
