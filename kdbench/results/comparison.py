@@ -15,12 +15,12 @@ from kdbench.data.task import Task
 from kdbench.results import significance
 from kdbench.results.predictions import Predictions
 from kdbench.results.selection import SelectedRow
-from kdbench.results.significance import Classes, Difference, Floats, Metric, WeightedMetric
+from kdbench.results.significance import Classes, Difference, Floats, Metric, WeightedMetric, mean_of_splits
 from kdbench.results.study import CellResult
 
 ERROR_METHOD = (
     f"Paired by seed and reported item; the error counts both: items by bootstrap ({significance.RESAMPLES:,} "
-    "resamples), seeds by their sample variance with Student's t."
+    "resamples, fewer of large splits), seeds by their sample variance with Student's t."
 )
 
 
@@ -53,12 +53,9 @@ def compare_cells(task: Task, first: Sequence[CellResult], second: Sequence[Cell
             "the other); run both with the same --seeds."
         )
     sign, sides = (-1, sides[::-1]) if _ids(sides[0]) > _ids(sides[1]) else (1, sides)
-    parts = [_split(task, split, sides) for split in task.report_splits]
-    values, resampled = (np.mean(np.stack(some), axis=0) for some in zip(*parts, strict=True))
+    scores = 100 * sign * mean_of_splits([_split(task, split, sides) for split in task.report_splits])
     means = [float(np.mean(_scores(task, cells))) for cells in sides][::sign]
-    return Comparison(
-        tuple(seeds), means[0], means[1], significance.paired_difference(100 * sign * values, 100 * resampled)
-    )
+    return Comparison(tuple(seeds), means[0], means[1], significance.paired_difference(scores[0], scores[1:]))
 
 
 @dataclass(frozen=True)
@@ -99,8 +96,8 @@ def score_seeds(task: Task, rows: Sequence[Sequence[CellResult]]) -> SeedScores:
         UserError: a run kept no predictions, or was scored on other items than the others.
     """
     cells = [cell for row in rows for cell in row]
-    parts = [_resampled(task, split, cells) for split in task.report_splits]
-    found = 100 * np.mean(np.stack(parts), axis=0).reshape(-1, len(rows), len(rows[0]))
+    scores = mean_of_splits([_resampled(task, split, cells) for split in task.report_splits])
+    found = 100 * scores.reshape(-1, len(rows), len(rows[0]))
     return SeedScores(found[0], found[1:])
 
 
@@ -129,7 +126,7 @@ def answers_difference(
         answers = np.vstack([first, second])
         scores = significance.resample_scores(metric, labels, answers, classes, np.random.default_rng(number))
         parts.append(scores[:, : len(first)] - scores[:, len(first) :])
-    found = 100 * np.mean(np.stack(parts), axis=0)
+    found = 100 * mean_of_splits(parts)
     return significance.paired_difference(found[0], found[1:])
 
 
@@ -159,15 +156,14 @@ def _scores(task: Task, cells: Sequence[CellResult]) -> Floats:
     return means
 
 
-def _split(task: Task, split: str, sides: Sequence[Sequence[CellResult]]) -> tuple[Floats, Floats]:
-    """Return the seeds' differences on one split: observed [S], and over resampled items [RESAMPLES, S]."""
+def _split(task: Task, split: str, sides: Sequence[Sequence[CellResult]]) -> Floats:
+    """Return the seeds' differences on one split, observed and over resampled items [1 + resamples, S]."""
     scores, seeds = _resampled(task, split, [cell for cells in sides for cell in cells]), len(sides[0])
-    found = np.ascontiguousarray(scores[:, :seeds] - scores[:, seeds:])
-    return found[0], found[1:]
+    return np.ascontiguousarray(scores[:, :seeds] - scores[:, seeds:])
 
 
 def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
-    """Return the scores of cells on one split, observed and over resampled items [1 + RESAMPLES, cells].
+    """Return the scores of cells on one split, observed and over resampled items [1 + resamples, cells].
 
     A score is the mean of the metrics.
     """

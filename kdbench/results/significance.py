@@ -43,6 +43,9 @@ WeightedMetric = Callable[[Floats, Floats, Floats], Floats]  # of weights [R, n]
 # The standard error of a standard error is then 0.7 % of it. A p-value needs more than that: of 1,000 resamples, a pair
 # with a corrected p-value of 0.04 came out between 0.02 and 0.07.
 RESAMPLES = 10_000
+FEWEST = 1_000  # where answers are many
+MOST_ANSWERS = 3e9  # that are drawn; more take longer than two seconds
+MOST_NUMBERS = 1e8  # the same of a regression, whose ranks take longer
 ALPHA = 0.05
 POWER = 0.80
 MOST_SEEDS = 1000  # more are not looked for
@@ -148,10 +151,22 @@ def _below(degrees: float, t: float) -> float:
     return float(special.ndtr(t) if math.isinf(degrees) else special.stdtr(degrees, t))
 
 
+def mean_of_splits(parts: Sequence[Floats]) -> Floats:
+    """Return the mean over splits of their scores [1 + resamples, K]; all have as many as the split with the fewest."""
+    shortest = min(map(len, parts))
+    mean: Floats = np.mean(np.stack([part[:shortest] for part in parts]), axis=0)
+    return mean
+
+
+def _number(answers: int, most: float) -> int:
+    """Return how many resamples are drawn of so many answers of all trainings together."""
+    return min(RESAMPLES, max(FEWEST, int(most / answers)))
+
+
 def resample_scores(
     metric: Metric, labels: Classes, predicted: Classes, classes: int, rng: np.random.Generator
 ) -> Floats:  # fmt: skip
-    """Return the scores of K trainings [1 + RESAMPLES, K]: on the items as they are, then on resampled items.
+    """Return the scores of K trainings [1 + resamples, K]: on the items as they are, then on resampled items.
 
     In each row all trainings have the same items. Items with the same label and the same predictions form a pattern.
     The counts of resampled patterns are multinomial, which is the bootstrap over items at a cost that does not grow
@@ -165,6 +180,7 @@ def resample_scores(
     """
     from scipy.sparse import csr_array
 
+    number = _number(predicted.size, MOST_ANSWERS)
     patterns, counts = _patterns(np.vstack([labels, predicted]), classes)
     truth, predicted = patterns[0], patterns[1:]
     trainings, width = predicted.shape
@@ -176,8 +192,7 @@ def resample_scores(
         for some in (truth[wrong], predicted[training, wrong])
     )
     blocks = []
-    most = _AT_ONCE // (trainings * classes)
-    for weights in (counts[None, :], *_draws(counts, rng, most)):
+    for weights in (counts[None, :], *_draws(counts, rng, number, _AT_ONCE // (trainings * classes))):
         actual = np.repeat((of_class @ weights.T)[None], trainings, axis=0)  # [K, C, R]
         hits = actual - (missed @ weights.T).reshape(actual.shape)
         claims = hits + (claimed @ weights.T).reshape(actual.shape)
@@ -190,14 +205,15 @@ def resample_scores(
 
 
 def resample_numbers(metric: WeightedMetric, true: Floats, predicted: Floats, rng: np.random.Generator) -> Floats:
-    """Return the scores of K regressions [1 + RESAMPLES, K]: on the items as they are, then on resampled items.
+    """Return the scores of K regressions [1 + resamples, K]: on the items as they are, then on resampled items.
 
     Args:
         true: the true numbers [n].
         predicted: numbers [K, n].
     """
     counts = np.ones(len(true))
-    blocks = (counts[None, :], *_draws(counts, rng, RESAMPLES))
+    number = _number(predicted.size, MOST_NUMBERS)
+    blocks = (counts[None, :], *_draws(counts, rng, number, number))
     return np.concatenate([metric(weights, predicted, true) for weights in blocks])
 
 
@@ -221,11 +237,11 @@ def _patterns(columns: Classes, classes: int) -> tuple[Classes, Floats]:
     return columns[:, where], counts.astype(np.float64)
 
 
-def _draws(counts: Floats, rng: np.random.Generator, most: int) -> Iterator[Floats]:
-    """Yield resampled counts of the patterns [some, U], in blocks of at most `most` that fit into memory."""
+def _draws(counts: Floats, rng: np.random.Generator, number: int, most: int) -> Iterator[Floats]:
+    """Yield `number` resampled counts of the patterns [some, U], in blocks of at most `most` that fit into memory."""
     items, block = int(counts.sum()), max(1, min(most, _AT_ONCE // len(counts)))
-    for start in range(0, RESAMPLES, block):
-        some = min(block, RESAMPLES - start)
+    for start in range(0, number, block):
+        some = min(block, number - start)
         yield rng.multinomial(items, counts / items, size=some).astype(np.float64)
 
 

@@ -21,6 +21,7 @@ from kdbench.results.significance import (
     Difference,
     Floats,
     Metric,
+    mean_of_splits,
     paired_difference,
     resample_scores,
 )
@@ -78,7 +79,9 @@ def probe_runs(runs: Sequence[Run], settings: ProbeSettings, device: torch.devic
     drops = {}
     for name in (name for name in parts if name != OWN):
         if name == FILE:  # other items, so the errors are independent
-            drops[name] = paired_difference(scores[OWN][0] - scores[name][0], scores[OWN][1:] - scores[name][1:])
+            fewest = min(len(scores[OWN]), len(scores[name]))
+            apart = scores[OWN][:fewest] - scores[name][:fewest]
+            drops[name] = paired_difference(apart[0], apart[1:])
         else:
             pairs = [
                 (np.asarray(one.labels, np.int64), _stacked(answers[OWN], i), _stacked(answers[name], i))
@@ -131,14 +134,13 @@ def _metric(task: Task, view: LabelView) -> Metric:
 def _resampled(
     metric: Metric, splits: Sequence[Examples], answers: Sequence[Sequence[Classes]], groups: int, name: str
 ) -> Floats:  # fmt: skip
-    """Return scores in per cent [1 + RESAMPLES, seeds], the mean over splits; each part has draws of its own."""
+    """Return scores in per cent [1 + resamples, seeds], the mean over splits; each part has draws of its own."""
     found = []
     for number, examples in enumerate(splits):
         rng = np.random.default_rng([number, *name.encode()])
         labels = np.asarray(examples.labels, np.int64)
         found.append(100 * resample_scores(metric, labels, _stacked(answers, number), groups, rng))
-    out: Floats = np.mean(found, axis=0)
-    return out
+    return mean_of_splits(found)
 
 
 def _stacked(answers: Sequence[Sequence[Classes]], split: int) -> Classes:

@@ -287,6 +287,20 @@ def test_counts_of_classes_are_those_of_the_confusion_matrices() -> None:
             assert own.tolist() == other.tolist()
 
 
+@pytest.mark.parametrize(("most", "drawn"), [(1e9, 10_000), (320_000, 4000), (1.0, 1000)])
+def test_of_many_answers_fewer_are_drawn(most: float, drawn: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """80 answers: 40 items, two trainings."""
+    monkeypatch.setattr(significance, "MOST_ANSWERS", most)
+    labels = np.arange(40) % 2
+    scores = significance.resample_scores(accuracy, labels, np.stack([labels, 1 - labels]), 2, np.random.default_rng(0))
+    assert scores.tolist() == [[1.0, 0.0]] * (1 + drawn)
+
+
+def test_splits_count_as_often_as_the_one_with_the_fewest_draws() -> None:
+    found = significance.mean_of_splits([np.array([[1.0], [2.0], [3.0]]), np.array([[3.0], [6.0]])])
+    assert found.tolist() == [[2.0], [4.0]]
+
+
 def test_150_classes_are_resampled_in_seconds() -> None:
     rng = np.random.default_rng(6)
     labels, first, second = rng.integers(0, 150, 2000), rng.integers(0, 150, (3, 2000)), rng.integers(0, 150, (3, 2000))
