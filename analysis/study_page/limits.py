@@ -50,13 +50,16 @@ def _selection(contrasts: StudyContrasts) -> Iterator[str]:
             row: statistics.fmean(run_mean(cell.run, "last") - run_mean(cell.run) for cell in some)
             for row, some in cells.items() if some
         }  # fmt: skip
+        if not moved:
+            continue  # the teacher alone is done there
         most = max(moved, key=lambda row: abs(moved[row]))
-        rows.append(f"{(cells[most][0].run.result or {})['rows'].get('selection', 0):,} on {task_title(task)}")
+        rows.append(f"{(cells[most][0].run.result or {}).get('rows', {}).get('selection', 0):,} on {task_title(task)}")
         parts.append(f"of {contrasts.title(most)} {signed(moved[most])} {UNIT} on {task_title(task)}")
-    yield (
-        f"- Few rows select the checkpoints ({', '.join(rows)}), and this choice moves scores. The last checkpoint "
-        f"minus the selected one, where it is farthest from 0: {', '.join(parts)}."
-    )
+    if parts:
+        yield (
+            f"- Few rows select the checkpoints ({', '.join(rows)}), and this choice moves scores. The last checkpoint "
+            f"minus the selected one, where it is farthest from 0: {', '.join(parts)}."
+        )
 
 
 def _rarest_class(contrasts: StudyContrasts) -> Iterator[str]:
