@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 
-from kdbench.analysis.item_tables import ItemColumn, ItemTable, RowStatistics, by_seed
+from kdbench.analysis.item_tables import SCALE_FREE, ItemColumn, ItemTable, RowStatistics, by_seed
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import notes
 from kdbench.reporting.tables import Detail
@@ -15,11 +16,6 @@ from kdbench.results.item_outputs import lacks_logits, student_outputs, temperat
 from kdbench.results.item_statistics import ItemStatistic
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, StudyResults
-
-SCALE_FREE = (
-    "Raw numbers judge the logits as a method leaves them. A loss that normalises logits, as SKD's, leaves their "
-    "length free: compare such rows after the temperature."
-)
 
 
 class Calibration(ItemTable):
@@ -84,18 +80,24 @@ def _of_split(cell: CellResult, split: str) -> dict[str, ItemStatistic] | None:
 
 def _bias_note(cells: Sequence[CellResult], task: str) -> list[str]:
     """Say how large the ECE of a calibrated network would be on as few items; [] without logits."""
-    biases, items = [], 0
+    found: dict[str, dict[str, list[float]]] = {"": {}, " at T": {}}  # raw or at T -> row -> a number a run and split
+    items = 0
     for cell in cells:
         for split in TASKS.get(task).report_splits:
-            found = student_outputs(cell.run, split)
-            if found is not None and found.logits is not None:
-                sure = calibration.confidences(calibration.log_probabilities(found.logits), found.labels)
-                bins = calibration.equal_mass_bins(sure.confidence)
-                biases.append(100 * calibration.bias_of_calibration_error(sure, bins))
-                items = len(found.labels)
-    if not biases:
+            outputs, temperature = student_outputs(cell.run, split), temperature_of(cell.run)
+            if outputs is not None and outputs.logits is not None:
+                for form, divisor in (("", 1.0), (" at T", temperature)):
+                    if divisor is not None:
+                        log_p = calibration.log_probabilities(outputs.logits, divisor)
+                        sure = calibration.confidences(log_p, outputs.labels)
+                        bias = calibration.bias_of_calibration_error(sure, calibration.equal_mass_bins(sure.confidence))
+                        found[form].setdefault(cell.cell.row, []).append(100 * bias)
+                items = len(outputs.labels)
+    means = {form: [fmean(some) for some in rows.values()] for form, rows in found.items() if rows}
+    if not means:
         return []
+    shown = ", ".join(f"{min(some):.1f} to {max(some):.1f} %{form}" for form, some in means.items())
     return [
-        f"ECE is biased upwards: with {items:,} items a perfectly calibrated network with these confidences would show "
-        f"about {min(biases):.1f} to {max(biases):.1f} %."
+        f"ECE is biased upwards: with {items:,} items perfectly calibrated networks with the confidences of these rows "
+        f"would show about {shown}; rows with lower confidences have the larger numbers."
     ]

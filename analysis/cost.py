@@ -13,7 +13,7 @@ from kdbench.analysis.tuning_budget import SIGN
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
-from kdbench.reporting import missing_runs, notes
+from kdbench.reporting import fairness, missing_runs, notes
 from kdbench.reporting.tables import Table, TableCell, TableData
 from kdbench.results.comparison import count_trials
 from kdbench.results.selection import SelectedRow, select_row
@@ -163,6 +163,7 @@ def _notes(study: StudyResults, lines: Sequence[SelectedRow], tasks: Sequence[ty
         machines.machine_note(cell.run for cell in cells),
         machines.load_note(cells),
         f"cost.json is lost or damaged: {', '.join(lost)}." if lost else "",
+        *fairness.option_notes(study, lines),
         *notes.missing_task_notes(study),
         *missing_runs.unfinished_notes(study, lines),
     ]

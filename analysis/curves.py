@@ -10,7 +10,7 @@ from typing import Any
 
 from kdbench.analysis.published import row_title
 from kdbench.data.task_registry import TASKS
-from kdbench.reporting import missing_runs, notes
+from kdbench.reporting import fairness, missing_runs, notes
 from kdbench.reporting.figures import Curve, Lacking, LineStyle
 from kdbench.results import series
 from kdbench.results.selection import SelectedRow, best_grid_point, newest_version
@@ -199,6 +199,7 @@ def figure_notes(
         points = ["All lines at the same other settings: those with the most lines and seeds, then the best mean first "
                   "metric on the selection split.", *points[1:]]  # fmt: skip
     told = [*notes.protocol_notes(study, shown), *notes.training_notes(shown), *points]
+    told += [*fairness.option_notes(study, shown), *notes.class_use_notes(shown)]
     return [*([first] if first else []), *spread, *told, *missing_runs.unfinished_notes(study, shown)]
 
 

@@ -1,4 +1,4 @@
-"""Figure 2: validation scores of student and teacher over training, Meta Distill against LGTM."""
+"""Figure 2: scores of student and teacher over training, Meta Distill against LGTM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TASK = "mnli"
 class Figure2(Figure):
     """Three panels: the student's loss and accuracy, the teacher's accuracy."""
 
-    title = "Figure 2: validation loss and accuracy over training"
+    title = "Figure 2: loss and accuracy over training"
     task = TASK
     requests = (Request(",".join(METHODS), settings={"tasks": TASK}),)
 

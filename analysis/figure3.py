@@ -1,10 +1,10 @@
-"""Figure 3: influence and predictions of two samples, one that LGTM weighs down and one that it weighs up."""
+"""Figure 3: influence and predictions of two samples, those with the lowest and the highest mean influence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, pstdev
 
 from kdbench.analysis import curves, influence
 from kdbench.analysis.influence import FollowedSamples
@@ -26,12 +26,13 @@ CHOICE_RULE = (
 
 @dataclass(frozen=True)
 class ChosenSample:
-    """A sample, the heading of its panels, the number of candidates, and its mean influence."""
+    """A sample, the heading of its panels, the number of candidates, and mean and spread of its influence."""
 
     sample: int
     heading: str
     candidates: int
     mean: float
+    spread: float
 
 
 class Figure3(Figure):
@@ -55,13 +56,14 @@ class Figure3(Figure):
 
 def choose_samples(found: FollowedSamples) -> tuple[ChosenSample, ChosenSample]:
     """Choose the two samples by `CHOICE_RULE`; of equal ones the first."""
-    means = [fmean(influence.middle_half(found.of("influence", i))) for i in range(len(found.rows))]
-    every = range(len(means))
+    middle = [influence.middle_half(found.of("influence", i)) for i in range(len(found.rows))]
+    means, every = [fmean(points) for points in middle], range(len(middle))
     hard = [i for i in every if _mostly(found, i, right=False)]
     easy = [i for i in every if _mostly(found, i, right=True)]
     low, high = min(hard or every, key=means.__getitem__), max(easy or every, key=means.__getitem__)
-    return ChosenSample(low, "Weighed down", len(hard), means[low]), ChosenSample(
-        high, "Weighed up", len(easy), means[high]
+    return (
+        ChosenSample(low, "Lowest mean", len(hard), means[low], pstdev(middle[low])),
+        ChosenSample(high, "Highest mean", len(easy), means[high], pstdev(middle[high])),
     )
 
 
@@ -77,8 +79,8 @@ def _words(found: FollowedSamples, pair: Sequence[ChosenSample], task: str) -> s
     """State the rule, and the samples that it chose."""
     names = TASKS.get(task).labels
     parts = [
-        f"{side}: row {found.rows[c.sample]} of train ({names[found.labels[c.sample]]}), mean {c.mean:.2g}, "
-        f"out of {c.candidates}"
+        f"{side}: row {found.rows[c.sample]} of train ({names[found.labels[c.sample]]}), mean {c.mean:.2g} "
+        f"(standard deviation over the points {c.spread:.2g}), out of {c.candidates}"
         for side, c in zip(("left", "right"), pair, strict=True)
     ]
     return f"{CHOICE_RULE}. Here {'; '.join(parts)}, of {len(found.rows)} samples."

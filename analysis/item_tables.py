@@ -14,7 +14,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
-from kdbench.reporting import missing_runs, notes
+from kdbench.reporting import fairness, missing_runs, notes
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.tables import Detail, Table, TableCell, TableData
 from kdbench.results.item_statistics import ItemStatistic, average_over_seeds
@@ -25,6 +25,11 @@ from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
 ALL_SEEDS = -1  # in the place of a seed, for a statistic of all seeds together
 SeedStatistics = dict[int, list[ItemStatistic]]  # seed -> a statistic for each report split
 RowStatistics = dict[str, SeedStatistics]  # key of a column -> its statistics
+
+SCALE_FREE = (
+    "Raw numbers judge the logits as a method leaves them. A loss that normalises logits, as SKD's, leaves their "
+    "length free: compare such rows after the temperature."
+)
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,7 @@ class ItemTable(Table):
             *([f"Nothing to show of {', '.join(empty)}. {self.lacking}"] if empty else []),
             *notes.protocol_notes(study, lines),
             *notes.training_notes(lines),
+            *fairness.option_notes(study, lines),
             *notes.class_use_notes(lines),
             *notes.evidence_notes(study.on([task])),
             *missing_runs.unfinished_notes(study, lines),

@@ -31,7 +31,15 @@ def test_the_command_of_a_study_names_what_its_preset_has_changed_since(capsys: 
     (folder,) = (folder for folder in KEPT if folder.name == "minilm-mrpc")
     assert not app(["table", "2", "--results", str(folder)], standalone_mode=False)
     (command,) = (line for line in capsys.readouterr().out.splitlines() if "To train what is missing" in line)
-    for pair in ("student_lr=0.0001", "teacher_lr=0.0001", "epochs=3", "dropout=torch", "recipe=1", "precision=bf16"):
+    for pair in (
+        "student_lr=0.0001",
+        "teacher_lr=0.0001",
+        "epochs=3",
+        "dropout=torch",
+        "recipe=1",
+        "precision=bf16",
+        "lgtm.influence_coef=1.0",
+    ):
         assert f"--set {pair}" in command
     assert "batch_size" not in command
 

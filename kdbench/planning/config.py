@@ -195,6 +195,14 @@ def default_options(row: str, method: type[Method]) -> dict[str, Any]:
     return method.options_type.parse(variant, f"method '{row}'").model_dump(mode="json")
 
 
+def installed_options(row: str) -> dict[str, Any]:
+    """Return the default options of the installed method that a row is of; {} where none is installed."""
+    try:
+        return default_options(row, method_of_row(row))
+    except UserError:
+        return {}
+
+
 def parse_sets(pairs: Iterable[str], options: Layer = MappingProxyType({})) -> Layer:
     """Parse the arguments of --set: `["student_lr=1e-4,3e-5", "lgtm.influence=fda"]` becomes a layer.
 

@@ -14,7 +14,7 @@ from kdbench.core.toml_files import read_toml
 from kdbench.distill.method import EVERYTHING, METHODS, in_group, methods_of_group
 from kdbench.models.outputs_reference import outputs_arguments
 from kdbench.planning.config import TEACHER as SECTION
-from kdbench.planning.config import Config, preset_files
+from kdbench.planning.config import Config, installed_options, preset_files
 from kdbench.planning.exhibits import Exhibit
 from kdbench.planning.make_plan import reads_network
 from kdbench.results.selection import newest_version
@@ -208,7 +208,7 @@ def _shared(
     """Return --set arguments for hyperparameters that differ from the preset: once if all rows agree, else by row.
 
     An option that only one method has here is set for that method, because others might have an option of that name.
-    Results of earlier versions do not tell the usual values of options; then the options are left out.
+    Results of earlier versions do not tell the usual values of options; then those of the installed method count.
     """
     known: dict[str, dict[str, list[Any]]] = {}  # key -> row -> its values, without those that vary on purpose
     changed: set[tuple[str, str]] = set()
@@ -339,6 +339,7 @@ def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
     teacher = Config(files=[layer], command_line=[given]).teacher_section()
     unset = {f"{TEACHERS}{key}": teacher.get(key) for key in teacher_keys()}
     here = {**Training().model_dump(mode="json"), **layer, **sections[0], **sections[1]}
+    unset |= installed_options(cell.cell.row)
     return {**unset, **known, **here} if layer else {**unset, **here, **known}
 
 

@@ -176,7 +176,8 @@ def _add(
     # the printed row
     cells = [
         f"{one.first:.1f}", f"{one.second:.1f}", signed(d.value), f"{signed(low)} to {signed(high)}", p_value(d.p),
-        "–" if corrected is None else p_value(corrected), str(d.seeds), str(more or "–"),
+        "–" if corrected is None else p_value(corrected), str(d.seeds),
+        str(more) if more else f">{MOST_SEEDS}" if d.seeds > 1 and d.variance and d.value else "–",
     ]  # fmt: skip
     sheet.rows.append([TableCell((title,)), *(TableCell((text,)) for text in cells)])
     # the conclusion and the unrounded numbers

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, value
-from kdbench.planning.config import default_options, method_of_row
+from kdbench.planning.config import installed_options
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, StudyResults, task_title
 
@@ -37,12 +36,7 @@ def option_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]
 def _defaults(study: StudyResults, row: str) -> Mapping[str, Any]:
     """Return a row's default options as stored when it was asked for, else the installed method's, else {}."""
     stored = study.titles[row].defaults if row in study.titles else {}
-    if stored is not None:
-        return stored
-    try:
-        return default_options(row, method_of_row(row))
-    except UserError:
-        return {}
+    return installed_options(row) if stored is None else stored
 
 
 def _chosen(line: SelectedRow) -> dict[str, list[Any]]:

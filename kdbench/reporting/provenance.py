@@ -20,6 +20,7 @@ from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 
 TRACED_TABLE, COMPLETE_TABLE = "table1", "tablescores"  # whose cells are traced; the second has methods of any group
+PASSES = "passes"  # the group of numbers in cost.json: of each network how many passes of each kind
 Facts = dict[str, dict[str, Any]]  # heading -> name -> value; a value that is None is not known
 
 
@@ -207,11 +208,21 @@ def cost_numbers(run: Run) -> dict[str, float]:
 def total_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:
     """Sum the costs of a run and of all runs that it needs, each once; of peaks take the highest.
 
-    Only numbers that all of these runs counted are returned.
+    Only numbers that all of these runs counted are returned. Passes are summed over the networks, because one network
+    has different names in different runs: the student of one is the teacher of another.
     """
-    each = [cost_numbers(one) for one in closure(run.id, {**runs, run.id: run}).values()]
+    each = [_over_networks(cost_numbers(one)) for one in closure(run.id, {**runs, run.id: run}).values()]
     keys = [key for key in each[0] if all(key in one for one in each)]
     return {key: (max if key.startswith("peak") else sum)(one[key] for one in each) for key in keys}
+
+
+def _over_networks(costs: Mapping[str, float]) -> dict[str, float]:
+    """Replace `passes NETWORK KIND` of all networks by `passes of all networks KIND`."""
+    out: dict[str, float] = {}
+    for key, number in costs.items():
+        name = f"{PASSES} of all networks {key.split()[-1]}" if key.startswith(f"{PASSES} ") else key
+        out[name] = out.get(name, 0) + number
+    return out
 
 
 def _numbers(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, float]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.atomic_files import write_json
+from kdbench.reporting.provenance import total_cost
 from kdbench.reporting.tables import TABLES, TableData
 from kdbench.results.store import Store
 from kdbench.results.study import studies
@@ -100,3 +101,17 @@ def test_means_without_a_spread_have_no_note_on_it(tmp_path: Path) -> None:
     store = made.write()
     assert any("mean over seeds (1 to 2 a number)." in note for note in sheet("cost", store).notes)
     assert any("no ± where one seed is done" in note for note in sheet("table1", store).notes)
+
+
+def test_passes_of_a_run_and_its_teacher_are_summed_over_the_networks(tmp_path: Path) -> None:
+    """A teacher is called the student in its own training. Each run: 200 and 25 passes forward, 100 back."""
+    made = Made(Store(tmp_path))
+    parent = made.done(made.need(teacher("rte", 0)), 0.9)
+    child = made.done(made.ask(spec("kd", "rte", 0, needs={"teacher": parent})), 0.8)
+    (study,) = studies(made.write())
+    total = total_cost(study.runs[child], study.runs)
+    assert {key: number for key, number in total.items() if key.startswith("passes")} == {
+        "passes of all networks forward": 450, "passes of all networks backward": 200,
+    }  # fmt: skip
+    assert total["train_seconds"] == 2 * COST["train_seconds"]
+    assert total["peak_memory"] == COST["peak_memory"]

@@ -84,7 +84,7 @@ def test_figure_3_takes_any_sample_where_none_fits(tmp_path: Path) -> None:
 
 def test_figure_3_shows_the_probability_of_the_label(tmp_path: Path) -> None:
     found = picture(3, everything(tmp_path), "mrpc")
-    assert [panel.title for panel in found.panels] == ["Weighed down", "Weighed up", "", ""]
+    assert [panel.title for panel in found.panels] == ["Lowest mean", "Highest mean", "", ""]
     assert found.panels[2].curves[0].mean == pytest.approx([WRONG[0]] * 8)
     assert found.panels[3].curves[1].mean == pytest.approx([RIGHT[0]] * 8)
     assert "row 101 of train" in found.notes[0]

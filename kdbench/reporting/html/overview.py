@@ -130,8 +130,8 @@ def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> Cel
     if traced.runs.wanted:
         words = reproduce.cell_command(traced.runs.wanted, traced.study)
     else:
-        words = ["kdbench", "run", "--methods", traced.line.row, "--tasks", traced.task]
-        words += ["--preset", traced.study.preset]
+        seeds = sorted({cell.cell.seed for cell in traced.study.cells})
+        words = reproduce.rows_command(traced.study, [traced.line.row], traced.task, seeds)
     selection = sentence(selection_title(traced.task))
     return CellCard(place.anchor, title, place.entry, unit, selection, behind, command=shlex.join(words))
 

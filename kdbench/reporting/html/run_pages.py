@@ -18,7 +18,7 @@ from kdbench.results.sweep_files import Sweep
 
 COST_TITLES = {
     "train_seconds": "training time (s)", "cpu_seconds": "processor time (s)", "steps": "optimiser steps",
-    "peak_memory_mb": "peak memory (MB)",
+    "peak_memory": "peak memory (bytes)",
 }  # fmt: skip
 
 

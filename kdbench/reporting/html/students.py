@@ -53,11 +53,17 @@ def build_students(number: int, study: StudyResults) -> StudentPages:
         name = re.sub(r"[^\w.]+", "_", row)
         if tables:
             pages.append(StudentPage(study.title(row), f"student-{number}-{name}", tables))
-    notes = [
-        (_heading(name), list(dict.fromkeys(note for sheet in some for note in sheet.notes)))
-        for name, some in sheets.items() if some
-    ]  # fmt: skip
-    return StudentPages(pages, notes)
+    return StudentPages(pages, [(_heading(name), _joined_notes(some)) for name, some in sheets.items() if some])
+
+
+def _joined_notes(sheets: Sequence[TableData]) -> list[str]:
+    """Return the notes of the tables of all tasks, each once; one that is not below all of them with its tasks."""
+    tasks: dict[str, list[str]] = {}
+    for sheet in sheets:
+        for note in sheet.notes:
+            tasks.setdefault(note, []).append(task_title(str(sheet.records[0]["task"])) if sheet.records else "")
+    whole = len(sheets)
+    return [note if len(some) == whole else f"{', '.join(some)}: {note}" for note, some in tasks.items()]
 
 
 def _sheets(name: str, study: StudyResults) -> list[TableData]:
