@@ -21,7 +21,8 @@ from kdbench.results.study import StudyResults, task_title
 WHAT = "Marks: mean over seeds, of the numbers of a cell of Table 1; white dots: the seeds{}."
 ONE_SEED = "Marks: the mean of the numbers of a cell of Table 1, of one seed."
 INTERVALS = (
-    f"Bars: 95 % intervals; the error counts both items, by bootstrap ({RESAMPLES:,} resamples), and seeds, by their "
+    f"Bars: 95 % intervals; the error counts both items, by bootstrap ({RESAMPLES:,} resamples, fewer of "
+    "large splits), and seeds, by their "
     "sample variance with Student's t. Rows share their items, so bars that overlap may still be separable: Table 1 "
     "and kdbench compare pair the rows."
 )

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 from kdbench import make_table
 from kdbench.analysis.study_page.__main__ import write_page
+from kdbench.analysis.study_page.page import main_study
+from kdbench.analysis.study_page.scores import run_mean
 from kdbench.cli.app import app
 from kdbench.core.errors import UserError
+from kdbench.results.store import Store
+from kdbench.results.study import studies
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = sorted(file.parent for file in (ROOT / "results").glob("*/study.json"))
@@ -54,6 +59,20 @@ def test_the_page_about_lgtm_has_the_numbers_of_the_kept_results() -> None:
     expected = {row: kept["study"][row] for row in ("ProKT", "LGTM", "Fine-tuning")}
     expected |= {f"{row}, from zeros": kept["zero-heads"][row] for row in ("ProKT", "LGTM")}
     assert {row: cells.strip("| ").split(" | ") for row, cells in said.items()} == expected
+
+
+def test_the_page_about_lgtm_is_right_about_its_readings() -> None:
+    """As printed, every seed's teacher on TREC ends with one class, and the students are the worst of all readings."""
+    study = main_study(studies(Store(ROOT / "results" / "minilm-study", create=False)))
+    readings = [row for row in study.rows if row.startswith(("lgtm", "prokt"))]
+    ends = {
+        row: [use.is_collapsed for c in study.of(row, "trec") for use in c.run.class_use["teacher"].values()]
+        for row in readings
+    }
+    assert {row for row, collapsed in ends.items() if any(collapsed)} == {"lgtm_printed"}
+    assert ends["lgtm_printed"] == [True] * 3
+    means = {row: fmean(run_mean(cell.run) for cell in study.of(row, "trec")) for row in readings}
+    assert min(means, key=lambda row: means[row]) == "lgtm_printed"
 
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)

@@ -12,6 +12,7 @@ from kdbench.core.formatting import signed
 from kdbench.data.task_registry import TASKS
 from kdbench.results.study import task_title
 
+MOST_NAMED = 3  # rows on a task
 NOTE = "First metric of the task on the split that selects checkpoints, in per cent; mean over the seeds."
 
 
@@ -43,14 +44,15 @@ def _last_change(scores: Mapping[int, float]) -> float | None:
 
 
 def _most_changed(contrasts: StudyContrasts, tasks: Sequence[str]) -> str:
-    """Name on each task the row that the last epoch changes most."""
+    """Name on each task the rows that the last epoch changes most."""
     parts = []
     for task in tasks:
         found = {row: _last_change(epoch_scores(contrasts, row, task)) for row in contrasts.rows}
         changes = {row: change for row, change in found.items() if change is not None}
-        most = max(changes, key=lambda row: abs(changes[row]))
-        parts.append(f"{contrasts.title(most)} by {signed(changes[most])} on {task_title(task)}")
-    return f"Of all rows it changes most {', '.join(parts)}."
+        most = sorted(changes, key=lambda row: -abs(changes[row]))[:MOST_NAMED]
+        listed = ", ".join(f"{contrasts.title(row)} by {signed(changes[row])}" for row in most)
+        parts.append(f"{listed} on {task_title(task)}")
+    return f"Of all rows it changes most {'; '.join(parts)}."
 
 
 def epoch_scores(contrasts: StudyContrasts, row: str, task: str) -> Mapping[int, float]:

@@ -1,6 +1,6 @@
 """Metrics of tasks: of classes as a metric of the `evaluate` library that needs no network, of numbers as correlations.
 
-Every metric of classes is a function of `ClassCounts`, used for a run's score and for the resampled scores behind a
+Every metric of classes is a function of `ScoreCounts`, used for a run's score and for the resampled scores behind a
 table's significance marks. All equal scikit-learn's functions of the same names. A task of one output is a
 regression, whose metrics are those of `kdbench.data.correlations`.
 
@@ -116,7 +116,7 @@ def score_weights(
 
 
 @dataclass(frozen=True)
-class ClassCounts:
+class ScoreCounts:
     """Counts of the items of each class, of many sets of items at once.
 
     Every metric of this file is computed from them; a metric of somebody else's may need whole confusion matrices.
@@ -134,7 +134,7 @@ class ClassCounts:
     confusion: Callable[[], Floats]
 
     @classmethod
-    def of(cls, matrices: Floats) -> ClassCounts:
+    def of(cls, matrices: Floats) -> ScoreCounts:
         """Count from confusion matrices [..., true class, predicted class]."""
         hits = np.diagonal(matrices, axis1=-2, axis2=-1)
         return cls(hits, matrices.sum(-1), matrices.sum(-2), lambda: matrices)
@@ -142,10 +142,10 @@ class ClassCounts:
 
 def score_counts(names: Sequence[str], counts: Floats, labels: Sequence[str] = ()) -> dict[str, Floats]:
     """Compute the named metrics [...] of many confusion matrices [..., true class, predicted class] at once."""
-    return score_classes(names, ClassCounts.of(counts), labels)
+    return score_classes(names, ScoreCounts.of(counts), labels)
 
 
-def score_classes(names: Sequence[str], counts: ClassCounts, labels: Sequence[str] = ()) -> dict[str, Floats]:
+def score_classes(names: Sequence[str], counts: ScoreCounts, labels: Sequence[str] = ()) -> dict[str, Floats]:
     """Compute the named metrics [...] from the counts of the classes."""
     words = list(labels) or [str(index) for index in range(counts.hits.shape[-1])]
     own = dict(zip(names, resolve(names, words), strict=True))
@@ -157,36 +157,36 @@ def answers(logits: Any) -> Any:
     return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)
 
 
-def _one(name: str, counts: ClassCounts, labels: Sequence[str]) -> Floats:
+def _one(name: str, counts: ScoreCounts, labels: Sequence[str]) -> Floats:
     if name.startswith(OF_CLASS):
         return _f1_of(counts, labels.index(name.removeprefix(OF_CLASS)))
     return _FROM_COUNTS[name](counts)
 
 
-def _accuracy(counts: ClassCounts) -> Floats:
+def _accuracy(counts: ScoreCounts) -> Floats:
     share: Floats = counts.hits.sum(-1) / counts.actual.sum(-1)
     return share
 
 
-def _f1_of(counts: ClassCounts, index: int) -> Floats:
+def _f1_of(counts: ScoreCounts, index: int) -> Floats:
     claimed_and_actual = counts.claimed[..., index] + counts.actual[..., index]
     f1: Floats = 2 * counts.hits[..., index] / np.maximum(claimed_and_actual, 1)
     return f1
 
 
-def _macro_f1(counts: ClassCounts) -> Floats:
+def _macro_f1(counts: ScoreCounts) -> Floats:
     claimed_and_actual = counts.claimed + counts.actual
     f1 = 2 * counts.hits / np.maximum(claimed_and_actual, 1)
     macro: Floats = f1.sum(-1) / (claimed_and_actual > 0).sum(-1)
     return macro
 
 
-def _balanced_accuracy(counts: ClassCounts) -> Floats:
+def _balanced_accuracy(counts: ScoreCounts) -> Floats:
     recall: Floats = (counts.hits / np.maximum(counts.actual, 1)).sum(-1) / (counts.actual > 0).sum(-1)
     return recall
 
 
-def _matthews(counts: ClassCounts) -> Floats:
+def _matthews(counts: ScoreCounts) -> Floats:
     """Compute R_K of Gorodkin (2004), for two classes Matthews' correlation coefficient."""
     actual, claimed, rows = counts.actual, counts.claimed, counts.actual.sum(-1)
     covariance = rows * counts.hits.sum(-1) - (actual * claimed).sum(-1)
@@ -196,7 +196,7 @@ def _matthews(counts: ClassCounts) -> Floats:
     return coefficient
 
 
-_FROM_COUNTS: dict[str, Callable[[ClassCounts], Floats]] = {
+_FROM_COUNTS: dict[str, Callable[[ScoreCounts], Floats]] = {
     "accuracy": _accuracy,
     "f1": functools.partial(_f1_of, index=1),
     "macro_f1": _macro_f1,

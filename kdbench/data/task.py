@@ -16,7 +16,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.lazy_torch import LazyModule
 from kdbench.core.spec import DataLocation
 from kdbench.data import metrics
-from kdbench.data.metrics import ClassCounts
+from kdbench.data.metrics import ScoreCounts
 from kdbench.data.test_server import Server, ServerFile
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Task(ABC):
         """
         return metrics.score(self.metrics, predictions, references, self.labels)
 
-    def score_classes(self, counts: ClassCounts) -> dict[str, NDArray[np.float64]]:
+    def score_classes(self, counts: ScoreCounts) -> dict[str, NDArray[np.float64]]:
         """Compute all `metrics` [...] from the counts of classes; of a subclass with scores of its own by these."""
         if type(self).score is Task.score and type(self).score_counts is Task.score_counts:
             return metrics.score_classes(self.metrics, counts, self.labels)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.core.errors import UserError
-from kdbench.data.metrics import ClassCounts
+from kdbench.data.metrics import ScoreCounts
 from kdbench.data.task import Task
 from kdbench.results import significance
 from kdbench.results.predictions import Predictions
@@ -179,7 +179,7 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
 def mean_metric(task: Task) -> Metric:
     """Return a function from class counts to the mean of the task's metrics."""
 
-    def metric(counts: ClassCounts) -> Floats:
+    def metric(counts: ScoreCounts) -> Floats:
         mean: Floats = np.mean(list(task.score_classes(counts).values()), axis=0)
         return mean
 

@@ -33,11 +33,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from kdbench.data.metrics import ClassCounts
+from kdbench.data.metrics import ScoreCounts
 
 Floats = NDArray[np.float64]
 Classes = NDArray[np.int64]
-Metric = Callable[[ClassCounts], Floats]
+Metric = Callable[[ScoreCounts], Floats]
 WeightedMetric = Callable[[Floats, Floats, Floats], Floats]  # of weights [R, n], predicted [K, n] and true numbers [n]
 
 # The standard error of a standard error is then 0.7 % of it. A p-value needs more than that: of 1,000 resamples, a pair
@@ -199,7 +199,7 @@ def resample_scores(
         # [R, K, C]
         hits, actual, claims = (np.ascontiguousarray(np.moveaxis(some, -1, 0)) for some in (hits, actual, claims))
         blocks.append(
-            metric(ClassCounts(hits, actual, claims, partial(_confusion, truth, predicted, weights, classes)))
+            metric(ScoreCounts(hits, actual, claims, partial(_confusion, truth, predicted, weights, classes)))
         )
     return np.concatenate(blocks)
 

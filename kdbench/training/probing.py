@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kdbench.core.errors import UserError
 from kdbench.data.declared_rows import LabelledRow
 from kdbench.data.labelled_file import FILE, OWN, LabelView, labelled_examples
-from kdbench.data.metrics import ClassCounts
+from kdbench.data.metrics import ScoreCounts
 from kdbench.data.perturbations import perturb
 from kdbench.data.task import Examples, Task
 from kdbench.models.inference import all_logits
@@ -124,7 +124,7 @@ def _groups(network: SavedNetwork, examples: Examples, view: LabelView, device: 
 def _metric(task: Task, view: LabelView) -> Metric:
     """Return the mean of the task's metrics; accuracy, where classes are joined."""
 
-    def accuracy(counts: ClassCounts) -> Floats:
+    def accuracy(counts: ScoreCounts) -> Floats:
         out: Floats = counts.hits.sum(-1) / counts.actual.sum(-1)
         return out
 

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from kdbench.data.metrics import ClassCounts
+from kdbench.data.metrics import ScoreCounts
 from kdbench.data.task_registry import TASKS
 from kdbench.results import significance
 from kdbench.results.significance import Classes, Difference, Floats, Metric
@@ -38,7 +38,7 @@ WORLDS = {  # sd of seeds, items, noise; how many of 100 intervals may hold the 
 }
 
 
-def accuracy(counts: ClassCounts) -> Floats:
+def accuracy(counts: ScoreCounts) -> Floats:
     share: Floats = counts.hits.sum(-1) / counts.actual.sum(-1)
     return share
 
@@ -166,7 +166,7 @@ def test_resampling_by_patterns_is_resampling_of_items(name: str) -> None:
         }
         return float(np.mean([own[metric] for metric in task.metrics]))
 
-    def metric(counts: ClassCounts) -> Floats:
+    def metric(counts: ScoreCounts) -> Floats:
         return np.asarray(np.mean(list(task.score_classes(counts).values()), axis=0))
 
     values, resampled = resample_differences(metric, labels, first, second, classes, rng)
@@ -270,10 +270,10 @@ def test_seeds_needed_are_for_the_level_that_judges() -> None:
 
 
 def test_counts_of_classes_are_those_of_the_confusion_matrices() -> None:
-    rng, seen = np.random.default_rng(5), list[ClassCounts]()
+    rng, seen = np.random.default_rng(5), list[ScoreCounts]()
     labels, predicted = rng.integers(0, 6, 80), rng.integers(0, 7, (3, 80))
 
-    def noted(counts: ClassCounts) -> Floats:
+    def noted(counts: ScoreCounts) -> Floats:
         seen.append(counts)
         return accuracy(counts)
 
@@ -281,7 +281,7 @@ def test_counts_of_classes_are_those_of_the_confusion_matrices() -> None:
     assert scores[0] == pytest.approx((labels == predicted).mean(1))
     assert len(scores) == 1 + significance.RESAMPLES
     for counts in (seen[0], seen[-1]):
-        whole = ClassCounts.of(counts.confusion())
+        whole = ScoreCounts.of(counts.confusion())
         assert whole.actual.sum(-1) == pytest.approx(np.full_like(whole.actual[..., 0], 80))
         for own, other in ((counts.hits, whole.hits), (counts.actual, whole.actual), (counts.claimed, whole.claimed)):
             assert own.tolist() == other.tolist()
