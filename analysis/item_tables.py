@@ -76,8 +76,16 @@ class ItemTable(Table):
         raise NotImplementedError
 
     def sheets(self, studies: Sequence[StudyResults]) -> list[TableData]:
-        found = [sheet for study in studies for task in study.tasks if (sheet := self.task_sheet(study, task))]
-        done = any(run.result is not None for study in studies for run in study.runs.values())
+        found, done = list[TableData](), False
+        for study in studies:
+            own = {task: self.task_sheet(study, task) for task in study.tasks}
+            finished = {run.spec.task for run in study.runs.values() if run.result is not None}
+            done |= bool(finished)
+            found += [sheet for sheet in own.values() if sheet]
+            # tasks whose runs are done and have no table of their own
+            if lost := [task_title(task) for task, sheet in own.items() if sheet is None and task in finished]:
+                for sheet in [sheet for sheet in own.values() if sheet][-1:]:
+                    sheet.notes.append(f"No table of {', '.join(lost)}. {self.lacking}")
         if not found and done:
             raise UserError(self.lacking)
         return found

@@ -137,6 +137,15 @@ def test_calibration_before_and_after_the_temperature(store: Store) -> None:
     assert any("SKD" in note for note in sheet.notes)
 
 
+def test_a_task_without_a_table_is_named(tmp_path: Path) -> None:
+    made = study(tmp_path)
+    made.done(made.ask(spec("kd", "qnli", 0)), 0.7)
+    made.ask(spec("kd", "mrpc", 0))  # not done, so that there is nothing to say
+    for table, reason in ((Calibration, "The runs kept no logits"), (Fidelity, "The runs kept no predictions")):
+        (sheet,) = table().sheets(studies(made.write()))
+        assert sheet.notes[-1].startswith(f"No table of QNLI. {reason}")
+
+
 def test_the_best_calibrated_row_has_the_lowest_numbers(store: Store) -> None:
     sheet = only(Calibration, store)
     place = sheet.column_keys.index("brier") + 1
