@@ -7,7 +7,7 @@ from statistics import fmean
 
 import numpy as np
 
-from kdbench.analysis.item_tables import SCALE_FREE, ItemColumn, ItemTable, RowStatistics, by_seed
+from kdbench.analysis.item_tables import ItemColumn, ItemTable, RowStatistics, by_seed
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import notes
 from kdbench.reporting.tables import Detail
@@ -16,6 +16,11 @@ from kdbench.results.item_outputs import lacks_logits, student_outputs, temperat
 from kdbench.results.item_statistics import ItemStatistic
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, StudyResults
+
+SCALE_FREE = (
+    "Raw numbers judge the logits as a method leaves them. A loss that normalises logits, as SKD's, leaves their "
+    "length free: compare such rows after the temperature."
+)
 
 
 class Calibration(ItemTable):
@@ -99,5 +104,5 @@ def _bias_note(cells: Sequence[CellResult], task: str) -> list[str]:
     shown = ", ".join(f"{min(some):.1f} to {max(some):.1f} %{form}" for form, some in means.items())
     return [
         f"ECE is biased upwards: with {items:,} items perfectly calibrated networks with the confidences of these rows "
-        f"would show about {shown}; rows with lower confidences have the larger numbers."
+        f"would show about {shown}."
     ]

@@ -103,8 +103,8 @@ def few_tasks_words(rows: int, tasks: int) -> str:
     needed = math.ceil(tasks * (reach / most) ** 2)
     return (
         f"Nemenyi's test can tell no pair apart on {count(tasks, 'task')}: its critical difference {reach:.2f} is "
-        f"larger than {most}, the largest difference of mean ranks of {count(rows, 'row')}. It needs {needed} tasks "
-        "(Demšar 2006)."
+        f"larger than {most}, the most that mean ranks of {count(rows, 'row')} can differ. It needs at least {needed} "
+        "tasks (Demšar 2006)."
     )
 
 

@@ -26,11 +26,6 @@ ALL_SEEDS = -1  # in the place of a seed, for a statistic of all seeds together
 SeedStatistics = dict[int, list[ItemStatistic]]  # seed -> a statistic for each report split
 RowStatistics = dict[str, SeedStatistics]  # key of a column -> its statistics
 
-SCALE_FREE = (
-    "Raw numbers judge the logits as a method leaves them. A loss that normalises logits, as SKD's, leaves their "
-    "length free: compare such rows after the temperature."
-)
-
 
 @dataclass(frozen=True)
 class ItemColumn:
@@ -84,7 +79,7 @@ class ItemTable(Table):
             found += [sheet for sheet in own.values() if sheet]
             # tasks whose runs are done and have no table of their own
             if lost := [task_title(task) for task, sheet in own.items() if sheet is None and task in finished]:
-                for sheet in [sheet for sheet in own.values() if sheet][-1:]:
+                for sheet in filter(None, own.values()):
                     sheet.notes.append(f"No table of {', '.join(lost)}. {self.lacking}")
         if not found and done:
             raise UserError(self.lacking)

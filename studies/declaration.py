@@ -120,8 +120,19 @@ def part_commands(
             words += ["--set", f"{key}={','.join(map(value, item)) if isinstance(item, list) else value(item)}"]
         chosen = {} if part.tuning else (rates or {}).get(task, {})
         words += _rate_settings(part, chosen)
-        commands.append(Command(name, task, study.results(part), [*words, *more]))
+        commands.append(Command(name, task, study.results(part), [*_without(words, more), *more]))
     return commands
+
+
+def _without(words: Sequence[str], more: Sequence[str]) -> list[str]:
+    """Leave out the options, with their values, that `more` gives again; several --set go together."""
+    given = {word.partition("=")[0] for word in more if word.startswith("--")} - {"--set"}
+    out, is_left_out = list[str](), False  # whether the option is, so that its value is too
+    for word in words:
+        if word.startswith("--"):
+            is_left_out = word in given
+        out += [] if is_left_out else [word]
+    return out
 
 
 def _rate_settings(part: Part, chosen: Mapping[str, float]) -> list[str]:

@@ -14,6 +14,7 @@ from kdbench.analysis.study_page.page import main_study
 from kdbench.analysis.study_page.scores import run_mean
 from kdbench.cli.app import app
 from kdbench.core.errors import UserError
+from kdbench.planning.reproduce import rows_command
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 
@@ -47,6 +48,14 @@ def test_the_command_of_a_study_names_what_its_preset_has_changed_since(capsys: 
     ):
         assert f"--set {pair}" in command
     assert "batch_size" not in command
+
+
+def test_a_variant_keeps_its_own_options_beside_changed_ones_of_its_method() -> None:
+    """results/minilm-mrpc was trained when the default of the influence's coefficient was 1."""
+    (study,) = studies(Store(ROOT / "results" / "minilm-mrpc", create=False))
+    words = rows_command(study, ["lgtm_released", "lgtm_no_influence"], "mrpc", [0])
+    assert {"lgtm.influence_coef=1.0", "lgtm_released.influence_coef=teacher_lr"} <= set(words)
+    assert not any(word.startswith("lgtm_no_influence.") for word in words)
 
 
 def test_the_page_about_lgtm_has_the_numbers_of_the_kept_results() -> None:

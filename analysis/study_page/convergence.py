@@ -13,6 +13,7 @@ from kdbench.data.task_registry import TASKS
 from kdbench.results.study import task_title
 
 MOST_NAMED = 3  # rows on a task
+STAGES = "A method of two stages, as TinyBERT, learns the task in the second one alone."
 NOTE = "First metric of the task on the split that selects checkpoints, in per cent; mean over the seeds."
 
 
@@ -52,7 +53,7 @@ def _most_changed(contrasts: StudyContrasts, tasks: Sequence[str]) -> str:
         most = sorted(changes, key=lambda row: -abs(changes[row]))[:MOST_NAMED]
         listed = ", ".join(f"{contrasts.title(row)} by {signed(changes[row])}" for row in most)
         parts.append(f"{listed} on {task_title(task)}")
-    return f"Of all rows it changes most {'; '.join(parts)}."
+    return f"Of all rows it changes most {'; '.join(parts)}. {STAGES}"
 
 
 def epoch_scores(contrasts: StudyContrasts, row: str, task: str) -> Mapping[int, float]:

@@ -51,11 +51,11 @@ def _mixed_machines(contrasts: StudyContrasts) -> Iterator[str]:
             if places := sorted({machines.place(cell.run.environment) for cell in contrasts.cells(row, task)}):
                 rows.setdefault(tuple(places), []).append(contrasts.title(row))
         usual = max(rows, key=lambda places: len(rows[places]), default=())
-        others = [f"{', '.join(titles)} on {' and '.join(p)}" for p, titles in rows.items() if p != usual]
+        others = [f"{', '.join(titles)} ({' and '.join(p)})" for p, titles in rows.items() if p != usual]
         if others:
             yield (
-                f"{task_title(task)}: most rows were trained on {' and '.join(usual)}, {'; '.join(others)}. Equal runs "
-                "of different machines may differ like runs of two seeds."
+                f"{task_title(task)}: {'; '.join(others)} were trained on another machine than the other rows "
+                f"({' and '.join(usual)}). Equal runs of different machines may differ like runs of two seeds."
             )
 
 

@@ -33,12 +33,12 @@ of the paper are its printed ones. {repeat}
 
 A difference is in points: the first row minus the second, each the mean of the task's metrics in per cent. Two rows are
 *separable* where the test of [kdbench compare](statistics.md) finds a difference at 5 %, with p Holm-corrected over the
-comparisons of that answer, table or sentence. Nothing is corrected over the whole page, so a pair may be separable
-among ten comparisons and not among hundreds. Intervals are not corrected. Statistics need two seeds or more; where
-there are fewer, the page says so."""
+comparisons of that answer or table, and where it speaks of single tasks, task by task. Nothing is corrected over the
+whole page, so a pair may be separable among ten comparisons and not among hundreds. Intervals are not corrected.
+Statistics need two seeds or more; where there are fewer, the page says so."""
 REPEAT = (
     "`make study PART=trec DATA_DIR=DIR` trains one part again, `make study DATA_DIR=DIR` all parts and seeds that "
-    "`studies/minilm.toml` declares, more than were kept so far, which takes days; DIR holds the "
+    "`studies/minilm.toml` declares, which takes days; DIR holds the "
     "[published files](tasks-and-data.md#ready-made-declarations). GLUE comes from the hub, or from GLUE_DIR=DIR."
 )
 READINGS = ("lgtm", "lgtm_no_influence", "lgtm_released", "lgtm_printed", "prokt_lgtm", "prokt")

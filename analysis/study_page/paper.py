@@ -13,6 +13,7 @@ from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, Judged, StudyCont
 from kdbench.analysis.study_page.scores import study_mean
 from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.formatting import count, signed
+from kdbench.data.splits import held_out_share
 from kdbench.results.significance import ALPHA, Floats
 from kdbench.results.study import TEACHER, task_title
 
@@ -116,6 +117,6 @@ def claim_table(contrasts: StudyContrasts) -> str:
         claimed = signed(paper[PAPER_METHOD] - paper[row])
         rows.append((one.titles[1], claimed, *found.columns(row), VERDICTS[found.verdict(row)]))
     heads = ["Paper", "Here", "95 % interval", "p, Holm", "Claim"]
-    title, feedback = contrasts.title(PAPER_METHOD), contrasts.study.study["feedback"]
-    own = f"Here {title} takes feedback from {feedback}, the paper from the validation set."
-    return text_table(heads, rows, [f"{title} minus the method. {PAPER_NOTE} {own}"])
+    title, share = contrasts.title(PAPER_METHOD), held_out_share(contrasts.study.study["feedback"], "feedback")
+    own = f" Here {title} takes feedback from {100 * share:g} % of train, the paper from the validation set."
+    return text_table(heads, rows, [f"{title} minus the method. {PAPER_NOTE}{own if share else ''}"])

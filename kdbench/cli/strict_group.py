@@ -21,11 +21,10 @@ class StrictGroup(click.Group):
             UserError: an option is given several times.
         """
         name, found, rest = super().resolve_command(ctx, args)
-        if found is not None:
+        if found is not None and not ctx.resilient_parsing:  # which completes words and refuses none
             _, _, given = found.make_parser(click.Context(found, ctx, name)).parse_args(list(rest))
             for option, times in Counter(given).items():
                 if isinstance(option, click.Option) and times > 1 and not (option.multiple or option.is_flag):
-                    raise UserError(
-                        f"{option.opts[0]} was given {times} times; give it once, with commas between several values."
-                    )
+                    how = "give it once, with commas where it takes several values"
+                    raise UserError(f"{option.opts[0]} was given {times} times; {how}.")
         return name, found, rest

@@ -29,7 +29,7 @@ def ago(moment: float) -> str:
 
 def signed(number: float) -> str:
     """Format a difference with its sign and one digit; what rounds to zero has no sign."""
-    return f"{number:+.1f}" if abs(round(number, 1)) > 0 else "0.0"
+    return "0.0" if round(number, 1) == 0 else f"{number:+.1f}"
 
 
 def p_value(p: float) -> str:

@@ -115,9 +115,14 @@ class Task(ABC):
 
     def score_classes(self, counts: ScoreCounts) -> dict[str, NDArray[np.float64]]:
         """Compute all `metrics` [...] from the counts of classes; of a subclass with scores of its own by these."""
-        if type(self).score is Task.score and type(self).score_counts is Task.score_counts:
-            return metrics.score_classes(self.metrics, counts, self.labels)
-        return self.score_counts(counts.confusion())
+        if self.has_own_score:
+            return self.score_counts(counts.confusion())
+        return metrics.score_classes(self.metrics, counts, self.labels)
+
+    @property
+    def has_own_score(self) -> bool:
+        """Return whether a subclass computes the scores, one matrix at a time, and slowly."""
+        return type(self).score is not Task.score or type(self).score_counts is not Task.score_counts
 
     def score_counts(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """Compute all `metrics` [...] from confusion matrices [..., true class, predicted class].

@@ -69,7 +69,8 @@ def exhibit_command(
     """
     preset = study.preset if study else preset
     # a file of outputs teaches only some methods of a group: name the rows that the study has
-    by_rows = _has_file_teacher(study) and not needs_network(exhibits, study) and _asks_group(exhibits)
+    is_group = any(methods_of_group(name) for name in asked_rows(exhibits))
+    by_rows = _has_file_teacher(study) and not needs_network(exhibits, study) and is_group
     names = "" if by_rows else ",".join(one.name for one in exhibits if one.requests)
     # a table of whatever rows there are names them
     rows = "" if names else ",".join(study.rows) if study else EVERYTHING
@@ -89,10 +90,6 @@ def needs_network(exhibits: Sequence[Exhibit], study: StudyResults | None) -> bo
 def _has_file_teacher(study: StudyResults | None) -> bool:
     """Return whether the study's teacher is a file of outputs."""
     return study is not None and "teacher" in study.networks and study.networks["teacher"].is_outputs
-
-
-def _asks_group(exhibits: Sequence[Exhibit]) -> bool:
-    return any(methods_of_group(name) for name in asked_rows(exhibits))
 
 
 def asked_rows(exhibits: Sequence[Exhibit]) -> set[str]:
@@ -185,14 +182,10 @@ def _cells_of(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[CellResu
     own, rows = _varied_keys(exhibits), _rows_of(study, exhibits)
     cells = [
         cell for cell in study.cells
-        if _is_asked(cell.cell.row, rows) and any(set(varies) <= own for varies in cell.varied)
+        if (cell.cell.row in rows or any(in_group(cell.cell.row, name) for name in rows))
+        and any(set(varies) <= own for varies in cell.varied)
     ]  # fmt: skip
     return _newest(cells or study.cells)
-
-
-def _is_asked(row: str, names: Collection[str]) -> bool:
-    """Return whether a row, or a group that its method is in, is among names of --methods."""
-    return row in names or any(in_group(row, name) for name in names)
 
 
 def _read(rows: Collection[str]) -> set[str]:
@@ -230,8 +223,16 @@ def _shared(
         pairs = {key: by_row[here[0]]} if here and alike else {f"{r}.{key}": by_row[r] for r in here if r in read}
         if key.startswith(TEACHERS):  # is said of no single method
             pairs = {key: list(dict.fromkeys(item for row in here for item in by_row[row]))} if here else {}
+        pairs |= _kept_by_variants(key, [name for name in pairs if "." in name], read)
         words += [part for name, some in pairs.items() for part in ("--set", f"{name}={','.join(map(_typed, some))}")]
     return words
+
+
+def _kept_by_variants(key: str, names: Sequence[str], read: Collection[str]) -> dict[str, list[Any]]:
+    """Return ROW.KEY of the variants that have a value of their own, which one set for their method would replace."""
+    methods = [METHODS.get(method) for name in names if (method := name.partition(".")[0]) in METHODS.all()]
+    own = {row: options for method in methods for row, (_, options) in method.variants.items() if row in read}
+    return {f"{row}.{key}": [options[key]] for row, options in own.items() if key in options}
 
 
 def _usual_of_rows(cells: Iterable[CellResult], study: StudyResults) -> dict[str, Mapping[str, Any]]:
@@ -328,7 +329,8 @@ def _teacher_training(run: Run, runs: Mapping[str, Run]) -> Training | None:
 def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
     """Return the hyperparameters that the row has when only the preset is given.
 
-    The installed preset wins over the values that were stored when the row was asked for, because it may have changed.
+    The installed preset and method win over the values that were stored when the row was asked for: they may have
+    changed.
     """
     layer = read_toml(preset_files()[study.preset]) if study.preset in preset_files() else {}
     sections = [layer.get(name, {}) for name in (cell.run.spec.method, cell.cell.row)]
@@ -339,8 +341,8 @@ def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
     teacher = Config(files=[layer], command_line=[given]).teacher_section()
     unset = {f"{TEACHERS}{key}": teacher.get(key) for key in teacher_keys()}
     here = {**Training().model_dump(mode="json"), **layer, **sections[0], **sections[1]}
-    unset |= installed_options(cell.cell.row)
-    return {**unset, **known, **here} if layer else {**unset, **here, **known}
+    own = installed_options(cell.cell.row)
+    return {**unset, **known, **own, **here} if layer else {**unset, **here, **own, **known}
 
 
 def _typed(item: Any) -> str:

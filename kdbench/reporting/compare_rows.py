@@ -231,8 +231,10 @@ def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: S
     if len(single) < len(found):
         aim = f"{100 * POWER:g} % power at {100 * ALPHA:g} %"
         parted = f" (on a task at {100 * ALPHA:g} % / {len(found)}, as p is corrected)" if len(found) > 1 else ""
-        few = "items are too few" + (", or there is one seed" if single else "")
-        said.append(f"Seeds needed: for {aim}{parted}, a rough guess from these seeds; – where {few}.")
+        said.append(
+            f"Seeds needed: for {aim}{parted}, a rough guess from these seeds; >{MOST_SEEDS} also where items are too "
+            f"few{', – where there is one seed' if single else ''}."
+        )
     # what is missing
     if lacking:
         over = f"; the average is over the other {len(found)} tasks" if len(found) > 1 else ""

@@ -209,9 +209,13 @@ def total_cost(run: Run, runs: Mapping[str, Run]) -> dict[str, float]:
     """Sum the costs of a run and of all runs that it needs, each once; of peaks take the highest.
 
     Only numbers that all of these runs counted are returned. Passes are summed over the networks, because one network
-    has different names in different runs: the student of one is the teacher of another.
+    has different names in different runs: the student of one is the teacher of another. A run that counted passes made
+    none of the kinds that it does not name.
     """
     each = [_over_networks(cost_numbers(one)) for one in closure(run.id, {**runs, run.id: run}).values()]
+    if all(any(key.startswith(PASSES) for key in one) for one in each):
+        kinds = {key for one in each for key in one if key.startswith(PASSES)}
+        each = [dict.fromkeys(sorted(kinds), 0.0) | one for one in each]
     keys = [key for key in each[0] if all(key in one for one in each)]
     return {key: (max if key.startswith("peak") else sum)(one[key] for one in each) for key in keys}
 

@@ -20,7 +20,7 @@ from kdbench.results.study import CellResult
 
 ERROR_METHOD = (
     f"Paired by seed and reported item; the error counts both: items by bootstrap ({significance.RESAMPLES:,} "
-    "resamples, fewer of large splits), seeds by their sample variance with Student's t."
+    "resamples, fewer of large splits and regressions), seeds by their sample variance with Student's t."
 )
 
 
@@ -173,7 +173,8 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256("|".join([split, *_ids(cells)]).encode()).digest()[:8]))
     if task.kind == "regression":
         return significance.resample_numbers(_weighted_metric(task), labels, predicted.astype(np.float64), rng)
-    return significance.resample_scores(mean_metric(task), labels, predicted, len(task.labels), rng)
+    slow = task.has_own_score
+    return significance.resample_scores(mean_metric(task), labels, predicted, len(task.labels), rng, slow=slow)
 
 
 def mean_metric(task: Task) -> Metric:

@@ -45,7 +45,7 @@ WeightedMetric = Callable[[Floats, Floats, Floats], Floats]  # of weights [R, n]
 RESAMPLES = 10_000
 FEWEST = 1_000  # where answers are many
 MOST_ANSWERS = 3e9  # that are drawn; more take longer than two seconds
-MOST_NUMBERS = 1e8  # the same of a regression, whose ranks take longer
+MOST_NUMBERS = 3e7  # the same of a regression, whose ranks take longer
 ALPHA = 0.05
 POWER = 0.80
 MOST_SEEDS = 50  # a larger number hangs on the draw of the items: of one pair, five draws gave 73 to 542
@@ -164,7 +164,7 @@ def _number(answers: int, most: float) -> int:
 
 
 def resample_scores(
-    metric: Metric, labels: Classes, predicted: Classes, classes: int, rng: np.random.Generator
+    metric: Metric, labels: Classes, predicted: Classes, classes: int, rng: np.random.Generator, *, slow: bool = False
 ) -> Floats:  # fmt: skip
     """Return the scores of K trainings [1 + resamples, K]: on the items as they are, then on resampled items.
 
@@ -177,10 +177,11 @@ def resample_scores(
         labels: true classes [n].
         predicted: classes [K, n].
         classes: number of classes.
+        slow: the metric takes long, so that the fewest resamples are drawn.
     """
     from scipy.sparse import csr_array
 
-    number = _number(predicted.size, MOST_ANSWERS)
+    number = FEWEST if slow else _number(predicted.size, MOST_ANSWERS)
     patterns, counts = _patterns(np.vstack([labels, predicted]), classes)
     truth, predicted = patterns[0], patterns[1:]
     trainings, width = predicted.shape

@@ -108,10 +108,13 @@ def test_passes_of_a_run_and_its_teacher_are_summed_over_the_networks(tmp_path: 
     made = Made(Store(tmp_path))
     parent = made.done(made.need(teacher("rte", 0)), 0.9)
     child = made.done(made.ask(spec("kd", "rte", 0, needs={"teacher": parent})), 0.8)
+    tangents = {"student": {**COST["passes"]["student"], "jvp": 50}}
+    write_json(made.store.run(child).path / "cost.json", {**COST, "passes": {**COST["passes"], **tangents}})
     (study,) = studies(made.write())
     total = total_cost(study.runs[child], study.runs)
     assert {key: number for key, number in total.items() if key.startswith("passes")} == {
         "passes of all networks forward": 450, "passes of all networks backward": 200,
+        "passes of all networks jvp": 50,
     }  # fmt: skip
     assert total["train_seconds"] == 2 * COST["train_seconds"]
     assert total["peak_memory"] == COST["peak_memory"]

@@ -87,8 +87,8 @@ def test_ranks_are_those_of_the_scores(tmp_path: Path) -> None:
     said, table = ranks(found)
     # q = 2.343 for three rows; sqrt(3 * 4 / (6 * 2)) = 1 (Demšar 2006, Table 5); mean ranks are at most 2 apart
     assert said.startswith(
-        "Nemenyi's test can tell no pair apart on 2 tasks: its critical difference 2.34 is larger than 2, the largest "
-        "difference of mean ranks of 3 rows. It needs 3 tasks"
+        "Nemenyi's test can tell no pair apart on 2 tasks: its critical difference 2.34 is larger than 2, the most "
+        "that mean ranks of 3 rows can differ. It needs at least 3 tasks"
     )
     # q = 1.960 for two rows; on four tasks the difference is 0.98
     few = dict.fromkeys(("rte", "qnli", "mrpc", "sst2"), (70.0, 71.0))

@@ -85,9 +85,9 @@ def test_help(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("status --results nowhere", "Nothing was run in nowhere yet"),
         (
             "run --methods kd --tasks mrpc --methods lgtm",
-            "--methods was given 2 times; give it once, with commas betw",
+            "--methods was given 2 times; give it once, with commas wher",
         ),
-        ("glue export kd --task mrpc --tasks sst2", "--tasks was given 2 times; give it once, with commas betw"),
+        ("glue export kd --task mrpc --tasks sst2", "--tasks was given 2 times; give it once, with commas wher"),
         ("table 1 --results a --results b", "--results was given 2 times; give one folder, or join them first: kdb"),
         ("compare kd dml --results=a --results=b", "kdbench collect NAME --results a --results b"),
         ("table 9", "Unknown table '9'"),

@@ -46,7 +46,7 @@ def test_a_task_with_one_seed_beside_others(tmp_path: Path) -> None:
     text = told(tmp_path, "kd", "lgtm")
     assert "One seed on RTE: only items are resampled" in text
     assert "(on a task at 5 % / 2, as p is corrected)" in text
-    assert "– where items are too few, or there is one seed." in text
+    assert ">50 also where items are too few, – where there is one seed." in text
 
 
 def varied(root: Path) -> Made:

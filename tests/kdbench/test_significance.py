@@ -296,6 +296,12 @@ def test_of_many_answers_fewer_are_drawn(most: float, drawn: int, monkeypatch: p
     assert scores.tolist() == [[1.0, 0.0]] * (1 + drawn)
 
 
+def test_of_a_slow_metric_the_fewest_are_drawn() -> None:
+    labels = np.arange(40) % 2
+    drawn = significance.resample_scores(accuracy, labels, labels[None], 2, np.random.default_rng(0), slow=True)
+    assert len(drawn) == 1 + significance.FEWEST
+
+
 def test_splits_count_as_often_as_the_one_with_the_fewest_draws() -> None:
     found = significance.mean_of_splits([np.array([[1.0], [2.0], [3.0]]), np.array([[3.0], [6.0]])])
     assert found.tolist() == [[2.0], [4.0]]

@@ -69,6 +69,18 @@ def test_every_command_of_the_study_is_one_of_kdbench() -> None:
     ]
 
 
+def test_options_given_again_replace_those_of_the_study() -> None:
+    """Its own --set stay, because several go together."""
+    (own,) = part_commands(
+        read_study(FILE), "trec", "DIR", ["--seeds=0", "--yes", "--data-dir", "D", "--set", "jobs=1"]
+    )
+    assert shlex.join(own.words) == (
+        "kdbench run --preset minilm --methods all --tasks trec --results results/study --set precision=bf16 --set "
+        "selection=train:0.1 --seeds=0 --yes --data-dir D --set jobs=1"
+    )
+    parse(own.words[1:])
+
+
 def test_a_part_takes_the_rates_that_its_methods_were_tuned_to() -> None:
     study = read_study(FILE)
     rates = {"trec": {"kd": 1e-3, "lgtm": 1e-4, "prokt": 3e-4}}
