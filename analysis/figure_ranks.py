@@ -32,8 +32,8 @@ ONE_TASK = "Marks: the ranks on the one task, of mean scores over seeds; 1 is be
 class FigureRanks(TaskFigure):
     """One panel: mean ranks, with bars of half a critical difference to each side (Demšar 2006, Sec. 3.2.2).
 
-    Two rows differ by Nemenyi's test where their bars do not overlap. Ranks need a block without gaps: those rows and
-    tasks count that make the largest.
+    Two rows differ by Nemenyi's test where their bars do not overlap. Ranks need a block of rows and tasks without
+    gaps; see `_largest_block`.
     """
 
     title = "Figure ranks: mean ranks over tasks"
@@ -61,13 +61,17 @@ class FigureRanks(TaskFigure):
 def _largest_block(
     lines: Sequence[SelectedRow], tasks: Sequence[str]
 ) -> tuple[list[SelectedRow], list[str]]:  # fmt: skip
-    """Return rows that are done on all of some tasks, and these tasks: the most numbers; if equal, the most rows."""
+    """Return rows that are done on all of some tasks, and these tasks.
+
+    Blocks on which Nemenyi's test can find something go before others; then those with the most numbers, the most rows.
+    """
     done = [{task for task in tasks if line.shown[task]} for line in lines]
     blocks = []
     for some in [*done, set(tasks).intersection(*done)]:
         rows = [line for line, own in zip(lines, done, strict=True) if some <= own]
-        blocks.append((len(rows) * len(some), len(rows), rows, [task for task in tasks if task in some]))
-    _, _, rows, whole = max(blocks, key=lambda block: block[:2])
+        can_tell = len(rows) > 1 and bool(some) and critical_difference(len(rows), len(some)) <= len(rows) - 1
+        blocks.append((can_tell, len(rows) * len(some), len(rows), rows, [task for task in tasks if task in some]))
+    *_, rows, whole = max(blocks, key=lambda block: block[:3])
     return rows, whole
 
 

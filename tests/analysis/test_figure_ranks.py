@@ -99,6 +99,17 @@ def test_rows_of_few_tasks_do_not_take_the_others_away(tmp_path: Path) -> None:
     assert "Left out, for they are not done on every task: PKD." in found.notes
 
 
+def test_a_block_on_which_the_test_can_find_something_goes_first(tmp_path: Path) -> None:
+    """Five rows on two tasks are more numbers than two on four; but their mean ranks would have to be 4.3 apart."""
+    study, tasks = Made(Store(tmp_path)), ["rte", "sst2", "qnli", "mnli"]
+    for row, number in (("kd", 4), ("dml", 4), ("pkd", 2), ("skd", 2), ("dist", 2)):
+        for task in tasks[:number]:
+            study.done(study.ask(spec(row, task, 0)), 0.5 + len(row) / 100)
+    found = FigureRanks().build_panels(studies(study.write())[-1], tasks)
+    assert {row.label for row in found.panels[0].estimates} == {"KD", "DML"}
+    assert critical_difference(5, 2) == pytest.approx(4.31, abs=0.01)
+
+
 def test_on_one_task_there_are_no_white_dots(tmp_path: Path) -> None:
     (study,) = studies(made(tmp_path))
     for tasks, dotted in ((["rte"], False), (["rte", "sst2"], True)):
