@@ -16,6 +16,7 @@ from filelock import FileLock, SoftFileLease
 
 from kdbench.core.errors import RunFailure
 
+EMPTY_SECONDS = 2.0  # a lease that is empty for so long is not being written
 LEASE_SECONDS = 30.0  # a holder on another machine that gave no sign for so long is taken for dead
 GRACE_SECONDS = 1.0  # longer than somebody's look at whether the run is held
 
@@ -52,6 +53,7 @@ class RunLock:
         """
         self._make_ready()
         with self._here.acquire(timeout=GRACE_SECONDS):
+            self._drop_empty_lease()
             before = self._touched()
             silence = self._lease.acquire(
                 timeout=LEASE_SECONDS + 10,
@@ -78,6 +80,21 @@ class RunLock:
             if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENOTDIR):
                 raise RunFailure("disk", f"{self._folder}/lock is no file ({error.strerror}); delete it.") from None
             raise
+
+    def _drop_empty_lease(self) -> None:
+        """Remove a lease without content, which a full disk leaves, and which filelock takes for held for ever.
+
+        Nobody on this machine holds the run, because this process has its lock. On another machine a lease has content
+        as soon as it is made.
+        """
+        lease, before = Path(self._lease.lock_file), self._touched()
+        try:
+            if lease.stat().st_size == 0:
+                time.sleep(EMPTY_SECONDS)
+                if lease.stat().st_size == 0 and self._touched() == before:
+                    lease.unlink()
+        except FileNotFoundError:
+            pass  # there is no lease, or its holder has gone
 
     def _touched(self) -> int:
         """Return when the lease was last touched, in ns of the file system's clock; 0 where there is no lease."""

@@ -51,6 +51,16 @@ def test_a_holder_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "lease").exists()
 
 
+def test_a_lease_that_a_full_disk_left_empty_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file lock alone takes it for a holder for ever."""
+    (tmp_path / "lease").touch()
+    monkeypatch.setattr(locking, "EMPTY_SECONDS", 0.05)
+    with RunLock(tmp_path).held() as lock:
+        lock.check()
+        assert (tmp_path / "lease").read_text()
+    assert not (tmp_path / "lease").exists()
+
+
 def elsewhere(folder: Path) -> None:
     """A lease as another machine left it: its processes cannot be looked at from here."""
     text = (folder / "lease").read_text().splitlines()
