@@ -65,11 +65,11 @@ def _largest_block(
 
     Blocks on which Nemenyi's test can find something go before others; then those with the most numbers, the most rows.
     """
-    done = [{task for task in tasks if line.shown[task]} for line in lines]
+    done = [frozenset(task for task in tasks if line.shown[task]) for line in lines]
     blocks = []
-    for some in [*done, set(tasks).intersection(*done)]:
+    for some in dict.fromkeys([*done, frozenset(tasks).intersection(*done)]):
         rows = [line for line, own in zip(lines, done, strict=True) if some <= own]
-        can_tell = len(rows) > 1 and bool(some) and critical_difference(len(rows), len(some)) <= len(rows) - 1
+        can_tell = len(rows) > 1 and bool(some) and not few_tasks_words(len(rows), len(some))
         blocks.append((can_tell, len(rows) * len(some), len(rows), rows, [task for task in tasks if task in some]))
     *_, rows, whole = max(blocks, key=lambda block: block[:3])
     return rows, whole

@@ -13,18 +13,16 @@ from kdbench.planning.exhibits import Request
 from kdbench.reporting import provenance
 from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
-from kdbench.results.comparison import mean_score
+from kdbench.results.comparison import BOOTSTRAP, mean_score
 from kdbench.results.selection import SelectedRow
-from kdbench.results.significance import RESAMPLES
 from kdbench.results.study import StudyResults, task_title
 
 WHAT = "Marks: mean over seeds, of the numbers of a cell of Table 1; white dots: the seeds{}."
 ONE_SEED = "Marks: the mean of the numbers of a cell of Table 1, of one seed."
 INTERVALS = (
-    f"Bars: 95 % intervals; the error counts both items, by bootstrap ({RESAMPLES:,} resamples, fewer of "
-    "large splits), and seeds, by their "
-    "sample variance with Student's t. Rows share their items, so bars that overlap may still be separable: Table 1 "
-    "and kdbench compare pair the rows."
+    f"Bars: 95 % intervals; the error counts both items, {BOOTSTRAP}, and seeds, by their sample variance with "
+    "Student's t. Rows share their items, so bars that overlap may still be separable: Table 1 and kdbench compare "
+    "pair the rows."
 )
 GAP = 0.5  # points between the end of a bar and the edge of its panel
 

@@ -42,12 +42,12 @@ class Comparisons:
     def column(self, best: int, row: int, column: int) -> Difference | None:
         """Return best minus row on a task, or on average in the column after the tasks; None where unknown."""
         if column < len(self._tasks):
-            return self.on(best, row, self._tasks[column])
-        parts = [self.on(best, row, task) for task in self._tasks]
+            return self._on(best, row, self._tasks[column])
+        parts = [self._on(best, row, task) for task in self._tasks]
         known = [part for part in parts if part]
         return average_difference(known) if len(known) == len(parts) else None
 
-    def on(self, first: int, second: int, task: type[Task]) -> Difference | None:
+    def _on(self, first: int, second: int, task: type[Task]) -> Difference | None:
         """Return the first row minus the second on a task; None where they share no seed, or predictions are lost."""
         key = (first, second, task.name)
         if key not in self._known:

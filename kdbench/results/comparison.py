@@ -18,9 +18,10 @@ from kdbench.results.selection import SelectedRow
 from kdbench.results.significance import Classes, Difference, Floats, Metric, WeightedMetric, mean_of_splits
 from kdbench.results.study import CellResult
 
+BOOTSTRAP = f"by bootstrap ({significance.RESAMPLES:,} resamples, fewer of large splits and regressions)"
 ERROR_METHOD = (
-    f"Paired by seed and reported item; the error counts both: items by bootstrap ({significance.RESAMPLES:,} "
-    "resamples, fewer of large splits and regressions), seeds by their sample variance with Student's t."
+    f"Paired by seed and reported item; the error counts both: items {BOOTSTRAP}, seeds by their sample variance with "
+    "Student's t."
 )
 
 
