@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from statistics import fmean
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdbench.analysis.item_tables import ItemColumn, ItemTable, RowStatistics, by_seed
 from kdbench.data.task_registry import TASKS
@@ -17,6 +20,7 @@ from kdbench.results.item_statistics import ItemStatistic
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, StudyResults
 
+RAW, SCALED = "", "_scaled"  # how the keys of the columns end: without temperature, and at T
 SCALE_FREE = (
     "Raw numbers judge the logits as a method leaves them. A loss that normalises logits, as SKD's, leaves their "
     "length free: compare such rows after the temperature."
@@ -70,38 +74,46 @@ def _of_split(cell: CellResult, split: str) -> dict[str, ItemStatistic] | None:
     if found is None or found.logits is None:
         return None
     out = {}
-    for ending, divisor in (("", 1.0), ("_scaled", temperature)):
-        if divisor is not None:
-            log_p = calibration.log_probabilities(found.logits, divisor)
-            sure = calibration.confidences(log_p, found.labels)
-            bins = calibration.equal_mass_bins(sure.confidence)
-            out[f"ece{ending}"] = calibration.calibration_error(sure, bins)
-            out[f"brier{ending}"] = calibration.brier_score(log_p, found.labels)
-            out[f"nll{ending}"] = calibration.log_loss(log_p, found.labels)
+    for ending, (log_p, sure, bins) in _raw_and_scaled(found.logits, found.labels, temperature).items():
+        out[f"ece{ending}"] = calibration.calibration_error(sure, bins)
+        out[f"brier{ending}"] = calibration.brier_score(log_p, found.labels)
+        out[f"nll{ending}"] = calibration.log_loss(log_p, found.labels)
     if temperature is not None:
         out["temperature"] = ItemStatistic(temperature, np.zeros(len(found.labels)))
     return out
 
 
+def _raw_and_scaled(
+    logits: NDArray[Any], labels: NDArray[Any], temperature: float | None
+) -> dict[str, tuple[NDArray[Any], calibration.Confidences, NDArray[np.int64]]]:
+    """Return ending of columns -> log-probabilities, confidences and their bins: raw, and at T where T is known."""
+    found = {}
+    for ending, divisor in ((RAW, 1.0), (SCALED, temperature)):
+        if divisor is not None:
+            log_p = calibration.log_probabilities(logits, divisor)
+            sure = calibration.confidences(log_p, labels)
+            found[ending] = log_p, sure, calibration.equal_mass_bins(sure.confidence)
+    return found
+
+
 def _bias_note(cells: Sequence[CellResult], task: str) -> list[str]:
     """Say how large the ECE of a calibrated network would be on as few items; [] without logits."""
-    found: dict[str, dict[str, list[float]]] = {"": {}, " at T": {}}  # raw or at T -> row -> a number a run and split
+    # ending of columns -> row -> a number a run and split
+    biases: dict[str, dict[str, list[float]]] = {RAW: {}, SCALED: {}}
     items = 0
-    for cell in cells:
-        for split in TASKS.get(task).report_splits:
-            outputs, temperature = student_outputs(cell.run, split), temperature_of(cell.run)
-            if outputs is not None and outputs.logits is not None:
-                for form, divisor in (("", 1.0), (" at T", temperature)):
-                    if divisor is not None:
-                        log_p = calibration.log_probabilities(outputs.logits, divisor)
-                        sure = calibration.confidences(log_p, outputs.labels)
-                        bias = calibration.bias_of_calibration_error(sure, calibration.equal_mass_bins(sure.confidence))
-                        found[form].setdefault(cell.cell.row, []).append(100 * bias)
-                items = len(outputs.labels)
-    means = {form: [fmean(some) for some in rows.values()] for form, rows in found.items() if rows}
-    if not means:
+    for cell, split in product(cells, TASKS.get(task).report_splits):
+        found = student_outputs(cell.run, split)
+        if found is None or found.logits is None:
+            continue
+        items = len(found.labels)
+        for ending, (_, sure, bins) in _raw_and_scaled(found.logits, found.labels, temperature_of(cell.run)).items():
+            bias = 100 * calibration.bias_of_calibration_error(sure, bins)
+            biases[ending].setdefault(cell.cell.row, []).append(bias)
+    if not items:
         return []
-    shown = ", ".join(f"{min(some):.1f} to {max(some):.1f} %{form}" for form, some in means.items())
+    means = {ending: [fmean(some) for some in rows.values()] for ending, rows in biases.items() if rows}
+    words = {RAW: "", SCALED: " at T"}
+    shown = ", ".join(f"{min(some):.1f} to {max(some):.1f} %{words[ending]}" for ending, some in means.items())
     return [
         f"ECE is biased upwards: with {items:,} items perfectly calibrated networks with the confidences of these rows "
         f"would show about {shown}."
