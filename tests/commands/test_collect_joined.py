@@ -14,7 +14,7 @@ from kdbench.results.archive import format
 from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store
 from kdbench.results.study import studies
-from tests.analysis.made import Made, spec
+from tests.analysis.made import Made, spec, teacher
 from tests.commands.test_commands import call_here
 from tests.commands.test_compare import predict
 
@@ -84,3 +84,33 @@ def test_kept_studies_with_sweeps_in_common_are_joined(
     assert (tmp_path / "a" / format.SWEEPS).read_bytes() == (tmp_path / "b" / format.SWEEPS).read_bytes()
     (study,) = studies(Store(tmp_path / "a", create=False))
     assert {"kd", "finetune", "lgtm", "prokt"} <= set(study.rows)
+
+
+def test_only_the_tasks_that_are_named_are_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the teachers that their runs need and the rows that they have; the tasks joined again are the whole."""
+    monkeypatch.chdir(tmp_path)
+    made = Made(Store(tmp_path / "runs"))
+    for task, methods in (("rte", ["kd", "dml"]), ("mnli", ["kd"])):
+        trained = made.done(made.need(teacher(task, 0)), 0.9)
+        for method in methods:
+            made.done(made.ask(spec(method, task, 0, needs={"teacher": trained})), 0.7)
+    file = made.write("one").sweeps_folder / "one.json"
+    write_json(file, read_json(file) | {"data_remarks": {task: [f"a remark on {task}"] for task in ("rte", "mnli")}})
+
+    whole = collect_study("whole", [Store(tmp_path / "runs")], tmp_path / "whole", None)
+    for name in ("rte", "mnli"):
+        assert call_here(["collect", name, "--results=runs", "--tasks", f" {name},"], monkeypatch) == 0
+    for name, rows in (("rte", ["kd", "dml"]), ("mnli", ["kd"])):
+        (study,) = studies(Store(tmp_path / "results" / name, create=False))
+        assert (study.tasks, study.rows) == ([name], rows)
+        assert study.data_remarks == {name: (f"a remark on {name}",)}
+        assert [cell.run.spec.task for cell in study.teachers] == [name]
+    joined = [f"--results=results/{name}" for name in ("rte", "mnli")]
+    assert call_here(["collect", "joined", *joined], monkeypatch) == 0
+    assert (tmp_path / "results/joined" / format.RUNS).read_text() == (whole.root / format.RUNS).read_text()
+
+    capsys.readouterr()
+    assert call_here(["collect", "x", "--results=runs", "--tasks", "cola"], monkeypatch) == 2
+    assert "Unknown task 'cola'. Valid: mnli, rte." in capsys.readouterr().err

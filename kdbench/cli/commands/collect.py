@@ -16,10 +16,13 @@ from kdbench.core.formatting import count
 @click.option("--results", "folders", multiple=True, metavar="DIR",
               help="The results folder (default: results); give several to join them.")  # fmt: skip
 @click.option("--preset", help="Only results of this preset.")
+@click.option("--tasks", metavar="TASKS", default="", help="Only results on these tasks.")
 @click.option("--without-logits", metavar="TASKS", default="",
               help="Leave out the logits on these tasks: by far the largest part where classes are many.")  # fmt: skip
 @click.option("--out", metavar="DIR", help="The folder to write (default: results/NAME).")
-def command(name: str, folders: tuple[str, ...], preset: str | None, without_logits: str, out: str | None) -> None:
+def command(
+    name: str, folders: tuple[str, ...], preset: str | None, tasks: str, without_logits: str, out: str | None
+) -> None:
     """Collect the results of a study under NAME, for git or another machine.
 
     Specs, scores, costs, curves, predicted classes and logits are kept. Networks, logs and checkpoints are left out,
@@ -35,8 +38,8 @@ def command(name: str, folders: tuple[str, ...], preset: str | None, without_log
     target = user_path(out or f"results/{name}")
     check_target(name, target)
     stores = [printing.open_store(folder) for folder in folders or (None,)]
-    bare = {task.strip() for task in without_logits.split(",") if task.strip()}
-    study, console = collect_study(name, stores, target, preset, bare), printing.make_console()
+    bare, kept = ({task.strip() for task in text.split(",")} - {""} for text in (without_logits, tasks))
+    study, console = collect_study(name, stores, target, preset, bare, kept), printing.make_console()
     # how many runs were collected, and the size in MB beside that of the original folders
     runs = {run_id: run for found in studies(study) for run_id, run in found.runs.items()}
     counts = Counter(printing.status_word(run.state.status) for run in runs.values())

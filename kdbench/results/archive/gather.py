@@ -123,24 +123,34 @@ class GatheredResults:
 
 
 def gather_results(
-    stores: Sequence[Store], preset: str | None, without_logits: Collection[str] = ()
+    stores: Sequence[Store],
+    preset: str | None,
+    without_logits: Collection[str] = (),
+    tasks: Collection[str] = (),
 ) -> GatheredResults:
     """Join results folders.
 
     Args:
         preset: gather only sweeps of this preset.
         without_logits: tasks whose logits are left out.
+        tasks: gather only results on these; () for all.
 
     Raises:
         UserError: there are no results or no such task, a file is damaged, or the same run or sweep is another one in
             another folder.
     """
-    # all sweeps, or those of the preset
+    # all sweeps, or those of the preset, and of them all cells, or those of the tasks
     raw = [(store, name, sweep) for store in stores for name, sweep in _sweeps(store)]
     known = {str(sweep["preset"]) for _, _, sweep in raw}
     if preset is not None and known and preset not in known:
         raise unknown("preset", preset, known)
     raw = [item for item in raw if preset in (None, item[2]["preset"])]
+    asked = {str(cell["task"]) for _, _, sweep in raw for cell in sweep["cells"]}
+    if raw and (strange := sorted(set(tasks) - asked)):
+        raise unknown("task", strange[0], asked)
+    if tasks:
+        cut = [(store, name, _on_tasks(sweep, tasks)) for store, name, sweep in raw]
+        raw = [item for item in cut if item[2]["cells"]]
     if not raw:
         places = " and ".join(str(store.root) for store in stores)
         raise UserError(f"There are no results in {places}; give another folder with --results DIR.")
@@ -150,9 +160,9 @@ def gather_results(
         for run, spec in Sweep.model_validate(sweep).runs.items():
             several.setdefault(run, []).append(FoundRun(store, spec, store.run(run)))
     found = [_choose(several[run]) for run in sorted(several)]
-    tasks = {*TASKS.all(), *(one.spec.task for one in found)}
-    if strange := sorted(set(without_logits) - tasks):
-        raise unknown("task", strange[0], tasks)
+    every = {*TASKS.all(), *(one.spec.task for one in found)}
+    if strange := sorted(set(without_logits) - every):
+        raise unknown("task", strange[0], every)
     # anonymise sweeps, runs and submissions
     neutral = _neutral(stores, [sweep for _, _, sweep in raw], several)
     sweeps: dict[str, list[dict[str, Any]]] = {}
@@ -173,6 +183,22 @@ def _sweeps(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
     for file in sorted(store.sweeps_folder.glob("*.json")):
         read_record(file, Sweep)
         yield file.stem, read_record(file, dict[str, Any])
+
+
+def _on_tasks(sweep: Mapping[str, Any], tasks: Collection[str]) -> dict[str, Any]:
+    """Return a sweep with its cells on some tasks, their rows, their runs and the runs that these need."""
+    cells = [cell for cell in sweep["cells"] if cell["task"] in tasks]
+    runs, wanted = Sweep.model_validate(sweep).runs, {cell["run"] for cell in cells}
+    while more := {need for run in wanted for need in runs[run].needs.values()} & runs.keys() - wanted:
+        wanted |= more
+    rows = {cell["row"] for cell in cells}
+    return {
+        **sweep,
+        "cells": cells,
+        "runs": {name: spec for name, spec in sweep["runs"].items() if name in wanted},
+        "rows": {name: record for name, record in sweep["rows"].items() if name in rows},
+        "data_remarks": {task: said for task, said in sweep.get("data_remarks", {}).items() if task in tasks},
+    }
 
 
 def _choose(several: Sequence[FoundRun]) -> FoundRun:

@@ -20,7 +20,12 @@ RESERVED_NAMES = ("runs", "sweeps", "cache", "slurm", "submissions")  # what res
 
 
 def collect_study(
-    name: str, stores: Sequence[Store], target: Path, preset: str | None, without_logits: Collection[str] = ()
+    name: str,
+    stores: Sequence[Store],
+    target: Path,
+    preset: str | None,
+    without_logits: Collection[str] = (),
+    tasks: Collection[str] = (),
 ) -> Store:
     """Write the contents of results folders to `target`, replace an earlier collection there, and return it.
 
@@ -28,12 +33,13 @@ def collect_study(
 
     Args:
         without_logits: tasks whose logits are left out.
+        tasks: collect only results on these; () for all.
 
     Raises:
         UserError: the name is not valid, `target` is something else, or see `gather_results`.
     """
     check_target(name, target)
-    found = gather_results(stores, preset, without_logits)
+    found = gather_results(stores, preset, without_logits, tasks)
     with replacing(target) as folder:
         folder.mkdir()
         # files that do not belong to the collection stay
