@@ -13,7 +13,7 @@ from kdbench.planning.exhibits import Request
 from kdbench.reporting import provenance
 from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
-from kdbench.results.comparison import BOOTSTRAP, mean_score
+from kdbench.results.comparison import BOOTSTRAP, mean_interval
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import StudyResults, task_title
 
@@ -50,9 +50,9 @@ def _row(study: StudyResults, line: SelectedRow, task: str) -> Estimate:
     """Return mean, interval and seeds of a row on a task, in per cent."""
     cells = line.shown[task]
     seeds = {cell.cell.seed: statistics.fmean(provenance.run_scores(cell)) for cell in cells}
+    interval: tuple[float, float] | None
     try:
-        low, high = mean_score(TASKS.get(task)(), cells).interval()
-        interval = max(low, 0.0), min(high, 100.0)
+        interval = mean_interval(TASKS.get(task)(), cells)
     except UserError:  # no predictions were kept; a note says so
         interval = None
     about = {"task": task, "row": line.row, "runs": " ".join(cell.run.id for cell in cells)}

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from kdbench.core.atomic_files import write_text
 from kdbench.core.console import make_console
 from kdbench.core.environment import core_count
 from kdbench.core.formatting import count
@@ -72,7 +73,7 @@ def train_runs(root: str, sweep: str, runs: list[str], execution: dict[str, Any]
         else:
             outcome = run_all(plan, store, own[0], how, board, asked, settled)
         if outcome.stopped:
-            _leave(job, heard, board.steps)
+            _leave(store, job, heard, board.steps)
     report(outcome, console)
     lost = [run for run in runs if run in outcome.failed]
     if lost:
@@ -132,14 +133,18 @@ def listen_for_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _leave(job: str, heard: list[int], steps: int) -> None:
+def _leave(store: Store, job: str, heard: list[int], steps: int) -> None:
     """End the process after a checkpoint, and requeue the job if its time limit was reached.
 
     Args:
         steps: made by this process; a job that makes none is not requeued for ever.
     """
-    again = steps > 0 or int(os.environ.get("SLURM_RESTART_COUNT", 0)) < RESTARTS
-    if LIMIT in heard and signal.SIGTERM not in heard and again:
+    # SLURM counts all restarts of a job, so that the last one that made a step is written down
+    restarts, file = int(os.environ.get("SLURM_RESTART_COUNT", 0)), store.root / "slurm" / f"{job}.stepped"
+    if steps:
+        write_text(file, str(restarts))
+    last = int(file.read_text()) if restarts and file.exists() else 0
+    if LIMIT in heard and signal.SIGTERM not in heard and restarts - last < RESTARTS:
         print(f"The time is nearly up: all is checkpointed, job {job} goes back into the queue.", flush=True)
         _requeue(job, lambda: signal.SIGTERM in heard)
     else:

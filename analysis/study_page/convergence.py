@@ -40,8 +40,9 @@ def convergence_words(contrasts: StudyContrasts, row: str) -> str:
 
 
 def _last_change(scores: Mapping[int, float]) -> float | None:
-    """Return what the last epoch adds to a row's score; None where there is one epoch."""
-    return scores[max(scores)] - scores[max(scores) - 1] if len(scores) > 1 else None
+    """Return what the last epoch adds to a row's score; None where no evaluation is at its start or its end."""
+    before = scores.get(max(scores) - 1) if scores else None
+    return None if before is None else scores[max(scores)] - before
 
 
 def _most_changed(contrasts: StudyContrasts, tasks: Sequence[str]) -> str:

@@ -70,9 +70,9 @@ LEFTOVERS = (".*.tmp", ".tmp??????")  # temporary names of `replacing` and of sa
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files of killed processes; only for the holder of the folder's lock."""
-    for path in (path for pattern in LEFTOVERS for path in folder.glob(pattern)):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Delete temporary files of killed processes, in the folder and those in it; only for the holder of its lock."""
+    for path in [path for pattern in LEFTOVERS for path in folder.rglob(pattern)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)  # gone with a folder before
 
 
 UMASK = os.umask(0o077)

@@ -117,7 +117,8 @@ def _other_labels(given: Sequence[str], labels: Sequence[str], known: NDArray[An
 
     numbers = pd.to_numeric(pd.Series(given), errors="coerce").to_numpy(np.float64)
     if len(labels) == 1:
-        return np.asarray(np.isfinite(numbers) & (known != -1) & ~np.isclose(numbers, known, atol=1e-3))
+        has_labels = bool((known != -1).any())  # -1 may be a label too
+        return np.asarray(np.isfinite(numbers) & has_labels & ~np.isclose(numbers, known, atol=1e-3))
     # whole numbers are read as 1.0 where the column has gaps
     index = {word.casefold(): i for i, word in enumerate(labels)} | {word: i for i, word in enumerate(labels)}
     by_word = np.array([index.get(word, index.get(word.casefold().removesuffix(".0"), -1)) for word in given])

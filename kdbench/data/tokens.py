@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,7 @@ def load_or_tokenise(folder: Path, key: Sequence[str], format: InputFormat, make
 
     The format is not stored, so that files from before there were formats stay valid.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file, save_file
 
     path = folder / f"{hashlib.sha256('|'.join(key).encode()).hexdigest()[:24]}.safetensors"
@@ -160,6 +162,7 @@ def load_or_tokenise(folder: Path, key: Sequence[str], format: InputFormat, make
         return Tokens(**load_file(path), format=format)
     except Exception:  # absent or damaged: a damaged cache must not stop a run
         tokens = make()
-    with replacing(path) as temporary:
+    # a cache that cannot be written must not stop a run either
+    with suppress(OSError, SafetensorError), replacing(path) as temporary:
         save_file({name: value for name, value in vars(tokens).items() if isinstance(value, np.ndarray)}, temporary)
     return tokens

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -45,7 +45,8 @@ def load_or_compute(
         if stored is not None and is_valid(stored):
             return stored
         values = compute().cpu().contiguous()
-        with replacing(path) as temporary:
+        # a cache that cannot be written must not stop a run
+        with suppress(OSError, SafetensorError), replacing(path) as temporary:
             save_file({"values": values}, temporary, {"digest": hash_tensors([values])})
         return values
 
@@ -53,9 +54,9 @@ def load_or_compute(
 @contextmanager
 def _table_lock(path: Path) -> Iterator[None]:
     """Let one process compute a table while others wait; on file systems without locks each computes it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except (OSError, NotImplementedError, Timeout):
         yield

@@ -38,6 +38,8 @@ def parse_seeds(value: str | int | list[int]) -> list[int]:
         for part in str(value).strip("[]").split(","):
             first, dash, last = part.strip().partition("-")
             some = range(int(first), int(last) + 1) if dash else [int(first)]
+            if not some:
+                raise ValueError
             if len(out) + len(some) > MOST_SEEDS:
                 raise UserError(f"--seeds {value} asks for more than {MOST_SEEDS:,} seeds; write 0,1,2 or 0-4.")
             out += some
@@ -129,15 +131,18 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
     if model_ref(study.teacher).is_outputs:
         _check_outputs_teacher(study, rows, tasks)
     plan = Plan(asked.preset, study)
+    named = {row_of(name) for name in _names(asked.methods) if not methods_of_group(name)}
     for task in tasks:
         for row, method in rows.items():
-            if row not in _names(asked.methods) and _needs_more_classes(method, task):
+            if row not in named and _needs_more_classes(method, task):
                 plan.remarks.append(
                     f"{method.title} is left out on {TASKS.get(task).title}, which has too few classes."
                 )
                 continue
             for spec, choice in _specs(config, study, row, method, task, seeds):
                 plan.cells.append(Cell(row, task, spec.seed, choice, plan.add(spec), dict(varies)))
+    if not plan.cells:
+        raise UserError(f"{' '.join(plan.remarks)} Nothing is left to train; choose other methods or tasks.")
     if study.teacher_is_finetuned:
         _check_given_teacher(plan, config)
     return plan

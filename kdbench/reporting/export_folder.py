@@ -16,7 +16,7 @@ from kdbench.distill.method_files import method_of
 from kdbench.models.display_names import display_name
 from kdbench.reporting import provenance
 from kdbench.reporting.show_method import plugin_summary
-from kdbench.results.comparison import mean_score
+from kdbench.results.comparison import mean_interval, mean_score
 from kdbench.results.store import Store
 from kdbench.results.study import CellResult, Run, settings, studies
 
@@ -69,7 +69,7 @@ def model_card(run: Run, store: Store, form: str, check: ExportCheck, folder: st
     where = "transformers" if form == "hf" else "onnxruntime"
     checked = (
         f"Loaded by {where}, it gives {check.rows} reported rows logits that differ by at most {check.difference:.1e} "
-        f"from those of the trained network, and the same class to {100 * check.agreement:.1f} %."
+        f"from those of the trained network{check.class_words}."
     )
     parts = [
         f"---\nlibrary_name: {'transformers' if form == 'hf' else 'onnx'}\npipeline_tag: text-classification\n---",
@@ -130,8 +130,8 @@ def _scores(run: Run) -> str:
         found = mean_score(kind(), [cell])
     except UserError as missing:  # no predictions were kept
         return f"{_table(rows)}\n\nNo interval: {missing}"
-    low, high = found.interval()
-    rows["mean"] = f"{found.value:.1f} % (95 % interval {max(0.0, low):.1f} to {min(100.0, high):.1f})"
+    low, high = mean_interval(kind(), [cell])
+    rows["mean"] = f"{found.value:.1f} % (95 % interval {low:.1f} to {high:.1f})"
     return f"{_table(rows)}\n\nThe interval counts items; another seed gives another network."
 
 

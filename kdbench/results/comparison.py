@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.core.errors import UserError
-from kdbench.data.metrics import ScoreCounts
+from kdbench.data.metrics import SIGNED, ScoreCounts
 from kdbench.data.task import Task
 from kdbench.results import significance
 from kdbench.results.predictions import Predictions
@@ -112,6 +113,17 @@ def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
         UserError: a run kept no predictions, or was scored on other items than the others.
     """
     return score_seeds(task, [cells]).combined([1.0])
+
+
+def mean_interval(task: Task, cells: Sequence[CellResult]) -> tuple[float, float]:
+    """Return the 95 % interval of `mean_score`, within the scale of the task's metrics.
+
+    Raises:
+        UserError: see `mean_score`.
+    """
+    low, high = mean_score(task, cells).interval()
+    floor = statistics.fmean(-100.0 if metric in SIGNED else 0.0 for metric in task.metrics)
+    return max(low, floor), min(high, 100.0)
 
 
 def answers_difference(

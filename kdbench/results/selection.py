@@ -34,7 +34,9 @@ def best_grid_point(cells: Iterable[CellResult], metric: str) -> list[CellResult
             points.setdefault(cell.point, {})[cell.cell.seed] = cell
     if not points:
         return []
-    best = max(points.values(), key=lambda p: (len(p), sum(c.selection(metric) for c in p.values()) / len(p)))
+    best = next(iter(points.values()))
+    if len(points) > 1:  # a file of outputs, which has one, may lack the rows of the selection split
+        best = max(points.values(), key=lambda p: (len(p), sum(c.selection(metric) for c in p.values()) / len(p)))
     return [best[seed] for seed in sorted(best)]
 
 

@@ -111,7 +111,11 @@ class RunFolder:
         return state
 
     def set_state(self, status: RunStatus, **values: Any) -> None:
-        """Write the state with time, host, process and job."""
+        """Write the state with time, host, process and job, and the micro-batch that is known unless one is given."""
+        if "micro_batch" not in values:
+            with suppress(NotPermitted):
+                before = self._read("state.json", RunState)
+                values["micro_batch"] = before.micro_batch if before else 0
         here = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get(JOB, "")}
         state = RunState(status=status, updated=time.time(), **here, **values)
         write_json(self.path / "state.json", state.model_dump(mode="json"))
@@ -202,7 +206,7 @@ class RunFolder:
         state = self.state()
         if state.status != "failed":
             return None
-        self.set_state("pending", micro_batch=state.micro_batch)
+        self.set_state("pending")
         return state
 
     def restore_failure(self, state: RunState) -> None:

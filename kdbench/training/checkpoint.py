@@ -52,6 +52,8 @@ def load(path: Path, context: MethodContext, method: Method) -> Progress:
     try:
         tensors, numbers = read(path)
         progress = Progress(**numbers)
+    except MemoryError:  # nothing is wrong with the file
+        raise
     except Exception:  # absent, cut short or foreign: the run starts over, which costs only time
         return Progress()
     for name, learner in context.learners.items():

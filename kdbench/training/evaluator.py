@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kdbench.core.errors import RunFailure
 from kdbench.core.records import ClassCounts
 from kdbench.data.batches import draw_rows
 from kdbench.data.metrics import answers
@@ -91,8 +92,16 @@ class Evaluator:
         return labels_of(self._setup.tokens[part.split], part)
 
     def _measure(self, logits: Tensor, part: Part) -> dict[str, float]:
-        """Score logits; {} where a file of outputs lacks rows of the part."""
-        return score_logits(self._setup.task, logits, self._labels(part)) if self._has_rows(logits) else {}
+        """Score logits; {} where a file of outputs lacks rows of the part.
+
+        Raises:
+            RunFailure: some are not finite: the last update may leave such weights behind finite losses.
+        """
+        if not self._has_rows(logits):
+            return {}
+        if not bool(logits.isfinite().all()):
+            raise RunFailure("non-finite", f"a network's outputs on {part.split} are not finite")
+        return score_logits(self._setup.task, logits, self._labels(part))
 
     def _has_rows(self, logits: Tensor) -> bool:
         """Return whether logits are there for all rows, which only a file of outputs may lack."""

@@ -152,7 +152,8 @@ def check_local(plan: Plan) -> list[str]:
     """Check what needs neither the hub nor a step of training, for a dry run.
 
     Returns:
-        remarks for the user: what was seen in a task's own files, and how files of outputs are read.
+        remarks for the user: methods that are left out, what was seen in a task's own files, and how files of outputs
+        are read.
 
     Raises:
         UserError: the first problem, in one sentence.
@@ -167,7 +168,7 @@ def check_local(plan: Plan) -> list[str]:
             _check_fit(plan, spec, tuple(inputs.load_data(spec.task, spec.data).vocabulary))
     own = {spec.task: spec.data for spec in plan.runs.values() if spec.data.source == "files"}
     seen = [line for task, data in own.items() for line in inputs.look_at_data(task, data)]
-    return [*seen, *_check_outputs(spec for spec in plan.runs.values() if spec.data.source != "hub")]
+    return [*plan.remarks, *seen, *_check_outputs(spec for spec in plan.runs.values() if spec.data.source != "hub")]
 
 
 def _others(plan: Plan, spec: RunSpec) -> dict[str, ModelRef]:

@@ -50,6 +50,8 @@ def execute(
         except (Stopped, Superseded):
             raise
         except Exception as error:
+            with suppress(OSError):  # a full disk must not hide the reason
+                lock.check()  # nothing is written about a run that somebody else has taken over
             raise _record_failure(folder, error) from error
 
 

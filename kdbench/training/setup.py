@@ -203,14 +203,16 @@ def numerics(spec: RunSpec, device: torch.device, threads: int) -> Iterator[None
     """Apply the spec's precision, dropout and compilation within the block; set `threads` unless 0."""
     training = spec.training
     # deterministic kernels
-    before = torch.are_deterministic_algorithms_enabled()
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fills: Any = torch.utils.deterministic  # of new memory: costs time and finds no error of ours
+    filled, fills.fill_uninitialized_memory = fills.fill_uninitialized_memory, False
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time and finds no error of ours
     with ExitStack() as settings:
         if threads:
             settings.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(threads)
-        settings.callback(torch.use_deterministic_algorithms, before, warn_only=True)
+        settings.callback(torch.use_deterministic_algorithms, before[0], warn_only=before[1])
+        settings.callback(setattr, fills, "fill_uninitialized_memory", filled)
         fast = training.precision == "fp32-fast"
         settings.enter_context(
             matmul_precision.use_setting(matmul_precision.choose_setting(device) if fast else matmul_precision.PLAIN)

@@ -54,6 +54,8 @@ class TrainingLoop:
             folder.checkpoint.unlink()
             folder.note(f"its checkpoint cannot be used: {problem}")
         self.progress = checkpoint.load(folder.checkpoint, self.context, self.method)
+        if folder.checkpoint.exists() and not self.progress.step:
+            folder.note("its checkpoint cannot be read, so it starts over")
         self.first_step = self.progress.step
         self.series = SeriesFile(folder.series, _series_mark(self.progress), setup.train.batches_per_epoch)
         self.evaluator = Evaluator(setup, self.series, recording.probe_size)
@@ -147,15 +149,15 @@ class TrainingLoop:
         """
         if not self.unchecked:
             return
-        every = torch.stack([torch.stack([v.float() for v in logs.values()]) for _, logs, _ in self.unchecked]).tolist()
-        for (step, logs, batch), values in zip(self.unchecked, every, strict=True):
-            for key, value in zip(logs, values, strict=True):
-                if not math.isfinite(value):
-                    rows = ", ".join(map(str, batch.index.tolist()))
-                    raise RunFailure(
-                        "non-finite", f"the {key} is {value} at step {step + 1}; rows of the batch: {rows}"
-                    )
-        self.progress.loss = every[-1][list(self.unchecked[-1][1]).index("loss")]
+        # one list, because the stages of a method may log under other names
+        logged = [(step, key, value, batch) for step, logs, batch in self.unchecked for key, value in logs.items()]
+        values = torch.stack([value.float() for _, _, value, _ in logged]).tolist()
+        for (step, key, _, batch), value in zip(logged, values, strict=True):
+            if not math.isfinite(value):
+                rows = ", ".join(map(str, batch.index.tolist()))
+                raise RunFailure("non-finite", f"the {key} is {value} at step {step + 1}; rows of the batch: {rows}")
+            if key == "loss":
+                self.progress.loss = value
         self.unchecked.clear()
 
     def _evaluate(self, step: int) -> None:

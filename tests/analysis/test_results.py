@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.core.atomic_files import write_json
 from kdbench.reporting import missing_runs
 from kdbench.reporting.tables import TABLES
 from kdbench.results.selection import best_grid_point, select_row
@@ -43,6 +44,17 @@ def test_the_grid_point_with_most_seeds_then_the_best_selection(
     cells = best_grid_point(studies(made.write())[0].of("kd", "mrpc"), "f1")
     assert [c.cell.seed for c in cells] == [0, 1]
     assert {c.run.spec.training.student_lr for c in cells} == {expected}
+
+
+def test_one_grid_point_needs_no_score_on_the_selection_split(tmp_path: Path) -> None:
+    """A file of outputs may lack the rows of the validation split."""
+    made = Made(Store(tmp_path))
+    run = made.done(made.ask(spec("kd", "mrpc", 0)), 0.5)
+    file = made.store.run(run).path / "result.json"
+    found = json.loads(file.read_text())
+    write_json(file, {**found, "best": {**found["best"], "selection": {}}})
+    cells = best_grid_point(studies(made.write())[0].of("kd", "mrpc"), "f1")
+    assert [cell.run.id for cell in cells] == [run]
 
 
 def test_points_that_differ_in_their_teachers_only_are_different_points(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from kdbench.analysis.study_page import facts
 from kdbench.analysis.study_page.contrasts import StudyContrasts
+from kdbench.analysis.study_page.convergence import _last_change
 from kdbench.analysis.study_page.limits import limits
 from kdbench.core.atomic_files import write_json
 from kdbench.results.store import Store
@@ -50,3 +51,10 @@ def test_rows_of_another_machine_are_named(tmp_path: Path) -> None:
         "RTE: SKD (Other, 4 threads) were trained on another machine than the other rows (one, 1 thread). Equal" in said
     )
     assert said.count("another machine") == 1
+
+
+def test_the_last_epoch_is_compared_with_the_one_before_it_alone() -> None:
+    assert _last_change({1: 80.0, 2: 81.5}) == 1.5
+    assert _last_change({2: 80.0, 4: 81.0, 6: 81.5}) is None  # evaluations that skip ends of epochs
+    assert _last_change({1: 80.0}) is None
+    assert _last_change({}) is None

@@ -20,6 +20,7 @@ from kdbench.results.study import StudyResults, studies
 from tests.analysis.drawn import finish, lgtm
 from tests.analysis.made import Made, full, spec, teacher
 from tests.analysis.test_figure_files import boxes, draw
+from tests.commands.test_compare import predict
 from tests.commands.test_compare import study as compared
 
 
@@ -87,6 +88,18 @@ def test_intervals_count_items_and_seeds(tmp_path: Path) -> None:
     assert 0 <= low < row.mean < high <= 100
     assert row.interval == pytest.approx(np.clip(mean_score(TASKS.get(task)(), cells).interval(), 0, 100))
     assert any("both items, by bootstrap" in note for note in found.notes)
+
+
+def test_intervals_end_where_the_scale_of_the_metric_does(tmp_path: Path) -> None:
+    """Matthews' correlation goes from -100 to 100, accuracy from 0."""
+    made = Made(Store(tmp_path))
+    for seed, skill in ((0, -0.9), (1, 0.1)):  # two seeds far apart: 12.7 standard errors to each side
+        for task in ("cola", "rte"):
+            predict(made, made.ask(spec("kd", task, seed)), skill, seed)
+    (study,) = studies(made.write())
+    found = {task: FigureScores().build(study, task).panels[0].estimates[0] for task in study.tasks}
+    assert found["cola"].interval == (-100.0, 100.0)
+    assert found["rte"].interval == (0.0, 100.0)
 
 
 def test_of_one_seed_the_error_is_that_of_its_items() -> None:

@@ -27,7 +27,7 @@ from tests.analysis.made import STUDY, Made, spec, teacher
 from tests.commands.test_commands import call_here
 
 ROWS = 400
-TRUTH = {"rte": 5, "mrpc": 6, "mnli": 7}  # what seeds the labels and the difficulties of a task's items
+TRUTH = {"rte": 5, "mrpc": 6, "mnli": 7, "cola": 8}  # what seeds the labels and the difficulties of a task's items
 
 
 def predict(made: Made, run_id: str, skill: float, seed: int, rows: int = ROWS) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdbench.core.errors import UserError
 from kdbench.planning.make_plan import parse_seeds
 from tests.kdbench.small_runs import plan
 
@@ -50,3 +52,9 @@ def test_seeds_are_read_back_from_any_spelling(seeds: set[int]) -> None:
     assert parse_seeds(",".join(map(str, sorted(seeds)))) == sorted(seeds)
     low, high = min(seeds), max(seeds)
     assert parse_seeds(f"{low}-{high}") == list(range(low, high + 1))
+
+
+@pytest.mark.parametrize("text", ["5-3", "0,5-3", "", "1,,2", "a"])
+def test_seeds_that_say_nothing_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is not valid; write 0,1,2 or 0-4"):
+        parse_seeds(text)

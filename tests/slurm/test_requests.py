@@ -234,3 +234,21 @@ def test_a_percent_sign_in_the_folder_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     args = ("run", "--methods", "finetune", "--tasks", "rte", "--executor", "slurm", "--results", "100%j", "--dry-run")
     assert "takes % in 100%j for a pattern" in refusal(*args)
+
+
+def test_a_job_is_requeued_until_three_restarts_make_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it was restarted before: SLURM counts all restarts."""
+    again = list[str]()
+    monkeypatch.setattr(worker, "_requeue", lambda job, is_ending: again.append(job))
+    asked = []
+    for restarts, steps in enumerate((9, 9, 9, 9, 9, 0, 0, 5, 0, 0, 0, 0)):
+        monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
+        again.clear()
+        with pytest.raises(SystemExit):
+            worker._leave(Store(tmp_path), "7_1", [worker.LIMIT], steps)
+        asked.append(len(again))
+    assert asked == [1] * 10 + [0, 0]
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "0")  # another job of the same number, on a cluster that was set up anew
+    with pytest.raises(SystemExit):
+        worker._leave(Store(tmp_path), "7_1", [worker.LIMIT], 0)
+    assert again == ["7_1"]

@@ -30,6 +30,6 @@ def command(run: str, form: str, out: str | None, results: str | None) -> None:
     check = export_folder(found, store, form, target)
     printing.print_line(
         printing.make_console(),
-        f"Wrote {target}; {check.rows} rows give the same class to {100 * check.agreement:.1f} %, logits differ by at "
-        f"most {check.difference:.1e}.",
+        f"Wrote {target}; {check.rows} rows give logits that differ by at most {check.difference:.1e}"
+        f"{check.class_words}.",
     )

@@ -35,12 +35,17 @@ class ExportCheck:
     Attributes:
         rows: number of reported rows that were asked.
         difference: the largest difference of a logit.
-        agreement: share of rows with the same class.
+        agreement: share of rows with the same class; None in a regression.
     """
 
     rows: int
     difference: float
-    agreement: float
+    agreement: float | None
+
+    @property
+    def class_words(self) -> str:
+        """Say in how many rows the class is the same; "" in a regression."""
+        return "" if self.agreement is None else f", and the same class to {100 * self.agreement:.1f} %"
 
 
 def export_network(run: Run, form: str, folder: Path) -> ExportCheck:
@@ -75,7 +80,8 @@ def export_network(run: Run, form: str, folder: Path) -> ExportCheck:
             f"The network written as {form} answers otherwise than the student of {run.id} (logits differ by up to "
             f"{difference:.2g}), so it was not kept; choose another of {', '.join(FORMATS)}."
         )
-    return ExportCheck(len(rows), difference, float((found.argmax(1) == expected.argmax(1)).mean()))
+    agreement = None if expected.shape[1] == 1 else float((found.argmax(1) == expected.argmax(1)).mean())
+    return ExportCheck(len(rows), difference, agreement)
 
 
 def answers(

@@ -109,6 +109,7 @@ class _Pool:
         self.plan, self.store, self.recording, self.board, self.schedule = plan, store, recording, board, schedule
         self.workers: list[Worker] = []
         self.killed: dict[str, int] = {}
+        self._idle_ends = 0  # of workers without a run, since the last message of any
         self._asked = False
 
     def open(self, executions: Sequence[Execution], started: Sequence[Worker]) -> None:
@@ -149,6 +150,7 @@ class _Pool:
                 self._handle_message(worker, kind, values)
 
     def _handle_message(self, worker: Worker, kind: Any, values: list[Any]) -> None:
+        self._idle_ends = 0
         if kind in ("started", "stepped", "paused"):
             getattr(self.board, kind)(*values)
             return
@@ -157,15 +159,26 @@ class _Pool:
         self.schedule.report_outcome(run_id, kind, *values)
 
     def _replace(self, worker: Worker) -> None:
-        """Start a new process for one that died, and queue its run again."""
+        """Start a new process for one that died, and queue its run again.
+
+        Raises:
+            UserError: no worker is left, because they end before they are given a run.
+        """
         self.workers.remove(worker)
         worker.process.join()
         run_id, worker.run_id = worker.run_id, None
         if run_id is not None:
             self._retry_or_fail(run_id, worker.process.exitcode)
+        else:
+            self._idle_ends += 1
         worker.pipe.close()
-        if not self._asked:
+        if not self._asked and self._idle_ends <= RETRIES:
             self.workers.append(start_worker(self.store, self.recording, worker.execution))
+        if not self._asked and not self.workers:
+            raise UserError(
+                f"The processes that train end as soon as they begin (the last one with exit code "
+                f"{worker.process.exitcode}), so nothing can be trained; repeat the command with --jobs 1 to see why."
+            )
 
     def _retry_or_fail(self, run_id: str, code: int | None) -> None:
         how = f"its process was ended by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
