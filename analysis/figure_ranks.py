@@ -76,7 +76,7 @@ def _largest_block(
 
 
 def _score(line: SelectedRow, task: str) -> float:
-    return statistics.fmean(statistics.fmean(provenance.run_scores(cell)) for cell in line.shown[task])
+    return statistics.fmean(provenance.mean_run_score(cell) for cell in line.shown[task])
 
 
 def rank_rows(scores: Floats) -> Floats:

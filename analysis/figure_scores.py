@@ -49,7 +49,7 @@ class FigureScores(TaskFigure):
 def _row(study: StudyResults, line: SelectedRow, task: str) -> Estimate:
     """Return mean, interval and seeds of a row on a task, in per cent."""
     cells = line.shown[task]
-    seeds = {cell.cell.seed: statistics.fmean(provenance.run_scores(cell)) for cell in cells}
+    seeds = {cell.cell.seed: provenance.mean_run_score(cell) for cell in cells}
     interval: tuple[float, float] | None
     try:
         interval = mean_interval(TASKS.get(task)(), cells)

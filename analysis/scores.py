@@ -212,11 +212,6 @@ def score_sheet(
     return sheet
 
 
-def _numbers(task: type[Task]) -> list[tuple[str, str]]:
-    """Return the (metric, split) of each number in a cell."""
-    return [(metric, split) for split in task.report_splits for metric in task.metrics]
-
-
 def column_name(task: type[Task]) -> str:
     """Return the head of a column: `MRPC`, with `F1/Acc.` below."""
     return f"{task.title}\n{'/'.join(part_names(task))}"
@@ -226,7 +221,7 @@ def score_cells(task: type[Task], cells: Sequence[CellResult]) -> TaskScore | No
     """Combine the cells of one row on one task; None where there are none."""
     if not cells:
         return None
-    return TaskScore(tuple(tuple(c.score(metric, split) for c in cells) for metric, split in _numbers(task)))
+    return TaskScore(tuple(tuple(c.score(metric, split) for c in cells) for metric, split in task.numbers()))
 
 
 def _average(scores: Sequence[TaskScore | None]) -> float | None:
@@ -301,7 +296,7 @@ def _whole() -> set[str]:
 
 def average_note(tasks: Sequence[type[Task]]) -> str:
     """Say how the average is computed, and whether it covers the tasks of the paper's average."""
-    pairs = ["/".join(part_names(task)) for task in tasks if len(_numbers(task)) > 1]
+    pairs = ["/".join(part_names(task)) for task in tasks if len(task.numbers()) > 1]
     first = f"; {' and '.join(dict.fromkeys(pairs))} are averaged first" if pairs else ""
     whole = _whole()
     shown = {task.name for task in tasks}
@@ -324,7 +319,7 @@ def score_records(shown: ShownRow) -> list[dict[str, Any]]:
             "choice": " ".join(f"{key}={value(item)}" for key, item in c.cell.choice.items()), "run": c.run.id,
             "predicted_classes": _classes(c, "best", split), "teacher_predicted_classes": _classes(c, "teacher", split),
         }
-        for name, cells in line.shown.items() for c in cells for metric, split in _numbers(TASKS.get(name))
+        for name, cells in line.shown.items() for c in cells for metric, split in TASKS.get(name).numbers()
     ]  # fmt: skip
 
 

@@ -27,7 +27,7 @@ TRAINED = (
     "Rows of train: all that train, select or give feedback. Methods: those with a finished run. Hours: the recorded "
     "times of all runs, teachers included."
 )
-PARTS = "Hours: the recorded times of the runs that no part before it had asked for."
+PARTS = "Hours: the recorded times; a run that several lines need counts in the first of them."
 MOST_TITLES = 4  # methods of a part that are named
 UNTUNED = (
     "No rate was tuned: every method has those of the table. `make study PART=tuning` tunes the student's, with one "

@@ -55,11 +55,11 @@ def _selection(contrasts: StudyContrasts) -> Iterator[str]:
             continue  # the teacher alone is done there
         most = max(moved, key=lambda row: abs(moved[row]))
         rows.append(f"{(cells[most][0].run.result or {}).get('rows', {}).get('selection', 0):,} on {task_title(task)}")
-        parts.append(f"of {contrasts.title(most)} {signed(moved[most])} {UNIT} on {task_title(task)}")
+        parts.append(f"{signed(moved[most])} {UNIT} ({contrasts.title(most)} on {task_title(task)})")
     if parts:
         yield (
-            f"- Checkpoints are selected by held-out rows ({', '.join(rows)}). The last checkpoint minus the selected "
-            f"one, where it is farthest from 0: {', '.join(parts)}."
+            f"- Checkpoints are selected by held-out rows ({', '.join(rows)}). To report the last "
+            f"checkpoint instead would change scores most by {', '.join(parts)}."
         )
 
 

@@ -31,14 +31,14 @@ HEAD = """# A study of distillation methods on small tasks
 `make docs` computes the numbers of this page, and the sentences about them, from the kept results in `{folder}`; those
 of the paper are its printed ones. {repeat}
 
-A difference is in points: the first row minus the second, each the mean of the task's metrics in per cent. Two rows are
-*separable* where the test of [kdbench compare](statistics.md) finds a difference at 5 %, with p Holm-corrected over the
-comparisons of that answer or table, and where it speaks of single tasks, task by task. Nothing is corrected over the
-whole page, so a pair may be separable among ten comparisons and not among hundreds. Intervals are not corrected.
-Statistics need two seeds or more; where there are fewer, the page says so."""
+A difference is in points: the first row minus the second, each the mean of the task's metrics in per cent. Two rows
+are *separable* where the test of [kdbench compare](statistics.md) finds a difference at 5 %. p is Holm-corrected within
+each answer or table; for single tasks, within each task. Nothing is corrected over the whole page, so a pair may be
+separable among ten comparisons and not among hundreds. Intervals are not corrected. Statistics need two seeds or more;
+where there are fewer, the page says so."""
 REPEAT = (
-    "`make study PART=trec DATA_DIR=DIR` trains one part again, `make study DATA_DIR=DIR` all parts and seeds that "
-    "`studies/minilm.toml` declares, which takes days; DIR holds the "
+    "`make study PART=trec DATA_DIR=DIR` trains one part, `make study DATA_DIR=DIR` all of them, which takes days, "
+    "with the seeds that `studies/minilm.toml` declares; DIR holds the "
     "[published files](tasks-and-data.md#ready-made-declarations). GLUE comes from the hub, or from GLUE_DIR=DIR."
 )
 READINGS = ("lgtm", "lgtm_no_influence", "lgtm_released", "lgtm_printed", "prokt_lgtm", "prokt")
@@ -113,19 +113,21 @@ def pair_words(contrasts: StudyContrasts) -> list[str]:
     """Say how many pairs of methods are separable, on each task and on average; nothing where there is no pair."""
     if len(contrasts.rows) < 2:
         return []
-    parts, named = [], []
+    parts, named, many = [], [], False
     for task in (*contrasts.tasks, None):
         apart, before, known = contrasts.pairs_apart(task)
         where = "on average" if task is None else f"on {task_title(task)}"
         if known and (task or len(contrasts.tasks) > 1):
             parts.append(f"{where} {len(apart)} of {known} ({before} uncorrected)")
             named += [f"{where}, {_above(contrasts, apart)}"] if 0 < len(apart) <= MOST_NAMED else []
+            many |= len(apart) > MOST_NAMED
     whole = len(contrasts.rows) * (len(contrasts.rows) - 1) // 2
     every = f"{count(len(contrasts.rows), 'method')} make {count(whole, 'pair')}"
     if not parts:
         return [f"{every}, and none has two common seeds, so none is compared."]
     told = f"{every}. Separable, Holm-corrected over the pairs: {', '.join(parts)}."
-    return [f"{told} They are: {'; '.join(named)}." if named else told]
+    which = f"Those of {MOST_NAMED} pairs or fewer are" if many else "They are"
+    return [f"{told} {which}: {'; '.join(named)}." if named else told]
 
 
 def _above(contrasts: StudyContrasts, pairs: Sequence[tuple[str, str]]) -> str:

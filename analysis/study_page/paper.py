@@ -2,59 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Collection, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from kdbench.analysis.metric_labels import AVERAGE
 from kdbench.analysis.published import PAPER_METHOD, published_tables
-from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, Judged, StudyContrasts, judge, p_words
-from kdbench.analysis.study_page.scores import study_mean
+from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, Judged, StudyContrasts, judge
 from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.formatting import count, signed
 from kdbench.data.splits import held_out_share
-from kdbench.results.significance import ALPHA, Floats
+from kdbench.reporting.provenance import mean_run_score
 from kdbench.results.study import TEACHER, task_title
 
 PAPER_TABLE = "table1"
 LEAST_ROWS = 4  # of fewer, the order says little
-RESAMPLES = 999
-PERMUTATIONS = 9999
 PAPER_NOTE = (
     "The paper's number is the mean of six GLUE tasks on the test server, with BERT networks. Open: not separable here."
 )
 VERDICTS = {1: "holds here", -1: "is contradicted here", 0: "is open here"}
 
 
-@dataclass(frozen=True)
-class RankCorrelation:
-    """Kendall's tau-b of two orders of rows, its 95 % interval over resampled rows, and the p-value of no relation."""
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return Kendall's tau-b between two lists of scores [N]; 0 where one of them has no order."""
+    from scipy.stats import kendalltau
 
-    tau: float
-    low: float
-    high: float
-    p: float
-
-
-def rank_correlation(one: Sequence[float], other: Sequence[float]) -> RankCorrelation:
-    """Return Kendall's tau-b between two lists of scores [N]; scipy's paired bootstrap gives the interval."""
-    from scipy.stats import bootstrap, kendalltau, permutation_test
-
-    def tau(first: Floats, second: Floats) -> float:
-        # one row drawn N times has no order
-        return float(np.nan_to_num(kendalltau(first, second, method="asymptotic").statistic))
-
-    # all orders of up to seven rows, drawn ones of more: scipy's exact p-value knows no ties
-    related = permutation_test(
-        (one,), lambda first: tau(first, np.asarray(other)), permutation_type="pairings", n_resamples=PERMUTATIONS,
-        rng=np.random.default_rng(0),
-    )  # fmt: skip
-    interval = bootstrap(
-        (one, other), tau, paired=True, vectorized=False, n_resamples=RESAMPLES, method="percentile",
-        confidence_level=1 - ALPHA, random_state=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
-    return RankCorrelation(float(related.statistic), float(interval.low), float(interval.high), float(related.pvalue))
+    return float(np.nan_to_num(kendalltau(one, other).statistic))
 
 
 def paper_means() -> dict[str, float]:
@@ -70,13 +45,28 @@ def order_words(contrasts: StudyContrasts) -> str:
     if len(rows) < LEAST_ROWS:
         have = f"{len(rows)} of {len(paper)} methods have two seeds on every task"
         return f"The order of the methods is not compared yet: {have}, {LEAST_ROWS} are needed."
-    own = [mean for row in rows if (mean := study_mean(contrasts, row)) is not None]
-    found = rank_correlation([paper[row] for row in rows], own)
-    over = f"{count(len(rows), 'method')}; {', '.join(map(task_title, contrasts.tasks))}"
+    printed = [paper[row] for row in rows]
+
+    def tau(tasks: Sequence[str], seeds: Collection[int]) -> str:
+        """Correlate with the mean scores on some tasks of some seeds."""
+        cells = {row: [[cell for cell in contrasts.cells(row, task) if cell.cell.seed in seeds] for task in tasks]
+                 for row in rows}  # fmt: skip
+        means = [statistics.fmean(statistics.fmean(map(mean_run_score, some)) for some in cells[row]) for row in rows]
+        return f"{rank_correlation(printed, means):+.2f}"
+
+    every = {cell.cell.seed for row in rows for task in contrasts.tasks for cell in contrasts.cells(row, task)}
+    shared = [seed for seed in sorted(every)
+              if all(seed in contrasts.seeds(row, task) for row in rows for task in contrasts.tasks)]  # fmt: skip
+    by_task = ", ".join(f"{tau([task], every)} on {task_title(task)}" for task in contrasts.tasks)
+    by_seed = ", ".join(f"{tau(contrasts.tasks, [seed])} with seed {seed}" for seed in shared)
+    pairs = {frozenset(pair) for pair in contrasts.pairs_apart(None)[0]}
+    apart = sum(frozenset(pair) in pairs for pair in combinations(rows, 2))
+    pairs_words = count(len(rows) * (len(rows) - 1) // 2, "pair")
     return (
-        f"Kendall's tau between the paper's average and the mean score here ({over}) is {found.tau:+.2f}, 95 % "
-        f"interval {found.low:+.2f} to {found.high:+.2f} over resampled methods ({p_words(found.p)} for no relation). "
-        "1 is the same order, -1 the opposite. The mean scores count as known here, without their errors."
+        f"Kendall's tau between the paper's average and the mean score here ({count(len(rows), 'method')}) is "
+        f"{tau(contrasts.tasks, every)}; 1 is the same order, -1 the opposite. It is {by_task}"
+        f"{f', and over all tasks {by_seed}' if by_seed else ''}. On average over the tasks, "
+        f"{apart} of {pairs_words} of these methods {'is' if apart == 1 else 'are'} separable."
     )
 
 

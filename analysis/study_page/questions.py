@@ -17,6 +17,7 @@ KD, BASELINE = "kd", "finetune"
 NO_INFLUENCE, PROKT_WITH_LABELS = "lgtm_no_influence", "prokt_lgtm"
 WEAKER_TEACHERS = ("takd", "rco")
 ASSISTANT = "assistant"  # the role of TAKD's assistant
+COLUMNS = "Signs in the table below compare each row with the best of its column, which are other comparisons."
 PATHS = (
     "TAKD's teacher is an assistant, smaller than KD's teacher and distilled from it; RCO's are earlier states of KD's "
     "teacher, at the end that teacher itself."
@@ -60,14 +61,21 @@ def beats_kd(contrasts: StudyContrasts) -> str:
 
 
 def _on_single_tasks(contrasts: StudyContrasts, rows: Sequence[str]) -> str:
-    """Name the rows that are separable above plain KD on a task alone; "" where the study has one task."""
+    """Name the rows that are separable above plain KD on a task alone, else the highest; "" for one task."""
     if len(contrasts.tasks) < 2:
         return ""
-    parts = []
+    apart, highest = [], dict[str, float]()
     for task in contrasts.tasks:
         found = judge({row: contrasts.contrast(row, KD, [task]) for row in rows})
-        parts += [f"{found.words(row)} on {task_title(task)}" for row in found.separable(1)]
-    return f"On a task alone, separable above plain KD: {'; '.join(parts) or 'none'}. "
+        apart += [f"{found.words(row)} on {task_title(task)}" for row in found.separable(1)]
+        best = max(found.known, key=found.value, default=None)
+        highest |= {} if best is None else {f"{found.words(best)} on {task_title(task)}": found.p[best]}
+    if apart or not highest:
+        return f"On a task alone, separable above plain KD: {'; '.join(apart) or 'none'}. "
+    return (
+        "On a task alone, none is separable above plain KD with p corrected over the methods there; nearest comes "
+        f"{min(highest, key=highest.__getitem__)}. {COLUMNS} "
+    )
 
 
 def _listed(found: Judged, rows: Sequence[str]) -> str:
@@ -77,7 +85,7 @@ def _listed(found: Judged, rows: Sequence[str]) -> str:
 def _extent(found: Judged) -> str:
     """Say how many methods were compared, and over which tasks."""
     tasks = {one.tasks for one in found.known.values()}
-    where = over(max(tasks, key=len)) if len(tasks) == 1 else "each over the tasks where both are done"
+    where = over(max(tasks, key=len)) if len(tasks) == 1 else "each on the tasks that both have finished"
     return f"{count(len(found.known), 'method')} compared {where}; p is Holm-corrected."
 
 
@@ -103,10 +111,10 @@ def feedback_pays(contrasts: StudyContrasts) -> str:
     told = {1: "No, it gives more than it costs", -1: "Yes, it costs more than it gives"}
     words = told.get(_verdict(net), "Not shown: cost and gain are not separable")
     share = held_out_share(contrasts.study.study["feedback"], "feedback")
-    held = f"The {value(100 * share)} % of train held out for feedback" if share else "The rows of feedback"
+    held = f"the {value(100 * share)} % of train held out for feedback" if share else "the rows of feedback"
     parts = ""
     if gain.difference is not None and cost.difference is not None:
-        parts = f" {held} cost {cost.words}; the influence gives {gain.words}."
+        parts = f" Training on {held} too changes the score by {cost.words}, the influence by {gain.words}."
     return (
         f"{words}: LGTM minus ProKT with labels on all rows is {net.words} {over(net.tasks)}.{parts} {missing}".rstrip()
     )

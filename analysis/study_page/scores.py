@@ -6,20 +6,21 @@ import statistics
 
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.text_table import MIXED, text_table
-from kdbench.reporting.provenance import run_cell, run_scores
+from kdbench.reporting.provenance import mean_run_score, run_cell
 from kdbench.results.gap_share import GapShare, covered_share
 from kdbench.results.study import TEACHER, Run, task_title
 
 SHARE_NOTES = (
     "0 % is as good as fine-tuning without a teacher, 100 % as good as the teacher; the tasks are taken together.",
-    "The interval has every share that the test of kdbench compare does not refuse (Fieller 1954).",
+    "The interval holds every share that the test of kdbench compare would not reject (Fieller 1954). Intervals are "
+    "not corrected: of many rows, some exclude 0 by chance.",
     "Where the teacher's lead itself is not separable from 0, a share has no interval (–).",
 )
 
 
 def run_mean(run: Run, checkpoint: str = "best") -> float:
     """Return the mean of the scores of a finished run, in per cent, of its selected ("best") or "last" checkpoint."""
-    return statistics.fmean(run_scores(run_cell(run), checkpoint))
+    return mean_run_score(run_cell(run), checkpoint)
 
 
 def row_mean(contrasts: StudyContrasts, row: str, task: str) -> float | None:

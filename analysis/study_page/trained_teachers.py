@@ -16,7 +16,7 @@ RATIO = ("influence", "influence_ratio")  # split and key in a series
 NOTES = (
     "Score of the teacher at the end of the training, mean of the task's metrics in per cent; mean ± sample standard "
     "deviation over the seeds. In parentheses the student's, of its selected checkpoint. Nothing is tested here. A "
-    "teacher of which only an added part is trained is not scored.",
+    "teacher of which only an added part is trained has no score.",
     "Influence ratio, task by task: length of the gradient of the influence term, its coefficient included, over that "
     "of the auxiliary loss; median over the recorded steps of all seeds.",
 )
@@ -59,9 +59,7 @@ def _scores(runs: Iterable[Run]) -> Iterator[float]:
     for run in runs:
         if scores := (run.result or {}).get("teacher"):
             task = TASKS.get(run.spec.task)
-            yield 100 * statistics.fmean(
-                float(scores[split][key]) for split in task.report_splits for key in task.metrics
-            )
+            yield 100 * statistics.fmean(float(scores[split][metric]) for metric, split in task.numbers())
 
 
 def _ratio(contrasts: StudyContrasts, row: str, task: str) -> str:

@@ -223,8 +223,9 @@ def _hold_out(
 ) -> tuple[list[LabelledRow], list[LabelledRow]]:
     """Divide rows into those of train and those of the report, by a hash of their texts.
 
-    A row's side does not depend on order or on other rows, and equal texts of a class are on one side. Of a class with two or more
-    texts, the one with the smallest hash is always held out and the one with the largest is always trained on.
+    A row's side does not depend on order or on other rows, and equal texts of a class are on one side. Of a class with
+    two or more texts, the one with the smallest hash is always held out and the one with the largest is always trained
+    on.
 
     Args:
         group: returns the class of a row; of a regression, all rows are one.

@@ -105,6 +105,11 @@ class Task(ABC):
             UserError: a file is missing or malformed (naming file, line and what was expected).
         """
 
+    @classmethod
+    def numbers(cls) -> list[tuple[str, str]]:
+        """Return the (metric, split) of each number in a table's cell, in its order."""
+        return [(metric, split) for split in cls.report_splits for metric in cls.metrics]
+
     def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
         """Compute all `metrics`, as fractions between 0 and 1 (for correlations, -1 and 1).
 

@@ -13,7 +13,6 @@ from kdbench.core.settings import FIELDS, Invocation, Study, Training, teacher_k
 from kdbench.core.toml_files import read_toml
 from kdbench.distill.method import EVERYTHING, METHODS, in_group, methods_of_group
 from kdbench.models.outputs_reference import outputs_arguments
-from kdbench.planning.config import TEACHER as SECTION
 from kdbench.planning.config import Config, installed_options, preset_files
 from kdbench.planning.exhibits import Exhibit
 from kdbench.planning.make_plan import reads_network
@@ -24,7 +23,7 @@ from kdbench.results.sweep_files import Sweep
 # options of `kdbench run`; the other fields are keys of --set
 STUDY_FLAGS = ("glue_dir", "data_dir", "feedback", "selection")
 TEACHER_KEYS = {"teacher", "teacher_is_finetuned"}
-TEACHERS = f"{SECTION}."  # begins a key of the teacher's own training
+TEACHERS = f"{TEACHER}."  # begins a key of the teacher's own training
 
 
 def cell_command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
@@ -284,13 +283,15 @@ def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:
     """Return the arguments for networks, data and splits, as far as neither the preset nor `own` sets them."""
     known = Config(files=[read_toml(preset_files()[study.preset])]) if study.preset in preset_files() else Config()
     usual: Study = known.group(Study)
+    # a GLUE folder that no task reads, unless it tells real data from the preset's synthetic ones
+    reads_glue = usual.source == "generated" or any(cell.run.spec.data.source != "files" for cell in study.cells)
     teacher = study.networks["teacher"].argument if "teacher" in study.networks else ""
     words = [] if "teacher" in own else outputs_arguments(teacher)
     of_file = TEACHER_KEYS if words else set[str]()
     for key in Study.model_fields:
         item = study.networks[key].argument if key in study.networks else study.study.get(key)
         is_usual = item in (None, "", getattr(usual, key)) or (key == "source" and study.study["glue_dir"])
-        if key in {*own, *of_file} or is_usual:
+        if key in {*own, *of_file} or is_usual or (key in ("source", "glue_dir") and not reads_glue):
             continue
         flag = f"--{key.replace('_', '-')}"
         if item is True:
@@ -321,9 +322,8 @@ def _settings(cell: CellResult, runs: Mapping[str, Run], usual: Mapping[str, Any
 
 def _teacher_training(run: Run, runs: Mapping[str, Run]) -> Training | None:
     """Return how the teacher at the end of the chain of needed runs was fine-tuned; None where there is none."""
-    for parent in (runs[need] for need in run.spec.needs.values() if need in runs):
-        return _teacher_training(parent, runs) or parent.spec.training
-    return None
+    parent = next((runs[need] for need in run.spec.needs.values() if need in runs), None)
+    return None if parent is None else _teacher_training(parent, runs) or parent.spec.training
 
 
 def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:

@@ -123,8 +123,7 @@ def _scores(run: Run) -> str:
     kind = TASKS.get(run.spec.task)
     known = {run.id: run}
     cell = CellResult(Cell(run.spec.method, run.spec.task, run.spec.seed, {}, run.id), run, settings(run.id, known))
-    names = [(metric, split) for split in kind.report_splits for metric in kind.metrics]
-    numbers = zip(names, provenance.run_scores(cell), strict=True)
+    numbers = zip(kind.numbers(), provenance.run_scores(cell), strict=True)
     rows = {f"{metric_title(metric)}, {split}": f"{number:.1f} %" for (metric, split), number in numbers}
     try:
         found = mean_score(kind(), [cell])

@@ -6,6 +6,7 @@ Everything is read from the results folder; no method is imported.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,8 +128,12 @@ def run_scores(cell: CellResult, checkpoint: str = "best") -> list[float]:
     Args:
         checkpoint: "best", which the selection split chose, or "last".
     """
-    kind = TASKS.get(cell.cell.task)
-    return [cell.score(metric, split, checkpoint) for split in kind.report_splits for metric in kind.metrics]
+    return [cell.score(*number, checkpoint) for number in TASKS.get(cell.cell.task).numbers()]
+
+
+def mean_run_score(cell: CellResult, checkpoint: str = "best") -> float:
+    """Return the mean of `run_scores`."""
+    return statistics.fmean(run_scores(cell, checkpoint))
 
 
 def score_texts(cell: CellResult) -> tuple[str, str]:

@@ -164,8 +164,7 @@ def _ids(cells: Sequence[CellResult]) -> list[str]:
 
 def _scores(task: Task, cells: Sequence[CellResult]) -> Floats:
     """Return the mean over splits and metrics, by cell."""
-    numbers = [(metric, split) for split in task.report_splits for metric in task.metrics]
-    means: Floats = np.mean([[cell.score(*number) for number in numbers] for cell in cells], axis=1)
+    means: Floats = np.mean([[cell.score(*number) for number in task.numbers()] for cell in cells], axis=1)
     return means
 
 

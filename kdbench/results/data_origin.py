@@ -18,13 +18,13 @@ def generated_tasks(study: StudyResults) -> list[str]:
 def describe_data(study: StudyResults) -> str:
     """Name the source of the examples: a folder, `hub`, `generated`, or the tasks themselves."""
     made, data = generated_tasks(study), {cell.cell.task: cell.run.spec.data for cell in study.cells}
-    asked = str(study.study["glue_dir"] or study.study["source"])
     own = [
-        TASKS.get(task).title for task in study.tasks
-        if data[task].source == "files" or (asked == "generated" and task not in made)
+        task for task in study.tasks
+        if data[task].source == "files" or (data[task].source == "generated" and task not in made)
     ]  # fmt: skip
-    parts = [asked] if len(own) < len(study.tasks) or not own else []
-    return ", ".join([*parts, *(f"{title}'s own" for title in own)])
+    asked = {"glue-dir": str(study.study["glue_dir"] or "glue-dir")}
+    places = dict.fromkeys(asked.get(data[task].source, data[task].source) for task in study.tasks if task not in own)
+    return ", ".join([*places, *(f"{TASKS.get(task).title}'s own" for task in own)])
 
 
 def random_networks(study: StudyResults) -> list[str]:

@@ -320,6 +320,7 @@ def _study(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:
 def _key(sweep: Sweep, spec: RunSpec) -> str:
     """Return a key that is equal for cells that may be compared, as far as one cell can tell; see also `_home`."""
     fields = {k: v for k, v in _study(sweep, spec).items() if k not in LOOSE}
+    fields["source"] = "generated" if fields["source"] == "generated" else "real"  # hub and folders go together
     return json.dumps([sweep.preset, fields, sweep.models], sort_keys=True)
 
 

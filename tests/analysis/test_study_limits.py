@@ -33,8 +33,8 @@ def test_what_selection_and_a_rare_class_do(tmp_path: Path) -> None:
     said = limits(StudyContrasts(studies(made.write())[0])).splitlines()
     assert said[:3] == [
         "- The numbers are of 2 seeds and 1 task.",
-        "- Checkpoints are selected by held-out rows (545 on TREC). The last checkpoint minus the selected one, where "
-        "it is farthest from 0: of DIST +3.0 points on TREC.",
+        "- Checkpoints are selected by held-out rows (545 on TREC). To report the last checkpoint instead would change "
+        "scores most by +3.0 points (DIST on TREC).",
         "- The smallest class, of TREC, has 3 of 50 reported items, and counts as one of 6 in the macro-F1.",
     ]
 

@@ -49,7 +49,8 @@ def test_kd_is_not_beaten(tmp_path: Path) -> None:
     assert float(re.findall(r"p = ([\d.]+)\)", text)[0]) == pytest.approx(max(doubled, float(one["p"])), abs=1e-3)
     assert "+0.5 points" in text
     assert "Separable below" not in text
-    assert text.endswith("On a task alone, separable above plain KD: none.")
+    assert "On a task alone, none is separable above plain KD with p corrected over the methods there; nearest" in text
+    assert "nearest comes DIST +0.5 points (95 % interval" in text
 
 
 def test_rows_that_are_missing_are_named_with_a_command(tmp_path: Path) -> None:
@@ -94,8 +95,8 @@ def test_influence_and_feedback(tmp_path: Path) -> None:
     assert text.startswith("Yes, it costs more than it gives: LGTM minus ProKT with labels on all rows is -10.0 points")
     assert words_of(net) in text
     assert (
-        f"The 10 % of train held out for feedback cost {words_of(cost)}); the influence gives {words_of(gain)})."
-        in text
+        f"Training on the 10 % of train held out for feedback too changes the score by {words_of(cost)}), the "
+        f"influence by {words_of(gain)})." in text
     )
     assert "+30.0" in text
     assert "+20.0" in text

@@ -1,4 +1,4 @@
-"""What must not pass silently, and what must not stop a run: numbers that are not finite, caches, foreign runs, states."""
+"""What must not pass silently, and what must not stop a run: numbers that are not finite, caches, foreign runs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_student_whose_outputs_are_not_finite_is_not_scored(tmp_path: Path, mo
 
     monkeypatch.setattr(evaluator, "all_logits", broken)
     spec, store = the_run(plan(tmp_path, methods="finetune")), Store(tmp_path / "r")
-    with pytest.raises(RunFailure, match="a network's outputs on .* are not finite"):
+    with pytest.raises(RunFailure, match=r"a network's outputs on .* are not finite"):
         execute(spec, store, CPU, FEW)
     assert store.run(spec.id).state().kind == "non-finite"
     assert store.run(spec.id).result() is None

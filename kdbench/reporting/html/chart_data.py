@@ -217,7 +217,7 @@ def _points(study: StudyResults, line: SelectedRow, task: str) -> dict[str, dict
     if not cells:
         return {}
     # all kinds of cost share the score
-    scores = [statistics.fmean(provenance.run_scores(cell)) for cell in cells]
+    scores = [provenance.mean_run_score(cell) for cell in cells]
     base = {
         "y": round(statistics.fmean(scores), 3),
         "sd": round(statistics.stdev(scores), 3) if len(scores) > 1 else None,

@@ -44,7 +44,7 @@ def _score(task: str, cells: Sequence[CellResult]) -> Score:
     try:
         found = mean_score(TASKS.get(task)(), cells)
     except UserError:  # no predictions were kept
-        return statistics.fmean(statistics.fmean(provenance.run_scores(cell)) for cell in cells), math.inf
+        return statistics.fmean(provenance.mean_run_score(cell) for cell in cells), math.inf
     return found.value, found.interval()[1] - found.value
 
 
