@@ -10,7 +10,7 @@ from typing import Any
 
 from kdbench.analysis.published import row_title
 from kdbench.data.task_registry import TASKS
-from kdbench.reporting import fairness, missing_runs, notes
+from kdbench.reporting import fairness, missing_runs, notes, provenance
 from kdbench.reporting.figures import Curve, Lacking, LineStyle
 from kdbench.results import series
 from kdbench.results.selection import SelectedRow, best_grid_point, newest_version
@@ -107,9 +107,9 @@ def series_reader(split: str, key: str) -> SeriesReader:
     return read
 
 
-def trained_series_reader(split: str, key: str) -> SeriesReader:
-    """Return a reader like `series_reader` that skips step 0, where an untrained network would set the scale."""
-    whole = series_reader(split, key)
+def selection_reader(metric: str) -> SeriesReader:
+    """Return a reader of a metric on the selection split, without step 0: an untrained network would set the scale."""
+    whole = series_reader("selection", metric)
 
     def read(cell: CellResult) -> SeriesPoints:
         return {step: row for step, row in whole(cell).items() if step}
@@ -179,8 +179,7 @@ def stored_number(value: Any) -> float:
 
 def figure_origin(study: StudyResults, task: str) -> dict[str, Any]:
     """Return what tells the pictures of a figure apart, and where their data come from."""
-    keys = ("student", "teacher", "source", "feedback", "selection", "split_seed", "train_rows")
-    return {"preset": study.preset, **{key: study.study[key] for key in keys}, "task": task}
+    return {**provenance.study_origin(study), "task": task}
 
 
 def figure_notes(

@@ -29,7 +29,7 @@ class FigureCurves(TaskFigure):
             drawn = list[Curve]()
             # a curve for each row, without the seeds that have no scores
             for line in shown:
-                read = curves.trained_series_reader("selection", metric)
+                read = curves.selection_reader(metric)
                 cells = [cell for cell in line.shown[task] if read(cell)]
                 lost += [cell.run.id for cell in line.shown[task] if cell not in cells]
                 if cells:

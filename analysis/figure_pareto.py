@@ -24,7 +24,7 @@ class FigurePareto(TaskFigure):
 
     title = "Figure pareto: score by latency and size"
     requests = (Request("all"),)
-    lacking = "Figure pareto needs measured networks; run: kdbench measure"
+    lacking = "Figure pareto needs measured networks; where the runs are: kdbench measure"
 
     def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
         rows = {task: found for task in tasks if (found := measured_rows(study, task))}
@@ -35,7 +35,7 @@ class FigurePareto(TaskFigure):
         told = [
             "One network a row; its forms (torch, ONNX, ONNX with 8-bit weights) are joined. Up and left is better."
         ]
-        drawn = dict(zip(rows, panels, strict=False))
+        drawn = {task: _panel(study, task, found, next(iter(AXES))) for task, found in rows.items()}
         return replace(task_panels.panel_figure(self.title, study, drawn, shown, told), panels=panels,
                        columns=2, narrow=2)  # fmt: skip
 

@@ -18,7 +18,7 @@ from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.planning.make_plan import select_tasks
-from kdbench.reporting import missing_runs, notes
+from kdbench.reporting import missing_runs, notes, provenance
 from kdbench.reporting.tables import Published, Table, TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.selection import SelectedRow, select_row
@@ -308,9 +308,7 @@ def average_note(tasks: Sequence[type[Task]]) -> str:
 
 def score_records(shown: ShownRow) -> list[dict[str, Any]]:
     """Return the numbers of a row as records; `last` is the number without checkpoint selection."""
-    about = ("student", "teacher", "source", "feedback", "selection", "split_seed", "train_rows")
-    study, line = shown.study, shown.line
-    head = {"preset": study.preset, **{key: study.study[key] for key in about}}
+    line, head = shown.line, provenance.study_origin(shown.study)
     return [
         head | {
             "row": shown.key, "title": line.title, "task": c.cell.task, "split": split, "metric": metric,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kdbench.analysis.published import published_tables
 from kdbench.analysis.scores import RowRequest
-from kdbench.analysis.test_scores import ServerScoreTable
+from kdbench.analysis.server_scores import ServerScoreTable
 from kdbench.planning.exhibits import Request
 from kdbench.results.study import TEACHER, StudyResults
 

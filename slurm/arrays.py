@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from kdbench.core.spec import RunSpec
+from kdbench.core.spec import RunSpec, run_depths
 
 T = TypeVar("T")
 JobRuns = tuple[str, ...]  # the runs that one job trains, one after the other
@@ -50,14 +50,6 @@ def make_arrays(
             before = out[-1].runs if together and out else []
             needs = {parent for task in tasks for run in task for parent in runs[run].needs.values()}
             out.append(JobArray(tuple(tuple(task) for task in tasks), frozenset({*needs, *before})))
-    return out
-
-
-def run_depths(runs: Mapping[str, RunSpec]) -> dict[str, int]:
-    """Return for each run the length of the longest chain of runs before it."""
-    out: dict[str, int] = {}
-    for run, spec in runs.items():
-        out[run] = max((out[parent] + 1 for parent in spec.needs.values() if parent in out), default=0)
     return out
 
 

@@ -197,10 +197,10 @@ class StudyContrasts:
         sides = [[cell for cell in self.cells(row, task) if cell.cell.seed in shared] for row in rows]
         return together or _try_scores(task, sides)
 
-    def against_row(self, cells: Sequence[CellResult], row: str, task: str) -> Difference | None:
-        """Return runs that no row shows minus a row on a task; None where they share fewer than two seeds."""
-        seeds = {cell.cell.seed for cell in cells} & set(self.seeds(row, task))
-        sides = [[cell for cell in some if cell.cell.seed in seeds] for some in (cells, self.cells(row, task))]
+    def minus_teacher(self, cells: Sequence[CellResult], task: str) -> Difference | None:
+        """Return runs that no row shows minus the teacher on a task; None where they share fewer than two seeds."""
+        seeds = {cell.cell.seed for cell in cells} & set(self.seeds(TEACHER, task))
+        sides = [[cell for cell in some if cell.cell.seed in seeds] for some in (cells, self.cells(TEACHER, task))]
         found = _try_scores(task, sides) if len(seeds) >= LEAST_SEEDS else None
         return found.combined((1, -1)) if found else None
 

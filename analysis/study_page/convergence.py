@@ -59,7 +59,7 @@ def _most_changed(contrasts: StudyContrasts, tasks: Sequence[str]) -> str:
 
 def epoch_scores(contrasts: StudyContrasts, row: str, task: str) -> Mapping[int, float]:
     """Return epoch -> the row's mean selection score at its end, over the seeds; empty where none is recorded."""
-    read = curves.trained_series_reader("selection", TASKS.get(task).metrics[0])
+    read = curves.selection_reader(TASKS.get(task).metrics[0])
     of_seeds = [points for cell in contrasts.cells(row, task) if (points := read(cell))]
     by_epoch = dict[int, list[float]]()
     for points in of_seeds:

@@ -146,7 +146,7 @@ def _assistant(contrasts: StudyContrasts) -> str:
         if own and teacher is not None:
             mean = sum(map(run_mean, own)) / len(own)
             parts.append(f"{mean:.1f} against {teacher:.1f} on {task_title(task)}")
-            apart = contrasts.against_row(list(map(run_cell, own)), TEACHER, task)
+            apart = contrasts.minus_teacher(list(map(run_cell, own)), task)
             differences += [apart] if apart else []
     if not parts:
         return ""

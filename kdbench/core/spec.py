@@ -181,3 +181,11 @@ class Cell:
     choice: Mapping[str, Any]
     run: str
     varies: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_depths(runs: Mapping[str, RunSpec]) -> dict[str, int]:
+    """Return for each run the length of the longest chain of runs before it; needed runs come first in `runs`."""
+    out: dict[str, int] = {}
+    for run, spec in runs.items():
+        out[run] = max((out[parent] + 1 for parent in spec.needs.values() if parent in out), default=0)
+    return out

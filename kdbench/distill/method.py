@@ -14,7 +14,7 @@ from kdbench.core.registry import ALL, Registry
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kdbench.core.spec import ModelRef, RunSpec
+    from kdbench.core.spec import RunSpec
     from kdbench.data.batches import Batch
     from kdbench.distill.context import MethodContext
     from kdbench.models.reference import Shape
@@ -204,8 +204,8 @@ class Online(Method):
         )
 
 
-def finetuned(spec: RunSpec, model: ModelRef | None = None, snapshots: tuple[float, ...] = ()) -> RunSpec:
-    """Return the run that fine-tunes the teacher (or `model`) on the labels alone, for use in `needs`.
+def finetuned(spec: RunSpec, snapshots: tuple[float, ...] = ()) -> RunSpec:
+    """Return the run that fine-tunes the teacher on the labels alone, for use in `needs`.
 
     It has the settings of the run that needs it (batch size, epochs, ...), the teacher's learning rate, and all
     training rows, including those that the method holds out for feedback. Settings for the teacher's own training
@@ -217,14 +217,14 @@ def finetuned(spec: RunSpec, model: ModelRef | None = None, snapshots: tuple[flo
     Raises:
         UserError: snapshots of a teacher that is fine-tuned already.
     """
-    training = spec.training.of_teacher({} if model else spec.teacher_training)
+    training = spec.training.of_teacher(spec.teacher_training)
     if snapshots and not training.epochs:
         raise UserError(
             f"Method '{spec.method}' learns from the states that the teacher had while it was fine-tuned, and one that "
             f"is fine-tuned already has none; leave out '{spec.method}', or teacher_is_finetuned."
         )
     return spec.derive(
-        method="finetune", student=model or spec.teacher, training=training if training.epochs else training.as_it_is(),
+        method="finetune", student=spec.teacher, training=training if training.epochs else training.as_it_is(),
         options={}, snapshots=snapshots, teacher_training={},
     )  # fmt: skip
 

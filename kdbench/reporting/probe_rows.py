@@ -103,14 +103,14 @@ def _table(
     study: StudyResults | None, task: str, rows: Mapping[str, Sequence[Run]], request: ProbeRequest
 ) -> TableData:  # fmt: skip
     """Score the rows on one task, and build the table."""
+    from kdbench.training.preflight import parse_device
     from kdbench.training.probing import ProbeSettings, probe_runs
-    from kdbench.training.test_predictions import device
 
     classes = TASKS.get(task).labels
     labels = sorted({row.label for row in request.rows})
     view = match_labels(classes, labels, request.labels)
     settings = ProbeSettings(request.rows, view, request.perturbations, request.seed, request.rate)
-    place = device(request.device)
+    place = parse_device(request.device)
     found = {title: probe_runs(runs, settings, place) for title, runs in rows.items()}
     others = [*([FILE] if request.rows else []), *request.perturbations]
     name = PurePath(request.file).name

@@ -122,6 +122,12 @@ def run_cell(run: Run) -> CellResult:
     return CellResult(Cell(run.spec.method, run.spec.task, run.spec.seed, {}, run.id), run, {})
 
 
+def study_origin(study: StudyResults) -> dict[str, Any]:
+    """Return what tells the numbers of a study from those of others: preset, networks, data and splits."""
+    keys = ("student", "teacher", "source", "feedback", "selection", "split_seed", "train_rows")
+    return {"preset": study.preset, **{key: study.study[key] for key in keys}}
+
+
 def run_scores(cell: CellResult, checkpoint: str = "best") -> list[float]:
     """Return the scores of a run in per cent, in the order in which a cell prints them.
 

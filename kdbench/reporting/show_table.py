@@ -177,7 +177,8 @@ def nothing(table: Table, store: Store, every: Sequence[StudyResults], preset: s
     else:
         problem = f"No run{of} in {store.root} belongs to {_title(table)}"
     last = known[-1] if known else None
-    commands = reproduce.exhibit_commands([table], store.root, last, preset=preset, tasks=_tasks(table, last))
+    root = store.root if last is None else last.root  # a collected study takes no runs
+    commands = reproduce.exhibit_commands([table], root, last, preset=preset, tasks=_tasks(table, last))
     return f"{problem}; give another folder with --results DIR, or run: {'; '.join(map(shlex.join, commands))}"
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, field_validator, model_
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
 from kdbench.core.records import read_records
-from kdbench.core.spec import Cell, Name, RunSpec
+from kdbench.core.spec import Cell, Name, RunSpec, run_depths
 from kdbench.data.task_registry import TASKS
 from kdbench.results.store import Store
 
@@ -79,10 +79,8 @@ class Sweep(BaseModel):
             order = list(TopologicalSorter(needs).static_order())
         except CycleError as error:
             raise ValueError(f"runs need each other in a circle: {error.args[1][0]}") from None
-        depth: dict[str, int] = {}
-        for run in order:
-            depth[run] = 1 + max((depth[parent] for parent in needs[run]), default=0)
-        if max(depth.values(), default=0) > MOST_HOPS:
+        depths = run_depths({run: self.runs[run] for run in order})
+        if max(depths.values(), default=0) > MOST_HOPS:
             raise ValueError(f"more than {MOST_HOPS} runs need each other in a row")
         return self
 

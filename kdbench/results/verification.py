@@ -18,7 +18,7 @@ class Verification:
     """The findings.
 
     Attributes:
-        whole: finished runs whose files are as written.
+        whole: finished runs whose files are as written, or as collected.
         unchecked: finished runs of earlier versions without checksums; their records and predictions are readable.
         unfinished: runs that are not finished, which have nothing to verify yet.
         damaged: file or run -> what is wrong.
@@ -53,12 +53,12 @@ def verify_results(store: Store) -> Verification:
                 found.damaged[str(file)] = str(error)
     # runs
     for run in store.runs():
-        _check_run(run, found)
+        _check_run(run, found, is_collected=store.is_collected)
     return found
 
 
-def _check_run(run: RunFolder, found: Verification) -> None:
-    """Verify one run, and add the finding."""
+def _check_run(run: RunFolder, found: Verification, *, is_collected: bool) -> None:
+    """Verify one run, and add the finding; the checksums of a collection are those of all its runs together."""
     # unfinished runs have nothing to check, failed ones may be damaged
     state = run.state()
     if state.status != "done":
@@ -77,7 +77,7 @@ def _check_run(run: RunFolder, found: Verification) -> None:
     # file the run
     if problem:
         found.damaged[run.id] = f"{problem} in {run.path}"
-    elif (run.path / CHECKSUMS).exists():
+    elif is_collected or (run.path / CHECKSUMS).exists():
         found.whole.append(run.id)
     else:
         found.unchecked.append(run.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
@@ -14,6 +15,9 @@ from kdbench.models.finetuned_networks import build_finetuned
 from kdbench.planning import inputs
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
+
+if TYPE_CHECKING:
+    import torch
 
 PLAIN = ("auto", "cpu")  # always valid; checking them must not import torch
 
@@ -194,6 +198,18 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
     classes = len(inputs.load_task(spec.task).labels)
     if problem := method_of(spec).find_misfit(spec, student, others, classes):
         raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
+
+
+def parse_device(name: str) -> torch.device:
+    """Return the device that a user named.
+
+    Raises:
+        UserError: the name is not valid.
+    """
+    from kdbench.training.setup import choose_device
+
+    check_device_name(name)
+    return choose_device(name)
 
 
 def check_device_name(name: str) -> None:

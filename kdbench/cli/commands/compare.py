@@ -7,7 +7,7 @@ import click
 from kdbench.cli.results_option import results_option
 
 
-@click.command(short_help="Test whether one row of Table 1 is better than another.")
+@click.command(short_help="Test whether one method is better than another.")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--tasks", "--task", help="Compare on these tasks only: glue, or names such as mrpc,rte.")
@@ -15,7 +15,7 @@ from kdbench.cli.results_option import results_option
 @results_option()
 @click.option("--format", "form", default="terminal", help="terminal (default), markdown, latex or csv.")
 def command(first: str, second: str, tasks: str | None, preset: str | None, results: str | None, form: str) -> None:
-    """Compare two rows of Table 1 (methods, variants, or teacher) on every task and on average.
+    """Compare two rows of a table (methods, variants, or teacher) on every task and on average.
 
     Prints both means, the difference with its 95 % interval and p-value over the seeds and reported items that both
     rows share, how many seeds would show such a difference, and a sentence for each task. Nothing is trained. The same

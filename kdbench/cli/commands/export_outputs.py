@@ -23,8 +23,8 @@ def command(run: str, out: str, device: str, results: str | None) -> None:
     from kdbench.reporting import printing
     from kdbench.reporting.show_run import find_run
     from kdbench.training.outputs_export import export_outputs
-    from kdbench.training.test_predictions import device as choose
+    from kdbench.training.preflight import parse_device
 
     found = find_run(printing.open_store(results, raw=True), run)
-    rows = export_outputs(found, user_path(out), choose(device))
+    rows = export_outputs(found, user_path(out), parse_device(device))
     printing.print_line(printing.make_console(), f"Wrote the outputs of {count(rows, 'row')} to {out}.")

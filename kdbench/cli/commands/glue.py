@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from kdbench.data.test_server import Server
     from kdbench.results.submission_records import Submission
-    from kdbench.training.test_predictions import Choice
+    from kdbench.training.server_predictions import Choice
 
 SERVER = "glue"  # the group of tasks
 
@@ -60,15 +60,15 @@ def export(
     from kdbench.planning.make_plan import select_tasks
     from kdbench.reporting import printing
     from kdbench.results import submission_records, submission_zip
-    from kdbench.training import test_predictions
+    from kdbench.training import preflight, server_predictions
 
     server, store = submission_zip.find_server(SERVER), printing.open_store(results, raw=True)
-    choice = test_predictions.choose(store, server, row, preset, seed, select_tasks(tasks) if tasks else None)
-    target, place = user_path(out or f"{row}.zip"), test_predictions.device(device)
+    choice = server_predictions.choose(store, server, row, preset, seed, select_tasks(tasks) if tasks else None)
+    target, place = user_path(out or f"{row}.zip"), preflight.parse_device(device)
     # predict and write the zip, and remember which run answered which file
     predictions: dict[str, list[str]] = {}
     for run in choice.runs.values():
-        predictions |= test_predictions.predict(run, test_predictions.where(run, glue_dir), place)
+        predictions |= server_predictions.predict(run, server_predictions.where(run, glue_dir), place)
     submission_zip.write_zip(target, server, predictions)
     submission_records.save_export(store, _export_record(choice, server, target, predictions.keys()))
     # say what the zip holds, and what to do next

@@ -29,5 +29,6 @@ def command(data: str, name: str, dev: str, test: str, text: str, label: str, en
         raise UserError(f"{made.told[0]} Give another --name for a second declaration.")
     made.write()
     console = printing.make_console()
-    for line in (*made.told, f"wrote {made.path}", f"run it: kdbench run --tasks {made.name} --methods kd,lgtm"):
+    shown = f"run it: kdbench run --tasks {made.name} --methods kd,lgtm, with --preset minilm on pre-trained networks"
+    for line in (*made.told, f"wrote {made.path}", shown):
         printing.print_line(console, line)

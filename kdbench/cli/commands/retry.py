@@ -7,7 +7,7 @@ import click
 from kdbench.cli.results_option import results_option
 
 
-@click.command(short_help="Train failed and missing runs, with their first settings.")
+@click.command(short_help="Train failed and missing runs, as their last kdbench run would.")
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--failed", is_flag=True, help="Only failed runs, and the runs that they blocked.")
 @results_option()

@@ -34,15 +34,15 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
 @click.option("--for", "wanted", metavar="NAME,...",
               help="The runs that tables and figures need, such as table1,figure3; or all.")  # fmt: skip
 @click.option("--methods", help="all, other groups (paper, logits, features, everything), names such as kd,lgtm "
-              "(kdbench list methods), or files such as ./mine.py.")  # fmt: skip
-@click.option("--tasks", help="glue, all, or names such as mrpc,rte.")
+              "(kdbench list methods), or files such as ./mine.py (default: all).")  # fmt: skip
+@click.option("--tasks", help="glue (default), all, or names such as mrpc,rte.")
 @click.option("--data", metavar="FILE", help="Your own data: a file, a folder or hf:OWNER/NAME; see kdbench new-task.")
 @click.option("--dev", metavar="FILE", help="With --data: rows that select checkpoints.")
 @click.option("--test", metavar="FILE", help="With --data: rows that tables report.")
 @click.option("--text", metavar="COLUMN[,COLUMN]", help="With --data: the column of the texts, or two for pairs.")
 @click.option("--label", metavar="COLUMN", help="With --data: the column of the labels.")
 @click.option("--encoding", help="With --data: the encoding of text files (default: utf-8).")
-@click.option("--seeds", help="0,1,2 or 0-4.")
+@click.option("--seeds", help="0,1,2 or 0-4 (default: 0).")
 @click.option("--preset", help="tiny (default), minilm, bert-6l, bert-4l (see: kdbench list presets).")
 @click.option("--teacher", metavar="NETWORK", help="The teacher's network: a folder, a hub name, minilm or tiny-LxH.")
 @click.option("--teacher-is-finetuned", is_flag=True,

@@ -17,7 +17,7 @@ from kdbench.cli.results_option import results_option
 def command(name: str, task: str | None, preset: str | None, results: str | None) -> None:
     """Show a run (named in full, or by a part that no other run has), or a method (or variant) with its options.
 
-    With a TASK, NAME is a row of Table 1 (a method, a variant, or teacher). Shows the cell in that row and column: its
+    With a TASK, NAME is a row of a table (a method, a variant, or teacher). Shows the cell in that row and column: its
     numbers, the runs behind it with settings, data, versions and hardware, and the command that reproduces it.
 
     \b

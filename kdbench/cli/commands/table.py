@@ -23,7 +23,7 @@ def command(
     number: str, form: str | None, published: bool, test: bool, label: str | None, caption: str | None, notes: str,
     preset: str | None, results: str | None, out: str | None,
 ) -> None:  # fmt: skip
-    """Print table N of the paper, `cost`, `fidelity`, `calibration`, `deploy`, or `all` that have results.
+    """Print table N of the paper, `scores`, `cost`, `fidelity`, `calibration`, `deploy`, or `all` that have results.
 
     A study holds what may be compared: one preset on the same models, data and splits. Nothing is trained or loaded.
     The same results give the same table. CSV holds the unrounded numbers behind the table, one a record.

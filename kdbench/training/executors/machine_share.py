@@ -7,14 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 from kdbench.core.settings import Execution
-from kdbench.core.spec import RunSpec
+from kdbench.core.spec import RunSpec, run_depths
 from kdbench.planning.cost_estimate import GPU
 from kdbench.planning.plan import Plan
 from kdbench.planning.run_scale import network_size
 
-# memory of a run: measured peaks of KD and LGTM on MiniLM (1.4 to 2.6 GB) stay below
+# memory of a run: the measured peaks of all methods on MiniLM (1.5 to 4.5 GB) stay below
 LIBRARIES = 1.0e9
-PER_BYTE = 10  # bytes of weights, gradients, moments, copies and activations for each byte of the run's networks
+PER_BYTE = 24  # bytes of weights, gradients, moments, copies and activations for each byte of the run's networks
 USABLE = 0.9  # of the machine's memory
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
@@ -45,10 +45,7 @@ def choose_jobs(plan: Plan, execution: Execution, cores: int, memory: int) -> in
 
 def _width(plan: Plan) -> int:
     """Return the largest number of runs that need equally long chains of other runs and so can be ready together."""
-    depths: dict[str, int] = {}
-    for run, spec in plan.runs.items():  # needed runs come first
-        depths[run] = 1 + max((depths.get(parent, 0) for parent in spec.needs.values()), default=0)
-    return max(Counter(depths.values()).values())
+    return max(Counter(run_depths(plan.runs).values()).values())
 
 
 def _memory(plan: Plan, spec: RunSpec) -> float:

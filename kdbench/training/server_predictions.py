@@ -86,19 +86,6 @@ def _nothing(row: str, store: Store, server: Server, *, made: bool) -> UserError
     return UserError(f"No run of '{row}' on a task of {server.title} is done in {store.root}; see: kdbench status")
 
 
-def device(name: str) -> torch.device:
-    """Return the device that a user named.
-
-    Raises:
-        UserError: the name is not valid.
-    """
-    from kdbench.training import preflight
-    from kdbench.training.setup import choose_device
-
-    preflight.check_device_name(name)
-    return choose_device(name)
-
-
 def predict(run: Run, location: DataLocation, device: torch.device) -> dict[str, list[str]]:
     """Predict a task's test splits with a run's stored student; return predictions for the server, by file name.
 
