@@ -41,7 +41,7 @@ class Deploy(Table):
 
     title = "Deployment: what networks cost in use"
     requests = (Request("all"),)
-    lacking = "No network was measured; where the runs are: kdbench measure"
+    lacking = "No network was measured; where the runs are, run: kdbench measure"
 
     def sheets(self, studies: Sequence[StudyResults]) -> list[TableData]:
         found = [sheet for study in studies for task in study.tasks if (sheet := _sheet(study, task))]

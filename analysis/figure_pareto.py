@@ -24,7 +24,7 @@ class FigurePareto(TaskFigure):
 
     title = "Figure pareto: score by latency and size"
     requests = (Request("all"),)
-    lacking = "Figure pareto needs measured networks; where the runs are: kdbench measure"
+    lacking = "Figure pareto needs measured networks; where the runs are, run: kdbench measure"
 
     def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
         rows = {task: found for task in tasks if (found := measured_rows(study, task))}

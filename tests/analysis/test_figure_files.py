@@ -180,7 +180,7 @@ def test_all_draws_what_there_is_and_says_what_is_missing(tmp_path: Path, monkey
     assert {p.name for p in Path("drawn").iterdir()} == {"figure3.svg", "figure4.svg", "scores.svg"}
     assert text.count("Not drawn: ") == 8
     assert "Figure curves needs finished runs" in text
-    assert "Figure pareto needs measured networks; where the runs are: kdbench measure\n" in text
+    assert "Figure pareto needs measured networks; where the runs are, run: kdbench measure\n" in text
     assert "Figure 5 needs finished runs of ProKT: One stage and ProKT: Two stages on SST-2; " in text
     assert "run: kdbench run --for figure5 --preset bert-6l" in text
 

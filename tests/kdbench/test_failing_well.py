@@ -27,6 +27,7 @@ from kdbench.training.runner import execute
 from kdbench.training.setup import numerics
 from kdbench.training.training_loop import TrainingLoop
 from tests.kdbench.small_runs import CPU, FEW, plan, stop_and_resume, the_run
+from tests.kdbench.test_method_files import forget
 from tests.kdbench.test_pool import Notes, at_once
 
 OWN = """from kdbench import Method
@@ -158,7 +159,10 @@ def test_processes_that_end_before_they_have_a_run_end_the_sweep(
     assert len(started) == 2 + process_pool.RETRIES
 
 
-def test_a_file_that_needs_more_classes_is_refused_by_name_and_a_group_says_what_it_left_out(tmp_path: Path) -> None:
+def test_a_file_that_needs_more_classes_is_refused_by_name_and_a_group_says_what_it_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget(monkeypatch)
     file = tmp_path / "mine.py"
     file.write_text(OWN.format(classes=3))
     with pytest.raises(UserError, match="'mine' cannot teach tiny-2x32 on mrpc: it needs 3 classes or more"):
