@@ -145,6 +145,8 @@ def tuning_words(contrasts: StudyContrasts, tuned: StudyResults | None) -> str:
         return f"{own} {UNTUNED}"
     others = [contrasts.title(row) for row in contrasts.rows if row not in tuned.rows]
     rest = f" Not tuned themselves, with the rates of the table: {', '.join(others)}." if others else ""
+    untuned = [task_title(task) for task in contrasts.tasks if task not in tuned.tasks]
+    rest += f" No rate was tuned on {', '.join(untuned)}." if untuned else ""
     return f"{own} {_tuned_before(tuned)}{rest}"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.atomic_files import write_json
+from kdbench.core.spec import DataRef
 from kdbench.reporting import missing_runs
 from kdbench.reporting.tables import TABLES
 from kdbench.results.selection import best_grid_point, select_row
@@ -144,6 +145,17 @@ def test_one_folder_of_data_under_two_paths_is_one_study(tmp_path: Path) -> None
         made.ask(spec("kd", "rte", i))
         made.write(str(i), f"2026-01-0{i + 1}T00:00:00+0000")
     assert len(studies(Store(tmp_path))) == 1
+
+
+def test_real_data_from_hub_and_folder_are_one_study_unless_a_task_differs(tmp_path: Path) -> None:
+    """The same files, or tasks that read neither; the data of each task have a fingerprint."""
+    for i, (source, task, rows) in enumerate(
+        (("hub", "rte", "a"), ("glue-dir", "mrpc", "a"), ("glue-dir", "rte", "b"))
+    ):
+        made = Made(Store(tmp_path), study={**STUDY, "source": source})
+        made.ask(spec("kd", task, i, data=DataRef(source="hub", path=None, fingerprint=rows)))
+        made.write(str(i), f"2026-01-0{i + 1}T00:00:00+0000")
+    assert [study.tasks for study in studies(Store(tmp_path))] == [["mrpc", "rte"], ["rte"]]
 
 
 def test_a_failed_teacher_holds_back_its_students_only(tmp_path: Path) -> None:
