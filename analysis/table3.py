@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kdbench.analysis import machines, scores
+from kdbench.analysis import scores
 from kdbench.analysis.published import published_tables
 from kdbench.analysis.scores import EMPTY_CELL, RowRequest, ShownRow
 from kdbench.data.task_registry import TASKS
+from kdbench.reporting import machines
 from kdbench.reporting.tables import Published, Table, TableCell, TableData
 from kdbench.results.study import StudyResults
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
-from kdbench.analysis import machines
 from kdbench.analysis.significance_marks import Comparisons
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import p_value, signed
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS
 from kdbench.planning import reproduce
+from kdbench.reporting import machines
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.results.comparison import SeedScores, score_seeds
 from kdbench.results.selection import select_row

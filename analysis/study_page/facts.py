@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kdbench.analysis import machines
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.formatting import count, duration, value
 from kdbench.data.task_registry import TASKS
-from kdbench.reporting import notes
+from kdbench.reporting import machines, notes
 from kdbench.results.comparison import count_trials
 from kdbench.results.selection import select_row
 from kdbench.results.study import Run, StudyResults, task_title

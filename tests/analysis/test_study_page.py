@@ -22,6 +22,7 @@ from kdbench.analysis.study_page.page import other_depths, pair_words, ranks, st
 from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError
 from kdbench.core.spec import ModelRef
+from kdbench.reporting.html.chart_data import cost_chart
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from kdbench.results.sweep_files import read_sweeps
@@ -176,6 +177,9 @@ def test_times_of_a_busy_machine(
     assert (cost.ratio("lgtm") is None) == bool(said)
     assert not said or cost.words() == warning
     assert ("Time" in cost.table()) != bool(said)
+    chart = cost_chart("chart", found, found.tasks)  # of the report
+    assert chart is not None
+    assert chart["about"].endswith(warning or "of the score. Time depends on the machine.")
 
 
 def test_what_was_trained_and_tuned(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from kdbench.core.formatting import sentence
 from kdbench.data.task import metric_title
 from kdbench.data.task_registry import TASKS
-from kdbench.reporting import provenance
+from kdbench.reporting import machines, provenance
 from kdbench.reporting.figures import Curve, LineStyle, Panel
 from kdbench.reporting.formats import line_styles
 from kdbench.reporting.html.run_pages import COST_TITLES
@@ -205,7 +205,10 @@ def cost_chart(name: str, study: StudyResults, order: Sequence[str]) -> Chart | 
     tasks = {task: task_title(task) for task in order if any(key.startswith(f"{task}|") for key in views)}
     words = {kind: sentence(COST_TITLES.get(kind, kind.replace("_", " "))) for kind in kinds}
     counted = {"all": "With the runs it needs", "own": "The run alone"}
-    about = "Means over seeds, bars of one standard deviation of the score. Time depends on the machine and its load."
+    cells = [cell for line in shown for cell in line.cells]
+    warnings = (machines.machine_note(cell.run for cell in cells), machines.load_note(cells))
+    said = next((warning for warning in warnings if machines.UNLIKE in warning), "Time depends on the machine.")
+    about = f"Means over seeds, bars of one standard deviation of the score. {said}"
     return make_chart(
         name, "cost", "Cost against score", about, {"Task": tasks, "Cost": words, "Counted": counted}, views
     )
