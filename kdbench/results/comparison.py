@@ -185,18 +185,24 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256("|".join([split, *_ids(cells)]).encode()).digest()[:8]))
     if task.kind == "regression":
         return significance.resample_numbers(_weighted_metric(task), labels, predicted.astype(np.float64), rng)
-    slow = task.has_own_score
-    return significance.resample_scores(mean_metric(task), labels, predicted, len(task.labels), rng, slow=slow)
+    return significance.resample_scores(MeanMetric(task), labels, predicted, len(task.labels), rng)
 
 
-def mean_metric(task: Task) -> Metric:
-    """Return a function from class counts to the mean of the task's metrics."""
+@dataclass(frozen=True)
+class MeanMetric:
+    """A function from class counts to the mean of a task's metrics."""
 
-    def metric(counts: ScoreCounts) -> Floats:
-        mean: Floats = np.mean(list(task.score_classes(counts).values()), axis=0)
+    task: Task
+
+    @property
+    def is_slow(self) -> bool:
+        """Return whether one evaluation takes long; see `significance.resample_scores`."""
+        return self.task.has_own_score
+
+    def __call__(self, counts: ScoreCounts) -> Floats:
+        """Return the mean [...] of the metrics."""
+        mean: Floats = np.mean(list(self.task.score_classes(counts).values()), axis=0)
         return mean
-
-    return metric
 
 
 def _weighted_metric(task: Task) -> WeightedMetric:

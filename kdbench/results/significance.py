@@ -164,7 +164,7 @@ def _number(answers: int, most: float) -> int:
 
 
 def resample_scores(
-    metric: Metric, labels: Classes, predicted: Classes, classes: int, rng: np.random.Generator, *, slow: bool = False
+    metric: Metric, labels: Classes, predicted: Classes, classes: int, rng: np.random.Generator
 ) -> Floats:  # fmt: skip
     """Return the scores of K trainings [1 + resamples, K]: on the items as they are, then on resampled items.
 
@@ -173,15 +173,14 @@ def resample_scores(
     with their number. Sparse sums over the wrong predictions, which are few, give the counts of the classes.
 
     Args:
-        metric: a function of class counts.
+        metric: a function of class counts; one that `is_slow` gets the fewest resamples.
         labels: true classes [n].
         predicted: classes [K, n].
         classes: number of classes.
-        slow: the metric takes long, so that the fewest resamples are drawn.
     """
     from scipy.sparse import csr_array
 
-    number = FEWEST if slow else _number(predicted.size, MOST_ANSWERS)
+    number = FEWEST if getattr(metric, "is_slow", False) else _number(predicted.size, MOST_ANSWERS)
     patterns, counts = _patterns(np.vstack([labels, predicted]), classes)
     truth, predicted = patterns[0], patterns[1:]
     trainings, width = predicted.shape

@@ -16,7 +16,7 @@ from kdbench.data.metrics import ScoreCounts
 from kdbench.data.perturbations import perturb
 from kdbench.data.task import Examples, Task
 from kdbench.models.inference import all_logits
-from kdbench.results.comparison import answers_difference, mean_metric
+from kdbench.results.comparison import MeanMetric, answers_difference
 from kdbench.results.significance import (
     Difference,
     Floats,
@@ -128,7 +128,7 @@ def _metric(task: Task, view: LabelView) -> Metric:
         out: Floats = counts.hits.sum(-1) / counts.actual.sum(-1)
         return out
 
-    return mean_metric(task) if view.is_whole else accuracy
+    return MeanMetric(task) if view.is_whole else accuracy
 
 
 def _resampled(

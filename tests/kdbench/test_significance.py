@@ -28,6 +28,7 @@ from scipy import special
 from kdbench.data.metrics import ScoreCounts
 from kdbench.data.task_registry import TASKS
 from kdbench.results import significance
+from kdbench.results.comparison import MeanMetric
 from kdbench.results.significance import Classes, Difference, Floats, Metric
 
 ITEMS = 277
@@ -296,10 +297,13 @@ def test_of_many_answers_fewer_are_drawn(most: float, drawn: int, monkeypatch: p
     assert scores.tolist() == [[1.0, 0.0]] * (1 + drawn)
 
 
-def test_of_a_slow_metric_the_fewest_are_drawn() -> None:
-    labels = np.arange(40) % 2
-    drawn = significance.resample_scores(accuracy, labels, labels[None], 2, np.random.default_rng(0), slow=True)
-    assert len(drawn) == 1 + significance.FEWEST
+def test_of_a_score_of_its_own_the_fewest_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables, `compare`, `probe` and `measure` all ask the metric of the task."""
+    task, labels = TASKS.get("mrpc")(), np.arange(40) % 2
+    for is_own, number in ((False, significance.RESAMPLES), (True, significance.FEWEST)):
+        monkeypatch.setattr(type(task), "has_own_score", is_own)
+        drawn = significance.resample_scores(MeanMetric(task), labels, labels[None], 2, np.random.default_rng(0))
+        assert drawn.tolist() == [[1.0]] * (1 + number)
 
 
 def test_splits_count_as_often_as_the_one_with_the_fewest_draws() -> None:

@@ -17,7 +17,7 @@ from kdbench.data.batches import collate
 from kdbench.data.task import Task
 from kdbench.data.tokens import Tokens
 from kdbench.models.inference import compute_rows
-from kdbench.results.comparison import answers_difference, mean_metric
+from kdbench.results.comparison import MeanMetric, answers_difference
 from kdbench.results.deployment import FILE, Deployment, FormRecord, Latency
 from kdbench.results.item_statistics import average_over_seeds, mean_of
 from kdbench.results.study import Run
@@ -138,7 +138,7 @@ def score_change(
 
     classes = ((found[split].argmax(1).numpy()[None] for found in (logits, base)) for split in labels)
     splits = [(labels[split], new, old) for split, (new, old) in zip(labels, classes, strict=True)]
-    found = answers_difference(mean_metric(task), splits, len(task.labels))
+    found = answers_difference(MeanMetric(task), splits, len(task.labels))
     return (found.value, *found.interval())
 
 
