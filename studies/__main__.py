@@ -93,7 +93,7 @@ def collect(study: Study) -> None:
                     f"{out}, move {out} away and run make study again."
                 )
     folder = Path("results") / study.name
-    if folder.is_dir():
+    if folder.is_dir() and study.page:
         write_page(folder, Path(study.page))
         click.echo(f"Wrote {study.page}.")
 

@@ -42,6 +42,7 @@ class Study(BaseModel):
     """A study.
 
     Attributes:
+        page: the page that is written from the results; "" for none.
         without_logits: tasks whose logits are not collected.
         set: settings for all runs.
         tasks: settings of a task for which those above do not fit.
@@ -51,7 +52,7 @@ class Study(BaseModel):
 
     name: str
     runs: str
-    page: str
+    page: str = ""
     preset: str
     seeds: str
     without_logits: list[str] = []
