@@ -10,8 +10,6 @@ from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.formatting import count, duration, value
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import machines, notes
-from kdbench.results.comparison import count_trials
-from kdbench.results.selection import select_row
 from kdbench.results.study import Run, StudyResults, task_title
 from kdbench.results.sweep_files import Sweep
 
@@ -20,7 +18,6 @@ SETTINGS = {
     "student_lr": "Student's rate", "teacher_lr": "Teacher's rate", "epochs": "Epochs", "batch_size": "Batch size",
     "precision": "Precision",
 }  # fmt: skip
-RATE = "student_lr"  # what is tuned
 ROLES = ("train", "selection", "feedback")
 TRAINED = (
     "Rows of train: all that train, select or give feedback. Methods: those with a finished run. Hours: the recorded "
@@ -28,10 +25,6 @@ TRAINED = (
 )
 PARTS = "Hours: the recorded times; a run that several lines need counts in the first of them."
 MOST_TITLES = 4  # methods of a part that are named
-UNTUNED = (
-    "No rate was tuned: every method has those of the table. `make study PART=tuning` tunes the student's, with one "
-    "budget for all."
-)
 
 
 def setup_words(contrasts: StudyContrasts) -> str:
@@ -127,41 +120,6 @@ def parts_table(every: Sequence[StudyResults], sweeps: Iterable[Sweep]) -> str:
         seeds = _values(sorted({run.spec.seed for run in own}))
         rows.append((names, tasks, seeds, f"{len(done)} of {len(own)}", f"{train_seconds(done) / 3600:.1f}"))
     return text_table(["Tasks", "Seeds", "Runs done", "Hours"], rows, [PARTS]) if rows else ""
-
-
-def tuning_words(contrasts: StudyContrasts, tuned: StudyResults | None) -> str:
-    """Say among how many settings each method was chosen, in the study and before it."""
-    tried: dict[int, list[str]] = {}
-    for row in contrasts.rows:
-        most = max(count_trials(contrasts.lines[row], task) for task in contrasts.tasks)
-        tried.setdefault(most, []).append(contrasts.title(row))
-    if len(tried) == 1:
-        own = f"Every method has the same number of settings in these results: {next(iter(tried))}."
-    else:
-        listed = "; ".join(f"{count(n, 'setting')}: {', '.join(rows)}" for n, rows in sorted(tried.items()))
-        own = f"Methods have unequal numbers of settings in these results. {listed}."
-    if tuned is None:
-        return f"{own} {UNTUNED}"
-    others = [contrasts.title(row) for row in contrasts.rows if row not in tuned.rows]
-    rest = f" Not tuned themselves, with the rates of the table: {', '.join(others)}." if others else ""
-    untuned = [task_title(task) for task in contrasts.tasks if task not in tuned.tasks]
-    rest += f" No rate was tuned on {', '.join(untuned)}." if untuned else ""
-    return f"{own} {_tuned_before(tuned)}{rest}"
-
-
-def _tuned_before(tuned: StudyResults) -> str:
-    """Say which rates were tried before, on seeds that are not reported, and what was chosen."""
-    parts = []
-    for task in tuned.tasks:
-        lines = [select_row(tuned, row) for row in tuned.rows if tuned.of(row, task)]
-        rates = sorted({float(cell.settings[RATE]) for line in lines for cell in line.asked[task]})
-        chosen = [f"{line.title} {value(line.shown[task][0].settings[RATE])}" for line in lines if line.shown[task]]
-        equal = len({count_trials(line, task) for line in lines}) == 1
-        budget = "the same for every tuned method" if equal else "not all for every tuned method"
-        tried = f"{RATE} of {', '.join(map(value, rates))}, {budget}"
-        parts.append(f"{task_title(task)}: {tried}; chosen: {', '.join(chosen) or 'nothing yet'}")
-    seeds = _values(sorted({cell.cell.seed for cell in tuned.cells}))
-    return f"Tuned on the selection split with seed {seeds}, which is not reported. {'. '.join(parts)}."
 
 
 def collapse_words(contrasts: StudyContrasts) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, few_tasks_words, friedman_test
 from kdbench.analysis.published import PAPER_METHOD
-from kdbench.analysis.study_page import facts, paper, questions, scores
+from kdbench.analysis.study_page import facts, paper, questions, scores, tuning
 from kdbench.analysis.study_page.contrasts import StudyContrasts, p_words
 from kdbench.analysis.study_page.convergence import convergence_words
 from kdbench.analysis.study_page.cost import CostBesideScore
@@ -83,8 +83,9 @@ def sections(
     asked = questions.answers(contrasts)
     yield "Four questions", [f"**{question}** {answer}" for question, answer in asked.items()]
     yield "What was trained", [
-        facts.setup_words(contrasts), facts.trained_table(contrasts), facts.tuning_words(contrasts, tuned),
-        facts.time_words(contrasts), facts.parts_table(every, sweeps), convergence_words(contrasts, questions.BASELINE),
+        facts.setup_words(contrasts), facts.trained_table(contrasts), tuning.tuning_words(contrasts, tuned),
+        tuning.tuning_table(tuned), facts.time_words(contrasts), facts.parts_table(every, sweeps),
+        convergence_words(contrasts, questions.BASELINE),
     ]  # fmt: skip
     yield "Scores", [score_table(study), *pair_words(contrasts)]
     yield "LGTM in its readings", [readings_table(contrasts)]

@@ -182,32 +182,10 @@ def test_times_of_a_busy_machine(
     assert chart["about"].endswith(warning or "of the score. Time depends on the machine.")
 
 
-def test_what_was_trained_and_tuned(tmp_path: Path) -> None:
+def test_what_was_trained(tmp_path: Path) -> None:
     found = contrasts(tmp_path / "study", {"kd": NEAR, "dist": NEAR})
     row = next(line for line in facts.trained_table(found).splitlines() if line.startswith("| RTE"))
     assert row.split(" | ")[2:11] == ["–", "2", "5e-05", "3e-05", "6", "32", "fp32", "2", "0, 1, 2"]
-    assert facts.tuning_words(found, None).startswith(
-        "Every method has the same number of settings in these results: 1. No"
-    )
-    made = Made(Store(tmp_path / "tuning"))
-    for row_name, best in (("kd", 1e-4), ("dist", 3e-4)):
-        for rate in (1e-4, 3e-4):
-            made.done(
-                made.ask(spec(row_name, "rte", 100, student_lr=rate), None, {"student_lr": rate}),
-                0.7,
-                0.6 + (rate == best) / 9,
-            )
-    (tuned,) = studies(made.write())
-    said = (
-        "Tuned on the selection split with seed 100, which is not reported. RTE: student_lr of 0.0001, 0.0003, the "
-        "same for every tuned method; chosen: KD 0.0001, DIST 0.0003."
-    )
-    rest = "No rate was tuned on QNLI."
-    assert facts.tuning_words(found, tuned).endswith(f"{said} {rest}")
-    more = contrasts(tmp_path / "more", {"kd": NEAR, "dist": NEAR, "pkd": NEAR})
-    assert facts.tuning_words(more, tuned).endswith(
-        f"{said} Not tuned themselves, with the rates of the table: PKD. {rest}"
-    )
 
 
 def test_the_time_of_each_part(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_a_tiny_study_from_nothing_to_the_page(tmp_path: Path, monkeypatch: pyte
     assert re.search(r"--set finetune\.student_lr=\S+ --set kd\.student_lr=", first)
     assert "Part main, rte: 6 runs with " in first
     page = Path("study.md").read_text(encoding="utf-8")
-    assert "Tuned on the selection split with seed 100, which is not reported. RTE: student_lr of 1e-05, 0.001" in page
+    assert "Tuned on the selection split with seed 100, which is not reported: student_lr of 1e-05, 0.001 on" in page
     assert "Made data: these numbers say nothing about the methods." in page
     assert Path("results/tiny-study-tuning/runs.jsonl").is_file()
     assert not Path("results/tiny-study/logits.safetensors.xz").exists()

@@ -1,0 +1,88 @@
+"""Say among how many settings each method was chosen, in the study and before it."""
+
+from __future__ import annotations
+
+import statistics
+
+from kdbench.analysis.study_page.contrasts import StudyContrasts
+from kdbench.analysis.study_page.text_table import text_table
+from kdbench.core.formatting import count, value
+from kdbench.data.task_registry import TASKS
+from kdbench.results.comparison import count_trials
+from kdbench.results.selection import SelectedRow, select_row
+from kdbench.results.study import StudyResults, task_title
+
+RATE = "student_lr"  # what is tuned
+UNTUNED = (
+    "No rate was tuned: every method has those of the table. `make study PART=tuning` tunes the student's, with one "
+    "budget for all."
+)
+
+
+def tuning_words(contrasts: StudyContrasts, tuned: StudyResults | None) -> str:
+    """Say among how many settings each method was chosen.
+
+    Args:
+        tuned: the study in which settings were tried before.
+    """
+    tried: dict[int, list[str]] = {}
+    for row in contrasts.rows:
+        most = max(count_trials(contrasts.lines[row], task) for task in contrasts.tasks)
+        tried.setdefault(most, []).append(contrasts.title(row))
+    if len(tried) == 1:
+        own = f"Every method has the same number of settings in these results: {next(iter(tried))}."
+    else:
+        listed = "; ".join(f"{count(n, 'setting')}: {', '.join(rows)}" for n, rows in sorted(tried.items()))
+        own = f"Methods have unequal numbers of settings in these results. {listed}."
+    if tuned is None:
+        return f"{own} {UNTUNED}"
+    others = [contrasts.title(row) for row in contrasts.rows if row not in tuned.rows]
+    rest = f" Not tuned themselves, with the rates of the table: {', '.join(others)}." if others else ""
+    untuned = [task_title(task) for task in contrasts.tasks if task not in tuned.tasks]
+    rest += f" No rate was tuned on {', '.join(untuned)}." if untuned else ""
+    return f"{own} {_tried_before(tuned)}{rest}"
+
+
+def _tried_before(tuned: StudyResults) -> str:
+    """Say which rates were tried before, on seeds that are not reported."""
+    parts = []
+    for task in tuned.tasks:
+        lines = [select_row(tuned, row) for row in tuned.rows if tuned.of(row, task)]
+        rates = ", ".join(map(value, sorted({rate for line in lines for rate in _scores(line, task)})))
+        equal = len({count_trials(line, task) for line in lines}) == 1
+        parts.append(f"{RATE} of {rates} on {task_title(task)}, {'' if equal else 'not '}all for every tuned method")
+    seeds = ", ".join(map(str, sorted({cell.cell.seed for cell in tuned.cells})))
+    return f"Tuned on the selection split with seed {seeds}, which is not reported: {'; '.join(parts)}."
+
+
+def tuning_table(tuned: StudyResults | None) -> str:
+    """Return the selection score of each row at each rate that was tried before, as a Markdown table; "" for none."""
+    if tuned is None:
+        return ""
+    lines = {row: select_row(tuned, row) for row in tuned.rows}
+    rates = {task: sorted({rate for line in lines.values() for rate in _scores(line, task)}) for task in tuned.tasks}
+    rows = []
+    for line in lines.values():
+        texts = [line.title]
+        for task, some in rates.items():
+            scores, shown = _scores(line, task), line.shown[task]
+            chosen = float(shown[0].settings[RATE]) if shown else None
+            known = {rate: f"{scores[rate]:.1f}" for rate in some if rate in scores}
+            texts += [f"{known.get(rate, '–')}{' ←' if rate == chosen else ''}" for rate in some]
+        rows.append(texts)
+    heads = [f"{task_title(task)}, {value(rate)}" for task, some in rates.items() for rate in some]
+    note = (
+        "First metric of the task on the selection split, in per cent, of the selected checkpoint. An arrow marks the "
+        "student's rate that the method has in the other tables. One seed: differences of a point are chance."
+    )
+    return text_table(heads, rows, [note])
+
+
+def _scores(line: SelectedRow, task: str) -> dict[float, float]:
+    """Return rate -> mean selection score in per cent, over the seeds."""
+    found: dict[float, list[float]] = {}
+    for cell in line.asked.get(task, []):
+        if cell.is_scored:
+            score = 100 * cell.selection(TASKS.get(task).metrics[0])
+            found.setdefault(float(cell.settings[RATE]), []).append(score)
+    return {rate: statistics.fmean(scores) for rate, scores in found.items()}

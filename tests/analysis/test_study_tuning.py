@@ -1,0 +1,40 @@
+"""What docs/study.md says of the rates that were tried before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kdbench.analysis.study_page import tuning
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+from tests.analysis.exact_results import NEAR, contrasts
+from tests.analysis.made import Made, spec
+
+
+def test_what_was_tuned(tmp_path: Path) -> None:
+    found = contrasts(tmp_path / "study", {"kd": NEAR, "dist": NEAR})
+    assert tuning.tuning_words(found, None).startswith(
+        "Every method has the same number of settings in these results: 1. No"
+    )
+    made = Made(Store(tmp_path / "tuning"))
+    for row_name, best in (("kd", 1e-4), ("dist", 3e-4)):
+        for rate in (1e-4, 3e-4):
+            made.done(
+                made.ask(spec(row_name, "rte", 100, student_lr=rate), None, {"student_lr": rate}),
+                0.7,
+                0.6 + (rate == best) / 9,
+            )
+    (tuned,) = studies(made.write())
+    said = (
+        "Tuned on the selection split with seed 100, which is not reported: student_lr of 0.0001, 0.0003 on RTE, all "
+        "for every tuned method."
+    )
+    rows = [line.split(" | ") for line in tuning.tuning_table(tuned).splitlines()[2:4]]
+    assert rows == [["| KD", "71.1 ←", "60.0 |"], ["| DIST", "60.0", "71.1 ← |"]]
+    rest = "No rate was tuned on QNLI."
+    assert tuning.tuning_words(found, tuned).endswith(f"{said} {rest}")
+    more = contrasts(tmp_path / "more", {"kd": NEAR, "dist": NEAR, "pkd": NEAR})
+    assert tuning.tuning_words(more, tuned).endswith(
+        f"{said} Not tuned themselves, with the rates of the table: PKD. {rest}"
+    )
+    assert tuning.tuning_table(None) == ""
