@@ -25,6 +25,6 @@ class StrictGroup(click.Group):
             _, _, given = found.make_parser(click.Context(found, ctx, name)).parse_args(list(rest))
             for option, times in Counter(given).items():
                 if isinstance(option, click.Option) and times > 1 and not (option.multiple or option.is_flag):
-                    how = "give it once, with commas where it takes several values"
-                    raise UserError(f"{option.opts[0]} was given {times} times; {how}.")
+                    commas = "" if option.metavar == "FILE" else ", with commas where it takes several values"
+                    raise UserError(f"{option.opts[0]} was given {times} times; give it once{commas}.")
         return name, found, rest

@@ -202,6 +202,9 @@ class Registry(Generic[T]):
         plugins = self._plugins_of(module)
         if not plugins:
             raise NoPlugin(f"it defines no {self.what}")
+        title = plugins[0].title  # type: ignore[attr-defined]  # `_problem` asks for one
+        if owner := next((name for name, plugin in self.all().items() if title in _titles(plugin)), None):
+            raise Unloadable(f"its title '{title}' is that of the {self.what} '{owner}'; give it another")
         if len(plugins) > 1:
             raise Unloadable(f"it defines {len(plugins)} {self.what}s ({_names(plugins)}); it must define one")
         if taken := [row for row in _rows(path.stem, plugins[0]) if self.owner(row) not in (None, path.stem)]:
@@ -255,14 +258,17 @@ class Registry(Generic[T]):
         return plugins[0] if plugins else None
 
     def _plugins_of(self, module: ModuleType) -> list[type[T]]:
-        """Return the plugins that a module defines; a class with an empty title is only a base class.
+        """Return the plugins that a module defines; a class that says `title = ""` is only a base class.
 
         Raises:
             Unloadable: a plugin is invalid.
         """
         with guarded():
-            own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
-            plugins = [c for c in own if issubclass(c, self.base) and getattr(c, "title", None) != ""]
+            here = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
+            own = [c for c in here if issubclass(c, self.base)]
+            plugins = [c for c in own if getattr(c, "title", None) != ""]
+            if own and not plugins and all("title" not in vars(c) for c in own):
+                raise Unloadable(f"{own[0].__qualname__} has no title")
             for plugin in plugins:
                 if problem := self._problem(plugin):
                     raise Unloadable(problem)
@@ -288,6 +294,11 @@ def in_table_order(found: Mapping[str, P]) -> dict[str, P]:
 def _rows(name: str, plugin: type[Any]) -> list[str]:
     """Return the row names of a plugin: its own, and those of its variants."""
     return [name, *getattr(plugin, "variants", ())]
+
+
+def _titles(plugin: type[Any]) -> list[str]:
+    """Return the titles of a plugin's rows."""
+    return [plugin.title, *(title for title, _ in getattr(plugin, "variants", {}).values())]
 
 
 def _names(plugins: list[type[T]]) -> str:

@@ -189,3 +189,12 @@ def run_depths(runs: Mapping[str, RunSpec]) -> dict[str, int]:
     for run, spec in runs.items():
         out[run] = max((out[parent] + 1 for parent in spec.needs.values() if parent in out), default=0)
     return out
+
+
+def dependents(specs: Mapping[str, RunSpec]) -> dict[str, list[str]]:
+    """Map each needed run to the runs that need it."""
+    found: dict[str, list[str]] = {}
+    for run_id, spec in specs.items():
+        for parent in dict.fromkeys(spec.needs.values()):
+            found.setdefault(parent, []).append(run_id)
+    return found

@@ -16,6 +16,8 @@ from kdbench.data.files.source import RowSource, plain_value
 ROWS = 2000  # at least so many are looked at, of a file that has them; at most twice as many
 MOST_ROWS = 2_000_000  # from which they are drawn
 FRACTION = re.compile(r"-?\d*\.\d*[1-9]\d*")
+DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+NEARLY = 0.9  # of the values of a column of numbers
 DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b.*")
 UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")  # scripts without spaces between words
 SHORTEST = 4  # characters of a text in such a script
@@ -76,7 +78,9 @@ class Column:
 
     @cached_property
     def is_number(self) -> bool:
-        return are_fractions(self.values)
+        """Tell whether nearly all values are numbers, some with fractions; reading refuses the others by line."""
+        found = [number for value in self.values if (number := _number(value)) is not None]
+        return len(found) >= NEARLY * len(self.values) and any(number % 1 for number in found)
 
     @cached_property
     def _are_dates(self) -> bool:
@@ -95,6 +99,12 @@ def _numbers(values: Sequence[str]) -> list[float]:
     except ValueError:
         return []
     return numbers if all(map(math.isfinite, numbers)) else []
+
+
+def _number(value: str) -> float | None:
+    """Return a value as a finite number, also one with a decimal comma; None where it is none."""
+    text = value.replace(",", ".") if DECIMAL_COMMA.fullmatch(value) else value
+    return next(iter(_numbers([text])), None)
 
 
 def first_columns(found: RowSource) -> dict[str, Column]:

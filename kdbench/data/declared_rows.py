@@ -13,6 +13,7 @@ from typing import Any
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
+from kdbench.data.column_sample import DECIMAL_COMMA
 from kdbench.data.declaration import HELD_OUT, TRAIN, Declaration
 from kdbench.data.files.open_source import open_source
 from kdbench.data.files.source import RowSource, files_of, plain_value
@@ -179,9 +180,10 @@ def _number(found: RowSource, number: int, value: Any) -> str:
     except (TypeError, ValueError):
         read = math.nan
     if isinstance(value, bool) or not math.isfinite(read):
+        comma = ", with a point for a decimal comma" if DECIMAL_COMMA.fullmatch(str(value)) else ""
         raise UserError(
             f"{found.at(number)}: the label {value!r} is no finite number, and the kind is regression; correct the "
-            "row, or leave it out with drop_labels in the task's declaration."
+            f"row{comma}, or leave it out with drop_labels in the task's declaration."
         )
     return repr(read)
 

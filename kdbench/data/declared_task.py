@@ -148,7 +148,10 @@ def _report_note(declaration: Declaration) -> str:
     if HELD_OUT not in declaration.report_splits:
         return ""
     share = value(100 * declaration.holdout)
-    return f"no split for the report was given, so {share} % of the rows are held out by a hash of each text"
+    return (
+        f"no split for the report was given, so about {share} % of the rows of each class, one at least, are held out "
+        "by a hash of each text"
+    )
 
 
 def _resolved(task: str, names: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:

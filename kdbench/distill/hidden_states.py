@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kdbench.core.formatting import count
 from kdbench.core.lazy_torch import torch
 from kdbench.distill.losses import hidden_state_distance
-from kdbench.models.reference import Shape
+from kdbench.models.reference import Shape, is_causal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +35,11 @@ def layer_mismatch(student: Shape, teacher: Shape, instead: str) -> str:
     Args:
         instead: setting with which networks of different hidden sizes fit, as `--set` takes it.
     """
+    if causal := next((shape for shape in (student, teacher) if is_causal(shape.kind)), None):
+        return (
+            f"it compares the states of first tokens, and in {causal.name} ({causal.kind}) the first token sees no "
+            "text; choose a network whose tokens see each other, such as a BERT."
+        )
     if student.layers < 2:
         return "it compares intermediate layers, and a network of one layer has none; give it two or more."
     if teacher.layers < student.layers:

@@ -15,6 +15,7 @@ from kdbench.data.batches import collate
 from kdbench.data.tokens import Tokens
 
 TOLERANCE = 1e-3  # of the largest logit; rounding changes a float32 network's logits by about 1e-6
+NOT_FINITE = "its logits are not finite; weights are damaged, or too large for float32"
 LENGTHS = 8, 32  # shortest and longest test row in tokens; every network reads as many
 
 
@@ -30,7 +31,7 @@ def check_padding(module: nn.Module, tokens: Tokens, name: str) -> None:
         name: the model's name, for the message.
 
     Raises:
-        UserError: they differ.
+        UserError: they differ, or are not finite.
     """
     length = min(max(LENGTHS[0], int(tokens.lengths[0])), LENGTHS[1])
     rows, before = of_lengths(tokens, (length, length // 2)), module.training
@@ -50,9 +51,16 @@ def check_padding(module: nn.Module, tokens: Tokens, name: str) -> None:
 
 
 def of_lengths(tokens: Tokens, sizes: Sequence[int]) -> Tokens:
-    """Return rows of these lengths, each of the repeated tokens of the first row."""
+    """Return rows of these lengths with the first row's first and last token, and the others repeated in between.
+
+    Networks such as BART look for as many tokens of the end in every row.
+    """
     row = slice(tokens.starts[0], tokens.starts[1])
-    ids, types = (np.concatenate([np.resize(a[row], size) for size in sizes]) for a in (tokens.ids, tokens.types))
+    own, kinds = tokens.ids[row], tokens.types[row]
+    inner = np.flatnonzero((own != own[0]) & (own != own[-1]))
+    body = inner if len(inner) else np.array([0])
+    places = [np.concatenate([[0], np.resize(body, max(0, size - 2)), [len(own) - 1]])[:size] for size in sizes]
+    ids, types = (np.concatenate([a[some.astype(int)] for some in places]) for a in (own, kinds))
     return replace(tokens, ids=ids, types=types, starts=np.cumsum([0, *sizes]), labels=tokens.labels[[0] * len(sizes)])
 
 
@@ -69,6 +77,8 @@ def _problem(module: nn.Module, tokens: Tokens) -> str:
         alone = torch.cat([logits(0), logits(1)])
     except Exception:  # the network cannot read the tokens at all, which another check reports
         return ""
+    if not alone.isfinite().all():
+        raise UserError(NOT_FINITE)
     try:
         error = float((logits(0, 1) - alone).abs().max() / alone.abs().max())
     except Exception as refused:

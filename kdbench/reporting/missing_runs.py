@@ -44,8 +44,9 @@ def missing_runs_commands(exhibit: Exhibit, study: StudyResults, lines: Sequence
         unfinished = {task for task, cells in line.asked.items() if any(cell.run.result is None for cell in cells)}
         lacking.setdefault(line.row, set()).update(unfinished, _unasked_tasks(line))
     names = reproduce.asked_rows([exhibit])
-    trained = {TEACHER, *names, *(row for name in names for row in methods_of_group(name))}
-    asked = lacking.keys() & trained
+    trained = {row for name in names for row in methods_of_group(name) or [name]}
+    # the exhibit's own command trains all of its rows, more than a study of some of them asked for
+    asked = lacking.keys() & {TEACHER, *trained} if trained <= lacking.keys() else set[str]()
     tasks = dict.fromkeys(task for line in lines for task in line.asked)
     own = [task for task in tasks if any(task in lacking[row] for row in asked)]
     commands = reproduce.exhibit_commands([exhibit], study.root, study, tasks=own) if own else []

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from kdbench.core.atomic_files import sha256_of
 from kdbench.core.formatting import ago, count, duration, value
-from kdbench.core.spec import RunSpec
+from kdbench.core.spec import RunSpec, dependents
 from kdbench.data.task_registry import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import printing, provenance
@@ -21,7 +21,7 @@ from kdbench.reporting.run_status import RunStatuses
 from kdbench.reporting.show_status import describe_progress
 from kdbench.results import class_use
 from kdbench.results.store import Store
-from kdbench.results.study import Run, StudyResults, dependents, read, studies, task_title
+from kdbench.results.study import Run, StudyResults, read, studies, task_title
 from kdbench.results.sweep_files import Sweep, read_sweeps
 
 TAIL = 15  # lines of error.txt

@@ -19,7 +19,7 @@ from kdbench.core.settings import Invocation
 from kdbench.core.spec import Cell, ModelRef, RunSpec
 from kdbench.data.task_registry import TASKS
 from kdbench.models.display_names import display_name
-from kdbench.results import network_names
+from kdbench.results import study_names
 from kdbench.results.class_use import ClassUses, find_class_use
 from kdbench.results.predictions import Predictions, RunLogits, read_logits, read_predictions
 from kdbench.results.store import RunFolder, RunState, Store
@@ -144,6 +144,7 @@ class StudyResults:
     runs: dict[str, Run] = field(default_factory=dict)
     root: Path = Path(Invocation().results)  # the results folder, or where one would be made
     networks: dict[str, ModelRef] = field(default_factory=dict)  # role -> the network to start from
+    other_data: str = ""  # tells it from a study that has other data of a task; begins with a comma
 
     @property
     def tasks(self) -> list[str]:
@@ -180,9 +181,9 @@ class StudyResults:
 
     @property
     def pairing(self) -> str:
-        """Name both networks: `MiniLM-L6 teaches MiniLM (layers 1, 3, 5)`."""
+        """Name both networks, and data that differ elsewhere: `MiniLM-L6 teaches MiniLM (layers 1, 3, 5)`."""
         names = {role: ModelRef(name=self.study[role], fingerprint=known) for role, known in self.models.items()}
-        return f"{display_name(names[TEACHER])} teaches {display_name(names['student'])}"
+        return f"{display_name(names[TEACHER])} teaches {display_name(names['student'])}{self.other_data}"
 
     def title(self, row: str) -> str:
         """Return the name of a row in tables."""
@@ -262,7 +263,8 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
             _add(sweep, number, {run_id: known[run_id] for run_id in sweep.runs}, found)
     for study in found if not store.is_collected else []:
         study.root = store.root
-    network_names.distinguish_networks([(study.study, study.networks) for study in found])
+    study_names.distinguish_networks([(study.study, study.networks) for study in found])
+    study_names.distinguish_data(found)
     return found
 
 
@@ -283,7 +285,7 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
     """Put each cell of a sweep into the study that it belongs to."""
     groups: dict[str, list[Cell]] = {}
     keys: dict[tuple[object, ...], str] = {}  # of a sweep's cells, most have the same
-    networks = network_names.sweep_networks(sweep)
+    networks = study_names.sweep_networks(sweep)
     for cell in sweep.cells:
         training = runs[cell.run].spec.training
         apart = (training.split_seed, training.train_rows)
@@ -328,15 +330,6 @@ def _home(key: str, data: Mapping[str, str], found: Iterable[StudyResults]) -> S
     """Return the study with this key in which no task has other data."""
     same = (study for study in found if study.key == key)
     return next((s for s in same if all(s.data.get(task, value) == value for task, value in data.items())), None)
-
-
-def dependents(specs: Mapping[str, RunSpec]) -> dict[str, list[str]]:
-    """Map each needed run to the runs that need it."""
-    found: dict[str, list[str]] = {}
-    for run_id, spec in specs.items():
-        for parent in dict.fromkeys(spec.needs.values()):
-            found.setdefault(parent, []).append(run_id)
-    return found
 
 
 def closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:

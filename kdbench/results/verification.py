@@ -42,7 +42,12 @@ def verify_results(store: Store) -> Verification:
     """Verify every run and record of a results folder.
 
     The checksums of a collected study are checked when it is opened.
+
+    Raises:
+        UserError: there is no such folder.
     """
+    if not store.root.is_dir():
+        raise UserError(f"There is no results folder {store.root}; give another with --results DIR.")
     found = Verification()
     # records of sweeps and submissions
     for folder, kind in ((store.sweeps_folder, Sweep), (store.submissions_folder, Submission)):

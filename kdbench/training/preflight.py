@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from kdbench.core.errors import UserError
@@ -66,7 +66,7 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
             _check_compiler(name)
     # data and networks; equal divisions of the data are checked once
     remarks: dict[str, None] = dict.fromkeys(plan.remarks)
-    divided: set[Hashable] = set()
+    divided, unfit = set[Hashable](), dict[str, str]()
     for spec in plan.runs.values():
         data = inputs.load_data(spec.task, spec.data)
         for split in ("train", *inputs.load_task(spec.task).report_splits):
@@ -75,12 +75,25 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         if (key := division_key(spec)) not in divided:
             divided.add(key)
             inputs.load_roles(spec)
-        _check_fit(plan, spec, tuple(data.vocabulary))
+        try:
+            _check_fit(plan, spec, tuple(data.vocabulary))
+        except UserError as error:
+            unfit[spec.id] = str(error)
         remarks |= dict.fromkeys((*_subsets(spec), *inputs.look_at_data(spec.task, spec.data)))
         remarks |= dict.fromkeys(_other_tokenizers(plan, spec, tuple(data.vocabulary)))
         remarks |= dict.fromkeys(_whole_layers(spec, tuple(data.vocabulary)))
         remarks |= dict.fromkeys(_few_classes(spec))
+    if unfit:
+        raise UserError(f"{next(iter(unfit.values()))}{_fitting_rows(plan, unfit)}")
     return [*remarks, *_check_given(plan), *_check_outputs(plan.runs.values())]
+
+
+def _fitting_rows(plan: Plan, unfit: Collection[str]) -> str:
+    """Name the rows without an unfit run, where others have one; "" where all or no rows have."""
+    rows = dict.fromkeys(cell.row for cell in plan.cells)
+    lost = {cell.row for cell in plan.cells if {cell.run, *plan.only([cell.run]).runs} & set(unfit)}
+    fit = [row for row in rows if row not in lost]
+    return f" The others fit: --methods {','.join(fit)}." if fit else ""
 
 
 def _whole_layers(spec: RunSpec, vocabulary: tuple[str, ...]) -> list[str]:

@@ -9,12 +9,15 @@ import pytest
 
 from kdbench.core.atomic_files import write_json
 from kdbench.core.spec import DataRef
+from kdbench.distill.method import methods_of_group
 from kdbench.reporting import missing_runs
 from kdbench.reporting.tables import TABLES
 from kdbench.results.selection import best_grid_point, select_row
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.made import STUDY, Made, spec, states, teacher
+
+RELEASED = "--methods lgtm_released --tasks"
 
 
 def grid(made: Made, scores: dict[float, list[tuple[float, float]]]) -> None:
@@ -226,23 +229,38 @@ def test_a_damaged_sweep_costs_that_sweep(tmp_path: Path, caplog: pytest.LogCapt
     assert f"Left out: {store.sweeps_folder / 'odd.json'} is damaged (command: Field required)" in caplog.text
 
 
-def test_rows_that_a_table_does_not_ask_for_have_commands_of_their_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (sorted(methods_of_group("all")), ["--for table1", f"{RELEASED} sst2 --seeds 0", f"{RELEASED} qnli --seeds 0"]),
+        # `--for table1` would train methods that nobody asked for
+        (["dml", "kd"], [f"{RELEASED} sst2 --seeds 0", "--methods dml,lgtm_released --tasks qnli --seeds 0"]),
+    ],
+)  # fmt: skip
+def test_the_commands_for_what_is_missing_train_no_more(rows: list[str], expected: list[str], tmp_path: Path) -> None:
     """`--for table1` trains no variants; and a task on which nothing is missing is in no command."""
     made = Made(Store(tmp_path))
-    for row, method, tasks in (
-        ("kd", "kd", "rte sst2 qnli"),
-        ("dml", "dml", "rte sst2"),
-        ("lgtm_released", "lgtm", "rte"),
-    ):
-        for task in tasks.split():
-            made.done(made.ask(spec(method, task, 0), row=row), 0.5)
+    for row in rows:
+        for task in ("rte", "sst2") if row == "dml" else ("rte", "sst2", "qnli"):
+            made.done(made.ask(spec(row, task, 0)), 0.5)
+    made.done(made.ask(spec("lgtm", "rte", 0), row="lgtm_released"), 0.5)
     (study,) = studies(made.write())
-    lines = [select_row(study, row) for row in ("kd", "dml", "lgtm_released")]
+    lines = [select_row(study, row) for row in (*rows, "lgtm_released")]
     found = missing_runs.missing_runs_commands(TABLES.get("table1")(), study, lines)
     heads = [str(command).partition(" --preset")[0] for command in found]
-    assert heads == [
-        "To train what is missing: kdbench run --for table1",
-        "To train what is missing: kdbench run --methods lgtm_released --tasks sst2 --seeds 0",
-        "To train what is missing: kdbench run --methods lgtm_released --tasks qnli --seeds 0",
-    ]
-    assert "--tasks qnli " in str(found[0])
+    assert heads == [f"To train what is missing: kdbench run {words}" for words in expected]
+    assert "--tasks qnli " in str(found[0]) or "--methods" in heads[0]
+
+
+def test_studies_of_changed_data_say_which_data_they_have(tmp_path: Path) -> None:
+    """A file that was shortened: the tables look alike otherwise."""
+    for i, content in enumerate(("0123456789", "abcdefghij", "0123456789")):
+        made = Made(Store(tmp_path))
+        for task, rows in (("rte", content), ("mrpc", "the same")):
+            made.done(made.ask(spec("kd", task, i, data=DataRef(source="hub", path=None, fingerprint=rows))), 0.5)
+        made.write(str(i), f"2026-01-0{i + 1}T00:00:00+0000")
+    old, new = sorted(studies(Store(tmp_path)), key=lambda study: study.data["rte"])
+    assert old.pairing == "t-net teaches s-net, data of RTE 012345"
+    assert new.pairing == "t-net teaches s-net, data of RTE abcdef"
+    titles = [sheet.title for sheet in TABLES.get("table1")().sheets([old, new])]
+    assert titles == [f"Table 1, preset bert-6l: {study.pairing}" for study in (old, new)]

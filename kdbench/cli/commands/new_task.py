@@ -21,7 +21,11 @@ def command(data: str, name: str, dev: str, test: str, text: str, label: str, en
     what is not clear stops with the choices. The file that is written can be edited and committed.
     """
     from kdbench.core.errors import UserError
+    from kdbench.core.spec import DataLocation
     from kdbench.data.new_declaration import Wishes, declare, split_columns
+    from kdbench.data.task_registry import TASKS
+    from kdbench.planning.inputs import look_at_data
+    from kdbench.planning.make_plan import data_ref
     from kdbench.reporting import printing
 
     made = declare(Wishes(data, dev, test, split_columns(text), label, encoding, name))
@@ -30,5 +34,7 @@ def command(data: str, name: str, dev: str, test: str, text: str, label: str, en
     made.write()
     console = printing.make_console()
     shown = f"run it: kdbench run --tasks {made.name} --methods kd,lgtm, with --preset minilm on pre-trained networks"
-    for line in (*made.told, f"wrote {made.path}", shown):
+    kind = TASKS.get(made.name)
+    seen = look_at_data(made.name, data_ref(kind, DataLocation("files"), None))
+    for line in (*made.told, *seen, f"wrote {made.path}", shown):
         printing.print_line(console, line)

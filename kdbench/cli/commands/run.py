@@ -314,7 +314,7 @@ def _run_tree(plan: Plan, done: set[str]) -> Tree:
     """Draw the runs as a tree; a run stands below each run that it needs."""
     from rich.tree import Tree
 
-    from kdbench.results.study import dependents
+    from kdbench.core.spec import dependents
 
     children = dependents(plan.runs)
     # draw from the runs that need nothing

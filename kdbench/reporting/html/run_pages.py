@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdbench.core.formatting import duration, value
+from kdbench.core.spec import dependents
 from kdbench.planning import reproduce
 from kdbench.reporting import provenance
 from kdbench.reporting.run_status import RunStatuses
 from kdbench.reporting.show_run import error_tail, score_rows
 from kdbench.results.store import Store
-from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, dependents, task_order, task_title
+from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, task_order, task_title
 from kdbench.results.sweep_files import Sweep
 
 COST_TITLES = {

@@ -1,4 +1,4 @@
-"""Names of the networks of studies, in commands and in texts."""
+"""Names of the networks and data of studies, in commands and in texts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kdbench.core.spec import ModelRef
+from kdbench.data.task_registry import TASKS
 from kdbench.models.reference import is_built_in
 
 if TYPE_CHECKING:
+    from kdbench.results.study import StudyResults
     from kdbench.results.sweep_files import Sweep
 
 
@@ -34,3 +36,15 @@ def distinguish_networks(found: Sequence[tuple[MutableMapping[str, Any], Mapping
     for names, role, ref in every:
         if len(prints[ref.title]) > 1 or is_built_in(ref.title):
             names[role] = ref.unique_title
+
+
+def distinguish_data(found: Sequence[StudyResults]) -> None:
+    """Name the data of tasks that have other data in another study of the same preset, networks and splits."""
+    for study in found:
+        others = [other for other in found if other is not study and other.key == study.key]
+        titles = {task: getattr(TASKS.all().get(task), "title", task) for task in study.data}
+        apart = [
+            f"{titles[task]} {fingerprint[:6]}" for task, fingerprint in sorted(study.data.items())
+            if any(other.data.get(task, fingerprint) != fingerprint for other in others)
+        ]  # fmt: skip
+        study.other_data = f", data of {', '.join(apart)}" if apart else ""

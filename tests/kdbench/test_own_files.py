@@ -1,0 +1,211 @@
+"""Mistakes in a user's own files and networks: one sentence that names the place, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdbench.core.errors import UserError
+from kdbench.core.spec import DataRef
+from kdbench.data.data_checks import check_examples, data_remarks
+from kdbench.data.new_declaration import Wishes, declare
+from kdbench.data.task import Examples, TaskData
+from kdbench.data.task_registry import TASKS
+from kdbench.distill.hidden_states import layer_mismatch
+from kdbench.distill.method import METHODS
+from kdbench.models.padding_check import check_padding, of_lengths
+from kdbench.models.reference import Shape, is_causal
+from kdbench.planning.inputs import load_data
+from kdbench.training import preflight
+from tests.kdbench.architectures import TOKENIZERS
+from tests.kdbench.small_runs import CPU, plan, refusal
+from tests.kdbench.test_method_files import forget
+from tests.kdbench.test_padding_check import network, read
+
+METHOD = '''from kdbench import Method
+from kdbench.distill.method import Distillation
+
+
+class Mine(Distillation):
+    """Learn."""
+
+    {title}
+
+    def loss(self, batch):
+        return self.student.logits(batch).mean()
+'''
+TASK = """from kdbench import Task
+from kdbench.data.task import Examples, TaskData
+
+
+class Spam(Task):
+    title, labels, metrics = "Spam", ("ham", "spam"), ("accuracy",)
+
+    def load(self, location):
+        labels = {labels}
+        part = Examples(["a b"] * 4, None, labels)
+        return TaskData({{"train": part, "validation": part}})
+
+    def fingerprint(self, location):
+        return "one"
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    forget(monkeypatch)
+    for name, empty in (("_found", None), ("broken", {}), ("files", {}), ("_failed", {})):
+        monkeypatch.setattr(TASKS, name, empty)
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "tasks").mkdir()
+    yield tmp_path
+    load_data.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("title", "said"),
+    [
+        ("", "Mine has no title"),
+        ("title = 'KD'", "its title 'KD' is that of the method 'kd'; give it another"),
+        ("title = 'LGTM (as printed)'", "its title 'LGTM (as printed)' is that of the method 'lgtm'"),
+    ],
+)
+def test_rows_of_tables_can_be_told_apart(title: str, said: str, here: Path) -> None:
+    (here / "methods" / "mine.py").write_text(METHOD.format(title=title))
+    assert said in refusal("run", "--methods", "mine", "--tasks", "rte", "--dry-run")
+    assert said in METHODS.broken["mine"]
+    (here / "methods" / "mine.py").unlink()
+    (here / "mine.py").write_text(METHOD.format(title=title))
+    assert said in refusal("run", "--methods", "./mine.py", "--tasks", "rte", "--dry-run")
+
+
+def test_a_base_class_of_ones_own_is_no_method(here: Path) -> None:
+    (here / "methods" / "shared.py").write_text(METHOD.format(title='title = ""'))
+    assert "shared" not in METHODS.all()
+    assert "shared" not in METHODS.broken
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("['ham', 'spam', 'ham', 'spam']", "Task 'spam', train, row 0: the label is 'ham', where a class index from 0"),
+        ("[0, 1, 0]", "Task 'spam', train: texts and labels must pair up, and there are 4 and 3 of them."),
+        (
+            "[0, 1, None, 1]",
+            "Task 'spam', train, row 2: the label is None, where a class index from 0 to 1 is expected.",
+        ),
+        ("[0, 1, 2, 1]", "Task 'spam', train, row 2: the label is 2, where"),
+        ("[0, 1, -1, 1]", "Task 'spam', train, row 2: the label is -1, where"),
+        ("[0, 1, 1.0, 1]", "Task 'spam', train, row 2: the label is 1.0, where"),
+        ("1 / 0", "Task 'spam' does not load its data: ZeroDivisionError: division by zero (spam.py, line 9)."),
+    ],
+)
+def test_a_task_of_ones_own_gives_examples(labels: str, said: str, here: Path) -> None:
+    (here / "tasks" / "spam.py").write_text(TASK.format(labels=labels))
+    assert said in refusal("run", "--methods", "finetune", "--tasks", "spam", "--set", "epochs=1")
+
+
+@given(st.lists(st.integers(0, 3), min_size=1), st.booleans())
+def test_examples_with_class_indices_are_taken(labels: list[int], is_array: bool) -> None:
+    given_labels: Any = np.array(labels) if is_array else labels
+    check_examples("here", Examples(["a"] * len(labels), ["b"] * len(labels), given_labels), ("a", "b", "c", "d"))
+    check_examples(
+        "here", Examples(["a"] * len(labels), None, [-1] * len(labels)), ("a", "b")
+    )  # a split without labels
+    with pytest.raises(UserError, match="row 0: a text is 7, where a str is expected"):
+        check_examples("here", Examples(["a"], [7], [0]), ("a", "b"))  # type: ignore[list-item]
+
+
+def test_classes_that_may_be_one_are_named() -> None:
+    part = Examples(["one", "two", "three", "four"], None, [0, 1, 2, 3])
+    said = data_remarks("T", TaskData({"train": part}), ("joy", "Joy", "sad", "NaN"), ())
+    assert "T: classes differ in case only: 'joy' and 'Joy'." in said
+    assert "T: a class is called 'NaN', which may stand for a missing label." in said
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (
+            "n/a",
+            "scores.csv, line 7: the label 'n/a' is no finite number, and the kind is regression; correct the row, or",
+        ),
+        ("nan", "scores.csv, line 7: the label 'nan' is no finite number"),
+        (
+            "0,5",
+            "line 7: the label '0,5' is no finite number, and the kind is regression; correct the row, with a point",
+        ),
+    ],
+)
+def test_one_bad_value_among_numbers_is_named_with_its_line(bad: str, said: str, here: Path) -> None:
+    rows = [f"a text {i};{bad if i == 5 else i / 7}" for i in range(60)]
+    (here / "scores.csv").write_text("\n".join(["text;rating", *rows]))
+    with pytest.raises(UserError) as caught:
+        declare(Wishes("scores.csv", name="scores"))
+    assert said in str(caught.value)
+    (here / "scores.csv").write_text("\n".join(["text;rating", *(row for row in rows if bad not in row)]))
+    assert "a regression, on numbers from 0 to" in " ".join(declare(Wishes("scores.csv", name="scores")).told)
+
+
+def test_new_task_says_what_it_saw_in_the_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from kdbench.cli.app import app
+
+    rows = [f"{'' if i % 10 == 0 else f'a text {i}'},{'yes' if i % 3 else 'no'}" for i in range(60)]
+    (here / "reviews.csv").write_text("\n".join(["text,label", *rows]))
+    assert not app(["new-task", "reviews.csv", "--name", "reviews"], standalone_mode=False)
+    assert "rows have an empty text." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "mistral", "bert", "roberta", "xlnet", "deberta-v2", "modernbert"])
+def test_first_tokens_of_causal_networks_are_not_compared(kind: str) -> None:
+    """There the first token sees none of the text, so its state is the same for every row."""
+    bert, other = Shape("one", 4, 32, 64, ""), Shape("other", 4, 32, 64, "", kind)
+    assert is_causal(kind) is (kind in ("gpt2", "llama", "mistral"))
+    for pair in ((bert, other), (other, bert)):
+        problem = layer_mismatch(*pair, "beta=0")
+        assert problem.startswith(f"it compares the states of first tokens, and in other ({kind})") is is_causal(kind)
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@pytest.mark.parametrize("sizes", [(1, 2), (3, 9), (40, 20)])
+def test_test_rows_begin_and_end_as_the_tokenizer_s_rows_do(kind: str, sizes: tuple[int, int]) -> None:
+    """BART, for one, looks for as many tokens of the end in every row."""
+    tokens = read(TOKENIZERS[kind]())
+    own, made = tokens.ids, of_lengths(tokens, sizes)
+    for row, size in enumerate(sizes):
+        ids = made.ids[made.starts[row] : made.starts[row + 1]]
+        assert len(ids) == size
+        assert ids[0] == own[0]
+        assert size < 2 or ids[-1] == own[-1]
+        assert not {own[0], own[-1]} & set(ids[1:-1].tolist()) or set(own.tolist()) <= {own[0], own[-1]}
+
+
+def test_a_network_with_nan_weights_is_said_to_have_them(tmp_path: Path) -> None:
+    module = network(tmp_path, "bert")
+    with torch.no_grad():
+        module.classifier.weight.fill_(torch.nan)
+    with pytest.raises(UserError, match="its logits are not finite; weights are damaged, or too large for float32"):
+        check_padding(module, read(TOKENIZERS["bert"]()), "mine")
+
+
+def test_methods_that_do_not_fit_do_not_hide_those_that_do(tmp_path: Path) -> None:
+    made = plan(tmp_path, "student=tiny-2x64", methods="kd,pkd,dist,tinybert", tasks="rte")
+    with pytest.raises(UserError, match=r"Method 'pkd' cannot teach .* The others fit: --methods kd,dist\."):
+        preflight.check_plan(made, [CPU])
+
+
+def test_a_folder_that_is_not_there_is_not_whole(tmp_path: Path) -> None:
+    assert f"There is no results folder {tmp_path / 'no'}" in refusal("verify", "--results", str(tmp_path / "no"))
+
+
+def test_data_of_a_task_that_is_not_there_are_refused() -> None:
+    with pytest.raises(UserError, match="Unknown task 'no'"):
+        load_data("no", DataRef(source="files", path=None, fingerprint=""))
