@@ -16,7 +16,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, duration
 from kdbench.results.store import Store
 from kdbench.results.sweep_files import read_sweeps
-from studies.declaration import TUNING, Command, Study, check_data, part_commands, read_study
+from studies.declaration import TUNING, Command, Rates, Study, check_data, part_commands, read_study
 from studies.tuning import chosen_rates
 
 DRY_RUN = "--dry-run"
@@ -36,18 +36,21 @@ def command(file: Path, part: str, data_dir: str, listed: bool, more: tuple[str,
     study = read_study(file)
     parts = study.select(part)
     if listed:
-        for one in (one for name in parts for one in part_commands(study, name, data_dir, more)):
+        for one in (one for name in parts for one in part_commands(study, name, data_dir, more, _rates(study))):
             click.echo(shlex.join(one.words))
         return 0
     check_data(study, parts, data_dir)
     for name in parts:
-        # the rates of a tuning that is a part before this one are there now
-        rates = chosen_rates(Path(study.runs + TUNING))
-        if code := _train(part_commands(study, name, data_dir, more, rates)):
+        if code := _train(part_commands(study, name, data_dir, more, _rates(study))):
             return code
     if DRY_RUN not in more:
         collect(study)
     return 0
+
+
+def _rates(study: Study) -> Rates:
+    """Return the rates that the kept tuning has chosen, or a tuning that was a part before."""
+    return chosen_rates(Path("results") / f"{study.name}{TUNING}", Path(study.runs + TUNING))
 
 
 def _train(commands: Sequence[Command]) -> int:

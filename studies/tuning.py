@@ -9,13 +9,16 @@ from kdbench.results.store import Store
 from kdbench.results.study import studies
 
 
-def chosen_rates(folder: Path) -> dict[str, dict[str, float]]:
+def chosen_rates(*folders: Path) -> dict[str, dict[str, float]]:
     """Return task -> row -> the student's rate that is best on the selection split; only of tasks that are complete.
 
     A task is complete when every run that was asked for is done, so that all methods have had the same budget.
+
+    Args:
+        folders: of runs or collected; later ones take precedence, and those that are not there count as empty.
     """
     found: dict[str, dict[str, float]] = {}
-    for study in studies(Store(folder, create=False)) if (folder / "store.json").is_file() else []:
+    for study in (study for folder in folders if folder.is_dir() for study in studies(Store(folder, create=False))):
         for task in study.tasks:
             if all(cell.is_scored for cell in study.cells if cell.cell.task == task):
                 shown = {row: select_row(study, row).shown[task] for row in study.rows}

@@ -128,19 +128,24 @@ def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
 def _difference(lines: Sequence[SelectedRow], key: str) -> list[str]:
     """Say on which tasks rows differ in a setting; where on none, whether tasks differ in the setting."""
     tasks = dict.fromkeys(task for line in lines for task, cells in line.shown.items() if cells)
-    found = [{task: {value(c.settings[key]) or "none" for c in line.shown.get(task, ()) if c.settings[key] is not None}
-              for task in tasks} for line in lines]  # fmt: skip
-    of_task = {task: sorted(set[str]().union(*(own[task] for own in found))) for task in tasks}
-    if unequal := [task for task, values in of_task.items() if len(values) > 1]:
-        sets = [sorted(set[str]().union(*(own[task] for task in unequal))) for own in found]
-        parts = [f"{line.title} {'/'.join(values)}" for line, values in zip(lines, sets, strict=True) if values]
+    found = {task: [_texts(line.shown.get(task, ()), key) for line in lines] for task in tasks}
+    unequal = [task for task, by_line in found.items() if len(set[str]().union(*by_line)) > 1]
+    if unequal:
+        sets = [sorted(set[str]().union(*(found[task][i] for task in unequal))) for i in range(len(lines))]
+        parts = [f"{line.title} {'/'.join(texts)}" for line, texts in zip(lines, sets, strict=True) if texts]
         where = f" on {', '.join(map(task_title, unequal))}" if len(unequal) < len(tasks) else ""
         return [f"Rows differ in {key}{where}: {', '.join(parts)}."]
-    alike: dict[str, list[str]] = {}
-    for task, values in of_task.items():
-        alike.setdefault("".join(values), []).append(task_title(task))
-    words = [f"{item} on {', '.join(titles)}" for item, titles in alike.items() if item]
+    alike: dict[str, list[str]] = {}  # the one text of all rows -> the tasks that have it
+    for task, by_line in found.items():
+        for text in set[str]().union(*by_line):
+            alike.setdefault(text, []).append(task_title(task))
+    words = [f"{text} on {', '.join(titles)}" for text, titles in alike.items()]
     return [f"Tasks differ in {key}: {'; '.join(words)}."] if len(words) > 1 else []
+
+
+def _texts(cells: Iterable[CellResult], key: str) -> set[str]:
+    """Return the values of a setting that cells have, as texts."""
+    return {value(cell.settings[key]) or "none" for cell in cells if cell.settings[key] is not None}
 
 
 def _cut_off(lines: Sequence[SelectedRow]) -> list[str]:

@@ -134,9 +134,9 @@ def test_the_real_study_can_be_planned(tmp_path: Path, glue_dir: Path) -> None:
         pytest.skip(f"the data sets are not in {SHARED}")
     study = read_study(FILE)
     check_data(study, study.parts, str(SHARED))
-    planned = dict[tuple[str, str], set[str]]()
+    planned, rates = dict[tuple[str, str], set[str]](), chosen_rates(KEPT.with_name(f"{KEPT.name}-tuning"))
     for name in study.parts:
-        for one in part_commands(study, name, str(SHARED), ["--glue-dir", str(glue_dir)]):
+        for one in part_commands(study, name, str(SHARED), ["--glue-dir", str(glue_dir)], rates):
             planned[name, one.task] = set(plan_of(one.words, tmp_path).runs)
     assert len(planned["trec", "trec"]) == 5 * (12 + 2)  # the methods, a teacher and TAKD's assistant
     assert len(planned["tuning", "trec"]) == 3 * (22 + 1) + 1  # the teacher is fine-tuned once for all rates
@@ -155,6 +155,13 @@ def test_rates_are_chosen_where_the_tuning_is_complete(tmp_path: Path) -> None:
                     made.done(run, 0.7, 0.5 + (rate == best) / 10)
     made.write()
     assert chosen_rates(tmp_path) == {"rte": {"kd": 1e-3, "dist": 3e-4}}
+    # the same of a collection, which gives way to newer runs
+    collect_study("kept", [Store(tmp_path)], tmp_path / "kept", None)
+    assert chosen_rates(tmp_path / "kept", tmp_path / "nothing") == {"rte": {"kd": 1e-3, "dist": 3e-4}}
+    newer = Made(Store(tmp_path / "newer"))
+    newer.done(newer.ask(spec("kd", "rte", 100, student_lr=1e-4), None, {"student_lr": 1e-4}), 0.7)
+    newer.write()
+    assert chosen_rates(tmp_path / "kept", tmp_path / "newer") == {"rte": {"kd": 1e-4}}
 
 
 def test_what_was_collected_before_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
