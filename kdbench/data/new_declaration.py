@@ -17,7 +17,7 @@ from kdbench.core.errors import UserError
 from kdbench.data.column_sample import are_fractions
 from kdbench.data.declaration import TEST, TRAIN, VALIDATION, Declaration
 from kdbench.data.declaration_text import as_toml, describe_guess
-from kdbench.data.declared_rows import read_declared
+from kdbench.data.declared_rows import DeclaredData, read_declared
 from kdbench.data.declared_task import DeclaredTask, declared_task, usual_metrics
 from kdbench.data.files.class_folders import class_folders
 from kdbench.data.files.open_source import open_source
@@ -106,7 +106,7 @@ def declare(wishes: Wishes) -> NewTask:
         return NewTask(name, path, "", False, (said,))
     if problem := TASKS.name_problem(name, wishes.data):
         raise UserError(f"{problem[:1].upper()}{problem[1:]} (kdbench new-task {wishes.data} --name NAME).")
-    # columns, then the whole data
+    # columns, splits that a column names, and splits without labels
     of_train = Declaration.sources_of(sources[TRAIN])
     guess = guess_columns(of_train[0], here, wishes.encoding, wishes.text, wishes.label)
     told: list[str] = []
@@ -119,15 +119,11 @@ def declare(wishes: Wishes) -> NewTask:
         if place := _unlabelled(sources[split], guess, here):
             del sources[split]
             told.append(f"{place} has no labels ('{guess.label}'), so it is left out.")
-    values = _values(name, sources, guess, here)
-    declared = Declaration.parse(values, wishes.data)
-    data = read_declared(declared, here)
+    # the whole data; a fraction that the guess has not seen makes the labels those of a regression
+    values, declared, data = _read(wishes, name, sources, guess, here)
     if guess.kind == "classification" and are_fractions(data.labels):
-        # a fraction that the guess has not seen: the labels are those of a regression
         guess = replace(guess, kind="regression")
-        values = _values(name, sources, guess, here)
-        declared = Declaration.parse(values, wishes.data)
-        data = read_declared(declared, here)
+        values, declared, data = _read(wishes, name, sources, guess, here)
     if empty := [split for split in (TRAIN, *declared.report_splits) if not len(data.splits[split])]:
         raise UserError(f"{wishes.data}: no row is left for {empty[0].replace('_', '-')}; give more rows.")
     if guess.kind == "classification":
@@ -136,6 +132,15 @@ def declare(wishes: Wishes) -> NewTask:
     TASKS.add(name, declared_task(name, Declaration.parse(values, str(path)), str(path), (path.parent, here)))
     told = [*describe_guess(wishes.data, sources, guess, data, declared), *told]
     return NewTask(name, path, as_toml(values, wishes.data), True, tuple(told))
+
+
+def _read(
+    wishes: Wishes, name: str, sources: Mapping[str, Sources], guess: Guess, here: Path
+) -> tuple[dict[str, Any], Declaration, DeclaredData]:  # fmt: skip
+    """Return the values of the declaration that a guess makes, the declaration, and its data."""
+    values = _values(name, sources, guess, here)
+    declared = Declaration.parse(values, wishes.data)
+    return values, declared, read_declared(declared, here)
 
 
 def _relative(data: str, here: Path) -> str:
