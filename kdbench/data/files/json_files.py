@@ -94,24 +94,37 @@ def _table(value: Any) -> list[Any] | None:
         return value
     if not isinstance(value, Mapping) or not value:
         return None
+    shapes = (_columns_and_data, _lists_by_column, _values_by_column_and_row)
+    return next((rows for shape in shapes if (rows := shape(value)) is not None), None)
+
+
+def _columns_and_data(value: Mapping[str, Any]) -> list[Any] | None:
+    """Return the rows of {columns: names, data: rows}."""
     columns, data = value.get("columns"), value.get("data")
-    if isinstance(columns, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
-        return [dict(zip(map(str, columns), row, strict=False)) for row in data]
-    values = list(value.values())
-    # column -> list of values
-    if all(isinstance(item, list) for item in values):
-        plain = all(some and not isinstance(some[0], list | Mapping) for some in values)
-        if plain and len({len(some) for some in values}) == 1:
-            return [dict(zip(value, row, strict=True)) for row in zip(*values, strict=True)]
+    if not (isinstance(columns, list) and isinstance(data, list) and all(isinstance(row, list) for row in data)):
         return None
-    # column -> row -> value, or row -> column -> value: of rows there are more
-    if not all(isinstance(item, Mapping) and item.keys() == values[0].keys() for item in values):
+    return [dict(zip(map(str, columns), row, strict=False)) for row in data]
+
+
+def _lists_by_column(value: Mapping[str, Any]) -> list[Any] | None:
+    """Return the rows of {column: list of values}."""
+    lists = list(value.values())
+    if not all(isinstance(some, list) and some and not isinstance(some[0], list | Mapping) for some in lists):
         return None
-    if any(isinstance(item, list | Mapping) for some in values for item in some.values()):
+    is_even = len({len(some) for some in lists}) == 1
+    return [dict(zip(value, row, strict=True)) for row in zip(*lists, strict=True)] if is_even else None
+
+
+def _values_by_column_and_row(value: Mapping[str, Any]) -> list[Any] | None:
+    """Return the rows of {column: {row: value}}, or of {row: {column: value}}: of rows there are more."""
+    parts = list(value.values())
+    if not all(isinstance(some, Mapping) and some.keys() == parts[0].keys() for some in parts):
         return None
-    if len(value) > len(values[0]):
-        return values
-    return [dict(zip(value, row, strict=True)) for row in zip(*(some.values() for some in values), strict=True)]
+    if any(isinstance(item, list | Mapping) for some in parts for item in some.values()):
+        return None
+    if len(value) > len(parts[0]):
+        return parts
+    return [dict(zip(value, row, strict=True)) for row in zip(*(some.values() for some in parts), strict=True)]
 
 
 def json_line_rows(path: Path, form: FileFormat) -> RowSource:
