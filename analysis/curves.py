@@ -179,7 +179,7 @@ def stored_number(value: Any) -> float:
 
 def figure_origin(study: StudyResults, task: str) -> dict[str, Any]:
     """Return what tells the pictures of a figure apart, and where their data come from."""
-    return {**provenance.study_origin(study), "task": task}
+    return {**provenance.study_origin(study), "data": study.other_data.removeprefix(", data of "), "task": task}
 
 
 def figure_notes(

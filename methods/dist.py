@@ -3,9 +3,10 @@
 Loss: L_S = ce_weight CE(y, S) + kd_weight tau^2 (beta inter + gamma intra); inter is the mean over examples of
 1 - rho(S_i, T_i), intra the mean over classes of 1 - rho(S_:c, T_:c), Pearson correlations of probabilities.
 Trained: the student. The teacher is fine-tuned first, then frozen, without dropout.
-Paper and code: they agree. With two classes inter is always 0 or 2 and has no gradient, so only intra teaches; a batch
-of one example has no intra. The code adds epsilon to the product of the norms, which gives an example without variance
-(a classifier of zeros) a gradient of the size 1 / epsilon; we add its square to the variances (`eps_place`). The
+Paper and code: they agree. With two classes inter is always 0 or 2 and has next to no gradient, so only intra teaches;
+a batch of one example has no intra. The code adds epsilon to the product of the norms, which gives an example without
+variance (a classifier of zeros) a gradient of the size 1 / epsilon; we add its square to the variances (`eps_place`). A
+large epsilon switches intra off where classes are many, because classes that a batch lacks vary less than it. The
 default weights are those of DIST, not of LGTM.
 """
 
@@ -30,7 +31,7 @@ class DISTOptions(Options):
     gamma: float = option(2.0, "weight of the correlation over the examples of a class", source="DIST", ge=0)
     temperature: float = option(1.0, "divides the logits of both networks", source="DIST, LGTM Table 5", gt=0)
     eps: float = option(
-        1e-2, "added to the correlation's denominator, to bound the gradient", source="ours; code: 1e-8", gt=0
+        1e-4, "added to the correlation's denominator, to bound the gradient", source="ours; code: 1e-8", gt=0
     )
     eps_place: Literal["inside", "outside"] = option(
         "inside",

@@ -86,9 +86,8 @@ class LGTMOptions(OnlineOptions):
         later=True,
     )
     influence_bound: float = option(
-        0.0, "largest ratio of influence to auxiliary gradient norm at a sample's teacher logits; 0: no bound",
-        later=True, ge=0,
-    )  # fmt: skip
+        0, "largest ratio of influence to auxiliary gradient norm at a sample's logits; 0: no bound", later=True, ge=0
+    )
     influence_teacher: Literal["shared", "eval"] = option(
         "shared", "teacher pass of the influence: that of the auxiliary loss, or a second one without dropout"
     )
@@ -108,6 +107,7 @@ class LGTMOptions(OnlineOptions):
     )
     mode_aux: Mode = option("train", "the teacher's dropout in its auxiliary loss", source="code")
     mode_lookahead: Mode = option("train", "the student's dropout in the look-ahead", source="code")
+    mode_target: Mode = option("eval", "the student's dropout as the teacher's target without influence", later=True)
     mode_val: Mode = option("eval", "the look-ahead student's dropout on feedback", source="code: train")
     mode_influence: Mode = option("eval", "the student's dropout in the influence", source="code")
     reuse_forward: bool = option(
@@ -142,7 +142,7 @@ class LGTM(Online):
         "lgtm_printed": ("LGTM (as printed)", PRINTED),
         "lgtm_released": ("LGTM (released code)", RELEASED),
         "lgtm_no_fda": ("LGTM w/o FDA (as printed)", {**PRINTED, "influence": "weighted", "weights_via": "loop"}),
-        "lgtm_no_influence": ("LGTM without influence", {"influence": "none"}),
+        "lgtm_no_influence": ("LGTM without influence", {"influence": "none", "mode_target": "train"}),
     }
     limits = {
         "labels_only": {"student_ce": 1.0, "zero_heads": False},
@@ -173,7 +173,7 @@ class LGTM(Online):
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Compute logits [B, C] of student and teacher for the teacher's step."""
         if self.options.influence == "none":  # no look-ahead: the student is only the teacher's target, as in ProKT
-            s = self.student.target_logits(batch)
+            s = self.student.target_logits(batch, train=self.options.mode_target == "train")
         else:
             with self.student.mode(self.options.mode_lookahead == "train"):
                 s = self.student.logits(batch)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.core.options import option
 from kdbench.core.spec import RunSpec
+from kdbench.distill.losses import at_least_float32
 from kdbench.distill.token_features import relation_kl
 from kdbench.methods.kd import KD, KDOptions
 from kdbench.models.reference import Shape
@@ -54,6 +55,7 @@ class MiniLM(KD):
     group = "features"
     requires = frozenset({"teacher_network"})
     position = 31
+    version = 2  # its losses are float32 in bf16 runs too
     options_type = MiniLMOptions
     options: MiniLMOptions
     limits = {
@@ -87,7 +89,7 @@ class MiniLM(KD):
         s = self.student.outputs(batch, qkv=(self.student_layer,))
         t = self.teacher.outputs(batch, qkv=(self.teacher_layer,))
         relations = self.relations(t.qkv[0], s.qkv[0], batch.attention_mask)
-        logits = s.logits.to(relations.dtype)
+        logits = at_least_float32(s.logits)
         loss = self.objective(batch.labels, self.teacher.logits(batch), logits)
         loss = loss + self.options.relation_weight * relations
         self.student.step(loss)

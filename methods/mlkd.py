@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kdbench.core.options import Options, option
 from kdbench.core.spec import RunSpec
-from kdbench.distill.losses import cross_entropy, kl, standardize
+from kdbench.distill.losses import cross_entropy, exact_product, kl, standardize
 from kdbench.distill.method import NEEDS_CLASSES, Distillation
 from kdbench.methods.kd import standardize_problem
 from kdbench.models.reference import Shape
@@ -57,6 +57,7 @@ class MLKD(Distillation):
     no_regression = NEEDS_CLASSES
     couples_rows = True
     position = 23
+    version = 2  # its losses are float32 in bf16 runs too
     options_type = MLKDOptions
     options: MLKDOptions
     limits = {"labels_only": {"ce_weight": 0.5, "kd_weight": 0.0}, "teacher_only": {"ce_weight": 0.0}}
@@ -103,12 +104,14 @@ class MLKD(Distillation):
 
 def batch_relation(target: Tensor, probabilities: Tensor) -> Tensor:
     """Compute |P_t P_t' - P_s P_s'|^2 / B from probabilities [B, C]."""
-    return (target @ target.T - probabilities @ probabilities.T).square().sum() / len(target)
+    difference = exact_product(target, target.T) - exact_product(probabilities, probabilities.T)
+    return difference.square().sum() / len(target)
 
 
 def class_relation(target: Tensor, probabilities: Tensor) -> Tensor:
     """Compute |P_t' P_t - P_s' P_s|^2 / C from probabilities [B, C]."""
-    return (target.T @ target - probabilities.T @ probabilities).square().sum() / target.shape[1]
+    difference = exact_product(target.T, target) - exact_product(probabilities.T, probabilities)
+    return difference.square().sum() / target.shape[1]
 
 
 def _share_below_median(values: Tensor) -> Tensor:

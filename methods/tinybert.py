@@ -59,6 +59,7 @@ class TinyBERT(Distillation):
     no_regression = NEEDS_CLASSES
     requires = frozenset({"teacher_network"})
     position = 29
+    version = 2  # its losses are float32 in bf16 runs too
     options_type = TinyBERTOptions
     options: TinyBERTOptions
     limits = {"teacher_only": {}}

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -141,9 +141,14 @@ def _leave(store: Store, job: str, heard: list[int], steps: int) -> None:
     """
     # SLURM counts all restarts of a job, so that the last one that made a step is written down
     restarts, file = int(os.environ.get("SLURM_RESTART_COUNT", 0)), store.root / "slurm" / f"{job}.stepped"
-    if steps:
-        write_text(file, str(restarts))
-    last = int(file.read_text()) if restarts and file.exists() else 0
+    last = restarts if steps else 0
+    with suppress(OSError):  # a full disk must not keep the job out of the queue
+        if steps:
+            write_text(file, str(restarts))
+        elif restarts:
+            last = int(file.read_text())
+        else:  # of another job of this number, on a cluster that was set up anew
+            file.unlink(missing_ok=True)
     if LIMIT in heard and signal.SIGTERM not in heard and restarts - last < RESTARTS:
         print(f"The time is nearly up: all is checkpointed, job {job} goes back into the queue.", flush=True)
         _requeue(job, lambda: signal.SIGTERM in heard)

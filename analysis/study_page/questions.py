@@ -68,8 +68,8 @@ def _on_single_tasks(contrasts: StudyContrasts, rows: Sequence[str]) -> str:
     for task in contrasts.tasks:
         found = judge({row: contrasts.contrast(row, KD, [task]) for row in rows})
         apart += [f"{found.words(row)} on {task_title(task)}" for row in found.separable(1)]
-        best = max(found.known, key=found.value, default=None)
-        highest |= {} if best is None else {f"{found.words(best)} on {task_title(task)}": found.p[best]}
+        above = [row for row in found.known if found.value(row) > 0]
+        highest |= {f"{found.words(row)} on {task_title(task)}": found.p[row] for row in above}
     if apart or not highest:
         return f"On a task alone, separable above plain KD: {'; '.join(apart) or 'none'}. "
     return (

@@ -72,8 +72,8 @@ def tuning_table(tuned: StudyResults | None) -> str:
         rows.append(texts)
     heads = [f"{task_title(task)}, {value(rate)}" for task, some in rates.items() for rate in some]
     note = (
-        "First metric of the task on the selection split, in per cent, of the selected checkpoint. An arrow marks the "
-        "student's rate that the method has in the other tables. One seed: differences of a point are chance."
+        "First metric of the task on the selection split, in per cent, of the selected checkpoint. An arrow marks "
+        "the highest of a row. Differences of a point are chance where there is one seed."
     )
     return text_table(heads, rows, [note])
 

@@ -202,9 +202,11 @@ class Registry(Generic[T]):
         plugins = self._plugins_of(module)
         if not plugins:
             raise NoPlugin(f"it defines no {self.what}")
-        title = plugins[0].title  # type: ignore[attr-defined]  # `_problem` asks for one
-        if owner := next((name for name, plugin in self.all().items() if title in _titles(plugin)), None):
-            raise Unloadable(f"its title '{title}' is that of the {self.what} '{owner}'; give it another")
+        for title in _titles(plugins[0]):
+            if owner := next((name for name, plugin in self.all().items() if title in _titles(plugin)), None):
+                raise Unloadable(f"its title '{title}' is that of the {self.what} '{owner}'; give it another")
+            if _titles(plugins[0]).count(title) > 1:
+                raise Unloadable(f"two of its rows have the title '{title}'; give them different ones")
         if len(plugins) > 1:
             raise Unloadable(f"it defines {len(plugins)} {self.what}s ({_names(plugins)}); it must define one")
         if taken := [row for row in _rows(path.stem, plugins[0]) if self.owner(row) not in (None, path.stem)]:
@@ -268,7 +270,7 @@ class Registry(Generic[T]):
             own = [c for c in here if issubclass(c, self.base)]
             plugins = [c for c in own if getattr(c, "title", None) != ""]
             if own and not plugins and all("title" not in vars(c) for c in own):
-                raise Unloadable(f"{own[0].__qualname__} has no title")
+                raise Unloadable(f'{own[0].__qualname__} has no title; give it one, or title = "" to a base class')
             for plugin in plugins:
                 if problem := self._problem(plugin):
                     raise Unloadable(problem)

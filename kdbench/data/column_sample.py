@@ -16,8 +16,9 @@ from kdbench.data.files.source import RowSource, plain_value
 ROWS = 2000  # at least so many are looked at, of a file that has them; at most twice as many
 MOST_ROWS = 2_000_000  # from which they are drawn
 FRACTION = re.compile(r"-?\d*\.\d*[1-9]\d*")
-DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+DECIMAL_COMMA = re.compile(r"-?\d+,(?!\d{3}$)\d+")  # three digits after it are thousands
 NEARLY = 0.9  # of the values of a column of numbers
+MANY = 20  # different values
 DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b.*")
 UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")  # scripts without spaces between words
 SHORTEST = 4  # characters of a text in such a script
@@ -78,9 +79,13 @@ class Column:
 
     @cached_property
     def is_number(self) -> bool:
-        """Tell whether nearly all values are numbers, some with fractions; reading refuses the others by line."""
+        """Tell whether values are numbers, some with fractions, and nearly all of many different ones.
+
+        Reading refuses the others, with their line. Of few different values all must be numbers: they may be codes.
+        """
         found = [number for value in self.values if (number := _number(value)) is not None]
-        return len(found) >= NEARLY * len(self.values) and any(number % 1 for number in found)
+        are_nearly = len(found) >= NEARLY * len(self.values) and len(set(found)) > max(MANY, len(self.values) / 10)
+        return are_fractions(self.values) or (are_nearly and any(number % 1 for number in found))
 
     @cached_property
     def _are_dates(self) -> bool:

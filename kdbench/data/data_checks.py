@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
-from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.data.task import Examples, TaskData
 
@@ -58,31 +55,6 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
         if absent := [name for index, name in enumerate(labels) if index in counts and index not in present]:
             remarks.append(f"{title} {split.replace('_', '-')}: no row of {_some(absent)}.")
     return remarks
-
-
-def check_examples(place: str, examples: Examples, labels: Sequence[str]) -> None:
-    """Check that examples are texts, each with the index of a class, or the number of a regression.
-
-    Args:
-        place: begins the message.
-        labels: the names of the classes; of a regression, that of its number.
-
-    Raises:
-        UserError: the first row that is wrong.
-    """
-    texts = [examples.text_a, *([] if examples.text_b is None else [examples.text_b])]
-    if any(len(some) != len(examples.labels) for some in texts):
-        sizes = " and ".join(str(len(some)) for some in (*texts, examples.labels))
-        raise UserError(f"{place}: texts and labels must pair up, and there are {sizes} of them.")
-    for row, text in ((row, text) for some in texts for row, text in enumerate(some) if not isinstance(text, str)):
-        raise UserError(f"{place}, row {row}: a text is {text!r}, where a str is expected.")
-    kinds = (int, np.integer) if len(labels) > 1 else (int, float, np.number)
-    wanted = f"a class index from 0 to {len(labels) - 1}" if len(labels) > 1 else "a number"
-    unlabelled = {-1} if set(examples.labels) == {-1} else set[int]()
-    for row, label in enumerate(examples.labels):
-        is_kind = isinstance(label, kinds) and not isinstance(label, bool)
-        if not is_kind or (len(labels) > 1 and not (0 <= label < len(labels) or label in unlabelled)):
-            raise UserError(f"{place}, row {row}: the label is {label!r}, where {wanted} is expected.")
 
 
 def _contrary(examples: Examples) -> int:

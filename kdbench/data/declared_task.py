@@ -148,9 +148,10 @@ def _report_note(declaration: Declaration) -> str:
     if HELD_OUT not in declaration.report_splits:
         return ""
     share = value(100 * declaration.holdout)
+    of_class = " of each class, one at least of two or more," if declaration.kind == "classification" else ""
     return (
-        f"no split for the report was given, so about {share} % of the rows of each class, one at least, are held out "
-        "by a hash of each text"
+        f"no split for the report was given, so about {share} % of the rows{of_class} are held out by a hash of each "
+        "text"
     )
 
 

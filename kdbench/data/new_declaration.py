@@ -15,6 +15,7 @@ from typing import Any
 from kdbench.core.atomic_files import write_text
 from kdbench.core.errors import UserError
 from kdbench.data.column_sample import are_fractions
+from kdbench.data.data_checks import data_remarks
 from kdbench.data.declaration import TEST, TRAIN, VALIDATION, Declaration
 from kdbench.data.declaration_text import as_toml, describe_guess
 from kdbench.data.declared_rows import DeclaredData, read_declared
@@ -26,6 +27,7 @@ from kdbench.data.files.text_lines import encoding_name
 from kdbench.data.find_splits import Sources, find_splits
 from kdbench.data.guess_columns import Guess, find_column_splits, guess_columns
 from kdbench.data.split_names import WORD
+from kdbench.data.task import TaskData
 from kdbench.data.task_registry import TASKS
 
 LARGE = 200_000_000  # bytes of train from which only a part is read at first
@@ -56,6 +58,7 @@ class NewTask:
         text: the content of that file.
         is_new: the file is not there yet.
         told: sentences on what was found and guessed.
+        remarks: what a reader of the scores should know of the data; see `data_checks.data_remarks`.
     """
 
     name: str
@@ -63,6 +66,7 @@ class NewTask:
     text: str
     is_new: bool
     told: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     def write(self) -> None:
         """Write the declaration, unless it is there."""
@@ -131,7 +135,8 @@ def declare(wishes: Wishes) -> NewTask:
     values["metrics"] = list(usual_metrics(data))
     TASKS.add(name, declared_task(name, Declaration.parse(values, str(path)), str(path), (path.parent, here)))
     told = [*describe_guess(wishes.data, sources, guess, data, declared), *told]
-    return NewTask(name, path, as_toml(values, wishes.data), True, tuple(told))
+    remarks = data_remarks(declared.title or name, TaskData(data.splits), data.labels, declared.report_splits)
+    return NewTask(name, path, as_toml(values, wishes.data), True, tuple(told), tuple(remarks))
 
 
 def _read(

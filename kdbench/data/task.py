@@ -16,6 +16,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.lazy_torch import LazyModule
 from kdbench.core.spec import DataLocation
 from kdbench.data import metrics
+from kdbench.data.loading import load_examples
 from kdbench.data.metrics import ScoreCounts
 from kdbench.data.test_server import Server, ServerFile
 
@@ -209,7 +210,7 @@ class Task(ABC):
 
     def fingerprint(self, location: DataLocation) -> str:
         """Return a hash of the examples, independent of their location."""
-        return fingerprint(self.load(location))
+        return fingerprint(load_examples(self, location))
 
 
 def metric_title(name: str) -> str:
@@ -226,5 +227,6 @@ def fingerprint(data: TaskData) -> str:
         split = data.splits[name]
         digest.update(json.dumps([name, split.text_b is not None]).encode())
         for texts, label in zip(split.texts(), split.labels, strict=True):
-            digest.update(json.dumps([*texts, label], ensure_ascii=False).encode())
+            plain = label.item() if isinstance(label, np.generic) else label
+            digest.update(json.dumps([*texts, plain], ensure_ascii=False).encode())
     return digest.hexdigest()[:16]

@@ -15,7 +15,8 @@ from kdbench.data.tokens import Tokens
 from kdbench.distill import teacher_cache
 from kdbench.distill.cost_meter import CostMeter
 from kdbench.distill.hidden_states import FeatureView
-from kdbench.distill.trainable import ComputeSettings, at_least_float32
+from kdbench.distill.losses import at_least_float32
+from kdbench.distill.trainable import ComputeSettings
 from kdbench.models.classifier_head import output_layer
 from kdbench.models.compilation import compiled
 from kdbench.models.inference import compute_rows, evaluation_batches

@@ -100,6 +100,19 @@ def probability_mse(target: Tensor, logits: Tensor, temperature: float = 1.0) ->
     return functional.mse_loss((logits / temperature).softmax(1), (target / temperature).softmax(1))
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """Convert half precision to float32, in which all losses are computed."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
+
+def exact_product(a: Tensor, b: Tensor) -> Tensor:
+    """Multiply float32 tensors of a loss in full, forward and back, also inside autocast."""
+    from kdbench.models.matmul_precision import ExactProduct  # imports torch
+
+    found: Tensor = ExactProduct.apply(a, b)  # type: ignore[no-untyped-call]
+    return found
+
+
 def pearson_distance(a: Tensor, b: Tensor, dim: int, eps: float, smooth: bool = True) -> Tensor:
     """Compute the mean of 1 - rho(a, b), with Pearson's correlation rho along `dim`.
 
@@ -135,6 +148,7 @@ def hidden_state_distance(target: Tensor, states: Tensor, *, normalize: bool = T
         reduction: `mean` over batch, layers and features, as in the code of PKD; `sum` over layers and features and
             mean over the batch, as in the paper.
     """
+    target, states = at_least_float32(target), at_least_float32(states)
     if normalize:
         target, states = (functional.normalize(x, dim=-1) for x in (target, states))
     squared = (states - target).square()

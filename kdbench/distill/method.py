@@ -204,7 +204,7 @@ class Online(Method):
         )
 
 
-def finetuned(spec: RunSpec, snapshots: tuple[float, ...] = ()) -> RunSpec:
+def finetuned(spec: RunSpec, *, snapshots: tuple[float, ...] = ()) -> RunSpec:
     """Return the run that fine-tunes the teacher on the labels alone, for use in `needs`.
 
     It has the settings of the run that needs it (batch size, epochs, ...), the teacher's learning rate, and all

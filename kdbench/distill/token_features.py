@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from kdbench.core.lazy_torch import torch
+from kdbench.distill.losses import at_least_float32, exact_product
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,13 +27,13 @@ def split_heads(states: Tensor, heads: int) -> Tensor:
 def attention_scores(query: Tensor, key: Tensor, heads: int, mask: Tensor) -> Tensor:
     """Compute attention scores before the softmax [B, heads, L, L]: q k' / sqrt(d), -10000 at padded keys."""
     q, k = split_heads(query, heads), split_heads(key, heads)
-    scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])
+    scores = exact_product(q, k.transpose(2, 3)) / math.sqrt(q.shape[-1])
     return scores + PADDED_KEY * (1 - mask.to(scores.dtype))[:, None, None]
 
 
 def masked_mse(target: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     """Compute the mean of (values - target)^2 over the entries whose mask, which is broadcast, is 1; None: over all."""
-    squared = (values - target).square()
+    squared = (at_least_float32(values) - target).square()
     if mask is None:
         return squared.mean()
     mask = mask.to(squared.dtype).expand_as(squared)
@@ -59,5 +60,5 @@ def relation_kl(target: Tensor, states: Tensor, heads: int, mask: Tensor) -> Ten
 def _log_relations(states: Tensor, heads: int, mask: Tensor) -> Tensor:
     """Compute log R [B, heads, L, L]."""
     x = split_heads(states, heads)
-    scores = x @ x.transpose(2, 3) / math.sqrt(x.shape[-1])
+    scores = exact_product(x, x.transpose(2, 3)) / math.sqrt(x.shape[-1])
     return scores.masked_fill(mask[:, None, None] == 0, MASKED).log_softmax(3)

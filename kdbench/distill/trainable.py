@@ -17,6 +17,7 @@ from torch.func import functional_call
 from kdbench.core.settings import Training
 from kdbench.data.batches import Batch
 from kdbench.distill.cost_meter import CostMeter
+from kdbench.distill.losses import at_least_float32
 from kdbench.models.classifier_head import output_layer
 from kdbench.models.compilation import compiled
 from kdbench.models.micro_batches import run_in_micro_batches
@@ -271,11 +272,6 @@ class TrainableModel:
                 self.optimizer.state[parameter] = {k: v.clone().to(parameter.device) for k, v in saved.items()}
         self.updates, self._since_restart = numbers["updates"], numbers["since_restart"]
         self.length = numbers["length"]
-
-
-def at_least_float32(values: Tensor) -> Tensor:
-    """Convert half precision to float32, in which all losses are computed."""
-    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def step_together(loss: Tensor, *learners: TrainableModel) -> None:

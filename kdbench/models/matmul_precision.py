@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch import Tensor
 
 PLAIN, FAST = "highest", "medium"  # names of torch's settings
 MAX_ERROR_RATIO = 10.0  # times the plain product's error; oneDNN's own float32 has 1.5, bfloat16 10,000
@@ -37,6 +39,24 @@ def exact_float32(device: torch.device) -> Iterator[None]:
     setting = PLAIN if device.type != "cpu" else torch.get_float32_matmul_precision()
     with use_setting(setting), torch.autocast(device.type, enabled=False):
         yield
+
+
+class ExactProduct(torch.autograd.Function):
+    """Multiply two tensors of equal batch dimensions in full float32, forward and back, inside autocast too."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        """Return a @ b."""
+        ctx.save_for_backward(a, b)
+        with exact_float32(a.device):
+            return a @ b
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of both factors; autocast may be on, as it is in a run's whole step."""
+        a, b = ctx.saved_tensors
+        with exact_float32(grad.device):
+            return grad @ b.mT, a.mT @ grad
 
 
 def product_error(setting: str, device: torch.device, dtype: torch.dtype = torch.float32) -> float:

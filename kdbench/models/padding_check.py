@@ -15,7 +15,6 @@ from kdbench.data.batches import collate
 from kdbench.data.tokens import Tokens
 
 TOLERANCE = 1e-3  # of the largest logit; rounding changes a float32 network's logits by about 1e-6
-NOT_FINITE = "its logits are not finite; weights are damaged, or too large for float32"
 LENGTHS = 8, 32  # shortest and longest test row in tokens; every network reads as many
 
 
@@ -37,7 +36,7 @@ def check_padding(module: nn.Module, tokens: Tokens, name: str) -> None:
     rows, before = of_lengths(tokens, (length, length // 2)), module.training
     module.eval()
     try:
-        problem = _problem(module, rows)
+        problem = _problem(module, rows, name)
     finally:
         module.train(before)
     if problem:
@@ -65,7 +64,7 @@ def of_lengths(tokens: Tokens, sizes: Sequence[int]) -> Tokens:
 
 
 @torch.no_grad()
-def _problem(module: nn.Module, tokens: Tokens) -> str:
+def _problem(module: nn.Module, tokens: Tokens, name: str) -> str:
     """Return what is wrong with a padded batch, in a few words; "" if nothing is."""
 
     def logits(*rows: int) -> Tensor:
@@ -78,7 +77,7 @@ def _problem(module: nn.Module, tokens: Tokens) -> str:
     except Exception:  # the network cannot read the tokens at all, which another check reports
         return ""
     if not alone.isfinite().all():
-        raise UserError(NOT_FINITE)
+        raise UserError(f"The logits of {name} are not finite; its weights are damaged, or too large for float32.")
     try:
         error = float((logits(0, 1) - alone).abs().max() / alone.abs().max())
     except Exception as refused:

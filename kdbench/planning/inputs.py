@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -12,7 +11,8 @@ from types import MappingProxyType
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
 from kdbench.data import teacher_outputs
-from kdbench.data.data_checks import check_examples, data_remarks
+from kdbench.data.data_checks import data_remarks
+from kdbench.data.loading import load_examples
 from kdbench.data.splits import Roles, assign_roles
 from kdbench.data.task import Task, TaskData
 from kdbench.data.task_registry import TASKS
@@ -27,20 +27,7 @@ def load_data(task: str, ref: DataRef) -> TaskData:
     Raises:
         UserError: they cannot be read, or are no examples of the task.
     """
-    kind = TASKS.get(task)
-    try:
-        data = kind().load(ref.location)
-    except UserError:
-        raise
-    except Exception as error:  # in a task of the user's own
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        raise UserError(
-            f"Task '{task}' does not load its data: {type(error).__name__}: {error} ({Path(where.filename).name}, line "
-            f"{where.lineno})."
-        ) from error
-    for split, examples in data.splits.items():
-        check_examples(f"Task '{task}', {split}", examples, kind.labels)
-    return data
+    return load_examples(TASKS.get(task)(), ref.location)
 
 
 @lru_cache(maxsize=64)

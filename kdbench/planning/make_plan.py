@@ -142,7 +142,7 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
             for spec, choice in _specs(config, study, row, method, task, seeds):
                 plan.cells.append(Cell(row, task, spec.seed, choice, plan.add(spec), dict(varies)))
     if not plan.cells:
-        raise UserError(f"{' '.join(plan.remarks)} Nothing is left to train; choose other methods or tasks.")
+        raise UserError(" ".join([*plan.remarks, "Nothing is left to train; choose other methods or tasks."]))
     if study.teacher_is_finetuned:
         _check_given_teacher(plan, config)
     return plan

@@ -283,15 +283,13 @@ def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:
     """Return the arguments for networks, data and splits, as far as neither the preset nor `own` sets them."""
     known = Config(files=[read_toml(preset_files()[study.preset])]) if study.preset in preset_files() else Config()
     usual: Study = known.group(Study)
-    # a GLUE folder that no task reads, unless it tells real data from the preset's synthetic ones
-    reads_glue = usual.source == "generated" or any(cell.run.spec.data.source != "files" for cell in study.cells)
     teacher = study.networks["teacher"].argument if "teacher" in study.networks else ""
     words = [] if "teacher" in own else outputs_arguments(teacher)
     of_file = TEACHER_KEYS if words else set[str]()
     for key in Study.model_fields:
         item = study.networks[key].argument if key in study.networks else study.study.get(key)
         is_usual = item in (None, "", getattr(usual, key)) or (key == "source" and study.study["glue_dir"])
-        if key in {*own, *of_file} or is_usual or (key in ("source", "glue_dir") and not reads_glue):
+        if key in {*own, *of_file} or is_usual or (key in ("source", "glue_dir") and not study.sources):
             continue
         flag = f"--{key.replace('_', '-')}"
         if item is True:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,8 +26,8 @@ from kdbench.results.store import RunFolder, RunState, Store
 from kdbench.results.sweep_files import RowRecord, Sweep, read_sweeps
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
-# names, which may differ: fingerprints are in `models` and `data`
-LOOSE = ("glue_dir", "data_dir", "student", "teacher")
+# names, which may differ: fingerprints are in `models` and `data`; of the source see `_home`
+LOOSE = ("glue_dir", "data_dir", "source", "student", "teacher")
 FILE = "method_file"  # the setting that says which content a method's file had
 DAMAGED = "damaged"  # the kind of a run that is done and whose result cannot be read
 
@@ -150,6 +150,11 @@ class StudyResults:
     def tasks(self) -> list[str]:
         """Return the tasks whose plugins are there, in the order of the tables."""
         return sorted({c.cell.task for c in self.cells} & TASKS.all().keys(), key=task_order)
+
+    @property
+    def sources(self) -> set[str]:
+        """Return where tasks come from that are not files of their own: one of generated, glue-dir, hub, or nothing."""
+        return {str(cell.run.spec.data.source) for cell in self.cells} - {"files"}
 
     @property
     def gone(self) -> list[str]:
@@ -294,7 +299,10 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
     for key, cells in groups.items():
         data = {cell.task: runs[cell.run].spec.data.fingerprint for cell in cells}
         own = _study(sweep, runs[cells[0].run].spec)
-        study = _home(key, data, found) or StudyResults(sweep.preset, own, sweep.models, key)
+        sources = {str(runs[cell.run].spec.data.source) for cell in cells} - {"files"}
+        study = _home(key, data, sources, found) or StudyResults(sweep.preset, own, sweep.models, key)
+        if sources and not study.sources:
+            study.study |= {name: own[name] for name in ("source", "glue_dir")}
         found[:] = [other for other in found if other is not study] + [study]
         study.titles |= sweep.rows
         study.networks |= networks
@@ -322,13 +330,12 @@ def _study(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:
 def _key(sweep: Sweep, spec: RunSpec) -> str:
     """Return a key that is equal for cells that may be compared, as far as one cell can tell; see also `_home`."""
     fields = {k: v for k, v in _study(sweep, spec).items() if k not in LOOSE}
-    fields["source"] = "generated" if fields["source"] == "generated" else "real"  # hub and folders go together
     return json.dumps([sweep.preset, fields, sweep.models], sort_keys=True)
 
 
-def _home(key: str, data: Mapping[str, str], found: Iterable[StudyResults]) -> StudyResults | None:
-    """Return the study with this key in which no task has other data."""
-    same = (study for study in found if study.key == key)
+def _home(key: str, data: Mapping[str, str], sources: set[str], found: list[StudyResults]) -> StudyResults | None:
+    """Return the study with this key in which no task has other data, and tasks that are not files one source."""
+    same = (study for study in found if study.key == key and len(study.sources | sources) <= 1)
     return next((s for s in same if all(s.data.get(task, value) == value for task, value in data.items())), None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kdbench.core.spec import ModelRef
@@ -12,6 +12,8 @@ from kdbench.models.reference import is_built_in
 if TYPE_CHECKING:
     from kdbench.results.study import StudyResults
     from kdbench.results.sweep_files import Sweep
+
+SHOWN = 6  # characters of a fingerprint
 
 
 def sweep_networks(sweep: Sweep) -> dict[str, ModelRef]:
@@ -44,7 +46,12 @@ def distinguish_data(found: Sequence[StudyResults]) -> None:
         others = [other for other in found if other is not study and other.key == study.key]
         titles = {task: getattr(TASKS.all().get(task), "title", task) for task in study.data}
         apart = [
-            f"{titles[task]} {fingerprint[:6]}" for task, fingerprint in sorted(study.data.items())
-            if any(other.data.get(task, fingerprint) != fingerprint for other in others)
+            f"{titles[task]} {shortened(own, known)}" for task, own in sorted(study.data.items())
+            if (known := {other.data[task] for other in others if task in other.data} - {own})
         ]  # fmt: skip
         study.other_data = f", data of {', '.join(apart)}" if apart else ""
+
+
+def shortened(fingerprint: str, others: Iterable[str]) -> str:
+    """Return the first six characters of a fingerprint, or all where another one begins alike."""
+    return fingerprint if any(other[:SHOWN] == fingerprint[:SHOWN] for other in others) else fingerprint[:SHOWN]

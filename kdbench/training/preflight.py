@@ -90,9 +90,13 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
 
 def _fitting_rows(plan: Plan, unfit: Collection[str]) -> str:
     """Name the rows without an unfit run, where others have one; "" where all or no rows have."""
-    rows = dict.fromkeys(cell.row for cell in plan.cells)
-    lost = {cell.row for cell in plan.cells if {cell.run, *plan.only([cell.run]).runs} & set(unfit)}
-    fit = [row for row in rows if row not in lost]
+    bad = set(unfit)
+    for run_id, spec in plan.runs.items():  # needed runs come first
+        if bad & set(spec.needs.values()):
+            bad.add(run_id)
+    rows = {cell.row: plan.runs[cell.run].method_file for cell in plan.cells}
+    lost = {cell.row for cell in plan.cells if cell.run in bad}
+    fit = [file.path if file else row for row, file in rows.items() if row not in lost]
     return f" The others fit: --methods {','.join(fit)}." if fit else ""
 
 

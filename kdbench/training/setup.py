@@ -151,7 +151,8 @@ def _may_trim(spec: RunSpec, execution: Execution, device: torch.device) -> bool
 
 
 def _needed(roles: Roles) -> set[str]:
-    return {"train", roles.selection.split, *(part.split for part in roles.report)}
+    feedback = [roles.feedback.split] if roles.feedback else []
+    return {"train", roles.selection.split, *feedback, *(part.split for part in roles.report)}
 
 
 def _stream(spec: RunSpec, tokens: dict[str, Tokens], part: Part, name: str, device: torch.device) -> Stream:

@@ -150,15 +150,22 @@ def test_one_folder_of_data_under_two_paths_is_one_study(tmp_path: Path) -> None
     assert len(studies(Store(tmp_path))) == 1
 
 
-def test_real_data_from_hub_and_folder_are_one_study_unless_a_task_differs(tmp_path: Path) -> None:
-    """The same files, or tasks that read neither; the data of each task have a fingerprint."""
-    for i, (source, task, rows) in enumerate(
-        (("hub", "rte", "a"), ("glue-dir", "mrpc", "a"), ("glue-dir", "rte", "b"))
-    ):
-        made = Made(Store(tmp_path), study={**STUDY, "source": source})
-        made.ask(spec("kd", task, i, data=DataRef(source="hub", path=None, fingerprint=rows)))
+def test_tasks_of_ones_own_are_in_one_study_with_glue_from_anywhere(tmp_path: Path) -> None:
+    """The source tells where GLUE comes from; what reads no GLUE goes with either, in any order of the commands."""
+    mine, glue = {"source": "files", "path": None}, {"source": "hub", "path": None}
+    asked = (("hub", "trec", mine), ("glue-dir", "banking77", mine), ("glue-dir", "rte", glue), ("hub", "snli", mine),
+             ("generated", "mrpc", glue))  # fmt: skip
+    for i, (source, task, data) in enumerate(asked):
+        made = Made(Store(tmp_path), study={**STUDY, "source": source, "glue_dir": "/glue" if "-" in source else ""})
+        run = made.ask(spec("kd", task, i, data=DataRef(**data, fingerprint="a")))
+        if data is mine:
+            made.runs[run] = spec("kd", task, i, data=DataRef(**data, fingerprint="a"))
         made.write(str(i), f"2026-01-0{i + 1}T00:00:00+0000")
-    assert [study.tasks for study in studies(Store(tmp_path))] == [["mrpc", "rte"], ["rte"]]
+    found = {tuple(study.tasks): study for study in studies(Store(tmp_path))}
+    assert len(found) == 2
+    whole = max(found.values(), key=lambda study: len(study.tasks))
+    assert set(whole.tasks) == {"trec", "banking77", "rte", "snli"}
+    assert (whole.study["source"], whole.study["glue_dir"], whole.sources) == ("glue-dir", "/glue", {"glue-dir"})
 
 
 def test_a_failed_teacher_holds_back_its_students_only(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef
-from kdbench.data.data_checks import check_examples, data_remarks
+from kdbench.data.data_checks import data_remarks
+from kdbench.data.loading import check_examples
 from kdbench.data.new_declaration import Wishes, declare
 from kdbench.data.task import Examples, TaskData
 from kdbench.data.task_registry import TASKS
@@ -51,11 +52,7 @@ class Spam(Task):
     def load(self, location):
         labels = {labels}
         part = Examples(["a b"] * 4, None, labels)
-        return TaskData({{"train": part, "validation": part}})
-
-    def fingerprint(self, location):
-        return "one"
-"""
+        return TaskData({{"train": part, "validation": part}})"""
 
 
 @pytest.fixture
@@ -105,6 +102,10 @@ def test_a_base_class_of_ones_own_is_no_method(here: Path) -> None:
         ("[0, 1, 2, 1]", "Task 'spam', train, row 2: the label is 2, where"),
         ("[0, 1, -1, 1]", "Task 'spam', train, row 2: the label is -1, where"),
         ("[0, 1, 1.0, 1]", "Task 'spam', train, row 2: the label is 1.0, where"),
+        ("[0, [1], 0, 1]", "Task 'spam', train, row 1: the label is [1], where"),
+        ("[0, True, 0, 1]", "Task 'spam', train, row 1: the label is True, where"),
+        ("[-1] * 4", "Task 'spam', train, row 0: the label is -1, where"),
+        ("open('/nowhere').read()", "Task 'spam' does not load its data: FileNotFoundError: [Errno 2] No such file or"),
         ("1 / 0", "Task 'spam' does not load its data: ZeroDivisionError: division by zero (spam.py, line 9)."),
     ],
 )
@@ -122,6 +123,23 @@ def test_examples_with_class_indices_are_taken(labels: list[int], is_array: bool
     )  # a split without labels
     with pytest.raises(UserError, match="row 0: a text is 7, where a str is expected"):
         check_examples("here", Examples(["a"], [7], [0]), ("a", "b"))  # type: ignore[list-item]
+
+
+def test_numbers_of_a_regression_are_finite() -> None:
+    check_examples("here", Examples(["a"] * 3, None, [1, -1.5, np.float32(2)]), ("score",))  # type: ignore[list-item]
+    for label in (np.nan, np.inf, 1j, "1"):
+        with pytest.raises(UserError, match=r"row 0: the label is .*, where a number is expected"):
+            check_examples("here", Examples(["a"], None, [label]), ("score",))  # type: ignore[list-item]
+
+
+def test_class_indices_may_be_those_of_numpy(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from kdbench.cli.app import app
+
+    (here / "tasks" / "spam.py").write_text(
+        "import numpy as np\n" + TASK.format(labels="np.arange(40) % 2").replace("* 4", "* 40")
+    )
+    assert not app(["run", "--methods", "finetune", "--tasks", "spam", "--dry-run"], standalone_mode=False)
+    assert "1 run for 1 cell" in capsys.readouterr().out
 
 
 def test_classes_that_may_be_one_are_named() -> None:
@@ -192,7 +210,7 @@ def test_a_network_with_nan_weights_is_said_to_have_them(tmp_path: Path) -> None
     module = network(tmp_path, "bert")
     with torch.no_grad():
         module.classifier.weight.fill_(torch.nan)
-    with pytest.raises(UserError, match="its logits are not finite; weights are damaged, or too large for float32"):
+    with pytest.raises(UserError, match=r"^The logits of mine are not finite; its weights are damaged, or too "):
         check_padding(module, read(TOKENIZERS["bert"]()), "mine")
 
 

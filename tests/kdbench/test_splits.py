@@ -92,3 +92,12 @@ def test_a_method_is_handed_train_and_feedback_and_nothing_else(tmp_path: Path) 
         assert (stream.tokens.labels[hidden] == -1).all()
         assert all(not stream.tokens.ids[stream.tokens.starts[r] : stream.tokens.starts[r + 1]].any() for r in hidden)
     assert setup.context._data.tokens is setup.train.tokens
+
+
+def test_feedback_from_a_validation_split_that_selects_nothing(tmp_path: Path) -> None:
+    """The split is tokenised for the feedback alone."""
+    made = plan(tmp_path, methods="lgtm", feedback="validation", selection="train:0.1")
+    setup = prepare(the_run(made), Store(tmp_path / "results"), CPU, FEW)
+    assert setup.roles.feedback is not None
+    assert setup.roles.feedback.split == "validation"
+    assert len(setup.context.feedback()) > 0

@@ -292,3 +292,18 @@ def test_meta_distill_tells_its_gradient_before_it_is_clipped(tmp_path: Path) ->
     setup = ready(tmp_path, "max_grad_norm=1e-12", "meta_distill.pilot_lr=1", methods="meta_distill")
     setup.context.step = 0
     assert float(setup.method.step(setup.train.at(0))["meta_gradient_norm"]) > 1e-9
+
+
+@pytest.mark.parametrize(("row", "has_dropout"), [("lgtm_no_influence", True), ("lgtm", False)])
+def test_without_influence_the_teacher_s_target_keeps_the_dropout_of_the_look_ahead(
+    row: str, has_dropout: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the row would differ from LGTM in more than the influence; ProKT's target has none."""
+    setup, modes = ready(tmp_path, "lgtm.influence=none", methods=row), list[bool]()
+    target_logits = setup.method.student.target_logits
+    monkeypatch.setattr(
+        setup.method.student, "target_logits",
+        lambda batch, train=False: modes.append(train) or target_logits(batch, train=train),
+    )  # fmt: skip
+    setup.method.step(setup.train.at(0))
+    assert modes == [has_dropout]

@@ -16,7 +16,7 @@ from kdbench.core.formatting import count
 @click.option("--results", "folders", multiple=True, metavar="DIR",
               help="The results folder (default: results); give several to join them.")  # fmt: skip
 @click.option("--preset", help="Only results of this preset.")
-@click.option("--tasks", metavar="TASKS", default="", help="Only results on these tasks.")
+@click.option("--tasks", metavar="TASKS", default="", help="Only results on these tasks, or groups such as glue.")
 @click.option("--without-logits", metavar="TASKS", default="",
               help="Leave out the logits on these tasks: by far the largest part where classes are many.")  # fmt: skip
 @click.option("--out", metavar="DIR", help="The folder to write (default: results/NAME).")

@@ -21,11 +21,7 @@ def command(data: str, name: str, dev: str, test: str, text: str, label: str, en
     what is not clear stops with the choices. The file that is written can be edited and committed.
     """
     from kdbench.core.errors import UserError
-    from kdbench.core.spec import DataLocation
     from kdbench.data.new_declaration import Wishes, declare, split_columns
-    from kdbench.data.task_registry import TASKS
-    from kdbench.planning.inputs import look_at_data
-    from kdbench.planning.make_plan import data_ref
     from kdbench.reporting import printing
 
     made = declare(Wishes(data, dev, test, split_columns(text), label, encoding, name))
@@ -33,8 +29,7 @@ def command(data: str, name: str, dev: str, test: str, text: str, label: str, en
         raise UserError(f"{made.told[0]} Give another --name for a second declaration.")
     made.write()
     console = printing.make_console()
-    shown = f"run it: kdbench run --tasks {made.name} --methods kd,lgtm, with --preset minilm on pre-trained networks"
-    kind = TASKS.get(made.name)
-    seen = look_at_data(made.name, data_ref(kind, DataLocation("files"), None))
-    for line in (*made.told, *seen, f"wrote {made.path}", shown):
+    command = f"kdbench run --tasks {made.name} --methods kd,lgtm"
+    ways = (f"run it: {command}", f"with pre-trained networks: {command} --preset minilm")
+    for line in (*made.told, *made.remarks, f"wrote {made.path}", *ways):
         printing.print_line(console, line)

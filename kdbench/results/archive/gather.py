@@ -146,10 +146,12 @@ def gather_results(
         raise unknown("preset", preset, known)
     raw = [item for item in raw if preset in (None, item[2]["preset"])]
     asked = {str(cell["task"]) for _, _, sweep in raw for cell in sweep["cells"]}
-    if raw and (strange := sorted(set(tasks) - asked)):
-        raise unknown("task", strange[0], asked)
+    groups = {task: getattr(TASKS.all().get(task), "group", "") for task in asked}
+    if raw and (strange := sorted(set(tasks) - asked - set(groups.values()))):
+        raise unknown("task", strange[0], {*asked, *groups.values()} - {""})
     if tasks:
-        cut = [(store, name, _on_tasks(sweep, tasks)) for store, name, sweep in raw]
+        kept = {task for task, group in groups.items() if {task, group} & set(tasks)}
+        cut = [(store, name, _on_tasks(sweep, kept)) for store, name, sweep in raw]
         raw = [item for item in cut if item[2]["cells"]]
     if not raw:
         places = " and ".join(str(store.root) for store in stores)
