@@ -12,15 +12,15 @@ Paper and code: the printed sign of the influence raises the student's validatio
 follow the code. The printed auxiliary loss CE(T, S) has no fixed point at T = S, the code's KL(S || T) has; we follow
 the code. The printed coefficient is 1, with which a pre-trained teacher stops learning (docs/lgtm.md); the code's is
 the teacher's learning rate, with which the influence all but vanishes; we take `student_lr`, with which the term is
-the exact gradient of the student's feedback loss after its next SGD step. Eq. 9 and Eq. 10 do not approximate each
-other; we use the gradient of Eq. 10, computed exactly by forward-mode differentiation. The code's look-ahead is an
+the exact gradient, but for dropout, of the student's feedback loss after its next SGD step. Eq. 9 and Eq. 10 do not
+approximate each other; we use Eq. 10's gradient, by exact forward-mode differentiation. The code's look-ahead is an
 AdamW step, ours is SGD as printed. The code's student sees no labels, ours has alpha = 0.6 (Table 5). Two options are
 our own. `influence_center` replaces dz_i, the change of the student's logits along v, by dz_i - mean_j dz_j:
 L_influence is then the covariance of -T and dz. `influence_bound` ensures |grad influence| <= bound |grad auxiliary
 loss| at every sample's teacher logits. In a regression, squared differences stand for CE and KL, in the influence too.
 Variants: `lgtm_printed` is the method as printed; `lgtm_released` is the code, except that the code does not shuffle
 feedback; `lgtm_no_fda` is as printed with the weights of Eq. 9 computed sample by sample (Table 3); `lgtm_no_influence`
-is ProKT with LGTM's alpha on LGTM's rows.
+is ProKT with LGTM's alpha, rows, and dropout in the teacher's target.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ student once. A network that serves only as target is in eval mode.
 Paper and code: they agree. Their lambda = 0.4 is 1 - teacher_ce, and the student sees no labels, neither here nor in
 the released command of LGTM; variant `prokt_lgtm` has LGTM's alpha = 0.6. `dual` is the code's alternative, which
 adapts the weight of the divergence. The code clips both gradients at 1 (`max_grad_norm`). With the same options and
-rows, LGTM without influence gives the same weights. In a regression, squared differences stand for both terms.
+rows, LGTM with `influence=none` gives the same weights. In a regression, squared differences stand for both terms.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class SinKDOptions(Options):
     kd_weight: float = option(0.9, "weight of the soft labels", source="SinKD, SST-2 and RTE", ge=0)
     temperature: float = option(2.0, "divides the logits for the soft labels", source="SinKD, SST-2; RTE: 3.5", gt=0)
     t2: bool = option(False, "multiply the soft labels' loss by the squared temperature", source="SinKD code")
-    anneal: bool = option(False, "let the temperature fall linearly to 1", source="SinKD, MRPC, QQP and MNLI")
+    anneal: bool = option(False, "let the temperature fall linearly to 1, step by step", source="SinKD; code: by epoch")
     beta: float = option(0.8, "weight of 0.001 times the transport distance", source="SinKD", ge=0)
     transport_temperature: float = option(2.0, "divides the logits for the transport", source="SinKD code", gt=0)
     epsilon: float = option(0.1, "entropic regularisation of the transport", source="SinKD", gt=0)

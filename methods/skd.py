@@ -33,8 +33,10 @@ LAYERNORM_EPS = 1e-7  # of the authors' code
 
 
 class SKDOptions(Options):
-    ce_weight: float = option(0.6, "weight of the cross-entropy with the labels", source="LGTM Table 5", ge=0)
-    kd_weight: float = option(0.4, "weight of the distillation term", source="LGTM Table 5", ge=0)
+    ce_weight: float = option(
+        0.6, "weight of the cross-entropy with the labels", source="LGTM Table 5; SKD code: 0.1", ge=0
+    )
+    kd_weight: float = option(0.4, "weight of the distillation term", source="LGTM Table 5; SKD code: 0.9", ge=0)
     temperature: float = option(1.0, "divides the logits of both networks", source="LGTM Table 5; SKD code: 4", gt=0)
     norm: Literal["l2", "std", "layernorm"] = option(
         "l2", "normalise logits by their length, their standard deviation, or a LayerNorm", source="SKD; code: others"

@@ -9,10 +9,11 @@ learning-rate schedule begin anew with the second stage, which alone gives the b
 trained before. The teacher is fine-tuned first, then frozen, without dropout.
 Paper and code: this is the task-specific half of the paper, without its data augmentation. The code has one map for
 embeddings and layers, the paper two, and leaves the teacher's dropout on; its layers have to divide, ours round down.
-Padded tokens are most of the code's means at length 128 (`padding=include`); ours are over real tokens. The code's
-first stage takes 10 epochs at a constant rate, the second 3 at another; here both divide the run's steps in that
-proportion, each with the run's rate and schedule. The code's classifier is not that of a Hugging Face BERT; networks
-keep their own.
+Padded tokens are most of the code's means at length 128; ours are over real tokens. `padding=include` takes those of a
+batch, which is padded to its longest row alone. The code's first stage takes 10 epochs at a constant rate, the second 3
+at another; here both divide the run's steps in that proportion, each with the run's rate and schedule. The code clips
+each tensor's gradient, decays weights by 0.01 and leaves out a short last batch. Its classifier is not that of a
+Hugging Face BERT; networks keep their own.
 """
 
 from __future__ import annotations

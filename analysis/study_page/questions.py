@@ -94,7 +94,7 @@ def influence_helps(contrasts: StudyContrasts) -> str:
     one, missing = contrasts.contrast(PAPER_METHOD, NO_INFLUENCE), contrasts.missing([PAPER_METHOD, NO_INFLUENCE])
     if one.difference is None:
         return contrasts.unknown([PAPER_METHOD, NO_INFLUENCE])
-    same = "Without influence LGTM is ProKT with labels on the same rows."
+    same = "Without influence LGTM is ProKT with labels on the same rows, with dropout in the teacher's target."
     told = {1: "Yes: LGTM is better with its influence", -1: "No: LGTM is worse with its influence"}
     words = told.get(_verdict(one), "Not shown: LGTM with and without influence are not separable")
     return f"{words}, {one.words} {over(one.tasks)}. {same} {missing}".rstrip()
