@@ -122,7 +122,7 @@ def test_a_run_that_two_tables_vary_is_in_both(tmp_path: Path, together: bool) -
         ("tiny", {}, {}),
         ("bert-6l", {"feedback": "validation"}, {}),
         ("bert-6l", {"selection": "validation"}, {"selection": "validation"}),
-        ("bert-6l", {"source": "generated"}, {}),
+        ("bert-6l", {"source": "generated"}, {"data": {"source": "generated", "path": None, "fingerprint": "made"}}),
         ("bert-6l", {}, {"train_rows": 500}),
         ("bert-6l", {}, {"split_seed": 1}),
         ("bert-6l", {}, {"data": {"source": "hub", "path": None, "fingerprint": "other rows"}}),

@@ -111,6 +111,8 @@ def test_only_the_tasks_that_are_named_are_collected(
     assert call_here(["collect", "joined", *joined], monkeypatch) == 0
     assert (tmp_path / "results/joined" / format.RUNS).read_text() == (whole.root / format.RUNS).read_text()
 
+    assert call_here(["collect", "group", "--results=runs", "--tasks", "glue"], monkeypatch) == 0
+    assert (tmp_path / "results/group" / format.RUNS).read_text() == (whole.root / format.RUNS).read_text()
     capsys.readouterr()
     assert call_here(["collect", "x", "--results=runs", "--tasks", "cola"], monkeypatch) == 2
-    assert "Unknown task 'cola'. Valid: mnli, rte." in capsys.readouterr().err
+    assert "Unknown task 'cola'. Valid: glue, mnli, rte." in capsys.readouterr().err

@@ -118,9 +118,10 @@ def test_a_task_of_ones_own_gives_examples(labels: str, said: str, here: Path) -
 def test_examples_with_class_indices_are_taken(labels: list[int], is_array: bool) -> None:
     given_labels: Any = np.array(labels) if is_array else labels
     check_examples("here", Examples(["a"] * len(labels), ["b"] * len(labels), given_labels), ("a", "b", "c", "d"))
-    check_examples(
-        "here", Examples(["a"] * len(labels), None, [-1] * len(labels)), ("a", "b")
-    )  # a split without labels
+    bare = Examples(["a"] * len(labels), None, [-1] * len(labels))
+    check_examples("here", bare, ("a", "b"), is_labelled=False)
+    with pytest.raises(UserError, match="row 0: the label is -1"):
+        check_examples("here", bare, ("a", "b"))
     with pytest.raises(UserError, match="row 0: a text is 7, where a str is expected"):
         check_examples("here", Examples(["a"], [7], [0]), ("a", "b"))  # type: ignore[list-item]
 
