@@ -107,7 +107,7 @@ class LGTMOptions(OnlineOptions):
     )
     mode_aux: Mode = option("train", "the teacher's dropout in its auxiliary loss", source="code")
     mode_lookahead: Mode = option("train", "the student's dropout in the look-ahead", source="code")
-    mode_target: Mode = option("eval", "the student's dropout as the teacher's target without influence", later=True)
+    mode_target: Mode = option("eval", "the student's dropout as target without influence", source="ProKT", later=True)
     mode_val: Mode = option("eval", "the look-ahead student's dropout on feedback", source="code: train")
     mode_influence: Mode = option("eval", "the student's dropout in the influence", source="code")
     reuse_forward: bool = option(
