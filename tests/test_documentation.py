@@ -38,6 +38,7 @@ NOT_RUN = {
     r"kdbench (table deploy|figure pareto .*)": "needs measured networks; see tests/kdbench/test_deployment.py",
     r"kdbench glue (export|check|import) .*": "needs GLUE's test files; see tests/commands/test_glue_export.py",
     r"kdbench .*--results machine-a --results machine-b": "needs two folders; see tests/commands/test_collect.py",
+    r"kdbench table 1 --results tuning": "needs the runs of the command above it",
     r"kdbench table 1 --test": "needs scores of GLUE's server; see tests/commands/test_glue_export.py",
     r"kdbench table all --published": "as without --published; tests/analysis/test_published.py carries it out",
     r"kdbench .*--executor slurm.*": "needs a cluster; tests/slurm carries such commands out",
