@@ -26,6 +26,7 @@ OUTPUT = "killed.txt"  # what the process prints
 
 def start_crashing_process(subject: Subject) -> BaseProcess:
     """Start a process that trains the run up to step KILL_AT and then kills itself."""
+    subject.folder.mkdir(parents=True, exist_ok=True)  # the first thing that the process writes to
     context: Any = multiprocessing.get_context(process_pool.START_METHOD)
     arguments = (subject.folder, subject.name, subject.file, subject.sets)
     process: BaseProcess = context.Process(target=_train_and_die, args=arguments, daemon=True)
