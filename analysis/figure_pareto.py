@@ -35,7 +35,7 @@ class FigurePareto(TaskFigure):
         told = [
             "One network a row; its forms (torch, ONNX, ONNX with 8-bit weights) are joined. Up and left is better."
         ]
-        drawn = {task: _panel(study, task, found, next(iter(AXES))) for task, found in rows.items()}
+        drawn = dict(zip(rows, panels[:: len(AXES)], strict=True))
         return replace(task_panels.panel_figure(self.title, study, drawn, shown, told), panels=panels,
                        columns=2, narrow=2)  # fmt: skip
 

@@ -13,7 +13,7 @@ from kdbench.planning.exhibits import Request
 from kdbench.reporting import provenance
 from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
-from kdbench.results.comparison import BOOTSTRAP, mean_interval
+from kdbench.results.comparison import BOOTSTRAP, mean_score, scale_interval
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import StudyResults, task_title
 
@@ -52,7 +52,7 @@ def _row(study: StudyResults, line: SelectedRow, task: str) -> Estimate:
     seeds = {cell.cell.seed: provenance.mean_run_score(cell) for cell in cells}
     interval: tuple[float, float] | None
     try:
-        interval = mean_interval(TASKS.get(task)(), cells)
+        interval = scale_interval(TASKS.get(task)(), mean_score(TASKS.get(task)(), cells))
     except UserError:  # no predictions were kept; a note says so
         interval = None
     about = {"task": task, "row": line.row, "runs": " ".join(cell.run.id for cell in cells)}

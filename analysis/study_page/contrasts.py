@@ -130,8 +130,7 @@ class StudyContrasts:
     @cached_property
     def times_warning(self) -> str:
         """Return why the times cannot be compared: other machines, or other work; "" where they can."""
-        note = machines.machine_note(cell.run for line in self.lines.values() for cell in line.cells)
-        return self.load_note or (note if machines.UNLIKE in note else "")
+        return machines.times_warning([cell for line in self.lines.values() for cell in line.cells])
 
     @cached_property
     def load_note(self) -> str:

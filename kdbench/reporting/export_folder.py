@@ -16,7 +16,7 @@ from kdbench.distill.method_files import method_of
 from kdbench.models.display_names import display_name
 from kdbench.reporting import provenance
 from kdbench.reporting.show_method import plugin_summary
-from kdbench.results.comparison import mean_interval, mean_score
+from kdbench.results.comparison import mean_score, scale_interval
 from kdbench.results.store import Store
 from kdbench.results.study import CellResult, Run, settings, studies
 
@@ -129,7 +129,7 @@ def _scores(run: Run) -> str:
         found = mean_score(kind(), [cell])
     except UserError as missing:  # no predictions were kept
         return f"{_table(rows)}\n\nNo interval: {missing}"
-    low, high = mean_interval(kind(), [cell])
+    low, high = scale_interval(kind(), found)
     rows["mean"] = f"{found.value:.1f} % (95 % interval {low:.1f} to {high:.1f})"
     return f"{_table(rows)}\n\nThe interval counts items; another seed gives another network."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdbench.core.formatting import count
@@ -42,6 +42,12 @@ def load_note(cells: Iterable[CellResult]) -> str:
     if shares and max(shares) > BUSY * min(shares):
         return f"{said} runs had {min(shares):.0%} to {max(shares):.0%} of their threads."
     return ""
+
+
+def times_warning(cells: Sequence[CellResult]) -> str:
+    """Return why times cannot be compared: other work, or other machines; "" where they can."""
+    note = machine_note(cell.run for cell in cells)
+    return load_note(cells) or (note if UNLIKE in note else "")
 
 
 def place(environment: Mapping[str, Any]) -> str:

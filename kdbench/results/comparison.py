@@ -115,13 +115,9 @@ def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
     return score_seeds(task, [cells]).combined([1.0])
 
 
-def mean_interval(task: Task, cells: Sequence[CellResult]) -> tuple[float, float]:
-    """Return the 95 % interval of `mean_score`, within the scale of the task's metrics.
-
-    Raises:
-        UserError: see `mean_score`.
-    """
-    low, high = mean_score(task, cells).interval()
+def scale_interval(task: Task, found: Difference) -> tuple[float, float]:
+    """Return the 95 % interval of a mean score, within the scale of the task's metrics."""
+    low, high = found.interval()
     floor = statistics.fmean(-100.0 if metric in SIGNED else 0.0 for metric in task.metrics)
     return max(low, floor), min(high, 100.0)
 

@@ -205,9 +205,8 @@ def cost_chart(name: str, study: StudyResults, order: Sequence[str]) -> Chart | 
     tasks = {task: task_title(task) for task in order if any(key.startswith(f"{task}|") for key in views)}
     words = {kind: sentence(COST_TITLES.get(kind, kind.replace("_", " "))) for kind in kinds}
     counted = {"all": "With the runs it needs", "own": "The run alone"}
-    cells = [cell for line in shown for cell in line.cells]
-    warnings = (machines.machine_note(cell.run for cell in cells), machines.load_note(cells))
-    said = next((warning for warning in warnings if machines.UNLIKE in warning), "Time depends on the machine.")
+    warning = machines.times_warning([cell for line in shown for cell in line.cells])
+    said = warning or "Time depends on the machine."
     about = f"Means over seeds, bars of one standard deviation of the score. {said}"
     return make_chart(
         name, "cost", "Cost against score", about, {"Task": tasks, "Cost": words, "Counted": counted}, views
