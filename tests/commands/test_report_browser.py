@@ -139,13 +139,13 @@ def test_a_cell_leads_to_its_runs(visit: Visit) -> None:
     name = link.text_content()
     link.click()
     run = visit.page.locator(f"#run-{name}")
-    assert run.get_attribute("open") is not None
+    sync_api.expect(run).to_have_attribute("open", "")
     assert run.is_visible()
     assert "--methods kd --tasks mrpc --seeds 0" in run.locator(".command").first.text_content()
     teacher = run.locator(".links a.id").first
     parent = teacher.text_content()
     teacher.click()
-    assert visit.page.locator(f"#run-{parent}").get_attribute("open") is not None
+    sync_api.expect(visit.page.locator(f"#run-{parent}")).to_have_attribute("open", "")
 
 
 def test_the_scheme_is_toggled_and_remembered(browser: Any, scores: Path) -> None:

@@ -26,6 +26,7 @@ from kdbench.distill import bilevel
 from kdbench.distill.context import seed_everything
 from kdbench.distill.cost_meter import CostMeter
 from kdbench.distill.method import METHODS
+from kdbench.models import matmul_precision
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.training.runner import execute
@@ -124,7 +125,8 @@ def what_meta_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no autocast to be switched off, and is not in the list of devices for the fused optimiser."""
     adam = sys.modules[torch.optim.Adam.__module__]
     monkeypatch.setattr(adam, "_device_dtype_check_for_fused", lambda *_, **__: None)
-    monkeypatch.setattr(bilevel, "exact_float32", lambda device: nullcontext())
+    for module in (bilevel, matmul_precision):
+        monkeypatch.setattr(module, "exact_float32", lambda device: nullcontext())
 
 
 @pytest.mark.slow
