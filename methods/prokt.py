@@ -44,7 +44,7 @@ class ProKT(Online):
     position = 8
     options_type = ProKTOptions
     options: ProKTOptions
-    variants = {"prokt_lgtm": ("ProKT (student's alpha of LGTM)", {"student_ce": 0.6})}
+    variants = {"prokt_lgtm": ("ProKT with labels", {"student_ce": 0.6})}
     limits = {
         "labels_only": {"student_ce": 1.0, "zero_heads": False},
         "teacher_only": {"student_ce": 0.0, "teacher_ce": 0.0, "zero_heads": False},

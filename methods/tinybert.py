@@ -133,7 +133,7 @@ class TinyBERT(Distillation):
     def state_distance(self, target: Sequence[Tensor], states: Sequence[Tensor], mask: Tensor) -> Tensor:
         """Compute the sum over embeddings and layers of the distance of states [B, L, H] after the linear map."""
         real = None if self.options.padding == "include" else mask[..., None]
-        mapped = self.projection.transform(torch.stack(list(states), dim=1)).unbind(1)
+        mapped = self.projection.module(torch.stack(list(states), dim=1)).unbind(1)
         return torch.stack([masked_mse(t, s, real) for t, s in zip(target, mapped, strict=True)]).sum()
 
     def second_stage(self, t: Tensor, s: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ def _reason(error: BaseException) -> str:
 
 
 def announced(group: str) -> list[EntryPoint]:
-    """Return the entry points of a group in all installed packages, sorted by name.
+    """Return the entry points of a group in all installed packages, those of kdbench first, sorted by name.
 
     Those of kdbench itself are read from its checkout if there is one, which need not be installed.
     """
@@ -79,7 +79,7 @@ def announced(group: str) -> list[EntryPoint]:
     if own is not None:
         found = [point for point in installed if point.dist is None or point.dist.name != "kdbench"]
         found += [EntryPoint(name, value, group) for name, value in own.get(group, {}).items()]
-    return sorted(found, key=lambda point: point.name)
+    return sorted(found, key=lambda point: (not point.value.startswith("kdbench."), point.name))
 
 
 @cache

@@ -85,7 +85,10 @@ class Registry(Generic[T]):
             points = announced(self.group)
             for point in points:
                 for name, plugin in self._load(point).items():
-                    self.add(name, plugin)
+                    if name not in found and (problem := self._title_problem(plugin)):
+                        self.broken[name] = f"{problem} (entry point {point.value})"
+                    else:
+                        self.add(name, plugin)
             if not found:
                 self._found = None
                 raise self._nothing(points)
@@ -202,11 +205,8 @@ class Registry(Generic[T]):
         plugins = self._plugins_of(module)
         if not plugins:
             raise NoPlugin(f"it defines no {self.what}")
-        for title in _titles(plugins[0]):
-            if owner := next((name for name, plugin in self.all().items() if title in _titles(plugin)), None):
-                raise Unloadable(f"its title '{title}' is that of the {self.what} '{owner}'; give it another")
-            if _titles(plugins[0]).count(title) > 1:
-                raise Unloadable(f"two of its rows have the title '{title}'; give them different ones")
+        if problem := self._title_problem(plugins[0]):
+            raise Unloadable(problem)
         if len(plugins) > 1:
             raise Unloadable(f"it defines {len(plugins)} {self.what}s ({_names(plugins)}); it must define one")
         if taken := [row for row in _rows(path.stem, plugins[0]) if self.owner(row) not in (None, path.stem)]:
@@ -215,6 +215,16 @@ class Registry(Generic[T]):
         self.add(path.stem, plugins[0])
         self.files[path.stem] = PluginFile(path=str(path), sha256=sha256)
         return path.stem
+
+    def _title_problem(self, plugin: type[T]) -> str:
+        """Return why the titles of a plugin's rows cannot be told from others in tables; "" when they can."""
+        own = _titles(plugin)
+        for title in own:
+            if owner := next((name for name, other in self.all().items() if title in _titles(other)), None):
+                return f"its title '{title}' is that of the {self.what} '{owner}'; give it another"
+            if own.count(title) > 1:
+                return f"two of its rows have the title '{title}'; give them different ones"
+        return ""
 
     def add(self, name: str, plugin: type[T]) -> None:
         """Add a plugin under a name; a name that is taken or not valid makes it broken."""

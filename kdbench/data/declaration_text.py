@@ -29,6 +29,8 @@ def describe_guess(
     if others:
         named = {split: _names(source) for split, source in others.items()}
         said += [f"Splits found: {', '.join(f'{split} {name}' for split, name in named.items())}."]
+    if guess.kind == "classification" and len(data.labels) > 2 and all(map(str.isdecimal, data.labels)):
+        said += ["Whole numbers are taken as classes; --kind regression predicts them as numbers."]
     if (of_train := _names(sources[TRAIN])) != data_name:
         said += [f"Train is {of_train}."]
     if guess.form.pattern:

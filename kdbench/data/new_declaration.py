@@ -10,10 +10,10 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from kdbench.core.atomic_files import write_text
-from kdbench.core.errors import UserError
+from kdbench.core.errors import UserError, unknown
 from kdbench.data.column_sample import are_fractions
 from kdbench.data.data_checks import data_remarks
 from kdbench.data.declaration import TEST, TRAIN, VALIDATION, Declaration
@@ -27,7 +27,7 @@ from kdbench.data.files.text_lines import encoding_name
 from kdbench.data.find_splits import Sources, find_splits
 from kdbench.data.guess_columns import Guess, find_column_splits, guess_columns
 from kdbench.data.split_names import WORD
-from kdbench.data.task import TaskData
+from kdbench.data.task import Kind, TaskData
 from kdbench.data.task_registry import TASKS
 
 LARGE = 200_000_000  # bytes of train from which only a part is read at first
@@ -45,6 +45,7 @@ class Wishes:
     test: str = ""
     text: tuple[str, ...] = ()
     label: str = ""
+    kind: str = ""
     encoding: str = "utf-8"
     name: str = ""
 
@@ -90,8 +91,10 @@ def declare(wishes: Wishes) -> NewTask:
     A declaration of the same data that is there already is taken as it is.
 
     Raises:
-        UserError: the data cannot be read, columns are not clear, or another task has the name.
+        UserError: the data cannot be read, columns are not clear, there is no such kind, or another task has the name.
     """
+    if wishes.kind not in ("", *get_args(Kind)):
+        raise unknown("kind", wishes.kind, get_args(Kind))
     here = Path.cwd()
     data_name, dev, test = (_relative(name, here) for name in (wishes.data, wishes.dev, wishes.test))
     wishes = replace(wishes, data=data_name, dev=dev, test=test)
@@ -113,6 +116,7 @@ def declare(wishes: Wishes) -> NewTask:
     # columns, splits that a column names, and splits without labels
     of_train = Declaration.sources_of(sources[TRAIN])
     guess = guess_columns(of_train[0], here, wishes.encoding, wishes.text, wishes.label)
+    guess = replace(guess, kind=cast(Kind, wishes.kind) or guess.kind)
     told: list[str] = []
     if guess.split_column and is_whole:
         by_column, left_out = find_column_splits(of_train, here, guess)
@@ -125,7 +129,7 @@ def declare(wishes: Wishes) -> NewTask:
             told.append(f"{place} has no labels ('{guess.label}'), so it is left out.")
     # the whole data; a fraction that the guess has not seen makes the labels those of a regression
     values, declared, data = _read(wishes, name, sources, guess, here)
-    if guess.kind == "classification" and are_fractions(data.labels):
+    if not wishes.kind and guess.kind == "classification" and are_fractions(data.labels):
         guess = replace(guess, kind="regression")
         values, declared, data = _read(wishes, name, sources, guess, here)
     if empty := [split for split in (TRAIN, *declared.report_splits) if not len(data.splits[split])]:
@@ -184,6 +188,7 @@ def _check_agrees(wishes: Wishes, known: type[DeclaredTask]) -> None:
         "test": wishes.test and (wishes.test,) != declared.test,
         "text": wishes.text and wishes.text != declared.text,
         "label": wishes.label and wishes.label != declared.label,
+        "kind": wishes.kind and wishes.kind != declared.kind,
         "encoding": encoding_name(wishes.encoding) not in ("utf-8", encoding_name(declared.encoding)),
     }
     for key, differs in others.items():

@@ -112,16 +112,6 @@ class TrainableModel:
         network = bind_arguments(self.module if plain else self._network, self.module, asked)
         return check_outputs(self._forward_pass(network, batch), asked)
 
-    def transform(self, values: Tensor) -> Tensor:
-        """Apply a module of the method's own, such as a projection of hidden states, to values [B, ...].
-
-        Its passes count in the method's cost, like those of networks.
-        """
-        out: Tensor = self.module(values)
-        if self._meter:
-            self._meter.count_pass(self.name, out)
-        return out
-
     def logits_at(self, params: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Compute class logits [B, C] with other parameters than the network's own, which stay unchanged."""
         return at_least_float32(self.outputs_at(params, batch).logits)

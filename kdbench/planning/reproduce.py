@@ -5,17 +5,24 @@ No method is imported.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from kdbench.core.settings import FIELDS, Invocation, Study, Training, teacher_keys
+from kdbench.core.settings import Invocation, Study
 from kdbench.core.toml_files import read_toml
 from kdbench.distill.method import EVERYTHING, METHODS, in_group, methods_of_group
 from kdbench.models.outputs_reference import outputs_arguments
-from kdbench.planning.config import Config, installed_options, preset_files
+from kdbench.planning.config import Config, preset_files
 from kdbench.planning.exhibits import Exhibit
 from kdbench.planning.make_plan import reads_network
+from kdbench.planning.run_settings import (
+    settings_arguments,
+    settings_of,
+    typed_value,
+    unpurposed_settings,
+    usual_of_rows,
+    usual_settings,
+)
 from kdbench.results.selection import newest_version
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 from kdbench.results.sweep_files import Sweep
@@ -23,7 +30,6 @@ from kdbench.results.sweep_files import Sweep
 # options of `kdbench run`; the other fields are keys of --set
 STUDY_FLAGS = ("glue_dir", "data_dir", "feedback", "selection")
 TEACHER_KEYS = {"teacher", "teacher_is_finetuned"}
-TEACHERS = f"{TEACHER}."  # begins a key of the teacher's own training
 
 
 def cell_command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
@@ -37,11 +43,11 @@ def cell_command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
     seeds = sorted({cell.cell.seed for cell in cells})
     words = ["kdbench", "run", "--methods", _row(first), "--tasks", first.cell.task]
     words += ["--seeds", ",".join(map(str, seeds)), "--preset", study.preset, *_places(study)]
-    usual = _usual(first, study)
-    wanted = _settings(first, study.runs, usual)
+    usual = usual_settings(first, study)
+    wanted = settings_of(first, study.runs, usual)
     for key, item in wanted.items():
         if item is not None and item != "" and (key not in usual or usual[key] != item):
-            words += ["--set", f"{key}={_typed(item)}"]
+            words += ["--set", f"{key}={typed_value(item)}"]
     return words
 
 
@@ -76,7 +82,12 @@ def exhibit_command(
     asked = {"--for": names, "--methods": rows, "--preset": preset, "--tasks": ",".join(tasks)}
     words = ["kdbench", "run", *(part for key, value in asked.items() if value for part in (key, value))]
     words += _as_in(study, () if by_rows else exhibits) if study else []
-    return words + ([] if root == Path(Invocation().results) else ["--results", str(root)])
+    return words + results_argument(root)
+
+
+def results_argument(root: Path) -> list[str]:
+    """Return the argument for a results folder, which the usual one does not need."""
+    return [] if root == Path(Invocation().results) else ["--results", str(root)]
 
 
 def needs_network(exhibits: Sequence[Exhibit], study: StudyResults | None) -> bool:
@@ -122,9 +133,9 @@ def _alike_tasks(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[list[
     """Group the tasks of a study: in a group no row has other seeds or settings on one task than on another."""
     cells, own = _cells_of(study, exhibits), _varied_keys(exhibits)
     values: dict[str, dict[tuple[str, str], set[str]]] = {task: {} for task in study.tasks}
-    for cell, key, item in _unpurposed(cells, study, own, _usual_of_rows(cells, study)):
+    for cell, key, item in unpurposed_settings(cells, study, own, usual_of_rows(cells, study)):
         if cell.cell.task in values:  # else its plugin is gone
-            values[cell.cell.task].setdefault((cell.cell.row, key), set()).add(_typed(item))
+            values[cell.cell.task].setdefault((cell.cell.row, key), set()).add(typed_value(item))
             values[cell.cell.task].setdefault((cell.cell.row, "seed"), set()).add(str(cell.cell.seed))
     groups: list[tuple[list[str], dict[tuple[str, str], set[str]]]] = []
     for task, mine in values.items():
@@ -146,7 +157,8 @@ def rows_command(study: StudyResults, rows: Sequence[str], task: str, seeds: Seq
     """
     words = ["kdbench", "run", "--methods", ",".join(rows), "--tasks", task, "--seeds", ",".join(map(str, seeds))]
     asked = [cell for cell in study.cells if cell.cell.task == task and {} in cell.varied]
-    return [*words, "--preset", study.preset, *_places(study), *_shared(_newest(asked), study, (), _read(rows))]
+    words += ["--preset", study.preset, *_places(study)]
+    return words + settings_arguments(_newest(asked), study, (), _read(rows))
 
 
 def _newest(cells: Sequence[CellResult]) -> list[CellResult]:
@@ -163,7 +175,7 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
     own, cells = _varied_keys(exhibits), _cells_of(study, exhibits)
     seeds, read = sorted({cell.cell.seed for cell in cells}), _read(_rows_of(study, exhibits))
     places = _places(study, {*own, *TEACHER_KEYS} if needs_network(exhibits, study) else own)
-    return ["--seeds", ",".join(map(str, seeds)), *places, *_shared(cells, study, own, read)]
+    return ["--seeds", ",".join(map(str, seeds)), *places, *settings_arguments(cells, study, own, read)]
 
 
 def _varied_keys(exhibits: Sequence[Exhibit]) -> set[str]:
@@ -192,67 +204,6 @@ def _read(rows: Collection[str]) -> set[str]:
     methods = METHODS.all()
     several = {name for group in rows for name in methods_of_group(group)}
     return {*rows, *several, *(name for name, method in methods.items() if method.variants.keys() & set(rows))}
-
-
-def _shared(
-    cells: Iterable[CellResult], study: StudyResults, own: Collection[str], read: Collection[str]
-) -> list[str]:  # fmt: skip
-    """Return --set arguments for hyperparameters that differ from the preset: once if all rows agree, else by row.
-
-    An option that only one method has here is set for that method, because others might have an option of that name.
-    Results of earlier versions do not tell the usual values of options; then those of the installed method count.
-    """
-    known: dict[str, dict[str, list[Any]]] = {}  # key -> row -> its values, without those that vary on purpose
-    changed: set[tuple[str, str]] = set()
-    cells = list(cells)
-    owners = {cell.cell.row: cell.run.spec.method for cell in cells}
-    usual = _usual_of_rows(cells, study)
-    for cell, key, item in _unpurposed(cells, study, own, usual):
-        values = known.setdefault(key, {}).setdefault(cell.cell.row, [])
-        values += [item] * (item not in values)
-    # rows and keys whose values are not the usual ones
-    for key, by_row in known.items():
-        changed |= {(row, key) for row, some in by_row.items() if _texts(some) != _texts(usual[row].get(key, some))}
-    # the key alone where all rows agree, else ROW.KEY
-    words: list[str] = []
-    for key, by_row in known.items():
-        here = [row for row in by_row if {(row, key), (owners[row], key)} & changed]
-        shared = key in Training.model_fields or len({owners[row] for row in by_row}) > 1
-        alike = shared and len(set(map(_texts, by_row.values()))) == 1
-        pairs = {key: by_row[here[0]]} if here and alike else {f"{r}.{key}": by_row[r] for r in here if r in read}
-        if key.startswith(TEACHERS):  # is said of no single method
-            pairs = {key: list(dict.fromkeys(item for row in here for item in by_row[row]))} if here else {}
-        pairs |= _kept_by_variants(key, [name for name in pairs if "." in name], read)
-        words += [part for name, some in pairs.items() for part in ("--set", f"{name}={','.join(map(_typed, some))}")]
-    return words
-
-
-def _kept_by_variants(key: str, names: Sequence[str], read: Collection[str]) -> dict[str, list[Any]]:
-    """Return ROW.KEY of the variants that have a value of their own, which one set for their method would replace."""
-    methods = [METHODS.get(method) for name in names if (method := name.partition(".")[0]) in METHODS.all()]
-    own = {row: options for method in methods for row, (_, options) in method.variants.items() if row in read}
-    return {f"{row}.{key}": [options[key]] for row, options in own.items() if key in options}
-
-
-def _usual_of_rows(cells: Iterable[CellResult], study: StudyResults) -> dict[str, Mapping[str, Any]]:
-    """Return `_usual` of each row."""
-    return {row: _usual(cell, study) for row, cell in {cell.cell.row: cell for cell in cells}.items()}
-
-
-def _unpurposed(
-    cells: Iterable[CellResult], study: StudyResults, own: Collection[str], usual: Mapping[str, Mapping[str, Any]]
-) -> Iterator[tuple[CellResult, str, Any]]:
-    """Yield the settings of each cell that are set and do not vary on purpose."""
-    for cell in cells:
-        purposely = {*own, *set.intersection(*map(set, cell.varied))}
-        for key, item in _settings(cell, study.runs, usual[cell.cell.row]).items():
-            if key not in purposely and item not in (None, ""):
-                yield cell, key, item
-
-
-def _texts(items: Any) -> frozenset[str]:
-    """Return the distinct values as they are typed."""
-    return frozenset(map(_typed, items if isinstance(items, list) else [items]))
 
 
 def dependent_cells(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
@@ -297,52 +248,3 @@ def _places(study: StudyResults, own: Collection[str] = ()) -> list[str]:
         else:
             words += [flag, str(item)] if key in STUDY_FLAGS else ["--set", f"{key}={item}"]
     return words
-
-
-def _settings(cell: CellResult, runs: Mapping[str, Run], usual: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hyperparameters that lead to the run, including those that only its needed runs read.
-
-    Args:
-        usual: the hyperparameters under the preset alone, among them those of a teacher that this one did not have.
-    """
-    spec, teacher = cell.run.spec, _teacher_training(cell.run, runs)
-    values = {**spec.training.model_dump(mode="json"), **spec.options}
-    if spec.teacher_training.get("epochs") == 0 or teacher is None:  # used unchanged, as the study says, or not needed
-        return values
-    own = spec.teacher_training
-    values["teacher_lr"] = values["teacher_lr"] or (None if "lr" in own else teacher.student_lr)
-    preset = {
-        key.removeprefix(TEACHERS) for key, item in usual.items() if key.startswith(TEACHERS) and item is not None
-    }
-    values |= {f"{TEACHERS}{key}": getattr(teacher, FIELDS.get(key, key)) for key in preset - own.keys()}
-    return values | {f"{TEACHERS}{key}": item for key, item in own.items()}
-
-
-def _teacher_training(run: Run, runs: Mapping[str, Run]) -> Training | None:
-    """Return how the teacher at the end of the chain of needed runs was fine-tuned; None where there is none."""
-    parent = next((runs[need] for need in run.spec.needs.values() if need in runs), None)
-    return None if parent is None else _teacher_training(parent, runs) or parent.spec.training
-
-
-def _usual(cell: CellResult, study: StudyResults) -> Mapping[str, Any]:
-    """Return the hyperparameters that the row has when only the preset is given.
-
-    The installed preset and method win over the values that were stored when the row was asked for: they may have
-    changed.
-    """
-    layer = read_toml(preset_files()[study.preset]) if study.preset in preset_files() else {}
-    sections = [layer.get(name, {}) for name in (cell.run.spec.method, cell.cell.row)]
-    known = study.titles[cell.cell.row].usual
-    # the preset's settings of the teacher give way to those that the command sets for all runs
-    training = cell.run.spec.training.model_dump(mode="json")
-    given = {key: item for key, item in training.items() if layer.get(key, item) != item}
-    teacher = Config(files=[layer], command_line=[given]).teacher_section()
-    unset = {f"{TEACHERS}{key}": teacher.get(key) for key in teacher_keys()}
-    here = {**Training().model_dump(mode="json"), **layer, **sections[0], **sections[1]}
-    own = installed_options(cell.cell.row)
-    return {**unset, **known, **own, **here} if layer else {**unset, **here, **own, **known}
-
-
-def _typed(item: Any) -> str:
-    """Format a value for --set, with its commas escaped."""
-    return str(item).lower() if isinstance(item, bool) else str(item).replace(",", "\\,")

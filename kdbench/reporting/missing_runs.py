@@ -5,10 +5,8 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from kdbench.core.formatting import count
-from kdbench.core.settings import Invocation
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS, methods_of_group
 from kdbench.planning import reproduce
@@ -55,8 +53,8 @@ def missing_runs_commands(exhibit: Exhibit, study: StudyResults, lines: Sequence
     seeds = sorted({cell.cell.seed for cell in study.cells})
     for task in tasks:
         if rows := [row for row in lacking if row not in {*asked, TEACHER} and task in lacking[row]]:
-            folder = [] if study.root == Path(Invocation().results) else ["--results", str(study.root)]
-            commands.append([*reproduce.rows_command(study, rows, task, seeds), *folder])
+            words = reproduce.rows_command(study, rows, task, seeds)
+            commands.append([*words, *reproduce.results_argument(study.root)])
     other = ", with a network as teacher" if reproduce.needs_network([exhibit], study) else ""
     return [Detail(f"To train what is missing{other}: {shlex.join(command)}") for command in commands]
 

@@ -21,7 +21,7 @@ TITLES = {"finetune": ("Fine-tuning", 0), "kd": ("KD", 1), "dml": ("DML", 7), "l
 MORE_TITLES = {"pkd": ("PKD", 2), "skd": ("SKD", 3), "dist": ("DIST", 4), "takd": ("TAKD", 5), "rco": ("RCO", 6),
                "prokt": ("ProKT", 8), "pesf_kd": ("PESF-KD", 9), "meta_distill": ("Meta Distill", 10),
                "dkd": ("DKD", 20), "lskd": ("LSKD", 21), "wsl": ("WSL", 25),
-               "prokt_lgtm": ("ProKT (student's alpha of LGTM)", 8),
+               "prokt_lgtm": ("ProKT with labels", 8),
                "lgtm_no_influence": ("LGTM without influence", 11),
                "lgtm_no_fda": ("LGTM w/o FDA (as printed)", 11),
                "lgtm_printed": ("LGTM (as printed)", 11)}  # fmt: skip

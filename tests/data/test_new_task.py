@@ -33,6 +33,12 @@ def csv_rows(number: int, start: int = 0) -> str:
     return "id,review,stars\n" + "".join(f"{line}\n" for line in lines)
 
 
+def write_columns(path: Path, columns: dict[str, str]) -> None:
+    """Write 60 rows whose values are made from the row's number i."""
+    lines = [",".join(eval(f"f{pattern!r}", {"i": i}) for pattern in columns.values()) for i in range(60)]
+    path.write_text("\n".join([",".join(columns), *lines]))
+
+
 @pytest.mark.parametrize(
     ("files", "data", "found"),
     [
@@ -72,8 +78,7 @@ def test_parts_of_a_json_file(here: Path) -> None:
     ],
 )  # fmt: skip
 def test_columns_are_guessed(columns: dict[str, str], text: tuple[str, ...], label: str, here: Path) -> None:
-    lines = [",".join(eval(f"f{pattern!r}", {"i": i}) for pattern in columns.values()) for i in range(60)]
-    (here / "a.csv").write_text("\n".join([",".join(columns), *lines]))
+    write_columns(here / "a.csv", columns)
     guess = guess_columns("a.csv", here)
     assert (guess.text, guess.label, guess.form.header) == (text, label, True)
 
@@ -89,10 +94,33 @@ def test_columns_are_guessed(columns: dict[str, str], text: tuple[str, ...], lab
     ],
 )  # fmt: skip
 def test_labels_with_fractions_are_numbers(columns: dict[str, str], label: str, kind: str, here: Path) -> None:
-    lines = [",".join(eval(f"f{pattern!r}", {"i": i}) for pattern in columns.values()) for i in range(60)]
-    (here / "a.csv").write_text("\n".join([",".join(columns), *lines]))
+    write_columns(here / "a.csv", columns)
     guess = guess_columns("a.csv", here)
     assert (guess.label, guess.kind) == (label, kind)
+
+
+@pytest.mark.parametrize(
+    ("label", "kind", "found"),
+    [
+        ("{i%5}", "", "classification"), ("{i%5}", "regression", "regression"),
+        ("{i%5/2}", "", "regression"), ("{i%5/2}", "classification", "classification"),
+    ],
+)  # fmt: skip
+def test_the_kind_can_be_named(label: str, kind: str, found: str, here: Path) -> None:
+    write_columns(here / "stars.csv", {"text": "a text {i}", "stars": label})
+    made = declare(Wishes("stars.csv", label="stars", kind=kind))
+    assert tomllib.loads(made.text).get("kind", "classification") == found
+    is_hinted = any("--kind regression predicts them as numbers" in line for line in made.told)
+    assert is_hinted == ("/" not in label and not kind)
+
+
+def test_a_kind_that_is_none_or_not_that_of_the_declaration(here: Path) -> None:
+    write_columns(here / "stars.csv", {"text": "a text {i}", "stars": "{i%5}"})
+    with pytest.raises(UserError, match=r"Unknown kind 'numbers'\. Valid: classification, regression"):
+        declare(Wishes("stars.csv", kind="numbers"))
+    declare(Wishes("stars.csv")).write()
+    with pytest.raises(UserError, match="--kind differs from the declaration"):
+        declare(Wishes("stars.csv", kind="regression"))
 
 
 def test_a_regression_from_a_file_to_a_declaration(here: Path) -> None:

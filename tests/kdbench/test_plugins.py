@@ -152,6 +152,18 @@ def test_two_plugins_of_one_name_are_refused() -> None:
     assert "kd" not in made.all()
 
 
+def test_a_package_cannot_take_a_title(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from kdbench import Method\n\nclass Own(Method):\n    title = 'KD'\n"
+    (tmp_path / "another_package.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    other = EntryPoint("aaa", "another_package:Own", "kdbench.methods")
+    monkeypatch.setattr("kdbench.core.plugin_loading.entry_points", lambda group: [other])
+    made: Registry[Method] = Registry("method", "kdbench.methods", Method)
+    assert made.get("kd").title == "KD"  # kdbench's own methods are loaded first, whatever others are called
+    with pytest.raises(UserError, match="its title 'KD' is that of the method 'kd'; give it another"):
+        made.get("aaa")
+
+
 def test_a_name_that_is_no_folder_name_is_refused() -> None:
     assert "letters, digits" in registry(("../kd", "kdbench.methods.kd:KD")).broken["../kd"]
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from kdbench.core.settings import Training
 from kdbench.data.batches import Batch
-from kdbench.distill.cost_meter import CostMeter
 from kdbench.distill.losses import soft_cross_entropy
 from kdbench.distill.token_features import attention_scores, masked_mse, pair_mask, relation_kl
 from kdbench.distill.trainable import TrainableModel
@@ -227,16 +226,6 @@ def test_layer_maps_and_parts_of_the_width() -> None:
     assert [default_heads(*widths) for widths in ((768, 768), (768, 384), (768, 312), (64, 64), (32, 32))] == [
         48, 48, 24, 4, 2,
     ]  # fmt: skip
-
-
-def test_a_projection_is_counted() -> None:
-    meter = CostMeter(torch.get_default_device())
-    projection = TrainableModel(
-        nn.Linear(3, 4), lr=1.0, length=1, training=Training(), device=torch.get_default_device(), name="projection",
-        meter=meter,
-    )  # fmt: skip
-    projection.transform(torch.zeros(5, 2, 3)).sum().backward()
-    assert meter.counts.passes == {"projection": {"forward": 5, "backward": 5}}
 
 
 def test_the_second_stage_begins_with_an_optimiser_of_its_own() -> None:

@@ -12,8 +12,9 @@ import click
 @click.option("--test", metavar="FILE", default="", help="Rows that tables report.")
 @click.option("--text", metavar="COLUMN[,COLUMN]", default="", help="The column of the texts, or two for pairs.")
 @click.option("--label", metavar="COLUMN", default="", help="The column of the labels.")
+@click.option("--kind", default="", help="classification or regression (default: by the labels).")
 @click.option("--encoding", default="utf-8", help="The encoding of text files (default: utf-8).")
-def command(data: str, name: str, dev: str, test: str, text: str, label: str, encoding: str) -> None:
+def command(data: str, name: str, dev: str, test: str, text: str, label: str, kind: str, encoding: str) -> None:
     """Write tasks/NAME.toml for a CSV, TSV, JSON, JSON-lines or Parquet file, a folder of such files or of the datasets
     library, or a data set of the Hugging Face hub (hf:OWNER/NAME@REVISION:CONFIG).
 
@@ -24,7 +25,7 @@ def command(data: str, name: str, dev: str, test: str, text: str, label: str, en
     from kdbench.data.new_declaration import Wishes, declare, split_columns
     from kdbench.reporting import printing
 
-    made = declare(Wishes(data, dev, test, split_columns(text), label, encoding, name))
+    made = declare(Wishes(data, dev, test, split_columns(text), label, kind, encoding, name))
     if not made.is_new:
         raise UserError(f"{made.told[0]} Give another --name for a second declaration.")
     made.write()

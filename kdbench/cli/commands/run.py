@@ -41,6 +41,7 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
 @click.option("--test", metavar="FILE", help="With --data: rows that tables report.")
 @click.option("--text", metavar="COLUMN[,COLUMN]", help="With --data: the column of the texts, or two for pairs.")
 @click.option("--label", metavar="COLUMN", help="With --data: the column of the labels.")
+@click.option("--kind", help="With --data: classification or regression (default: by the labels).")
 @click.option("--encoding", help="With --data: the encoding of text files (default: utf-8).")
 @click.option("--seeds", help="0,1,2 or 0-4 (default: 0).")
 @click.option("--preset", help="tiny (default), minilm, bert-6l, bert-4l (see: kdbench list presets).")
@@ -125,7 +126,7 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
 
 def _declare_data(given: dict[str, Any], *, write: bool) -> None:
     """Make a task of the data that --data names, and ask for it; take the options of --data out of `given`."""
-    own = {key: given.pop(key) or "" for key in ("data", "dev", "test", "text", "label", "encoding")}
+    own = {key: given.pop(key) or "" for key in ("data", "dev", "test", "text", "label", "kind", "encoding")}
     if not own["data"]:
         if unread := [key for key, value in own.items() if value]:
             raise click.UsageError(f"--{unread[0]} describes the data of --data FILE; give that too.")
@@ -134,7 +135,7 @@ def _declare_data(given: dict[str, Any], *, write: bool) -> None:
     from kdbench.reporting import printing
 
     text, encoding = split_columns(own["text"]), own["encoding"] or "utf-8"
-    made = declare(Wishes(own["data"], own["dev"], own["test"], text, own["label"], encoding))
+    made = declare(Wishes(own["data"], own["dev"], own["test"], text, own["label"], own["kind"], encoding))
     if write:
         made.write()
     wrote = f"{'wrote' if write else 'would write'} {made.path}: the task '{made.name}', which you can edit."
