@@ -38,7 +38,7 @@ class RowRequest:
 
     @property
     def key(self) -> str:
-        """`lgtm kd_loss=dist`"""
+        """Return a key such as `lgtm kd_loss=dist`."""
         return " ".join([self.row, *(f"{name}={item}" for name, item in self.values.items())])
 
     def request(self, **settings: Any) -> Request:

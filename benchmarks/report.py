@@ -12,6 +12,7 @@ from benchmarks import effects, embedding, products, side_by_side, whole_study
 from benchmarks.suites import CONTESTANTS, PATCHES, SUITES, Table
 from benchmarks.work import BATCH, EPOCHS, MAX_LENGTH, PRODUCTS, Precision
 from kdbench.core.atomic_files import read_json, write_text
+from kdbench.core.formatting import count
 from kdbench.models import matmul_precision
 
 PADDING = {"fixed": "to 128", "dynamic": "to the longest of the batch", "bucketed": "rows of like length together"}
@@ -68,12 +69,12 @@ def _suite(file: Path, name: str) -> str:
 def _circumstances(stored: Mapping[str, Any]) -> str:
     """Data, sizes and machine, in a paragraph."""
     work, machine = stored["work"], stored["environment"]
-    rounds = 1 + max(found["round"] for found in stored["measured"])
+    rounds = count(1 + max(found["round"] for found in stored["measured"]), "interleaved round")
     data = "MRPC" if work["glue_dir"] else "made sentence pairs in the shape of MRPC (no --glue-dir was given)"
     load = max(found["load"] for found in stored["measured"])
     return (
         f"{data}, {stored['rows']} training rows, batches of {BATCH}, at most {MAX_LENGTH} tokens; `{work['teacher']}` "
-        f"teaches `{work['student']}`. {rounds} interleaved rounds of {work['steps']} steps after {work['warmup']} to "
+        f"teaches `{work['student']}`. {rounds} of {work['steps']} steps after {work['warmup']} to "
         f"warm up, each contestant in a process of its own: the median, and the range in brackets. "
         f"{machine['cpu']}, {work['threads']} threads; torch {machine['packages']['torch']}, transformers "
         f"{machine['packages']['transformers']}; commit {machine['commit']}; load of the machine before a measurement "
@@ -152,10 +153,10 @@ def _embedding(stored: Mapping[str, Any]) -> str:
 
 def _side_by_side(stored: Mapping[str, Any]) -> str:
     here, work = stored["environment"], stored["work"]
-    rounds = 1 + max(found["round"] for found in stored["measured"])
+    rounds = count(1 + max(found["round"] for found in stored["measured"]), "interleaved round")
     about = (
         f"KD with preset `minilm`: `{work['teacher']}` teaches `{work['student']}` TREC in batches of {BATCH}, on "
-        f"{here['cpu']} with {here['cores']} cores. {rounds} interleaved rounds of {work['steps']} steps a run: rows a "
+        f"{here['cpu']} with {here['cores']} cores. {rounds} of {work['steps']} steps a run: rows a "
         f"second of all runs together, and how many times those of one run with one thread, with the range."
     )
     return "\n".join(["## Runs side by side", "", about, "", *side_by_side.table(stored["measured"]), ""])

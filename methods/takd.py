@@ -10,14 +10,19 @@ the teacher's lowest layers. Weights and temperature are LGTM's, the same at eve
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pydantic import field_validator
 
+from kdbench.core.errors import UserError
+from kdbench.core.formatting import count
 from kdbench.core.options import option
 from kdbench.core.spec import RunSpec
 from kdbench.methods.kd import KD, KDOptions
-from kdbench.models.reference import absolute_name, halfway
+from kdbench.models.outputs_reference import OUTPUTS_NAME
+from kdbench.models.reference import TINY, absolute_name, resolve, shape, split_name
 from kdbench.planning.make_plan import model_ref
 
 if TYPE_CHECKING:
@@ -67,3 +72,29 @@ class TAKD(KD):
     def build(self, context: MethodContext) -> None:
         self.student = context.trainable_model("student", self.spec.student, lr=self.spec.training.student_lr)
         self.teacher = context.frozen_teacher("assistant")
+
+
+@lru_cache(maxsize=64)
+def halfway(teacher: str, student: str) -> str:
+    """Return the name of a network of the teacher's lowest layers, as deep as the mean of both (rounded up).
+
+    Raises:
+        UserError: the teacher is a file of outputs, or has fewer layers than that.
+    """
+    if OUTPUTS_NAME.fullmatch(teacher):
+        raise UserError(
+            "The teacher is a file of outputs, which has no layers to make an assistant of; name the assistants' "
+            "networks, as --set takd.assistants=NETWORK does."
+        )
+    theirs, own = (shape(resolve(name), ()).layers for name in (teacher, student))
+    depth = math.ceil((theirs + own) / 2)
+    base, layers = split_name(teacher)
+    if depth > theirs:
+        raise UserError(
+            f"The teacher {teacher} has {count(theirs, 'layer')} and the student {student} {own}, so the teacher's "
+            f"layers are too few for an assistant between them; choose a student no deeper than its teacher, or name "
+            f"the assistants' networks, as --set takd.assistants=NETWORK does."
+        )
+    if tiny := TINY.fullmatch(base):
+        return f"tiny-{depth}x{tiny['hidden']}"
+    return f"{base}:{'+'.join(map(str, (layers or range(depth))[:depth]))}"

@@ -85,7 +85,7 @@ def _listed(found: Judged, rows: Sequence[str]) -> str:
 def _extent(found: Judged) -> str:
     """Say how many methods were compared, and over which tasks."""
     tasks = {one.tasks for one in found.known.values()}
-    where = over(max(tasks, key=len)) if len(tasks) == 1 else "each on the tasks that both have finished"
+    where = over(max(tasks, key=len)) if len(tasks) == 1 else "each with KD on the tasks that both have finished"
     return f"{count(len(found.known), 'method')} compared {where}; p is Holm-corrected."
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import itertools
+import traceback
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 
@@ -32,6 +35,13 @@ class RunFailure(Exception):
 
 class Stopped(Exception):
     """The process was asked to stop; the run has been checkpointed."""
+
+
+def place_in_file(error: BaseException, owner: type) -> str:
+    """Return the line of an error in the file that defines a plugin, as ` (mine.py, line 3)`; "" if it is elsewhere."""
+    own = inspect.getfile(owner)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    return f" ({Path(own).name}, line {lines[-1]})" if lines else ""
 
 
 def check_known(what: str, names: Iterable[str], valid: Iterable[str]) -> None:

@@ -22,6 +22,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def size(number: float) -> str:
+    """Format a number of bytes: `0.4 kB`, `12 MB`, `1.5 GB`."""
+    power, unit = (3, "GB") if number >= 999.5e6 else (2, "MB") if number >= 999.5e3 else (1, "kB")
+    value = number / 1000**power
+    return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+
+
 def ago(moment: float) -> str:
     """Format the time since a moment, `3 min ago`; "" for 0."""
     return f"{duration(max(0.0, time.time() - moment))} ago" if moment else ""

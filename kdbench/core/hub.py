@@ -52,7 +52,7 @@ def load_dataset(repository: str, configuration: str, revision: str, way_out: st
 
     Args:
         configuration, revision: "" for the data set's own defaults.
-        way_out: ends the error's message: what the user can do without the hub.
+        way_out: what the user can do without the hub; the error's message names it.
 
     Raises:
         UserError: the data set cannot be loaded.

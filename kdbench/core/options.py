@@ -21,8 +21,8 @@ def option(
         doc: a line of description for `kdbench show` and the docs.
         source: where the default comes from (paper, equation, table, or code).
         later: the option was added when there were results already; its default does not change a run's ID.
-        before: of an option that was added later and whose default is not what was done before: the value that means
-            what was done before. That value does not change a run's ID, and stored settings without the option have it.
+        before: the value that stands for the behaviour before the option existed, where the default is another. It
+            does not change a run's ID, and stored settings without the option get it.
         bounds: pydantic's constraints (`ge`, `gt`, `le`, `lt`).
     """
     omitted = {"omitted": default if later else before} if later or before is not None else {}

@@ -15,7 +15,6 @@ from importlib.abc import InspectLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
-from typing import Any
 
 from kdbench.core.safe_path import ROOT
 
@@ -72,7 +71,7 @@ def _reason(error: BaseException) -> str:
 def announced(group: str) -> list[EntryPoint]:
     """Return the entry points of a group in all installed packages, those of kdbench first, sorted by name.
 
-    Those of kdbench itself are read from its checkout if there is one, which need not be installed.
+    In a checkout, kdbench's own are read from pyproject.toml, so that it need not be installed.
     """
     installed, own = entry_points(group=group), _checkout()
     found = list(installed)
@@ -136,8 +135,3 @@ def is_about_kdbench(path: Path) -> bool:
         return any(line.lstrip().startswith(words) for line in path.read_bytes().splitlines())
     except OSError:
         return False
-
-
-def module_files(module: Any) -> list[Path]:
-    """Return the folders of a package; [] for other objects."""
-    return [Path(folder).resolve() for folder in getattr(module, "__path__", ())]

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from kdbench.core.errors import UserError, unknown
+from kdbench.core.formatting import sentence
 from kdbench.core.plugin_attributes import settle_attributes
 from kdbench.core.plugin_loading import (
     NoPlugin,
@@ -24,7 +25,6 @@ from kdbench.core.plugin_loading import (
     guarded,
     is_about_kdbench,
     load_module,
-    module_files,
 )
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class Registry(Generic[T]):
         if not path.is_file():
             raise UserError(f"There is no file '{path}'; give the name of a {self.what}, or a Python file.")
         if problem := self._clash(path.resolve()):
-            raise UserError(f"{problem[:1].upper()}{problem[1:]}.")
+            raise UserError(f"{sentence(problem)}.")
         try:
             return self._read(path.resolve())
         except Unloadable as error:
@@ -249,7 +249,7 @@ class Registry(Generic[T]):
                     if problem := self._problem(target):
                         raise Unloadable(problem)
                     return {point.name: target}
-                self.packages += module_files(target)
+                self.packages += [Path(folder).resolve() for folder in target.__path__]
                 names = [module.name for module in pkgutil.iter_modules(target.__path__)]
         except Unloadable as error:
             self.broken[point.name] = f"{error} (entry point {point.value})"

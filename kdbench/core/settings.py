@@ -153,8 +153,8 @@ class Study(Options):
     selection: str = option("train:0.1", "rows that select checkpoints and grid points: train:F or validation")
     hold_out_feedback: Literal["learners", "all"] = option(
         "learners",
-        "trainings that leave out the rows of train held out for feedback: those of methods that learn from feedback, "
-        "or all of them, those of teachers too",
+        "who does not train on the rows held out for feedback: only methods that learn from feedback (learners), or "
+        "every method and teacher (all)",
         later=True,
     )
     teacher_is_finetuned: bool = option(

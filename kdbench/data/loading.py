@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.core.errors import UserError
+from kdbench.core.errors import UserError, place_in_file
 from kdbench.core.lazy_torch import LazyModule
 
 if TYPE_CHECKING:
@@ -25,7 +22,7 @@ def load_examples(task: Task, location: DataLocation) -> TaskData:
     """Load the examples of a task.
 
     Raises:
-        UserError: they cannot be read, or are no examples of the task.
+        UserError: the data cannot be read, or a text or label is wrong.
     """
     try:
         data = task.load(location)
@@ -35,9 +32,7 @@ def load_examples(task: Task, location: DataLocation) -> TaskData:
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        own = inspect.getfile(type(task))
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
-        where = f" ({Path(own).name}, line {lines[-1]})" if lines else ""
+        where = place_in_file(error, type(task))
         raise UserError(
             f"Task '{task.name}' does not load its data: {type(error).__name__}: {error}{where}."
         ) from error

@@ -14,6 +14,7 @@ from typing import Any, cast, get_args
 
 from kdbench.core.atomic_files import write_text
 from kdbench.core.errors import UserError, unknown
+from kdbench.core.formatting import sentence
 from kdbench.data.column_sample import are_fractions
 from kdbench.data.data_checks import data_remarks
 from kdbench.data.declaration import TEST, TRAIN, VALIDATION, Declaration
@@ -112,7 +113,7 @@ def declare(wishes: Wishes) -> NewTask:
         )
         return NewTask(name, path, "", False, (said,))
     if problem := TASKS.name_problem(name, wishes.data):
-        raise UserError(f"{problem[:1].upper()}{problem[1:]} (kdbench new-task {wishes.data} --name NAME).")
+        raise UserError(f"{sentence(problem)} (kdbench new-task {wishes.data} --name NAME).")
     # columns, splits that a column names, and splits without labels
     of_train = Declaration.sources_of(sources[TRAIN])
     guess = guess_columns(of_train[0], here, wishes.encoding, wishes.text, wishes.label)

@@ -77,7 +77,7 @@ class Task(ABC):
     validation_split: ClassVar[str] = ""  # a labelled split for selection and feedback that no table reports
     report_note: ClassVar[str] = ""  # what a table must say of the reported rows; words without a full stop
     official_rows: ClassVar[Mapping[str, int]] = {}  # rows of the published splits, where there is a publication
-    server: ClassVar[Server | None] = None  # scores the test splits, whose labels are nobody else's
+    server: ClassVar[Server | None] = None  # scores the test splits, whose labels only the server has
     server_files: ClassVar[tuple[ServerFile, ...]] = ()  # what that server takes of this task
     # what it also takes, on rows that may be missing here and whose scores no table shows
     diagnostic_files: ClassVar[tuple[ServerFile, ...]] = ()

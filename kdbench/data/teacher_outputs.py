@@ -95,8 +95,8 @@ def read_outputs(path: Path, content: Content, labels: Sequence[str], data: Task
         labels: the task's label words, in the order of its classes; of a regression, the name of its number.
 
     Raises:
-        UserError: the file cannot be read, lacks a class, may hold either, or has rows that do not exist, twice, or
-            without a number; the message has their number and an example.
+        UserError: the file cannot be read, lacks a class, may hold logits or probabilities alike, or has rows that do
+            not exist, twice, or without a number; the message has their number and an example.
     """
     frame, named = _read_frame(path)
     columns = _class_columns(frame, labels, path.name)

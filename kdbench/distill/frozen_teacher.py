@@ -42,7 +42,7 @@ class FrozenTeacher:
     Args:
         tokens, part: the training rows; the network reads them as its own tokenizer encodes them.
         compute: where it computes; `output_cache` is the folder of the tables.
-        name: the role, and the state in that role, under which its passes are counted.
+        name: (role, state), the key under which the meter counts its passes.
         compile: compile the passes in a training step; tables are computed without, so that all runs share them.
     """
 

@@ -10,6 +10,7 @@ from pydantic import StringConstraints
 from kdbench.core.errors import UserError
 from kdbench.core.options import Options, option
 from kdbench.core.registry import ALL, Registry
+from kdbench.core.spec import RUN_NAME
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,7 @@ PAPER, EVERYTHING = "paper", "everything"  # the group of the paper's methods; e
 # the last: more of a fine-tuned teacher than its logits, so that a file of outputs is not enough
 Requirement = Literal["teacher", "teacher_lr", "feedback", "teacher_network"]
 Limit = Literal["labels_only", "teacher_only", "no_feedback"]
-RowName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
+RowName = Annotated[str, StringConstraints(pattern=RUN_NAME)]
 
 
 class NoOptions(Options):
@@ -244,7 +245,7 @@ def methods_of_group(name: str) -> dict[str, type[Method]]:
 
 
 def in_group(row: str, name: str) -> bool:
-    """Return whether a group selects the method of a row, which may be a variant; `all` has the rows of no method."""
+    """Return whether a group selects a row's method; rows without a method, such as the teacher's, belong to `all`."""
     owner = METHODS.owner(row)
     return name == ALL if owner is None or owner in METHODS.broken else owner in methods_of_group(name)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any
 
-from kdbench.core.atomic_files import user_path
+from kdbench.core.atomic_files import sha256_of, user_path
 from kdbench.core.errors import UserError
 from kdbench.core.spec import OUTPUTS, ModelRef
 from kdbench.data.outputs_content import Content
@@ -20,9 +19,7 @@ def resolve_outputs(name: str, content: str | None) -> ModelRef:
     path, suffix = user_path(name), f":{content}" if content else ""
     if not path.is_file():
         raise UserError(f"There is no file '{name}' with a teacher's outputs.")
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()[:16]
-    return ModelRef(name=f"{path.resolve()}{suffix}", fingerprint=f"{OUTPUTS}{digest}{suffix}")
+    return ModelRef(name=f"{path.resolve()}{suffix}", fingerprint=f"{OUTPUTS}{sha256_of(path)[:16]}{suffix}")
 
 
 def outputs_teacher(file: str | None, content: str | None, teacher: str | None) -> dict[str, Any]:

@@ -14,21 +14,18 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
-import math
 import os
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from kdbench.core import hub
 from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError
-from kdbench.core.formatting import count
-from kdbench.core.spec import OUTPUTS, ModelRef
+from kdbench.core.spec import FOLDER, OUTPUTS, ModelRef
 from kdbench.models.configuration import read_dimensions
 from kdbench.models.model_files import TOKENIZER_SETTINGS, TOKENIZERS, check_files, read_text
 from kdbench.models.outputs_reference import OUTPUTS_NAME, resolve_outputs
@@ -102,7 +99,7 @@ def resolve(name: str) -> ModelRef:
     if base == "minilm":
         known = f"{MINILM_PACKAGE}/{importlib.metadata.version(MINILM_PACKAGE)}"
     else:
-        known = f"folder/{_hash_folder(folder)}"
+        known = f"{FOLDER}{_hash_folder(folder)}"
     return ModelRef(name=absolute_name(name), fingerprint=known + suffix)
 
 
@@ -201,32 +198,6 @@ def _hash_folder(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-@lru_cache(maxsize=64)
-def halfway(teacher: str, student: str) -> str:
-    """Return the name of a network of the teacher's lowest layers, as deep as the mean of both (rounded up).
-
-    Raises:
-        UserError: the teacher is a file of outputs, or has fewer layers than that.
-    """
-    if OUTPUTS_NAME.fullmatch(teacher):
-        raise UserError(
-            "The teacher is a file of outputs, which has no layers to make an assistant of; name the assistants' "
-            "networks, as --set takd.assistants=NETWORK does."
-        )
-    theirs, own = (shape(resolve(name), ()).layers for name in (teacher, student))
-    depth = math.ceil((theirs + own) / 2)
-    base, layers = split_name(teacher)
-    if depth > theirs:
-        raise UserError(
-            f"The teacher {teacher} has {count(theirs, 'layer')} and the student {student} {own}, so the teacher's "
-            f"layers are too few for an assistant between them; choose a student no deeper than its teacher, or name "
-            f"the assistants' networks, as --set takd.assistants=NETWORK does."
-        )
-    if tiny := TINY.fullmatch(base):
-        return f"tiny-{depth}x{tiny['hidden']}"
-    return f"{base}:{'+'.join(map(str, (layers or range(depth))[:depth]))}"
-
-
 def available(ref: ModelRef) -> Path | None:
     """Return the folder of the model's files, fetched from the hub if necessary; None for a tiny model.
 
@@ -291,11 +262,11 @@ def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
         last = sizes.layers - 1
         raise UserError(f"Model '{ref.name}' asks for layer {max(layers)}, but '{base}' has layers 0 to {last}.")
     depth, positions = len(layers) or sizes.layers, sizes.positions or sys.maxsize
-    tokenizer = _tokenizer_files(folder, sizes.kind)
+    tokenizer = _hash_tokenizer(folder, sizes.kind)
     return Shape(ref.name, depth, sizes.hidden, positions, tokenizer, sizes.kind, sizes.heads)
 
 
-def _tokenizer_files(folder: Path, kind: str) -> str:
+def _hash_tokenizer(folder: Path, kind: str) -> str:
     """Hash all tokenizer files and the model's architecture, which can determine the tokenizer's class.
 
     Equal hashes mean equal tokenizers; tokenizers with unequal hashes can still behave the same.

@@ -15,7 +15,7 @@ from statistics import median
 from typing import NamedTuple
 
 from kdbench.core.errors import UserError
-from kdbench.core.formatting import count, duration
+from kdbench.core.formatting import count, duration, sentence, size
 from kdbench.core.spec import RunSpec
 from kdbench.planning.plan import Plan
 from kdbench.planning.run_scale import FILLED, RunScale
@@ -193,18 +193,11 @@ def estimate_lines(found: CostEstimate) -> list[str]:
         return ["Nothing is left to train."]
     first = (
         f"{count(found.runs, 'run')} to train, {found.steps:,} steps: about {_duration(found.seconds)} one after the "
-        f"other, at least {_duration(found.chain_seconds)} however many at once; {_bytes(found.disk)} on disk."
+        f"other, at least {_duration(found.chain_seconds)} with any number of jobs; {size(found.disk)} on disk."
     )
-    return [first, f"{found.basis[0].upper()}{found.basis[1:]}.", *([" ".join(found.remarks)] if found.remarks else [])]
+    return [first, f"{sentence(found.basis)}.", *([" ".join(found.remarks)] if found.remarks else [])]
 
 
 def _duration(seconds: float) -> str:
     """Format seconds, in days where they are many."""
     return f"{seconds / 86400:,.0f} days" if seconds > 3 * 86400 else duration(seconds)
-
-
-def _bytes(number: float) -> str:
-    """Format a number of bytes."""
-    power, unit = (3, "GB") if number >= 999.5e6 else (2, "MB") if number >= 999.5e3 else (1, "kB")
-    value = number / 1000**power
-    return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"

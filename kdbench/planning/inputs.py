@@ -25,7 +25,7 @@ def load_data(task: str, ref: DataRef) -> TaskData:
     """Load the examples of a task.
 
     Raises:
-        UserError: they cannot be read, or are no examples of the task.
+        UserError: the data cannot be read, or a text or label is wrong.
     """
     return load_examples(TASKS.get(task)(), ref.location)
 
@@ -100,6 +100,12 @@ def tokenizer_difference(one: ModelRef, other: ModelRef, vocabulary: Sequence[st
 def tokenizer_key(student: ModelRef, other: ModelRef, vocabulary: Sequence[str]) -> str:
     """Return a key of another network's tokenizer; "" where it encodes every text as the student's does."""
     return network_shape(other, vocabulary).tokenizer if tokenizer_difference(student, other, vocabulary) else ""
+
+
+def clear_caches() -> None:
+    """Forget all data and tokens, as a new process has none."""
+    load_data.cache_clear()
+    _tokens.cache_clear()
 
 
 def load_tokens(

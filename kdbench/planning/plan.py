@@ -65,7 +65,7 @@ class Plan:
         changes = {
             **self._unused(spec, method),
             "needs": needs,
-            "teacher_training": spec.teacher_training if _trains_teacher(spec, method) else {},
+            "teacher_training": spec.teacher_training if _teacher_settings_matter(spec, method) else {},
             # `needs` reads every option; what is kept names no default of a later one, as the specs from before it
             "options": options.identity(),
         }
@@ -92,7 +92,7 @@ def _with_snapshots(spec: RunSpec, known: RunSpec | None) -> RunSpec:
     return known.model_copy(update={"snapshots": tuple(sorted({*known.snapshots, *spec.snapshots}))})
 
 
-def _trains_teacher(spec: RunSpec, method: type[Method]) -> bool:
+def _teacher_settings_matter(spec: RunSpec, method: type[Method]) -> bool:
     """Return whether the settings of the teacher's own fine-tuning change the needed runs."""
     without = spec.model_copy(update={"teacher_training": {}})
     return bool(spec.teacher_training) and method.needs(spec) != method.needs(without)

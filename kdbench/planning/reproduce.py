@@ -1,7 +1,4 @@
-"""Build the shortest `kdbench run` command that reproduces a run or cell, or fills a table's gaps.
-
-No method is imported.
-"""
+"""Build the shortest `kdbench run` command that reproduces a run or cell, or fills a table's gaps."""
 
 from __future__ import annotations
 
@@ -153,12 +150,12 @@ def rows_command(study: StudyResults, rows: Sequence[str], task: str, seeds: Seq
     """Build the command that trains rows on a task with the settings that the study's rows have there.
 
     Args:
-        rows: also such that the study does not have.
+        rows: may include rows that the study lacks.
     """
     words = ["kdbench", "run", "--methods", ",".join(rows), "--tasks", task, "--seeds", ",".join(map(str, seeds))]
     asked = [cell for cell in study.cells if cell.cell.task == task and {} in cell.varied]
     words += ["--preset", study.preset, *_places(study)]
-    return words + settings_arguments(_newest(asked), study, (), _read(rows))
+    return words + settings_arguments(_newest(asked), study, (), _sections_read(rows))
 
 
 def _newest(cells: Sequence[CellResult]) -> list[CellResult]:
@@ -173,7 +170,7 @@ def _as_in(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[str]:
     The keys that the exhibits vary themselves are left out.
     """
     own, cells = _varied_keys(exhibits), _cells_of(study, exhibits)
-    seeds, read = sorted({cell.cell.seed for cell in cells}), _read(_rows_of(study, exhibits))
+    seeds, read = sorted({cell.cell.seed for cell in cells}), _sections_read(_rows_of(study, exhibits))
     places = _places(study, {*own, *TEACHER_KEYS} if needs_network(exhibits, study) else own)
     return ["--seeds", ",".join(map(str, seeds)), *places, *settings_arguments(cells, study, own, read)]
 
@@ -199,7 +196,7 @@ def _cells_of(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[CellResu
     return _newest(cells or study.cells)
 
 
-def _read(rows: Collection[str]) -> set[str]:
+def _sections_read(rows: Collection[str]) -> set[str]:
     """Return the sections of settings that are read when these rows are asked for."""
     methods = METHODS.all()
     several = {name for group in rows for name in methods_of_group(group)}

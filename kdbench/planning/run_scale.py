@@ -203,7 +203,7 @@ class RunScale:
         return sum(spec.training.batch_size * length * max(1, number) for length, number in operations.items())
 
     def steps(self, spec: RunSpec) -> int:
-        """Batches of a whole run; 0 where nobody knows the rows before the data are fetched."""
+        """Return the batches of a whole run; 0 while the number of rows is unknown."""
         asked, key = spec.training, division_key(spec)
         if key not in self._rows:
             rows, task = self.facts(spec).rows, inputs.load_task(spec.task)

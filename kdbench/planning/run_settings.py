@@ -1,7 +1,4 @@
-"""Collect the settings that lead to runs, and write those that the preset does not set as --set arguments.
-
-No method is imported.
-"""
+"""Collect the settings that lead to runs, and write those that the preset does not set as --set arguments."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.core.atomic_files import write_text
-from kdbench.core.formatting import value
+from kdbench.core.formatting import sentence, value
 from kdbench.core.registry import in_table_order
 from kdbench.distill.method import METHODS, Method
 from kdbench.reporting.show_method import method_needs, valid_values
@@ -59,7 +59,7 @@ def _idea(method: type[Method]) -> str:
 def _method(name: str, method: type[Method]) -> str:
     """Build the section of one method."""
     idea = _idea(method)
-    lines = [f"\n## {method.title}\n", f"`{name}`. {_sentence(idea)}\n"]
+    lines = [f"\n## {method.title}\n", f"`{name}`. {sentence(idea)}\n"]
     parts = SECTION.split(_words(method))
     for heading, text in zip(parts[1::2], parts[2::2], strict=True):
         lines.append(_section(heading, text.strip()))
@@ -79,11 +79,7 @@ def _section(heading: str, text: str) -> str:
     """Format one part of a method's docstring, such as `Loss` or `Trained`."""
     if heading == "Loss":
         return f"**Loss.**\n\n```text\n{text}\n```\n"
-    return f"**{HEADINGS.get(heading, heading)}.** {_sentence(text)}\n"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"
+    return f"**{HEADINGS.get(heading, heading)}.** {sentence(text)}\n"
 
 
 def _options(method: type[Method]) -> str:

@@ -169,13 +169,12 @@ def differing_settings(cells: Iterable[CellResult]) -> list[str]:
 
 def run_facts(run: Run) -> Facts:
     """Return settings, options, models, data and splits of a run: heading -> name -> value."""
-    # settings of a teacher that was not trained here do not count
     spec = run.spec
     sizes = (run.result or {}).get("rows", {})
     models = {"student": spec.student, "teacher, trained along": spec.teacher}
     file = spec.method_file
     own = {f"teacher.{key}": value for key, value in spec.teacher_training.items()}
-    if own.get("teacher.epochs") == 0:
+    if own.get("teacher.epochs") == 0:  # settings of a teacher that was not trained here do not count
         own = {"teacher": "taken as it is, not fine-tuned here"}
     # headings in the order in which they are printed
     return {

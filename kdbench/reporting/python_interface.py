@@ -51,7 +51,7 @@ def run_study(
     or else from the command's defaults: all methods, tasks glue, seed 0, preset tiny, folder results.
 
     Args:
-        data: a file or folder, or `hf:OWNER/NAME`, that becomes a task as by `--data`; its task replaces `tasks`.
+        data: a file or folder, or `hf:OWNER/NAME`, that becomes a task, beside `tasks`, as by `--data`.
         settings: any key of `--set`, such as `{"student_lr": 1e-4, "kd.temperature": [2, 4], "jobs": 2}`; a list is a
             grid.
 
@@ -67,7 +67,8 @@ def run_study(
     if data:
         made = new_declaration.declare(new_declaration.Wishes(str(data)))
         made.write()
-        tasks = made.name
+        asked_tasks = [tasks] if isinstance(tasks, str) else [*(tasks or ())]
+        tasks = [*asked_tasks, made.name]
     pairs = [f"{key}={_joined(value)}" for key, value in (settings or {}).items()]
     names = {"methods": methods, "tasks": tasks, "seeds": seeds, "preset": preset, "results": results}
     layer = config.parse_sets(pairs, {key: _joined(value) for key, value in names.items() if value is not None})

@@ -19,6 +19,7 @@ from kdbench.core.formatting import sentence, value
 from kdbench.core.options import Options
 from kdbench.core.settings import Training
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
+from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS, Method
 from kdbench.reporting import printing
 
@@ -155,8 +156,8 @@ def _needed_roles(method: type[Method]) -> Iterable[str]:
     data = DataRef(source="generated", path=None, fingerprint="")
     try:
         return method.needs(RunSpec(
-            method=method.name, method_version=method.version, task="mrpc", seed=0, data=data, student=model,
-            teacher=model, selection="train:0.1", feedback="train:0.1", training=Training(),
+            method=method.name, method_version=method.version, task=next(iter(TASKS.all())), seed=0, data=data,
+            student=model, teacher=model, selection="train:0.1", feedback="train:0.1", training=Training(),
             options=method.options_type().model_dump(mode="json"),
         ))  # fmt: skip
     except Exception:

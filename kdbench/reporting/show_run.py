@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.core.atomic_files import sha256_of
-from kdbench.core.formatting import ago, count, duration, value
+from kdbench.core.formatting import ago, count, duration, size, value
 from kdbench.core.spec import RunSpec, dependents
 from kdbench.data.task_registry import TASKS
 from kdbench.planning import reproduce
@@ -213,7 +213,7 @@ def _machine(run: Run) -> dict[str, Any]:
         for name, rows in cost.items()
         if name.startswith("passes ")
     ]
-    peak = f"{cost['peak_memory'] / 1e6:,.0f} MB at its highest" if "peak_memory" in cost else None
+    peak = f"{size(cost['peak_memory'])} at its highest" if "peak_memory" in cost else None
     return {"training": spent, "passes a row": ", ".join(passes) or None, "memory": peak, **there}
 
 
@@ -226,17 +226,8 @@ def _files(run: Run) -> dict[str, str]:
     for item in sorted(path.iterdir()):
         parts = [item] if item.is_file() else [p for p in item.rglob("*") if p.is_file()]
         if item.name != "lock":
-            sizes[item.name + "/" * item.is_dir()] = _size(sum(p.stat().st_size for p in parts))
+            sizes[item.name + "/" * item.is_dir()] = size(sum(p.stat().st_size for p in parts))
     return {"folder": str(path), **sizes}
-
-
-def _size(number: int) -> str:
-    """Format a number of bytes."""
-    for unit in ("B", "kB", "MB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}"
-        number //= 1000
-    return f"{number} GB"
 
 
 def _again(run: Run, study: StudyResults | None, known: list[Sweep], console: Console) -> None:

@@ -190,11 +190,19 @@ class RunFolder:
         return None if find_damage(self.path, "result.json") else self._read("result.json", Result)
 
     def cost(self) -> Cost | dict[str, Any]:
-        """Return the cost; {} where it is lost or damaged."""
+        """Return the cost; {} where it is lost or damaged.
+
+        Raises:
+            NotPermitted: it may not be read.
+        """
         return self._read("cost.json", Cost) or {}
 
     def environment(self) -> Environment:
-        """Return machine and versions; {} where they are lost or damaged."""
+        """Return machine and versions; {} where they are lost or damaged.
+
+        Raises:
+            NotPermitted: they may not be read.
+        """
         return self._read("environment.json", Environment) or {}
 
     def lock(self) -> RunLock:

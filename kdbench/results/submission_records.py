@@ -22,6 +22,7 @@ from kdbench.data.test_server import Server, ServerFile
 from kdbench.results.store import Store
 from kdbench.results.submission_zip import NUMBER, required_files, task_by_file
 
+RANGE = {False: "above 1 and at most 100", True: "from -100 to 100 and no fraction"}  # by whether a metric is signed
 Scores = dict[str, dict[str, float]]  # test split -> metric -> per cent
 
 
@@ -185,7 +186,7 @@ def _scores(file: Path, item: ServerFile, task: str, value: object) -> dict[str,
         example = f'"{"/".join(["88.9"] * len(metrics))}"' if len(metrics) > 1 else "88.9"
         raise UserError(
             f"{file}: {item.name} = {value!r} is not what the server prints: {'/'.join(metrics)} in per cent, "
-            f"each above 1 and at most 100, such as {item.name} = {example}"
+            f"each {RANGE[any(m in SIGNED for m in metrics)]}, such as {item.name} = {example}"
         )
     return {metric: number for metric, number in zip(metrics, numbers, strict=True) if number is not None}
 

@@ -73,7 +73,7 @@ class Evaluator:
         return {role: done[id(part)] for role, part in parts.items()}
 
     def _logits(self, module: nn.Module, part: Part, *, cached: bool = False) -> Tensor:
-        """Compute logits [n, C]; of an untrained network (`cached`) all runs that have it share them on disk."""
+        """Compute logits [n, C]; of a network that this run does not train (`cached`), runs share them on disk."""
         tokens, device = self._setup.tokens[part.split].for_tokenizer(tokenizer_of(module)), self._setup.device
         if not (cached or self._is_initial):
             return all_logits(module, tokens, part.rows, device)

@@ -6,21 +6,18 @@ The code is that of training. Only the students of needed runs are replaced by u
 from __future__ import annotations
 
 import copy
-import inspect
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from kdbench.core.errors import RunFailure, UserError
+from kdbench.core.errors import RunFailure, UserError, place_in_file
 from kdbench.core.settings import Recording
 from kdbench.core.spec import ModelRef, RunSpec
 from kdbench.data.batches import Stream, collate
@@ -170,7 +167,7 @@ class _SmokeTest:
         """Tokenise the longest or the shortest rows with the tokenizer of a network."""
         example = self._example(spec)
         key = (reader, example.task, spec.training.max_length, longest)
-        if reader.is_outputs:  # the numbers of some rows: any will do
+        if reader.is_outputs:
             # the numbers of the first rows, as many as the other networks read
             tokens = row_tokens(inputs.load_data(example.task, example.data), "train")
             count = min(ROWS, len(tokens))
@@ -302,6 +299,4 @@ def _reason(error: Exception, method: type[Method] | None = None) -> str:
     if isinstance(error, UserError | RunFailure):
         return str(error)
     text = " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])
-    own = inspect.getfile(method) if method else ""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
-    return f"{text} ({Path(own).name}, line {lines[-1]})" if lines else text
+    return f"{text}{place_in_file(error, method)}" if method else text

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import click
 import pytest
 
-from kdbench.cli.app import app, main
+from kdbench.cli.app import main
 from kdbench.planning.config import engine_keys
 from tests.analysis.made import Made, full, spec, states
 from tests.kdbench.small_runs import fork, refusal
@@ -285,57 +283,6 @@ def test_show_failed_and_waiting_runs(tmp_path: Path) -> None:
     assert "blocked" in text
     assert f"It waits for {runs['failed']}, which failed." in text
     assert "waiting" in call(tmp_path, "show", runs["pending"][:-3])
-
-
-LIGHT = """
-import os, shlex, sys
-from kdbench.cli.app import app
-for line in sys.stdin:
-    if os.fork():
-        if os.wait()[1]:
-            sys.exit(f"failed: {line}")
-        continue
-    arguments = shlex.split(line)
-    app(arguments, standalone_mode=False)
-    heavy = {"torch", "transformers", "datasets", "evaluate", "submitit"}
-    heavy |= set() if arguments[0] == "figure" else {"pandas", "seaborn"}
-    os._exit(bool(heavy & set(sys.modules)))
-"""  # every command in a copy of a process that has imported the command line alone
-KEPT = Path(__file__).parents[2] / "results" / "minilm-mrpc"  # with predictions and curves
-QUICK = {
-    "audit": ["audit"],
-    "cancel": ["cancel"],
-    "collect": ["collect kept --out kept"],
-    "compare": [f"compare dist lgtm --results {KEPT}"],
-    "figure": [f"figure all --out drawn --results {KEPT}", f"figure 4 --format csv --results {KEPT}"],
-    "glue": ["glue --help", "glue export --help"],
-    "list": ["list methods", "list tasks", "list presets", "list settings", "list runs"],
-    "logs": ["logs rte-kd-s0"],
-    "new-method": ["new-method quick --folder ."],
-    "new-task": ["new-task reviews.csv"],
-    "report": ["report"],
-    "retry": ["retry"],
-    "run": ["run --dry-run", "run --for all --dry-run"],
-    "show": ["show rte-kd-s0", "show kd", "show kd rte"],
-    "status": ["status"],
-    "verify": ["verify"],
-    "table": ["table all", "table 5", "table cost", "table 1 --published", f"table all --results {KEPT}"],
-}  # by command, as it is called where nothing is trained
-SLOW = {"check-method", "export", "export-outputs", "measure", "probe"}  # these train or load networks
-
-
-def test_every_command_is_quick_or_trains() -> None:
-    assert sorted([*QUICK, *SLOW]) == app.list_commands(click.Context(app))
-
-
-@pytest.mark.slow
-def test_nothing_heavy_is_imported_where_nothing_is_trained(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    rows = "".join(f"film {i} was {'good' if i % 2 else 'bad'},{i % 2}\n" for i in range(60))
-    (tmp_path / "reviews.csv").write_text(f"review,stars\n{rows}")
-    lines = "".join(f"{call}\n" for calls in QUICK.values() for call in calls)
-    done = subprocess.run([sys.executable, "-c", LIGHT], input=lines, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_broken_plugins_are_listed_with_their_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

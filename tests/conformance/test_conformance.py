@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from kdbench.cli.app import app
-from kdbench.cli.commands.new_method import taken_names
 from kdbench.distill.method import METHODS
 from kdbench.training.conformance import suite
 from tests.conformance import broken
 from tests.conftest import one_fast
 from tests.kdbench.small_runs import refusal
 
+NAMES = [name for method, kind in METHODS.all().items() for name in (method, *kind.variants)]
 LONG = ("one start for all seeds", "state not saved", "an unseeded generator")  # complete runs
 MISTAKES = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in broken.MISTAKES]
 QUICK = [name for name in suite.names() if name != "resume"]  # which test_kill does to every method
@@ -42,7 +42,7 @@ def verdicts(folder: Path, source: str, *only: str, runs: Path | None = None) ->
     return {f.check.name: f for f in suite.examine(runs or folder / "runs", name, file=file, only=only)}
 
 
-@pytest.mark.parametrize("name", one_fast(taken_names(), "kd"))
+@pytest.mark.parametrize("name", one_fast(NAMES, "kd"))
 def test_our_methods_and_variants_pass(name: str, runs: Path) -> None:
     asked = set(QUICK) if name in METHODS.all() else set(QUICK) - ONCE
     found = list(suite.examine(runs, name, only=asked))

@@ -28,8 +28,8 @@ from kdbench.results.store import Store
 from kdbench.training.runner import execute
 from tests.conftest import one_fast
 from tests.kdbench.architectures import save
+from tests.kdbench.small_networks import CLOSE, CLOSE_32, a_batch, assert_close, derivatives, learner, no_tokens
 from tests.kdbench.small_runs import CPU, FEW, plan, the_run, train
-from tests.kdbench.test_micro_batches import CLOSE, CLOSE_32, a_batch, assert_close, derivatives, learner, no_tokens
 
 
 def shortened(**given: Any) -> TrainableModel:

@@ -13,13 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
-from transformers import BertConfig, BertForSequenceClassification
 
-from kdbench.core.settings import Training
 from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
 from kdbench.data.splits import Part
-from kdbench.data.tokens import Tokens
 from kdbench.distill.bilevel import gradient, jvp
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.method import METHODS
@@ -30,12 +27,10 @@ from kdbench.results.store import Store
 from kdbench.training.conformance.small_run import first_batches, make_steps, networks
 from kdbench.training.runner import execute
 from kdbench.training.setup import Setup, prepare
+from tests.kdbench.small_networks import CLOSE, CLOSE_32, ROWS, a_batch, assert_close, derivatives, learner, no_tokens
 from tests.kdbench.small_runs import CPU, FEW, plan, the_run, train
 
-ROWS = 16
 DIVIDED = (1, 5)  # 5 leaves a last piece of one row
-CLOSE = {"rtol": 1e-9, "atol": 1e-12}  # float64: another order of summation changes the last of 16 digits
-CLOSE_32 = {"rtol": 1e-4, "atol": 1e-6}  # float32 has 7 digits, and AdamW divides by roots that are small at first
 CLOSE_16 = {"rtol": 0.05, "atol": 0.02}  # bfloat16 has 2 to 3
 NOTHING = FEW.model_copy(update={"influence_samples": 0})  # following samples is a pass more; a whole run has it
 FORMS = [name for method, kind in METHODS.all().items() for name in (method, *kind.variants)]
@@ -45,45 +40,11 @@ def settings(rows: int) -> Any:
     return CPU.model_copy(update={"micro_batch": rows})
 
 
-def learner(
-    rows: int, *, attention: str = "eager", layers: int = 2, dtype: torch.dtype = torch.float64
-) -> TrainableModel:
-    """A network with dropout, the same one every time."""
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=50, hidden_size=32, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=64, attn_implementation=attention, hidden_dropout_prob=0.2,
-        attention_probs_dropout_prob=0.2,
-    )  # fmt: skip
-    module = BertForSequenceClassification(config).to(dtype)
-    return TrainableModel(module, lr=1e-3, length=9, training=Training(), device=torch.device("cpu"), micro_batch=rows)
-
-
-def a_batch(longest: int = 20) -> Batch:
-    """Rows of different length."""
-    drawn = torch.Generator().manual_seed(1)
-    ids = torch.randint(1, 50, (ROWS, longest), generator=drawn)
-    mask = (torch.arange(longest) < torch.randint(3, longest + 1, (ROWS, 1), generator=drawn)).long()
-    labels = torch.randint(2, (ROWS,), generator=drawn)
-    return Batch(ids * mask, mask, torch.zeros_like(ids), labels, torch.arange(ROWS), "feedback")
-
-
-def derivatives(made: TrainableModel, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits of a seeded pass, and the gradient of a loss that ties the rows together."""
-    torch.manual_seed(3)
-    z = made.logits(batch)
-    return z, gradient(z.float().log_softmax(0).square().mean(), made.named_params())
-
-
 def rows_of_passes(module: nn.Module) -> list[int]:
     """A list that grows by one number with every pass."""
     sizes: list[int] = []
     module.register_forward_pre_hook(lambda _, __, given: sizes.append(len(given["input_ids"])), with_kwargs=True)
     return sizes
-
-
-def assert_close(found: Any, wanted: Any, close: dict[str, float]) -> None:
-    torch.testing.assert_close(found, wanted, **close)
 
 
 # Every method
@@ -317,11 +278,6 @@ def test_a_piece_is_made_again_under_the_same_autocast(attention: str) -> None:
             z = made.logits(a_batch())
         found.append([z, gradient(z.square().sum(), made.named_params())])
     assert_close(found[1], found[0], CLOSE_16)
-
-
-def no_tokens() -> Tokens:
-    """Return a split without rows, for a frozen network that is given its batches."""
-    return Tokens(np.zeros(0, np.int32), np.zeros(0, np.int8), np.zeros(1, np.int64), np.zeros(0, np.int64))
 
 
 def test_what_the_classifier_of_a_frozen_network_reads_is_joined() -> None:

@@ -20,8 +20,8 @@ from kdbench.models.packed_dropout import LEVELS, use_packed_masks
 from kdbench.results.store import Store
 from kdbench.training.runner import execute
 from kdbench.training.setup import numerics
+from tests.kdbench.small_networks import CLOSE, a_batch, assert_close, derivatives, learner
 from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
-from tests.kdbench.test_micro_batches import CLOSE, a_batch, assert_close, derivatives, learner
 
 SURE = 1e-6  # how unlikely what is taken for an error must be
 

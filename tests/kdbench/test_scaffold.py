@@ -57,6 +57,8 @@ def test_bad_names(tmp_path: Path) -> None:
         assert "cannot name a method" in refusal("new-method", name, "--folder", str(tmp_path))
     for name in ("kd", "lgtm_printed"):
         assert "There is a method" in refusal("new-method", name, "--folder", str(tmp_path))
+    for name in ("paper", "logits"):
+        assert "is the name of a group of methods" in refusal("new-method", name, "--folder", str(tmp_path))
     assert "There is no folder" in refusal("new-method", "mine", "--folder", str(tmp_path / "no"))
     (tmp_path / "mine.py").write_text("")
     assert "exists; choose another name" in refusal("new-method", "mine", "--folder", str(tmp_path))

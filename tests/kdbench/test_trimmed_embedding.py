@@ -25,8 +25,8 @@ from kdbench.training.conformance.small_run import SmallRun, first_batches, make
 from kdbench.training.runner import execute
 from kdbench.training.setup import _may_trim, prepare
 from tests.conftest import one_fast
+from tests.kdbench.small_networks import a_batch, learner
 from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
-from tests.kdbench.test_micro_batches import a_batch, learner
 
 WHOLE = CPU.model_copy(update={"trim_embedding": False})
 slow = pytest.mark.slow

@@ -11,6 +11,7 @@ import torch
 from kdbench.core.errors import UserError
 from kdbench.core.spec import RunSpec
 from kdbench.distill.context import seed_everything
+from kdbench.methods.takd import halfway
 from kdbench.models import build, reference
 from kdbench.models.trimmed_embedding import whole_embedding
 from kdbench.planning.plan import Plan
@@ -103,8 +104,8 @@ def test_halfway_of_a_network_of_the_folder_kind_is_its_lowest_layers(tmp_path: 
         module.save_pretrained(tmp_path / str(layers))
         build.tokenizer(reference.resolve("tiny-2x32"), ()).save_pretrained(tmp_path / str(layers))
     teacher, student = (str(tmp_path / str(layers)) for layers in (6, 2))
-    assert reference.halfway(teacher, student) == f"{teacher}:0+1+2+3"
-    assert reference.halfway(f"{teacher}:1+2+5", f"{student}:0") == f"{teacher}:1+2"
+    assert halfway(teacher, student) == f"{teacher}:0+1+2+3"
+    assert halfway(f"{teacher}:1+2+5", f"{student}:0") == f"{teacher}:1+2"
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ import transformers
 from torch.testing import assert_close
 
 from kdbench.core.errors import UserError
+from kdbench.methods.takd import halfway
 from kdbench.models import build, reference
-from kdbench.models.reference import halfway, resolve
+from kdbench.models.reference import resolve
 from tests.kdbench.small_runs import plan, refusal
 from tests.models.made import WITH_LAYERS, config, save
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from kdbench.core.atomic_files import user_path
-from kdbench.core.formatting import count
+from kdbench.core.formatting import count, size
 
 
 @click.command(short_help="Write a small folder with all that tables and figures need.")
@@ -47,8 +47,8 @@ def command(
     before = sum(_folder_bytes(store.root) for store in stores)
     printing.print_line(
         console,
-        f"Wrote {study.root}: {count(len(runs), 'run')} ({words}); {_folder_bytes(study.root) / 1e6:.2f} MB of "
-        f"{before / 1e6:.2f} MB.",
+        f"Wrote {study.root}: {count(len(runs), 'run')} ({words}); {size(_folder_bytes(study.root))} of "
+        f"{size(before)}.",
     )
     printing.print_line(console, f"To show it: kdbench table all --results {study.root}")
 

@@ -14,7 +14,7 @@ LISTS = ("methods", "tasks", "presets", "settings", "executors", "runs")
 @results_option("runs: the results folder (default: results).")
 @click.option("--method", help="runs: only those of this method or variant.")
 @click.option("--task", help="runs: only those on this task.")
-@click.option("--status", help="runs: only done, running, failed, interrupted, waiting or blocked.")
+@click.option("--status", help="runs: only done, running, failed, interrupted, lost, queued, waiting or blocked.")
 def command(what: str, results: str | None, **filters: str | None) -> None:
     """List everything of one kind, with a sentence for each.
 

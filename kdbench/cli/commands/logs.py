@@ -9,7 +9,8 @@ from kdbench.cli.results_option import results_option
 
 @click.command(short_help="Show a run's log, and the end of the output of its jobs.")
 @click.argument("run")
-@click.option("--lines", default=20, show_default=True, help="How many lines of each job's output to show.")
+@click.option("--lines", type=click.IntRange(1), default=20, show_default=True,
+              help="How many lines of each job's output to show.")  # fmt: skip
 @results_option()
 def command(run: str, lines: int, results: str | None) -> None:
     """Show when, where and how a run was started, stopped, resumed and finished.

@@ -45,14 +45,17 @@ def write_method(name: str, folder: Path | None) -> Path:
     Raises:
         UserError: the name is not valid or is taken, or the folder does not exist.
     """
+    from kdbench.core.formatting import sentence
     from kdbench.core.registry import RESERVED
     from kdbench.distill.method import METHODS
 
     # refuse names that Python or another method has
     if not NAME.fullmatch(name) or keyword.iskeyword(name) or name in RESERVED:
         raise UserError(f"'{name}' cannot name a method; use small letters, digits and '_', such as my_method.")
-    if name in taken_names():
+    if METHODS.owner(name):
         raise UserError(f"There is a method '{name}' already; choose another name.")
+    if problem := METHODS.name_problem(name, f"{name}.py"):
+        raise UserError(f"{sentence(problem)}.")
     target = (folder or Path(METHODS.folder)) / f"{name}.py"
     if folder and not target.parent.is_dir():
         raise UserError(f"There is no folder '{target.parent}'; make it first.")
@@ -63,10 +66,3 @@ def write_method(name: str, folder: Path | None) -> Path:
     template = files("kdbench.cli").joinpath("method.py.txt").read_text(encoding="utf-8")
     write_text(target, template.replace("@TITLE@", " ".join(words)).replace("@CLASS@", "".join(words)))
     return target
-
-
-def taken_names() -> set[str]:
-    """Return the names of all methods and variants, of broken methods too."""
-    from kdbench.distill.method import METHODS
-
-    return {*METHODS.all(), *METHODS.broken, *(v for m in METHODS.all().values() for v in m.variants)}

@@ -6,7 +6,7 @@ import click
 
 from kdbench.cli.results_option import results_option
 from kdbench.core.atomic_files import user_path
-from kdbench.core.formatting import count
+from kdbench.core.formatting import count, size
 
 
 @click.command(short_help="Write all results as one HTML file to look at or pass on.")
@@ -30,6 +30,5 @@ def command(out: str, preset: str | None, results: str | None) -> None:
     if path.is_dir():
         raise UserError(f"--out {out} is a folder; give a file, such as {path / 'report.html'}.")
     studies, runs = write_report(printing.open_store(results), preset, path)
-    size = path.stat().st_size / 1e6
     words = f"{count(runs, 'run')} of {studies} {'study' if studies == 1 else 'studies'}"
-    printing.print_line(printing.make_console(), f"Wrote {out}: {words}, {size:.1f} MB.")
+    printing.print_line(printing.make_console(), f"Wrote {out}: {words}, {size(path.stat().st_size)}.")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import TypeVar
 
+from kdbench.core.formatting import sentence
 from kdbench.reporting.formats.presentation import PLAIN, Presentation
 from kdbench.reporting.tables import TableCell, TableData
 
@@ -82,8 +83,7 @@ def _float(sheet: TableData, parts: Sequence[list[str]], i: int, presentation: P
 
 def _caption(title: str) -> str:
     """Return the title without `Table N`, because LaTeX counts tables itself."""
-    text = NUMBERED.sub("", title, count=1)
-    return text[:1].upper() + text[1:]
+    return sentence(NUMBERED.sub("", title, count=1))
 
 
 def _row(cells: Sequence[T], write: Callable[[T], str]) -> str:

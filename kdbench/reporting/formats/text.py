@@ -21,7 +21,7 @@ MARKDOWN_SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
 
 
 def render(sheets: Sequence[TableData], form: str, console: Console, presentation: Presentation = PLAIN) -> None:
-    """Print sheets in one of `table.FORMATS`; as CSV they become one table.
+    """Print sheets in one of `show_table.FORMATS`; as CSV they become one table.
 
     Raises:
         UserError: one caption for several tables.

@@ -133,8 +133,7 @@ def _held_out_rows_scrambled(small_run: SmallRun, store: Store) -> Iterator[None
 
 
 def _clear_input_caches() -> None:
-    inputs.load_data.cache_clear()
-    inputs._tokens.cache_clear()
+    inputs.clear_caches()
 
 
 def _scrambled(split: Examples, keep: set[int], classes: int) -> Examples:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import traceback
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kdbench.core.errors import RunFailure, UserError, check_known
+from kdbench.core.errors import RunFailure, UserError, check_known, place_in_file
 from kdbench.training.conformance import checks, full_run_checks
 from kdbench.training.conformance.check_list import CHECKS, Check
 from kdbench.training.conformance.crashing_process import start_crashing_process
@@ -72,9 +70,5 @@ def _find(check: Check, subject: Subject) -> Finding:
     except RunFailure as failure:
         return Finding(check, "failed", failure.message)
     except Exception as error:
-        # with the place in the method's own file
-        own = inspect.getfile(subject.method)
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
-        where = f" ({Path(own).name}, line {lines[-1]})" if lines else ""
-        return Finding(check, "failed", f"{type(error).__name__}: {error}{(where)}")
+        return Finding(check, "failed", f"{type(error).__name__}: {error}{place_in_file(error, subject.method)}")
     return Finding(check, "failed" if text else "passed", text)
