@@ -28,34 +28,34 @@ class Slurm(Executor):
     options_type = SlurmOptions
     options: SlurmOptions
 
-    def check(self, order: ExecutionRequest) -> list[str]:
+    def check(self, request: ExecutionRequest) -> list[str]:
         """Check settings and cluster, and let sbatch test the first array."""
         from kdbench.training import preflight
 
-        self._check_settings(order)
+        self._check_settings(request)
         known = _reached()
-        remarks = preflight.check(order.plan, [], order.store)
-        if order.devices:
+        remarks = preflight.check(request.plan, [], request.store)
+        if request.devices:
             remarks.append("devices are shared out on this machine only; the jobs of a queue use what they are given.")
-        self._try_out(order, known)
+        self._try_out(request, known)
         return remarks
 
-    def _check_settings(self, order: ExecutionRequest) -> None:
+    def _check_settings(self, request: ExecutionRequest) -> None:
         """Check everything that does not need the cluster."""
         from kdbench.training import preflight
 
-        preflight.check_device_name(order.execution.device)
+        preflight.check_device_name(request.execution.device)
         if problem := self.options.too_short():
             raise UserError(problem)
-        if "%" in str(order.store.root.resolve()):
-            raise UserError(f"SLURM takes % in {order.store.root} for a pattern; give another --results DIR.")
+        if "%" in str(request.store.root.resolve()):
+            raise UserError(f"SLURM takes % in {request.store.root} for a pattern; give another --results DIR.")
 
-    def _try_out(self, order: ExecutionRequest, known: Queue) -> None:
+    def _try_out(self, request: ExecutionRequest, known: Queue) -> None:
         """Let sbatch test the request before anything is written."""
         from kdbench.slurm import submit
 
         # the first array stands for all
-        for array in self._arrays(order, known)[:1]:
+        for array in self._arrays(request, known)[:1]:
             script = submit.sbatch_script(submit.sbatch_parameters(self.options, array, "test", ()), 1, "kdbench")
             try:
                 with submit.outside_of_jobs():
@@ -67,16 +67,16 @@ class Slurm(Executor):
                     f"The cluster refuses the job ({error}); see [slurm] in kdbench.toml, or --set slurm.KEY=VALUE."
                 ) from None
 
-    def _arrays(self, order: ExecutionRequest, known: Queue) -> list[JobArray]:
+    def _arrays(self, request: ExecutionRequest, known: Queue) -> list[JobArray]:
         """Return the arrays to submit: runs that are neither finished nor in the queue."""
-        plan, live = order.plan, self._live(order.store, known)
+        plan, live = request.plan, self._live(request.store, known)
         chosen = [
             run for run, spec in plan.runs.items()
-            if run not in live and not order.store.run(run).is_done(spec.snapshots)
+            if run not in live and not request.store.run(run).is_done(spec.snapshots)
         ]  # fmt: skip
         return make_arrays(
             plan.runs, chosen, longest=self._longest(known),
-            runs_per_job=max(order.runs_per_job, self.options.side_by_side), together=self.options.max_parallel > 0,
+            runs_per_job=max(request.runs_per_job, self.options.side_by_side), together=self.options.max_parallel > 0,
         )  # fmt: skip
 
     def _longest(self, known: Queue) -> int:
@@ -91,25 +91,26 @@ class Slurm(Executor):
         """Return the runs that have a job in the queue, with its id."""
         return {run: job for run, job in Ledger(store).jobs(known).items() if known.job(job).is_live}
 
-    def preview(self, order: ExecutionRequest) -> None:
+    def preview(self, request: ExecutionRequest) -> None:
         """Print the arrays that would be submitted, the first ones with their sbatch parameters."""
         from kdbench.slurm import submit
 
-        self._check_settings(order)
-        made, folder = self._arrays(order, queue.ask_queue()), str(order.store.root.resolve() / "slurm" / order.sweep)
-        order.console.print()
+        self._check_settings(request)
+        made = self._arrays(request, queue.ask_queue())
+        folder = str(request.store.root.resolve() / "slurm" / request.sweep)
+        request.console.print()
         for place, array in enumerate(made[:SOME]):
-            runs = order.plan.runs
-            pending = {run for run in array.after if not order.store.run(run).is_done(runs[run].snapshots)}
+            runs = request.plan.runs
+            pending = {run for run in array.after if not request.store.run(run).is_done(runs[run].snapshots)}
             after = [f"<job of {run}>" for run in sorted(pending)]
             script = submit.sbatch_script(
-                submit.sbatch_parameters(self.options, array, order.sweep, after), len(array.tasks), folder
+                submit.sbatch_parameters(self.options, array, request.sweep, after), len(array.tasks), folder
             )
             lines = [line for line in script.splitlines() if line.startswith("#SBATCH")]
-            order.console.print(f"Array {place + 1} of {len(made)}: {self._about(array)}", markup=False)
-            order.console.print("\n".join(f"  {line}" for line in lines), markup=False, soft_wrap=True)
+            request.console.print(f"Array {place + 1} of {len(made)}: {self._about(array)}", markup=False)
+            request.console.print("\n".join(f"  {line}" for line in lines), markup=False, soft_wrap=True)
         for place, array in enumerate(made[SOME:], SOME):
-            order.console.print(f"Array {place + 1} of {len(made)}: {self._about(array)}", markup=False)
+            request.console.print(f"Array {place + 1} of {len(made)}: {self._about(array)}", markup=False)
 
     @staticmethod
     def _about(array: JobArray) -> str:
@@ -118,30 +119,30 @@ class Slurm(Executor):
         jobs = count(len(array.tasks), "job")
         return f"{jobs} for {count(len(array.runs), 'run')}, {first}{f' and {len(more)} more' if more else ''}"
 
-    def execute(self, order: ExecutionRequest, show_tables: ShowTables) -> int:
+    def execute(self, request: ExecutionRequest, show_tables: ShowTables) -> int:
         """Submit the unfinished runs, and return at once."""
         # nothing to do, or not wanted
         known = _reached()
-        live, made = self._live(order.store, known), self._arrays(order, known)
+        live, made = self._live(request.store, known), self._arrays(request, known)
         jobs = sum(len(array.tasks) for array in made)
         if not made:
             waiting = f"; {count(len(live), 'run')} in the queue" if live else ""
-            order.console.print(f"Nothing to submit{waiting}. See: kdbench status")
+            request.console.print(f"Nothing to submit{waiting}. See: kdbench status")
             return 0
-        if not self._agreed(order, jobs, made):
-            order.console.print("Not submitted.")
+        if not self._agreed(request, jobs, made):
+            request.console.print("Not submitted.")
             return EXIT_STOPPED
-        ledger = Ledger(order.store)
+        ledger = Ledger(request.store)
         with ledger.submitting():
             # while we asked or waited, another command may have submitted the same runs
             known = _reached()
-            live, made = self._live(order.store, known), self._arrays(order, known)
+            live, made = self._live(request.store, known), self._arrays(request, known)
             jobs = sum(len(array.tasks) for array in made)
-            self._submit(order, made, live)
+            self._submit(request, made, live)
         if not made:
-            order.console.print("Nothing to submit any more: another command has submitted it. See: kdbench status")
+            request.console.print("Nothing to submit any more: another command has submitted it. See: kdbench status")
             return 0
-        order.console.print(
+        request.console.print(
             f"Submitted {count(jobs, 'job')} in {count(len(made), 'array')} for "
             f"{count(sum(len(a.runs) for a in made), 'run')}. You may log out.\n"
             f"  kdbench status --watch     how they stand\n"
@@ -151,19 +152,19 @@ class Slurm(Executor):
         )
         return 0
 
-    def _agreed(self, order: ExecutionRequest, jobs: int, made: list[JobArray]) -> bool:
+    def _agreed(self, request: ExecutionRequest, jobs: int, made: list[JobArray]) -> bool:
         """Print the estimated cost; on a terminal, ask whether to submit."""
         import click
 
         from kdbench.planning import cost_estimate
 
         chosen = [run for array in made for run in array.runs]
-        for line in cost_estimate.estimate_lines(cost_estimate.estimate_cost(order.plan, order.store, chosen)):
-            printing.print_line(order.console, line)
-        order.console.print(f"{count(jobs, 'job')} in {count(len(made), 'array')}.", highlight=False)
+        for line in cost_estimate.estimate_lines(cost_estimate.estimate_cost(request.plan, request.store, chosen)):
+            printing.print_line(request.console, line)
+        request.console.print(f"{count(jobs, 'job')} in {count(len(made), 'array')}.", highlight=False)
         return not sys.stdin.isatty() or not sys.stdout.isatty() or click.confirm("Submit?", default=True)
 
-    def _submit(self, order: ExecutionRequest, made: list[JobArray], live: Mapping[str, str]) -> None:
+    def _submit(self, request: ExecutionRequest, made: list[JobArray], live: Mapping[str, str]) -> None:
         """Submit the arrays one after the other; a failed submission restores the states of its runs.
 
         Args:
@@ -171,15 +172,15 @@ class Slurm(Executor):
         """
         from kdbench.slurm import submit
 
-        ledger, jobs = Ledger(order.store), dict(live)
+        ledger, jobs = Ledger(request.store), dict(live)
         for place, array in enumerate(made):
             # a job would skip a run that has failed
-            folders = [order.store.run(run) for run in array.runs]
+            folders = [request.store.run(run) for run in array.runs]
             failures = [(folder, state) for folder in folders if (state := folder.reset_failure())]
             after = {jobs[run] for run in array.after if run in jobs}
             # the next arrays wait for the jobs of this one
             try:
-                record = submit.submit_array(order, self.options, ledger, array, after)
+                record = submit.submit_array(request, self.options, ledger, array, after)
             except SlurmError as error:
                 for folder, state in failures:
                     folder.restore_failure(state)

@@ -65,18 +65,18 @@ def sbatch_script(parameters: dict[str, Any], jobs: int, folder: str) -> str:
 
 
 def submit_array(
-    order: ExecutionRequest, options: SlurmOptions, ledger: Ledger, array: JobArray, after: Iterable[str]
+    request: ExecutionRequest, options: SlurmOptions, ledger: Ledger, array: JobArray, after: Iterable[str]
 ) -> ArrayRecord:
     """Put an array into the queue, and return its record.
 
     Raises:
         SlurmError: sbatch refuses it.
     """
-    record = ledger.open(order.sweep, array.tasks)
+    record = ledger.open(request.sweep, array.tasks)
     executor = submitit.SlurmExecutor(ledger.folder(record), python=python_command(options))
     with outside_of_jobs(), Children():
         executor.update_parameters(**sbatch_parameters(options, array, record.name, after))
-        calls = worker.job_arguments(order, array.tasks, options.side_by_side)
+        calls = worker.job_arguments(request, array.tasks, options.side_by_side)
         try:
             jobs = executor.map_array(worker.train_runs, *zip(*calls, strict=True))
         except FailedJobError as error:

@@ -40,12 +40,12 @@ class Unfinished(Exception):
     """Raised when runs of this job failed, so that the queue calls the job FAILED."""
 
 
-def job_arguments(order: ExecutionRequest, tasks: tuple[JobRuns, ...], at_once: int) -> list[Call]:
+def job_arguments(request: ExecutionRequest, tasks: tuple[JobRuns, ...], at_once: int) -> list[Call]:
     """Return the arguments of `train_runs` for each job of an array, as plain values, so that no object is pickled."""
-    execution = order.execution.model_dump(mode="json") | {"jobs": at_once}
-    recording = order.recording.model_dump(mode="json")
-    root = str(order.store.root.resolve())
-    return [(root, order.sweep, list(task), execution, recording) for task in tasks]
+    execution = request.execution.model_dump(mode="json") | {"jobs": at_once}
+    recording = request.recording.model_dump(mode="json")
+    root = str(request.store.root.resolve())
+    return [(root, request.sweep, list(task), execution, recording) for task in tasks]
 
 
 def train_runs(root: str, sweep: str, runs: list[str], execution: dict[str, Any], recording: dict[str, Any]) -> str:

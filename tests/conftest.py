@@ -48,3 +48,13 @@ def glue_dir() -> Path:
 def one_fast(names: Iterable[str], *fast: str) -> list[Any]:
     """Return the names, sorted, as parameters of a test that is slow for all but one or a few of them."""
     return [pytest.param(name, marks=() if name in fast else pytest.mark.slow) for name in sorted(names)]
+
+
+@pytest.fixture
+def same_methods_afterwards() -> Iterator[None]:
+    """Forget the methods that a test has added."""
+    from kdbench.distill.method import METHODS
+
+    found, bad, files = dict(METHODS.all()), dict(METHODS.broken), dict(METHODS.files)
+    yield
+    METHODS._found, METHODS.broken, METHODS.files = found, bad, files

@@ -88,7 +88,7 @@ class Executor:
     def __init__(self, options: Any) -> None:
         self.options = options
 
-    def check(self, order: ExecutionRequest) -> list[str]:
+    def check(self, request: ExecutionRequest) -> list[str]:
         """Check that the request can be executed, and return remarks for the user.
 
         Raises:
@@ -96,10 +96,10 @@ class Executor:
         """
         raise NotImplementedError
 
-    def preview(self, order: ExecutionRequest) -> None:
+    def preview(self, request: ExecutionRequest) -> None:
         """Print what an execution would do beyond the plan itself; start nothing."""
 
-    def execute(self, order: ExecutionRequest, show_tables: ShowTables) -> int:
+    def execute(self, request: ExecutionRequest, show_tables: ShowTables) -> int:
         """Train the unfinished runs, or submit them; print what happened and return the exit code.
 
         Args:

@@ -77,7 +77,7 @@ def build_traced_table(study: StudyResults) -> TableData | None:
 
 def traced_title(study: StudyResults) -> str:
     """Return the title of the table whose cells are traced, without what it shows: `Table 1`."""
-    return TABLES.get(traced_table(study)).title.partition(":")[0]
+    return TABLES.get(traced_table(study)).short_title()
 
 
 def traced_table(study: StudyResults) -> str:

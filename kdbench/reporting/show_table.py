@@ -83,7 +83,7 @@ def find_tables(
         except UserError as error:  # of all tables the others are shown
             if number != ALL:
                 raise
-            lacking.append(f"{_title(table)}: {error}")
+            lacking.append(f"{table.short_title()}: {error}")
     if not sheets or (lacking and number != ALL):
         raise UserError(lacking[0])
     return sheets, lacking
@@ -124,13 +124,13 @@ def _untested(number: str, store: Store) -> str:
     )
 
 
-def show_tables(order: ExecutionRequest) -> None:
-    """Print the tables that go with an order; one that cannot be shown says why, and the others follow."""
-    for number in order.tables:
+def show_tables(request: ExecutionRequest) -> None:
+    """Print the tables that go with a request; one that cannot be shown says why, and the others follow."""
+    for number in request.tables:
         try:
-            show_table(number, order.store, order.plan.preset, FORMATS[0], order.console)
+            show_table(number, request.store, request.plan.preset, FORMATS[0], request.console)
         except UserError as error:
-            print_line(order.console, str(error))
+            print_line(request.console, str(error))
 
 
 def check_format(form: str) -> None:
@@ -175,15 +175,11 @@ def nothing(table: Table, store: Store, every: Sequence[StudyResults], preset: s
     if not known:
         problem = f"There are no results{of} in {store.root}"
     else:
-        problem = f"No run{of} in {store.root} belongs to {_title(table)}"
+        problem = f"No run{of} in {store.root} belongs to {table.short_title()}"
     last = known[-1] if known else None
     root = store.root if last is None else last.root  # a collected study takes no runs
     commands = reproduce.exhibit_commands([table], root, last, preset=preset, tasks=_tasks(table, last))
     return f"{problem}; give another folder with --results DIR, or run: {'; '.join(map(shlex.join, commands))}"
-
-
-def _title(table: Table) -> str:
-    return table.title.partition(":")[0]
 
 
 def _tasks(table: Table, study: StudyResults | None) -> list[str]:

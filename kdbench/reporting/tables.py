@@ -123,6 +123,11 @@ class Table(Exhibit):
     preset: ClassVar[str] = ""
     needs_results: ClassVar[bool] = True
 
+    @classmethod
+    def short_title(cls) -> str:
+        """Return the title without what the table shows, such as `Table 1`."""
+        return cls.title.partition(":")[0]
+
     def sheets(self, studies: Sequence[StudyResults]) -> list[TableData]:
         """Build one table for each study that has something to show, unless a subclass joins studies."""
         return [sheet for study in studies if (sheet := self.build(study)) is not None]

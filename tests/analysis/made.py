@@ -12,6 +12,7 @@ from kdbench.core.atomic_files import write_json
 from kdbench.core.settings import Training
 from kdbench.core.spec import Cell, DataRef, ModelRef, RunSpec
 from kdbench.data.task_registry import TASKS
+from kdbench.reporting.tables import TableData
 from kdbench.results.store import Store
 
 STUDY = {"student": "s-net", "teacher": "t-net", "source": "hub", "glue_dir": "", "feedback": "train:0.1",
@@ -152,3 +153,8 @@ def states(root: Path) -> tuple[Store, dict[str, str]]:
     made.state(runs["running"], "running", step=40, total=160, loss=0.5, score=81.25, started=now - 100)
     made.state(runs["interrupted"], "interrupted", step=30, total=120, started=now - 50)
     return made.write(), runs
+
+
+def texts(table: TableData) -> dict[str, list[str]]:
+    """Return the cells of each row by its label."""
+    return {row[0].text: [entry.text for entry in row[1:]] for row in table.rows}

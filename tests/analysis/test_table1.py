@@ -11,15 +11,11 @@ from kdbench.analysis.table1 import Table1
 from kdbench.reporting.tables import TableData
 from kdbench.results.store import Store
 from kdbench.results.study import studies
-from tests.analysis.made import STUDY, Made, full, spec, states, teacher
+from tests.analysis.made import STUDY, Made, full, spec, states, teacher, texts
 
 
 def sheet(store: Store) -> TableData:
     return Table1().build(studies(store)[0])
-
-
-def texts(made: TableData) -> dict[str, list[str]]:
-    return {row[0].text: [entry.text for entry in row[1:]] for row in made.rows}
 
 
 def test_pairs_are_averaged_first_then_tasks(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from kdbench.reporting.show_table import show_table
 from kdbench.reporting.tables import TABLES, TableData
 from kdbench.results.store import Store
 from kdbench.results.study import studies
-from tests.analysis.made import COST, STUDY, Made, spec, teacher
+from tests.analysis.made import COST, STUDY, Made, spec, teacher, texts
 from tests.analysis.typeset import check_latex, tables
 
 USUAL = {"kd_loss": "kl", "teacher_ce": 0.6, "influence": "jvp"}
@@ -42,10 +42,6 @@ def add(made: Made, row: str, task: str, score: Any, seconds: float = 65.0, **va
 def sheet(name: str, store: Store) -> TableData:
     (found,) = TABLES.get(name)().sheets(studies(store))
     return found
-
-
-def texts(made: TableData) -> dict[str, list[str]]:
-    return {row[0].text: [entry.text for entry in row[1:]] for row in made.rows}
 
 
 def note(made: TableData, start: str) -> str:

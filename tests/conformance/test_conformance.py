@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,7 @@ MISTAKES = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) f
 QUICK = [name for name in suite.names() if name != "resume"]  # which test_kill does to every method
 ONCE = {"same seed"}  # three complete runs, which a variant's options do not change
 
-
-@pytest.fixture(autouse=True)
-def same_methods_afterwards() -> Iterator[None]:
-    found, bad, files = dict(METHODS.all()), dict(METHODS.broken), dict(METHODS.files)
-    yield
-    METHODS._found, METHODS.broken, METHODS.files = found, bad, files
+pytestmark = pytest.mark.usefixtures("same_methods_afterwards")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,7 @@ from tests.kdbench.small_runs import SMALL, refusal
 
 ROOT = Path(__file__).parent.parent.parent
 
-
-@pytest.fixture(autouse=True)
-def same_methods_afterwards() -> Iterator[None]:
-    found, bad, files = dict(METHODS.all()), dict(METHODS.broken), dict(METHODS.files)
-    yield
-    METHODS._found, METHODS.broken, METHODS.files = found, bad, files
+pytestmark = pytest.mark.usefixtures("same_methods_afterwards")
 
 
 @pytest.mark.slow

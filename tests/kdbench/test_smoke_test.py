@@ -18,7 +18,6 @@ from kdbench.data.splits import Part
 from kdbench.data.tokens import InputFormat
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.hidden_states import FeatureView
-from kdbench.distill.losses import cross_entropy
 from kdbench.distill.method import METHODS, Distillation, Method
 from kdbench.distill.trainable import ComputeSettings, zero_head
 from kdbench.models import build
@@ -29,21 +28,10 @@ from kdbench.training import preflight, smoke_test
 from tests.kdbench.architectures import TOKENIZERS, save
 from tests.kdbench.small_runs import CPU, plan, refusal, train
 from tests.kdbench.test_teacher_cache import ROWS, tokens
-from tests.kdbench.toys import TOYS
+from tests.kdbench.toys import TOYS, AskingForMaps
 
 HEADS = "finetune,kd,pesf_kd,prokt,lgtm,meta_distill"  # zeros in the classifier, features before it, look-aheads
 LAST = {"bert": "classifier", "roberta": "classifier.out_proj", "gpt2": "score", "xlnet": "logits_proj"}
-
-
-class AskingForMaps(Distillation):
-    """Match attention maps of the last layer."""
-
-    title = "maps"
-
-    def loss(self, batch: Batch) -> Tensor:
-        s, t = (network.outputs(batch, output_attentions=True) for network in (self.student, self.teacher))
-        gap: Tensor = s.attentions[-1] - t.attentions[-1]
-        return cross_entropy(batch.labels, s.logits) + gap.square().mean()
 
 
 class Broken(Distillation):

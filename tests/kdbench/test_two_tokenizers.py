@@ -18,7 +18,6 @@ from kdbench.core.errors import RunFailure, UserError
 from kdbench.core.settings import Execution
 from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch, collate
-from kdbench.distill.losses import cross_entropy
 from kdbench.distill.method import METHODS, Distillation
 from kdbench.models.trimmed_embedding import whole_embedding
 from kdbench.planning import inputs
@@ -32,7 +31,7 @@ from kdbench.training.runner import execute
 from kdbench.training.setup import Setup, prepare
 from tests.kdbench.architectures import TOKENIZERS, bert, save
 from tests.kdbench.small_runs import CPU, FEW, contents, plan, refusal, stop_and_resume, the_run, train
-from tests.kdbench.toys import Hidden
+from tests.kdbench.toys import AskingForMaps, Hidden
 
 SMALL = ["train_rows=32", "batch_size=8", "epochs=1", "eval_every=4", "max_length=64"]
 slow = pytest.mark.slow
@@ -256,7 +255,7 @@ def test_a_method_that_changes_batches_is_refused_before_any_work(tmp_path: Path
 @slow
 @pytest.mark.parametrize(("name", "what"), [("maps", "attention maps"), ("hidden", "hidden states")])
 def test_states_and_maps_of_every_token_are_refused(name: str, what: str, tmp_path: Path) -> None:
-    with methods_with(maps=Maps, hidden=Hidden), pytest.raises(UserError) as caught:
+    with methods_with(maps=AskingForMaps, hidden=Hidden), pytest.raises(UserError) as caught:
         preflight.check(of(tmp_path, methods=name), [CPU])
     for part in (f"{what} of every token cannot be compared", "different tokenizers", "first_tokens=True"):
         assert part in str(caught.value)
@@ -315,17 +314,6 @@ class Augmenting(Distillation):
         hidden[:, 1] = 5
         batch = replace(batch, input_ids=hidden)
         return (self.teacher.logits(batch) - self.student.logits(batch)).square().mean()
-
-
-class Maps(Distillation):
-    """Match attention maps of the last layer."""
-
-    title = "maps"
-
-    def loss(self, batch: Batch) -> Tensor:
-        s, t = (network.outputs(batch, output_attentions=True) for network in (self.student, self.teacher))
-        gap: Tensor = s.attentions[-1] - t.attentions[-1]
-        return cross_entropy(batch.labels, s.logits) + gap.square().mean()
 
 
 class methods_with:

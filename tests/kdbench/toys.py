@@ -131,3 +131,14 @@ class Meta(Method):
 
 
 TOYS = {"route": Route, "assistant": Assistant, "hidden": Hidden, "adapter": Adapter, "meta": Meta}
+
+
+class AskingForMaps(Distillation):
+    """Match attention maps of the last layer."""
+
+    title = "maps"
+
+    def loss(self, batch: Batch) -> Tensor:
+        s, t = (network.outputs(batch, output_attentions=True) for network in (self.student, self.teacher))
+        gap: Tensor = s.attentions[-1] - t.attentions[-1]
+        return cross_entropy(batch.labels, s.logits) + gap.square().mean()

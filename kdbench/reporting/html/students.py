@@ -53,7 +53,8 @@ def build_students(number: int, study: StudyResults) -> StudentPages:
         name = re.sub(r"[^\w.]+", "_", row)
         if tables:
             pages.append(StudentPage(study.title(row), f"student-{number}-{name}", tables))
-    return StudentPages(pages, [(_heading(name), _joined_notes(some)) for name, some in sheets.items() if some])
+    notes = [(TABLES.get(name).short_title(), _joined_notes(some)) for name, some in sheets.items() if some]
+    return StudentPages(pages, notes)
 
 
 def _joined_notes(sheets: Sequence[TableData]) -> list[str]:
@@ -74,10 +75,6 @@ def _sheets(name: str, study: StudyResults) -> list[TableData]:
         return []
 
 
-def _heading(name: str) -> str:
-    return TABLES.get(name).title.partition(":")[0]
-
-
 def _table(name: str, sheets: Sequence[TableData], row: str) -> StudentTable | None:
     """Collect the rows of one student from the tables of all tasks; None where it has no numbers."""
     found = []
@@ -90,4 +87,4 @@ def _table(name: str, sheets: Sequence[TableData], row: str) -> StudentTable | N
                 found.append((label, entries[1:]))
     if not found:
         return None
-    return StudentTable(_heading(name), [head.split("\n") for head in sheets[0].head[1:]], found)
+    return StudentTable(TABLES.get(name).short_title(), [head.split("\n") for head in sheets[0].head[1:]], found)

@@ -34,45 +34,45 @@ class Local(Executor):
         super().__init__(options)
         self._started: tuple[Worker, ...] = ()  # processes started for the check, which will also train
 
-    def check(self, order: ExecutionRequest) -> list[str]:
+    def check(self, request: ExecutionRequest) -> list[str]:
         from kdbench.training import preflight
 
-        shares = executions(order)
-        test = partial(self._smoke_test, order, shares[0]) if len(shares) > 1 else None
-        remarks = preflight.check(order.plan, shares, order.store, test)
-        if not order.execution.jobs and len(shares) > max(1, len(order.devices)):
+        shares = executions(request)
+        test = partial(self._smoke_test, request, shares[0]) if len(shares) > 1 else None
+        remarks = preflight.check(request.plan, shares, request.store, test)
+        if not request.execution.jobs and len(shares) > max(1, len(request.devices)):
             threads = count(shares[0].threads, "thread")
             remarks.append(f"{len(shares)} runs at once, each with {threads}; --jobs sets another number.")
-        if order.runs_per_job > 1:
-            remarks.append(f"runs_per_job={order.runs_per_job} is for queues; here it changes nothing.")
+        if request.runs_per_job > 1:
+            remarks.append(f"runs_per_job={request.runs_per_job} is for queues; here it changes nothing.")
         return remarks
 
-    def _smoke_test(self, order: ExecutionRequest, execution: Execution, plan: Plan, todo: Sequence[RunSpec]) -> None:
+    def _smoke_test(self, request: ExecutionRequest, execution: Execution, plan: Plan, todo: Sequence[RunSpec]) -> None:
         """Run the smoke test in a process of the later pool, so that this process need not import torch."""
         from kdbench.training.executors import process_pool
 
-        worker = process_pool.start_worker(order.store, order.recording, execution)
+        worker = process_pool.start_worker(request.store, request.recording, execution)
         process_pool.smoke_test(worker, plan, todo)
         self._started = (worker,)
 
-    def execute(self, order: ExecutionRequest, show_tables: ShowTables) -> int:
+    def execute(self, request: ExecutionRequest, show_tables: ShowTables) -> int:
         from kdbench.training.executors import process_pool
         from kdbench.training.executors.progress_bars import progress_display
         from kdbench.training.executors.serial import run_all, stop_flag
 
-        shares = executions(order)
-        with progress_display(order.plan, order.console) as board, stop_flag() as should_stop:
+        shares = executions(request)
+        with progress_display(request.plan, request.console) as board, stop_flag() as should_stop:
             if len(shares) > 1:
                 outcome = process_pool.run_pool(
-                    order.plan, order.store, shares, order.recording, board, should_stop, started=self._started
+                    request.plan, request.store, shares, request.recording, board, should_stop, started=self._started
                 )
             else:
-                outcome = run_all(order.plan, order.store, shares[0], order.recording, board, should_stop)
+                outcome = run_all(request.plan, request.store, shares[0], request.recording, board, should_stop)
         if outcome.stopped:
-            order.console.print("Stopped; nothing is lost. The same command goes on where it stopped.")
+            request.console.print("Stopped; nothing is lost. The same command goes on where it stopped.")
             return EXIT_STOPPED
-        show_tables(order)
-        report(outcome, order.console)
+        show_tables(request)
+        report(outcome, request.console)
         return 1 if outcome.failed or outcome.blocked else 0
 
     @classmethod
@@ -100,13 +100,13 @@ def _stop(host: str, process: int) -> list[str]:
     return [f"process {process} was asked to stop, and with it the sweep that it belongs to."]
 
 
-def executions(order: ExecutionRequest) -> list[Execution]:
+def executions(request: ExecutionRequest) -> list[Execution]:
     """Return the settings of each of the runs that are trained at once on this machine."""
-    common, cores = order.execution, core_count()
+    common, cores = request.execution, core_count()
     if not common.jobs:
-        jobs = 1 if order.devices else choose_jobs(order.plan, common, cores, memory_bytes())
+        jobs = 1 if request.devices else choose_jobs(request.plan, common, cores, memory_bytes())
         common = common.model_copy(update={"jobs": jobs})
-    return shares(common, order.devices, cores)
+    return shares(common, request.devices, cores)
 
 
 def shares(common: Execution, devices: Sequence[str], cores: int) -> list[Execution]:

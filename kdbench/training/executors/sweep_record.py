@@ -71,15 +71,15 @@ def build_request(
     return kind(config.section(kind.name, kind.options_type)), request
 
 
-def store_sweep(executor: Executor, order: ExecutionRequest) -> None:
+def store_sweep(executor: Executor, request: ExecutionRequest) -> None:
     """Store a sweep with titles and defaults of its methods, so that no method has to be imported to show it."""
-    plan = order.plan
+    plan = request.plan
     rows = {row: method_of_row(row) for row in sorted({cell.row for cell in plan.cells})}
     titles = {row: method.variants[row][0] if row in method.variants else method.title for row, method in rows.items()}
-    order.store.add_sweep(
-        order.sweep,
+    request.store.add_sweep(
+        request.sweep,
         {
-            "id": order.sweep,
+            "id": request.sweep,
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "command": ["kdbench", *sys.argv[1:]],
             "preset": plan.preset,
@@ -100,11 +100,11 @@ def store_sweep(executor: Executor, order: ExecutionRequest) -> None:
             "carried_out": CarriedOut(
                 executor=executor.name,
                 options=executor.options.model_dump(mode="json"),
-                execution=order.execution.model_dump(mode="json"),
-                recording=order.recording.model_dump(mode="json"),
-                devices=list(order.devices),
-                runs_per_job=order.runs_per_job,
-                tables=list(order.tables),
+                execution=request.execution.model_dump(mode="json"),
+                recording=request.recording.model_dump(mode="json"),
+                devices=list(request.devices),
+                runs_per_job=request.runs_per_job,
+                tables=list(request.tables),
             ).model_dump(),
         },
     )
@@ -143,25 +143,25 @@ def retry(store: Store, runs: set[str], console: Console, show_tables: ShowTable
     return execute_requests(todo, show_tables)
 
 
-def check_requests(orders: Iterable[tuple[Executor, ExecutionRequest]]) -> None:
+def check_requests(requests: Iterable[tuple[Executor, ExecutionRequest]]) -> None:
     """Check requests before any of them starts, and print remarks.
 
     Raises:
         UserError: a request cannot be executed.
     """
-    for executor, order in orders:
-        for remark in [*executor.check(order), *_other_versions(order)]:
-            order.console.print(remark, highlight=False)
+    for executor, request in requests:
+        for remark in [*executor.check(request), *_other_versions(request)]:
+            request.console.print(remark, highlight=False)
 
 
-def _other_versions(order: ExecutionRequest) -> list[str]:
+def _other_versions(request: ExecutionRequest) -> list[str]:
     """Return remarks on methods whose files have changed since they were trained here."""
-    files = {spec.method: spec.method_file for spec in order.plan.runs.values() if spec.method_file}
+    files = {spec.method: spec.method_file for spec in request.plan.runs.values() if spec.method_file}
     others: dict[str, set[str]] = {}
-    for sweep in read_sweeps(order.store) if files else []:
+    for sweep in read_sweeps(request.store) if files else []:
         for run, spec in sweep.runs.items():
             file, other = files.get(spec.method), spec.method_file
-            if file and (other and other.sha256) != file.sha256 and order.store.run(run).has_result():
+            if file and (other and other.sha256) != file.sha256 and request.store.run(run).has_result():
                 others.setdefault(spec.method, set()).add(run)
     return [
         f"{files[name].path} has changed since method '{name}' was trained here; its {len(runs)} earlier runs are "
@@ -183,11 +183,11 @@ def start_requests(requests: Sequence[tuple[Executor, ExecutionRequest]], show_t
     return execute_requests(requests, show_tables)
 
 
-def execute_requests(orders: Iterable[tuple[Executor, ExecutionRequest]], show_tables: ShowTables) -> int:
+def execute_requests(requests: Iterable[tuple[Executor, ExecutionRequest]], show_tables: ShowTables) -> int:
     """Execute requests one after the other, until the user stops; return the worst exit code."""
     worst = 0
-    for executor, order in orders:
-        code = executor.execute(order, show_tables)
+    for executor, request in requests:
+        code = executor.execute(request, show_tables)
         if code == EXIT_STOPPED:
             return code
         worst = max(worst, code)
