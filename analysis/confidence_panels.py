@@ -38,6 +38,10 @@ class ConfidenceFigure(TaskFigure):
         """Return curves to compare with."""
         return []
 
+    def limits(self, drawn: Sequence[Curve]) -> tuple[float, float] | None:
+        """Return limits of the vertical axis; None leaves them to the curves and their bands."""
+        return None
+
     def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
         shown, panels, bare = task_panels.shown_rows(study, tasks), dict[str, Panel](), list[str]()
         for task in tasks:
@@ -51,7 +55,7 @@ class ConfidenceFigure(TaskFigure):
                     bare.append(f"{line.title} on {task_title(task)}")
             if drawn:
                 x, y = self.labels
-                panels[task] = Panel(y, [*self.ideal(), *drawn], task_title(task), x_title=x)
+                panels[task] = Panel(y, [*self.ideal(), *drawn], task_title(task), limits=self.limits(drawn), x_title=x)
         if not panels:
             raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} with logits", lost=bool(shown))
         told = self.notes([line.on(panels) for line in shown]) + (

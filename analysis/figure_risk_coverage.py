@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import add
 
 import numpy as np
 
@@ -24,6 +25,10 @@ class FigureRiskCoverage(ConfidenceFigure):
     def curve(self, seeds: Mapping[int, Confidences], label: str, look: LineStyle, about: Mapping[str, str]) -> Curve:
         risks = {seed: 100 * risk_at(found, COVERAGES) for seed, found in seeds.items()}
         return Curve.over("coverage", 100 * COVERAGES, label, look, risks, about)
+
+    def limits(self, drawn: Sequence[Curve]) -> tuple[float, float]:
+        """Leave out the part of a band that is below 0, as no share of errors is."""
+        return 0.0, 1.05 * max(map(max, (map(add, one.mean, one.spread or [0.0] * len(one.mean)) for one in drawn)))
 
     def notes(self, shown: Sequence[SelectedRow]) -> list[str]:
         return [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
+
 from kdbench.analysis import task_panels
 from kdbench.analysis.metric_labels import part_names
 from kdbench.core.errors import UserError
@@ -24,6 +26,7 @@ INTERVALS = (
     "Student's t. Rows share their items, so bars that overlap may still be separable: Table 1 and kdbench compare "
     "pair the rows."
 )
+FAR = 5  # times the range of the middle half of the rows, and a point
 GAP = 0.5  # points between the end of a bar and the edge of its panel
 
 
@@ -61,14 +64,18 @@ def _row(study: StudyResults, line: SelectedRow, task: str) -> Estimate:
 
 
 def _limits(rows: Sequence[Estimate]) -> tuple[float, float]:
-    """Return axis limits that hold all seeds and leave room for the bars: their range again to each side, and 3 points.
+    """Return axis limits that hold the seeds and leave room for the bars: their range again to each side, and 3 points.
 
-    Two or three seeds have few degrees of freedom; their bars would leave nothing else to see.
+    Two or three seeds have few degrees of freedom; their bars would leave nothing else to see. The same holds for a row
+    that is far from all others, such as one whose training has failed: its mean may lie beyond the limits.
     """
-    values = [value for row in rows for value in row.seeds.values()]
+    means = np.array([row.mean for row in rows])
+    first, middle, third = np.quantile(means, [0.25, 0.5, 0.75])
+    near = [row for row in rows if abs(row.mean - middle) <= FAR * (third - first + 1)]
+    values = [value for row in near for value in row.seeds.values()]
     low, high = min(values), max(values)
     room = high - low + 3
-    ends = [end for row in rows for end in row.interval or ()]
+    ends = [end for row in near for end in row.interval or ()]
     # a bar that ends within the panel does not touch its edge
     first, last = min([low - 1, *(end - GAP for end in ends)]), max([high + 1, *(end + GAP for end in ends)])
     return max(first, low - room), min(last, high + room)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,10 +22,19 @@ def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[SelectedRow]:
 
 
 def edge_notes(panels: Iterable[Panel]) -> list[str]:
-    """Say that bars go on, where one reaches beyond its panel."""
-    ends = ((panel.limits, row.interval) for panel in panels for row in panel.estimates)
-    beyond = any(limits and bar and (bar[0] < limits[0] or bar[1] > limits[1]) for limits, bar in ends)
-    return ["A bar that reaches the edge of its panel goes on."] if beyond else []
+    """Say that bars go on, where one reaches beyond its panel, and name the rows whose mean lies beyond it."""
+    bars, outside = False, list[str]()
+    for panel in panels:
+        low, high = panel.limits or (-math.inf, math.inf)
+        for row in panel.estimates:
+            bars |= row.interval is not None and (row.interval[0] < low or row.interval[1] > high)
+            seeds = ", ".join(f"{value:.1f}" for value in row.seeds.values())
+            if not low <= row.mean <= high:
+                outside.append(f"{row.label} on {panel.title.partition(',')[0]} ({seeds})")
+    return [
+        *(["A bar that reaches the edge of its panel goes on."] if bars else []),
+        *([f"Beyond its panel, at the arrow: {'; '.join(outside)}."] if outside else []),
+    ]
 
 
 def panel_figure(

@@ -44,7 +44,7 @@ class Contrast:
         """Return `+0.4 points (95 % interval -0.5 to +1.3)`."""
         assert self.difference is not None
         low, high = self.difference.interval()
-        return f"{signed(self.difference.value)} {UNIT} (95 % interval {signed(low)} to {signed(high)})"
+        return f"{signed(self.difference.value)} {UNIT} (95 % interval {bound(low)} to {bound(high)})"
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,17 @@ class Judged:
         one = self.known[row].difference
         assert one is not None
         low, high = one.interval()
-        return signed(one.value), f"{signed(low)} to {signed(high)}", p_value(self.p[row])
+        return signed(one.value), f"{bound(low)} to {bound(high)}", p_value(self.p[row])
 
     def words(self, row: str) -> str:
         """Return `DIST +0.4 points (95 % interval -0.5 to +1.3; p = 0.200)`."""
         one = self.known[row]
         return f"{one.titles[0]} {one.words.removesuffix(')')}; {p_words(self.p[row])})"
+
+
+def bound(number: float) -> str:
+    """Format an end of an interval; one that rounds to 0.0 has a second digit, so that its side of zero is seen."""
+    return f"{number:+.2f}" if abs(number) < 0.05 else signed(number)
 
 
 def p_words(p: float) -> str:

@@ -10,10 +10,11 @@ from kdbench.analysis.study_page.contrasts import UNIT, StudyContrasts
 from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.formatting import signed
 from kdbench.data.task_registry import TASKS
+from kdbench.distill.method import METHODS, Method
 from kdbench.results.study import task_title
 
 MOST_NAMED = 3  # rows on a task
-STAGES = "A method of two stages, as TinyBERT, learns the task in the second one alone."
+GAIN = 0.4  # points in the last epoch, from which on a row counts as still learning
 NOTE = "First metric of the task on the split that selects checkpoints, in per cent; mean over the seeds."
 
 
@@ -46,15 +47,23 @@ def _last_change(scores: Mapping[int, float]) -> float | None:
 
 
 def _most_changed(contrasts: StudyContrasts, tasks: Sequence[str]) -> str:
-    """Name on each task the rows that the last epoch changes most."""
-    parts = []
+    """Say on each task how many rows still gain in the last epoch, and name those that it changes most."""
+    parts, staged = [], [row for row in contrasts.rows if _has_stages(row)]
     for task in tasks:
-        found = {row: _last_change(epoch_scores(contrasts, row, task)) for row in contrasts.rows}
+        found = {row: _last_change(epoch_scores(contrasts, row, task)) for row in contrasts.rows if row not in staged}
         changes = {row: change for row, change in found.items() if change is not None}
+        gaining = sum(change >= GAIN for change in changes.values())
         most = sorted(changes, key=lambda row: -abs(changes[row]))[:MOST_NAMED]
         listed = ", ".join(f"{contrasts.title(row)} by {signed(changes[row])}" for row in most)
-        parts.append(f"{listed} on {task_title(task)}")
-    return f"Of all rows it changes most {'; '.join(parts)}. {STAGES}"
+        parts.append(f"{gaining} of {len(changes)} on {task_title(task)}, where it changes most {listed}")
+    left = f" Without {', '.join(map(contrasts.title, staged))}: its stages end in the last epochs." if staged else ""
+    return f"Rows that gain {GAIN} {UNIT} or more in it, and so might gain from another one: {'; '.join(parts)}.{left}"
+
+
+def _has_stages(row: str) -> bool:
+    """Return whether a row's method says from which step on its student can be the run's best."""
+    owner = METHODS.all().get(METHODS.owner(row) or "")
+    return owner is not None and owner.may_be_best is not Method.may_be_best
 
 
 def epoch_scores(contrasts: StudyContrasts, row: str, task: str) -> Mapping[int, float]:

@@ -42,7 +42,7 @@ REPEAT = (
     "[published files](tasks-and-data.md#ready-made-declarations). GLUE comes from the hub, or from GLUE_DIR=DIR."
 )
 READINGS = ("lgtm", "lgtm_no_influence", "lgtm_released", "lgtm_printed", "prokt_lgtm", "prokt")
-LABELS = "ProKT's student learns from its teacher alone, those of the other readings from the labels too."
+STUDENT_LABELS = "student_ce"  # the option with the weight of the labels
 MOST_NAMED = 12  # separable pairs
 
 
@@ -81,13 +81,13 @@ def sections(
     """Yield heading and paragraphs of each section."""
     study, cost = contrasts.study, CostBesideScore(contrasts, questions.KD)
     asked = questions.answers(contrasts)
-    yield "Four questions", [f"**{question}** {answer}" for question, answer in asked.items()]
+    yield "Questions", [f"**{question}** {answer}" for question, answer in asked.items()]
     yield "What was trained", [
         facts.setup_words(contrasts), facts.trained_table(contrasts), tuning.tuning_words(contrasts, tuned),
         tuning.tuning_table(tuned), facts.time_words(contrasts), facts.parts_table(every, sweeps),
         convergence_words(contrasts, questions.BASELINE),
     ]  # fmt: skip
-    yield "Scores", [score_table(study), *pair_words(contrasts)]
+    yield "Scores", [score_table(study), *pair_words(contrasts), scores.resolution_words(contrasts, questions.KD)]
     yield "LGTM in its readings", [readings_table(contrasts)]
     yield "Teachers that learn along", teachers_section(contrasts)
     lead = scores.lead_words(contrasts, questions.BASELINE, questions.KD)
@@ -159,7 +159,18 @@ def readings_table(contrasts: StudyContrasts) -> str:
     ]
     heads = ["Minus LGTM", "95 % interval", "p, Holm", "Tasks"]
     mixed = [MIXED] if len({one.tasks for one in found.known.values()}) > 1 else []
-    return f"{text_table(heads, rows, [LABELS, *mixed]).rstrip()}\n\n{missing}"
+    return f"{text_table(heads, rows, [*_unlabelled_note(contrasts), *mixed]).rstrip()}\n\n{missing}"
+
+
+def _unlabelled_note(contrasts: StudyContrasts) -> list[str]:
+    """Name the readings whose student learns from its teacher alone."""
+    cells = {row: [cell for task in contrasts.tasks for cell in contrasts.cells(row, task)] for row in READINGS}
+    alone = [
+        contrasts.title(row) for row, some in cells.items()
+        if some and all(cell.run.spec.options.get(STUDENT_LABELS) == 0 for cell in some)
+    ]  # fmt: skip
+    others = "of the other readings from the labels too"
+    return [f"The students of {' and '.join(alone)} learn from the teacher alone, those {others}."] if alone else []
 
 
 def ranks(contrasts: StudyContrasts) -> list[str]:

@@ -1,4 +1,4 @@
-"""Answer the four questions of the study, each in a generated sentence, whatever the answer is."""
+"""Answer the questions of the study, each in generated sentences, whatever the answer is."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kdbench.analysis.published import PAPER_METHOD
 from kdbench.analysis.study_page.contrasts import Contrast, Judged, StudyContrasts, judge
+from kdbench.analysis.study_page.convergence import epoch_scores
 from kdbench.analysis.study_page.scores import row_mean, run_mean
-from kdbench.core.formatting import count, value
+from kdbench.analysis.study_page.trained_teachers import influence_ratio
+from kdbench.core.formatting import count, signed, value
 from kdbench.data.splits import held_out_share
 from kdbench.reporting.provenance import run_cell
 from kdbench.results.significance import average_difference
@@ -27,6 +29,7 @@ PATHS = (
 def answers(contrasts: StudyContrasts) -> dict[str, str]:
     """Return question -> answer."""
     asked: Mapping[str, Callable[[StudyContrasts], str]] = {
+        "Does any method beat fine-tuning without a teacher?": beats_baseline,
         "Does any method beat plain KD on average over tasks?": beats_kd,
         "Does LGTM's influence help beyond ProKT with labels?": influence_helps,
         "Does feedback cost more than it gives?": feedback_pays,
@@ -41,51 +44,89 @@ def over(tasks: Sequence[str]) -> str:
     return f"on {titles[0]}" if len(titles) == 1 else f"over {', '.join(titles[:-1])} and {titles[-1]}"
 
 
+def beats_baseline(contrasts: StudyContrasts) -> str:
+    """Compare every method with fine-tuning, and say how much better the teacher is, which is the room for a gain."""
+    leads = [(task, contrasts.contrast(TEACHER, BASELINE, [task])) for task in contrasts.tasks]
+    room = [f"{lead.words} {over([task])}" for task, lead in leads if lead.difference is not None]
+    told = f"The teacher is better than the fine-tuned student by {', '.join(room)}. " if room else ""
+    plain = contrasts.contrast(KD, BASELINE)
+    kd = f"Plain KD alone: {plain.words}. " if plain.difference is not None else ""
+    return _beats(contrasts, BASELINE, "fine-tuning", f"{kd}{told}")
+
+
 def beats_kd(contrasts: StudyContrasts) -> str:
-    """Compare every method with plain KD."""
-    rows = [row for row in contrasts.asked if row not in (KD, BASELINE)]
-    found, missing = contrasts.against(KD, rows), contrasts.missing([KD, *rows])
+    """Compare every method with plain KD, and say what plain KD is."""
+    cells = [cell for task in contrasts.tasks for cell in contrasts.cells(KD, task)]
+    o = cells[0].run.spec.options if cells else {}
+    plain = ""
+    if {"ce_weight", "kd_weight", "temperature"} <= o.keys():
+        weights = f"{value(o['ce_weight'])} CE(y, S) + {value(o['kd_weight'])} KL(T || S)"
+        plain = f"Plain KD is {weights} at temperature {value(o['temperature'])}. "
+    return _beats(contrasts, KD, "plain KD", plain)
+
+
+def _beats(contrasts: StudyContrasts, reference: str, name: str, more: str) -> str:
+    """Compare every method with a reference row, on average and on each task alone.
+
+    Args:
+        name: of the reference in the sentences.
+        more: sentences that stand after the comparison on average.
+    """
+    rows = [row for row in contrasts.asked if row not in (reference, BASELINE)]
+    found, missing = contrasts.against(reference, rows), contrasts.missing([reference, *rows])
     if not found.known:
-        return contrasts.unknown([KD, *rows])
+        return contrasts.unknown([reference, *rows])
     higher, lower = found.separable(1), found.separable(-1)
     if higher:
         told = f"Yes: {_listed(found, higher)}."
     else:
         best = max(found.known, key=found.value)
         told = (
-            f"No method is separable above plain KD on average over tasks. The highest difference is that of "
+            f"No method is separable above {name} on average over tasks. The highest difference is that of "
             f"{found.words(best)}."
         )
-    below = f" Separable below plain KD: {_listed(found, lower)}." if lower else ""
-    return f"{told}{below} {_extent(found)} {_on_single_tasks(contrasts, rows)}{missing}".rstrip()
+    below = f" Separable below {name}: {_listed(found, lower)}." if lower else ""
+    alone = _on_single_tasks(contrasts, rows, reference, name)
+    rest = missing if reference == KD else ""  # once is enough
+    return f"{told}{below} {_extent(found, name)} {more}{alone}{rest}".rstrip()
 
 
-def _on_single_tasks(contrasts: StudyContrasts, rows: Sequence[str]) -> str:
-    """Name the rows that are separable above plain KD on a task alone, else the highest; "" for one task."""
+def _on_single_tasks(contrasts: StudyContrasts, rows: Sequence[str], reference: str, name: str) -> str:
+    """Name the rows that are separable above a reference on a task alone, else the highest; "" for one task."""
     if len(contrasts.tasks) < 2:
         return ""
     apart, highest = [], dict[str, float]()
     for task in contrasts.tasks:
-        found = judge({row: contrasts.contrast(row, KD, [task]) for row in rows})
-        apart += [f"{found.words(row)} on {task_title(task)}" for row in found.separable(1)]
+        found = judge({row: contrasts.contrast(row, reference, [task]) for row in rows})
+        apart += [
+            f"{found.words(row)} on {task_title(task)}{_by_epoch(contrasts, row, reference, task)}"
+            for row in found.separable(1)
+        ]
         above = [row for row in found.known if found.value(row) > 0]
         highest |= {f"{found.words(row)} on {task_title(task)}": found.p[row] for row in above}
     if apart or not highest:
-        return f"On a task alone, separable above plain KD: {'; '.join(apart) or 'none'}. "
+        return f"On a task alone, separable above {name}: {'; '.join(apart) or 'none'}. "
     return (
-        "On a task alone, none is separable above plain KD with p corrected over the methods there; nearest comes "
+        f"On a task alone, none is separable above {name} with p corrected over the methods there; nearest comes "
         f"{min(highest, key=highest.__getitem__)}. {COLUMNS} "
     )
+
+
+def _by_epoch(contrasts: StudyContrasts, row: str, reference: str, task: str) -> str:
+    """Say how a row's lead over a reference develops on the selection split; "" where it is not recorded."""
+    own, other = (epoch_scores(contrasts, name, task) for name in (row, reference))
+    leads = [signed(own[epoch] - other[epoch]) for epoch in sorted(own.keys() & other.keys()) if epoch]
+    return f" (epoch by epoch on the selection split {', '.join(leads)})" if len(leads) > 1 else ""
 
 
 def _listed(found: Judged, rows: Sequence[str]) -> str:
     return ", ".join(map(found.words, rows))
 
 
-def _extent(found: Judged) -> str:
+def _extent(found: Judged, name: str = "KD") -> str:
     """Say how many methods were compared, and over which tasks."""
     tasks = {one.tasks for one in found.known.values()}
-    where = over(max(tasks, key=len)) if len(tasks) == 1 else "each with KD on the tasks that both have finished"
+    where = over(max(tasks, key=len)) if len(tasks) == 1 else f"each with {name} on the tasks that both have finished"
     return f"{count(len(found.known), 'method')} compared {where}; p is Holm-corrected."
 
 
@@ -97,7 +138,10 @@ def influence_helps(contrasts: StudyContrasts) -> str:
     same = "Without influence LGTM is ProKT with labels on the same rows, with dropout in the teacher's target."
     told = {1: "Yes: LGTM is better with its influence", -1: "No: LGTM is worse with its influence"}
     words = told.get(_verdict(one), "Not shown: LGTM with and without influence are not separable")
-    return f"{words}, {one.words} {over(one.tasks)}. {same} {missing}".rstrip()
+    ratios = {task: ratio for task in one.tasks if (ratio := influence_ratio(contrasts, PAPER_METHOD, task)) != "–"}
+    listed = ", ".join(f"{ratio} on {task_title(task)}" for task, ratio in ratios.items())
+    size = f"Its gradient is short beside that of the auxiliary loss, {listed} (median ratio). " if ratios else ""
+    return f"{words}, {one.words} {over(one.tasks)}. {size}{same} {missing}".rstrip()
 
 
 def feedback_pays(contrasts: StudyContrasts) -> str:
@@ -114,7 +158,10 @@ def feedback_pays(contrasts: StudyContrasts) -> str:
     held = f"the {value(100 * share)} % of train held out for feedback" if share else "the rows of feedback"
     parts = ""
     if gain.difference is not None and cost.difference is not None:
-        parts = f" Training on {held} too changes the score by {cost.words}, the influence by {gain.words}."
+        parts = (
+            f" Training on {held} too, with more steps and without dropout in the teacher's target, changes the score "
+            f"by {cost.words}, the influence by {gain.words}."
+        )
     return (
         f"{words}: LGTM minus ProKT with labels on all rows is {net.words} {over(net.tasks)}.{parts} {missing}".rstrip()
     )

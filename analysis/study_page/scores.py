@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import statistics
 
-from kdbench.analysis.study_page.contrasts import StudyContrasts
+from kdbench.analysis.study_page.contrasts import UNIT, StudyContrasts
 from kdbench.analysis.study_page.text_table import MIXED, text_table
 from kdbench.reporting.provenance import mean_run_score, run_cell
 from kdbench.results.gap_share import GapShare, covered_share
 from kdbench.results.study import TEACHER, Run, task_title
 
+FARTHEST = 300  # per cent; a share is a ratio, and without meaning far from 0 and 100
 SHARE_NOTES = (
     "0 % is as good as fine-tuning without a teacher, 100 % as good as the teacher; the tasks are taken together.",
     "The interval holds every share that the test of kdbench compare would not reject (Fieller 1954). Intervals are "
     "not corrected: of many rows, some exclude 0 by chance.",
+    f"Numbers beyond {FARTHEST} % say only that the lead is small beside the difference.",
     "Where the teacher's lead itself is not separable from 0, a share has no interval (–).",
 )
 
@@ -60,14 +62,38 @@ def lead_words(contrasts: StudyContrasts, baseline: str, taught: str) -> str:
     return f"Teacher minus fine-tuned student: {lead.words} on average ({tasks}). {missing}".rstrip()
 
 
+def resolution_words(contrasts: StudyContrasts, reference: str) -> str:
+    """Say how small a difference to a reference row can be seen: half of the median 95 % interval, task by task."""
+    parts = []
+    for task in [*contrasts.tasks, None]:
+        found = [contrasts.contrast(row, reference, [task] if task else None) for row in contrasts.rows]
+        whole = [one for one in found if len(one.tasks) == (1 if task else len(contrasts.tasks))]
+        ends = [one.difference.interval() for one in whole if one.difference is not None and one.difference.variance]
+        if ends and (task or len(contrasts.tasks) > 1):
+            half = statistics.median((high - low) / 2 for low, high in ends)
+            parts.append(f"{half:.1f} {UNIT} {f'on {task_title(task)}' if task else 'on average'}")
+    if not parts:
+        return ""
+    return (
+        f"How small a difference shows: half of the 95 % interval of a row minus {contrasts.title(reference)} is "
+        f"{', '.join(parts)} (median over the rows). Smaller differences are not seen here."
+    )
+
+
 def share_table(contrasts: StudyContrasts, baseline: str) -> str:
-    """Return the shares as a Markdown table, the largest first; "" where no share is known."""
-    shares = sorted(gap_shares(contrasts, baseline).items(), key=lambda item: -item[1][0].value)
+    """Return the shares as a Markdown table, those over all tasks first, the largest first; "" where none is known."""
+    shares = sorted(gap_shares(contrasts, baseline).items(), key=lambda item: (-len(item[1][1]), -item[1][0].value))
     if not shares:
         return ""
     rows = []
     for row, (share, tasks) in shares:
-        interval = "–" if share.interval is None else " to ".join(f"{100 * end:.0f}" for end in share.interval)
-        rows.append((contrasts.title(row), f"{100 * share.value:.0f}", interval, ", ".join(map(task_title, tasks))))
+        interval = "–" if share.interval is None else " to ".join(map(_percent, share.interval))
+        rows.append((contrasts.title(row), _percent(share.value), interval, ", ".join(map(task_title, tasks))))
     mixed = [MIXED] if len({tasks for _, (_, tasks) in shares}) > 1 else []
     return text_table(["Share %", "95 % interval", "Tasks"], rows, [*SHARE_NOTES, *mixed])
+
+
+def _percent(share: float) -> str:
+    """Format a share in per cent, without a sign of zero; what is far away is not told."""
+    number = round(100 * share)
+    return f"{'below -' if number < 0 else 'above '}{FARTHEST}" if abs(number) > FARTHEST else f"{number}"

@@ -37,7 +37,7 @@ def teachers_section(contrasts: StudyContrasts) -> list[str]:
             f"{_spread(scores[task])} ({row_mean(contrasts, row, task):.1f})" if task in scores else "–"
             for task in contrasts.tasks
         ]
-        ratios = [_ratio(contrasts, row, task) for task in contrasts.tasks]
+        ratios = [influence_ratio(contrasts, row, task) for task in contrasts.tasks]
         rows.append((contrasts.title(row), *cells, " / ".join(ratios) if set(ratios) != {"–"} else "–"))
     return [text_table([*map(task_title, contrasts.tasks), "Influence ratio"], rows, NOTES)]
 
@@ -62,7 +62,7 @@ def _scores(runs: Iterable[Run]) -> Iterator[float]:
             yield 100 * statistics.fmean(float(scores[split][metric]) for metric, split in task.numbers())
 
 
-def _ratio(contrasts: StudyContrasts, row: str, task: str) -> str:
+def influence_ratio(contrasts: StudyContrasts, row: str, task: str) -> str:
     """Return the median ratio of gradient norms of a row on a task; – where none was recorded."""
     read = curves.series_reader(*RATIO)
     found = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -132,9 +133,13 @@ def _difference(lines: Sequence[SelectedRow], key: str) -> list[str]:
     unequal = [task for task, by_line in found.items() if len(set[str]().union(*by_line)) > 1]
     if unequal:
         sets = [sorted(set[str]().union(*(found[task][i] for task in unequal))) for i in range(len(lines))]
-        parts = [f"{line.title} {'/'.join(texts)}" for line, texts in zip(lines, sets, strict=True) if texts]
+        named = {line.title: "/".join(texts) for line, texts in zip(lines, sets, strict=True) if texts}
         where = f" on {', '.join(map(task_title, unequal))}" if len(unequal) < len(tasks) else ""
-        return [f"Rows differ in {key}{where}: {', '.join(parts)}."]
+        # a value of most rows is said once
+        usual, number = Counter(named.values()).most_common(1)[0]
+        most = [f"{usual}, but"] if number > max(2, len(named) // 2) else []
+        parts = [f"{title} {text}" for title, text in named.items() if not most or text != usual]
+        return [f"Rows differ in {key}{where}: {' '.join([*most, ', '.join(parts)])}."]
     alike: dict[str, list[str]] = {}  # the one text of all rows -> the tasks that have it
     for task, by_line in found.items():
         for text in set[str]().union(*by_line):

@@ -119,6 +119,7 @@ def test_order_and_claims_beside_the_paper(tmp_path: Path) -> None:
     )
     assert "is contradicted here for 1 (SKD)" in text
     assert "holds here for 3 (KD, PKD, DML)" in text
+    assert "lies outside the 95 % interval here for 4 of 4" in text
     rows = {line.split(" | ")[0]: line for line in paper.claim_table(found).splitlines()}
     assert rows["| KD"].split(" | ")[1:3] == ["+1.8", "+20.0"]
     assert rows["| SKD"].split(" | ")[1:3] == ["+2.4", "-8.0"]
@@ -307,7 +308,7 @@ def test_the_whole_page(tmp_path: Path) -> None:
     every = studies(Store(tmp_path))
     page = study_page("results/made", every)
     headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
-    assert headings[:3] == ["Four questions", "What was trained", "Scores"]
+    assert headings[:3] == ["Questions", "What was trained", "Scores"]
     assert len(headings) == len(set(headings)) == 13
     assert "Not known yet" not in page
     assert page == study_page("results/made", studies(Store(tmp_path)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.analysis.study_page import paper, questions, scores
-from kdbench.analysis.study_page.contrasts import StudyContrasts
+from kdbench.analysis.study_page.contrasts import StudyContrasts, bound
 from kdbench.analysis.study_page.page import limits, pair_words, readings_table
 from kdbench.core.spec import ModelRef
 from kdbench.results.store import Store
@@ -53,6 +53,32 @@ def test_kd_is_not_beaten(tmp_path: Path) -> None:
     assert "nearest comes DIST +0.5 points (95 % interval" in text
 
 
+def test_fine_tuning_is_the_first_row_to_beat(tmp_path: Path) -> None:
+    rows = {"finetune": NEAR, "kd": shifted(0.5), "dist": shifted(20)}
+    found = contrasts(tmp_path, rows, dict.fromkeys(NEAR, (80.0, 81.0, 79.0)))
+    text = questions.beats_baseline(found)
+    dist, kd = (compared(tmp_path, row, "finetune") for row in ("dist", "kd"))
+    lead = compared(tmp_path, "teacher", "finetune", "rte")
+    assert text.startswith(f"Yes: DIST {words_of(dist)}; p ")
+    assert f"Plain KD alone: {words_of(kd)})." in text
+    assert f"The teacher is better than the fine-tuned student by {words_of(lead)}) on RTE, +10.0 points" in text
+    assert "2 methods compared over RTE and QNLI" in text
+
+
+def test_how_small_a_difference_shows(tmp_path: Path) -> None:
+    found = contrasts(tmp_path, {"kd": NEAR, "dist": shifted(20)})
+    ends = {task: compared(tmp_path, "dist", "kd", task) for task in (*NEAR, "average")}
+    halves = {task: (float(one["high"]) - float(one["low"])) / 2 for task, one in ends.items()}
+    text = scores.resolution_words(found, "kd")
+    told = [float(number) for number in re.findall(r"([\d.]+) points", text)]
+    assert told == pytest.approx([halves["rte"], halves["qnli"], halves["average"]], abs=0.11)  # of another draw
+    assert scores.resolution_words(contrasts(tmp_path / "one", {"kd": {"rte": (70.0,)}}), "kd") == ""
+
+
+def test_an_end_of_an_interval_keeps_its_side_of_zero() -> None:
+    assert [bound(number) for number in (-0.03, 0.0449, 0.05, -1.26)] == ["-0.03", "+0.04", "+0.1", "-1.3"]
+
+
 def test_rows_that_are_missing_are_named_with_a_command(tmp_path: Path) -> None:
     rows = {"kd": NEAR, "dist": {"rte": (80.0, 81.0, 82.0), "qnli": (80.0,)}, "pkd": {"rte": (60.0,), "qnli": (60.0,)}}
     text = questions.beats_kd(contrasts(tmp_path, rows))
@@ -95,8 +121,8 @@ def test_influence_and_feedback(tmp_path: Path) -> None:
     assert text.startswith("Yes, it costs more than it gives: LGTM minus ProKT with labels on all rows is -10.0 points")
     assert words_of(net) in text
     assert (
-        f"Training on the 10 % of train held out for feedback too changes the score by {words_of(cost)}), the "
-        f"influence by {words_of(gain)})." in text
+        "Training on the 10 % of train held out for feedback too, with more steps and without dropout in the teacher's "
+        f"target, changes the score by {words_of(cost)}), the influence by {words_of(gain)})." in text
     )
     assert "+30.0" in text
     assert "+20.0" in text

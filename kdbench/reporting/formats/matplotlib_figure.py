@@ -139,14 +139,22 @@ def _axes(figure: Figure, picture: FigureData, rows: int, columns: int) -> list[
 
 
 def _rows(pairs: Sequence[tuple[Axes, Panel]]) -> None:
-    """Draw estimates below each other; a label has the same place in all panels."""
-    labels = list(dict.fromkeys(row.label for _, panel in pairs for row in panel.estimates))
+    """Draw estimates below each other; a label has the same place in all panels, after the label before it."""
+    labels = list[str]()
+    for _, panel in pairs:
+        place = 0
+        for row in panel.estimates:
+            if row.label not in labels:
+                labels.insert(place, row.label)
+            place = labels.index(row.label) + 1
     for axes, panel in pairs if labels else ():
         for row in panel.estimates:
             place, color = labels.index(row.label), row.look.color
             if row.interval:
                 axes.plot(row.interval, [place] * 2, color=color, linewidth=1.2, solid_capstyle="butt")
-            axes.plot([row.mean], [place], color=color, marker=row.look.marker, markersize=4.5, zorder=3)
+            low, high = panel.limits or (row.mean, row.mean)
+            at, sign = (low, "<") if row.mean < low else (high, ">") if row.mean > high else (row.mean, row.look.marker)
+            axes.plot([at], [place], color=color, marker=sign, markersize=4.5, zorder=3, clip_on=False)
             if len(row.seeds) > 1:
                 axes.plot(list(row.seeds.values()), [place] * len(row.seeds), "o", color="white", markersize=2.4,
                           markeredgecolor=color, markeredgewidth=0.6, zorder=4)  # fmt: skip

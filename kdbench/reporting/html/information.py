@@ -31,7 +31,7 @@ def rank_tasks(study: StudyResults) -> tuple[list[str], list[tuple[str, str]]]:
         return study.tasks, []
     spreads = {task: statistics.pstdev(mean for mean, _ in scores[task]) for task in counted}
     best = max(counted, key=lambda task: (counted[task], spreads[task]))
-    said = f"{task_title(best)}: no task has more pairs of methods further apart than their errors (untested)"
+    said = f"{task_title(best)}: most pairs of methods further apart than their errors (not tested)"
     if all(math.isinf(half) for _, half in scores[best]):
         said = f"{task_title(best)}: methods differ most; without predictions their error is not known"
     elif not counted[best]:
