@@ -10,6 +10,7 @@ import numpy as np
 from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, few_tasks_words, friedman_test
 from kdbench.analysis.published import PAPER_METHOD
 from kdbench.analysis.study_page import facts, paper, questions, scores, tuning
+from kdbench.analysis.study_page.agreement import agreement_section
 from kdbench.analysis.study_page.contrasts import StudyContrasts, p_words
 from kdbench.analysis.study_page.convergence import convergence_words
 from kdbench.analysis.study_page.cost import CostBesideScore
@@ -92,6 +93,7 @@ def sections(
     yield "Teachers that learn along", teachers_section(contrasts)
     lead = scores.lead_words(contrasts, questions.BASELINE, questions.KD)
     yield "How much of the teacher's lead is closed", [lead, scores.share_table(contrasts, questions.BASELINE)]
+    yield "Agreement with the teacher", agreement_section(contrasts, questions.KD, questions.BASELINE)
     yield "Ranks", ranks(contrasts)
     yield "Cost beside score", [cost.words(), cost.table()]
     yield "The student's layers", layers_section(study, every)

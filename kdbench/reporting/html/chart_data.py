@@ -89,9 +89,7 @@ def spread_chart(name: str, study: StudyResults, sheet: TableData, order: Sequen
         whole = _whole([means[task] for task in tasks])
         views[AVERAGE] = [_strip(study, row, seeds) for row, seeds in whole.items()]
         tasks[AVERAGE] = "Average"
-    about = (
-        "Each point is one seed, the bar their mean; numbers of a cell, such as F1 and accuracy, are averaged."
-    )
+    about = "Each point is one seed, the bar their mean; numbers of a cell, such as F1 and accuracy, are averaged."
     return make_chart(name, "strip", "Spread over seeds", about, {"Task": tasks}, {k: v for k, v in views.items() if v})
 
 
