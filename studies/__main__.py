@@ -79,12 +79,12 @@ def recorded_time(one: Command) -> tuple[int, float]:
 
 
 def collect(study: Study) -> None:
-    """Join what is done, also of the tuning, with what was collected before, and write the page.
+    """Join what is done, folder by folder, with what was collected before, and write the page.
 
     Raises:
         UserError: kdbench refuses to collect, as where a run ended otherwise in the earlier collection.
     """
-    for ending in ("", TUNING):
+    for ending in sorted({part.ending for part in study.parts.values()}):
         if (Path(study.runs + ending) / "store.json").is_file():
             out = Path("results") / f"{study.name}{ending}"
             words = ["collect", study.name + ending, "--results", study.runs + ending, "--out", str(out)]

@@ -27,6 +27,8 @@ class Part(BaseModel):
         seeds: "" takes the study's.
         set: settings for all runs; a list is a grid.
         tuning: its runs choose rates for the other parts, and no table shows them.
+        folder: "" or the end of the names of results folders of its own, so that each folder's tables show one pair of
+            networks. Teachers are trained again there.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -36,6 +38,12 @@ class Part(BaseModel):
     seeds: str = ""
     set: dict[str, Setting] = {}
     tuning: bool = False
+    folder: str = ""
+
+    @property
+    def ending(self) -> str:
+        """Return the end of the names of its results folders."""
+        return TUNING if self.tuning else f"-{self.folder}" if self.folder else ""
 
 
 class Study(BaseModel):
@@ -62,7 +70,7 @@ class Study(BaseModel):
 
     def results(self, part: Part) -> Path:
         """Return the results folder of a part."""
-        return Path(self.runs + TUNING if part.tuning else self.runs)
+        return Path(self.runs + part.ending)
 
     def select(self, name: str) -> dict[str, Part]:
         """Return the part with this name, or all for "".

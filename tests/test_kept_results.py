@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 
 import pytest
 
 from kdbench import make_table
 from kdbench.analysis.study_page.__main__ import write_page
+from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.page import main_study
 from kdbench.analysis.study_page.scores import run_mean
 from kdbench.cli.app import app
 from kdbench.core.errors import UserError
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.reproduce import rows_command
 from kdbench.results.store import Store
 from kdbench.results.study import studies
@@ -74,11 +76,38 @@ def test_the_page_about_lgtm_has_the_numbers_of_the_kept_results() -> None:
     assert {row: cells.strip("| ").split(" | ") for row, cells in said.items()} == expected
 
 
+def test_the_page_about_lgtm_has_its_influence_on_four_tasks() -> None:
+    """Students on the rows that select checkpoints, teachers on the reported ones, both at the end of the training."""
+    page = (ROOT / "docs" / "lgtm.md").read_text(encoding="utf-8").partition("MRPC is the fourth real task")[2]
+    names = dict.fromkeys(("trec", "tweeteval-emotion", "banking77"), "study") | {"mrpc": "influence"}
+    kept = {name: main_study(studies(Store(ROOT / f"results/minilm-{name}", create=False))) for name in names.values()}
+
+    def spread(scores: list[float]) -> str:
+        return f"{fmean(scores):.1f}±{stdev(scores):.1f}" if scores else "–"
+
+    for row in ("lgtm", "lgtm_no_influence", "lgtm_printed", "prokt_lgtm", "finetune"):
+        cells = [kept["study"].title(row)]
+        for task, name in names.items():
+            kind, study = TASKS.get(task), kept[name]
+            results = [cell.run.result for cell in study.of(row, task) if cell.run.result] if row in study.rows else []
+            ends = [[result["last"]["selection"][metric] for metric in kind.metrics] for result in results]
+            teachers = [
+                [result["teacher"][split][metric] for metric, split in kind.numbers()]
+                for result in results if result.get("teacher")
+            ]  # fmt: skip
+            cells += [spread([100 * fmean(scores) for scores in some]) for some in (ends, teachers)]
+        assert f"| {' | '.join(cells)} |" in page
+    for study, tasks in ((kept["study"], ("trec", "tweeteval-emotion", "banking77")), (kept["influence"], ("mrpc",))):
+        contrasts = StudyContrasts(study)
+        found = [contrasts.on("lgtm", "lgtm_no_influence", task) for task in tasks]
+        assert all(one is not None and one.p > 0.05 for one in found)
+
+
 def test_the_page_about_lgtm_is_right_about_its_readings() -> None:
     """As printed, every seed's teacher ends with one class, and the students have the lowest mean of all readings."""
     study = main_study(studies(Store(ROOT / "results" / "minilm-study", create=False)))
     readings = [row for row in study.rows if row.startswith(("lgtm", "prokt"))]
-    for task in ("trec", "tweeteval-emotion"):
+    for task in ("trec", "tweeteval-emotion", "banking77"):
         cells = {row: some for row in readings if (some := study.of(row, task))}
         ends = {
             row: [use.predicted for cell in some for use in cell.run.class_use["teacher"].values()]

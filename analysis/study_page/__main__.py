@@ -13,11 +13,17 @@ from kdbench.results.sweep_files import read_sweeps
 
 
 def write_page(folder: Path, page: Path) -> None:
-    """Write the page of a collected study; settings that were tried before are read from the folder FOLDER-tuning."""
-    beside = folder.with_name(f"{folder.name}-tuning")
-    tuned = main_study(studies(Store(beside, create=False))) if beside.is_dir() else None
-    store = Store(folder, create=False)
-    write_text(page, study_page(folder.as_posix(), studies(store), read_sweeps(store), tuned))
+    """Write the page of a collected study.
+
+    The folder FOLDER-tuning has the settings that were tried before, FOLDER-students the runs with other students, if
+    these folders are there.
+    """
+    tuning, students = (folder.with_name(f"{folder.name}-{end}") for end in ("tuning", "students"))
+    tuned = main_study(studies(Store(tuning, create=False))) if tuning.is_dir() else None
+    stores = [Store(one, create=False) for one in (folder, students) if one.is_dir()]
+    every = [study for store in stores for study in studies(store)]
+    sweeps = [sweep for store in stores for sweep in read_sweeps(store)]
+    write_text(page, study_page(folder.as_posix(), every, sweeps, tuned))
 
 
 if __name__ == "__main__":

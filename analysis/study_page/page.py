@@ -29,8 +29,8 @@ from kdbench.results.sweep_files import Sweep
 
 HEAD = """# A study of distillation methods on small tasks
 
-`make docs` computes the numbers of this page, and the sentences about them, from the kept results in `{folder}`; those
-of the paper are its printed ones. {repeat}
+`make docs` computes the numbers of this page, and the sentences about them, from the kept results in `{folder}` and
+the folders beside it, `{folder}-tuning` and `{folder}-students`; those of the paper are its printed ones. {repeat}
 
 A difference is in points: the first row minus the second, each the mean of the task's metrics in per cent. Two rows
 are *separable* where the test of [kdbench compare](statistics.md) finds a difference at 5 %. p is Holm-corrected within

@@ -309,7 +309,7 @@ def test_the_whole_page(tmp_path: Path) -> None:
     page = study_page("results/made", every)
     headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
     assert headings[:3] == ["Questions", "What was trained", "Scores"]
-    assert len(headings) == len(set(headings)) == 13
+    assert len(headings) == len(set(headings)) == 14
     assert "Not known yet" not in page
     assert page == study_page("results/made", studies(Store(tmp_path)))
     for words in commands(page):

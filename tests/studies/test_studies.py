@@ -140,8 +140,19 @@ def test_the_real_study_can_be_planned(tmp_path: Path, glue_dir: Path) -> None:
             planned[name, one.task] = set(plan_of(one.words, tmp_path).runs)
     assert len(planned["trec", "trec"]) == 5 * (12 + 2)  # the methods, a teacher and TAKD's assistant
     assert len(planned["tuning", "trec"]) == 3 * (22 + 1) + 1  # the teacher is fine-tuned once for all rates
-    kept = [json.loads(line) for line in (KEPT / "runs.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert {run["id"] for run in kept} <= set[str]().union(*planned.values())
+    for folder in (KEPT, KEPT.with_name(f"{KEPT.name}-students")):
+        kept = [json.loads(line) for line in (folder / "runs.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert {run["id"] for run in kept} <= set[str]().union(*planned.values())
+
+
+def test_parts_with_other_students_have_folders_of_their_own() -> None:
+    """Else every table of the study would be printed once for each student."""
+    study = read_study(FILE)
+    folders = {name: str(study.results(part)) for name, part in study.parts.items()}
+    assert folders["trec"] == folders["later"] == "results/study"
+    assert folders["layers"] == folders["gap"] == "results/study-students"
+    assert folders["tuning"] == "results/study-tuning"
+    assert "--results results/study-students" in shlex.join(part_commands(study, "gap", "DIR")[0].words)
 
 
 def test_rates_are_chosen_where_the_tuning_is_complete(tmp_path: Path) -> None:
