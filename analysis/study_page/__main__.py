@@ -23,7 +23,8 @@ def write_page(folder: Path, page: Path) -> None:
     stores = [Store(one, create=False) for one in (folder, students) if one.is_dir()]
     every = [study for store in stores for study in studies(store)]
     sweeps = [sweep for store in stores for sweep in read_sweeps(store)]
-    write_text(page, study_page(folder.as_posix(), every, sweeps, tuned))
+    beside = [one.as_posix() for one in (tuning, students) if one.is_dir()]
+    write_text(page, study_page(folder.as_posix(), every, sweeps, tuned, beside))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def _most_changed(contrasts: StudyContrasts, tasks: Sequence[str]) -> str:
         most = sorted(changes, key=lambda row: -abs(changes[row]))[:MOST_NAMED]
         listed = ", ".join(f"{contrasts.title(row)} by {signed(changes[row])}" for row in most)
         parts.append(f"{gaining} of {len(changes)} on {task_title(task)}, where it changes most {listed}")
-    left = f" Without {', '.join(map(contrasts.title, staged))}: its stages end in the last epochs." if staged else ""
+    names = ", ".join(map(contrasts.title, staged))
+    left = f" Left out, as learning the task in the last stage alone: {names}." if staged else ""
     return f"Rows that gain {GAIN} {UNIT} or more in it, and so might gain from another one: {'; '.join(parts)}.{left}"
 
 

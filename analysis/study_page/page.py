@@ -29,8 +29,8 @@ from kdbench.results.sweep_files import Sweep
 
 HEAD = """# A study of distillation methods on small tasks
 
-`make docs` computes the numbers of this page, and the sentences about them, from the kept results in `{folder}` and
-the folders beside it, `{folder}-tuning` and `{folder}-students`; those of the paper are its printed ones. {repeat}
+`make docs` computes the numbers of this page, and the sentences about them, from the kept results in {folders};
+those of the paper are its printed ones. {repeat}
 
 A difference is in points: the first row minus the second, each the mean of the task's metrics in per cent. Two rows
 are *separable* where the test of [kdbench compare](statistics.md) finds a difference at 5 %. p is Holm-corrected within
@@ -48,7 +48,8 @@ MOST_NAMED = 12  # separable pairs
 
 
 def study_page(
-    folder: str, every: Sequence[StudyResults], sweeps: Sequence[Sweep] = (), tuned: StudyResults | None = None
+    folder: str, every: Sequence[StudyResults], sweeps: Sequence[Sweep] = (), tuned: StudyResults | None = None,
+    beside: Sequence[str] = (),
 ) -> str:  # fmt: skip
     """Build the whole page as Markdown.
 
@@ -57,6 +58,7 @@ def study_page(
         every: the studies in it; the one with most finished runs is the main one.
         sweeps: the commands that asked for its runs.
         tuned: the study in which settings were tried before.
+        beside: further folders with results, as the page names them.
 
     Raises:
         UserError: no run is done.
@@ -65,7 +67,7 @@ def study_page(
     contrasts = StudyContrasts(study)
     if not contrasts.rows:
         raise UserError(f"No run in {folder} is done, so that there is nothing to write a page about.")
-    parts: list[str] = [HEAD.format(folder=folder, repeat=REPEAT)]
+    parts: list[str] = [HEAD.format(folders=", ".join(f"`{name}`" for name in (folder, *beside)), repeat=REPEAT)]
     for heading, texts in sections(contrasts, every, sweeps, tuned):
         parts += [f"## {heading}", *(text.strip() for text in texts if text.strip())]
     return "\n\n".join(parts) + "\n"

@@ -140,7 +140,7 @@ def influence_helps(contrasts: StudyContrasts) -> str:
     words = told.get(_verdict(one), "Not shown: LGTM with and without influence are not separable")
     ratios = {task: ratio for task in one.tasks if (ratio := influence_ratio(contrasts, PAPER_METHOD, task)) != "–"}
     listed = ", ".join(f"{ratio} on {task_title(task)}" for task, ratio in ratios.items())
-    size = f"Its gradient is short beside that of the auxiliary loss, {listed} (median ratio). " if ratios else ""
+    size = f"The length of its gradient over that of the auxiliary loss: {listed} (median). " if ratios else ""
     return f"{words}, {one.words} {over(one.tasks)}. {size}{same} {missing}".rstrip()
 
 
