@@ -21,12 +21,11 @@ def test_the_best_student_is_of_the_second_stage_and_all_passes_count(tmp_path: 
     assert result is not None
     steps = cost["steps"]
     assert steps // 2 < result["best"]["step"] <= steps
-    # both stages go forward and back through the student, the first alone through the projection
-    passes, half = cost["passes"], cost["rows"] / 2
+    # both stages go forward and back through the student; the projection is no network, and does not count
+    passes = cost["passes"]
     assert passes["student"] == {"forward": cost["rows"], "backward": cost["rows"]}
-    assert passes["projection"]["forward"] == passes["projection"]["backward"]
-    assert abs(passes["projection"]["forward"] - half) <= 16
-    assert passes["teacher"]["forward"] > passes["projection"]["forward"]
+    assert passes.keys() == {"student", "teacher"}
+    assert passes["teacher"]["forward"] > cost["rows"] / 2
 
 
 def test_the_classifier_is_not_touched_in_the_first_stage(tmp_path: Path) -> None:
