@@ -30,6 +30,7 @@ def test_a_study_gives_a_row_a_run(runs: pd.DataFrame, results: Path) -> None:
     kd = runs[runs["method"] == "kd"]
     assert sorted(zip(kd["seed"], kd["temperature"], strict=True)) == [(0, 2.0), (0, 4.0), (1, 2.0), (1, 4.0)]
     assert set(kd["teacher's epochs"]) == {1.0}
+    assert set(kd["row"]) == {"kd"}
     for row in runs.to_dict("records"):
         stored = kdbench.load_results(results).set_index("run").loc[row["run"]]
         assert stored["validation accuracy"] == row["validation accuracy"]

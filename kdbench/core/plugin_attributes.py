@@ -14,7 +14,7 @@ def settle_attributes(plugin: type[Any], base: type[object]) -> str:
     """Convert the plugin's class attributes to the types that `base` declares (such as a list to a tuple).
 
     Returns:
-        which attribute cannot be converted, and why; "" when all can.
+        which attribute is missing or cannot be converted, and why; "" when all are there.
     """
     for key, adapter in _declared(cast(Hashable, base)).items():
         if hasattr(plugin, key):
@@ -25,6 +25,8 @@ def settle_attributes(plugin: type[Any], base: type[object]) -> str:
                 return f"{plugin.__qualname__}.{key} is wrong: {_explain(error)}"
             if type(settled) is not type(value) or settled != value:
                 setattr(plugin, key, settled)
+        elif not hasattr(base, key):
+            return f"{plugin.__qualname__} has no {key}"
     return ""
 
 

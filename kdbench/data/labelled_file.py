@@ -73,7 +73,8 @@ def match_labels(classes: Sequence[str], labels: Sequence[str], mapping: str = "
         return LabelView(tuple(classes), every, {label: plain[_plain(label)] for label in labels})
     if all(label.isdecimal() and int(label) < len(classes) for label in labels):
         return LabelView(tuple(classes), every, {label: int(label) for label in labels})
-    example = ",".join(f"{label}={classes[i % len(classes)]}" for i, label in enumerate(labels[:SHOWN]))
+    named = {label: classes[plain[_plain(label)]] if _plain(label) in plain else "CLASS" for label in labels[:SHOWN]}
+    example = ",".join(f"{label}={one}" for label, one in named.items())
     raise UserError(
         f"The labels of the file ({', '.join(labels[:SHOWN])}) are not the task's classes "
         f"({', '.join(classes[:SHOWN])}); say which classes count as which label, such as --labels {example} (join "

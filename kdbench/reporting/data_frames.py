@@ -50,8 +50,11 @@ def results_frame(store: Store, preset: str | None = None) -> DataFrame:
 
 def _row(run: Run, study: StudyResults) -> dict[str, Any]:
     spec, result = run.spec, run.result or {}
+    # the rows of tables that show the run, which may be variants; none of a run that others only need
+    rows = dict.fromkeys(cell.cell.row for cell in study.by_run.get(run.id, []))
     row: dict[str, Any] = {
-        "run": run.id, "status": run.state.status, "preset": study.preset, "method": spec.method, "task": spec.task,
+        "run": run.id, "status": run.state.status, "preset": study.preset, "method": spec.method,
+        "row": ",".join(rows), "task": spec.task,
         "seed": spec.seed, "student": spec.student.title, "teacher": spec.teacher.title if spec.teacher else None,
         "feedback": spec.feedback, "selection": spec.selection, **settings(run.id, study.runs),
     }  # fmt: skip

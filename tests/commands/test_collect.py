@@ -272,6 +272,7 @@ def test_a_bad_name_is_one_sentence(compared: Path, name: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [("x --results nowhere", "There are no results in nowhere; give another"), ("", "Missing argument 'NAME'"),
+     ("x --results results --results typo", "There are no results in typo; correct or leave out that --results DIR."),
      ("x --preset tiny", "Unknown preset 'tiny'. Valid: bert-6l."),
      ("x --without-logits rte,qqq", "Unknown task 'qqq'. Did you mean 'qqp'? Valid: 20newsgroups, ")],
 )  # fmt: skip

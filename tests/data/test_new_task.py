@@ -123,6 +123,14 @@ def test_a_kind_that_is_none_or_not_that_of_the_declaration(here: Path) -> None:
         declare(Wishes("stars.csv", kind="regression"))
 
 
+def test_a_test_file_with_numbers_of_rows_and_without_labels_is_left_out(here: Path) -> None:
+    write_columns(here / "train.csv", {"text": "a text {i}", "label": "{i%2}"})
+    write_columns(here / "test.csv", {"index": "{i}", "text": "another text {i}"})
+    made = declare(Wishes("train.csv"))
+    assert "test.csv has no labels ('label'), so it is left out." in made.told
+    assert "test" not in tomllib.loads(made.text)
+
+
 def test_a_regression_from_a_file_to_a_declaration(here: Path) -> None:
     rows = [f"text {i},{i / 4},{i / 8}\n" for i in range(80)]
     (here / "sts.csv").write_text("text,score,other\n" + "".join(rows))

@@ -209,6 +209,7 @@ def test_labels_of_a_file_are_matched() -> None:
     for labels, mapping, sentence in (
         (hans, "", "say which classes count as which label, such as --labels entailment=entailment,non-"),
         (hans, "entailment=entailment", "says nothing of the label 'non-entailment'"),
+        (["neutral", "pos"], "", "such as --labels neutral=neutral,pos=CLASS"),
         (["x"], "x=other", "'other', which is no class of the task"),
         (["x"], "x=neutral", "must name each class of the task once"),
     ):

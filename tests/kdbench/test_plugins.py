@@ -107,7 +107,8 @@ def registry(*points: tuple[str, str]) -> Registry[Method]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A second folder of the package `methods`."""
+    """A second folder of the package `methods`, which the registry of all other tests does not see."""
+    METHODS.all()
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
     yield tmp_path
     for name in ("kdbench.methods.dropped", "kdbench.methods.broken"):
@@ -218,6 +219,16 @@ def test_so_of_a_task(tmp_path: Path, text: str, why: str) -> None:
     good = "    title, labels, metrics = 'T', ['no', 'yes'], ['accuracy']\n    load = score = None\n"
     (tmp_path / "odd.py").write_text(f"from kdbench import Task\n\nclass T(Task):\n{good}    {text}\n")
     with pytest.raises(UserError, match=re.escape(why)):
+        Registry("task", "kdbench.tasks", Task).add_file(tmp_path / "odd.py")
+
+
+@pytest.mark.parametrize("lacking", ["labels", "metrics"])
+def test_a_task_that_lacks_an_attribute_is_named(tmp_path: Path, lacking: str) -> None:
+    given = {"labels": "('no', 'yes')", "metrics": "('accuracy',)"}
+    lines = "".join(f"    {key} = {item}\n" for key, item in given.items() if key != lacking)
+    text = f"from kdbench import Task\n\nclass T(Task):\n    title = 'T'\n    load = score = None\n{lines}"
+    (tmp_path / "odd.py").write_text(text)
+    with pytest.raises(UserError, match=f"T has no {lacking}"):
         Registry("task", "kdbench.tasks", Task).add_file(tmp_path / "odd.py")
 
 

@@ -136,11 +136,13 @@ def gather_results(
         tasks: gather only results on these; () for all.
 
     Raises:
-        UserError: there are no results or no such task, a file is damaged, or the same run or sweep is another one in
-            another folder.
+        UserError: a folder has no results, there is no such task, a file is damaged, or the same run or sweep is
+            another one in another folder.
     """
     # all sweeps, or those of the preset, and of them all cells, or those of the tasks
     raw = [(store, name, sweep) for store in stores for name, sweep in _sweeps(store)]
+    if empty := [str(store.root) for store in stores if raw and all(one is not store for one, _, _ in raw)]:
+        raise UserError(f"There are no results in {' and '.join(empty)}; correct or leave out that --results DIR.")
     known = {str(sweep["preset"]) for _, _, sweep in raw}
     if preset is not None and known and preset not in known:
         raise unknown("preset", preset, known)

@@ -96,8 +96,10 @@ def onnx_network(path: Path, threads: int) -> Network:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
+    known = {one.name for one in session.get_inputs()}  # a network may leave out some that its tokenizer makes
+
     def compute(inputs: Mapping[str, Tensor]) -> Tensor:
-        found: Any = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
+        found: Any = session.run(None, {name: value.numpy() for name, value in inputs.items() if name in known})[0]
         return torch.from_numpy(found)
 
     return compute
