@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import add
 
 import numpy as np
 
@@ -28,7 +27,7 @@ class FigureRiskCoverage(ConfidenceFigure):
 
     def limits(self, drawn: Sequence[Curve]) -> tuple[float, float]:
         """Leave out the part of a band that is below 0, as no share of errors is."""
-        return 0.0, 1.05 * max(map(max, (map(add, one.mean, one.spread or [0.0] * len(one.mean)) for one in drawn)))
+        return 0.0, 1.05 * max(float(np.add(one.mean, one.spread or 0.0).max()) for one in drawn)
 
     def notes(self, shown: Sequence[SelectedRow]) -> list[str]:
         return [

@@ -51,11 +51,11 @@ class FigureScores(TaskFigure):
 
 def _row(study: StudyResults, line: SelectedRow, task: str) -> Estimate:
     """Return mean, interval and seeds of a row on a task, in per cent."""
-    cells = line.shown[task]
+    cells, kind = line.shown[task], TASKS.get(task)()
     seeds = {cell.cell.seed: provenance.mean_run_score(cell) for cell in cells}
     interval: tuple[float, float] | None
     try:
-        interval = scale_interval(TASKS.get(task)(), mean_score(TASKS.get(task)(), cells))
+        interval = scale_interval(kind, mean_score(kind, cells))
     except UserError:  # no predictions were kept; a note says so
         interval = None
     about = {"task": task, "row": line.row, "runs": " ".join(cell.run.id for cell in cells)}

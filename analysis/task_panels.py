@@ -28,8 +28,8 @@ def edge_notes(panels: Iterable[Panel]) -> list[str]:
         low, high = panel.limits or (-math.inf, math.inf)
         for row in panel.estimates:
             bars |= row.interval is not None and (row.interval[0] < low or row.interval[1] > high)
-            seeds = ", ".join(f"{value:.1f}" for value in row.seeds.values())
             if not low <= row.mean <= high:
+                seeds = ", ".join(f"{value:.1f}" for value in row.seeds.values())
                 outside.append(f"{row.label} on {panel.title.partition(',')[0]} ({seeds})")
     return [
         *(["A bar that reaches the edge of its panel goes on."] if bars else []),

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 from kdbench.analysis.fidelity import Fidelity
 from kdbench.analysis.item_tables import SeedStatistics, difference
-from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, UNIT, StudyContrasts, bound
+from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, Contrast, StudyContrasts
 from kdbench.analysis.study_page.text_table import text_table
-from kdbench.core.formatting import signed
 from kdbench.results.item_statistics import average_over_seeds
 from kdbench.results.study import task_title
 
@@ -41,16 +40,17 @@ def agreement_section(contrasts: StudyContrasts, taught: str, baseline: str) -> 
 
 
 def _agreements(contrasts: StudyContrasts, row: str) -> dict[str, SeedStatistics]:
-    """Return task -> the row's agreement with its teacher, by seed."""
+    """Return task -> the row's agreement with its teacher in per cent, by seed."""
     table, found = Fidelity(), dict[str, SeedStatistics]()
     for task in contrasts.tasks:
         known = table.row_statistics(contrasts.cells(row, task), contrasts.study, task)
-        found |= {task: known[AGREEMENT]} if known.get(AGREEMENT) else {}
+        if seeds := known.get(AGREEMENT):
+            found[task] = {seed: [part.times(100) for part in parts] for seed, parts in seeds.items()}
     return found
 
 
 def _mean(seeds: SeedStatistics) -> str:
-    return f"{100 * average_over_seeds(list(seeds.values())).value:.1f}"
+    return f"{average_over_seeds(list(seeds.values())).value:.1f}"
 
 
 def _gains(one: Mapping[str, SeedStatistics], other: Mapping[str, SeedStatistics]) -> str:
@@ -59,6 +59,5 @@ def _gains(one: Mapping[str, SeedStatistics], other: Mapping[str, SeedStatistics
     for task in (task for task in one if task in other):
         gain = difference(one[task], other[task])
         if gain is not None and gain.seeds >= LEAST_SEEDS:
-            low, high = (bound(100 * end) for end in gain.interval())
-            parts.append(f"{signed(100 * gain.value)} {UNIT} ({low} to {high}) on {task_title(task)}")
+            parts.append(f"{Contrast(('', ''), (task,), gain).words} on {task_title(task)}")
     return ", ".join(parts)

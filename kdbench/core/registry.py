@@ -293,8 +293,6 @@ class Registry(Generic[T]):
         if inspect.isabstract(target):
             lacks = ", ".join(sorted(getattr(target, "__abstractmethods__", ())))
             return f"{target.__qualname__} is abstract: it lacks {lacks}"
-        if not hasattr(target, "title"):
-            return f"{target.__qualname__} has no title"
         return settle_attributes(target, self.base)
 
 

@@ -175,11 +175,12 @@ def _unlabelled(source: Sources, guess: Guess, here: Path) -> str:
     """Name a split that has texts and no labels, as a competition's test file; "" for one with labels."""
     found = open_source(Declaration.sources_of(source)[0], here, guess.form)
     if guess.label not in found.columns:
+        if not set(guess.text) <= set(found.columns):
+            return ""
         # further columns that train lacks may only number the rows; others could be the labels under another name
         further = [name for name in found.columns if name not in guess.columns]
-        numbers = [tuple(row.get(name) for name in further) for _, row in itertools.islice(found, FIRST_ROWS)]
-        are_ids = all(len(set(column)) == len(numbers) for column in zip(*numbers, strict=True))
-        return found.place if set(guess.text) <= set(found.columns) and are_ids else ""
+        rows = [row for _, row in itertools.islice(found, FIRST_ROWS)] if further else []
+        return found.place if all(len({str(row.get(name)) for row in rows}) == len(rows) for name in further) else ""
     labels = (plain_value(row.get(guess.label)) for _, row in itertools.islice(found, FIRST_ROWS))
     none = NO_LABEL - guess.classes  # what train has is a class
     return found.place if all(str(label).strip() in none for label in labels) else ""

@@ -67,8 +67,7 @@ def run_study(
     if data:
         made = new_declaration.declare(new_declaration.Wishes(str(data)))
         made.write()
-        asked_tasks = [tasks] if isinstance(tasks, str) else [*(tasks or ())]
-        tasks = [*asked_tasks, made.name]
+        tasks = f"{_joined(tasks)},{made.name}" if tasks else made.name
     pairs = [f"{key}={_joined(value)}" for key, value in (settings or {}).items()]
     names = {"methods": methods, "tasks": tasks, "seeds": seeds, "preset": preset, "results": results}
     layer = config.parse_sets(pairs, {key: _joined(value) for key, value in names.items() if value is not None})

@@ -131,6 +131,14 @@ def test_a_test_file_with_numbers_of_rows_and_without_labels_is_left_out(here: P
     assert "test" not in tomllib.loads(made.text)
 
 
+def test_a_further_column_of_lists_does_not_harm(here: Path) -> None:
+    rows = [{"text": f"a text {i}", "label": "ab"[i % 2]} for i in range(60)]
+    (here / "train.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    unlabelled = [{"text": f"another {i}", "words": ["another", str(i)]} for i in range(60)]
+    (here / "test.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in unlabelled))
+    assert "test.jsonl has no labels ('label'), so it is left out." in declare(Wishes("train.jsonl")).told
+
+
 def test_a_regression_from_a_file_to_a_declaration(here: Path) -> None:
     rows = [f"text {i},{i / 4},{i / 8}\n" for i in range(80)]
     (here / "sts.csv").write_text("text,score,other\n" + "".join(rows))
