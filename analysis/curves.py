@@ -13,7 +13,7 @@ from kdbench.data.task_registry import TASKS
 from kdbench.reporting import fairness, missing_runs, notes, provenance
 from kdbench.reporting.figures import Curve, Lacking, LineStyle
 from kdbench.results import series
-from kdbench.results.selection import SelectedRow, best_grid_point, newest_version
+from kdbench.results.selection import SelectedRow, best_grid_point, newest_version, select_row
 from kdbench.results.study import CellResult, StudyResults, task_title
 
 SeriesPoints = dict[int, tuple[float, Any]]  # step -> (epoch, value)
@@ -26,8 +26,8 @@ def method_lines(study: StudyResults, task: str, rows: Iterable[str]) -> list[Se
     Raises:
         Lacking: a row has no finished run on the task.
     """
-    found = [_line(study, task, row, newest_version(c for c in study.of(row, task) if c.has({}))) for row in rows]
-    return _all_there(found, task)
+    lines = (select_row(study, row, title=row_title(study, row)).on([task]) for row in rows)
+    return _all_there(list(lines), task)
 
 
 def setting_lines(
@@ -44,13 +44,14 @@ def setting_lines(
         Lacking: a line has no finished run on the task.
     """
     keys = {key for values in settings.values() for key in values}
-    cells = newest_version(study.of(row, task))
+    every = newest_version(cell for each in study.tasks for cell in study.of(row, each))
+    cells = [cell for cell in every if cell.cell.task == task]
     asked = {title: [c for c in cells if c.has(values)] for title, values in settings.items()}
     common = _common(asked.values(), keys, TASKS.get(task).metrics[0])
-    found = [
-        _line(study, task, row, group, title, [c for c in group if _rest(c, keys) == common])
-        for title, group in asked.items()
-    ]
+    found = []
+    for title, group in asked.items():
+        shown = best_grid_point([c for c in group if _rest(c, keys) == common], TASKS.get(task).metrics[0])
+        found.append(SelectedRow(row, f"{row_title(study, row)}: {title}", {task: group}, {task: shown}))
     return _all_there(found, task)
 
 
@@ -73,16 +74,6 @@ def _common(groups: Iterable[list[CellResult]], keys: Iterable[str], metric: str
         return len({i for i, _ in runs}), len(runs), sum(score for _, score in runs) / len(runs)
 
     return max(sorted(places), key=worth, default=None)
-
-
-def _line(
-    study: StudyResults, task: str, row: str, asked: list[CellResult], title: str = "",
-    among: list[CellResult] | None = None,
-) -> SelectedRow:  # fmt: skip
-    """Build a line: the cells that were asked for, and the best grid point of them (or of `among`) that is drawn."""
-    shown = best_grid_point(asked if among is None else among, TASKS.get(task).metrics[0])
-    name = row_title(study, row)
-    return SelectedRow(row, f"{name}: {title}" if title else name, {task: asked}, {task: shown})
 
 
 def _all_there(found: list[SelectedRow], task: str) -> list[SelectedRow]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from kdbench.analysis.published import published_tables
 from kdbench.analysis.scores import RowRequest, build_score_table, find_row, table_heading
 from kdbench.reporting.tables import Published, Table, TableData
-from kdbench.results.study import LOOSE, StudyResults
+from kdbench.results.study import StudyResults
+from kdbench.results.study_keys import LOOSE
 
 ROWS = (
     RowRequest("lgtm", {"feedback": "validation"}, "Validation set"),

@@ -44,6 +44,7 @@ class CTKD(Distillation):
     """Match the frozen teacher's probabilities at a temperature that is learned against the student."""
 
     title = "CTKD"
+    version = 1
     paper = "Li et al., 2023"
     group = "logits"
     no_regression = NEEDS_CLASSES

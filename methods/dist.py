@@ -44,6 +44,7 @@ class DIST(Distillation):
     """Match the frozen teacher's predictions by Pearson correlation, within examples and within classes."""
 
     title = "DIST"
+    version = 1
     paper = "Huang et al., 2022"
     group = "paper"
     position = 4

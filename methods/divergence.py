@@ -50,6 +50,7 @@ class Divergence(Distillation):
     """Match the frozen teacher's probabilities by another divergence than KL(T || S)."""
 
     title = "Reverse KL"
+    version = 1
     paper = "Ko et al., 2024"
     group = "logits"
     no_regression = NEEDS_CLASSES

@@ -51,6 +51,7 @@ class DKD(Distillation):
     """Match the frozen teacher's confidence in the label and its ranking of the other classes."""
 
     title = "DKD"
+    version = 1
     paper = "Zhao et al., 2022"
     group = "logits"
     no_regression = NEEDS_CLASSES

@@ -46,6 +46,7 @@ class DML(Online):
     """Train two pre-trained networks on the labels and on each other's predictions; the larger is the teacher."""
 
     title = "DML"
+    version = 1
     paper = "Zhang et al., 2018"
     group = "paper"
     position = 7

@@ -22,6 +22,7 @@ class Finetune(Method):
     """Minimise the cross-entropy with the labels, or the squared error of a regression."""
 
     title = "Fine-tuning"
+    version = 1
     paper = "Devlin et al., 2019"
     group = "paper"
     position = 0

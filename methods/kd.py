@@ -45,6 +45,7 @@ class KD(Distillation):
     """Match the softened probabilities of a frozen, fine-tuned teacher."""
 
     title = "KD"
+    version = 1
     paper = "Hinton et al., 2015"
     group = "paper"
     position = 1

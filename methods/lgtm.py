@@ -6,8 +6,7 @@ Loss: on a training batch z^r = (x, y) with a feedback batch z^e (Algorithm 1),
     w_i     = grad CE(T_i, S_i) . v                                       distillation influence, Eq. 8
     L_t     = sign coef L_influence + teacher_ce CE(y, T) + (1 - teacher_ce) KL(S || T)              Eq. 9, 10, 11
     L_s     = student_ce CE(y, S) + (1 - student_ce) CE(T, S)             with the updated teacher, Eq. 1
-Trained: both networks, from pre-trained weights and classifiers of zeros. Each batch updates the teacher once, then the
-student once.
+Trained: both networks, from pre-trained weights and classifiers of zeros. A batch updates teacher, then student.
 Paper and code: the printed sign of the influence raises the student's validation loss, the code's sign lowers it; we
 follow the code. The printed auxiliary loss CE(T, S) has no fixed point at T = S, the code's KL(S || T) has; we follow
 the code. The printed coefficient is 1, with which a pre-trained teacher stops learning (docs/lgtm.md); the code's is
@@ -132,6 +131,7 @@ class LGTM(Online):
     """Train both networks together; the teacher also learns from its student's loss on feedback rows."""
 
     title = "LGTM"
+    version = 1
     paper = "Ren et al., 2023"
     group = "paper"
     position = 11

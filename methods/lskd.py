@@ -26,6 +26,7 @@ class LSKD(KD):
     """Match the frozen teacher's probabilities after z-scoring the logits of every example."""
 
     title = "LSKD"
+    version = 1
     paper = "Sun et al., 2024"
     group = "logits"
     least_classes = 3

@@ -57,6 +57,7 @@ class MetaDistill(Method):
     """Train the fine-tuned teacher further, on its student's loss on held-out rows alone."""
 
     title = "Meta Distill"
+    version = 1
     paper = "Zhou et al., 2022"
     group = "paper"
     position = 10

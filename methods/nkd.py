@@ -36,6 +36,7 @@ class NKD(Distillation):
     """Weigh the labels by the frozen teacher's confidence, and match its ranking of the other classes."""
 
     title = "NKD"
+    version = 1
     paper = "Yang et al., 2023"
     group = "logits"
     no_regression = NEEDS_CLASSES

@@ -80,6 +80,7 @@ class PESFKD(Method):
     """Train a student and an adapter on the frozen teacher's logits, in one loss."""
 
     title = "PESF-KD"
+    version = 1
     paper = "Rao et al., 2022"
     group = "paper"
     position = 9

@@ -47,6 +47,7 @@ class PKD(KD):
     """Match the frozen teacher's probabilities and its intermediate first-token states."""
 
     title = "PKD"
+    version = 1
     paper = "Sun et al., 2019"
     group = "paper"
     position = 2

@@ -39,6 +39,7 @@ class ProKT(Online):
     """Train both networks; the teacher stays near its student by a KL term."""
 
     title = "ProKT"
+    version = 1
     paper = "Shi et al., 2021"
     group = "paper"
     position = 8

@@ -36,6 +36,7 @@ class RCO(KD):
     """Match the softened probabilities of the teacher's checkpoints, one after the other."""
 
     title = "RCO"
+    version = 1
     paper = "Jin et al., 2019"
     group = "paper"
     position = 6

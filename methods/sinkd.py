@@ -44,6 +44,7 @@ class SinKD(Distillation):
     """Match the frozen teacher's probabilities, and the batch of them by a Sinkhorn distance."""
 
     title = "SinKD"
+    version = 1
     paper = "Cui et al., 2024"
     group = "logits"
     no_regression = NEEDS_CLASSES

@@ -55,6 +55,7 @@ class SKD(Distillation):
     """Match the frozen teacher's probabilities after scaling all logits to one length."""
 
     title = "SKD"
+    version = 1
     paper = "Guo et al., 2022"
     group = "paper"
     position = 3

@@ -50,6 +50,7 @@ class TAKD(KD):
     """Distil the frozen teacher into assistants of decreasing size, and the last of them into the student."""
 
     title = "TAKD"
+    version = 1
     paper = "Mirzadeh et al., 2020"
     group = "paper"
     position = 5

@@ -36,6 +36,7 @@ class WSL(Distillation):
     """Match the frozen teacher's probabilities, with a weight for each example."""
 
     title = "WSL"
+    version = 1
     paper = "Zhou et al., 2021"
     group = "logits"
     no_regression = NEEDS_CLASSES

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataLocation
-from kdbench.data.task import Examples, Task, TaskData
+from kdbench.data.loading import load_examples
+from kdbench.data.task import Examples, Task, TaskData, fingerprint
 from kdbench.tasks import hub, tsv
 from kdbench.tasks.generated import Recipe, generate
 from kdbench.tasks.glue_server import SERVER
@@ -88,8 +89,12 @@ class GlueTask(Task):
         return tsv.read_unlabelled(self._path(location, split), self.columns, self.index)
 
     def fingerprint(self, location: DataLocation) -> str:
-        """Return a hash of the examples; for the hub, whose files are pinned, their name, without network."""
-        return hub.identity(self.hub_config) if location.source == "hub" else super().fingerprint(location)
+        """Return a hash of the examples; for the hub, whose files are pinned, their name, without network.
+
+        Labels and metrics are those of the publication and do not change.
+        """
+        here = location.source != "hub"
+        return fingerprint(load_examples(self, location)) if here else hub.identity(self.hub_config)
 
     def _read(self, location: DataLocation, split: str) -> Examples:
         return tsv.read(

@@ -79,6 +79,7 @@ class Environment(TypedDict, total=False):
     gpu: str | None
     cores: Count | None
     threads: Count
+    method_code: str
     packages: dict[str, str | None]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import pkgutil
@@ -22,6 +23,7 @@ from kdbench.core.plugin_loading import (
     NoPlugin,
     Unloadable,
     announced,
+    code_hash,
     guarded,
     is_about_kdbench,
     load_module,
@@ -35,7 +37,7 @@ RESERVED = (ALL, "everything")
 
 
 class PluginFile(BaseModel):
-    """A plugin's file outside any package; its hash identifies the version."""
+    """A plugin's file whose hash identifies the version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,7 +61,8 @@ class Registry(Generic[T]):
     Attributes:
         packages: folders of the packages that are loaded.
         broken: plugins that do not load -> the reason.
-        files: plugins outside any package -> their files.
+        files: plugins that their file's content identifies -> their files: those outside any package, and those that
+            could state a `version` and do not.
     """
 
     def __init__(self, what: str, group: str, base: type[T], folder: str = "") -> None:
@@ -120,6 +123,10 @@ class Registry(Generic[T]):
     def file_of(self, name: str) -> str:
         """Return the file that defines a plugin."""
         return inspect.getfile(self.all()[name])
+
+    def code_of(self, name: str) -> str:
+        """Return the hash of the code in a plugin's file; see `code_hash`."""
+        return code_hash(Path(self.file_of(name)).read_bytes())
 
     def add_file(self, path: Path) -> str:
         """Load a plugin from any file, for this process, and return its name, which is the file's.
@@ -248,6 +255,7 @@ class Registry(Generic[T]):
                 if not (isinstance(target, ModuleType) and hasattr(target, "__path__")):
                     if problem := self._problem(target):
                         raise Unloadable(problem)
+                    self._note_file(point.name, target)
                     return {point.name: target}
                 self.packages += [Path(folder).resolve() for folder in target.__path__]
                 names = [module.name for module in pkgutil.iter_modules(target.__path__)]
@@ -267,7 +275,15 @@ class Registry(Generic[T]):
         if len(plugins) > 1:
             self.broken[name] = f"the file defines several {self.what}s ({_names(plugins)}); keep one per file"
             return None
+        if plugins:
+            self._note_file(name, plugins[0])
         return plugins[0] if plugins else None
+
+    def _note_file(self, name: str, plugin: type[T]) -> None:
+        """Note the file of a package's plugin whose version nobody states, where plugins of this kind have one."""
+        if hasattr(self.base, "version") and "version" not in vars(plugin):  # one that it inherits speaks of other code
+            file = Path(inspect.getfile(plugin))
+            self.files[name] = PluginFile(path=str(file), sha256=hashlib.sha256(file.read_bytes()).hexdigest())
 
     def _plugins_of(self, module: ModuleType) -> list[type[T]]:
         """Return the plugins that a module defines; a class that says `title = ""` is only a base class.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from kdbench.core.errors import UserError
 from kdbench.core.lazy_torch import LazyModule
+from kdbench.core.plugin_loading import code_hash
 from kdbench.core.spec import DataLocation
 from kdbench.data import metrics
 from kdbench.data.loading import load_examples
@@ -209,8 +211,15 @@ class Task(ABC):
         raise UserError(f"{self.title} has no test split '{split}', so that no server scores it.")
 
     def fingerprint(self, location: DataLocation) -> str:
-        """Return a hash of the examples, independent of their location."""
-        return fingerprint(load_examples(self, location))
+        """Return a hash of what decides the scores, independent of the location.
+
+        These are the examples, kind, labels, metrics and splits; and the code of the task's file, where it computes
+        scores of its own.
+        """
+        own = [fingerprint(load_examples(self, location)), self.kind, self.labels, self.metrics]
+        code = code_hash(Path(inspect.getfile(type(self))).read_bytes()) if self.has_own_score else ""
+        words = json.dumps([*own, self.report_splits, self.validation_split, code])
+        return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 def metric_title(name: str) -> str:

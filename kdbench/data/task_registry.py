@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ SECTION = "task"  # of kdbench.toml
 class TaskRegistry(Registry[Task]):
     """The tasks: plugins, the declarations in `tasks/` (of kdbench and of the working folder) and in kdbench.toml."""
 
+    _here: dict[str, type[Task]]  # the declared ones
+
     def add_more(self) -> None:
         """Add the declared tasks. A declaration that is not valid, or whose name is taken, is listed as broken."""
+        self._here = {}
         here = Path.cwd()
         for folder in self.packages:
             for path in sorted(folder.glob("*.toml")):
@@ -46,6 +50,8 @@ class TaskRegistry(Registry[Task]):
         try:
             declared = Declaration.parse(read_toml(path) if values is None else values, place)
             self.add(name, declared_task(name, declared, place, folders))
+            if name in self.all():
+                self._here[name] = self.all()[name]
         except UserError as error:
             self.broken[name] = str(error).rstrip(".")
 
@@ -58,22 +64,45 @@ class TaskRegistry(Registry[Task]):
         """Add the declared tasks of stored runs that are not known here.
 
         Args:
-            replace: the stored declarations win over those of the same names, as where planned runs are trained.
+            specs: of those with the same task the first decides.
+            replace: the stored declarations win over those of the same names, as where planned runs are trained, or
+                stored ones read.
         """
+        decided: set[str] = set()
         for spec in specs:
             known = self.all().get(spec.task)
-            if not spec.declaration or (known and not (replace and issubclass(known, DeclaredTask))):
+            if not spec.declaration or spec.task in decided or (known and not replace):
                 continue
-            place = f"the declaration of task '{spec.task}' in run {spec.id}"
-            declared = Declaration.parse(spec.declaration, place)
-            if not (known and issubclass(known, DeclaredTask) and known.declaration == declared):
-                self.all().pop(spec.task, None)
-                self.add(spec.task, declared_task(spec.task, declared, place, (Path.cwd(),)))
+            decided.add(spec.task)
+            stored = self.of(spec)
+            if stored is not None and stored is not known:
+                self.all()[spec.task] = stored
+
+    def of(self, spec: RunSpec) -> type[Task] | None:
+        """Return a run's task as declared when the run was planned; None where no plugin defines the task any more."""
+        known = self.all().get(spec.task)
+        if not spec.declaration or (known and not issubclass(known, DeclaredTask)):
+            return known
+        declared = Declaration.parse(spec.declaration, f"the declaration of task '{spec.task}' in run {spec.id}")
+        is_same = known is not None and issubclass(known, DeclaredTask) and known.declaration == declared
+        return known if is_same else _stored_task(spec.task, declared.model_dump_json())
+
+    def restore(self) -> None:
+        """Return to the declarations of this folder, where stored runs have replaced them."""
+        self.all().update(self._here)
+
+
+@lru_cache(maxsize=64)
+def _stored_task(name: str, declaration: str) -> type[DeclaredTask]:
+    """Make a task of a stored declaration, the same one for the same declaration."""
+    task = declared_task(name, Declaration.model_validate_json(declaration), "a stored run", (Path.cwd(),))
+    task.name = name
+    return task
 
 
 TASKS = TaskRegistry("task", "kdbench.tasks", Task, "tasks")  # type: ignore[type-abstract]
 
 
-def selection_title(task: str) -> str:
+def selection_title(task: type[Task] | None) -> str:
     """Return the title of a task's selection metric, such as `selection F1`; "selection" for a missing task."""
-    return TASKS.get(task).selection_title() if task in TASKS.all() else "selection"
+    return task.selection_title() if task else "selection"

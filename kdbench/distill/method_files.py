@@ -30,6 +30,15 @@ def method_of(spec: RunSpec) -> type[Method]:
     return found
 
 
+def code_of(spec: RunSpec) -> str:
+    """Return the hash of the code of a run's method, without comments; "" where the method does not load."""
+    try:
+        method_of(spec)
+    except UserError:  # who trains the run says so
+        return ""
+    return METHODS.code_of(spec.method)
+
+
 def row_of(text: str) -> str:
     """Return the row that an item of --methods names.
 

@@ -115,6 +115,7 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
     Raises:
         UserError: any mistake of the user, before work starts.
     """
+    TASKS.restore()
     asked: Invocation = config.group(Invocation)
     rows, seeds = select_methods(asked.methods), parse_seeds(asked.seeds)
     check_keys(config, rows)

@@ -20,7 +20,7 @@ MAX_UNFINISHED = 6  # rows whose missing runs are listed one by one
 
 
 def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
-    """List the unfinished runs of the rows, and the cells of the table for which no run was asked."""
+    """List the unfinished runs of the rows, the cells for which no run was asked, and runs of earlier versions."""
     # runs that were asked for
     found = [f"{line.title}: {text}" for line in lines if (text := _unfinished(study, line))]
     rest = len(found) - MAX_UNFINISHED
@@ -31,7 +31,11 @@ def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[
     for line in lines:
         tasks = _unasked_tasks(line)
         unasked += [f"{line.title} on {', '.join(map(task_title, tasks))}"] if tasks else []
-    return notes + ([f"Not asked for: {'; '.join(unasked)}."] if unasked else [])
+    notes += [f"Not asked for: {'; '.join(unasked)}."] if unasked else []
+    # what was trained by an earlier version of a method, which no row mixes with a later one
+    older = [f"{line.title} on {', '.join(map(task_title, line.older))}" for line in lines if line.older]
+    told = f"Left out, as trained by an earlier version of a method or of its file: {'; '.join(older)}."
+    return notes + ([told] if older else [])
 
 
 def missing_runs_commands(exhibit: Exhibit, study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:

@@ -82,10 +82,14 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
 
 
 def missing_task_notes(study: StudyResults) -> list[str]:
-    """Name the tasks of the study that cannot be shown because no installed plugin has them."""
-    if not study.gone:
-        return []
-    return [f"Left out, for no installed task has the name or it does not load: {', '.join(study.gone)}."]
+    """Name the tasks of the study that cannot be shown because no installed plugin has them as they were."""
+    absent = [task for task in study.gone if task not in study.changed]
+    lost = f"Left out, for no installed task has the name or it does not load: {', '.join(absent)}."
+    return [lost] * bool(absent) + [
+        f"Left out: {task}, whose {study.changed[task]} have changed since it was trained. A changed task needs a name "
+        "of its own."
+        for task in study.gone if task in study.changed
+    ]  # fmt: skip
 
 
 def _first_of(study: StudyResults, protocol: str) -> str:

@@ -88,7 +88,15 @@ def _runs(
     # a column for each setting that differs
     keys = provenance.differing_settings([*traced.runs.asked, *traced.runs.elsewhere])
     table = printing.make_table()
-    for name in ("seed", "run", *keys, *traced.heads[1:], selection_title(traced.task), "cost", "state"):
+    for name in (
+        "seed",
+        "run",
+        *keys,
+        *traced.heads[1:],
+        selection_title(TASKS.all().get(traced.task)),
+        "cost",
+        "state",
+    ):
         table.add_column(Text(name), no_wrap=True, justify="left" if name in ("run", "state") else "right")
     # numbers of finished runs, the status of all
     for cell in cells:

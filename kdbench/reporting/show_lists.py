@@ -187,9 +187,10 @@ def _run_table(items: Iterable[ListedRun]) -> Table:
         state = run.state
         steps = f"{state.step}/{state.total}" if state.total else ""
         loss = "" if state.loss is None else f"{state.loss:.3f}"
-        metric = selection_title(run.spec.task).removeprefix("selection ")
         kept = ((run.result or {}).get("best") or {}).get("selection") or {}
-        key = TASKS.all()[run.spec.task].metrics[0] if run.spec.task in TASKS.all() else ""
+        task = TASKS.of(run.spec)
+        metric = selection_title(task).removeprefix("selection ")
+        key = task.metrics[0] if task else ""
         number = 100 * kept[key] if key in kept else state.score
         score = "" if number is None else f"{metric} {number:.1f}"
         word = Text(status, style=printing.STATUS_STYLES.get(status, "dim"))

@@ -14,7 +14,6 @@ from rich.text import Text
 from kdbench.core.atomic_files import sha256_of
 from kdbench.core.formatting import ago, count, duration, size, value
 from kdbench.core.spec import RunSpec, dependents
-from kdbench.data.task_registry import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import printing, provenance
 from kdbench.reporting.run_status import RunStatuses
@@ -71,7 +70,7 @@ def show_run(run: Run, store: Store, console: Console) -> None:
     if run.result is not None:
         console.print()
         printing.print_table(console, _scores(run))
-        for warning in class_use.collapse_warnings(run.class_use, run.spec.task):
+        for warning in class_use.collapse_warnings(run.class_use, run.labels):
             printing.print_line(console, warning, "yellow")
     for title, values in provenance.run_facts(run).items():
         print_group(title, values, console)
@@ -146,11 +145,10 @@ def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
     assert run.result is not None
     # predicted classes of each network, if known
     result, use = run.result, run.class_use
-    labels = TASKS.get(run.spec.task).labels if run.spec.task in TASKS.all() else ()
     splits = list(result["best"]["report"])
     rows = []
     used = [
-        "; ".join(dict.fromkeys(one.words(labels) for one in use.get(name, {}).values()))
+        "; ".join(dict.fromkeys(one.words(run.labels) for one in use.get(name, {}).values()))
         for name in ("best", "last", *(["teacher"] if result.get("teacher") else []))
     ]
     # checkpoints of the student, then the teacher

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.core.records import ClassCounts
-from kdbench.data.task_registry import TASKS
 
 if TYPE_CHECKING:
     from kdbench.results.predictions import Predictions
@@ -99,18 +98,19 @@ def _count_numbers(predictions: Classes, references: Classes) -> ClassCounts:
 
 
 def find_class_use(
-    task: str, result: Mapping[str, Any] | None, read: Callable[[], Mapping[str, Predictions]]
+    classes: int, result: Mapping[str, Any] | None, read: Callable[[], Mapping[str, Predictions]]
 ) -> ClassUses:  # fmt: skip
     """Return a key of `NETWORKS` -> report split -> class use, as far as known; {} for an unfinished run.
 
     Args:
+        classes: number of classes of the run's task; 0 where the task is not known.
         result: what the run stored; None of an unfinished one.
         read: reads the predictions by report split, for a run of an earlier version.
     """
     if result is None:
         return {}
     found = _stored(result)
-    return found if "best" in found else {**found, "best": _counted(task, read)}
+    return found if "best" in found else {**found, "best": _counted(classes, read)}
 
 
 def _stored(result: Mapping[str, Any]) -> ClassUses:
@@ -120,11 +120,10 @@ def _stored(result: Mapping[str, Any]) -> ClassUses:
     return {name: {split: ClassUse(**use) for split, use in part.items()} for name, part in parts.items() if part}
 
 
-def _counted(task: str, read: Callable[[], Mapping[str, Predictions]]) -> dict[str, ClassUse]:
-    """Count classes in the stored predictions; {} where these are lost or the task is not installed."""
-    if task not in TASKS.all():
+def _counted(classes: int, read: Callable[[], Mapping[str, Predictions]]) -> dict[str, ClassUse]:
+    """Count classes in the stored predictions; {} where these are lost or the task is not known."""
+    if not classes:
         return {}
-    classes = len(TASKS.get(task).labels)
     try:
         found = read()
     except UserError:
@@ -143,9 +142,9 @@ def collapse_heading(runs: Iterable[ClassUses]) -> str:
     return COLLAPSE_HEADING + (NUMBER_HEADING if numbers else "")
 
 
-def collapse_warnings(uses: ClassUses, task: str) -> list[str]:
+def collapse_warnings(uses: ClassUses, labels: Sequence[str]) -> list[str]:
     """Return a sentence for each network of a finished run that has collapsed."""
-    return _sentences(uses, TASKS.get(task).labels if task in TASKS.all() else ())
+    return _sentences(uses, labels)
 
 
 def stored_warnings(result: Mapping[str, Any], labels: Sequence[str]) -> list[str]:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from kdbench.data.task_registry import TASKS
-from kdbench.results.study import CellResult, StudyResults
+from kdbench.results.study import FILE, CellResult, StudyResults
 
 
 def newest_version(cells: Iterable[CellResult]) -> list[CellResult]:
-    """Return the cells of the newest version of the method.
+    """Return the cells of the newest version of a row's method; give those of all tasks, so that tasks do not differ.
 
-    Versions that are files have no order but the one in which they were asked for.
+    Versions that are files have no order but the one in which they were asked for. The files of methods that only some
+    cells need count where both have them.
     """
     cells = list(cells)
     version = max((c.run.spec.method_version for c in cells), default=0)
     kept = [c for c in cells if c.run.spec.method_version == version]
-    files = max(kept, key=lambda c: c.asked).files if kept else {}
-    return [c for c in kept if c.files == files]
+    newest = max(kept, key=lambda c: c.asked).files if kept else {}
+    return [
+        c for c in kept
+        if c.files.get(FILE) == newest.get(FILE)
+        and all(c.files[key] == newest[key] for key in c.files.keys() & newest.keys())
+    ]  # fmt: skip
 
 
 def best_grid_point(cells: Iterable[CellResult], metric: str) -> list[CellResult]:
@@ -42,12 +47,19 @@ def best_grid_point(cells: Iterable[CellResult], metric: str) -> list[CellResult
 
 @dataclass(frozen=True)
 class SelectedRow:
-    """A row of a table: task -> the cells that were asked for, and task -> the cells that are shown, one a seed."""
+    """A row of a table.
+
+    Attributes:
+        asked: task -> the cells that were asked for, of the newest version of the row's method.
+        shown: task -> the cells that are shown, one a seed.
+        older: task -> the finished cells of earlier versions.
+    """
 
     row: str
     title: str
     asked: Mapping[str, list[CellResult]]
     shown: Mapping[str, list[CellResult]]
+    older: Mapping[str, list[CellResult]] = field(default_factory=dict)
 
     @property
     def cells(self) -> list[CellResult]:
@@ -63,7 +75,7 @@ class SelectedRow:
         """Return the row with these tasks and no other."""
         names = list(tasks)
         asked, shown = ({task: cells.get(task, []) for task in names} for cells in (self.asked, self.shown))
-        return replace(self, asked=asked, shown=shown)
+        return replace(self, asked=asked, shown=shown, older={t: c for t, c in self.older.items() if t in names})
 
     def feedback_from(self, split: str) -> bool:
         """Return whether a run of the row learned from feedback on `split`."""
@@ -85,6 +97,9 @@ def select_row(
         values: use only cells with these settings; cells that other tables and figures vary are left out.
         title: of the row, if it is not the method's.
     """
-    asked = {task: newest_version(c for c in study.of(row, task) if c.has(values)) for task in study.tasks}
+    every = {task: [c for c in study.of(row, task) if c.has(values)] for task in study.tasks}
+    newest = {id(cell) for cell in newest_version(cell for cells in every.values() for cell in cells)}
+    asked = {task: [cell for cell in cells if id(cell) in newest] for task, cells in every.items()}
     shown = {task: best_grid_point(cells, TASKS.get(task).metrics[0]) for task, cells in asked.items()}
-    return SelectedRow(row, title or study.title(row), asked, shown)
+    older = {task: [c for c in cells if id(c) not in newest and c.run.result] for task, cells in every.items()}
+    return SelectedRow(row, title or study.title(row), asked, shown, {t: cells for t, cells in older.items() if cells})

@@ -15,19 +15,18 @@ from pathlib import Path
 from typing import Any, cast
 
 from kdbench.core.errors import NotPermitted, UserError
+from kdbench.core.records import warn_once
 from kdbench.core.settings import Invocation
 from kdbench.core.spec import Cell, ModelRef, RunSpec
 from kdbench.data.task_registry import TASKS
 from kdbench.models.display_names import display_name
-from kdbench.results import study_names
+from kdbench.results import study_keys, study_names
 from kdbench.results.class_use import ClassUses, find_class_use
 from kdbench.results.predictions import Predictions, RunLogits, read_logits, read_predictions
 from kdbench.results.store import RunFolder, RunState, Store
-from kdbench.results.sweep_files import RowRecord, Sweep, read_sweeps
+from kdbench.results.sweep_files import RowRecord, Sweep, TaskRecord, read_sweeps
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
-# names, which may differ: fingerprints are in `models` and `data`; of the source see `_home`
-LOOSE = ("glue_dir", "data_dir", "source", "student", "teacher")
 FILE = "method_file"  # the setting that says which content a method's file had
 DAMAGED = "damaged"  # the kind of a run that is done and whose result cannot be read
 
@@ -45,6 +44,12 @@ class Run:
     def id(self) -> str:
         return self.folder.id
 
+    @property
+    def labels(self) -> Sequence[str]:
+        """Return the labels of its task; () where the task is not known."""
+        task = TASKS.of(self.spec)
+        return task.labels if task else ()
+
     @cached_property
     def cost(self) -> Mapping[str, Any]:
         """Read the file; empty where it is lost or damaged."""
@@ -58,7 +63,7 @@ class Run:
     @cached_property
     def class_use(self) -> ClassUses:
         """Return which classes its networks predict; see `class_use.find_class_use`."""
-        return find_class_use(self.spec.task, self.result, lambda: self.predictions)
+        return find_class_use(len(self.labels), self.result, lambda: self.predictions)
 
     @cached_property
     def predictions(self) -> dict[str, Predictions]:
@@ -140,6 +145,7 @@ class StudyResults:
     titles: dict[str, RowRecord] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
     data_remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # task -> what was seen in its data
+    planned: dict[str, TaskRecord] = field(default_factory=dict)  # task -> as it was
     cells: list[CellResult] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
     root: Path = Path(Invocation().results)  # the results folder, or where one would be made
@@ -148,8 +154,8 @@ class StudyResults:
 
     @property
     def tasks(self) -> list[str]:
-        """Return the tasks whose plugins are there, in the order of the tables."""
-        return sorted({c.cell.task for c in self.cells} & TASKS.all().keys(), key=task_order)
+        """Return the tasks that can be shown, in the order of the tables."""
+        return sorted({c.cell.task for c in self.cells} - set(self.gone), key=task_order)
 
     @property
     def sources(self) -> set[str]:
@@ -158,8 +164,16 @@ class StudyResults:
 
     @property
     def gone(self) -> list[str]:
-        """Return tasks whose plugin is gone or does not load; nothing shows their scores."""
-        return sorted({c.cell.task for c in self.cells} - TASKS.all().keys())
+        """Return tasks whose plugin is gone, does not load, or is another task now; nothing shows their scores."""
+        asked = {c.cell.task for c in self.cells}
+        return sorted((asked - TASKS.all().keys()) | (asked & self.changed.keys()))
+
+    @cached_property
+    def changed(self) -> dict[str, str]:
+        """Return what is another for a task than when it was planned: task -> `labels and metrics`."""
+        now = TASKS.all()
+        found = {task: then.differences(now[task]) for task, then in self.planned.items() if task in now}
+        return {task: words for task, words in found.items() if words}
 
     @property
     def rows(self) -> list[str]:
@@ -261,7 +275,9 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
     """
     found: list[StudyResults] = []
     known: dict[str, Run] = {}
-    for number, sweep in enumerate(read_sweeps(store)):
+    sweeps = read_sweeps(store)
+    TASKS.learn((spec for sweep in reversed(sweeps) for spec in sweep.runs.values()), replace=True)
+    for number, sweep in enumerate(sweeps):
         if preset in (None, sweep.preset):
             new = {run_id: spec for run_id, spec in sweep.runs.items() if run_id not in known}
             known |= {run_id: read(store.run(run_id), spec) for run_id, spec in new.items()}
@@ -270,6 +286,11 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
         study.root = store.root
     study_names.distinguish_networks([(study.study, study.networks) for study in found])
     study_names.distinguish_data(found)
+    for task, words in {task: words for study in found for task, words in study.changed.items()}.items():
+        warn_once(
+            f"Task '{task}' has other {words} now than when runs in {store.root} were trained; tables and figures "
+            "leave these runs out. Give the changed task a name of its own to see both."
+        )
     return found
 
 
@@ -294,19 +315,21 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
     for cell in sweep.cells:
         training = runs[cell.run].spec.training
         apart = (training.split_seed, training.train_rows)
-        keys[apart] = keys.get(apart) or _key(sweep, runs[cell.run].spec)
+        keys[apart] = keys.get(apart) or study_keys.key(sweep, runs[cell.run].spec)
         groups.setdefault(keys[apart], []).append(cell)
     for key, cells in groups.items():
-        data = {cell.task: runs[cell.run].spec.data.fingerprint for cell in cells}
-        own = _study(sweep, runs[cells[0].run].spec)
-        sources = {str(runs[cell.run].spec.data.source) for cell in cells} - {"files"}
-        study = _home(key, data, sources, found) or StudyResults(sweep.preset, own, sweep.models, key)
+        specs = {cell.task: runs[cell.run].spec for cell in cells}
+        data = {task: spec.data.fingerprint for task, spec in specs.items()}
+        own = study_keys.fields(sweep, runs[cells[0].run].spec)
+        sources = {str(spec.data.source) for spec in specs.values()} - {"files"}
+        study = study_keys.home(key, data, sources, found) or StudyResults(sweep.preset, own, sweep.models, key)
         if sources and not study.sources:
             study.study |= {name: own[name] for name in ("source", "glue_dir")}
         found[:] = [other for other in found if other is not study] + [study]
         study.titles |= sweep.rows
         study.networks |= networks
         study.data |= data
+        study.planned |= {task: then for task, spec in specs.items() if (then := study_keys.planned(sweep, spec))}
         study.data_remarks |= {task: tuple(said) for task, said in sweep.data_remarks.items() if task in data}
         known = {(c.cell.row, c.run.id): c for c in study.cells}
         for cell in cells:
@@ -316,27 +339,6 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
             varied = (*before, cell.varies)
             known[place] = CellResult(cell, runs[cell.run], settings(cell.run, runs), varied=varied, asked=number)
         study.cells = list(known.values())
-
-
-def _study(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:
-    training = spec.training
-    names = {
-        role: ModelRef(name=sweep.study[role], fingerprint=known).title
-        for role, known in sweep.models.items() if role in sweep.study
-    }  # fmt: skip
-    return {**sweep.study, **names, "split_seed": training.split_seed, "train_rows": training.train_rows}
-
-
-def _key(sweep: Sweep, spec: RunSpec) -> str:
-    """Return a key that is equal for cells that may be compared, as far as one cell can tell; see also `_home`."""
-    fields = {k: v for k, v in _study(sweep, spec).items() if k not in LOOSE}
-    return json.dumps([sweep.preset, fields, sweep.models], sort_keys=True)
-
-
-def _home(key: str, data: Mapping[str, str], sources: set[str], found: list[StudyResults]) -> StudyResults | None:
-    """Return the study with this key in which no task has other data, and tasks that are not files one source."""
-    same = (study for study in found if study.key == key and len(study.sources | sources) <= 1)
-    return next((s for s in same if all(s.data.get(task, value) == value for task, value in data.items())), None)
 
 
 def closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic asks for it below Python 3.1
 
 from kdbench.core.records import read_records
 from kdbench.core.spec import Cell, Name, RunSpec, run_depths
+from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
 from kdbench.results.store import Store
 
@@ -25,6 +26,25 @@ class RowRecord(BaseModel):
     position: int
     usual: dict[str, Any] = {}
     defaults: dict[str, Any] | None = None  # not written down by earlier versions
+
+
+class TaskRecord(BaseModel):
+    """What a task's scores and classes were called when runs were planned."""
+
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    report_splits: tuple[str, ...]
+
+    @classmethod
+    def of(cls, task: type[Task]) -> TaskRecord:
+        """Describe a task as it is now."""
+        return cls(labels=tuple(task.labels), metrics=tuple(task.metrics), report_splits=tuple(task.report_splits))
+
+    def differences(self, task: type[Task]) -> str:
+        """Name what is another for a task now, such as `labels and metrics`; "" where all is the same."""
+        now = TaskRecord.of(task)
+        fields = [name for name in TaskRecord.model_fields if getattr(self, name) != getattr(now, name)]
+        return " and ".join(fields).replace("report_splits", "reported splits")
 
 
 class StudyRecord(TypedDict):
@@ -54,6 +74,7 @@ class Sweep(BaseModel):
     study: dict[str, Any]
     models: dict[str, str]  # role (student, teacher) -> fingerprint
     rows: dict[Name, RowRecord]
+    tasks: dict[str, TaskRecord] = {}  # not written down by earlier versions
     data_remarks: dict[str, list[str]] = {}  # task -> what was seen in its data before training
     cells: list[Cell]
     runs: dict[Name, RunSpec]  # those of the cells, and what they need
@@ -96,5 +117,5 @@ def moment(created: str) -> float:
 def read_sweeps(store: Store) -> list[Sweep]:
     """Return the sweeps, oldest first; a damaged file is named on standard error and left out."""
     sweeps = sorted(read_records(store.sweeps_folder, Sweep), key=lambda sweep: moment(sweep.created))
-    TASKS.learn(spec for sweep in sweeps for spec in sweep.runs.values())
+    TASKS.learn(spec for sweep in reversed(sweeps) for spec in sweep.runs.values())
     return sweeps

@@ -14,6 +14,7 @@ from kdbench.core.environment import core_count, environment
 from kdbench.core.errors import RunFailure, Stopped
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
+from kdbench.distill.method_files import code_of
 from kdbench.models.matmul_precision import describe_precision
 from kdbench.models.trimmed_embedding import UnknownTokensError
 from kdbench.results.run_lock import RunLock, Superseded
@@ -69,7 +70,7 @@ def _train_with_lock(
             return False
         if folder.state().status == "done":
             folder.note(f"trained again: {folder.missing(spec.snapshots)}")
-        folder.begin(spec, environment(str(device)) | describe_precision(device))
+        folder.begin(spec, environment(str(device)) | describe_precision(device) | {"method_code": code_of(spec)})
 
         # A run that went on with a smaller micro-batch goes on with it: memory is as short as it was.
         before = folder.state().micro_batch

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.atomic_files import write_json
+from kdbench.core.registry import PluginFile
 from kdbench.core.spec import DataRef
 from kdbench.distill.method import methods_of_group
 from kdbench.reporting import missing_runs
@@ -85,6 +86,29 @@ def test_results_of_an_older_version_of_a_method_are_not_shown(tmp_path: Path) -
     new.done(new.ask(spec("kd", "rte", 0, method_version=2)), 0.5, 0.5)
     study = studies(new.write("new", "2026-01-02T00:00:00+0000"))[0]
     assert [c.run.spec.method_version for c in select_row(study, "kd").shown["rte"]] == [2]
+
+
+def test_a_row_does_not_mix_versions_over_tasks(tmp_path: Path) -> None:
+    """KD has a newer version, and on another task a newer file: what is left of the older one is told and not shown."""
+    made = Made(Store(tmp_path))
+    for task in ("rte", "mrpc"):
+        made.done(made.ask(spec("kd", task, 0)), 0.9, 0.9)
+        made.done(made.ask(spec("dml", task, 0, method_file=PluginFile(path="dml.py", sha256="a" * 64))), 0.9, 0.9)
+    made.write("old", "2026-01-01T00:00:00+0000")
+    new = Made(made.store)
+    new.done(new.ask(spec("kd", "rte", 0, method_version=2)), 0.5, 0.5)
+    new.done(new.ask(spec("dml", "mrpc", 0, method_file=PluginFile(path="dml.py", sha256="b" * 64))), 0.5, 0.5)
+    study = studies(new.write("new", "2026-01-02T00:00:00+0000"))[0]
+    kd, dml = select_row(study, "kd"), select_row(study, "dml")
+    assert [(len(kd.shown[task]), len(dml.shown[task])) for task in ("rte", "mrpc")] == [(1, 0), (0, 1)]
+    assert [c.score("accuracy", "validation") for c in (kd.shown["rte"][0], dml.shown["mrpc"][0])] == [50.0, 50.0]
+    assert {task: len(cells) for task, cells in kd.older.items()} == {"rte": 1, "mrpc": 1}
+    told = missing_runs.unfinished_notes(study, [kd, dml])
+    assert told == [
+        "Not asked for: KD on MRPC; DML on RTE.",
+        "Left out, as trained by an earlier version of a method or of its file: KD on MRPC, RTE; DML on MRPC, RTE.",
+    ]
+    assert missing_runs.unfinished_notes(study, [kd.on(["mrpc"])])[1].endswith("its file: KD on MRPC.")
 
 
 def test_sweeps_of_one_study_are_joined_and_a_cell_counts_once(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from kdbench.cli.app import app
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.errors import UserError
+from kdbench.core.plugin_loading import announced, code_hash
 from kdbench.core.spec import RunSpec
 from kdbench.distill.method import METHODS
 from kdbench.distill.method_files import method_of, row_of
@@ -151,6 +154,94 @@ def test_a_changed_file_makes_a_new_run_and_says_so(
         method_of(old.spec)
     run("table", "1")
     assert "Half" in _flat(capsys)
+
+
+def test_every_method_of_kdbench_states_its_version() -> None:
+    """So that the files' comments and formatting may change, and stored runs stay those of the method."""
+    here = set(METHODS.all().values())
+    assert not METHODS.files
+    assert [kind.name for kind in here if "version" not in vars(kind)] == []
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file in a package of methods, such as methods/ of a checkout."""
+    write(tmp_path / "more_methods" / "__init__.py", "")
+    file = write(tmp_path / "more_methods" / "half.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    points = [*announced("kdbench.methods"), EntryPoint("more", "more_methods", "kdbench.methods")]
+    monkeypatch.setattr("kdbench.core.registry.announced", lambda group: points)
+    return file
+
+
+def reimport(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in another process, in which a package's files are imported anew."""
+    forget(monkeypatch)
+    for name in [name for name in sys.modules if name.startswith("more_methods")]:
+        monkeypatch.delitem(sys.modules, name)
+    importlib.invalidate_caches()
+
+
+def test_a_packages_file_without_a_version_is_known_by_its_content(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = []
+    for text in (SOURCE, SOURCE.replace("0.5", "0.25000")):
+        write(package, text)
+        reimport(monkeypatch)
+        specs.append(the_run(plan(tmp_path, methods="half")))
+        assert specs[-1].method_file is not None
+        assert specs[-1].method_file.sha256 == hashlib.sha256(text.encode()).hexdigest()
+        assert method_of(specs[-1]) is METHODS.get("half")
+    assert specs[0].id != specs[1].id
+    with pytest.raises(UserError, match="is not the one that the run was planned with"):
+        method_of(specs[0])
+    # a version speaks of the class that states it, not of one that derives from it
+    write(package, SOURCE.replace('title = "Half"', 'title = "Half"\n    version = 3'))
+    reimport(monkeypatch)
+    stated = the_run(plan(tmp_path, methods="half"))
+    assert (stated.method_file, stated.method_version) == (None, 3)
+    write(
+        package,
+        SOURCE.replace("class Half(Method)", "class Half(KD)").replace(
+            "import Method", "import Method\nfrom kdbench.methods.kd import KD"
+        ),
+    )
+    reimport(monkeypatch)
+    assert the_run(plan(tmp_path, methods="half")).method_file is not None
+
+
+def test_a_change_that_the_version_does_not_tell_is_told(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stated = SOURCE.replace('title = "Half"', 'title = "Half"\n    version = 1')
+    command = ["run", "--methods", "half", "--tasks", "rte", *TINY]
+    other = stated.replace("0.5", "0.25")
+    for text, is_told in (
+        (stated, False), (stated + "\n# a remark\n", False), (stated.replace("of the labels'", "the"), False),
+        (other, True), (other.replace("version = 1", "version = 2"), False),
+    ):  # fmt: skip
+        write(package, text)
+        reimport(monkeypatch)
+        capsys.readouterr()
+        run(*command)
+        told = f"{package} has changed since 1 run of this command began. Its version is still 1, so that what is done"
+        assert (told in _flat(capsys)) == is_told
+
+
+@pytest.mark.parametrize(
+    ("text", "is_same"),
+    [("def f(x):\n    return x + 1\n", True), ("def f( x ):  # adds\n\n        return (x +\n 1)\n", False),
+     ('"""About."""\n\ndef f( x ):\n    """Add."""\n    # one\n    return x  + 1\n', True),
+     ("def f(x):\n    return x + 2\n", False), ("def f(x):\n    'no' + str(x)\n    return x + 1\n", False)],
+)  # fmt: skip
+def test_the_hash_of_code_leaves_out_what_does_nothing(text: str, is_same: bool) -> None:
+    assert (code_hash(text.encode()) == code_hash(b"def f(x):\n    return x + 1\n")) == is_same
+
+
+def test_blocks_count_in_the_hash_of_code() -> None:
+    inside, after = (f"if x:\n    a()\n{space}b()\n".encode() for space in ("    ", ""))
+    assert code_hash(inside) != code_hash(after)
 
 
 def _flat(capsys: pytest.CaptureFixture[str]) -> str:

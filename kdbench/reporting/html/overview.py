@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kdbench.core.formatting import sentence, value
-from kdbench.data.task_registry import selection_title
+from kdbench.data.task_registry import TASKS, selection_title
 from kdbench.planning import reproduce
 from kdbench.reporting import provenance
 from kdbench.reporting.provenance import TracedCell
@@ -132,7 +132,7 @@ def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> Cel
     else:
         seeds = sorted({cell.cell.seed for cell in traced.study.cells})
         words = reproduce.rows_command(traced.study, [traced.line.row], traced.task, seeds)
-    selection = sentence(selection_title(traced.task))
+    selection = sentence(selection_title(TASKS.all().get(traced.task)))
     return CellCard(place.anchor, title, place.entry, unit, selection, behind, command=shlex.join(words))
 
 

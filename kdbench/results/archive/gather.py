@@ -201,8 +201,11 @@ def _on_tasks(sweep: Mapping[str, Any], tasks: Collection[str]) -> dict[str, Any
         "cells": cells,
         "runs": {name: spec for name, spec in sweep["runs"].items() if name in wanted},
         "rows": {name: record for name, record in sweep["rows"].items() if name in rows},
-        "data_remarks": {task: said for task, said in sweep.get("data_remarks", {}).items() if task in tasks},
-    }
+        **{
+            key: {task: said for task, said in sweep[key].items() if task in tasks}
+            for key in ("tasks", "data_remarks") if key in sweep
+        },
+    }  # fmt: skip
 
 
 def _choose(several: Sequence[FoundRun]) -> FoundRun:
@@ -320,7 +323,7 @@ def _unite(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
             )
         united["cells"] = _joined(united["cells"], other["cells"])
         united["runs"] = _joined(united["runs"], other["runs"])
-        for key in ("rows", "data_remarks"):
+        for key in ("rows", "tasks", "data_remarks"):
             if key in other:
                 united[key] = other[key] | united.get(key, {})
     return united

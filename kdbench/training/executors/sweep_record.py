@@ -22,7 +22,8 @@ from kdbench.planning.executor import EXECUTORS, EXIT_STOPPED, ExecutionRequest,
 from kdbench.planning.make_plan import model_ref
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
-from kdbench.results.sweep_files import Sweep, moment, read_sweeps
+from kdbench.results.sweep_files import Sweep, TaskRecord, moment
+from kdbench.training.executors.changed_methods import changed_methods
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,6 +95,9 @@ def store_sweep(executor: Executor, request: ExecutionRequest) -> None:
                 }
                 for row, method in rows.items()
             },
+            "tasks": {
+                task: TaskRecord.of(TASKS.get(task)).model_dump() for task in {cell.task: 0 for cell in plan.cells}
+            },
             **_data_remarks(plan),
             "cells": [asdict(cell) for cell in plan.cells],
             "runs": {run: spec.model_dump(mode="json") for run, spec in plan.runs.items()},
@@ -150,24 +154,8 @@ def check_requests(requests: Iterable[tuple[Executor, ExecutionRequest]]) -> Non
         UserError: a request cannot be executed.
     """
     for executor, request in requests:
-        for remark in [*executor.check(request), *_other_versions(request)]:
+        for remark in [*executor.check(request), *changed_methods(request.plan, request.store)]:
             request.console.print(remark, highlight=False)
-
-
-def _other_versions(request: ExecutionRequest) -> list[str]:
-    """Return remarks on methods whose files have changed since they were trained here."""
-    files = {spec.method: spec.method_file for spec in request.plan.runs.values() if spec.method_file}
-    others: dict[str, set[str]] = {}
-    for sweep in read_sweeps(request.store) if files else []:
-        for run, spec in sweep.runs.items():
-            file, other = files.get(spec.method), spec.method_file
-            if file and (other and other.sha256) != file.sha256 and request.store.run(run).has_result():
-                others.setdefault(spec.method, set()).add(run)
-    return [
-        f"{files[name].path} has changed since method '{name}' was trained here; its {len(runs)} earlier runs are "
-        "kept, tables show those of the file as it is now."
-        for name, runs in others.items()
-    ]  # fmt: skip
 
 
 def start_requests(requests: Sequence[tuple[Executor, ExecutionRequest]], show_tables: ShowTables) -> int:

@@ -1,0 +1,167 @@
+"""Tasks that are changed after runs were trained on them: the runs keep the labels and metrics that they had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kdbench.cli.app import app
+from kdbench.core.errors import UserError
+from kdbench.core.records import warn_once
+from kdbench.data.task_registry import TASKS
+from kdbench.results.store import Store
+from kdbench.results.study import studies
+
+ROWS = 60
+TINY = [
+    part
+    for pair in ("student=tiny-1x32", "teacher=tiny-1x32", "epochs=1", "batch_size=16", "jobs=1")
+    for part in ("--set", pair)
+]
+DECLARED = """
+text = "text"
+label = "label"
+train = "train.jsonl"
+validation = "dev.jsonl"
+labels = [{labels}]
+metrics = [{metrics}]
+"""
+PYTHON = '''"""Two moods."""
+
+from kdbench.data.task import Examples, Task, TaskData
+
+
+class Mood(Task):
+    title = "Mood"
+    labels = ({labels})
+    metrics = ({metrics})
+
+    def load(self, location):
+        rows = [(f"row {{i}} {{'good' if i % 3 else 'bad'}}", int(i % 3 > 0)) for i in range(60)]
+        split = Examples([text for text, _ in rows], None, [label for _, label in rows])
+        return TaskData({{"train": split, "validation": split}})
+'''
+
+
+@pytest.fixture(autouse=True)
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    texts = [(f"row {i} {'good' if i % 3 else 'bad'}", "good" if i % 3 else "bad") for i in range(ROWS)]
+    for name in ("train", "dev"):
+        lines = [f'{{"text": "{name} {text}", "label": "{label}"}}' for text, label in texts]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "tasks").mkdir()
+    yield tmp_path
+    monkeypatch.undo()
+    forget()
+
+
+def forget() -> None:
+    """As in another process."""
+    TASKS._found, TASKS.broken, TASKS.files = None, {}, {}
+    warn_once.cache_clear()
+
+
+def declare(labels: str, metrics: str = '"accuracy", "f1:bad"', form: str = DECLARED) -> None:
+    suffix = "py" if form == PYTHON else "toml"
+    Path(f"tasks/mood.{suffix}").write_text(form.format(labels=labels, metrics=metrics))
+    forget()
+
+
+def kdbench(*args: str) -> None:
+    assert (app([*args], standalone_mode=False) or 0) == 0
+
+
+def said(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    capsys.readouterr()
+    kdbench(*args)
+    return " ".join(capsys.readouterr().out.split())
+
+
+WARNING = (
+    "Task 'mood' has other labels and metrics now than when runs in results were trained; tables and figures leave "
+    "these runs out. Give the changed task a name of its own to see both."
+)
+RUN = ("run", "--methods", "finetune,kd", "--tasks", "mood", "--seeds", "0,1", *TINY)
+
+
+def test_stored_runs_are_read_as_they_were_declared(capsys: pytest.CaptureFixture[str]) -> None:
+    declare('"bad", "good"')
+    kdbench(*RUN)
+    table = said(capsys, "table", "scores")
+    compared = said(capsys, "compare", "finetune", "kd", "--format", "csv")
+    (study,) = studies(Store(Path("results")))
+    run = study.cells[0].run.id
+    shown = said(capsys, "show", run)
+    # the declaration turns the classes round; nothing was trained with it
+    declare('"good", "bad"')
+    assert said(capsys, "table", "scores") == table
+    assert said(capsys, "compare", "finetune", "kd", "--format", "csv") == compared
+    assert said(capsys, "show", run) == shown
+    assert "macro" not in said(capsys, "list", "runs")
+
+
+def test_a_plan_takes_the_declaration_of_today(capsys: pytest.CaptureFixture[str]) -> None:
+    declare('"bad", "good"')
+    kdbench(*RUN)
+    declare('"good", "bad"', '"macro_f1"')
+    studies(Store(Path("results")))
+    assert TASKS.get("mood").metrics == ("accuracy", "f1:bad")  # of what is read
+    assert "6 to train" in said(capsys, *RUN, "--dry-run")
+    assert TASKS.get("mood").metrics == ("macro_f1",)
+
+
+@pytest.mark.parametrize("form", [DECLARED, PYTHON], ids=["declared", "Python"])
+def test_runs_of_a_task_that_has_changed_are_left_out(
+    form: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Trained with both: the tables show the later, and say what they leave out."""
+    declare('"bad", "good"', form=form)
+    kdbench(*RUN)
+    declare('"good", "bad"', '"macro_f1", "accuracy"', form=form)
+    if form == PYTHON:
+        with pytest.raises(UserError, match="No run in results belongs to Table of scores"):
+            kdbench("table", "scores")
+        assert WARNING in caplog.messages
+    assert "6 trained" in said(capsys, *RUN)
+    forget()
+    caplog.clear()
+    assert "macro-F1" in said(capsys, "table", "scores")
+    assert caplog.messages == [WARNING]
+    old, new = studies(Store(Path("results")))
+    assert (old.tasks, old.gone, old.changed) == ([], ["mood"], {"mood": "labels and metrics"})
+    assert (new.tasks, new.gone) == (["mood"], [])
+    # each run keeps its names
+    listed = said(capsys, "list", "runs")
+    assert "macro-F1" in listed
+    if form == DECLARED:
+        assert "accuracy" in listed
+        assert [cell.run.labels for cell in (old.cells[0], new.cells[0])] == [("bad", "good"), ("good", "bad")]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [('metrics = ("accuracy",)', 'metrics = ("accuracy", "macro_f1")'), ('("bad", "good")', '("good", "bad")'),
+     ("    def load", "    def score(self, predictions, references):\n        return {'accuracy': 1.0}\n\n"
+                     "    def load")],
+    ids=["metrics", "labels", "score"],
+)  # fmt: skip
+def test_what_decides_a_python_tasks_scores_is_part_of_its_fingerprint(before: str, after: str) -> None:
+    declare('"bad", "good"', '"accuracy",', PYTHON)
+    first = fingerprint()
+    Path("tasks/mood.py").write_text("# a remark\n" + Path("tasks/mood.py").read_text())
+    forget()
+    assert fingerprint() == first
+    text = Path("tasks/mood.py").read_text()
+    assert before in text
+    Path("tasks/mood.py").write_text(text.replace(before, after))
+    forget()
+    assert fingerprint() != first
+
+
+def fingerprint() -> str:
+    from kdbench.core.spec import DataLocation
+
+    return TASKS.get("mood")().fingerprint(DataLocation("generated"))
