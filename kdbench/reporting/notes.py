@@ -78,7 +78,22 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
         notes.append(f"At most {count(study.study['train_rows'], 'row')} of train are used.")
     if study.study["split_seed"]:
         notes.append(Detail(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}."))
-    return notes + missing_task_notes(study)
+    return [*notes, *_joined_notes(study), *missing_task_notes(study)]
+
+
+def _joined_notes(study: StudyResults) -> list[str]:
+    """Name runs that were trained in several of the joined folders with other results."""
+    titles = {cell.run.id: study.title(cell.cell.row) for cell in [*study.teachers, *study.cells]}
+    runs = [study.runs[run] for run in sorted(study.other_results & study.runs.keys())]
+    found = Counter(
+        f"{titles.get(run.id, run.spec.method)} on {task_title(run.spec.task)}"
+        for run in runs
+        if run.spec.task in study.tasks
+    )
+    listed = ", ".join(f"{name} ({count(number, 'run')})" for name, number in found.items())
+    return [
+        f"Trained twice with other results, of which one is shown: {listed}. Students may have learned from either."
+    ] * bool(found)
 
 
 def missing_task_notes(study: StudyResults) -> list[str]:

@@ -5,16 +5,15 @@ Everything here is read from the results folder. No method is imported, and so t
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 from kdbench.core.errors import NotPermitted, UserError
+from kdbench.core.garbage import without_collection
 from kdbench.core.records import warn_once
 from kdbench.core.settings import Invocation
 from kdbench.core.spec import Cell, ModelRef, RunSpec
@@ -146,6 +145,7 @@ class StudyResults:
     data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
     data_remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # task -> what was seen in its data
     planned: dict[str, TaskRecord] = field(default_factory=dict)  # task -> as it was
+    other_results: set[str] = field(default_factory=set)  # runs that ended otherwise in a folder that was joined
     cells: list[CellResult] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
     root: Path = Path(Invocation().results)  # the results folder, or where one would be made
@@ -253,20 +253,7 @@ def task_title(name: str) -> str:
     return TASKS.get(name).title if name in TASKS.all() else name
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Switch off garbage collection while runs are read: searching thousands of them takes as long as reading them."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()  # nor shall a later collection look through them; they hold no cycles and so are freed all the same
-        if before:
-            gc.enable()
-
-
-@_uncollected()
+@without_collection()
 def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
     """Return the studies in a results folder, the last asked for last.
 
@@ -330,6 +317,7 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
         study.networks |= networks
         study.data |= data
         study.planned |= {task: then for task, spec in specs.items() if (then := study_keys.planned(sweep, spec))}
+        study.other_results |= sweep.other_results.keys()
         study.data_remarks |= {task: tuple(said) for task, said in sweep.data_remarks.items() if task in data}
         known = {(c.cell.row, c.run.id): c for c in study.cells}
         for cell in cells:

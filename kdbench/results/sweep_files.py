@@ -76,6 +76,7 @@ class Sweep(BaseModel):
     rows: dict[Name, RowRecord]
     tasks: dict[str, TaskRecord] = {}  # not written down by earlier versions
     data_remarks: dict[str, list[str]] = {}  # task -> what was seen in its data before training
+    other_results: dict[Name, int] = {}  # of a collection: run -> finished copies that ended otherwise, left out
     cells: list[Cell]
     runs: dict[Name, RunSpec]  # those of the cells, and what they need
 

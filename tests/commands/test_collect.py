@@ -327,6 +327,29 @@ def test_different_results_of_a_run_are_a_conflict(tmp_path: Path, where: str, s
     assert not (tmp_path / "results").exists()
 
 
+def test_of_different_results_the_first_folders_are_kept_where_asked_for(tmp_path: Path, say: Call) -> None:
+    """A teacher that two people trained: each keeps the students, and tables say so."""
+    for name, method, score in (("one", "kd", 0.9), ("other", "dml", 0.8)):
+        made = Made(Store(tmp_path / name))
+        parent = made.need(teacher("rte", 0))
+        made.done(parent, score)
+        made.done(made.ask(spec(method, "rte", 0, needs={"teacher": parent})), score - 0.1)
+        made.write(name, f"2026-01-0{len(name)}T00:00:00+0000")
+    assert "give --prefer-first" in say(tmp_path, "collect", "both", "--results", "one", "--results", "other", code=2)
+    for first, second, shown in (("one", "other", "90.0"), ("other", "one", "80.0")):
+        order = ("--results", first, "--results", second)
+        say(tmp_path, "collect", "both", *order, "--prefer-first", "--out", f"{first}-first")
+        table = say(tmp_path, "table", "1", "--results", f"{first}-first")
+        assert [line.split()[-1] for line in table.splitlines() if line.startswith("Teacher")] == [shown]
+        told = "Trained twice with other results, of which one is shown: Teacher on RTE (1 run). Students may have"
+        assert told in " ".join(table.split())
+    # what was said stays said when the collection is collected again
+    say(tmp_path, "collect", "again", "--results", "one-first", "--out", "again")
+    assert "Teacher on RTE (1 run)" in say(tmp_path, "table", "1", "--results", "again")
+    alone = say(tmp_path, "table", "1", "--results", "one")
+    assert "Trained twice" not in alone
+
+
 def test_the_checksums_are_those_of_the_files(compared: Path) -> None:
     seal = read_json(compared / "kept" / format.MARKER)
     for name, digest in seal["files"].items():

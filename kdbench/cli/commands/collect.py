@@ -19,9 +19,18 @@ from kdbench.core.formatting import count, size
 @click.option("--tasks", metavar="TASKS", default="", help="Only results on these tasks, or groups such as glue.")
 @click.option("--without-logits", metavar="TASKS", default="",
               help="Leave out the logits on these tasks: by far the largest part where classes are many.")  # fmt: skip
+@click.option("--prefer-first", is_flag=True,
+              help="Of runs that ended otherwise in another folder, such as a teacher that two people trained, keep "
+                   "that of the folder given first.")  # fmt: skip
 @click.option("--out", metavar="DIR", help="The folder to write (default: results/NAME).")
 def command(
-    name: str, folders: tuple[str, ...], preset: str | None, tasks: str, without_logits: str, out: str | None
+    name: str,
+    folders: tuple[str, ...],
+    preset: str | None,
+    tasks: str,
+    without_logits: str,
+    prefer_first: bool,
+    out: str | None,
 ) -> None:
     """Collect the results of a study under NAME, for git or another machine.
 
@@ -39,7 +48,7 @@ def command(
     check_target(name, target)
     stores = [printing.open_store(folder) for folder in folders or (None,)]
     bare, kept = ({task.strip() for task in text.split(",")} - {""} for text in (without_logits, tasks))
-    study, console = collect_study(name, stores, target, preset, bare, kept), printing.make_console()
+    study, console = collect_study(name, stores, target, preset, bare, kept, prefer_first), printing.make_console()
     # how many runs were collected, and the size in MB beside that of the original folders
     runs = {run_id: run for found in studies(study) for run_id, run in found.runs.items()}
     counts = Counter(printing.status_word(run.state.status) for run in runs.values())

@@ -127,6 +127,7 @@ def gather_results(
     preset: str | None,
     without_logits: Collection[str] = (),
     tasks: Collection[str] = (),
+    prefer_first: bool = False,
 ) -> GatheredResults:
     """Join results folders.
 
@@ -134,6 +135,8 @@ def gather_results(
         preset: gather only sweeps of this preset.
         without_logits: tasks whose logits are left out.
         tasks: gather only results on these; () for all.
+        prefer_first: of a run that ended otherwise in two folders keep what the earlier of `stores` has; the sweeps say
+            so.
 
     Raises:
         UserError: a folder has no results, there is no such task, a file is damaged, or the same run or sweep is
@@ -163,7 +166,8 @@ def gather_results(
     for store, _, sweep in raw:
         for run, spec in Sweep.model_validate(sweep).runs.items():
             several.setdefault(run, []).append(FoundRun(store, spec, store.run(run)))
-    found = [_choose(several[run]) for run in sorted(several)]
+    chosen = {run: _choose(several[run], prefer_first) for run in sorted(several)}
+    found, others = [one for one, _ in chosen.values()], {run: number for run, (_, number) in chosen.items() if number}
     every = {*TASKS.all(), *(one.spec.task for one in found)}
     if strange := sorted(set(without_logits) - every):
         raise unknown("task", strange[0], every)
@@ -171,7 +175,9 @@ def gather_results(
     neutral = _neutral(stores, [sweep for _, _, sweep in raw], several)
     sweeps: dict[str, list[dict[str, Any]]] = {}
     for _, name, sweep in raw:
-        sweeps.setdefault(name, []).append(_sweep(name, sweep, neutral))
+        here = {run: number for run, number in others.items() if run in sweep["runs"]}
+        joined = {**sweep, "other_results": sweep.get("other_results", {}) | here} if here else sweep
+        sweeps.setdefault(name, []).append(_sweep(name, joined, neutral))
     handed = _submissions(stores, {run.folder.id for run in found})
     return GatheredResults(
         [_run(one, neutral) for one in found],
@@ -208,23 +214,24 @@ def _on_tasks(sweep: Mapping[str, Any], tasks: Collection[str]) -> dict[str, Any
     }  # fmt: skip
 
 
-def _choose(several: Sequence[FoundRun]) -> FoundRun:
-    """Return the finished copy of a run, the one that kept most, else the copy that was updated last.
+def _choose(several: Sequence[FoundRun], prefer_first: bool) -> tuple[FoundRun, int]:
+    """Return the finished copy of a run that kept most, else that updated last; and how many copies ended otherwise.
 
     Raises:
-        UserError: several copies are finished and differ.
+        UserError: some did, and the first is not to be preferred.
     """
     folders = {one.folder.path.resolve(): one for one in several}  # many sweeps may ask for a run
     done = [one for one in folders.values() if one.is_done]
-    if len(done) > 1:
-        done.sort(key=lambda one: (not one.answers, not one.logits(), not one.part("deployment"), _moment(one)))
-    for other in done[1:]:
-        if not done[0].agrees(other):
-            raise UserError(
-                f"{other.folder.id} has other results in {done[0].store.root} than in {other.store.root}; leave one of "
-                "the folders out, or delete the run in one of them."
-            )
-    return done[0] if done else max(folders.values(), key=_moment)
+    same = [one for one in done if one is done[0] or one.agrees(done[0])]
+    if len(same) < len(done) and not prefer_first:
+        other = next(one for one in done if one not in same)
+        raise UserError(
+            f"{other.folder.id} has other results in {done[0].store.root} than in {other.store.root}; leave one of the "
+            "folders out, or give --prefer-first, which keeps those of the first folder and says so below tables."
+        )
+    if len(same) > 1:
+        same.sort(key=lambda one: (not one.answers, not one.logits(), not one.part("deployment"), _moment(one)))
+    return same[0] if same else max(folders.values(), key=_moment), len(done) - len(same)
 
 
 def _moment(one: FoundRun) -> tuple[float, str]:
@@ -323,7 +330,7 @@ def _unite(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
             )
         united["cells"] = _joined(united["cells"], other["cells"])
         united["runs"] = _joined(united["runs"], other["runs"])
-        for key in ("rows", "tasks", "data_remarks"):
+        for key in ("rows", "tasks", "data_remarks", "other_results"):
             if key in other:
                 united[key] = other[key] | united.get(key, {})
     return united

@@ -26,6 +26,7 @@ def collect_study(
     preset: str | None,
     without_logits: Collection[str] = (),
     tasks: Collection[str] = (),
+    prefer_first: bool = False,
 ) -> Store:
     """Write the contents of results folders to `target`, replace an earlier collection there, and return it.
 
@@ -34,12 +35,13 @@ def collect_study(
     Args:
         without_logits: tasks whose logits are left out.
         tasks: collect only results on these; () for all.
+        prefer_first: see `gather_results`.
 
     Raises:
         UserError: the name is not valid, `target` is something else, or see `gather_results`.
     """
     check_target(name, target)
-    found = gather_results(stores, preset, without_logits, tasks)
+    found = gather_results(stores, preset, without_logits, tasks, prefer_first)
     with replacing(target) as folder:
         folder.mkdir()
         # files that do not belong to the collection stay
