@@ -22,6 +22,7 @@ from kdbench.models.compilation import compiled
 from kdbench.models.inference import compute_rows, evaluation_batches
 from kdbench.models.micro_batches import run_in_micro_batches
 from kdbench.models.network_outputs import bind_arguments, check_outputs, forward_arguments
+from kdbench.models.outputs_network import OutputsNetwork
 from kdbench.models.own_tokenizer import tokenizer_of
 from kdbench.models.query_key_value import QKV
 
@@ -42,7 +43,7 @@ class FrozenTeacher:
     Args:
         tokens, part: the training rows; the network reads them as its own tokenizer encodes them.
         compute: where it computes; `output_cache` is the folder of the tables.
-        name: (role, state), the key under which the meter counts its passes.
+        name: (role, state), the key under which the meter counts its passes; those of a file of outputs are none.
         compile: compile the passes in a training step; tables are computed without, so that all runs share them.
     """
 
@@ -50,7 +51,7 @@ class FrozenTeacher:
         self, module: nn.Module, tokens: Tokens, part: Part, compute: ComputeSettings,
         name: tuple[str, str] = ("", ""), meter: CostMeter | None = None, *, compile: bool = False,
     ) -> None:  # fmt: skip
-        self._name, self._meter = name, meter
+        self._name, self._meter = name, None if isinstance(module, OutputsNetwork) else meter  # a file costs no pass
         self._device, self._micro_batch, self._folder = compute.device, compute.micro_batch, compute.output_cache
         self.module = module.to(self._device).eval().requires_grad_(False)
         self._network: Network = compiled(self.module) if compile else self.module

@@ -17,6 +17,7 @@ from kdbench.models.display_names import display_name
 from kdbench.reporting import provenance
 from kdbench.reporting.show_method import plugin_summary
 from kdbench.results.comparison import mean_score, scale_interval
+from kdbench.results.data_origin import data_source
 from kdbench.results.store import Store
 from kdbench.results.study import CellResult, Run, settings, studies
 
@@ -104,7 +105,7 @@ def _facts(run: Run, store: Store) -> dict[str, str]:
         teachers["teacher, trained along"] = display_name(spec.teacher)
     return {
         "task": TASKS.get(spec.task).title, "network": display_name(spec.student), **teachers,
-        "data": f"{spec.data.source}, fingerprint {spec.data.fingerprint}",
+        "data": f"{data_source(spec)}, fingerprint {spec.data.fingerprint}",
         "checkpoint selected on": spec.selection, **({"feedback from": spec.feedback} if spec.feedback else {}),
         "seed": str(spec.seed), "run": run.id,
     }  # fmt: skip

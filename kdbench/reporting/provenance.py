@@ -17,6 +17,7 @@ from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import in_group
 from kdbench.reporting.tables import TABLES, TableCell, TableData
 from kdbench.results import class_use
+from kdbench.results.data_origin import data_source
 from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure
 
@@ -182,7 +183,7 @@ def run_facts(run: Run) -> Facts:
         "Settings": spec.training.model_dump() | own,
         f"Options of {spec.method} (version {spec.method_version})": dict(spec.options),
         "Models": {role: f"{ref.name}  ({ref.fingerprint})" for role, ref in models.items() if ref},
-        "Data": {"source": spec.data.source, "folder": spec.data.path, "fingerprint": spec.data.fingerprint},
+        "Data": {"source": data_source(spec), "folder": spec.data.path, "fingerprint": spec.data.fingerprint},
         "Splits": {
             "selection": spec.selection,
             "feedback": spec.feedback,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdbench.core.spec import ModelRef
+from kdbench.core.spec import ModelRef, RunSpec
 from kdbench.data.task_registry import TASKS
 from kdbench.models import reference
 from kdbench.models.display_names import display_name
@@ -13,6 +13,13 @@ def generated_tasks(study: StudyResults) -> list[str]:
     """Return the tasks whose examples are synthetic, in table order, as their runs tell."""
     data = {cell.cell.task: cell.run.spec.data for cell in study.cells}
     return [task for task in study.tasks if TASKS.get(task).is_generated(data[task].location)]
+
+
+def data_source(spec: RunSpec) -> str:
+    """Return the source of a run's examples; `own` where a task in Python reads its own, whatever the study's."""
+    task = TASKS.of(spec)
+    is_own = spec.data.source == "generated" and task is not None and not task.is_generated(spec.data.location)
+    return "own" if is_own else spec.data.source
 
 
 def describe_data(study: StudyResults) -> str:

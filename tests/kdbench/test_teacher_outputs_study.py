@@ -76,6 +76,13 @@ def test_the_command_that_show_prints_makes_the_same_run(
     assert contents(Store(Path("results")), run) == contents(first, run)
 
 
+def test_a_file_costs_no_passes(folder: Path) -> None:
+    """Its outputs are looked up; the student alone passes."""
+    for method in ("kd", "dist"):
+        cost = Store(folder / "results").run(run_of(method)).cost()
+        assert set(cost["passes"]) == {"student"}
+
+
 def test_a_suffix_of_the_file_s_name_is_an_option_again() -> None:
     assert outputs_arguments("/a/probs.csv") == ["--teacher-outputs", "/a/probs.csv"]
     assert outputs_arguments("/a/x.npz:logits") == ["--teacher-outputs", "/a/x.npz", "--teacher-outputs-are", "logits"]

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from kdbench.results.data_origin import describe_data
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import Run, StudyResults, studies, task_title
@@ -47,7 +48,7 @@ def _study(study: StudyResults) -> Iterator[str]:
         "models": "; ".join(f"{role} {setup.get(role)} ({known})" for role, known in sorted(study.models.items())),
         "methods": ", ".join(study.title(row) for row in study.rows),
         "tasks, data": "; ".join(f"{task_title(task)} {study.data[task]}" for task in study.tasks),
-        "source": setup["source"],
+        "source": describe_data(study),
         "seeds": ", ".join(map(str, sorted({cell.cell.seed for cell in study.cells}))),
         "feedback, selection": f"{setup['feedback']}, {setup['selection']}",
         "rows of train": setup["train_rows"] or "all",
