@@ -19,17 +19,18 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
         labels: the names of the classes; of a regression, that of its number.
     """
     train = data.splits["train"]
-    known = set(train.texts())
+    known = {split: set(rows.texts()) for split, rows in data.splits.items() if split not in report_splits}
     remarks: list[str] = []
-    # rows that repeat others, within a split and between train and the report
+    # rows that repeat others, within a split and between the report and what trains or selects
     for split, examples in data.splits.items():
         shown = split.replace("_", "-")
         if repeated := len(examples) - len(set(examples.texts())):
             contrary = _contrary(examples)
-            other = f", {count(contrary, 'text')} with different labels" if contrary else ""
-            remarks.append(f"{title} {shown}: {_of(repeated, examples)} repeat the text of another row{other}.")
-        if split in report_splits and (seen := sum(text in known for text in examples.texts())):
-            remarks.append(f"{title} {shown}: {_of(seen, examples)} have a text that is in train too.")
+            among = f", {count(contrary, 'text')} with different labels" if contrary else ""
+            remarks.append(f"{title} {shown}: {_of(repeated, examples)} repeat the text of another row{among}.")
+        for other, texts in known.items() if split in report_splits else ():
+            if seen := sum(text in texts for text in examples.texts()):
+                remarks.append(f"{title} {shown}: {_of(seen, examples)} have a text that is in {other} too.")
     # rows without text
     for split, examples in data.splits.items():
         second = examples.text_b if examples.text_b is not None else examples.text_a

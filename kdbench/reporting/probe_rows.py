@@ -139,14 +139,14 @@ def _notes(
     study: StudyResults | None, rows: Mapping[str, Sequence[Run]], request: ProbeRequest, view: LabelView, name: str
 ) -> list[str]:  # fmt: skip
     """Return the notes that say what was scored, and how."""
+    first = next(iter(rows.values()))[0]
     counts = sorted({len(runs) for runs in rows.values()})
     seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else count(counts[0], "seed")
     metric = "the mean of the task's metrics" if view.is_whole else "accuracy over the labels of the file"
     joined = {
-        group: [c for c, of in zip(TASKS.get(next(iter(rows.values()))[0].spec.task).labels, view.of_class, strict=True)
-                if of == i]
+        group: [c for c, of in zip(first.labels, view.of_class, strict=True) if of == i]
         for i, group in enumerate(view.names)
-    }  # fmt: skip
+    }
     words = "; ".join(f"{group} = {' or '.join(some)}" for group, some in joined.items())
     typos = f"Typos: two inner letters exchanged in {value(100 * request.rate)} % of the words of four or more letters"
     return [
@@ -154,13 +154,22 @@ def _notes(
         "reported rows.",
         "The error counts items, by bootstrap, and seeds; changed texts are paired with their originals."
         + (" With one seed only items count." if 1 in counts else ""),
-        *([f"{name}: {len(request.rows):,} rows."] if request.rows else []),
+        *([f"{name}: {len(request.rows):,} rows{_seen(first, request.rows)}."] if request.rows else []),
         *([f"Labels: {words}."] if not view.is_whole else []),
         *([f"{typos} (seed {request.seed})."] if "typos" in request.perturbations else []),
         *(["Capitals: everything in capitals; networks without capitals do not notice."]
           if "case" in request.perturbations else []),
         *(notes.evidence_notes(study) if study else []),
     ]  # fmt: skip
+
+
+def _seen(run: Run, rows: Sequence[LabelledRow]) -> str:
+    """Say how many rows have a text that the run's task trains on; "" where none has."""
+    from kdbench.planning.inputs import load_data
+
+    train = set(load_data(run.spec.task, run.spec.data).splits["train"].texts())
+    seen = sum((first, second or "") in train for first, second in (row.texts for row in rows))
+    return f", of which {seen:,} have a text that is in train" if seen else ""
 
 
 def _records(title: str, task: str, scores: ProbeScores, runs: Sequence[Run]) -> list[dict[str, Any]]:

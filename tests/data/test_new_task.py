@@ -337,6 +337,11 @@ def test_what_is_seen_in_the_data() -> None:
         "T train: class z occurs once only.",
         "T test: no row of class z.",
     ]
+    # rows that select, and are reported
+    spare = {"train": train, "validation": Examples(["q", "z"], None, [0, 1]), "test": test}
+    assert "T test: 1 of 2 rows have a text that is in validation too." in data_remarks(
+        "T", TaskData(spare), ("x", "y", "z"), ("test",)
+    )
     clean = {"train": Examples(list("abcd"), None, [0, 1, 0, 1]), "test": Examples(list("ef"), None, [0, 1])}
     assert data_remarks("T", TaskData(clean), ("x", "y"), ("test",)) == []
 

@@ -186,6 +186,12 @@ def test_the_reported_rows_as_another_file_lose_nothing(here: Path) -> None:
     assert (other["part"], other["score"], other["drop"]) == ("file", pytest.approx(right), pytest.approx(0))
     assert other["drop_low"] < 0 < other["drop_high"]  # other items, as far as anybody knows
     # labels exchanged by a mapping: every right answer is wrong
+    train = load_data("rte", run.spec.data).splits["train"]
+    seen = {"premise": train.text_a[0], "hypothesis": (train.text_b or [""])[0], "label": "entailment"}
+    Path("seen.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (*lines, seen)))
+    request = ProbeRequest("kd", None, "seen.jsonl", read_labelled_file("seen.jsonl"), "", (), 0, 0.5, "cpu")
+    (sheet,) = probe_tables(Store(here / "results"), None, request)
+    assert f"seen.jsonl: {len(lines) + 1:,} rows, of which 1 have a text that is in train." in sheet.notes
     _, turned = probed(here, "other.jsonl", "entailment=not_entailment,not entailment=entailment")
     assert turned["score"] == pytest.approx(100 - right)
 
