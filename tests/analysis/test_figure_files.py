@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from kdbench.core.errors import UserError
+from kdbench.core.records import warn_once
 from kdbench.reporting.figures import Curve, FigureData, Panel
 from kdbench.reporting.formats import line_styles
 from kdbench.reporting.show_figure import Wish, show_figure, suffixes
@@ -107,6 +108,23 @@ def boxes(picture: FigureData, width: float) -> None:
 )
 def test_nothing_is_cut_off(number: int, task: str, width: float, store: Store) -> None:
     boxes(picture(number, store, task), width)
+
+
+@pytest.mark.parametrize(("letters", "missing"), [("x", ""), ("Ⓐ", ""), ("\U0010fffd", "\U0010fffd")])
+def test_letters_come_from_a_font_that_has_them(
+    letters: str, missing: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    """From matplotlib's own fonts, of which the usual one lacks a letter in a circle; what none has is told once."""
+    from kdbench.reporting.formats import matplotlib_figure as paper
+
+    warn_once.cache_clear()
+    curve = Curve("a", line_styles.TEACHER, (0, 1), (0.0, 1.0), {0: (0.0, 1.0)})
+    paper.save(FigureData("t", [Panel(f"On {letters}", [curve])]), tmp_path / "f.pdf", "pdf", 3.3)
+    assert [f"No installed font has {missing}, so that the figure has boxes" in said for said in caplog.messages] == [
+        True
+    ] * bool(missing)
+    assert not recwarn.list
+    assert (tmp_path / "f.pdf").read_bytes().count(b"/FontFile") == (2 if letters == "Ⓐ" else 1)
 
 
 @pytest.mark.parametrize("size", [1e-7, 1e-3, 1.0, 1e6])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import TypeVar
+from unicodedata import category
 
 from kdbench.core.formatting import sentence
 from kdbench.reporting.formats.presentation import PLAIN, Presentation
@@ -29,6 +30,7 @@ NUMBERED = re.compile(r"Table \d+, ")
 PAGE = 31  # lines of a body; with head and notes more are too high for a page
 SHRUNK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # where it is wider than the page
 RULE = r"\midrule"
+LATIN = 0x24F  # the last letter that pdfLaTeX's usual fonts may have
 T = TypeVar("T")
 
 
@@ -45,6 +47,9 @@ def latex(sheet: TableData, presentation: Presentation = PLAIN) -> str:
     ]
     sheet = replace(sheet, notes=kept)
     floats = [line for i in range(len(parts)) for line in _float(sheet, parts, i, presentation)]
+    letters = {letter for line in floats for letter in line if ord(letter) > LATIN and category(letter)[0] in "LMNS"}
+    if beyond := sorted(letters):
+        comments.append(f"% For {' '.join(beyond)} compile with XeLaTeX or LuaLaTeX and a font that has them.")
     return "\n".join([*comments, *floats]) + "\n"
 
 

@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from kdbench.core.atomic_files import replacing
 from kdbench.reporting.figures import Curve, FigureData, Panel
+from kdbench.reporting.formats.other_fonts import fonts_with, missing_characters, use_fonts, warn_of_boxes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +59,13 @@ def save(picture: FigureData, path: Path, form: str, width: float) -> None:
         width: in inches.
     """
     with _style(), replacing(path) as temporary:
-        _draw(picture, width).savefig(temporary, format=form, metadata=_metadata(picture, form))
+        with missing_characters() as missing:
+            _draw(picture, width).savefig(temporary, format=form, metadata=_metadata(picture, form))
+        if missing:  # once more, with other fonts beside the usual one
+            use_fonts(fonts_with(missing))
+            with missing_characters() as missing:
+                _draw(picture, width).savefig(temporary, format=form, metadata=_metadata(picture, form))
+        warn_of_boxes(missing)
 
 
 def draw(picture: FigureData, width: float) -> Figure:
