@@ -124,7 +124,7 @@ def test_letters_come_from_a_font_that_has_them(
         True
     ] * bool(missing)
     assert not recwarn.list
-    assert (tmp_path / "f.pdf").read_bytes().count(b"/FontFile") == (2 if letters == "Ⓐ" else 1)
+    assert (tmp_path / "f.pdf").read_bytes().count(b"/FontFile") == (1 if letters == "x" else 2)  # or one of boxes
 
 
 @pytest.mark.parametrize("size", [1e-7, 1e-3, 1.0, 1e6])
