@@ -32,10 +32,18 @@ def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[
         tasks = _unasked_tasks(line)
         unasked += [f"{line.title} on {', '.join(map(task_title, tasks))}"] if tasks else []
     notes += [f"Not asked for: {'; '.join(unasked)}."] if unasked else []
-    # what was trained by an earlier version of a method, which no row mixes with a later one
-    older = [f"{line.title} on {', '.join(map(task_title, line.older))}" for line in lines if line.older]
+    # seeds that an earlier version of a method has and the shown one lacks, for no row mixes versions
+    lost = {
+        line.title: [task for task, cells in line.older.items() if _seeds(cells) - _seeds(line.asked[task])]
+        for line in lines
+    }
+    older = [f"{title} on {', '.join(map(task_title, tasks))}" for title, tasks in lost.items() if tasks]
     told = f"Left out, as trained by an earlier version of a method or of its file: {'; '.join(older)}."
     return notes + ([told] if older else [])
+
+
+def _seeds(cells: Sequence[CellResult]) -> set[int]:
+    return {cell.cell.seed for cell in cells}
 
 
 def missing_runs_commands(exhibit: Exhibit, study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:

@@ -106,7 +106,7 @@ def test_a_row_does_not_mix_versions_over_tasks(tmp_path: Path) -> None:
     told = missing_runs.unfinished_notes(study, [kd, dml])
     assert told == [
         "Not asked for: KD on MRPC; DML on RTE.",
-        "Left out, as trained by an earlier version of a method or of its file: KD on MRPC, RTE; DML on MRPC, RTE.",
+        "Left out, as trained by an earlier version of a method or of its file: KD on MRPC; DML on RTE.",
     ]
     assert missing_runs.unfinished_notes(study, [kd.on(["mrpc"])])[1].endswith("its file: KD on MRPC.")
 

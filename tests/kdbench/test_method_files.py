@@ -136,7 +136,7 @@ def test_a_changed_file_makes_a_new_run_and_says_so(
     forget(monkeypatch)
     write(file, SOURCE.replace("0.5", "0.0"))
     run(*command)
-    assert f"{file} has changed since method 'half' was trained here; its 1 earlier runs are kept" in _flat(capsys)
+    assert f"{file} has changed since method 'half' was trained here; 1 earlier run is kept" in _flat(capsys)
     (study,) = studies(Store(tmp_path / "results"))
     (shown,) = select_row(study, "half").shown["rte"]
     assert shown.run.spec.method_file == METHODS.files["half"]
@@ -226,6 +226,8 @@ def test_a_change_that_the_version_does_not_tell_is_told(
         capsys.readouterr()
         run(*command)
         told = f"{package} has changed since 1 run of this command began. Its version is still 1, so that what is done"
+        assert (told in _flat(capsys)) == is_told
+        run(*command, "--dry-run")
         assert (told in _flat(capsys)) == is_told
 
 

@@ -258,11 +258,12 @@ def _print_dry_run(executor: Executor, request: ExecutionRequest) -> None:
     from kdbench.planning import cost_estimate
     from kdbench.reporting import printing
     from kdbench.training import preflight
+    from kdbench.training.executors.changed_methods import changed_methods
 
     plan, store, console = request.plan, request.store, request.console
     for name in (request.execution.device, *request.devices):
         preflight.check_device_name(name)
-    remarks = preflight.check_local(plan)
+    remarks = [*preflight.check_local(plan), *changed_methods(plan, store)]
     begun = (run for run in store.runs() if run.id in plan.runs)
     done = {run.id for run in begun if run.is_done(plan.runs[run.id].snapshots)}
     _print_settings(request)

@@ -41,7 +41,7 @@ def _other_files(plan: Plan, store: Store) -> list[str]:
             if file and (other and other.sha256) != file.sha256 and store.run(run).has_result():
                 others.setdefault(spec.method, set()).add(run)
     return [
-        f"{files[name].path} has changed since method '{name}' was trained here; its {len(runs)} earlier runs are "
-        "kept, tables show those of the file as it was last trained."
+        f"{files[name].path} has changed since method '{name}' was trained here; {count(len(runs), 'earlier run')} "
+        f"{'is' if len(runs) == 1 else 'are'} kept; tables show those of the file as it was last trained."
         for name, runs in others.items()
     ]  # fmt: skip
