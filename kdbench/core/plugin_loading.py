@@ -110,8 +110,8 @@ class _BytesLoader(InspectLoader):
         return self.source_to_code(self._source, str(self._path))
 
 
-def load_module(path: Path, name: str) -> tuple[ModuleType, str]:
-    """Import a file under a module name; return the module and the sha256 of its source.
+def load_module(path: Path, name: str) -> tuple[ModuleType, bytes]:
+    """Import a file under a module name; return the module and its source.
 
     Raises:
         Unloadable: the file cannot be read, or raises an error.
@@ -130,7 +130,7 @@ def load_module(path: Path, name: str) -> tuple[ModuleType, str]:
         except BaseException:
             del sys.modules[name]
             raise
-    return module, hashlib.sha256(source).hexdigest()
+    return module, source
 
 
 def code_hash(source: bytes) -> str:

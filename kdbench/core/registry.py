@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.formatting import sentence
@@ -37,12 +37,27 @@ RESERVED = (ALL, "everything")
 
 
 class PluginFile(BaseModel):
-    """A plugin's file whose hash identifies the version."""
+    """A plugin's file whose code identifies the version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     sha256: str
+    code: str = Field(default="", exclude_if=lambda value: not value)  # see `code_hash`; "" of runs before it was kept
+
+    @classmethod
+    def of(cls, path: Path, source: bytes) -> PluginFile:
+        """Describe a file with this content."""
+        return cls(path=str(path), sha256=hashlib.sha256(source).hexdigest(), code=code_hash(source))
+
+    @property
+    def version(self) -> str:
+        """Return what identifies the code."""
+        return self.code or self.sha256
+
+    def is_same(self, other: PluginFile | None) -> bool:
+        """Return whether another file has the same code."""
+        return other is not None and (self.sha256 == other.sha256 or (bool(self.code) and self.code == other.code))
 
 
 class Registry(Generic[T]):
@@ -61,7 +76,7 @@ class Registry(Generic[T]):
     Attributes:
         packages: folders of the packages that are loaded.
         broken: plugins that do not load -> the reason.
-        files: plugins that their file's content identifies -> their files: those outside any package, and those that
+        files: plugins that their file's code identifies -> their files: those outside any package, and those that
             could state a `version` and do not.
     """
 
@@ -208,7 +223,7 @@ class Registry(Generic[T]):
         Raises:
             Unloadable: the file does not load, or does not define exactly one plugin.
         """
-        module, sha256 = load_module(path, f"{self.what}_file_{path.stem}")
+        module, source = load_module(path, f"{self.what}_file_{path.stem}")
         plugins = self._plugins_of(module)
         if not plugins:
             raise NoPlugin(f"it defines no {self.what}")
@@ -220,7 +235,7 @@ class Registry(Generic[T]):
             raise Unloadable(f"its variant '{taken[0]}' has the name of another {self.what}; rename it")
         self.broken.pop(path.stem, None)
         self.add(path.stem, plugins[0])
-        self.files[path.stem] = PluginFile(path=str(path), sha256=sha256)
+        self.files[path.stem] = PluginFile.of(path, source)
         return path.stem
 
     def _title_problem(self, plugin: type[T]) -> str:
@@ -283,7 +298,7 @@ class Registry(Generic[T]):
         """Note the file of a package's plugin whose version nobody states, where plugins of this kind have one."""
         if hasattr(self.base, "version") and "version" not in vars(plugin):  # one that it inherits speaks of other code
             file = Path(inspect.getfile(plugin))
-            self.files[name] = PluginFile(path=str(file), sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+            self.files[name] = PluginFile.of(file, file.read_bytes())
 
     def _plugins_of(self, module: ModuleType) -> list[type[T]]:
         """Return the plugins that a module defines; a class that says `title = ""` is only a base class.

@@ -107,7 +107,7 @@ class RunSpec(BaseModel):
 
     method: str
     method_version: int
-    method_file: PluginFile | None = None  # of a method outside any package; its hash is part of the ID
+    method_file: PluginFile | None = None  # of a method outside any package; the hash of its code is part of the ID
     task: str
     seed: int
     data: DataRef
@@ -141,7 +141,7 @@ class RunSpec(BaseModel):
         value["student"] = self.student.fingerprint
         value["teacher"] = self.teacher.fingerprint if self.teacher else None
         if self.method_file is not None:
-            value["method_file"] = self.method_file.sha256
+            value["method_file"] = self.method_file.version
         return value | {"identity_version": IDENTITY_VERSION}
 
     @model_serializer(mode="wrap")

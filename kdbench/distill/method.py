@@ -50,7 +50,7 @@ class Method:
             scores.
         least_classes: the fewest classes of a task on which the method can teach at all; 0: of any task.
         version: raise it when a change to the code changes results. A class that does not state it is known by the
-            content of its file.
+            code in its file.
         requires: the optional fields of the spec that the method reads; the others are None in its spec. And
             `teacher_network`, where it reads more of its fine-tuned teacher than logits, or trains it.
         options_type: the class of its hyperparameters.

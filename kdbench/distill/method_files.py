@@ -22,7 +22,7 @@ def method_of(spec: RunSpec) -> type[Method]:
             raise UserError(f"The file of method '{spec.method}', {planned.path}, is gone; put it back.")
         METHODS.add_file(Path(planned.path))
     found, here = METHODS.get(spec.method), METHODS.files.get(spec.method)
-    if (planned and planned.sha256) != (here and here.sha256):
+    if planned != here and not (planned and planned.is_same(here)):
         raise UserError(
             f"The file of method '{spec.method}', {here.path if here else METHODS.file_of(spec.method)}, is not the "
             "one that the run was planned with; repeat the kdbench run command, which makes a new run of it."

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.core.atomic_files import sha256_of
 from kdbench.core.formatting import ago, count, duration, size, value
+from kdbench.core.registry import PluginFile
 from kdbench.core.spec import RunSpec, dependents
 from kdbench.planning import reproduce
 from kdbench.reporting import printing, provenance
@@ -114,7 +114,8 @@ def _file_problem(spec: RunSpec) -> str:
     if spec.method_file is None:
         return ""
     try:
-        same = sha256_of(Path(spec.method_file.path)) == spec.method_file.sha256
+        path = Path(spec.method_file.path)
+        same = spec.method_file.is_same(PluginFile.of(path, path.read_bytes()))
     except OSError:
         return f"The file of its method, {spec.method_file.path}, is not here."
     return "" if same else f"The file of its method, {spec.method_file.path}, has changed since."

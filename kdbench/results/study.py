@@ -26,7 +26,7 @@ from kdbench.results.store import RunFolder, RunState, Store
 from kdbench.results.sweep_files import RowRecord, Sweep, TaskRecord, read_sweeps
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
-FILE = "method_file"  # the setting that says which content a method's file had
+FILE = "method_file"  # the setting that says which code a method's file had
 DAMAGED = "damaged"  # the kind of a run that is done and whose result cannot be read
 
 
@@ -235,7 +235,7 @@ def settings(run_id: str, runs: Mapping[str, Run]) -> dict[str, Any]:
     spec = runs[run_id].spec
     values: dict[str, Any] = {**spec.training.model_dump(), **spec.options, "method_version": spec.method_version}
     if spec.method_file is not None:
-        values[FILE] = spec.method_file.sha256
+        values[FILE] = spec.method_file.version
     for role, parent in sorted(spec.needs.items()):
         if parent in runs:
             values[f"{role}'s method"] = runs[parent].spec.method

@@ -72,13 +72,18 @@ def test_the_working_folders_methods_are_found_and_recorded(tmp_path: Path) -> N
     assert spec.method_file is not None
     assert spec.method_file.path == str(file)
     assert spec.method_file.sha256 == hashlib.sha256(SOURCE.encode()).hexdigest()
-    assert spec.identity()["method_file"] == spec.method_file.sha256
+    assert spec.identity()["method_file"] == spec.method_file.code == code_hash(SOURCE.encode())
+    # runs from before the hash of the code was kept are known by the whole content
+    stored = spec.model_dump(mode="json")
+    del stored["method_file"]["code"]
+    assert RunSpec.model_validate(stored).identity()["method_file"] == spec.method_file.sha256
+    assert method_of(RunSpec.model_validate(stored)) is METHODS.get("half")
     assert {"half", "kd"} <= METHODS.all().keys()
 
 
 def test_the_content_makes_the_run_and_not_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = []
-    for number, text in enumerate((SOURCE, SOURCE, SOURCE.replace("0.5", "0.25"))):
+    for number, text in enumerate((SOURCE, "# a remark\n" + SOURCE, SOURCE.replace("0.5", "0.25"))):
         forget(monkeypatch)
         file = write(tmp_path / str(number) / "half.py", text)
         ids.append(the_run(plan(tmp_path, methods=str(file))).id)

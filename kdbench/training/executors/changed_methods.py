@@ -38,7 +38,7 @@ def _other_files(plan: Plan, store: Store) -> list[str]:
     for sweep in read_sweeps(store) if files else []:
         for run, spec in sweep.runs.items():
             file, other = files.get(spec.method), spec.method_file
-            if file and (other and other.sha256) != file.sha256 and store.run(run).has_result():
+            if file and not file.is_same(other) and store.run(run).has_result():
                 others.setdefault(spec.method, set()).add(run)
     return [
         f"{files[name].path} has changed since method '{name}' was trained here; {count(len(runs), 'earlier run')} "
