@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
+
+import numpy as np
 
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.text_table import text_table
@@ -24,6 +27,7 @@ TRAINED = (
     "times of all runs, teachers included."
 )
 PARTS = "Hours: the recorded times; a run that several lines need counts in the first of them."
+CROWDED = 0.1  # of the reported items, from which a class that takes so many too much is named
 MOST_TITLES = 4  # methods of a part that are named
 
 
@@ -130,4 +134,33 @@ def collapse_words(contrasts: StudyContrasts) -> str:
         f"In {count(len(runs), 'run')}, no student and no teacher trained along predicts one class only (of more than "
         "two: one or two)."
     )
-    return " ".join([*(notes.collapse_notes(lines) or [none]), *notes.missed_class_notes(lines)])
+    return " ".join([*(notes.collapse_notes(lines) or [none]), *notes.missed_class_notes(lines), *_crowded(contrasts)])
+
+
+def _crowded(contrasts: StudyContrasts) -> Iterator[str]:
+    """Name the rows of which every seed predicts one class for many more items than have it."""
+    found = []
+    for row, task in product(contrasts.rows, contrasts.tasks):
+        shares = [share for cell in contrasts.cells(row, task) if (share := _surplus(cell.run)) is not None]
+        if shares and min(shares) >= CROWDED:
+            low, high = (f"{value(round(100 * edge, 1))}" for edge in (min(shares), max(shares)))
+            found.append(
+                f"{contrasts.title(row)} on {task_title(task)} ({low if low == high else f'{low} to {high}'} %)"
+            )
+    if found:
+        yield (
+            f"Every seed predicts one class far too often: {', '.join(found)}; in brackets the items that it takes "
+            "more than have it, of all reported ones."
+        )
+
+
+def _surplus(run: Run) -> float | None:
+    """Return how many more of the reported items the likeliest class takes than have it, as a share of all."""
+    parts = list(run.predictions.values())
+    if len(run.labels) < 2 or not parts:
+        return None
+    predicted, true = (
+        np.bincount(np.concatenate([getattr(part, name) for part in parts]), minlength=len(run.labels))
+        for name in ("classes", "labels")
+    )
+    return float((predicted - true).max() / true.sum())

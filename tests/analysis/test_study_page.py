@@ -293,6 +293,12 @@ def test_collapsed_networks_are_said(tmp_path: Path) -> None:
         save_file(tensors, made.store.run(run_id).predictions)
     collapsed = StudyContrasts(studies(made.store)[0])
     assert facts.collapse_words(collapsed).startswith("§ Predicts one class only")
+    # all items go to one of two classes, which half of them have
+    assert facts.collapse_words(collapsed).endswith(
+        "Every seed predicts one class far too often: KD on RTE (50 %); in brackets the items that it takes more than "
+        "have it, of all reported ones."
+    )
+    assert "far too often" not in facts.collapse_words(found)
 
 
 def test_the_whole_page(tmp_path: Path) -> None:
