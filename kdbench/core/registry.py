@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -55,6 +55,7 @@ class Registry(Generic[T]):
         group: the entry-point group ("kdbench.methods").
         base: the base class of the plugins; its ClassVars declare their attributes.
         folder: the name of the folder for users' plugins ("methods"); "" for none.
+        find_problem: returns why a class cannot be taken, though its attributes have the right types; "" when it can.
 
     Attributes:
         packages: folders of the packages that are loaded.
@@ -62,11 +63,15 @@ class Registry(Generic[T]):
         files: plugins outside any package -> their files.
     """
 
-    def __init__(self, what: str, group: str, base: type[T], folder: str = "") -> None:
+    def __init__(
+        self, what: str, group: str, base: type[T], folder: str = "",
+        find_problem: Callable[[type[T]], str] = lambda plugin: "",
+    ) -> None:  # fmt: skip
         self.what = what
         self.group = group
         self.base = base
         self.folder = folder
+        self.find_problem = find_problem
         self._found: dict[str, type[T]] | None = None
         self._failed: dict[str, Path] = {}  # files in the working folder that do not load
         self.packages: list[Path] = []
@@ -107,8 +112,21 @@ class Registry(Generic[T]):
         if name in self.broken:
             raise UserError(f"The {self.what} '{name}' does not load: {self.broken[name]}.")
         if name not in found:
-            raise unknown(self.what, name, found)
+            raise self.unknown(name, found)
         return found[name]
+
+    def unknown(self, name: str, valid: Iterable[str]) -> UserError:
+        """Build the error for a name that no plugin has; a file of this name that defines none is named."""
+        path = Path(self.folder) / f"{name}.py"
+        if self.folder and path.is_file():
+            return UserError(f"There is a file '{path}', but {self._no_plugin}.")
+        return unknown(self.what, name, valid)
+
+    @property
+    def _no_plugin(self) -> str:
+        """Say of a file that it defines no plugin, and what one is."""
+        base = f"{self.base.__module__}.{self.base.__qualname__}"
+        return f"it defines no {self.what}, that is, a class with a title, derived from {base}"
 
     def owner(self, row: str) -> str | None:
         """Return the name of the plugin that is called `row` (even if broken) or has a variant `row`; None if none."""
@@ -204,7 +222,7 @@ class Registry(Generic[T]):
         module, sha256 = load_module(path, f"{self.what}_file_{path.stem}")
         plugins = self._plugins_of(module)
         if not plugins:
-            raise NoPlugin(f"it defines no {self.what}")
+            raise NoPlugin(self._no_plugin)
         if problem := self._title_problem(plugins[0]):
             raise Unloadable(problem)
         if len(plugins) > 1:
@@ -293,7 +311,7 @@ class Registry(Generic[T]):
         if inspect.isabstract(target):
             lacks = ", ".join(sorted(getattr(target, "__abstractmethods__", ())))
             return f"{target.__qualname__} is abstract: it lacks {lacks}"
-        return settle_attributes(target, self.base)
+        return settle_attributes(target, self.base) or self.find_problem(target)
 
 
 def in_table_order(found: Mapping[str, P]) -> dict[str, P]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from kdbench.core.errors import UserError, check_known
 from kdbench.core.formatting import ago, count, value
 from kdbench.core.registry import in_table_order
-from kdbench.core.settings import Study
+from kdbench.core.settings import GROUPS, Study
 from kdbench.core.toml_files import read_toml
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS, selection_title
@@ -93,7 +93,7 @@ def list_presets(console: Console) -> None:
 
 def list_settings(console: Console) -> None:
     """Print the settings that belong to no method, a table for each group, with default, meaning and source."""
-    for kind in config.GROUPS.values():
+    for kind in GROUPS.values():
         printing.print_line(console, Text(" ".join((inspect.getdoc(kind) or "").split()), style="bold"))
         printing.print_table(console, options_table(kind), wrap=True)
         console.print()
