@@ -1,4 +1,4 @@
-"""Mistakes in the options of a method of one's own are named when its file is loaded, and those of its loss in words."""
+"""Mistakes in the options of a method of one's own are named when its file is loaded; those of its loss, in words."""
 
 from __future__ import annotations
 
