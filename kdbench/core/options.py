@@ -70,11 +70,14 @@ def omitted_values(cls: type[Options]) -> dict[str, Any]:
 def _explain(cls: type[Options], error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     key = str(first["loc"][0]) if first["loc"] else "?"
-    problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     about = f" ({describe(cls.model_fields[key])})" if key in cls.model_fields else ""
+    if first["type"] == "missing":
+        return f"{where}: {key} is missing{about}; give it a value."
+    problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{where}: {key}={first['input']!r} is not valid: it {problem}{about}."
 
 
 def describe(field: FieldInfo) -> str:
     """Return a field's description and default in one line."""
-    return f"{field.description or 'no description'}; default {field.default!r}"
+    default = "no default" if field.is_required() else f"default {field.default!r}"
+    return f"{field.description or 'no description'}; {default}"

@@ -8,7 +8,7 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -72,6 +72,7 @@ class Registry(Generic[T]):
         group: the entry-point group ("kdbench.methods").
         base: the base class of the plugins; its ClassVars declare their attributes.
         folder: the name of the folder for users' plugins ("methods"); "" for none.
+        find_problem: returns why a class cannot be taken, though its attributes have the right types; "" when it can.
 
     Attributes:
         packages: folders of the packages that are loaded.
@@ -80,11 +81,15 @@ class Registry(Generic[T]):
             could state a `version` and do not.
     """
 
-    def __init__(self, what: str, group: str, base: type[T], folder: str = "") -> None:
+    def __init__(
+        self, what: str, group: str, base: type[T], folder: str = "",
+        find_problem: Callable[[type[T]], str] = lambda plugin: "",
+    ) -> None:  # fmt: skip
         self.what = what
         self.group = group
         self.base = base
         self.folder = folder
+        self.find_problem = find_problem
         self._found: dict[str, type[T]] | None = None
         self._failed: dict[str, Path] = {}  # files in the working folder that do not load
         self.packages: list[Path] = []
@@ -125,8 +130,21 @@ class Registry(Generic[T]):
         if name in self.broken:
             raise UserError(f"The {self.what} '{name}' does not load: {self.broken[name]}.")
         if name not in found:
-            raise unknown(self.what, name, found)
+            raise self.unknown(name, found)
         return found[name]
+
+    def unknown(self, name: str, valid: Iterable[str]) -> UserError:
+        """Build the error for a name that no plugin has; a file of this name that defines none is named."""
+        path = Path(self.folder) / f"{name}.py"
+        if self.folder and path.is_file():
+            return UserError(f"There is a file '{path}', but {self._no_plugin}.")
+        return unknown(self.what, name, valid)
+
+    @property
+    def _no_plugin(self) -> str:
+        """Say of a file that it defines no plugin, and what one is."""
+        base = f"{self.base.__module__}.{self.base.__qualname__}"
+        return f"it defines no {self.what}, that is, a class with a title, derived from {base}"
 
     def owner(self, row: str) -> str | None:
         """Return the name of the plugin that is called `row` (even if broken) or has a variant `row`; None if none."""
@@ -226,7 +244,7 @@ class Registry(Generic[T]):
         module, source = load_module(path, f"{self.what}_file_{path.stem}")
         plugins = self._plugins_of(module)
         if not plugins:
-            raise NoPlugin(f"it defines no {self.what}")
+            raise NoPlugin(self._no_plugin)
         if problem := self._title_problem(plugins[0]):
             raise Unloadable(problem)
         if len(plugins) > 1:
@@ -324,7 +342,7 @@ class Registry(Generic[T]):
         if inspect.isabstract(target):
             lacks = ", ".join(sorted(getattr(target, "__abstractmethods__", ())))
             return f"{target.__qualname__} is abstract: it lacks {lacks}"
-        return settle_attributes(target, self.base)
+        return settle_attributes(target, self.base) or self.find_problem(target)
 
 
 def in_table_order(found: Mapping[str, P]) -> dict[str, P]:

@@ -173,3 +173,9 @@ class Invocation(Options):
     executor: str = option("local", "where runs are trained: local, or a cluster's queue such as slurm")
     devices: str | list[str] = option("", "devices to divide among the jobs, such as cuda:0,cuda:1")
     runs_per_job: int = option(1, "runs in one job of a queue", ge=1)
+
+
+# all settings that belong to no method, by what they are about
+GROUPS: dict[str, type[Options]] = {
+    "study": Study, "training": Training, "recording": Recording, "execution": Execution, "what to run": Invocation,
+}  # fmt: skip

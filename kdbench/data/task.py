@@ -88,13 +88,16 @@ class Task(ABC):
         """Resolve the names of the metrics that `Task.score` computes; see `metrics.resolve`.
 
         Raises:
-            ValueError: a metric is unknown, or names a class that there is not, or the labels do not fit the kind.
+            ValueError: a metric is unknown, or names a class that there is not, or the labels do not fit the kind, or
+                two are the same.
         """
         super().__init_subclass__()
         words = getattr(cls, "labels", ())
         if isinstance(words, tuple | list) and words and (len(words) == 1) != (cls.kind == "regression"):
             wanted = "two or more labels" if cls.kind == "classification" else "one label, the name of its number"
             raise ValueError(f"{cls.__qualname__}.labels is wrong: {words!r}: a task of {cls.kind} has {wanted}")
+        if isinstance(words, tuple | list) and (twice := [word for word in words if list(words).count(word) > 1]):
+            raise ValueError(f"{cls.__qualname__}.labels is wrong: {words!r}: two classes are called {twice[0]!r}")
         declared = (getattr(cls, "metrics", None), getattr(cls, "labels", None))
         # other types are converted, or refused, when the task is loaded as a plugin
         if cls.score is Task.score and all(isinstance(words, tuple | list) for words in declared):

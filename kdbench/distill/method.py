@@ -11,6 +11,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.options import Options, option
 from kdbench.core.registry import ALL, Registry
 from kdbench.core.spec import RUN_NAME
+from kdbench.distill.declared_options import options_problem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +117,7 @@ class Method:
             fit = ", ".join(name for name, method in METHODS.all().items() if not method.no_regression)
             return f"{cls.no_regression}; methods that learn a regression are {fit}."
         for key, values in cls.class_options.items() if classes == 1 else ():
-            if spec.options[key] in values:
+            if key in spec.options and spec.options[key] in values:
                 return f"{key}={spec.options[key]} compares probabilities of classes, and a regression has none."
         if 1 < classes < cls.least_classes:
             return f"it needs {cls.least_classes} classes or more, and the task has {classes}."
@@ -231,7 +232,7 @@ def finetuned(spec: RunSpec, *, snapshots: tuple[float, ...] = ()) -> RunSpec:
     )  # fmt: skip
 
 
-METHODS: Registry[Method] = Registry("method", "kdbench.methods", Method, folder="methods")
+METHODS: Registry[Method] = Registry("method", "kdbench.methods", Method, "methods", options_problem)
 
 
 def methods_of_group(name: str) -> dict[str, type[Method]]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from kdbench.core.errors import RunFailure
 from kdbench.core.settings import Training
 from kdbench.data.batches import Batch
 from kdbench.distill.cost_meter import CostMeter
@@ -265,10 +266,27 @@ class TrainableModel:
 
 
 def step_together(loss: Tensor, *learners: TrainableModel) -> None:
-    """Run one backward pass for several networks, then update each."""
+    """Run one backward pass for several networks, then update each.
+
+    Raises:
+        RunFailure: `loss` is no tensor with one number and a gradient.
+    """
+    if problem := _loss_problem(loss):
+        raise RunFailure("bug", f"the loss {problem}")
     loss.backward()  # type: ignore[no-untyped-call]
     for learner in learners:
         learner._update()
+
+
+def _loss_problem(loss: object) -> str:
+    """Return why a network cannot be updated along a loss, as the rest of a sentence; "" when it can."""
+    if not isinstance(loss, Tensor):
+        return f"is {loss!r:.40}, of type {type(loss).__name__}, where a tensor with one number is expected"
+    if loss.numel() != 1:
+        return f"has the shape {list(loss.shape)}, where one number is expected; take its mean over the batch"
+    if not loss.requires_grad:
+        return "has no gradient: all of it is detached from the networks, as by .detach(), .item() or torch.no_grad()"
+    return ""
 
 
 def zero_head(module: nn.Module) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.core.options import Options
-from kdbench.core.settings import Execution, Invocation, Recording, Study, Training, shared_key, teacher_settings
+from kdbench.core.settings import GROUPS, Invocation, Study, Training, shared_key, teacher_settings
 from kdbench.core.toml_files import CONFIG_FILE, Layer, read_toml
 from kdbench.distill.method import METHODS, Method, method_groups
 from kdbench.planning.executor import EXECUTORS
@@ -27,11 +27,6 @@ from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
 
 TEACHER, NETWORK = "teacher", "network"
-
-
-GROUPS: dict[str, type[Options]] = {
-    "study": Study, "training": Training, "recording": Recording, "execution": Execution, "what to run": Invocation,
-}  # fmt: skip
 SINGLE = {key for kind in (Study, Invocation) for key, item in kind.model_fields.items() if item.annotation is str}
 COMMA = re.compile(r"(?<!\\),")  # of a value of --set; where one is meant, it is written with a backslash before it
 
@@ -178,7 +173,7 @@ def method_of_row(name: str) -> type[Method]:
     methods = METHODS.all()
     if found := METHODS.owner(name):
         return METHODS.get(found)
-    raise unknown("method", name, [*methods, *(v for m in methods.values() for v in m.variants), *method_groups()])
+    raise METHODS.unknown(name, [*methods, *(v for m in methods.values() for v in m.variants), *method_groups()])
 
 
 def preset_values(preset: str, row: str, method: type[Method]) -> dict[str, Any]:

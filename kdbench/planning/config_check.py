@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from kdbench.core.errors import UserError, unknown
-from kdbench.core.settings import Training, teacher_keys, teacher_settings
+from kdbench.core.settings import GROUPS, Training, teacher_keys, teacher_settings
 from kdbench.core.toml_files import Layer
 from kdbench.data.task_registry import SECTION
 from kdbench.distill.method import Method
-from kdbench.planning.config import GROUPS, NETWORK, TEACHER, Config, engine_keys, method_of_row
+from kdbench.planning.config import NETWORK, TEACHER, Config, engine_keys, method_of_row
 from kdbench.planning.executor import EXECUTORS
 
 

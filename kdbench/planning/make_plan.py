@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from kdbench.core.atomic_files import user_path
-from kdbench.core.errors import UserError, unknown
+from kdbench.core.errors import UserError
 from kdbench.core.registry import in_table_order
 from kdbench.core.settings import Invocation, Study
 from kdbench.core.spec import Cell, DataLocation, DataRef, ModelRef, RunSpec
@@ -85,7 +85,7 @@ def select_tasks(
     for name in _names(value):
         group = {n for n, task in tasks.items() if name == task.group or (name == "all" and is_meant(task))}
         if not group and name not in tasks and name not in TASKS.broken:
-            raise unknown("task", name, {*tasks, *(t.group for t in tasks.values() if t.group)})
+            raise TASKS.unknown(name, {*tasks, *(t.group for t in tasks.values() if t.group)})
         chosen |= group or {TASKS.get(name).name}
     if not chosen:
         raise UserError(f"--tasks is empty; give glue, or some of {', '.join(tasks)}.")

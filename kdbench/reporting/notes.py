@@ -72,6 +72,8 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
         words = f"{value(100 * share)} % of train held out for feedback"
         notes.append(Detail(f"No method of this table, and no teacher, was trained on the {words}."))
     notes += [Detail(said) for task in study.tasks for said in study.data_remarks.get(task, ())]
+    classes = {task: TASKS.get(task).labels for task in study.tasks if "f1" in TASKS.get(task).metrics}
+    notes += [Detail(f"{task_title(task)}: F1 is that of class '{labels[1]}'.") for task, labels in classes.items()]
     # how rows of train were drawn, and reported rows where no split is declared for them
     notes += [f"{task_title(task)}: {said}." for task in study.tasks if (said := TASKS.get(task).report_note)]
     if study.study["train_rows"]:

@@ -12,8 +12,9 @@ from rich.text import Text
 from kdbench.core.errors import UserError, check_known
 from kdbench.core.formatting import ago, count, value
 from kdbench.core.registry import in_table_order
-from kdbench.core.settings import Study
+from kdbench.core.settings import GROUPS, Study
 from kdbench.core.toml_files import read_toml
+from kdbench.data.metrics import describe
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS, selection_title
 from kdbench.distill.method import METHODS
@@ -57,7 +58,7 @@ def list_tasks(console: Console) -> None:
     # labels, metrics and rows have a line each
     for name, task in in_table_order(TASKS.all()).items():
         rows = "\n".join(f"{split} {number}" for split, number in task.official_rows.items())
-        labels, metrics = _shortened(task), "\n".join(task.metrics)
+        labels, metrics = _shortened(task), "\n".join(describe(name, task.labels) for name in task.metrics)
         table.add_row(Text(name, style="bold"), *map(Text, (task.title, labels, metrics, rows, plugin_summary(task))))
     printing.print_table(console, table, wrap=True)
     _print_broken(TASKS.broken, "task", console)
@@ -93,7 +94,7 @@ def list_presets(console: Console) -> None:
 
 def list_settings(console: Console) -> None:
     """Print the settings that belong to no method, a table for each group, with default, meaning and source."""
-    for kind in config.GROUPS.values():
+    for kind in GROUPS.values():
         printing.print_line(console, Text(" ".join((inspect.getdoc(kind) or "").split()), style="bold"))
         printing.print_table(console, options_table(kind), wrap=True)
         console.print()

@@ -67,6 +67,14 @@ def test_options_that_are_not_at_their_default(tmp_path: Path, stored: bool) -> 
     )
 
 
+def test_the_class_of_f1_is_named(tmp_path: Path) -> None:
+    for task in ("mrpc", "rte"):
+        made = Made(Store(tmp_path / task))
+        made.done(made.ask(spec("kd", task, 0)), 0.7)
+        made.write()
+        assert ("MRPC: F1 is that of class 'equivalent'." in said(made.store)) == (task == "mrpc")
+
+
 def test_options_that_another_note_tells_are_left_out(tmp_path: Path) -> None:
     """A grid's values, what a table varies on purpose, and what a variant is."""
     made = Made(Store(tmp_path))

@@ -12,10 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdbench.cli.app import app
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef
 from kdbench.data.data_checks import data_remarks
 from kdbench.data.loading import check_examples
+from kdbench.data.metrics import describe
 from kdbench.data.new_declaration import Wishes, declare
 from kdbench.data.task import Examples, TaskData
 from kdbench.data.task_registry import TASKS
@@ -112,6 +114,62 @@ def test_a_base_class_of_ones_own_is_no_method(here: Path) -> None:
 def test_a_task_of_ones_own_gives_examples(labels: str, said: str, here: Path) -> None:
     (here / "tasks" / "spam.py").write_text(TASK.format(labels=labels))
     assert said in refusal("run", "--methods", "finetune", "--tasks", "spam", "--set", "epochs=1")
+
+
+LOAD = """
+        def part(rows, second=None):
+            return Examples(["a b"] * rows, second, ([0, 1] * rows)[:rows])
+        return TaskData({splits})
+"""
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        ("{'train': part(4)}",
+         "Task 'spam' has no split 'validation', only train; return it from `load`, or name others in `report_splits`"),
+        ("{'validation': part(4)}", "Task 'spam' has no split 'train', only validation; return it from `load`."),
+        ("{'train': part(4), 'validation': part(0)}",
+         "Task 'spam', validation: there are no rows; train and validation need some."),
+        ("{'train': part(4), 'validation': part(4, ['c'] * 4)}",
+         "Task 'spam' has pairs of texts in validation and single texts in train; give every split second texts"),
+    ],
+)  # fmt: skip
+def test_a_task_of_ones_own_has_the_splits_it_declares(splits: str, said: str, here: Path) -> None:
+    text = TASK.format(labels="[0, 1, 0, 1]").partition("\n        labels")[0] + LOAD.format(splits=splits)
+    (here / "tasks" / "spam.py").write_text(text)
+    assert said in refusal("run", "--methods", "finetune", "--tasks", "spam", "--dry-run")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (None, "Task 'spam' has no split 'dev', only train, validation; return it"),
+        ("[-1] * 4", "Task 'spam', dev, row 0: the label is -1, where a class index from 0 to 1 is expected."),
+    ],
+)
+def test_the_validation_split_that_a_task_names_is_there_and_labelled(
+    labels: str | None, said: str, here: Path
+) -> None:
+    text = TASK.format(labels="[0, 1, 0, 1]").replace("    def load", "    validation_split = 'dev'\n\n    def load")
+    if labels:
+        text = text.replace('"validation": part', f'"validation": part, "dev": Examples(["a"] * 4, None, {labels})')
+    (here / "tasks" / "spam.py").write_text(text)
+    assert said in refusal("run", "--methods", "finetune", "--tasks", "spam", "--dry-run")
+
+
+def test_two_classes_of_one_name_are_refused(here: Path) -> None:
+    (here / "tasks" / "spam.py").write_text(TASK.format(labels="[0]").replace('("ham", "spam")', '("spam", "spam")'))
+    assert "Spam.labels is wrong: ('spam', 'spam'): two classes are called 'spam'" in refusal("run", "--tasks", "spam")
+
+
+def test_the_list_of_tasks_names_the_class_of_f1(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert describe("f1", ("ham", "spam")) == "f1 of spam"
+    assert describe("f1:ham", ("ham", "spam")) == "f1:ham"
+    assert describe("macro_f1", ("a", "b", "c")) == "macro_f1"
+    (here / "tasks" / "spam.py").write_text(TASK.format(labels="[0]").replace('"accuracy"', '"f1"'))
+    app(["list", "tasks"], standalone_mode=False)
+    assert "f1 of spam" in capsys.readouterr().out
 
 
 @given(st.lists(st.integers(0, 3), min_size=1), st.booleans())

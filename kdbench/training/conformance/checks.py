@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -50,6 +50,8 @@ def options(subject: Subject) -> str:
 @check("loss", "A run stops at the first number that is not finite; `loss` is what progress and curves show.")
 def loss(subject: Subject) -> str:
     for step, logs in enumerate(subject.training.seen.logs):
+        if not isinstance(logs, Mapping):
+            return f"step returned {logs!r:.40}, where a dict of tensors is expected"
         if "loss" not in logs:
             return f"step returned {sorted(logs)} without `loss`"
         for key, value in logs.items():
