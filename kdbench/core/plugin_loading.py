@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import io
 import signal
 import sys
 import threading
-import tokenize
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +16,6 @@ from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 
 from kdbench.core.safe_path import ROOT
-
-_NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
-_BLOCKS = {tokenize.INDENT: "{", tokenize.DEDENT: "}"}
 
 
 class Unloadable(Exception):
@@ -131,22 +125,6 @@ def load_module(path: Path, name: str) -> tuple[ModuleType, bytes]:
             del sys.modules[name]
             raise
     return module, source
-
-
-def code_hash(source: bytes) -> str:
-    """Return the first 16 digits of a sha256 over a file's code, without comments, docstrings and spaces."""
-    words: list[str] = []
-    begins = True  # no word of the statement was read yet, so that a string would be a docstring
-    for token in tokenize.tokenize(io.BytesIO(source).readline):
-        if token.type in _BLOCKS:
-            words.append(_BLOCKS[token.type])
-        elif token.type == tokenize.NEWLINE:
-            words += [] if begins else [";"]
-            begins = True
-        elif token.type not in _NO_CODE and not (begins and token.type == tokenize.STRING):
-            words.append(token.string)
-            begins = False
-    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
 
 
 def is_about_kdbench(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import pkgutil
@@ -14,16 +13,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.formatting import sentence
 from kdbench.core.plugin_attributes import settle_attributes
+from kdbench.core.plugin_files import PluginFile, code_hash
 from kdbench.core.plugin_loading import (
     NoPlugin,
     Unloadable,
     announced,
-    code_hash,
     guarded,
     is_about_kdbench,
     load_module,
@@ -34,30 +31,6 @@ P = TypeVar("P", bound=Any)  # a plugin with a position
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 ALL = "all"
 RESERVED = (ALL, "everything")
-
-
-class PluginFile(BaseModel):
-    """A plugin's file whose code identifies the version."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    sha256: str
-    code: str = Field(default="", exclude_if=lambda value: not value)  # see `code_hash`; "" of runs before it was kept
-
-    @classmethod
-    def of(cls, path: Path, source: bytes) -> PluginFile:
-        """Describe a file with this content."""
-        return cls(path=str(path), sha256=hashlib.sha256(source).hexdigest(), code=code_hash(source))
-
-    @property
-    def version(self) -> str:
-        """Return what identifies the code."""
-        return self.code or self.sha256
-
-    def is_same(self, other: PluginFile | None) -> bool:
-        """Return whether another file has the same code."""
-        return other is not None and (self.sha256 == other.sha256 or (bool(self.code) and self.code == other.code))
 
 
 class Registry(Generic[T]):

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from kdbench.core.options import omitted_values
-from kdbench.core.registry import PluginFile
+from kdbench.core.plugin_files import PluginFile
 from kdbench.core.settings import Training
 
 Source = Literal["generated", "glue-dir", "hub", "files"]

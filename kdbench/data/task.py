@@ -15,7 +15,7 @@ from pydantic import Field
 
 from kdbench.core.errors import UserError
 from kdbench.core.lazy_torch import LazyModule
-from kdbench.core.plugin_loading import code_hash
+from kdbench.core.plugin_files import code_hash
 from kdbench.core.spec import DataLocation
 from kdbench.data import metrics
 from kdbench.data.loading import load_examples

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.core.formatting import ago, count, duration, size, value
-from kdbench.core.registry import PluginFile
+from kdbench.core.plugin_files import PluginFile
 from kdbench.core.spec import RunSpec, dependents
 from kdbench.planning import reproduce
 from kdbench.reporting import printing, provenance

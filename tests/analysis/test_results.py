@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.atomic_files import write_json
-from kdbench.core.registry import PluginFile
+from kdbench.core.plugin_files import PluginFile
 from kdbench.core.spec import DataRef
 from kdbench.distill.method import methods_of_group
 from kdbench.reporting import missing_runs

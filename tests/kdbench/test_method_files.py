@@ -16,7 +16,8 @@ import pytest
 from kdbench.cli.app import app
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.errors import UserError
-from kdbench.core.plugin_loading import announced, code_hash
+from kdbench.core.plugin_files import code_hash
+from kdbench.core.plugin_loading import announced
 from kdbench.core.spec import RunSpec
 from kdbench.distill.method import METHODS
 from kdbench.distill.method_files import method_of, row_of
