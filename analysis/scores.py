@@ -96,7 +96,7 @@ class ScoreTable(Table):
         raise NotImplementedError
 
     def build(self, study: StudyResults) -> TableData | None:
-        groups = [[find_row(asked, study) for asked in group] for group in self.groups(study)]
+        groups = [chosen_rows(group, study) for group in self.groups(study)]
         top = [ShownRow(TEACHER, select_row(study, TEACHER), study)] if study.teachers else []
         return build_score_table(self, self.heading(study), groups, top, averaged=self.averaged)
 
@@ -160,6 +160,11 @@ def _mark_collapsed(sheet: TableData, lines: Sequence[SelectedRow], tasks: Seque
             if any(is_collapsed(cell.run.class_use, "best") for cell in line.shown.get(task.name, ())):
                 row[column] = replace(row[column], sign=row[column].sign + notes.COLLAPSE_SIGN)
     return notes.class_use_notes(lines)
+
+
+def chosen_rows(asked: Iterable[RowRequest], study: StudyResults) -> list[ShownRow]:
+    """Find the runs of the rows that were not left out by name."""
+    return [find_row(one, study) for one in asked if study.takes(one.row)]
 
 
 def find_row(asked: RowRequest, study: StudyResults) -> ShownRow:

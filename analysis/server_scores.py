@@ -52,7 +52,7 @@ def test_score_table(
     """
     every = [
         [ShownRow(TEACHER, select_row(study, TEACHER), study)],
-        *([scores.find_row(asked, study) for asked in group] for group in groups),
+        *(scores.chosen_rows(group, study) for group in groups),
     ]
     kept = [[row for shown in group if (row := _tested(shown, answers)).line.shown] for group in every]
     kept = [group for group in kept if group]

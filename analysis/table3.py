@@ -31,7 +31,7 @@ class Table3(Table):
 
     def build(self, study: StudyResults) -> TableData | None:
         # scores, as in other tables
-        shown = [scores.find_row(asked, study) for asked in ROWS]
+        shown = scores.chosen_rows(ROWS, study)
         sheet = scores.build_score_table(self, scores.table_heading(self.name, study), [shown], averaged=False)
         if sheet is None:
             return None
@@ -41,7 +41,7 @@ class Table3(Table):
         sheet.head += ["Time\ns/step", "Time\n× w/ FDA"]
         sheet.column_keys += [SECONDS, RATIO]
         for cells, seconds in zip(sheet.rows, times.values(), strict=True):
-            cells += _time_entries(seconds, times[BASE.key])
+            cells += _time_entries(seconds, times.get(BASE.key))
         # times follow the note that says what the scores are
         sheet.notes[1:1] = _time_notes(shown)
         sheet.records = [record | _cost(row, record["run"]) for row in shown for record in scores.score_records(row)]

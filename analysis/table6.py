@@ -37,6 +37,8 @@ class Table6(Table):
     def _sheet(self, family: Sequence[StudyResults]) -> TableData | None:
         """Build the table of studies that differ only in their feedback."""
         # each row from the study that has its feedback, if there is one
+        if not family[-1].takes(REFERENCE.row):
+            return None
         by_feedback = {study.study["feedback"]: study for study in reversed(family)}
         shown = [find_row(asked, by_feedback.get(asked.values["feedback"], family[-1])) for asked in ROWS]
         title = f"{table_heading(self.name, family[-1])} by {shown[0].study.title(REFERENCE.row)}"

@@ -1,4 +1,4 @@
-"""Pause the search for garbage."""
+"""Pause the garbage collection."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
-    """Switch off garbage collection while many objects are read: searching thousands takes as long as reading them."""
+def paused_collection() -> Iterator[None]:
+    """Switch off garbage collection while runs are read: searching thousands of them takes as long as reading them."""
     before = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()  # nor shall a later collection look through them
+        gc.freeze()  # nor shall a later collection look through them; they hold no cycles and so are freed all the same
         if before:
             gc.enable()

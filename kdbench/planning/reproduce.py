@@ -205,6 +205,7 @@ def _sections_read(rows: Collection[str]) -> set[str]:
 
 def dependent_cells(study: StudyResults, runs: Sequence[str]) -> list[CellResult]:
     """Return the cells of the row and grid point that need most of the runs, directly or not."""
+    study = study.whole or study  # a teacher of a part may be needed by other rows alone
     found: dict[tuple[str, str, str], list[tuple[CellResult, set[str]]]] = {}
     for cell in study.cells:
         if here := (closure(cell.run.id, study.runs).keys() - {cell.run.id}) & set(runs):

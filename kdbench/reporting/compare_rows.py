@@ -10,12 +10,11 @@ from rich.console import Console
 from kdbench.core.errors import UserError, check_known
 from kdbench.core.formatting import count, p_value, signed
 from kdbench.data.task_registry import TASKS
-from kdbench.planning.config import stored_studies
-from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting import notes
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.show_table import check_format
+from kdbench.reporting.study_choice import StudyChoice, choose_studies
 from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.comparison import ERROR_METHOD, Comparison, compare_cells, count_trials
@@ -45,31 +44,32 @@ class RowPair:
 
 
 def show_comparison(
-    rows: tuple[str, str], store: Store, preset: str | None, tasks: str | None, form: str, console: Console
-) -> None:
-    """Print the comparison of two rows for every study that has both.
+    rows: tuple[str, str], store: Store, choice: StudyChoice, form: str, console: Console
+) -> None:  # fmt: skip
+    """Print the comparison of two rows for every chosen study that has both.
 
     Args:
         rows: names of methods, variants, or `teacher`.
-        tasks: as `--tasks` takes them; None compares on every task.
         form: a format of tables.
 
     Raises:
         UserError: a name is not known or given twice, or no study has both rows.
     """
     check_format(form)
-    pairs = _pairs(rows, stored_studies(store, preset), store)
-    wanted = set(select_tasks(tasks)) if tasks else None
-    sheets = [sheet for pair in pairs if (sheet := _sheet(pair, wanted))]
+    chosen = choose_studies(store, choice)
+    pairs = _pairs(rows, chosen.studies, store)
+    sheets = [sheet for pair in pairs if (sheet := _sheet(pair))]
     if not sheets:
-        raise UserError(_nothing(pairs, wanted, f" on {tasks}" if tasks else ""))
+        raise UserError(_nothing(pairs, f" on {choice.tasks}" if choice.tasks else ""))
+    for sheet in sheets:
+        sheet.notes += chosen.notes
     render(sheets, form, console)
 
 
-def _nothing(pairs: Sequence[RowPair], wanted: set[str] | None, on: str) -> str:
+def _nothing(pairs: Sequence[RowPair], on: str) -> str:
     """Return why the rows have nothing that is compared, and what shows their runs."""
     for pair in pairs:
-        tasks = [task for task in pair.study.tasks if wanted is None or task in wanted]
+        tasks = pair.study.tasks
         asked = {name: select_row(pair.study, name).asked for name in pair.names}
         outside = {
             name: task
@@ -107,10 +107,10 @@ def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -
     return [RowPair(study, rows, (study.title(rows[0]), study.title(rows[1]))) for study in both]
 
 
-def _sheet(pair: RowPair, wanted: set[str] | None) -> TableData | None:
+def _sheet(pair: RowPair) -> TableData | None:
     """Build the table of a comparison; None where no task has a seed that both rows have finished."""
     # the tasks on which both rows have a seed in common
-    tasks = [task for task in pair.study.tasks if wanted is None or task in wanted]
+    tasks = pair.study.tasks
     lines = [select_row(pair.study, name).on(tasks) for name in pair.names]
     first, second = (line.shown for line in lines)
     shared = {t: {c.cell.seed for c in first[t]} & {c.cell.seed for c in second[t]} for t in tasks}

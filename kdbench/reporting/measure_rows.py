@@ -6,10 +6,9 @@ from rich.console import Console
 
 from kdbench.core.errors import UserError, unknown
 from kdbench.data.task_registry import TASKS
-from kdbench.planning.config import stored_studies
-from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting.printing import print_line
 from kdbench.reporting.provenance import traceable_rows
+from kdbench.reporting.study_choice import StudyChoice, choose_studies
 from kdbench.results.deployment import read_deployment
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
@@ -19,8 +18,8 @@ ALL = "all"
 
 
 def measure_rows(
-    store: Store, rows: str, tasks: str | None, seed: int | None, threads: int, seconds: float, preset: str | None,
-    console: Console, *, again: bool,
+    store: Store, rows: str, seed: int | None, threads: int, seconds: float, choice: StudyChoice, console: Console, *,
+    again: bool,
 ) -> None:  # fmt: skip
     """Measure one run for each row and task of the newest study.
 
@@ -28,13 +27,13 @@ def measure_rows(
         rows: names joined by commas, or `all`; the teacher is always measured too.
 
     Raises:
-        UserError: no such row, task, preset or seed, or nothing is done.
+        UserError: no such row or seed, nothing that was chosen, or nothing is done.
     """
     from kdbench.training.deployment import forms
     from kdbench.training.deployment.measure import measure
 
-    study = newest_study(store, preset)
-    chosen = choose_runs(study, rows, set(select_tasks(tasks)) if tasks else None, seed)
+    study = newest_study(store, choice)
+    chosen = choose_runs(study, rows, seed)
     for number, run in enumerate(chosen, start=1):
         known = read_deployment(run)
         place = f"[{number}/{len(chosen)}] {run.id}"
@@ -49,13 +48,13 @@ def measure_rows(
     print_line(console, f"To show it: kdbench table deploy --results {store.root}")
 
 
-def newest_study(store: Store, preset: str | None) -> StudyResults:
-    """Return the study that was asked for last.
+def newest_study(store: Store, choice: StudyChoice) -> StudyResults:
+    """Return the chosen study that was asked for last.
 
     Raises:
-        UserError: there is none, or no such preset.
+        UserError: there is none, or nothing that was chosen.
     """
-    found = stored_studies(store, preset)
+    found = choose_studies(store, choice).studies
     if not found:
         raise UserError(f"There are no results in {store.root}; give another folder with --results DIR.")
     return found[-1]
@@ -75,7 +74,7 @@ def choose_rows(study: StudyResults, rows: str) -> list[str]:
     return names
 
 
-def choose_runs(study: StudyResults, rows: str, tasks: set[str] | None, seed: int | None) -> list[Run]:
+def choose_runs(study: StudyResults, rows: str, seed: int | None) -> list[Run]:
     """Return a finished run for each row and task, of `seed` or the first seed.
 
     Raises:
@@ -88,7 +87,7 @@ def choose_runs(study: StudyResults, rows: str, tasks: set[str] | None, seed: in
         for task, cells in line.shown.items():
             runs = [cell.run for cell in cells if seed in (None, cell.cell.seed)]
             has_classes = len(TASKS.get(task).labels) > 1
-            if runs and has_classes and (tasks is None or task in tasks) and not runs[0].spec.student.is_outputs:
+            if runs and has_classes and not runs[0].spec.student.is_outputs:
                 found[runs[0].id] = runs[0]
     if not found:
         raise UserError(f"No network of {rows} with that seed and task is done in {study.root}; see: kdbench status")

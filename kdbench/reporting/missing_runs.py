@@ -57,6 +57,9 @@ def missing_runs_commands(exhibit: Exhibit, study: StudyResults, lines: Sequence
         lacking.setdefault(line.row, set()).update(unfinished, _unasked_tasks(line))
     names = reproduce.asked_rows([exhibit])
     trained = {row for name in names for row in methods_of_group(name) or [name]}
+    # rows with settings of their own are trained by the exhibit's command alone, also where other rows were left out
+    if any(request.varies for request in exhibit.requests):
+        trained = {row for row in trained if study.takes(row)}
     # the exhibit's own command trains all of its rows, more than a study of some of them asked for
     asked = lacking.keys() & {TEACHER, *trained} if trained <= lacking.keys() else set[str]()
     tasks = dict.fromkeys(task for line in lines for task in line.asked)

@@ -13,11 +13,11 @@ from kdbench.data.declared_rows import LabelledRow
 from kdbench.data.labelled_file import FILE, OWN, LabelView, match_labels
 from kdbench.data.perturbations import PERTURBATIONS
 from kdbench.data.task_registry import TASKS
-from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting import notes
 from kdbench.reporting.measure_rows import ALL, choose_rows, newest_study
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.show_run import find_run
+from kdbench.reporting.study_choice import StudyChoice
 from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.selection import select_row
 from kdbench.results.significance import Difference
@@ -36,12 +36,10 @@ class ProbeRequest:
 
     Attributes:
         names: rows joined by commas, `all`, or a run.
-        tasks: as `--tasks` takes them; None is every task of the rows.
         file: the name of the other data; "" for none, with `rows` (), and `labels` as `match_labels` takes them.
     """
 
     names: str
-    tasks: str | None
     file: str
     rows: Sequence[LabelledRow]
     labels: str
@@ -66,33 +64,32 @@ def choose_perturbations(text: str) -> tuple[str, ...]:
     return names
 
 
-def probe_tables(store: Store, preset: str | None, request: ProbeRequest) -> list[TableData]:
+def probe_tables(store: Store, choice: StudyChoice, request: ProbeRequest) -> list[TableData]:
     """Score the chosen networks; return a table for each task.
 
     Raises:
-        UserError: no such row, run or task, nothing is done, or labels that do not match.
+        UserError: no such row or run, nothing that was chosen, nothing is done, or labels that do not match.
     """
-    study, chosen = _chosen(store, preset, request)
+    study, chosen = _chosen(store, choice, request)
     if request.file and len(chosen) > 1:
         raise UserError(f"--data is for one task; name it by --tasks ({', '.join(chosen)}).")
     return [_table(study, task, rows, request) for task, rows in chosen.items()]
 
 
 def _chosen(
-    store: Store, preset: str | None, request: ProbeRequest
+    store: Store, choice: StudyChoice, request: ProbeRequest
 ) -> tuple[StudyResults | None, dict[str, dict[str, list[Run]]]]:  # fmt: skip
     """Return the study, and task -> row -> the runs that tables show, one a seed."""
-    study = newest_study(store, preset)
+    study = newest_study(store, choice)
     if "," not in request.names and request.names.strip() not in (ALL, *traceable_rows(study)):
         run = find_run(store, request.names.strip())
         return None, {run.spec.task: {run.id: [run]}}
     names = choose_rows(study, request.names)
-    wanted = set(select_tasks(request.tasks)) if request.tasks else None
     found: dict[str, dict[str, list[Run]]] = {}
     for line in (select_row(study, name) for name in names):
         for task, cells in line.shown.items():
             runs = [cell.run for cell in cells if not cell.run.spec.student.is_outputs]
-            if runs and (wanted is None or task in wanted) and len(TASKS.get(task).labels) > 1:
+            if runs and len(TASKS.get(task).labels) > 1:
                 found.setdefault(task, {})[line.title] = runs
     if not found:
         raise UserError(f"No network of {request.names} on such a task is done in {store.root}; see: kdbench status")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from kdbench.reporting.study_choice import StudyChoice
+
 Names = str | Sequence[str]
 
 
@@ -87,27 +89,37 @@ def run_study(
     return ours
 
 
-def make_table(number: str | int = 1, results: str | Path = "results", preset: str | None = None) -> TableData:
+def make_table(
+    number: str | int = 1, results: str | Path = "results", preset: str | None = None, *,
+    tasks: Names | None = None, methods: Names | None = None, student: str | None = None,
+) -> TableData:  # fmt: skip
     """Return a table: `.frame` has its cells, `.numbers` the unrounded values, `.notes` the sentences.
 
     Args:
         number: `1` to `7`, or a name such as `cost` or `fidelity`.
+        tasks, methods, student: what to show, as the options of `kdbench table` take it.
 
     Raises:
-        UserError: no such table or preset, nothing to show, or several tables, of studies (give a preset) or of tasks.
+        UserError: no such table, nothing that was chosen, nothing to show, or several tables, of studies (give a preset
+            or a student) or of tasks.
     """
-    found = make_tables(number, results, preset)
+    found = make_tables(number, results, preset, tasks=tasks, methods=methods, student=student)
     if len(found) > 1:
         titles = "; ".join(table.title for table in found)
-        raise UserError(f"{results} holds {len(found)} such tables ({titles}); give preset, or use make_tables.")
+        raise UserError(
+            f"{results} holds {len(found)} such tables ({titles}); give preset, student or tasks, or use make_tables."
+        )
     return found[0]
 
 
-def make_tables(number: str | int = 1, results: str | Path = "results", preset: str | None = None) -> list[TableData]:
+def make_tables(
+    number: str | int = 1, results: str | Path = "results", preset: str | None = None, *,
+    tasks: Names | None = None, methods: Names | None = None, student: str | None = None,
+) -> list[TableData]:  # fmt: skip
     """Return a table of the paper for each study in a results folder; see `make_table`."""
     from kdbench.reporting.show_table import find_tables
 
-    return find_tables(str(number), _open_store(results), preset)[0]
+    return find_tables(str(number), _open_store(results), _choice(preset, tasks, methods, student))[0]
 
 
 def make_figure(
@@ -116,22 +128,33 @@ def make_figure(
     preset: str | None = None,
     *,
     tasks: Names | None = None,
+    methods: Names | None = None,
+    student: str | None = None,
     width: str | float = "column",
 ) -> Figure:
     """Return a figure as a matplotlib object, for the study that was asked for last.
 
     Args:
         name: `2` to `6`, `scores`, `curves`; see `kdbench figure --help`.
+        tasks, methods, student: what to draw, as the options of `kdbench figure` take it.
         width: `column`, `page`, or inches.
 
     Raises:
-        UserError: no such figure, preset or task, or a run that it needs is not done.
+        UserError: no such figure, nothing that was chosen, or a run that it needs is not done.
     """
     from kdbench.reporting.formats.matplotlib_figure import draw
     from kdbench.reporting.show_figure import Wish, find_figures
 
-    wish = Wish(preset=preset, tasks=_joined(tasks) if tasks else None, width=str(width))
+    wish = Wish(**vars(_choice(preset, tasks, methods, student)), width=str(width))
     return draw(find_figures(str(name), _open_store(results), wish)[-1], wish.inches)
+
+
+def _choice(preset: str | None, tasks: Names | None, methods: Names | None, student: str | None) -> StudyChoice:
+    from kdbench.reporting.study_choice import StudyChoice
+
+    return StudyChoice(
+        preset, None if tasks is None else _joined(tasks), None if methods is None else _joined(methods), student
+    )
 
 
 def _open_store(results: str | Path) -> Store:

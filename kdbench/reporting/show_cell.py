@@ -12,27 +12,26 @@ from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.core.formatting import duration, value
 from kdbench.data.task_registry import TASKS, selection_title
 from kdbench.planning import reproduce
-from kdbench.planning.config import stored_studies
 from kdbench.reporting import printing, provenance
 from kdbench.reporting.provenance import TracedCell
 from kdbench.reporting.run_status import RunStatuses
 from kdbench.reporting.show_run import print_group
+from kdbench.reporting.study_choice import StudyChoice, choose_studies
 from kdbench.results.data_origin import describe_data
 from kdbench.results.store import Store
 from kdbench.results.study import CellResult
 from kdbench.results.sweep_files import read_sweeps
 
 
-def show_cell(row: str, task: str, store: Store, preset: str | None, console: Console) -> None:
-    """Print a cell for every study that has it: its numbers, runs, settings, and the command that reproduces it.
+def show_cell(row: str, task: str, store: Store, choice: StudyChoice, console: Console) -> None:
+    """Print a cell for every chosen study that has it: its numbers, runs, settings, and the command that reproduces it.
 
     Raises:
-        UserError: the row, task or preset is not known, or no study has the cell.
+        UserError: the row or task is not known, nothing was chosen, or no study has the cell.
     """
-    # the studies of this preset
-    found = stored_studies(store, preset)
+    found = choose_studies(store, choice).studies
     if not found:
-        of = f" of preset {preset}" if preset else ""
+        of = f" of preset {choice.preset}" if choice.preset else ""
         raise UserError(f"There are no results{of} in {store.root}; give another folder with --results DIR.")
     if task not in TASKS.all() and task not in TASKS.broken:
         raise unknown("task", task, TASKS.all())

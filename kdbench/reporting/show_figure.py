@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ from kdbench.core.atomic_files import user_path, write_text
 from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.core.plain_text import without_control
 from kdbench.planning import reproduce
-from kdbench.planning.config import check_preset
 from kdbench.reporting import printing
 from kdbench.reporting.data_frames import csv_text
 from kdbench.reporting.figures import FIGURES, Figure, FigureData, Lacking, TaskFigure
+from kdbench.reporting.study_choice import ChosenStudies, StudyChoice, choose_studies, find_tasks
 from kdbench.results.store import Store
-from kdbench.results.study import StudyResults, studies, task_title
+from kdbench.results.study import TEACHER, StudyResults, task_title
 
 FORMATS = ("pdf", "svg", "png", "csv")
 WIDTHS = {"column": 3.3, "page": 6.8}  # inches
@@ -29,11 +29,9 @@ FOLDER = "figures"
 
 
 @dataclass(frozen=True)
-class Wish:
+class Wish(StudyChoice):
     """Hold what was asked for, as it was typed."""
 
-    preset: str | None = None
-    tasks: str | None = None
     form: str | None = None
     out: str | None = None
     width: str = "column"
@@ -110,8 +108,8 @@ def _show_all(store: Store, wish: Wish, console: Console) -> None:
             f"With '{ALL}', --out names a folder, and {wish.out} looks like a file; --format sets the form."
         )
     kinds = [kind() for kind in FIGURES.all().values()]
-    found = _studies(store, wish, kinds)
-    built = {figure.name: drawable(figure, found, wish) for figure in kinds}
+    chosen = _studies(store, wish, kinds)
+    found, built = chosen.studies, {figure.name: drawable(figure, chosen, wish) for figure in kinds}
     if not any(pictures for pictures, *_ in built.values()):
         own = [kind for kind in kinds if not isinstance(kind, TaskFigure)]
         raise UserError(
@@ -148,16 +146,15 @@ def _figure(number: str) -> type[Figure]:
     return FIGURES.get(name)
 
 
-def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> list[StudyResults]:
-    """Return the studies of the results folder.
+def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> ChosenStudies:
+    """Return the chosen studies of the results folder, with all of their tasks.
 
     Raises:
-        UserError: there are none, or no such preset.
+        UserError: there are none, or nothing that was chosen.
     """
-    found = studies(store, wish.preset)
-    if found:
-        return found
-    check_preset(wish.preset, (study.preset for study in studies(store)))
+    chosen = choose_studies(store, wish, all_tasks=True)
+    if chosen.studies:
+        return chosen
     which = f" of preset {wish.preset}" if wish.preset else ""
     raise UserError(
         f"There are no results{which} in {store.root}; give another folder with --results DIR, or run: "
@@ -167,21 +164,32 @@ def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> list[StudyRe
 
 def _command(figures: Sequence[Figure], root: Path, study: StudyResults | None, wish: Wish, tasks: str = "") -> str:
     """Return the command that trains what is missing; several for tasks with other settings."""
-    named = list(filter(None, (tasks or wish.tasks or "").split(",")))
-    commands = reproduce.exhibit_commands(figures, root, study, preset=wish.preset, tasks=named)
+    known = [study] if study is not None else []
+    named = tasks.split(",") if tasks else find_tasks(known, wish.tasks) if wish.tasks else []
+    if study is not None and study.chosen:
+        seeds, rows = sorted({cell.cell.seed for cell in study.cells}), sorted(study.chosen - {TEACHER})
+        own = [reproduce.rows_command(study, rows, task, seeds) for task in named or study.tasks]
+        commands = [[*words, *reproduce.results_argument(root)] for words in own]
+    else:
+        commands = reproduce.exhibit_commands(figures, root, study, preset=wish.preset, tasks=named)
     return "; ".join(map(shlex.join, commands))
 
 
-def drawable(figure: Figure, found: Sequence[StudyResults], wish: Wish) -> tuple[list[FigureData], str, str]:
+def drawable(figure: Figure, chosen: ChosenStudies, wish: Wish) -> tuple[list[FigureData], str, str]:
     """Return the figures, a sentence on tasks without any, and a sentence on studies that lack a task.
 
     A sentence is "" where there is nothing to say.
     """
-    from kdbench.planning.make_plan import select_tasks
-
+    found = chosen.studies
+    asked = find_tasks(found, wish.tasks) if wish.tasks else []
     if isinstance(figure, TaskFigure):
-        return _with_panels(figure, found, select_tasks(wish.tasks) if wish.tasks else [], wish)
-    tasks = select_tasks(wish.tasks) if wish.tasks else [figure.task]
+        drawn, sentence, more = _with_panels(figure, found, asked, wish)
+        return [replace(one, notes=[*chosen.notes, *one.notes]) for one in drawn], sentence, more
+    rows = reproduce.asked_rows([figure])
+    if lost := sorted(row for row in rows if not any(study.takes(row) for study in found)):
+        name = f"Figure {_number(figure.name)}"
+        return [], f"{name} shows {', '.join(sorted(rows))}, and --methods leaves out {', '.join(lost)}.", ""
+    tasks = asked or [figure.task]
     built = {task: [build(figure, study, task) for study in found] for task in tasks}
     lacking = {task: str(some[-1]) for task, some in built.items() if all(isinstance(one, Lacking) for one in some)}
     pictures = [one for study in zip(*built.values(), strict=True) for one in study if isinstance(one, FigureData)]

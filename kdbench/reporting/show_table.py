@@ -10,15 +10,15 @@ from rich.console import Console
 
 from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.planning import reproduce
-from kdbench.planning.config import check_preset
 from kdbench.planning.executor import ExecutionRequest
 from kdbench.reporting.formats.presentation import PLAIN, Presentation
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.printing import print_line
 from kdbench.reporting.published import add_published
+from kdbench.reporting.study_choice import ChosenStudies, StudyChoice, choose_studies
 from kdbench.reporting.tables import TABLES, Table, TableData
 from kdbench.results.store import Store
-from kdbench.results.study import StudyResults, studies
+from kdbench.results.study import StudyResults
 from kdbench.results.submission_records import server_answers
 
 FORMATS = ("terminal", "markdown", "latex", "csv")
@@ -27,10 +27,10 @@ ALL = "all"
 
 
 def show_table(
-    number: str, store: Store, preset: str | None, form: str, console: Console, *, published: bool = False,
+    number: str, store: Store, choice: StudyChoice, form: str, console: Console, *, published: bool = False,
     test: bool = False, presentation: Presentation = PLAIN,
 ) -> list[str]:  # fmt: skip
-    """Print a table for every study in the results folder (of one preset, if given).
+    """Print a table for every chosen study in the results folder.
 
     Args:
         number: `1`, `table1`, or `all`.
@@ -41,45 +41,44 @@ def show_table(
         Of `all`, what there is nothing of: a sentence a table, with the command that makes its runs.
 
     Raises:
-        UserError: no such table, format or preset, or nothing to show.
+        UserError: no such table or format, nothing that was chosen, or nothing to show.
     """
     check_format(form)
     presentation.check(form)
     sheets, lacking = list[TableData](), list[str]()
     if test:
-        sheets = find_tested_tables(number, store, preset, published=published)
+        sheets = find_tested_tables(number, store, choice, published=published)
     else:
-        sheets, lacking = find_tables(number, store, preset, published=published)
+        sheets, lacking = find_tables(number, store, choice, published=published)
     render(sheets, form, console, presentation)
     return lacking
 
 
 def find_tables(
-    number: str, store: Store, preset: str | None, *, published: bool = False
+    number: str, store: Store, choice: StudyChoice, *, published: bool = False
 ) -> tuple[list[TableData], list[str]]:
-    """Build a table for every study in the results folder (of one preset, if given); see `show_table`.
+    """Build a table for every chosen study in the results folder; see `show_table`.
 
     Returns:
         The tables; and, of `all`, a sentence for each table that has nothing to show.
 
     Raises:
-        UserError: no such table or preset, or nothing to show.
+        UserError: no such table, nothing that was chosen, or nothing to show.
     """
     # of all tables those about another preset are left out; the paper's come first
     ordered = sorted(TABLES.all().items(), key=lambda item: (not item[0].startswith("table"), item[0]))
-    every_kind = [kind for _, kind in ordered if not preset or kind.preset in ("", preset)]
+    every_kind = [kind for _, kind in ordered if not choice.preset or kind.preset in ("", choice.preset)]
     tables = [kind() for kind in every_kind] if number == ALL else [TABLES.get(_name(number))()]
-    every = studies(store) if any(table.needs_results for table in tables) else []
-    check_preset(preset, (study.preset for study in every))
+    chosen = choose_studies(store, choice) if any(table.needs_results for table in tables) else ChosenStudies([])
     sheets, lacking = list[TableData](), list[str]()
     for table in tables:
         try:
-            some = [study for study in every if number != ALL or table.adds_to_all(study)]
-            wanted = preset or table.preset
+            some = [study for study in chosen.studies if number != ALL or table.adds_to_all(study)]
+            wanted = choice.preset or table.preset
             own = table.sheets([study for study in some if wanted in ("", study.preset)])
             found = _with_paper(table, own, published)
-            lacking += [] if found or (every and not some) else [nothing(table, store, every, preset)]
-            sheets += found
+            lacking += [] if found or (chosen.studies and not some) else [nothing(table, store, chosen, choice.preset)]
+            sheets += [_with_notes(sheet, chosen.notes if table.needs_results else []) for sheet in found]
         except UserError as error:  # of all tables the others are shown
             if number != ALL:
                 raise
@@ -90,23 +89,21 @@ def find_tables(
 
 
 def find_tested_tables(
-    number: str, store: Store, preset: str | None, *, published: bool = False
+    number: str, store: Store, choice: StudyChoice, *, published: bool = False
 ) -> list[TableData]:  # fmt: skip
-    """Build a table as a test server scored its rows, for every study of which it has scored something.
+    """Build a table as a test server scored its rows, for every chosen study of which it has scored something.
 
     Raises:
-        UserError: no such table, or no scores.
+        UserError: no such table, nothing that was chosen, or no scores.
     """
-    check_preset(preset, (study.preset for study in studies(store)))
-    said, sheets = server_answers(store), list[TableData]()
+    chosen, said, sheets = choose_studies(store, choice), server_answers(store), list[TableData]()
     for name in TABLES.all() if number == ALL else [_name(number)]:
         table = TABLES.get(name)()
-        every = [
-            study for study in studies(store, preset or table.preset or None)
-            if number != ALL or table.adds_to_all(study)
-        ]  # fmt: skip
-        found = [sheet for study in every if (sheet := table.tested(study, said))]
-        sheets += _with_paper(table, found, published)
+        wanted = choice.preset or table.preset
+        every = [study for study in chosen.studies if wanted in ("", study.preset)]
+        some = [study for study in every if number != ALL or table.adds_to_all(study)]
+        found = [sheet for study in some if (sheet := table.tested(study, said))]
+        sheets += [_with_notes(sheet, chosen.notes) for sheet in _with_paper(table, found, published)]
     if not sheets:
         raise UserError(_untested(number, store))
     return sheets
@@ -128,7 +125,7 @@ def show_tables(request: ExecutionRequest) -> None:
     """Print the tables that go with a request; one that cannot be shown says why, and the others follow."""
     for number in request.tables:
         try:
-            show_table(number, request.store, request.plan.preset, FORMATS[0], request.console)
+            show_table(number, request.store, StudyChoice(request.plan.preset), FORMATS[0], request.console)
         except UserError as error:
             print_line(request.console, str(error))
 
@@ -167,9 +164,17 @@ def _with_paper(table: Table, sheets: list[TableData], published: bool) -> list[
     return [add_published(sheet, paper) for sheet in sheets] if published and paper is not None else sheets
 
 
-def nothing(table: Table, store: Store, every: Sequence[StudyResults], preset: str | None) -> str:
+def _with_notes(sheet: TableData, notes: Sequence[str]) -> TableData:
+    """Put the notes on what was chosen before the others, whose numbers are of that."""
+    sheet.notes[:0] = notes
+    return sheet
+
+
+def nothing(table: Table, store: Store, chosen: ChosenStudies, preset: str | None) -> str:
     """Return why a table has nothing to show, and the command that trains its runs."""
-    wanted = preset or table.preset
+    if chosen.note:
+        return f"Nothing of {table.short_title()} is left; leave out an option. {chosen.note}"
+    every, wanted = chosen.studies, preset or table.preset
     of = f" of preset {wanted}" if wanted else ""
     known = [study for study in every if wanted in ("", study.preset)]
     if not known:

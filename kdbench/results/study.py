@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from kdbench.core.errors import NotPermitted, UserError
-from kdbench.core.garbage import without_collection
+from kdbench.core.garbage import paused_collection
 from kdbench.core.records import warn_once
 from kdbench.core.settings import Invocation
 from kdbench.core.spec import Cell, ModelRef, RunSpec
@@ -135,6 +135,7 @@ class StudyResults:
     """All cells of one preset on the same models, data and splits, from however many sweeps.
 
     `study` holds the fields of `config.Study`, and `split_seed` and `train_rows`, which also divide the data.
+    `whole` and `chosen` are of a part of a study; see `study_part`.
     """
 
     preset: str
@@ -151,6 +152,8 @@ class StudyResults:
     root: Path = Path(Invocation().results)  # the results folder, or where one would be made
     networks: dict[str, ModelRef] = field(default_factory=dict)  # role -> the network to start from
     other_data: str = ""  # tells it from a study that has other data of a task; begins with a comma
+    whole: StudyResults | None = None  # the study that this is a part of
+    chosen: frozenset[str] = frozenset()  # the rows that were chosen by name; all where there are none
 
     @property
     def tasks(self) -> list[str]:
@@ -190,6 +193,10 @@ class StudyResults:
         kept = {*tasks, *self.gone}
         return replace(self, cells=[c for c in self.cells if c.cell.task in kept])
 
+    def takes(self, row: str) -> bool:
+        """Return whether a row may be shown: where rows were chosen by name, only these."""
+        return not self.chosen or row in self.chosen
+
     @cached_property
     def by_run(self) -> dict[str, list[CellResult]]:
         """Return the cells in which each run was asked for."""
@@ -211,6 +218,8 @@ class StudyResults:
     @cached_property
     def teachers(self) -> list[CellResult]:
         """Return the runs that others need as `teacher` and that started from the study's teacher network."""
+        if self.whole is not None:  # also where no chosen row needs them
+            return [cell for cell in self.whole.teachers if cell.cell.task in self.tasks]
         found: dict[str, CellResult] = {}
         for run in self.runs.values():
             need = self.runs.get(run.spec.needs.get(TEACHER, ""))
@@ -253,7 +262,7 @@ def task_title(name: str) -> str:
     return TASKS.get(name).title if name in TASKS.all() else name
 
 
-@without_collection()
+@paused_collection()
 def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
     """Return the studies in a results folder, the last asked for last.
 

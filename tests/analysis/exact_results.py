@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.reporting.compare_rows import show_comparison
+from kdbench.reporting.study_choice import EVERYTHING
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.made import Made, spec, teacher
@@ -73,7 +74,7 @@ def contrasts(root: Path, rows: Scores, teachers: Mapping[str, Sequence[float]] 
 def compared(root: Path, first: str, second: str, task: str = "average") -> dict[str, str]:
     """What `kdbench compare` says of two rows."""
     out = io.StringIO()
-    show_comparison((first, second), Store(root), None, None, "csv", Console(file=out))
+    show_comparison((first, second), Store(root), EVERYTHING, "csv", Console(file=out))
     return next(row for row in csv.DictReader(io.StringIO(out.getvalue())) if row["task"] == task)
 
 

@@ -16,6 +16,7 @@ from kdbench.analysis.figure_risk_coverage import FigureRiskCoverage
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
+from kdbench.reporting.study_choice import EVERYTHING
 from kdbench.reporting.tables import TableData
 from kdbench.results import calibration, fidelity
 from kdbench.results.archive.write import collect_study
@@ -246,7 +247,7 @@ def test_the_report_has_a_section_for_each_student(store: Store, tmp_path: Path)
     """The numbers are those of the tables."""
     from kdbench.reporting.html.page import write_report
 
-    write_report(store, None, tmp_path / "page.html")
+    write_report(store, EVERYTHING, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for sheet in (only(Fidelity, store), only(Calibration, store)):
         for key, row in zip(sheet.row_keys, sheet.rows, strict=True):

@@ -15,6 +15,7 @@ from kdbench.analysis.audit import PublishedTables
 from kdbench.reporting import compare_rows
 from kdbench.reporting.formats.latex import latex, tex
 from kdbench.reporting.show_table import show_table
+from kdbench.reporting.study_choice import EVERYTHING
 from kdbench.reporting.tables import TABLES, TableCell, TableData
 from kdbench.results.store import Store
 from kdbench.results.study import studies
@@ -59,7 +60,7 @@ def _one_seed(made: Made, task: str, seed: int) -> None:
 
 def printed(number: str, store: Store, *, paper: bool = False) -> str:
     out = io.StringIO()
-    show_table(number, store, None, "latex", Console(file=out), published=paper)
+    show_table(number, store, EVERYTHING, "latex", Console(file=out), published=paper)
     return out.getvalue()
 
 
@@ -80,7 +81,7 @@ def scored(root: Path) -> str:
 
 def beside_another(root: Path) -> str:
     out = io.StringIO()
-    compare_rows.show_comparison(("kd", "lgtm"), compared(root).store, None, None, "latex", Console(file=out))
+    compare_rows.show_comparison(("kd", "lgtm"), compared(root).store, EVERYTHING, "latex", Console(file=out))
     return out.getvalue()
 
 

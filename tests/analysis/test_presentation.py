@@ -14,6 +14,7 @@ from kdbench.reporting.formats.latex import latex
 from kdbench.reporting.formats.presentation import Presentation
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.show_table import show_table
+from kdbench.reporting.study_choice import EVERYTHING
 from kdbench.reporting.tables import Detail, TableCell, TableData
 from kdbench.results.store import Store
 from tests.analysis.made import STUDY, Made, full, spec
@@ -92,7 +93,7 @@ def test_of_a_table_that_goes_on_only_the_first_part_has_the_label() -> None:
 )
 def test_one_sentence_for_each_mistake(form: str, options: dict[str, str], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=sentence) as caught:  # before it is seen that there are no results
-        show_table("1", Store(tmp_path), None, form, Console(), presentation=Presentation(**options))
+        show_table("1", Store(tmp_path), EVERYTHING, form, Console(), presentation=Presentation(**options))
     assert "\n" not in str(caught.value)
 
 
@@ -117,7 +118,7 @@ def test_what_warns_is_in_short_notes(tmp_path: Path) -> None:
     made.done(made.ask(spec("kd", "rte", 0, epochs=9, selection="validation")), 0.6)
     made.ask(spec("kd", "rte", 1, epochs=9, selection="validation"))
     out = io.StringIO()
-    show_table("1", made.write(), None, "markdown", Console(file=out), presentation=Presentation(notes="short"))
+    show_table("1", made.write(), EVERYTHING, "markdown", Console(file=out), presentation=Presentation(notes="short"))
     for words in ("optimistic", "† Learned from feedback on the reported split", "Made data", "Not finished: KD",
                   "Rows differ in epochs", "sample standard deviation"):  # fmt: skip
         assert words in out.getvalue()
@@ -127,7 +128,7 @@ def test_what_warns_is_in_short_notes(tmp_path: Path) -> None:
 
 def test_full_notes_are_what_tables_have(tmp_path: Path) -> None:
     store, plain, asked = full(tmp_path), io.StringIO(), io.StringIO()
-    show_table("1", store, None, "markdown", Console(file=plain))
-    show_table("1", store, None, "markdown", Console(file=asked), presentation=Presentation(notes="full"))
+    show_table("1", store, EVERYTHING, "markdown", Console(file=plain))
+    show_table("1", store, EVERYTHING, "markdown", Console(file=asked), presentation=Presentation(notes="full"))
     assert plain.getvalue() == asked.getvalue()
     assert "Grid points have the most finished seeds" in plain.getvalue()

@@ -13,6 +13,7 @@ from rich.console import Console
 from kdbench.core.errors import UserError
 from kdbench.reporting.formats import text as render
 from kdbench.reporting.show_table import show_table
+from kdbench.reporting.study_choice import StudyChoice
 from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.store import Store
 from tests.analysis.made import STUDY, Made, full, spec
@@ -22,7 +23,7 @@ from tests.analysis.typeset import check_latex
 def shown(store: Store, form: str, width: int = 100, terminal: bool = False, preset: str | None = None) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=terminal, color_system=None, highlight=False)
-    show_table("1", store, preset, form, console)
+    show_table("1", store, StudyChoice(preset), form, console)
     return out.getvalue()
 
 
@@ -96,7 +97,7 @@ def test_what_there_is_not(tmp_path: Path, number: str, form: str, preset: str |
     made = Made(Store(tmp_path))
     made.ask(spec("kd", "rte", 0))
     with pytest.raises(UserError, match=re.escape(sentence)):
-        show_table(number, made.write(), preset, form, Console(file=io.StringIO()))
+        show_table(number, made.write(), StudyChoice(preset), form, Console(file=io.StringIO()))
 
 
 def test_a_table_of_nothing_finished_is_dashes(tmp_path: Path) -> None:

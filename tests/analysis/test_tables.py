@@ -19,6 +19,7 @@ from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError
 from kdbench.reporting.published import add_published
 from kdbench.reporting.show_table import show_table
+from kdbench.reporting.study_choice import EVERYTHING, StudyChoice
 from kdbench.reporting.tables import TABLES, TableData
 from kdbench.results.store import Store
 from kdbench.results.study import studies
@@ -51,7 +52,7 @@ def note(made: TableData, start: str) -> str:
 
 def shown(number: str, store: Store, form: str, *, paper: bool = False) -> str:
     out = io.StringIO()
-    show_table(number, store, None, form, Console(file=out, width=100, highlight=False), published=paper)
+    show_table(number, store, EVERYTHING, form, Console(file=out, width=100, highlight=False), published=paper)
     return out.getvalue()
 
 
@@ -98,7 +99,7 @@ def test_a_study_of_varied_runs_alone_has_no_table_1(tmp_path: Path) -> None:
         UserError,
         match=r"No run in .* belongs to Table 1; .* run: kdbench run --for table1 --preset bert-6l --tasks rte ",
     ):
-        show_table("1", made.store, None, "terminal", Console(file=io.StringIO()))
+        show_table("1", made.store, EVERYTHING, "terminal", Console(file=io.StringIO()))
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -294,7 +295,7 @@ def test_all_tables_and_what_is_lacking(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     add(made, "lgtm", "rte", 0.6)
     out = io.StringIO()
-    lacking = show_table("all", made.write(), "bert-6l", "terminal", Console(file=out, width=100))
+    lacking = show_table("all", made.write(), StudyChoice("bert-6l"), "terminal", Console(file=out, width=100))
     assert re.findall(r"^Table (\d)", out.getvalue(), re.MULTILINE) == ["1", "5", "6", "7"]
     said = {kind.title.partition(":")[0]: kind.lacking for kind in (Calibration, Deploy, Fidelity)}
     assert lacking[2:] == [f"{title}: {sentence}" for title, sentence in said.items()]
@@ -303,7 +304,7 @@ def test_all_tables_and_what_is_lacking(tmp_path: Path) -> None:
         "kdbench run --for table3 --preset bert-6l --seeds 0",  # which is about another task
     ]
     latex = io.StringIO()
-    show_table("all", made.store, "bert-6l", "latex", Console(file=latex))
+    show_table("all", made.store, StudyChoice("bert-6l"), "latex", Console(file=latex))
     assert latex.getvalue().count(r"\begin{table*}") == 5  # and what it cost
 
 
@@ -315,11 +316,11 @@ def test_of_all_tables_one_that_cannot_be_made_costs_no_other(tmp_path: Path, mo
     add(made, "lgtm", "rte", 0.6)
     monkeypatch.setattr(TABLES.get("table7"), "sheets", damaged)
     out = io.StringIO()
-    lacking = show_table("all", made.write(), "bert-6l", "terminal", Console(file=out, width=100))
+    lacking = show_table("all", made.write(), StudyChoice("bert-6l"), "terminal", Console(file=out, width=100))
     assert "Table 1" in out.getvalue()
     assert "Table 7: A file is damaged." in lacking
     with pytest.raises(UserError, match="A file is damaged"):
-        show_table("7", made.store, "bert-6l", "terminal", Console(file=out, width=100))
+        show_table("7", made.store, StudyChoice("bert-6l"), "terminal", Console(file=out, width=100))
 
 
 def test_rows_that_nobody_asked_for_are_called_as_in_the_paper(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from kdbench.data.task import Task, TaskData
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import compare_rows as view
 from kdbench.reporting.show_table import show_table
+from kdbench.reporting.study_choice import EVERYTHING, StudyChoice
 from kdbench.results.comparison import compare_cells
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
@@ -81,7 +82,7 @@ def loaded(folder: Path) -> StudyResults:
 def told(folder: Path, *rows: str, form: str = "terminal", only: str | None = None) -> str:
     out = io.StringIO()
     console = Console(file=out, width=110, highlight=False)
-    view.show_comparison((rows[0], rows[1]), Store(folder / "results"), None, only, form, console)
+    view.show_comparison((rows[0], rows[1]), Store(folder / "results"), StudyChoice(tasks=only), form, console)
     return out.getvalue()
 
 
@@ -181,7 +182,7 @@ def test_the_other_formats_and_some_tasks(folder: Path) -> None:
         ("kd kdd", "Unknown row 'kdd'. Did you mean 'kd'? Valid: dml, finetune, kd, lgtm, teacher."),
         ("kd kd", "'kd' is given twice; compare it with one of: dml, finetune, lgtm, teacher."),
         ("kd dml --tasks rt", "Unknown task 'rt'. Did you mean 'rte'"),
-        ("kd dml --tasks sst2", "There is no seed that is done of both 'kd' and 'dml' on sst2"),
+        ("kd dml --tasks sst2", "Unknown task 'sst2'. Valid: all, glue, mnli, mrpc, rte."),
         ("kd dml --format pdf", "Unknown format 'pdf'"),
         ("kd dml --preset tiney", "Unknown preset 'tiney'. Did you mean 'tiny'"),
         ("kd dml --results nowhere", "There are no results in nowhere"),
@@ -237,7 +238,7 @@ def test_a_lost_file_is_named_and_the_table_is_printed_all_the_same(tmp_path: Pa
 
 def table(folder: Path, form: str = "terminal", number: str = "1") -> str:
     out = io.StringIO()
-    show_table(number, Store(folder / "results"), None, form, Console(file=out, width=110, highlight=False))
+    show_table(number, Store(folder / "results"), EVERYTHING, form, Console(file=out, width=110, highlight=False))
     return out.getvalue()
 
 

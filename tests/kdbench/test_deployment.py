@@ -163,7 +163,7 @@ def test_without_the_packages_a_sentence_says_what_to_install(here: Path, monkey
 
 def probed(folder: Path, file: str = "", labels: str = "", names: str = "kd", perturb: tuple[str, ...] = ()) -> list:
     rows: list[LabelledRow] = read_labelled_file(file) if file else []
-    request = ProbeRequest(names, None, file, rows, labels, perturb, 0, 0.5, "cpu")
+    request = ProbeRequest(names, file, rows, labels, perturb, 0, 0.5, "cpu")
     (sheet,) = probe_tables(Store(folder / "results"), None, request)
     console = Console(file=io.StringIO())
     console.print(sheet.notes)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from kdbench.cli.results_option import results_option
+from kdbench.cli.study_options import study_options
+
+if TYPE_CHECKING:
+    from kdbench.reporting.study_choice import StudyChoice
 
 
 @click.command(short_help="Test whether one method is better than another.")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option("--tasks", "--task", help="Compare on these tasks only: glue, or names such as mrpc,rte.")
-@click.option("--preset", help="Only results of this preset.")
+@study_options("methods")
 @results_option()
 @click.option("--format", "form", default="terminal", help="terminal (default), markdown, latex or csv.")
-def command(first: str, second: str, tasks: str | None, preset: str | None, results: str | None, form: str) -> None:
+def command(first: str, second: str, choice: StudyChoice, results: str | None, form: str) -> None:
     """Compare two rows of a table (methods, variants, or teacher) on every task and on average.
 
     Prints both means, the difference with its 95 % interval and p-value over the seeds and reported items that both
@@ -24,4 +29,4 @@ def command(first: str, second: str, tasks: str | None, preset: str | None, resu
     from kdbench.reporting import compare_rows, printing
 
     store = printing.open_store(results)
-    compare_rows.show_comparison((first, second), store, preset, tasks, form, printing.make_console())
+    compare_rows.show_comparison((first, second), store, choice, form, printing.make_console())

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from kdbench.cli.results_option import results_option
+from kdbench.cli.study_options import study_options
+
+if TYPE_CHECKING:
+    from kdbench.reporting.study_choice import StudyChoice
 
 
 @click.command(short_help="Draw a figure of the paper, curves or scores from your results.")
@@ -13,13 +19,11 @@ from kdbench.cli.results_option import results_option
               "with all, a folder (default: figures).")  # fmt: skip
 @click.option("--format", "form", help="pdf (default), svg, png or csv; csv without --out is printed.")
 @click.option("--width", default="column", help="column (3.3 inches, default), page (6.8), or a number of inches.")
-@click.option("--tasks", "--task", help="Tasks to draw, one file each (default: the task that the paper draws). "
-              "Curves and scores have one panel a task (default: all tasks).")  # fmt: skip
-@click.option("--preset", help="Only results of this preset.")
+@study_options(tasks="Tasks to draw, one file each (default: the task that the paper draws). "
+               "Curves and scores have one panel a task (default: all tasks).")  # fmt: skip
 @results_option()
 def command(
-    number: str, out: str | None, form: str | None, width: str, tasks: str | None, preset: str | None,
-    results: str | None,
+    number: str, out: str | None, form: str | None, width: str, choice: StudyChoice, results: str | None
 ) -> None:  # fmt: skip
     """Draw figure N of the paper, one of the figures below, or `all` figures that have results.
 
@@ -36,4 +40,4 @@ def command(
     from kdbench.reporting.show_figure import Wish, show_figure
 
     store = printing.open_store(results)
-    show_figure(number, store, Wish(preset, tasks, form, out, width), printing.make_console())
+    show_figure(number, store, Wish(**vars(choice), form=form, out=out, width=width), printing.make_console())

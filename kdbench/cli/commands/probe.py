@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from kdbench.cli.results_option import results_option
+from kdbench.cli.study_options import study_options
+
+if TYPE_CHECKING:
+    from kdbench.reporting.study_choice import StudyChoice
 
 
 @click.command(short_help="Score trained networks on other data, or with typing errors, without training.")
@@ -19,15 +25,14 @@ from kdbench.cli.results_option import results_option
 @click.option("--perturb", default="all", show_default=True, help="typos, case, punctuation, a list, all or none.")
 @click.option("--rate", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share of words with a typo.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The seed of the typing errors.")
-@click.option("--tasks", "--task", help="Tasks of the networks (default: all that they were trained on).")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--format", "form", help="terminal (default), markdown, latex or csv.")
 @click.option("--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex or .csv.")
-@click.option("--preset", help="Only results of this preset.")
+@study_options("methods", tasks="Tasks of the networks (default: all that they were trained on).")
 @results_option()
 def command(
     rows: str, data: str, text: str, label: str, encoding: str, labels: str, perturb: str, rate: float, seed: int,
-    tasks: str | None, device: str, form: str | None, out: str | None, preset: str | None, results: str | None,
+    device: str, form: str | None, out: str | None, choice: StudyChoice, results: str | None,
 ) -> None:  # fmt: skip
     """Score the networks of ROWS (`kd,lgtm`, `teacher`, `all`, or one RUN) where they were not trained to be right.
 
@@ -44,6 +49,6 @@ def command(
     chosen, changes = format_of(form, out), choose_perturbations(perturb)
     store = printing.open_store(results, raw=True)
     read = read_labelled_file(data, split_columns(text), label, encoding) if data else []
-    request = ProbeRequest(rows, tasks, data, read, labels, changes, seed, rate, device)
-    sheets = probe_tables(store, preset, request)
+    request = ProbeRequest(rows, data, read, labels, changes, seed, rate, device)
+    sheets = probe_tables(store, choice, request)
     printing.write_output(out, lambda console: render(sheets, chosen, console))

@@ -10,6 +10,7 @@ from typing import Any
 from kdbench.reporting.figures import FIGURES, FigureData, Panel, TaskFigure
 from kdbench.reporting.html.chart_data import Chart, make_chart, panel_data
 from kdbench.reporting.show_figure import Wish, build, drawable
+from kdbench.reporting.study_choice import ChosenStudies
 from kdbench.results.study import StudyResults, task_title
 
 
@@ -35,7 +36,7 @@ def paper_figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[s
         if one:
             found.append(one)
         else:
-            lacking.append(drawable(figure, [study], Wish())[1])
+            lacking.append(drawable(figure, ChosenStudies([study]), Wish())[1])
     return found, lacking
 
 

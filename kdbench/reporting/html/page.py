@@ -21,7 +21,6 @@ from markupsafe import Markup
 import kdbench
 from kdbench.core.atomic_files import write_text
 from kdbench.core.errors import UserError
-from kdbench.planning.config import stored_studies
 from kdbench.reporting.html import figure_images
 from kdbench.reporting.html.chart_data import Chart, cost_chart, curves_chart, spread_chart
 from kdbench.reporting.html.information import rank_tasks
@@ -31,6 +30,7 @@ from kdbench.reporting.html.students import StudentPages, build_students
 from kdbench.reporting.provenance import TRACED_TABLE, build_traced_table, traced_title
 from kdbench.reporting.run_status import STATES, RunStatuses
 from kdbench.reporting.show_table import nothing
+from kdbench.reporting.study_choice import ChosenStudies, StudyChoice, choose_studies
 from kdbench.reporting.tables import TABLES
 from kdbench.results.data_origin import describe_data
 from kdbench.results.store import Store
@@ -55,33 +55,40 @@ class StudyPage:
     table: str  # the title of the table of scores
 
 
-def write_report(store: Store, preset: str | None, out: Path) -> tuple[int, int]:
-    """Write the report of all studies (of one preset, if given), and return the numbers of studies and runs.
+def write_report(store: Store, choice: StudyChoice, out: Path) -> tuple[int, int]:
+    """Write the report of the chosen studies, and return the numbers of studies and runs.
 
     Raises:
-        UserError: the preset is not known, or there are no results.
+        UserError: nothing that was chosen, or there are no results.
     """
-    found = stored_studies(store, preset)
+    chosen = choose_studies(store, choice)
+    found = chosen.studies
     if not found:
-        raise UserError(nothing(TABLES.get(TRACED_TABLE)(), store, found, preset))
+        raise UserError(nothing(TABLES.get(TRACED_TABLE)(), store, chosen, choice.preset))
     statuses = RunStatuses(store)
     runs = build_run_pages(store, found, read_sweeps(store), statuses)
-    shown = [_study(i, study, store, statuses) for i, study in enumerate(found)]
+    shown = [_study(i, study, store, statuses, chosen.note) for i, study in enumerate(found)]
     write_text(out, _render(store, shown, runs).lstrip())
     return len(shown), len(runs)
 
 
-def _study(number: int, study: StudyResults, store: Store, statuses: RunStatuses) -> StudyPage:
-    """Collect table, charts, figures and facts of one study."""
+def _study(number: int, study: StudyResults, store: Store, statuses: RunStatuses, note: str) -> StudyPage:
+    """Collect table, charts, figures and facts of one study.
+
+    Args:
+        note: what was chosen of the results; "" for everything.
+    """
     printed = build_traced_table(study)
+    if printed and note:
+        printed.notes.insert(0, note)
     order, telling = rank_tasks(study)
     own = [spread_chart(f"spread-{number}", study, printed, order)] if printed else []
     own += [curves_chart(f"curves-{number}", study, order), cost_chart(f"cost-{number}", study, order)]
     pictures, lacking = figure_images.paper_figures(f"paper-{number}", study)
     if not printed:
-        lacking = [nothing(TABLES.get(TRACED_TABLE)(), store, [study], study.preset), *lacking]
+        lacking = [nothing(TABLES.get(TRACED_TABLE)(), store, ChosenStudies([study], note), study.preset), *lacking]
     return StudyPage(
-        number, study.pairing, [*_facts(study), *telling],
+        number, study.pairing, [*_facts(study), *([("Part", note)] if note else []), *telling],
         build_overview(number, study, printed, statuses) if printed else None,
         [one for one in own if one], pictures, lacking, build_students(number, study), traced_title(study),
     )  # fmt: skip

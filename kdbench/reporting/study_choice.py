@@ -1,0 +1,203 @@
+"""Choose what a command shows of a results folder: a preset, a student, tasks, rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdbench.core.errors import UserError, unknown
+from kdbench.core.spec import ModelRef
+from kdbench.data.task_registry import TASKS
+from kdbench.distill.method import in_group, method_groups
+from kdbench.distill.method_files import row_of
+from kdbench.models.display_names import display_name
+from kdbench.planning.config import stored_studies
+from kdbench.planning.make_plan import select_tasks
+from kdbench.reporting.provenance import traceable_rows
+from kdbench.results.store import Store
+from kdbench.results.study import TEACHER, StudyResults, task_order, task_title
+from kdbench.results.study_part import part_of_study
+
+ALL = "all"
+MOST_NAMED = 6  # names that a note lists; of more it has the number
+
+
+@dataclass(frozen=True)
+class StudyChoice:
+    """Hold what was chosen, as it was typed; None is everything."""
+
+    preset: str | None = None
+    tasks: str | None = None
+    methods: str | None = None
+    student: str | None = None
+
+
+EVERYTHING = StudyChoice()
+
+
+@dataclass(frozen=True)
+class ChosenStudies:
+    """Hold the chosen parts of studies, and the note that says what was left out; "" where nothing was."""
+
+    studies: Sequence[StudyResults]
+    note: str = ""
+
+    @property
+    def notes(self) -> list[str]:
+        """Return the note as a list."""
+        return [self.note] if self.note else []
+
+
+def choose_studies(store: Store, choice: StudyChoice, *, all_tasks: bool = False) -> ChosenStudies:
+    """Read the studies of a results folder and take the parts that were chosen, the last asked for last.
+
+    A folder without results gives no studies, whatever was chosen.
+
+    Args:
+        all_tasks: leave the studies all of their tasks, and take names of tasks that they lack, for figures, which
+            choose among tasks themselves and say which runs they need; see `find_tasks`.
+
+    Raises:
+        UserError: a name is not known, or nothing has all that was chosen.
+    """
+    every = stored_studies(store, choice.preset)
+    if not every:
+        return ChosenStudies([])
+    found, parts = every, list[str]()
+    if choice.student is not None:
+        found = choose_student(every, choice.student)
+        titles = [dict.fromkeys(map(_student_title, some)) for some in (every, found)]
+        parts.append(_left_out("student", "--student", choice.student, *titles))
+    rows = tasks = None
+    if choice.methods is not None:
+        rows = choose_rows(found, choice.methods)
+        every_row = _titles(found, lambda study: study.rows, lambda study, row: study.title(row))
+        kept = [title for row, title in every_row.items() if row in rows]
+        parts.append(_left_out("row", "--methods", choice.methods, every_row.values(), kept))
+    if choice.tasks is not None:
+        tasks = set(find_tasks(found, choice.tasks)) if all_tasks else choose_tasks(found, choice.tasks)
+        every_task = _titles(found, lambda study: study.tasks, lambda _, task: task_title(task))
+        kept = [title for task, title in every_task.items() if task in tasks]
+        parts.append(_left_out("task", "--tasks", choice.tasks, every_task.values(), kept))
+        tasks = None if all_tasks else tasks
+    shown = found if rows is tasks is None else [p for study in found if (p := part_of_study(study, rows, tasks))]
+    if not shown:
+        raise UserError(f"No run in {store.root} is of --methods {choice.methods} on --tasks {choice.tasks}.")
+    said = "; ".join(filter(None, parts))
+    return ChosenStudies(shown, f"Selected from the results folder: {said}." if said else "")
+
+
+def choose_student(found: Sequence[StudyResults], name: str) -> list[StudyResults]:
+    """Return the studies of a student, named as in tables or as `kdbench run --student` takes it.
+
+    Raises:
+        UserError: no study has it.
+    """
+    wanted = {name.casefold(), str(Path(name).expanduser().absolute()).casefold()}
+    kept = [study for study in found if wanted & {known.casefold() for known in _student_names(study)}]
+    if not kept:
+        raise unknown("student", name, {str(study.study["student"]) for study in found})
+    return kept
+
+
+def choose_rows(found: Sequence[StudyResults], text: str) -> set[str]:
+    """Return the rows that names choose: those of tables, or what `kdbench run --methods` takes.
+
+    Raises:
+        UserError: a name is not known, or there is none but the teacher, whose row always stays.
+    """
+    present = _titles(found, traceable_rows, lambda study, row: study.title(row))
+    groups = {group: {row for row in present if row != TEACHER and in_group(row, group)} for group in method_groups()}
+    rows = _chosen("row", text, present, groups, row_of)
+    if not rows - {TEACHER}:
+        raise UserError(f"--methods {text} names no method; give some of {', '.join(sorted(present.keys() - rows))}.")
+    return rows
+
+
+def choose_tasks(found: Sequence[StudyResults], text: str) -> set[str]:
+    """Return the tasks of studies that names choose: those of tables, or what `kdbench run --tasks` takes.
+
+    Raises:
+        UserError: a name is not known, or no study has the task.
+    """
+    present = _titles(found, lambda study: study.tasks, lambda _, task: task_title(task))
+    return _chosen("task", text, present, _task_groups(found))
+
+
+def find_tasks(found: Sequence[StudyResults], text: str) -> list[str]:
+    """Return the tasks that names choose: of the studies where they have them, else of all tasks, in table order.
+
+    Raises:
+        UserError: a name is not known, or there is none.
+    """
+    groups = _task_groups(found)
+    titles = {task_title(task).casefold(): {task} for task in groups[ALL]}
+    items = [item for item in map(str.strip, text.split(",")) if item]
+    own = [groups.get(item) or titles.get(item.casefold()) or set(select_tasks(item)) for item in items]
+    return sorted(set[str]().union(*own) or select_tasks(text), key=task_order)
+
+
+def _task_groups(found: Sequence[StudyResults]) -> dict[str, set[str]]:
+    """Return the groups of the tasks of studies, and `all`."""
+    present = {task for study in found for task in study.tasks}
+    groups = {ALL: present}
+    for task in present:
+        groups.setdefault(TASKS.get(task).group, set()).add(task)
+    return groups
+
+
+def _chosen(
+    what: str, text: str, present: Mapping[str, str], groups: Mapping[str, set[str]],
+    resolve: Callable[[str], str] = str,
+) -> set[str]:  # fmt: skip
+    """Return the names that a list of names, titles and groups chooses.
+
+    Args:
+        present: name -> title.
+        resolve: turns an item into a name, such as a file into the method that it defines.
+    """
+    titles: dict[str, set[str]] = {}
+    for name, title in present.items():
+        titles.setdefault(title.casefold(), set()).add(name)
+    if text.strip().casefold() in titles:  # a title may hold commas
+        return titles[text.strip().casefold()]
+    chosen = set[str]()
+    for item in filter(None, map(str.strip, text.split(","))):
+        name = resolve(item)
+        own = {name} & present.keys() or titles.get(item.casefold(), set()) or groups.get(item, set())
+        if not own:
+            raise unknown(what, item, [*present, *(group for group, some in groups.items() if some)])
+        chosen |= own
+    if not chosen:
+        raise UserError(f"No {what} is named; give some of {', '.join(present)}.")
+    return chosen
+
+
+def _titles(
+    found: Iterable[StudyResults], names: Callable[[StudyResults], Iterable[str]],
+    title: Callable[[StudyResults, str], str],
+) -> dict[str, str]:  # fmt: skip
+    """Return name -> title over all studies."""
+    return {name: title(study, name) for study in found for name in names(study)}
+
+
+def _student_title(study: StudyResults) -> str:
+    return display_name(ModelRef(name=study.study["student"], fingerprint=study.models["student"]))
+
+
+def _student_names(study: StudyResults) -> set[str]:
+    """Return the names under which a student may be asked for."""
+    ref = study.networks.get("student")
+    own = {str(study.study["student"]), _student_title(study)}
+    return own | ({ref.name, ref.title, ref.unique_title} if ref else set())
+
+
+def _left_out(what: str, option: str, given: str, every: Collection[str], kept: Collection[str]) -> str:
+    """Say how many of all are shown and which are not; "" where all are."""
+    lost = [title for title in dict.fromkeys(every) if title not in kept]
+    if not lost:
+        return ""
+    names = f", without {', '.join(lost)}" if len(lost) <= MOST_NAMED else ""
+    whole = len(dict.fromkeys(every))
+    return f"{whole - len(lost)} of {whole} {what}s ({option} {given}{names})"

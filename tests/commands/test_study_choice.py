@@ -1,0 +1,181 @@
+"""What `--tasks`, `--methods` and `--student` choose of a results folder: as if it held nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kdbench.core.atomic_files import read_json, write_json
+from kdbench.core.errors import UserError
+from kdbench.core.spec import Cell
+from kdbench.reporting.show_figure import Wish, find_figures
+from kdbench.reporting.show_table import find_tables
+from kdbench.reporting.study_choice import EVERYTHING, StudyChoice, choose_studies
+from kdbench.results.store import Store
+from tests.analysis.made import STUDY, Made, full, spec
+from tests.analysis.test_figure_files import draw
+from tests.commands.test_commands import call_here
+from tests.commands.test_compare import study as compared
+
+PART = StudyChoice(tasks="RTE,mrpc", methods="kd,Fine-tuning,lgtm")
+
+
+def in_part(cell: Cell) -> bool:
+    return cell.task in ("rte", "mrpc") and cell.row in ("kd", "finetune", "lgtm")
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
+    """A study, and a folder whose sweep asked for a part of it alone."""
+    path = tmp_path_factory.mktemp("part")
+    made = compared(path / "all")
+    shutil.copytree(path / "all", path / "part")
+    part = replace(made, store=Store(path / "part"), cells=[cell for cell in made.cells if in_part(cell)])
+    return made.store, part.write()
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """KD for three students of one teacher."""
+    store = Store(tmp_path_factory.mktemp("students"))
+    for number in range(3):
+        made = Made(store, study={**STUDY, "student": f"net:{number}"})
+        for seed in (0, 1):
+            wanted = spec("kd", "rte", seed, options={"which": number})
+            made.done(made.ask(wanted), 0.7 + number / 10 + seed / 100)
+        made.write(f"{number}", f"2026-01-0{number + 1}T00:00:00+0000")
+        for file in store.sweeps_folder.glob(f"{number}*.json"):
+            write_json(file, {**(sweep := read_json(file)), "models": {**sweep["models"], "student": f"fp/{number}"}})
+    return store
+
+
+@pytest.mark.parametrize("name", ["1", "scores", "cost", "fidelity", "calibration"])
+def test_a_part_is_shown_as_a_folder_that_holds_nothing_else(name: str, stores: tuple[Store, Store]) -> None:
+    """Holm's correction, the best of a column, averages and notes are those of the part."""
+    (table, *_), _ = find_tables(name, stores[0], PART)
+    (alone, *_), _ = find_tables(name, stores[1], EVERYTHING)
+    assert table.rows == alone.rows
+    assert table.records == alone.records
+    note, *rest = table.notes
+    assert rest == [text.replace(str(stores[1].root), str(stores[0].root)) for text in alone.notes]
+    assert note == (
+        "Selected from the results folder: 3 of 4 rows (--methods kd,Fine-tuning,lgtm, without DML); "
+        "2 of 3 tasks (--tasks RTE,mrpc, without MNLI)."
+    )
+
+
+@pytest.mark.parametrize("name", ["scores", "ranks"])
+def test_a_figure_of_a_part_has_its_points_and_says_so(name: str, stores: tuple[Store, Store]) -> None:
+    (picture,) = find_figures(name, stores[0], Wish(**vars(PART)))
+    (alone,) = find_figures(name, stores[1], Wish())
+    assert list(picture.records) == list(alone.records)
+    assert picture.notes[0].startswith("Selected from the results folder: 3 of 4 rows")
+    assert list(picture.notes[1:]) == list(alone.notes)
+
+
+def test_nothing_is_said_where_nothing_is_left_out(stores: tuple[Store, Store]) -> None:
+    everything = StudyChoice(tasks="all", methods="everything", student="s-net")
+    assert choose_studies(stores[0], everything).note == ""
+    (table,), _ = find_tables("1", stores[0], everything)
+    (usual,), _ = find_tables("1", stores[0], EVERYTHING)
+    assert (table.rows, table.notes) == (usual.rows, usual.notes)
+
+
+def test_the_teacher_stays_also_where_no_chosen_row_needs_it(stores: tuple[Store, Store]) -> None:
+    (table,), _ = find_tables("1", stores[0], StudyChoice(methods="dml"))
+    assert table.row_keys == ["teacher", "dml"]
+    (usual,), _ = find_tables("1", stores[0], EVERYTHING)
+    assert table.rows[0] == usual.rows[0]
+
+
+def test_one_of_three_students(three: Store) -> None:
+    assert len(find_tables("1", three, EVERYTHING)[0]) == 3
+    (table,), _ = find_tables("1", three, StudyChoice(student="net:1"))
+    assert table.rows[-1][0].text == "KD"
+    assert table.rows[-1][1].values == ("80.5",)
+    assert table.notes[0] == (
+        "Selected from the results folder: 1 of 3 students (--student net:1, without net:0, net:2)."
+    )
+
+
+def test_only_runs_of_the_part_are_in_the_report(
+    stores: tuple[Store, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["report", "--results", str(stores[0].root), "--tasks", "rte", "--methods", "dml"]
+    assert call_here(words, monkeypatch) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "1 of 4 rows (--methods dml, without Fine-tuning, KD, LGTM)" in page
+    assert "rte-dml-s0" in page
+    assert "rte-finetune-s0" in page  # the teacher
+    assert "rte-kd-s0" not in page
+    assert "mrpc-dml-s0" not in page
+
+
+@pytest.mark.parametrize(
+    ("choice", "sentence"),
+    [
+        ({"tasks": "sst2"}, r"^Unknown task 'sst2'\..* Valid: all, glue, mnli, mrpc, rte\.$"),
+        (
+            {"methods": "pkd"},
+            r"^Unknown row 'pkd'\. Did you mean 'kd'\? Valid: all, dml, everything, finetune, kd, lgtm, ",
+        ),
+        ({"methods": "logits"}, "^Unknown row 'logits'"),
+        ({"methods": "teacher"}, "names no method; give some of dml, finetune, kd, lgtm"),
+        ({"methods": ","}, "^No row is named; give some of teacher, finetune, kd, dml, lgtm"),
+        ({"student": "bert"}, r"^Unknown student 'bert'\. Valid: s-net\.$"),
+        ({"preset": "bert-6"}, "Unknown preset 'bert-6'. Did you mean 'bert-6l'"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_those_present(
+    choice: dict[str, str], sentence: str, stores: tuple[Store, Store]
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        choose_studies(stores[0], StudyChoice(**choice))
+
+
+def test_rows_and_tasks_without_a_run_in_common(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for row, task in (("kd", "rte"), ("dml", "mrpc")):
+        made.done(made.ask(spec(row, task, 0)), 0.7)
+    with pytest.raises(UserError, match="is of --methods kd on --tasks mrpc"):
+        choose_studies(made.write(), StudyChoice(methods="kd", tasks="mrpc"))
+
+
+def test_tables_and_figures_of_some_methods_say_what_is_left_out(
+    stores: tuple[Store, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        UserError, match=r"^Nothing of Table 6 is left; leave out an option\. Selected from .*--methods kd"
+    ):
+        find_tables("6", stores[0], StudyChoice(methods="kd"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^Figure 2 shows lgtm, meta_distill, and --methods leaves out meta_distill"):
+        draw("2", stores[0], methods="lgtm")
+
+
+def test_commands_for_what_a_part_lacks_train_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Made(Store(tmp_path / "results"))
+    for row in ("kd", "dml"):
+        made.done(made.ask(spec(row, "rte", 0)), 0.7)
+    made.ask(spec("kd", "rte", 1))
+    made.ask(spec("dml", "rte", 1))
+    (table,), _ = find_tables("1", made.write(), StudyChoice(methods="kd"))
+    (command,) = [note for note in table.notes if note.startswith("To train what is missing")]
+    assert "kdbench run --methods kd --tasks rte" in command
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="run: kdbench run --methods kd --tasks mrpc "):
+        draw("scores", made.store, methods="kd", tasks="mrpc")
+
+
+@pytest.mark.parametrize("words", ["table 1", "figure scores --out s.csv", "report", "compare kd dml", "show kd rte"])
+def test_the_options_are_those_of_every_command(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full(tmp_path / "results", seeds=(0,))
+    monkeypatch.chdir(tmp_path)
+    assert call_here([*words.split(), "--student", "nobody"], monkeypatch) == 2
+    assert "Unknown student 'nobody'. Valid: s-net." in capsys.readouterr().err
