@@ -97,8 +97,10 @@ def select_row(
         values: use only cells with these settings; cells that other tables and figures vary are left out.
         title: of the row, if it is not the method's.
     """
-    every = {task: [c for c in study.of(row, task) if c.has(values)] for task in study.tasks}
+    whole = study.whole or study  # a part of a study shows the version that the study shows
+    every = {task: [c for c in whole.of(row, task) if c.has(values)] for task in whole.tasks}
     newest = {id(cell) for cell in newest_version(cell for cells in every.values() for cell in cells)}
+    every = {task: every[task] for task in study.tasks}
     asked = {task: [cell for cell in cells if id(cell) in newest] for task, cells in every.items()}
     shown = {task: best_grid_point(cells, TASKS.get(task).metrics[0]) for task, cells in asked.items()}
     older = {task: [c for c in cells if id(c) not in newest and c.run.result] for task, cells in every.items()}

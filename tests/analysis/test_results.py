@@ -16,6 +16,7 @@ from kdbench.reporting.tables import TABLES
 from kdbench.results.selection import best_grid_point, select_row
 from kdbench.results.store import Store
 from kdbench.results.study import studies
+from kdbench.results.study_part import part_of_study
 from tests.analysis.made import STUDY, Made, spec, states, teacher
 
 RELEASED = "--methods lgtm_released --tasks"
@@ -109,6 +110,9 @@ def test_a_row_does_not_mix_versions_over_tasks(tmp_path: Path) -> None:
         "Left out, as trained by an earlier version of a method or of its file: KD on MRPC; DML on RTE.",
     ]
     assert missing_runs.unfinished_notes(study, [kd.on(["mrpc"])])[1].endswith("its file: KD on MRPC.")
+    part = part_of_study(study, None, ["mrpc"])
+    assert part is not None
+    assert not select_row(part, "kd").shown["mrpc"]
 
 
 def test_sweeps_of_one_study_are_joined_and_a_cell_counts_once(tmp_path: Path) -> None:

@@ -9,12 +9,9 @@ import lzma
 import re
 import shutil
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.errors import UserError
@@ -25,11 +22,11 @@ from kdbench.results.store import Store
 from kdbench.results.study import studies
 from kdbench.results.submission_records import Submission, SubmittedFile, save_export
 from tests.analysis.drawn import everything
-from tests.analysis.made import STUDY, Made, spec, states, teacher
-from tests.commands.test_commands import call, call_here
-from tests.commands.test_compare import predict, study
+from tests.analysis.made import STUDY, Made, spec, states
+from tests.commands.conftest import Call, contents
+from tests.commands.test_commands import call
+from tests.commands.test_compare import study
 
-Call = Callable[..., str]
 HOST = "gpu17.cs.example"
 
 
@@ -40,23 +37,6 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = study(path / "results", ("rte", "mnli"), seeds=(0, 1)).store
     collect_study("kept", [store], path / "kept", None)
     return path
-
-
-@pytest.fixture
-def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """What a command prints, and to stderr where it fails."""
-
-    def run(folder: Path, *arguments: str, code: int = 0) -> str:
-        monkeypatch.chdir(folder)
-        assert call_here(list(arguments), monkeypatch) == code
-        out, err = capsys.readouterr()
-        return err if code else out
-
-    return run
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
 def plain(folder: Path) -> str:
@@ -280,74 +260,6 @@ def test_a_mistake_is_one_sentence(compared: Path, arguments: str, sentence: str
     text = say(compared, "collect", *arguments.split(), code=2)
     assert text.startswith(f"kdbench: {sentence}")
     assert text.count("\n") == 1
-
-
-def halves(tmp_path: Path) -> tuple[Made, Made]:
-    """Two machines that share a teacher, each with a method of its own; one of them asked for both."""
-    one, other = Made(Store(tmp_path / "one")), Made(Store(tmp_path / "other"))
-    for made, name in ((one, "kd"), (other, "dml")):
-        parent = predict(made, made.need(teacher("rte", 0)), 0.6, 5)
-        predict(made, made.ask(spec(name, "rte", 0, needs={"teacher": parent})), 0.5, 6)
-    one.ask(spec("dml", "rte", 0, needs={"teacher": next(iter(one.runs))}))
-    one.write("a", "2026-01-01T00:00:00+0000")
-    other.write("b", "2026-01-02T00:00:00+0000")
-    return one, other
-
-
-def test_several_folders_are_joined(tmp_path: Path, say: Call) -> None:
-    halves(tmp_path)
-    text = say(tmp_path, "collect", "both", "--results", "one", "--results", "other")
-    assert text.startswith("Wrote results/both: 3 runs (3 done); ")
-    table = say(tmp_path, "table", "1", "--results", "results/both")
-    assert "DML" in table
-    assert "KD" in table
-    assert "Not finished" not in table
-    say(tmp_path, "collect", "both", "--results", "other", "--results", "one", "--out", "swapped")
-    assert contents(tmp_path / "swapped") == contents(tmp_path / "results" / "both")
-
-
-@pytest.mark.parametrize("where", ["result", "answers"])
-def test_different_results_of_a_run_are_a_conflict(tmp_path: Path, where: str, say: Call) -> None:
-    _, other = halves(tmp_path)
-    run = next(iter(other.runs))
-    folder = other.store.run(run)
-    if where == "result":
-        result = folder.result()
-        result["best"]["report"]["validation"]["accuracy"] += 1e-9
-        write_json(folder.path / "result.json", result)
-    else:
-        tensors = load_file(folder.predictions)
-        tensors["best/validation/logits"][0] = np.roll(tensors["best/validation/logits"][0], 1)
-        save_file(tensors, folder.predictions)
-    text = say(tmp_path, "collect", "both", "--results", "one", "--results", "other", code=2)
-    assert text.startswith(f"kdbench: {run} has other results in o")
-    assert " one" in text
-    assert " other" in text
-    assert text.count("\n") == 1
-    assert not (tmp_path / "results").exists()
-
-
-def test_of_different_results_the_first_folders_are_kept_where_asked_for(tmp_path: Path, say: Call) -> None:
-    """A teacher that two people trained: each keeps the students, and tables say so."""
-    for name, method, score in (("one", "kd", 0.9), ("other", "dml", 0.8)):
-        made = Made(Store(tmp_path / name))
-        parent = made.need(teacher("rte", 0))
-        made.done(parent, score)
-        made.done(made.ask(spec(method, "rte", 0, needs={"teacher": parent})), score - 0.1)
-        made.write(name, f"2026-01-0{len(name)}T00:00:00+0000")
-    assert "give --prefer-first" in say(tmp_path, "collect", "both", "--results", "one", "--results", "other", code=2)
-    for first, second, shown in (("one", "other", "90.0"), ("other", "one", "80.0")):
-        order = ("--results", first, "--results", second)
-        say(tmp_path, "collect", "both", *order, "--prefer-first", "--out", f"{first}-first")
-        table = say(tmp_path, "table", "1", "--results", f"{first}-first")
-        assert [line.split()[-1] for line in table.splitlines() if line.startswith("Teacher")] == [shown]
-        told = "Trained twice with other results, of which one is shown: Teacher on RTE (1 run). Students may have"
-        assert told in " ".join(table.split())
-    # what was said stays said when the collection is collected again
-    say(tmp_path, "collect", "again", "--results", "one-first", "--out", "again")
-    assert "Teacher on RTE (1 run)" in say(tmp_path, "table", "1", "--results", "again")
-    alone = say(tmp_path, "table", "1", "--results", "one")
-    assert "Trained twice" not in alone
 
 
 def test_the_checksums_are_those_of_the_files(compared: Path) -> None:

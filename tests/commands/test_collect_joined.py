@@ -6,7 +6,9 @@ import json
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.errors import UserError
@@ -15,6 +17,7 @@ from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.made import Made, spec, teacher
+from tests.commands.conftest import Call, contents
 from tests.commands.test_commands import call_here
 from tests.commands.test_compare import predict
 
@@ -116,3 +119,71 @@ def test_only_the_tasks_that_are_named_are_collected(
     capsys.readouterr()
     assert call_here(["collect", "x", "--results=runs", "--tasks", "cola"], monkeypatch) == 2
     assert "Unknown task 'cola'. Valid: glue, mnli, rte." in capsys.readouterr().err
+
+
+def halves(tmp_path: Path) -> tuple[Made, Made]:
+    """Two machines that share a teacher, each with a method of its own; one of them asked for both."""
+    one, other = Made(Store(tmp_path / "one")), Made(Store(tmp_path / "other"))
+    for made, name in ((one, "kd"), (other, "dml")):
+        parent = predict(made, made.need(teacher("rte", 0)), 0.6, 5)
+        predict(made, made.ask(spec(name, "rte", 0, needs={"teacher": parent})), 0.5, 6)
+    one.ask(spec("dml", "rte", 0, needs={"teacher": next(iter(one.runs))}))
+    one.write("a", "2026-01-01T00:00:00+0000")
+    other.write("b", "2026-01-02T00:00:00+0000")
+    return one, other
+
+
+def test_several_folders_are_joined(tmp_path: Path, say: Call) -> None:
+    halves(tmp_path)
+    text = say(tmp_path, "collect", "both", "--results", "one", "--results", "other")
+    assert text.startswith("Wrote results/both: 3 runs (3 done); ")
+    table = say(tmp_path, "table", "1", "--results", "results/both")
+    assert "DML" in table
+    assert "KD" in table
+    assert "Not finished" not in table
+    say(tmp_path, "collect", "both", "--results", "other", "--results", "one", "--out", "swapped")
+    assert contents(tmp_path / "swapped") == contents(tmp_path / "results" / "both")
+
+
+@pytest.mark.parametrize("where", ["result", "answers"])
+def test_different_results_of_a_run_are_a_conflict(tmp_path: Path, where: str, say: Call) -> None:
+    _, other = halves(tmp_path)
+    run = next(iter(other.runs))
+    folder = other.store.run(run)
+    if where == "result":
+        result = folder.result()
+        result["best"]["report"]["validation"]["accuracy"] += 1e-9
+        write_json(folder.path / "result.json", result)
+    else:
+        tensors = load_file(folder.predictions)
+        tensors["best/validation/logits"][0] = np.roll(tensors["best/validation/logits"][0], 1)
+        save_file(tensors, folder.predictions)
+    text = say(tmp_path, "collect", "both", "--results", "one", "--results", "other", code=2)
+    assert text.startswith(f"kdbench: {run} has other results in o")
+    assert " one" in text
+    assert " other" in text
+    assert text.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_of_different_results_the_first_folders_are_kept_where_asked_for(tmp_path: Path, say: Call) -> None:
+    """A teacher that two people trained: each keeps the students, and tables say so."""
+    for name, method, score in (("one", "kd", 0.9), ("other", "dml", 0.8)):
+        made = Made(Store(tmp_path / name))
+        parent = made.need(teacher("rte", 0))
+        made.done(parent, score)
+        made.done(made.ask(spec(method, "rte", 0, needs={"teacher": parent})), score - 0.1)
+        made.write(name, f"2026-01-0{len(name)}T00:00:00+0000")
+    assert "give --prefer-first" in say(tmp_path, "collect", "both", "--results", "one", "--results", "other", code=2)
+    for first, second, shown in (("one", "other", "90.0"), ("other", "one", "80.0")):
+        order = ("--results", first, "--results", second)
+        say(tmp_path, "collect", "both", *order, "--prefer-first", "--out", f"{first}-first")
+        table = say(tmp_path, "table", "1", "--results", f"{first}-first")
+        assert [line.split()[-1] for line in table.splitlines() if line.startswith("Teacher")] == [shown]
+        told = "Trained twice with other results, of which one is shown: Teacher on RTE (1 run). Students may have"
+        assert told in " ".join(table.split())
+    # what was said stays said when the collection is collected again
+    say(tmp_path, "collect", "again", "--results", "one-first", "--out", "again")
+    assert "Teacher on RTE (1 run)" in say(tmp_path, "table", "1", "--results", "again")
+    alone = say(tmp_path, "table", "1", "--results", "one")
+    assert "Trained twice" not in alone

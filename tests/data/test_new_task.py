@@ -12,13 +12,11 @@ import pytest
 
 from kdbench.core.errors import UserError
 from kdbench.data import new_declaration
-from kdbench.data.data_checks import data_remarks
 from kdbench.data.declaration import Declaration
 from kdbench.data.declared_rows import read_declared
 from kdbench.data.find_splits import find_splits
 from kdbench.data.guess_columns import guess_columns
 from kdbench.data.new_declaration import Wishes, declare
-from kdbench.data.task import Examples, TaskData
 from kdbench.data.task_registry import TASKS
 from tests.commands.test_commands import call_here
 
@@ -325,25 +323,6 @@ def test_new_task_takes_no_name_that_is_taken(
     assert "Two files define a task 'rte'" in capsys.readouterr().err
     assert call_here(["new-task", "rte.csv", "--name", "mine"], monkeypatch) == 0
     assert (here / "tasks/mine.toml").exists()
-
-
-def test_what_is_seen_in_the_data() -> None:
-    train = Examples(["a", "a", "a", "b", " ", "c"], None, [0, 0, 1, 1, 1, 2])
-    test = Examples(["a", "z"], None, [0, 1])
-    assert data_remarks("T", TaskData({"train": train, "test": test}), ("x", "y", "z"), ("test",)) == [
-        "T train: 2 of 6 rows repeat the text of another row, 1 text with different labels.",
-        "T test: 1 of 2 rows have a text that is in train too.",
-        "T train: 1 of 6 rows have an empty text.",
-        "T train: class z occurs once only.",
-        "T test: no row of class z.",
-    ]
-    # rows that select, and are reported
-    spare = {"train": train, "validation": Examples(["q", "z"], None, [0, 1]), "test": test}
-    assert "T test: 1 of 2 rows have a text that is in validation too." in data_remarks(
-        "T", TaskData(spare), ("x", "y", "z"), ("test",)
-    )
-    clean = {"train": Examples(list("abcd"), None, [0, 1, 0, 1]), "test": Examples(list("ef"), None, [0, 1])}
-    assert data_remarks("T", TaskData(clean), ("x", "y"), ("test",)) == []
 
 
 def test_torch_is_not_needed_to_look_at_a_file(tmp_path: Path) -> None:
