@@ -74,18 +74,22 @@ class TaskRegistry(Registry[Task]):
             if not spec.declaration or spec.task in decided or (known and not replace):
                 continue
             decided.add(spec.task)
-            stored = self.of(spec)
-            if stored is not None and stored is not known:
+            if stored := self.of(spec):
                 self.all()[spec.task] = stored
 
     def of(self, spec: RunSpec) -> type[Task] | None:
-        """Return a run's task as declared when the run was planned; None where no plugin defines the task any more."""
+        """Return a run's task as declared when the run was planned; None where no plugin defines the task any more.
+
+        Its title and place in tables are those of today, where this folder declares a task of the name.
+        """
         known = self.all().get(spec.task)
         if not spec.declaration or (known and not issubclass(known, DeclaredTask)):
             return known
-        declared = Declaration.parse(spec.declaration, f"the declaration of task '{spec.task}' in run {spec.id}")
-        is_same = known is not None and issubclass(known, DeclaredTask) and known.declaration == declared
-        return known if is_same else _stored_task(spec.task, declared.model_dump_json())
+        stored = Declaration.parse(spec.declaration, f"the declaration of task '{spec.task}' in run {spec.id}")
+        if here := self._here.get(spec.task):
+            stored = stored.model_copy(update={name: getattr(here, name) for name in ("title", "group", "position")})
+        is_same = known is not None and issubclass(known, DeclaredTask) and known.declaration == stored
+        return known if is_same else _stored_task(spec.task, stored.model_dump_json())
 
     def restore(self) -> None:
         """Return to the declarations of this folder, where stored runs have replaced them."""

@@ -101,6 +101,12 @@ def test_stored_runs_are_read_as_they_were_declared(capsys: pytest.CaptureFixtur
     assert said(capsys, "compare", "finetune", "kd", "--format", "csv") == compared
     assert said(capsys, "show", run) == shown
     assert "macro" not in said(capsys, "list", "runs")
+    # a title of today is shown, for it changes no number
+    text = Path("tasks/mood.toml").read_text()
+    Path("tasks/mood.toml").write_text(f'title = "Two moods"\n{text}')
+    forget()
+    assert said(capsys, "table", "scores").replace("Two moods", "mood").split() == table.split()
+    assert "Two moods" in said(capsys, "table", "scores")
 
 
 def test_a_plan_takes_the_declaration_of_today(capsys: pytest.CaptureFixture[str]) -> None:
