@@ -12,7 +12,7 @@ from rich.text import Text
 from kdbench.core.errors import UserError, check_known
 from kdbench.core.formatting import ago, count, value
 from kdbench.core.registry import in_table_order
-from kdbench.core.settings import GROUPS, Study
+from kdbench.core.settings import GROUPS, Invocation, Study
 from kdbench.core.toml_files import read_toml
 from kdbench.data.metrics import describe
 from kdbench.data.task import Task
@@ -93,11 +93,22 @@ def list_presets(console: Console) -> None:
 
 
 def list_settings(console: Console) -> None:
-    """Print the settings that belong to no method, a table for each group, with default, meaning and source."""
+    """Print the settings that belong to no method, a table for each group, with default, meaning and source.
+
+    What the usual preset sets otherwise stands beside the defaults, because that is what a plain command trains with.
+    """
+    usual = Invocation().preset
+    preset = config.Config(files=[read_toml(config.preset_files()[usual])])
     for kind in GROUPS.values():
         printing.print_line(console, Text(" ".join((inspect.getdoc(kind) or "").split()), style="bold"))
-        printing.print_table(console, options_table(kind), wrap=True)
+        values = preset.group(kind).model_dump()
+        changed = {key: item for key, item in values.items() if item != kind.model_fields[key].default}
+        printing.print_table(console, options_table(kind, f"preset {usual}", changed), wrap=True)
         console.print()
+    text = (
+        f"A preset's values go before the defaults; {usual} is the preset where none is named (kdbench list presets)."
+    )
+    printing.print_line(console, text, "dim")
     text = "Set one: kdbench run --set KEY=VALUE; for the teacher's own training: --set teacher.KEY=VALUE"
     printing.print_line(console, text, "dim")
 

@@ -19,8 +19,10 @@ from kdbench.core.formatting import sentence, value
 from kdbench.core.options import Options
 from kdbench.core.settings import Training
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
+from kdbench.core.toml_files import read_toml
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS, Method
+from kdbench.planning.config import preset_files
 from kdbench.reporting import printing
 
 REQUIREMENTS = {  # what `Method.requires` names, in words
@@ -59,17 +61,23 @@ def show_method(name: str, method: type[Method], console: Console) -> None:
     else:
         console.print()
         printing.print_table(console, options_table(method.options_type, name, changed), wrap=True)
+    for preset, path in preset_files().items():
+        if own := read_toml(path).get(method.name):
+            printing.print_line(console, f"preset {preset}: {_written(own)}")
     for variant, (label, values) in method.variants.items():
-        text = " ".join(f"{key}={value(item)}" for key, item in values.items())
-        printing.print_line(console, f"variant {variant}, {label}: {text}")
+        printing.print_line(console, f"variant {variant}, {label}: {_written(values)}")
     printing.print_line(console, f"Set one: kdbench run --methods {name} --set {name}.KEY=VALUE", "dim")
+
+
+def _written(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value(item)}" for key, item in values.items())
 
 
 def options_table(kind: type[Options], name: str = "", changed: Mapping[str, Any] = MappingProxyType({})) -> Table:
     """Build the table of options: name, default, description, valid values and source.
 
     Args:
-        changed: the values of variant `name`, which have a column of their own.
+        changed: the values of variant or preset `name`, which have a column of their own.
     """
     table = printing.make_table()
     for column in ("option", "default", *([name] if changed else [])):

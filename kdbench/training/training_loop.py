@@ -184,14 +184,16 @@ class TrainingLoop:
             self._save_model(self.folder.snapshot(share))
 
     def _save_model(self, path: Path) -> None:
-        """Save the student and its tokenizer as a folder that transformers loads."""
+        """Save the student and its tokenizer, which knows the length of texts, as a folder that transformers loads."""
         self.lock.check()
         build.quiet()
         student = self.context.learners["student"].module
         with replacing(path) as temporary, whole_embedding(student):
             student.save_pretrained(temporary)  # type: ignore[operator]
             if not self.spec.student.is_outputs:
-                build.tokenizer(self.spec.student, tuple(self.setup.data.vocabulary)).save_pretrained(temporary)
+                tokenizer = build.tokenizer(self.spec.student, tuple(self.setup.data.vocabulary))
+                tokenizer.model_max_length = self.spec.training.max_length
+                tokenizer.save_pretrained(temporary)
 
     def _write_state_if_due(self) -> None:
         """Keep the state file fresh enough for `kdbench status`."""

@@ -42,9 +42,13 @@ def call_process(folder: Path, *arguments: str, code: int = 0) -> str:
 
 
 def test_every_setting_is_listed_with_its_default(tmp_path: Path) -> None:
-    lines = {words[0]: words[1:] for line in call(tmp_path, "list", "settings").splitlines() if (words := line.split())}
+    text = call(tmp_path, "list", "settings")
+    lines = {words[0]: words[1:] for line in text.splitlines() if (words := line.split())}
     assert lines.keys() >= set(engine_keys())
     assert [lines[key][0] for key in ("epochs", "weight_decay", "precision", "preset")] == ["6", "0", "fp32", "tiny"]
+    # what a command without --preset trains with stands beside
+    assert [lines[key][1] for key in ("student_lr", "batch_size", "max_length")] == ["0.003", "16", "64"]
+    assert "tiny is the preset where none is named" in text
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +175,13 @@ def test_list_methods_and_show_a_variant(monkeypatch: pytest.MonkeyPatch, capsys
     assert text.startswith("LGTM (released code)  Ren et al., 2023")
     for word in ("influence_sign", "jvp, fda, weighted, none", "Eq. 9, 10", "a number ≥ 0, ≤ 1", "match_aux:NUMBER"):
         assert word in text
+
+
+def test_show_a_method_has_what_presets_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call_here(["show", "pkd"], monkeypatch) == 0
+    assert "\npreset tiny: beta=10\n" in capsys.readouterr().out
 
 
 def test_list_tasks_and_presets(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from torch.testing import assert_close
 
 from kdbench.models import build
 from kdbench.models.reference import resolve
+from kdbench.planning.inputs import load_data
+from kdbench.results.predictions import read_logits
 from kdbench.results.store import Store
 from tests.kdbench import small_runs
 from tests.models.made import ARCHITECTURES, MNLI, config, save, set_config, tensors
@@ -102,6 +104,27 @@ def test_a_run_saves_the_tasks_label_words(tmp_path: Path) -> None:
     lines = (run.path / "log.txt").read_text().splitlines()
     order = "from the order not_entailment, entailment into entailment, not_entailment"
     assert lines[1].endswith(f"{folder}: its classifier is kept, put {order}")
+
+
+def test_a_pipeline_cuts_texts_as_the_run_did(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    plan = small_runs.plan(
+        tmp_path, "student=tiny-1x32", "epochs=1", "train_rows=40", "max_length=12", methods="finetune"
+    )
+    small_runs.train(plan, store)
+    spec = small_runs.the_run(plan)
+    run = store.run(spec.id)
+    result = run.result()
+    assert result is not None
+    assert result["cut_off"]["validation"] > 10  # texts that fill the length
+    split = load_data("rte", spec.data).splits["validation"]
+    assert split.text_b is not None
+    pairs = [{"text": a, "text_pair": b} for a, b in zip(split.text_a, split.text_b, strict=True)]
+    answers = transformers.pipeline("text-classification", model=str(run.model), truncation=True)(pairs, top_k=None)
+    found = [{one["label"]: one["score"] for one in answer} for answer in answers]
+    known = torch.tensor(read_logits(run).student["validation"]).softmax(1)
+    ours = torch.tensor([[one["entailment"], one["not_entailment"]] for one in found], dtype=torch.float64)
+    assert_close(ours, known, atol=2e-3, rtol=0)  # stored logits are rounded
 
 
 def test_a_resumed_run_does_not_say_it_again(tmp_path: Path) -> None:
