@@ -39,8 +39,13 @@ class Stopped(Exception):
 
 def place_in_file(error: BaseException, owner: type) -> str:
     """Return the line of an error in the file that defines a plugin, as ` (mine.py, line 3)`; "" if it is elsewhere."""
+    return place_in_stack(traceback.extract_tb(error.__traceback__), owner)
+
+
+def place_in_stack(stack: Iterable[traceback.FrameSummary], owner: type) -> str:
+    """Return the innermost line of a stack in the file that defines a plugin, as `place_in_file` does."""
     own = inspect.getfile(owner)
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    lines = [frame.lineno for frame in stack if frame.filename == own]
     return f" ({Path(own).name}, line {lines[-1]})" if lines else ""
 
 

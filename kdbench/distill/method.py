@@ -59,7 +59,8 @@ class Method:
         no_regression: why the method cannot learn a task of numbers, as a sentence without full stop; "" where it can,
             because its losses are `losses.label_loss` and `losses.output_distance`, or others that hold for one output.
         class_options: the values of options with which a method that can learn a regression cannot.
-        couples_rows: True if the loss of a row depends on the number of rows in the batch (contrastive losses).
+        couples_rows: True if the loss of a row depends on the number of rows in the batch (contrastive losses), or if
+            it pairs rows by operations on [B, 1] and [B] on purpose.
         limits: option values at which the student's loss must equal the cross-entropy with the labels (`labels_only`),
             or must not depend on them (`teacher_only`). `kdbench check-method` tests both. With those of `no_feedback`
             the feedback rows are held out and not used, for a comparison on equal rows.

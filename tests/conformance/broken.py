@@ -197,6 +197,20 @@ MISTAKES = {
         "regression", OFFLINE, '    title = "Good"', '    title = "Good"\n    no_regression = ""'
     ),
     "a spread over the batch": Mistake("batch of one", OFFLINE, "kl(t, s, tau)", "kl(t, s / s.std(0), tau)"),
+    "each row's logit with every row's": Mistake(
+        "rows apart", OFFLINE, "kl(t, s, tau)", "(s[:, 1:] - t[:, 1]).square().mean()"
+    ),
+    "each row's logit with every row's, by a loss of torch": Mistake(
+        "rows apart", OFFLINE, "kl(t, s, tau)", "__import__('torch').nn.functional.mse_loss(s[:, 1:], t[:, 1])"
+    ),
+    "the teacher's term detached": Mistake("teacher used", OFFLINE, "kl(t, s, tau)", "kl(t, s, tau).detach()"),
+    "the teacher's term a plain number": Mistake("teacher used", OFFLINE, "kl(t, s, tau)", "kl(t, s, tau).item()"),
+    "a further term detached": Mistake(
+        "terms",
+        OFFLINE,
+        "return (1 - w) * cross_entropy(batch.labels, s) + w * tau**2 * kl(t, s, tau)",
+        "return cross_entropy(batch.labels, s) + kl(t, s) + w * s.square().mean().detach()",
+    ),
     "an unseeded generator": Mistake(
         "same seed",
         OFFLINE,

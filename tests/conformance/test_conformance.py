@@ -9,7 +9,8 @@ import pytest
 
 from kdbench.cli.app import app
 from kdbench.distill.method import METHODS
-from kdbench.training.conformance import suite
+from kdbench.training.conformance import full_run_checks, suite
+from kdbench.training.conformance.subject import Subject
 from tests.conformance import broken
 from tests.conftest import one_fast
 from tests.kdbench.small_runs import refusal
@@ -71,6 +72,35 @@ def test_a_loss_with_noise_is_not_taken_for_a_mistake(tmp_path: Path) -> None:
     found = verdicts(tmp_path, "import torch\n" + source, *QUICK)
     assert found["batch order"].text == "the loss draws random numbers of its own"
     assert {n for n, f in found.items() if f.verdict == "failed"} == set()
+
+
+def test_where_rows_meet_is_said_with_the_line(tmp_path: Path, runs: Path) -> None:
+    source = broken.write("each row's logit with every row's")
+    line = 1 + source[: source.index("s[:, 1:]")].count("\n")
+    found = verdicts(tmp_path, source, "rows apart", runs=runs)["rows apart"]
+    assert found.text == (
+        f"every row meets every other one in an operation on [B, 1] and [B] (broken_one.py, line {line})"
+    )
+
+
+def test_pairs_of_rows_may_be_meant(tmp_path: Path, runs: Path) -> None:
+    source = broken.OFFLINE.replace("kl(t, s, tau)", "(s[:, None] - s - t[:, None] + t).square().mean()")
+    source = source.replace('    title = "Good"', '    title = "Good"\n    couples_rows = True')
+    assert verdicts(tmp_path, source, "rows apart", runs=runs)["rows apart"].verdict == "not applicable"
+
+
+@pytest.mark.parametrize("draw", ["np.random.default_rng().random()", "np.random.rand()"])
+def test_numbers_of_a_generator_of_ones_own_are_not_seeded(draw: str, tmp_path: Path) -> None:
+    source = "import numpy as np\n" + broken.OFFLINE.replace("w * tau**2", f"(1 + {draw}) * w * tau**2")
+    (tmp_path / "broken_one.py").write_text(source)
+    found = full_run_checks._unseeded_step(Subject(tmp_path, METHODS.add_file(tmp_path / "broken_one.py"), {}))
+    assert ("np.random.default_rng(), are not seeded" in found) == ("default_rng" in draw)
+
+
+@pytest.mark.parametrize("step", ["0.0 if self.context.step < 3 else 1.0", "1.0"])
+def test_a_term_may_begin_later(step: str, tmp_path: Path, runs: Path) -> None:
+    source = broken.OFFLINE.replace("w, tau = self.options.weight", f"w, tau = ({step}) * self.options.weight")
+    assert verdicts(tmp_path, source, "teacher used", runs=runs)["teacher used"].verdict == "passed"
 
 
 @pytest.mark.slow

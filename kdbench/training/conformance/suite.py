@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from kdbench.core.errors import RunFailure, UserError, check_known, place_in_file
 from kdbench.training.conformance import checks, full_run_checks
+from kdbench.training.conformance import loss_checks as _  # noqa: F401  # adds its checks to the list
 from kdbench.training.conformance.check_list import CHECKS, Check
 from kdbench.training.conformance.crashing_process import start_crashing_process
 from kdbench.training.conformance.small_run import NotApplicable
