@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Place = tuple[str, int]  # a split, and the number of a row in it
 ROW, SPLIT, TEXTS = "row", "split", (("text_a", "text"), ("text_b",))  # columns of a file that name a row
+SAME = 1e-4  # difference of outputs that are taken as the same
 TEXT_NAMES = tuple(name for names in TEXTS for name in names)
 LABELS = ("label", "labels")  # columns with the label of a row, which are no class
 
@@ -38,7 +39,7 @@ def find_rows(frame: DataFrame, labels: Sequence[str], data: TaskData, name: str
         name: the file's name, for messages.
 
     Raises:
-        UserError: there is no such row, it has another text or label, or two rows of the file stand for one.
+        UserError: there is no such row, or it has another text or label.
     """
     splits = frame[SPLIT].astype(str).tolist() if SPLIT in frame else None
     if unknown := sorted({*(splits or ())} - data.splits.keys()):
@@ -46,21 +47,32 @@ def find_rows(frame: DataFrame, labels: Sequence[str], data: TaskData, name: str
     if ROW in frame:
         numbered = _by_number(frame, splits, data, name)
         _check_numbered(frame, numbered, labels, data, name)
-        places = [[place] for place in numbered]
-    else:
-        places = _by_text(frame, splits, data, name)
-    seen: dict[Place, int] = {}
-    twice = [
-        (place, number)
-        for number, found in enumerate(places)
-        for place in found
-        if seen.setdefault(place, number) != number
-    ]
-    if twice:
-        (split, row), number = twice[0]
-        what = f"outputs for a row that has some already (row {row} of '{split}')"
-        raise rows_problem(name, len(twice), what, number)
-    return places
+        return [[place] for place in numbered]
+    return _by_text(frame, splits, data, name)
+
+
+def check_repeats(places: Sequence[Sequence[Place]], values: NDArray[np.float64], name: str) -> None:
+    """Check that rows of a file that stand for one row of the data, such as equal texts, have the same outputs.
+
+    Outputs of one network differ in their last digits where texts were in other batches.
+
+    Args:
+        places: what each row of the file stands for, as `find_rows` returns it.
+        values: the outputs [n, C].
+        name: the file's name, for messages.
+
+    Raises:
+        UserError: two have other outputs.
+    """
+    first: dict[Place, int] = {}
+    repeats = [(place, number, first.setdefault(place, number)) for number, some in enumerate(places) for place in some]
+    mine, earlier = (values[[item[i] for item in repeats]] for i in (1, 2))
+    same = np.isclose(mine, earlier, rtol=SAME, atol=SAME).all(1)
+    if not same.all():
+        (split, row), number, other = repeats[int(same.argmin())]
+        what = f"other outputs than an earlier row for the same text (row {other}, for row {row} of '{split}')"
+        wrong = {repeats[i][1] for i in np.flatnonzero(~same)}
+        raise rows_problem(name, len(wrong), what, number)
 
 
 def _by_number(frame: DataFrame, splits: Sequence[str] | None, data: TaskData, name: str) -> list[Place]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.data.outputs_content import Content, is_probabilities, log_probabilities
-from kdbench.data.outputs_rows import LABELS, ROW, SPLIT, TEXT_NAMES, find_rows, rows_problem
+from kdbench.data.outputs_rows import LABELS, ROW, SPLIT, TEXT_NAMES, check_repeats, find_rows, rows_problem
 from kdbench.data.task import TaskData
 from kdbench.data.tokens import InputFormat, Tokens, label_array
 
@@ -96,7 +96,7 @@ def read_outputs(path: Path, content: Content, labels: Sequence[str], data: Task
 
     Raises:
         UserError: the file cannot be read, lacks a class, may hold logits or probabilities alike, or has rows that do
-            not exist, twice, or without a number; the message has their number and an example.
+            not exist, contradict one another, or lack a number; the message has their number and an example.
     """
     frame, named = _read_frame(path)
     columns = _class_columns(frame, labels, path.name)
@@ -106,11 +106,12 @@ def read_outputs(path: Path, content: Content, labels: Sequence[str], data: Task
     if len(bad := np.flatnonzero(~np.isfinite(values).all(1))):
         raise rows_problem(path.name, len(bad), "not a finite number for every class", int(bad[0]))
     are_probabilities = is_probabilities(values, named if content == "auto" else content, path.name)
-    values, sum_error = log_probabilities(values) if are_probabilities else (values, 0.0)
-    # one entry for each row of a split that a row of the file stands for
+    # one entry for each row of a split that a row of the file stands for; the first of equal ones
     places = find_rows(frame.drop(columns=columns), labels, data, path.name)
+    check_repeats(places, values, path.name)
+    values, sum_error = log_probabilities(values) if are_probabilities else (values, 0.0)
     logits = {name: np.full((len(rows), len(labels)), np.nan, np.float32) for name, rows in data.splits.items()}
-    for number, found in enumerate(places):
+    for number, found in reversed([*enumerate(places)]):
         for split, row in found:
             logits[split][row] = values[number]
     return TeacherOutputs(logits, are_probabilities, path.name, sum_error)

@@ -139,12 +139,14 @@ def format_of(form: str | None, out: str | None) -> str:
     """Return the format: as given, else by the file's ending, else for the terminal.
 
     Raises:
-        UserError: there is no such format or ending.
+        UserError: there is no such format or ending, or the two do not agree.
     """
+    ending = Path(out).suffix.lower() if out else ""
     if form is not None:
         check_format(form)
+        if ENDINGS.get(ending, form) != form:
+            raise UserError(f"--out {out} ends in {ending} and --format is {form}; leave one of them out.")
         return form
-    ending = Path(out).suffix.lower() if out else ""
     if ending and ending not in ENDINGS:
         raise UserError(f"--out {out}: {ending} is no format; end in {', '.join(ENDINGS)}, or give --format.")
     return ENDINGS[ending] if ending else FORMATS[0]

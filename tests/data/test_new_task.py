@@ -297,6 +297,20 @@ def test_from_a_file_to_a_table(
     assert "Reviews" in capsys.readouterr().out
 
 
+def test_run_names_the_task_of_its_data(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "rte.csv").write_text(csv_rows(60))
+    words = ["run", "--data", "rte.csv", "--methods", "finetune", "--dry-run"]
+    assert call_here(words, monkeypatch) == 2
+    assert "Two files define a task 'rte'" in (said := capsys.readouterr().err)
+    assert said.endswith("Name the task of rte.csv by --name NAME.\n")
+    assert call_here([*words, "--name", "mine"], monkeypatch) == 0
+    assert "mine-finetune-s0" in capsys.readouterr().out
+    assert call_here(["run", "--name", "mine", "--dry-run"], monkeypatch) == 2
+    assert "--name describes the data of --data FILE" in capsys.readouterr().err
+
+
 def test_a_split_of_ones_own_selects(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,6 +58,21 @@ def written(folder: Path, table: pd.DataFrame, suffix: str = ".csv") -> Path:
     return path
 
 
+def test_equal_rows_may_repeat_and_others_may_not(tmp_path: Path) -> None:
+    """A file about every row of the data, by text, repeats the texts that the data repeat."""
+    table = pd.DataFrame({"text_a": ["a", "b", "c", "a"], "text_b": ["x", "y", "z", "x"],
+                          "entailment": [3.0, 1, 2, 3.00001], "not_entailment": [0.0, 0, 5, 0]})  # fmt: skip
+    found = read_outputs(written(tmp_path, table), "auto", LABELS, DATA).logits
+    assert found["train"].tolist() == [[3, 0], [1, 0], [2, 5], [3, 0]]
+    assert found["validation"][1].tolist() == [3, 0]
+    numbered = frame(row=[0, 1, 1, 2], entailment=[0.9, 0.2, 0.2, 0.7], not_entailment=[0.1, 0.8, 0.8, 0.3])
+    read_outputs(written(tmp_path, numbered), "auto", LABELS, DATA)
+    table.loc[3, "entailment"] = 3.1
+    message = r"^probs.csv has 1 row with other outputs .*\(row 0, for row 0 of 'train'\), such as its row 3 "
+    with pytest.raises(UserError, match=message):
+        read_outputs(written(tmp_path, table), "auto", LABELS, DATA)
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".jsonl", ".npz"])
 def test_every_format_gives_the_same_logarithms(suffix: str, tmp_path: Path) -> None:
     turned = frame()[["not_entailment", "row", "entailment"]]
@@ -102,7 +117,7 @@ PROBLEMS: dict[str, tuple[pd.DataFrame, str]] = {
         "must have a column for each class, entailment, not_entailment or class_0 to class_1; it has row, yes",
     ),
     "one class more": (frame(neutral=[0.0, 0.0, 0.1, 0.0]), "and neutral is none of them"),
-    "twice": (frame(row=[0, 1, 1, 2]), r"1 row with outputs for a row that has some already \(row 1 of 'train'\)"),
+    "twice": (frame(row=[0, 1, 1, 2]), r"1 row with other outputs than an earlier .*\(row 1, for row 1 of 'train'\)"),
     "no such row": (frame(row=[0, 1, 2, 9]), r"1 row with no row number .*'train' has 4 rows.* its row 3 "),
     "no such split": (frame(split="dev"), "names the split 'dev'; the task has train, validation"),
     "no number": (frame(entailment=[0.9, np.nan, np.inf, 0.7]), "2 rows with not a finite number .* its row 1 "),

@@ -37,6 +37,7 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
               "(kdbench list methods), or files such as ./mine.py (default: all).")  # fmt: skip
 @click.option("--tasks", help="glue (default), all, or names such as mrpc,rte.")
 @click.option("--data", metavar="FILE", help="Your own data: a file, a folder or hf:OWNER/NAME; see kdbench new-task.")
+@click.option("--name", help="With --data: the name of its task (default: that of the file or its folder).")
 @click.option("--dev", metavar="FILE", help="With --data: rows that select checkpoints.")
 @click.option("--test", metavar="FILE", help="With --data: rows that tables report.")
 @click.option("--text", metavar="COLUMN[,COLUMN]", help="With --data: the column of the texts, or two for pairs.")
@@ -126,7 +127,7 @@ def command(wanted: str | None, sets: tuple[str, ...], dry_run: bool, yes: bool,
 
 def _declare_data(given: dict[str, Any], *, write: bool) -> None:
     """Make a task of the data that --data names, and ask for it; take the options of --data out of `given`."""
-    own = {key: given.pop(key) or "" for key in ("data", "dev", "test", "text", "label", "kind", "encoding")}
+    own = {key: given.pop(key) or "" for key in ("data", "name", "dev", "test", "text", "label", "kind", "encoding")}
     if not own["data"]:
         if unread := [key for key, value in own.items() if value]:
             raise click.UsageError(f"--{unread[0]} describes the data of --data FILE; give that too.")
@@ -135,7 +136,7 @@ def _declare_data(given: dict[str, Any], *, write: bool) -> None:
     from kdbench.reporting import printing
 
     text, encoding = split_columns(own["text"]), own["encoding"] or "utf-8"
-    made = declare(Wishes(own["data"], own["dev"], own["test"], text, own["label"], own["kind"], encoding))
+    made = declare(Wishes(own["data"], own["dev"], own["test"], text, own["label"], own["kind"], encoding, own["name"]))
     if write:
         made.write()
     wrote = f"{'wrote' if write else 'would write'} {made.path}: the task '{made.name}', which you can edit."
