@@ -113,7 +113,7 @@ def declare(wishes: Wishes) -> NewTask:
         )
         return NewTask(name, path, "", False, (said,))
     if problem := TASKS.name_problem(name, wishes.data):
-        raise UserError(f"{sentence(problem)} Name the task of {wishes.data} by --name NAME.")
+        raise UserError(f"{sentence(problem)}. Name the task of {wishes.data} by --name NAME.")
     # columns, splits that a column names, and splits without labels
     of_train = Declaration.sources_of(sources[TRAIN])
     guess = guess_columns(of_train[0], here, wishes.encoding, wishes.text, wishes.label)

@@ -66,7 +66,7 @@ def check_repeats(places: Sequence[Sequence[Place]], values: NDArray[np.float64]
     """
     first: dict[Place, int] = {}
     repeats = [(place, number, first.setdefault(place, number)) for number, some in enumerate(places) for place in some]
-    mine, earlier = (values[[item[i] for item in repeats]] for i in (1, 2))
+    mine, earlier = values[[number for _, number, _ in repeats]], values[[before for *_, before in repeats]]
     same = np.isclose(mine, earlier, rtol=SAME, atol=SAME).all(1)
     if not same.all():
         (split, row), number, other = repeats[int(same.argmin())]

@@ -97,8 +97,28 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """Counts of items by true and predicted class [C, C], of the row `label`."""
+
+    label: str
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+    @property
+    def shares(self) -> list[list[float]]:
+        """Return the shares of each true class [C, C]; 0 where it has no item."""
+        return [[number / max(1, sum(row)) for number in row] for row in self.counts]
+
+    @property
+    def records(self) -> Iterator[dict[str, Any]]:
+        for label, counts, shares in zip(self.labels, self.counts, self.shares, strict=True):
+            for predicted, number, share in zip(self.labels, counts, shares, strict=True):
+                yield {"true": label, "predicted": predicted, "count": number, "share": share}
+
+
+@dataclass(frozen=True)
 class Panel:
-    """Axes with curves, or with estimates below each other.
+    """Axes with curves, with estimates below each other, or with a matrix, which is the only panel of its figure.
 
     Attributes:
         rule: a horizontal line to measure by.
@@ -116,6 +136,7 @@ class Panel:
     by_step: bool = False
     estimates: Sequence[Estimate] = ()
     x_title: str = ""
+    matrix: Matrix | None = None
 
     @property
     def x_label(self) -> str:
@@ -152,6 +173,9 @@ class FigureData:
             for row in panel.estimates:
                 for record in row.records:
                     yield {**self.about, **place, "curve": row.label, **row.about, **record}
+            if panel.matrix is not None:
+                for record in panel.matrix.records:
+                    yield {**self.about, **place, "curve": panel.matrix.label, **record}
 
     @property
     def frame(self) -> DataFrame:
@@ -183,11 +207,13 @@ class Lacking(Exception):
 
     Args:
         lost: runs are done and did not keep it, which no training brings back.
+        sentence: says what is wrong where that is something else.
     """
 
-    def __init__(self, what: str, *, lost: bool = False) -> None:
+    def __init__(self, what: str, *, lost: bool = False, sentence: str = "") -> None:
         super().__init__(what)
         self.lost = lost
+        self.sentence = sentence
 
 
 class Figure(Exhibit):
@@ -222,6 +248,14 @@ class TaskFigure(Figure):
         Raises:
             Lacking: none has.
         """
+
+    def build_figures(self, study: StudyResults, tasks: Sequence[str]) -> list[FigureData]:
+        """Build the figures of all these tasks: one, unless a subclass makes several.
+
+        Raises:
+            Lacking: there is nothing to show.
+        """
+        return [self.build_panels(study, tasks)]
 
     def build(self, study: StudyResults, task: str) -> FigureData:
         return self.build_panels(study, [task])

@@ -210,7 +210,9 @@ def _with_panels(
 ) -> tuple[list[FigureData], str, str]:
     """Do as `drawable` for a figure that has a panel for each task of a study, one figure a study."""
     built = [(study, build_panels(figure, study, asked)) for study in found]
-    pictures = [one for _, one in built if isinstance(one, FigureData)]
+    pictures = [picture for _, some in built if not isinstance(some, Lacking) for picture in some]
+    if sentence := next((one.sentence for _, one in built if isinstance(one, Lacking) and one.sentence), ""):
+        return pictures, sentence, ""
     lacking = [f"{_place(study)}: {one}" for study, one in built if isinstance(one, Lacking)]
     shown = {task for one in pictures for task in one.about["task"].split(",")}
     absent = [task for task in asked if task not in shown]
@@ -220,10 +222,10 @@ def _with_panels(
     return pictures, "", f"{name} of {'; of '.join(lacking)}: there are no such finished runs." if lacking else ""
 
 
-def build_panels(figure: TaskFigure, study: StudyResults, asked: Sequence[str]) -> FigureData | Lacking:
-    """Build the figure of a study on the tasks that were asked for, or on all of its tasks."""
+def build_panels(figure: TaskFigure, study: StudyResults, asked: Sequence[str]) -> list[FigureData] | Lacking:
+    """Build the figures of a study on the tasks that were asked for, or on all of its tasks."""
     try:
-        return figure.build_panels(study, [task for task in study.tasks if task in asked or not asked])
+        return figure.build_figures(study, [task for task in study.tasks if task in asked or not asked])
     except Lacking as missing:
         return missing
 

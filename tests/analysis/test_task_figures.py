@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kdbench.analysis.figure_confusion import count_classes
 from kdbench.analysis.figure_curves import FigureCurves
 from kdbench.analysis.figure_scores import FigureScores
 from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
-from kdbench.reporting.figures import Curve, Estimate, FigureData, Lacking, Panel, TaskFigure
-from kdbench.reporting.formats import line_styles
+from kdbench.reporting.figures import Curve, Estimate, FigureData, Lacking, Matrix, Panel, TaskFigure
+from kdbench.reporting.formats import line_styles, matplotlib_figure
+from kdbench.reporting.show_figure import Wish, find_figures
 from kdbench.results.comparison import mean_score
+from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults, studies
 from tests.analysis.drawn import finish, lgtm
@@ -149,6 +153,78 @@ def test_csv_holds_what_is_drawn(tmp_path: Path) -> None:
         (r["task"], r["curve"], int(r["seed"]), *(float(r[k]) for k in ("value", "mean", "low", "high"))) for r in rows
     ]
     assert found == expected
+
+
+def test_a_confusion_matrix_counts_the_items_of_all_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = compared(tmp_path / "results", ("rte", "mnli"), seeds=(0, 1))
+    (study,) = studies(made.store)
+    (picture,) = find_figures("confusion", made.store, Wish(tasks="mnli", methods="kd"))
+    (panel,) = picture.panels
+    assert panel.matrix is not None
+    assert panel.title == "KD on MNLI"
+    assert panel.matrix.labels == TASKS.get("mnli").labels
+    counts = np.zeros((3, 3), int)
+    for cell in study.of("kd", "mnli"):
+        for split in ("validation_matched", "validation_mismatched"):
+            found = cell.run.predictions[split]
+            for true, predicted in zip(found.labels, found.classes, strict=True):
+                counts[true, predicted] += 1
+    assert np.array(panel.matrix.counts).tolist() == counts.tolist()
+    np.testing.assert_allclose(panel.matrix.shares, counts / counts.sum(1, keepdims=True))
+    records = list(picture.records)
+    assert [record["count"] for record in records] == counts.ravel().tolist()
+    assert {(record["row"], record["task"]) for record in records} == {("kd", "mnli")}
+    # a file for each row and task, the teacher among the rows where none is named
+    monkeypatch.chdir(tmp_path)
+    chosen: tuple[tuple[dict[str, str], list[str]], ...] = (
+        ({"methods": "kd,dml", "tasks": "rte"}, ["c-dml", "c-kd"]),
+        ({"methods": "kd,teacher"}, ["c-mnli-kd", "c-mnli-teacher", "c-rte-kd", "c-rte-teacher"]),
+    )
+    for words, files in chosen:
+        draw("confusion", made.store, out=f"{len(files)}/c.svg", **words)
+        assert sorted(path.stem for path in (tmp_path / str(len(files))).iterdir()) == files
+    text = (tmp_path / "2" / "c-kd.svg").read_text()
+    for word in ("KD on RTE", "not_entailment", "True class", "Predicted class"):
+        assert word in text
+    assert f"{study_counts(study, 'rte')[0]:,}" in text
+
+
+def study_counts(study: StudyResults, task: str) -> list[int]:
+    """The numbers of KD's matrix on a task."""
+    matrix = count_classes(select_row(study, "kd"), task)
+    assert matrix is not None
+    return [number for row in matrix.counts for number in row]
+
+
+def test_more_matrices_than_anybody_looks_at_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = compared(tmp_path / "results", seeds=(0,)).store  # four rows and the teacher on three tasks
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="a file for each row and task, here 15; choose at most 12 "):
+        draw("confusion", store)
+    assert "Not drawn: Figure confusion is a file for each row and task, here 15" in draw("all", store, form="csv")
+
+
+def test_a_matrix_without_predictions_is_lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"Figure confusion needs finished runs of any row on .* with predictions"):
+        draw("confusion", full(tmp_path / "results", seeds=(0,)), tasks="rte")
+
+
+@pytest.mark.parametrize(("classes", "wide"), [(2, False), (77, True)])
+def test_labels_of_a_matrix_can_be_read(classes: int, wide: bool) -> None:
+    """Each has a place of its own, none is below 3.5 points, and the figure is as wide as that takes."""
+    labels = tuple(f"class_with_a_long_name_{i}" for i in range(classes))
+    matrix = Matrix("KD", labels, tuple(tuple(int(i == j) for j in range(classes)) for i in range(classes)))
+    picture = FigureData("t", [Panel("True class", matrix=matrix, x_title="Predicted class")])
+    figure = matplotlib_figure.draw(picture, 3.3)
+    assert bool(figure.get_size_inches()[0] > 3.4) is wide
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    boxes = [text.get_window_extent() for text in axes.get_yticklabels()]
+    assert len(boxes) == classes
+    assert all(upper.y0 >= lower.y1 - 1 for upper, lower in itertools.pairwise(boxes))
+    assert min(text.get_fontsize() for text in axes.get_yticklabels()) >= 3.5
+    assert min(box.x0 for box in boxes) >= 0
 
 
 def test_tasks_are_chosen_and_those_without_runs_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

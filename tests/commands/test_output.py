@@ -27,6 +27,7 @@ SHOWN = (
     "table 1 --published", "table 1 --format markdown", "table 1 --format latex", "table 1 --format csv", "audit",
     "compare kd lgtm", "compare kd lgtm --format markdown", "show kd mrpc", "show mrpc-kd-s0", "show lgtm",
     "logs mrpc-kd-s0", "figure 4 --out fig.csv", "figure all", "figure scores --out s.csv", "report",
+    "figure confusion --methods kd --tasks rte",
     "table 1 --out t.md", "collect all", "table 1 --methods kd,lgtm --tasks rte --student s-net",
     "run --methods kd --tasks rte --dry-run", "--help", "run --help", "cancel", "verify", "glue export kd",
 )  # fmt: skip

@@ -32,7 +32,11 @@ QUICK = {
     "cancel": ["cancel"],
     "collect": ["collect kept --out kept"],
     "compare": [f"compare dist lgtm --results {KEPT}"],
-    "figure": [f"figure all --out drawn --results {KEPT}", f"figure 4 --format csv --results {KEPT}"],
+    "figure": [
+        f"figure all --out drawn --results {KEPT}",
+        f"figure 4 --format csv --results {KEPT}",
+        f"figure confusion --methods kd --results {KEPT}",
+    ],
     "glue": ["glue --help", "glue export --help"],
     "list": ["list methods", "list tasks", "list presets", "list settings", "list runs"],
     "logs": ["logs rte-kd-s0"],

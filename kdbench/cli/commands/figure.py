@@ -29,8 +29,8 @@ def command(
 
     `curves` shows selection scores over training, `scores` shows scores with 95 % intervals, `reliability` shows
     accuracy by confidence, `risk-coverage` shows errors among the most confident answers, `ranks` shows mean ranks over
-    tasks with the critical difference, `pareto` shows scores by latency and size. One file is written for every study
-    in the results folder.
+    tasks with the critical difference, `pareto` shows scores by latency and size, `confusion` shows true and
+    predicted classes. One file is written for every study in the results folder, of `confusion` for every row and task.
 
     A study holds what may be compared: one preset on the same models, data and splits. Nothing is trained or loaded.
     The same results give the same bytes. The notes for the caption are printed below the name of each file. CSV holds

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from kdbench.core.atomic_files import replacing
-from kdbench.reporting.figures import Curve, FigureData, Panel
+from kdbench.reporting.figures import Curve, FigureData, Matrix, Panel
+from kdbench.reporting.formats.matplotlib_matrix import draw_matrix, matrix_size
 from kdbench.reporting.formats.other_fonts import fonts_with, missing_characters, use_fonts, warn_of_boxes
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def _metadata(picture: FigureData, form: str) -> dict[str, Any]:
 
 
 def _draw(picture: FigureData, width: float) -> Figure:
+    if (panel := picture.panels[0]).matrix is not None:
+        return _draw_matrix(picture, panel, panel.matrix, width)
     columns, room = _columns(picture, width)
     rows = math.ceil(len(picture.panels) / columns)
     letters = int(width * 72 / (LETTER * SMALL))
@@ -119,6 +122,19 @@ def _draw(picture: FigureData, width: float) -> Figure:
     figure.align_ylabels()
     # a long legend makes the figure higher, and the panels no flatter
     figure.set_figheight(height + max(0.0, _legend(figure, width) - LEGEND))
+    if below:
+        figure.supxlabel("\n".join(below), fontsize=SMALL, color=GREY)
+    return figure
+
+
+def _draw_matrix(picture: FigureData, panel: Panel, matrix: Matrix, width: float) -> Figure:
+    width, height, points = matrix_size(matrix, width)
+    below = [line for text in picture.printed for line in textwrap.wrap(text, int(width * 72 / (LETTER * SMALL)))]
+    figure = Figure(figsize=(width, height + 0.16 * len(below)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    draw_matrix(axes, matrix, width, points)
+    axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
     if below:
         figure.supxlabel("\n".join(below), fontsize=SMALL, color=GREY)
     return figure
