@@ -108,9 +108,9 @@ class Registry(Generic[T]):
 
     def unknown(self, name: str, valid: Iterable[str]) -> UserError:
         """Build the error for a name that no plugin has; a file of this name that defines none is named."""
-        path = Path(self.folder) / f"{name}.py"
-        if self.folder and path.is_file():
-            return UserError(f"There is a file '{path}', but {self._no_plugin}.")
+        own = {path.stem: path for path in Path(self.folder).glob("*.py")} if self.folder else {}
+        if name in own:
+            return UserError(f"There is a file '{own[name]}', but {self._no_plugin}.")
         return unknown(self.what, name, valid)
 
     @property

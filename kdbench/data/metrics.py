@@ -60,7 +60,7 @@ def resolve(names: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
     return tuple("macro_f1" if name == "f1" and len(labels) > 2 else name for name in names)
 
 
-def describe(name: str, labels: Sequence[str]) -> str:
+def name_with_class(name: str, labels: Sequence[str]) -> str:
     """Return the name of a metric as a list of tasks shows it, where `f1` names its class: `f1 of spam`."""
     return f"f1 of {labels[1]}" if name == "f1" and len(labels) == 2 else name
 

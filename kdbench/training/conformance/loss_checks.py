@@ -85,7 +85,7 @@ def teacher_used(subject: Subject) -> str:
     if len(networks(setup)) == 1:
         raise NotApplicable("the student is the only network")
     plain = subject.method.limits.get("labels_only", {})
-    if plain and all(getattr(setup.method.options, key) == value for key, value in plain.items()):
+    if plain and plain.items() <= setup.method.options.model_dump().items():
         raise NotApplicable("its options give all weight to the labels")
     subject.require_deterministic_loss()
     batch = setup.train.at(0)
