@@ -50,7 +50,7 @@ def draw_matrix(axes: Axes, matrix: Matrix, inches: float, points: float) -> Non
     axes.set_yticks(places, matrix.labels, fontsize=points)
     axes.tick_params(length=1.5, pad=1.5)
     axes.spines[:].set_visible(True)
-    axes.figure.colorbar(image, ax=axes, format=PercentFormatter(1), fraction=0.04, pad=0.02)  # type: ignore[union-attr]
+    axes.figure.colorbar(image, ax=axes, format=PercentFormatter(1), fraction=0.04, pad=0.02)
     room = (inches - SIDE - max(map(len, matrix.labels)) * LETTER * points / 72) / len(matrix.labels)
     for i in places if room >= WORDS else ():
         for j in places:
