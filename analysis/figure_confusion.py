@@ -75,7 +75,7 @@ def _notes(matrix: Matrix, seeds: int) -> list[str]:
     ]
     over = f"summed over {count(seeds, 'seed')}" if seeds > 1 else "of one seed"
     return [
-        f"Items by true class (rows) and predicted class (columns), {over}; colours, and per cent in brackets, are "
-        "shares of the true class.",
+        f"Items by true class (rows) and predicted class (columns), {over}; colours (on a scale by their root) and "
+        "per cent in brackets are shares of the true class.",
         *([f"Most frequent confusions: {'; '.join(words)}."] if words else ["No item is taken for another class."]),
     ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.text_table import text_table
+from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, duration, value
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import machines, notes
@@ -156,7 +157,10 @@ def _crowded(contrasts: StudyContrasts) -> Iterator[str]:
 
 def _surplus(run: Run) -> float | None:
     """Return how many more of the reported items the likeliest class takes than have it, as a share of all."""
-    parts = list(run.predictions.values())
+    try:
+        parts = list(run.predictions.values())
+    except UserError:  # lost, or not collected
+        return None
     if len(run.labels) < 2 or not parts:
         return None
     predicted, true = (

@@ -60,11 +60,6 @@ def resolve(names: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
     return tuple("macro_f1" if name == "f1" and len(labels) > 2 else name for name in names)
 
 
-def name_with_class(name: str, labels: Sequence[str]) -> str:
-    """Return the name of a metric as a list of tasks shows it, where `f1` names its class: `f1 of spam`."""
-    return f"f1 of {labels[1]}" if name == "f1" and len(labels) == 2 else name
-
-
 def score(
     names: Sequence[str], predictions: Sequence[float], references: Sequence[float], labels: Sequence[str] = ()
 ) -> dict[str, float]:

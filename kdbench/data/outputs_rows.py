@@ -66,8 +66,8 @@ def check_repeats(places: Sequence[Sequence[Place]], values: NDArray[np.float64]
     """
     first: dict[Place, int] = {}
     repeats = [(place, number, first.setdefault(place, number)) for number, some in enumerate(places) for place in some]
-    mine, earlier = values[[number for _, number, _ in repeats]], values[[before for *_, before in repeats]]
-    same = np.isclose(mine, earlier, rtol=SAME, atol=SAME).all(1)
+    mine, earlier = [number for _, number, _ in repeats], [other for *_, other in repeats]
+    same = np.isclose(values[mine], values[earlier], rtol=SAME, atol=SAME).all(1)
     if not same.all():
         (split, row), number, other = repeats[int(same.argmin())]
         what = f"other outputs than an earlier row for the same text (row {other}, for row {row} of '{split}')"

@@ -14,7 +14,6 @@ from kdbench.core.formatting import ago, count, value
 from kdbench.core.registry import in_table_order
 from kdbench.core.settings import GROUPS, Invocation, Study
 from kdbench.core.toml_files import read_toml
-from kdbench.data.metrics import name_with_class
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS, selection_title
 from kdbench.distill.method import METHODS
@@ -58,12 +57,15 @@ def list_tasks(console: Console) -> None:
     # labels, metrics and rows have a line each
     for name, task in in_table_order(TASKS.all()).items():
         rows = "\n".join(f"{split} {number}" for split, number in task.official_rows.items())
-        labels, metrics = _shortened(task), "\n".join(name_with_class(name, task.labels) for name in task.metrics)
+        labels, metrics = _shortened(task), "\n".join(task.metrics)
         table.add_row(Text(name, style="bold"), *map(Text, (task.title, labels, metrics, rows, plugin_summary(task))))
     printing.print_table(console, table, wrap=True)
     _print_broken(TASKS.broken, "task", console)
     groups = ", ".join(sorted({task.group for task in TASKS.all().values() if task.group}))
-    text = f"The first metric selects. Groups: {groups}. Run some: kdbench run --tasks mrpc,rte"
+    text = (
+        f"The first metric selects; f1 is that of the second label. Groups: {groups}. "
+        "Run some: kdbench run --tasks mrpc,rte"
+    )
     printing.print_line(console, text, "dim")
 
 

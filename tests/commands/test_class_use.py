@@ -20,8 +20,7 @@ from kdbench.results.archive.write import collect_study
 from kdbench.results.class_use import ClassUse, count_classes
 from kdbench.results.store import Store
 from tests.analysis.made import Made, spec, teacher
-from tests.commands.test_collect import Call
-from tests.commands.test_collect import say as say  # a fixture
+from tests.commands.conftest import Call
 from tests.kdbench.small_runs import plan, the_run, train
 
 ITEMS = 60

@@ -35,7 +35,7 @@ QUICK = {
     "figure": [
         f"figure all --out drawn --results {KEPT}",
         f"figure 4 --format csv --results {KEPT}",
-        f"figure confusion --methods kd --results {KEPT}",
+        f"figure confusion --methods lgtm --results {KEPT}",
     ],
     "glue": ["glue --help", "glue export --help"],
     "list": ["list methods", "list tasks", "list presets", "list settings", "list runs"],

@@ -21,6 +21,7 @@ from kdbench.data.perturbations import perturb
 from kdbench.data.task import Examples
 from kdbench.planning.inputs import load_data
 from kdbench.reporting.probe_rows import ProbeRequest, probe_tables
+from kdbench.reporting.study_choice import EVERYTHING
 from kdbench.results import deployment
 from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store
@@ -164,7 +165,7 @@ def test_without_the_packages_a_sentence_says_what_to_install(here: Path, monkey
 def probed(folder: Path, file: str = "", labels: str = "", names: str = "kd", perturb: tuple[str, ...] = ()) -> list:
     rows: list[LabelledRow] = read_labelled_file(file) if file else []
     request = ProbeRequest(names, file, rows, labels, perturb, 0, 0.5, "cpu")
-    (sheet,) = probe_tables(Store(folder / "results"), None, request)
+    (sheet,) = probe_tables(Store(folder / "results"), EVERYTHING, request)
     console = Console(file=io.StringIO())
     console.print(sheet.notes)
     return sheet.records
@@ -189,8 +190,8 @@ def test_the_reported_rows_as_another_file_lose_nothing(here: Path) -> None:
     train = load_data("rte", run.spec.data).splits["train"]
     seen = {"premise": train.text_a[0], "hypothesis": (train.text_b or [""])[0], "label": "entailment"}
     Path("seen.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (*lines, seen)))
-    request = ProbeRequest("kd", None, "seen.jsonl", read_labelled_file("seen.jsonl"), "", (), 0, 0.5, "cpu")
-    (sheet,) = probe_tables(Store(here / "results"), None, request)
+    request = ProbeRequest("kd", "seen.jsonl", read_labelled_file("seen.jsonl"), "", (), 0, 0.5, "cpu")
+    (sheet,) = probe_tables(Store(here / "results"), EVERYTHING, request)
     assert f"seen.jsonl: {len(lines) + 1:,} rows, of which 1 have a text that is in train." in sheet.notes
     _, turned = probed(here, "other.jsonl", "entailment=not_entailment,not entailment=entailment")
     assert turned["score"] == pytest.approx(100 - right)

@@ -17,7 +17,6 @@ from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef
 from kdbench.data.data_checks import data_remarks
 from kdbench.data.loading import check_examples
-from kdbench.data.metrics import name_with_class
 from kdbench.data.new_declaration import Wishes, declare
 from kdbench.data.task import Examples, TaskData
 from kdbench.data.task_registry import TASKS
@@ -163,13 +162,10 @@ def test_two_classes_of_one_name_are_refused(here: Path) -> None:
     assert "Spam.labels is wrong: ('spam', 'spam'): two classes are called 'spam'" in refusal("run", "--tasks", "spam")
 
 
-def test_the_list_of_tasks_names_the_class_of_f1(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert name_with_class("f1", ("ham", "spam")) == "f1 of spam"
-    assert name_with_class("f1:ham", ("ham", "spam")) == "f1:ham"
-    assert name_with_class("macro_f1", ("a", "b", "c")) == "macro_f1"
+def test_the_list_of_tasks_says_which_class_f1_is_of(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "tasks" / "spam.py").write_text(TASK.format(labels="[0]").replace('"accuracy"', '"f1"'))
     app(["list", "tasks"], standalone_mode=False)
-    assert "f1 of spam" in capsys.readouterr().out
+    assert "f1 is that of the second label" in capsys.readouterr().out
 
 
 @given(st.lists(st.integers(0, 3), min_size=1), st.booleans())

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdbench.core.errors import RunFailure, UserError, check_known, place_in_file
-from kdbench.training.conformance import checks, full_run_checks
-from kdbench.training.conformance import loss_checks as _  # noqa: F401  # adds its checks to the list
+from kdbench.training.conformance import checks, full_run_checks, loss_checks
 from kdbench.training.conformance.check_list import CHECKS, Check
 from kdbench.training.conformance.crashing_process import start_crashing_process
 from kdbench.training.conformance.small_run import NotApplicable
 from kdbench.training.conformance.subject import Subject
 
+# in this order, whichever was imported first; "start" comes before all others
+MODULES = [module.__name__ for module in (checks, loss_checks, full_run_checks)]
 Verdict = Literal["passed", "failed", "not applicable"]
 
 
@@ -28,7 +29,12 @@ class Finding:
 
 
 def names() -> list[str]:
-    return [check.name for check in CHECKS]
+    return [check.name for check in ordered()]
+
+
+def ordered() -> list[Check]:
+    """Return all checks in the order in which they are run."""
+    return sorted(CHECKS, key=lambda check: MODULES.index(check.find.__module__))
 
 
 def examine(
@@ -45,7 +51,7 @@ def examine(
         UserError: an unknown check, or a method that the small networks of the checks do not fit.
     """
     check_known("check", only, names())
-    chosen = [check for check in CHECKS if not only or check.name in only]
+    chosen = [check for check in ordered() if not only or check.name in only]
     subject = Subject(folder, name, sets or {}, file)
     if any(check.find is full_run_checks.resume for check in chosen):
         subject.crashing_process = start_crashing_process(subject)
