@@ -191,7 +191,8 @@ def test_all_draws_what_there_is_and_says_what_is_missing(tmp_path: Path, monkey
         (
             "7",
             {},
-            "Unknown figure '7'.* Valid: 2, 3, 4, 5, 6, all, curves, pareto, ranks, reliability, risk-coverage, scores",
+            "Unknown figure '7'.* Valid: 2, 3, 4, 5, 6, all, confusion, curves, pareto, ranks, reliability, risk-coverage, "
+            "scores",
         ),
         ("1", {}, "Unknown figure '1'"),
         ("2", {"form": "jpg"}, "Unknown format 'jpg'.* Valid: csv, pdf, png, svg"),

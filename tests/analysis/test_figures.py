@@ -224,7 +224,7 @@ def test_what_a_figure_asks_for_is_what_it_draws() -> None:
         for request in kind.requests:
             settings = getattr(kind, "settings", {})
             assert not settings or not request.varies or dict(request.varies) in list(settings.values())
-    names = ("curves", "pareto", "ranks", "reliability", "risk_coverage", "scores")
+    names = ("confusion", "curves", "pareto", "ranks", "reliability", "risk_coverage", "scores")
     own = [f"figure_{name}" for name in names]
     assert list(FIGURES.all()) == [*(f"figure{n}" for n in range(2, 7)), *own]
     assert not FIGURES.broken
