@@ -161,10 +161,10 @@ def _surplus(run: Run) -> float | None:
         parts = list(run.predictions.values())
     except UserError:  # lost, or not collected
         return None
-    if len(run.labels) < 2 or not parts:
+    if len(run.task.labels) < 2 or not parts:
         return None
     predicted, true = (
-        np.bincount(np.concatenate([getattr(part, name) for part in parts]), minlength=len(run.labels))
+        np.bincount(np.concatenate([getattr(part, name) for part in parts]), minlength=len(run.task.labels))
         for name in ("classes", "labels")
     )
     return float((predicted - true).max() / true.sum())

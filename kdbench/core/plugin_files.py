@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
-import io
-import tokenize
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
-
-_NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
-_BLOCKS = {tokenize.INDENT: "{", tokenize.DEDENT: "}"}
 
 
 class PluginFile(BaseModel):
@@ -39,15 +35,19 @@ class PluginFile(BaseModel):
 
 def code_hash(source: bytes) -> str:
     """Return the first 16 digits of a sha256 over a file's code, without comments, docstrings and spaces."""
-    words: list[str] = []
-    begins = True  # no word of the statement was read yet, so that a string would be a docstring
-    for token in tokenize.tokenize(io.BytesIO(source).readline):
-        if token.type in _BLOCKS:
-            words.append(_BLOCKS[token.type])
-        elif token.type == tokenize.NEWLINE:
-            words += [] if begins else [";"]
-            begins = True
-        elif token.type not in _NO_CODE and not (begins and token.type == tokenize.STRING):
-            words.append(token.string)
-            begins = False
-    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
+    return hashlib.sha256(_syntax(ast.parse(source)).encode()).hexdigest()[:16]
+
+
+def _syntax(part: object) -> str:
+    """Write a syntax tree down, equally in all versions of Python: without places, empty fields and lone strings."""
+    if isinstance(part, list):
+        return "[" + ", ".join(_syntax(item) for item in part if not _is_lone_string(item)) + "]"
+    if not isinstance(part, ast.AST):
+        return repr(part)
+    fields = (f"{name}={_syntax(value)}" for name, value in ast.iter_fields(part) if value is not None and value != [])
+    return f"{type(part).__name__}({', '.join(fields)})"
+
+
+def _is_lone_string(part: object) -> bool:
+    """Return whether a statement is a string alone, such as a docstring."""
+    return isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)

@@ -7,12 +7,13 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+from kdbench.core.atomic_files import sha256_of
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.formatting import sentence
 from kdbench.core.plugin_attributes import settle_attributes
@@ -25,9 +26,9 @@ from kdbench.core.plugin_loading import (
     is_about_kdbench,
     load_module,
 )
+from kdbench.core.plugin_rows import names_of, rows_of, titles_of
 
 T = TypeVar("T")
-P = TypeVar("P", bound=Any)  # a plugin with a position
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 ALL = "all"
 RESERVED = (ALL, "everything")
@@ -65,6 +66,8 @@ class Registry(Generic[T]):
         self.find_problem = find_problem
         self._found: dict[str, type[T]] | None = None
         self._failed: dict[str, Path] = {}  # files in the working folder that do not load
+        self._in_packages: list[Path] = []  # files of plugins
+        self._contents: dict[Path, str] | None = None  # file -> hash of what was read
         self.packages: list[Path] = []
         self.broken: dict[str, str] = {}
         self.files: dict[str, PluginFile] = {}
@@ -88,10 +91,33 @@ class Registry(Generic[T]):
             if not found:
                 self._found = None
                 raise self._nothing(points)
+            self._in_packages = [Path(inspect.getfile(plugin)) for plugin in found.values()]
             for path in self._own_files():
                 self._add_own(path)
             self.add_more()
+            self._contents = self._read_contents()
         return self._found
+
+    def refresh(self) -> None:
+        """Read the user's plugins again where their files have changed since, as in a notebook.
+
+        Raises:
+            UserError: the file of a package has changed, which Python reads once.
+        """
+        if self._found is None or self._contents is None or (now := self._read_contents()) == self._contents:
+            return
+        if changed := [path for path in self._in_packages if now.get(path) != self._contents.get(path)]:
+            raise UserError(f"{changed[0]} has changed since it was read; restart Python, or the notebook's kernel.")
+        self._found, self._contents, self._failed, self.broken, self.files = None, None, {}, {}, {}
+
+    def _read_contents(self) -> dict[Path, str]:
+        """Return a hash of each file that defines plugins, or may."""
+        files = {*self._in_packages, *self.user_files(), *(Path(one.path) for one in self.files.values())}
+        return {path: sha256_of(path) for path in files if path.is_file()}
+
+    def user_files(self) -> list[Path]:
+        """Return the files outside packages that may define plugins; a registry with other places overrides this."""
+        return self._own_files()
 
     def get(self, name: str) -> type[T]:
         """Return the plugin called `name`.
@@ -124,7 +150,7 @@ class Registry(Generic[T]):
         found = self.all()
         if row in found or row in self.broken:
             return row
-        return next((name for name, plugin in found.items() if row in _rows(name, plugin)), None)
+        return next((name for name, plugin in found.items() if row in rows_of(name, plugin)), None)
 
     def file_of(self, name: str) -> str:
         """Return the file that defines a plugin."""
@@ -221,19 +247,21 @@ class Registry(Generic[T]):
         if problem := self._title_problem(plugins[0]):
             raise Unloadable(problem)
         if len(plugins) > 1:
-            raise Unloadable(f"it defines {len(plugins)} {self.what}s ({_names(plugins)}); it must define one")
-        if taken := [row for row in _rows(path.stem, plugins[0]) if self.owner(row) not in (None, path.stem)]:
+            raise Unloadable(f"it defines {len(plugins)} {self.what}s ({names_of(plugins)}); it must define one")
+        if taken := [row for row in rows_of(path.stem, plugins[0]) if self.owner(row) not in (None, path.stem)]:
             raise Unloadable(f"its variant '{taken[0]}' has the name of another {self.what}; rename it")
         self.broken.pop(path.stem, None)
         self.add(path.stem, plugins[0])
         self.files[path.stem] = PluginFile.of(path, source)
+        if self._contents is not None:  # a file that was named when the others were read already
+            self._contents[path] = self.files[path.stem].sha256
         return path.stem
 
     def _title_problem(self, plugin: type[T]) -> str:
         """Return why the titles of a plugin's rows cannot be told from others in tables; "" when they can."""
-        own = _titles(plugin)
+        own = titles_of(plugin)
         for title in own:
-            if owner := next((name for name, other in self.all().items() if title in _titles(other)), None):
+            if owner := next((name for name, other in self.all().items() if title in titles_of(other)), None):
                 return f"its title '{title}' is that of the {self.what} '{owner}'; give it another"
             if own.count(title) > 1:
                 return f"two of its rows have the title '{title}'; give them different ones"
@@ -279,7 +307,7 @@ class Registry(Generic[T]):
             self.broken[name] = str(error)
             return None
         if len(plugins) > 1:
-            self.broken[name] = f"the file defines several {self.what}s ({_names(plugins)}); keep one per file"
+            self.broken[name] = f"the file defines several {self.what}s ({names_of(plugins)}); keep one per file"
             return None
         if plugins:
             self._note_file(name, plugins[0])
@@ -316,22 +344,3 @@ class Registry(Generic[T]):
             lacks = ", ".join(sorted(getattr(target, "__abstractmethods__", ())))
             return f"{target.__qualname__} is abstract: it lacks {lacks}"
         return settle_attributes(target, self.base) or self.find_problem(target)
-
-
-def in_table_order(found: Mapping[str, P]) -> dict[str, P]:
-    """Sort plugins by their positions, then by name."""
-    return dict(sorted(found.items(), key=lambda item: (item[1].position, item[0])))
-
-
-def _rows(name: str, plugin: type[Any]) -> list[str]:
-    """Return the row names of a plugin: its own, and those of its variants."""
-    return [name, *getattr(plugin, "variants", ())]
-
-
-def _titles(plugin: type[Any]) -> list[str]:
-    """Return the titles of a plugin's rows."""
-    return [plugin.title, *(title for title, _ in getattr(plugin, "variants", {}).values())]
-
-
-def _names(plugins: list[type[T]]) -> str:
-    return ", ".join(plugin.__name__ for plugin in plugins)

@@ -168,7 +168,7 @@ class Task(ABC):
     @classmethod
     def selection_title(cls) -> str:
         """Return the title of the metric that selects checkpoints and grid points, such as `selection F1`."""
-        return f"selection {metric_title(cls.metrics[0])}"
+        return selection_title(cls.metrics)
 
     @classmethod
     def locate(cls, asked: DataLocation, data_dir: Path | None) -> DataLocation:
@@ -223,6 +223,11 @@ class Task(ABC):
         code = code_hash(Path(inspect.getfile(type(self))).read_bytes()) if self.has_own_score else ""
         words = json.dumps([*own, self.report_splits, self.validation_split, code])
         return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+def selection_title(metrics: Sequence[str]) -> str:
+    """Return the title of the metric that selects, the first, such as `selection F1`; "selection" without metrics."""
+    return f"selection {metric_title(metrics[0])}" if metrics else "selection"
 
 
 def metric_title(name: str) -> str:

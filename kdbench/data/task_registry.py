@@ -21,11 +21,19 @@ SECTION = "task"  # of kdbench.toml
 class TaskRegistry(Registry[Task]):
     """The tasks: plugins, the declarations in `tasks/` (of kdbench and of the working folder) and in kdbench.toml."""
 
-    _here: dict[str, type[Task]]  # the declared ones
+    _here: dict[str, type[Task]]  # the tasks of this folder, also where stored runs have taken their names
+
+    def user_files(self) -> list[Path]:
+        """Return the files outside packages that may define tasks, and those of declarations; see `Registry`."""
+        declared = [path for folder in {*self.packages, Path(self.folder).resolve()} for path in folder.glob("*.toml")]
+        return [*super().user_files(), *declared, Path.cwd() / CONFIG_FILE]
 
     def add_more(self) -> None:
         """Add the declared tasks. A declaration that is not valid, or whose name is taken, is listed as broken."""
-        self._here = {}
+        self._add_all_declared()
+        self._here = dict(self.all())
+
+    def _add_all_declared(self) -> None:
         here = Path.cwd()
         for folder in self.packages:
             for path in sorted(folder.glob("*.toml")):
@@ -50,8 +58,6 @@ class TaskRegistry(Registry[Task]):
         try:
             declared = Declaration.parse(read_toml(path) if values is None else values, place)
             self.add(name, declared_task(name, declared, place, folders))
-            if name in self.all():
-                self._here[name] = self.all()[name]
         except UserError as error:
             self.broken[name] = str(error).rstrip(".")
 
@@ -83,16 +89,17 @@ class TaskRegistry(Registry[Task]):
         Its title and place in tables are those of today, where this folder declares a task of the name.
         """
         known = self.all().get(spec.task)
-        if not spec.declaration or (known and not issubclass(known, DeclaredTask)):
+        if not spec.declaration:
             return known
         stored = Declaration.parse(spec.declaration, f"the declaration of task '{spec.task}' in run {spec.id}")
-        if here := self._here.get(spec.task):
+        if (here := self._here.get(spec.task)) and issubclass(here, DeclaredTask):
             stored = stored.model_copy(update={name: getattr(here, name) for name in ("title", "group", "position")})
         is_same = known is not None and issubclass(known, DeclaredTask) and known.declaration == stored
         return known if is_same else _stored_task(spec.task, stored.model_dump_json())
 
-    def restore(self) -> None:
-        """Return to the declarations of this folder, where stored runs have replaced them."""
+    def refresh(self) -> None:
+        """Return to the tasks of this folder, read again where files have changed; see `Registry.refresh`."""
+        super().refresh()
         self.all().update(self._here)
 
 
@@ -105,8 +112,3 @@ def _stored_task(name: str, declaration: str) -> type[DeclaredTask]:
 
 
 TASKS = TaskRegistry("task", "kdbench.tasks", Task, "tasks")  # type: ignore[type-abstract]
-
-
-def selection_title(task: type[Task] | None) -> str:
-    """Return the title of a task's selection metric, such as `selection F1`; "selection" for a missing task."""
-    return task.selection_title() if task else "selection"

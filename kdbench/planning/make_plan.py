@@ -10,7 +10,7 @@ from typing import Any
 
 from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError
-from kdbench.core.registry import in_table_order
+from kdbench.core.plugin_rows import in_table_order
 from kdbench.core.settings import Invocation, Study
 from kdbench.core.spec import Cell, DataLocation, DataRef, ModelRef, RunSpec
 from kdbench.core.toml_files import Layer
@@ -115,7 +115,8 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
     Raises:
         UserError: any mistake of the user, before work starts.
     """
-    TASKS.restore()
+    METHODS.refresh()
+    TASKS.refresh()
     asked: Invocation = config.group(Invocation)
     rows, seeds = select_methods(asked.methods), parse_seeds(asked.seeds)
     check_keys(config, rows)

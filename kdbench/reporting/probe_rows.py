@@ -141,7 +141,7 @@ def _notes(
     seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else count(counts[0], "seed")
     metric = "the mean of the task's metrics" if view.is_whole else "accuracy over the labels of the file"
     joined = {
-        group: [c for c, of in zip(first.labels, view.of_class, strict=True) if of == i]
+        group: [c for c, of in zip(first.task.labels, view.of_class, strict=True) if of == i]
         for i, group in enumerate(view.names)
     }
     words = "; ".join(f"{group} = {' or '.join(some)}" for group, some in joined.items())

@@ -265,4 +265,4 @@ def describe_problem(run: Run, study: StudyResults | None) -> str:
     blocker = study.blocker(run) if study else None
     if blocker:
         return f"It waits for {blocker.id}, which failed."
-    return " ".join(class_use.collapse_warnings(run.class_use, run.labels))
+    return " ".join(class_use.collapse_warnings(run.class_use, run.task.labels))

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.core.formatting import duration, value
-from kdbench.data.task_registry import TASKS, selection_title
+from kdbench.data.task import selection_title
+from kdbench.data.task_registry import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import printing, provenance
 from kdbench.reporting.provenance import TracedCell
@@ -92,7 +93,7 @@ def _runs(
         "run",
         *keys,
         *traced.heads[1:],
-        selection_title(TASKS.all().get(traced.task)),
+        selection_title(TASKS.get(traced.task).metrics if traced.task in TASKS.all() else ()),
         "cost",
         "state",
     ):

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from kdbench.core.errors import UserError, check_known
 from kdbench.core.formatting import ago, count, value
-from kdbench.core.registry import in_table_order
+from kdbench.core.plugin_rows import in_table_order
 from kdbench.core.settings import GROUPS, Invocation, Study
 from kdbench.core.toml_files import read_toml
-from kdbench.data.task import Task
-from kdbench.data.task_registry import TASKS, selection_title
+from kdbench.data.task import Task, selection_title
+from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS
 from kdbench.planning import config
 from kdbench.planning.executor import EXECUTORS
@@ -202,9 +202,8 @@ def _run_table(items: Iterable[ListedRun]) -> Table:
         steps = f"{state.step}/{state.total}" if state.total else ""
         loss = "" if state.loss is None else f"{state.loss:.3f}"
         kept = ((run.result or {}).get("best") or {}).get("selection") or {}
-        task = TASKS.of(run.spec)
-        metric = selection_title(task).removeprefix("selection ")
-        key = task.metrics[0] if task else ""
+        metric = selection_title(run.task.metrics).removeprefix("selection ")
+        key = run.task.metrics[0] if run.task.metrics else ""
         number = 100 * kept[key] if key in kept else state.score
         score = "" if number is None else f"{metric} {number:.1f}"
         word = Text(status, style=printing.STATUS_STYLES.get(status, "dim"))

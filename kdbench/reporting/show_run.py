@@ -70,7 +70,7 @@ def show_run(run: Run, store: Store, console: Console) -> None:
     if run.result is not None:
         console.print()
         printing.print_table(console, _scores(run))
-        for warning in class_use.collapse_warnings(run.class_use, run.labels):
+        for warning in class_use.collapse_warnings(run.class_use, run.task.labels):
             printing.print_line(console, warning, "yellow")
     for title, values in provenance.run_facts(run).items():
         print_group(title, values, console)
@@ -149,7 +149,7 @@ def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:
     splits = list(result["best"]["report"])
     rows = []
     used = [
-        "; ".join(dict.fromkeys(one.words(run.labels) for one in use.get(name, {}).values()))
+        "; ".join(dict.fromkeys(one.words(run.task.labels) for one in use.get(name, {}).values()))
         for name in ("best", "last", *(["teacher"] if result.get("teacher") else []))
     ]
     # checkpoints of the student, then the teacher

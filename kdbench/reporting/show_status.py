@@ -12,7 +12,7 @@ from rich.text import Text
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import ago, count, duration
-from kdbench.data.task_registry import TASKS, selection_title
+from kdbench.data.task import selection_title
 from kdbench.planning.executor import Job
 from kdbench.reporting import printing
 from kdbench.reporting.run_status import LISTED, STATES, RunStatuses
@@ -156,7 +156,7 @@ def describe_progress(run: Run) -> str:
     state = run.state
     parts = [f"{_share(state)} (step {state.step} of {state.total})"]
     parts += [] if state.loss is None else [f"loss {state.loss:.3f}"]
-    parts += [] if state.score is None else [f"{selection_title(TASKS.of(run.spec))} {state.score:.1f}"]
+    parts += [] if state.score is None else [f"{selection_title(run.task.metrics)} {state.score:.1f}"]
     left = time_left(state)
     parts += [] if left is None else [f"about {duration(left)} left"]
     where = f"job {state.job}" if state.job else f"process {state.pid}"
@@ -208,7 +208,7 @@ def _blocked(study: StudyResults, console: Console) -> None:
 
 def _collapsed(study: StudyResults, console: Console) -> None:
     """Print the finished runs with a collapsed network: its prediction hardly depends on the text."""
-    every = {run.id: class_use.collapse_warnings(run.class_use, run.labels) for run in study.runs.values()}
+    every = {run.id: class_use.collapse_warnings(run.class_use, run.task.labels) for run in study.runs.values()}
     found = {run_id: " ".join(said) for run_id, said in every.items() if said}
     if found:
         heading = class_use.collapse_heading(study.runs[run_id].class_use for run_id in found)

@@ -38,16 +38,16 @@ class Run:
     folder: RunFolder
     state: RunState
     result: dict[str, Any] | None  # of a run that is done
+    planned: TaskRecord | None = None  # its task as it was
 
     @property
     def id(self) -> str:
         return self.folder.id
 
     @property
-    def labels(self) -> Sequence[str]:
-        """Return the labels of its task; () where the task is not known."""
-        task = TASKS.of(self.spec)
-        return task.labels if task else ()
+    def task(self) -> TaskRecord:
+        """Return labels and metrics of its task, as they were; empty where they are not known."""
+        return self.planned or TaskRecord.of(TASKS.of(self.spec))
 
     @cached_property
     def cost(self) -> Mapping[str, Any]:
@@ -62,7 +62,7 @@ class Run:
     @cached_property
     def class_use(self) -> ClassUses:
         """Return which classes its networks predict; see `class_use.find_class_use`."""
-        return find_class_use(len(self.labels), self.result, lambda: self.predictions)
+        return find_class_use(len(self.task.labels), self.result, lambda: self.predictions)
 
     @cached_property
     def predictions(self) -> dict[str, Predictions]:
@@ -269,14 +269,13 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
     Args:
         preset: only those of this preset.
     """
-    found: list[StudyResults] = []
-    known: dict[str, Run] = {}
-    sweeps = read_sweeps(store)
+    found, known, sweeps = list[StudyResults](), dict[str, Run](), read_sweeps(store)
     TASKS.learn((spec for sweep in reversed(sweeps) for spec in sweep.runs.values()), replace=True)
     for number, sweep in enumerate(sweeps):
         if preset in (None, sweep.preset):
             new = {run_id: spec for run_id, spec in sweep.runs.items() if run_id not in known}
-            known |= {run_id: read(store.run(run_id), spec) for run_id, spec in new.items()}
+            planned = {task: study_keys.planned(sweep, one) for task, one in {s.task: s for s in new.values()}.items()}
+            known |= {run_id: read(store.run(run_id), spec, planned[spec.task]) for run_id, spec in new.items()}
             _add(sweep, number, {run_id: known[run_id] for run_id in sweep.runs}, found)
     for study in found if not store.is_collected else []:
         study.root = store.root
@@ -290,17 +289,19 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
     return found
 
 
-def read(folder: RunFolder, spec: RunSpec) -> Run:
-    """Read the state and the result of a run."""
+def read(folder: RunFolder, spec: RunSpec, planned: TaskRecord | None = None) -> Run:
+    """Read the state and the result of a run; `planned` is its task as it was."""
     state = folder.state()
     try:
         result = folder.result() if state.status == "done" else None
     except NotPermitted as error:
-        return Run(spec, folder, RunState(status="failed", kind="permission", message=str(error)), None)
+        return Run(spec, folder, RunState(status="failed", kind="permission", message=str(error)), None, planned)
     if state.status == "done" and result is None:
         # as the engine sees it: to be trained again
-        return Run(spec, folder, RunState(kind=DAMAGED if (folder.path / "result.json").exists() else ""), None)
-    return Run(spec, folder, state, cast(dict[str, Any] | None, result))
+        return Run(
+            spec, folder, RunState(kind=DAMAGED if (folder.path / "result.json").exists() else ""), None, planned
+        )
+    return Run(spec, folder, state, cast(dict[str, Any] | None, result), planned)
 
 
 def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResults]) -> None:

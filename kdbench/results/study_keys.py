@@ -19,9 +19,8 @@ LOOSE = ("glue_dir", "data_dir", "source", "student", "teacher")
 
 def planned(sweep: Sweep, spec: RunSpec) -> TaskRecord | None:
     """Return what a task was when it was planned; None where nothing tells."""
-    if spec.declaration and (declared := TASKS.of(spec)):
-        return TaskRecord.of(declared)
-    return sweep.tasks.get(spec.task)
+    declared = TASKS.of(spec) if spec.declaration else None
+    return TaskRecord.of(declared) if declared else sweep.tasks.get(spec.task)
 
 
 def fields(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kdbench.core.atomic_files import replacing
 from kdbench.core.errors import UserError, check_known
-from kdbench.core.registry import in_table_order
+from kdbench.core.plugin_rows import in_table_order
 from kdbench.data.task_registry import TASKS
 from kdbench.data.test_server import Server, ServerFile
 

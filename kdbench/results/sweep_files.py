@@ -36,8 +36,10 @@ class TaskRecord(BaseModel):
     report_splits: tuple[str, ...]
 
     @classmethod
-    def of(cls, task: type[Task]) -> TaskRecord:
-        """Describe a task as it is now."""
+    def of(cls, task: type[Task] | None) -> TaskRecord:
+        """Describe a task as it is now; all is empty where it is not known."""
+        if task is None:
+            return cls(labels=(), metrics=(), report_splits=())
         return cls(labels=tuple(task.labels), metrics=tuple(task.metrics), report_splits=tuple(task.report_splits))
 
     def differences(self, task: type[Task]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 
 def forget() -> None:
     """As in another process."""
-    TASKS._found, TASKS.broken, TASKS.files = None, {}, {}
+    TASKS._found, TASKS._contents, TASKS.broken, TASKS.files = None, None, {}, {}
     warn_once.cache_clear()
 
 
@@ -144,7 +145,54 @@ def test_runs_of_a_task_that_has_changed_are_left_out(
     assert "macro-F1" in listed
     if form == DECLARED:
         assert "accuracy" in listed
-        assert [cell.run.labels for cell in (old.cells[0], new.cells[0])] == [("bad", "good"), ("good", "bad")]
+        assert [cell.run.task.labels for cell in (old.cells[0], new.cells[0])] == [("bad", "good"), ("good", "bad")]
+
+
+def test_a_task_of_the_same_name_in_another_folder_is_another_task(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Declared where the runs were trained, in Python where they are read, with the classes turned; and back."""
+    for number, (here, there) in enumerate(((DECLARED, PYTHON), (PYTHON, DECLARED))):
+        home, other = tmp_path / f"home{number}", tmp_path / f"other{number}"
+        for folder in (home, other):
+            (folder / "tasks").mkdir(parents=True)
+            for name in ("train", "dev"):
+                shutil.copy(tmp_path / f"{name}.jsonl", folder)
+        monkeypatch.chdir(home)
+        declare('"bad", "good"', form=here)
+        kdbench(*RUN)
+        (study,) = studies(Store(Path("results")))
+        run = study.cells[0].run
+        table, shown = said(capsys, "table", "scores"), said(capsys, "show", run.id)
+        monkeypatch.chdir(other)
+        declare('"good", "bad"', form=there)
+        if here == DECLARED:  # the runs bring their declaration along
+            assert said(capsys, "table", "scores", "--results", str(home / "results")) == table
+        else:
+            caplog.clear()
+            with pytest.raises(UserError, match="belongs to Table of scores"):
+                kdbench("table", "scores", "--results", str(home / "results"))
+            assert "Task 'mood' has other labels now than when runs" in caplog.text
+        again = said(capsys, "show", run.id, "--results", str(home / "results"))
+        assert again.partition("Make it again")[0].split() == shown.partition("Make it again")[0].split()
+        # what is planned here is the task of this folder
+        assert "6 to train" in said(capsys, *RUN, "--dry-run")
+
+
+def test_a_process_reads_changed_files_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a notebook does, in which tables are made between two runs."""
+    declare('"bad", "good"')
+    kdbench(*RUN)
+    kdbench("table", "scores")
+    Path("tasks/mood.toml").write_text(DECLARED.format(labels='"good", "bad"', metrics='"accuracy", "f1:bad"'))
+    capsys.readouterr()
+    assert "6 to train" in said(capsys, *RUN, "--dry-run")
+    Path("tasks/mood.toml").unlink()
+    with pytest.raises(UserError, match="Unknown task 'mood'"):
+        kdbench(*RUN, "--dry-run")
 
 
 @pytest.mark.parametrize(

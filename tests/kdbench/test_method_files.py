@@ -53,7 +53,7 @@ def fresh_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in another process."""
-    for name, empty in (("_found", None), ("broken", {}), ("files", {}), ("_failed", {})):
+    for name, empty in (("_found", None), ("_contents", None), ("broken", {}), ("files", {}), ("_failed", {})):
         monkeypatch.setattr(METHODS, name, empty)
 
 
@@ -239,9 +239,10 @@ def test_a_change_that_the_version_does_not_tell_is_told(
 
 @pytest.mark.parametrize(
     ("text", "is_same"),
-    [("def f(x):\n    return x + 1\n", True), ("def f( x ):  # adds\n\n        return (x +\n 1)\n", False),
+    [("def f(x):\n    return x + 1\n", True), ("def f( x ):  # adds\n\n        return (x +\n 1)\n", True),
      ('"""About."""\n\ndef f( x ):\n    """Add."""\n    # one\n    return x  + 1\n', True),
-     ("def f(x):\n    return x + 2\n", False), ("def f(x):\n    'no' + str(x)\n    return x + 1\n", False)],
+     ("def f(x):\n    return x + 2\n", False), ("def f(x):\n    'no' + str(x)\n    return x + 1\n", False),
+     ("def f(x):\n    return x + 1.0\n", False), ("def f(x, y=None):\n    return x + 1\n", False)],
 )  # fmt: skip
 def test_the_hash_of_code_leaves_out_what_does_nothing(text: str, is_same: bool) -> None:
     assert (code_hash(text.encode()) == code_hash(b"def f(x):\n    return x + 1\n")) == is_same
@@ -254,6 +255,30 @@ def test_blocks_count_in_the_hash_of_code() -> None:
 
 def _flat(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_process_reads_changed_files_again(tmp_path: Path) -> None:
+    """As a notebook does: files of the working folder, and files that were named."""
+    for place, asked in ((tmp_path / "methods" / "half.py", "half"), (tmp_path / "far" / "third.py", "far/third.py")):
+        text = SOURCE.replace("half_again", f"{place.stem}_again").replace("Half again", f"{place.stem} again")
+        text = text.replace('title = "Half"', f'title = "{place.stem}"')
+        write(place, text)
+        first = the_run(plan(tmp_path, methods=asked))
+        assert the_run(plan(tmp_path, methods=asked)).id == first.id
+        write(place, text.replace("0.5", "0.25"))
+        second = the_run(plan(tmp_path, methods=asked))
+        assert second.id != first.id
+        assert method_of(second) is METHODS.get(place.stem)
+
+
+def test_a_process_does_not_mix_the_code_of_a_package(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reimport(monkeypatch)
+    plan(tmp_path, methods="half")
+    write(package, SOURCE.replace("0.5", "0.25"))
+    with pytest.raises(UserError, match=f"{package} has changed since it was read; restart Python"):
+        plan(tmp_path, methods="half")
 
 
 def test_a_built_in_name_is_never_taken(tmp_path: Path) -> None:

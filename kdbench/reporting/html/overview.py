@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kdbench.core.formatting import sentence, value
-from kdbench.data.task_registry import TASKS, selection_title
+from kdbench.data.task import selection_title
+from kdbench.data.task_registry import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import provenance
 from kdbench.reporting.provenance import TracedCell
@@ -132,7 +133,7 @@ def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> Cel
     else:
         seeds = sorted({cell.cell.seed for cell in traced.study.cells})
         words = reproduce.rows_command(traced.study, [traced.line.row], traced.task, seeds)
-    selection = sentence(selection_title(TASKS.all().get(traced.task)))
+    selection = sentence(selection_title(TASKS.get(traced.task).metrics if traced.task in TASKS.all() else ()))
     return CellCard(place.anchor, title, place.entry, unit, selection, behind, command=shlex.join(words))
 
 

@@ -18,7 +18,8 @@ from rich.progress import (
 )
 
 from kdbench.core.formatting import count
-from kdbench.data.task_registry import TASKS, selection_title
+from kdbench.data.task import selection_title
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.plan import Plan
 
 LINE_SECONDS = 10.0
@@ -31,9 +32,8 @@ def progress_display(plan: Plan, console: Console) -> ProgressBars | ProgressLin
 
 def _numbers(plan: Plan, run_id: str, loss: float | None, score: float | None) -> str:
     parts = [] if loss is None else [f"loss {loss:.3f}"]
-    return "  ".join(
-        parts if score is None else [*parts, f"{selection_title(TASKS.of(plan.runs[run_id]))} {score:.1f}"]
-    )
+    title = selection_title(TASKS.get(plan.runs[run_id].task).metrics)
+    return "  ".join(parts if score is None else [*parts, f"{title} {score:.1f}"])
 
 
 class ProgressLines:
