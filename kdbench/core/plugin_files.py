@@ -20,13 +20,25 @@ class PluginFile(BaseModel):
 
     @classmethod
     def of(cls, path: Path, source: bytes) -> PluginFile:
-        """Describe a file with this content."""
-        return cls(path=str(path), sha256=hashlib.sha256(source).hexdigest(), code=code_hash(source))
+        """Describe a file with this content; one that is no Python has no hash of its code."""
+        try:
+            code = code_hash(source)
+        except (SyntaxError, ValueError):
+            code = ""
+        return cls(path=str(path), sha256=hashlib.sha256(source).hexdigest(), code=code)
 
     @property
     def version(self) -> str:
         """Return what identifies the code."""
         return self.code or self.sha256
+
+    def find_change(self) -> str:
+        """Say what has become of the file: that it is not here, or has changed since; "" where the code is the same."""
+        try:
+            is_same = self.is_same(PluginFile.of(Path(self.path), Path(self.path).read_bytes()))
+        except OSError:
+            return "is not here"
+        return "" if is_same else "has changed since"
 
     def is_same(self, other: PluginFile | None) -> bool:
         """Return whether another file has the same code."""

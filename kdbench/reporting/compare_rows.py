@@ -10,7 +10,7 @@ from rich.console import Console
 from kdbench.core.errors import UserError, check_known
 from kdbench.core.formatting import count, p_value, signed
 from kdbench.data.task_registry import TASKS
-from kdbench.reporting import notes
+from kdbench.reporting import missing_runs, notes
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.show_table import check_format
@@ -70,6 +70,12 @@ def _nothing(pairs: Sequence[RowPair], on: str) -> str:
     """Return why the rows have nothing that is compared, and what shows their runs."""
     for pair in pairs:
         tasks = pair.study.tasks
+        lines = [select_row(pair.study, name) for name in pair.names]
+        if older := [line.title for line in lines if line.older and not line.cells]:
+            return (
+                f"The runs of {' and '.join(older)}{on} are of an earlier version of the method or of its file; to "
+                "compare it as it is, repeat their kdbench run command"
+            )
         asked = {name: select_row(pair.study, name).asked for name in pair.names}
         outside = {
             name: task
@@ -147,6 +153,7 @@ def _cautions(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     budgets = "; ".join(f"{words} ({', '.join(names)})" for words, names in said.items())
     return [
         *notes.row_notes([(study, lines)]),
+        *missing_runs.version_notes(lines),
         *([f"Picked among unequal numbers of settings: {budgets}."] if budgets else []),
         *notes.evidence_notes(study.on(lines[0].asked)),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from kdbench.core.formatting import count
 from kdbench.data.task_registry import TASKS
@@ -32,14 +33,23 @@ def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[
         tasks = _unasked_tasks(line)
         unasked += [f"{line.title} on {', '.join(map(task_title, tasks))}"] if tasks else []
     notes += [f"Not asked for: {'; '.join(unasked)}."] if unasked else []
-    # seeds that an earlier version of a method has and the shown one lacks, for no row mixes versions
+    return [*notes, *version_notes(lines)]
+
+
+def version_notes(lines: Sequence[SelectedRow]) -> list[str]:
+    """Name seeds that are left out because no row mixes versions of a method, and files that have changed since."""
     lost = {
         line.title: [task for task, cells in line.older.items() if _seeds(cells) - _seeds(line.asked[task])]
         for line in lines
     }
     older = [f"{title} on {', '.join(map(task_title, tasks))}" for title, tasks in lost.items() if tasks]
     told = f"Left out, as trained by an earlier version of a method or of its file: {'; '.join(older)}."
-    return notes + ([told] if older else [])
+    files = {file for line in lines for cell in line.cells if (file := cell.run.spec.method_file)}
+    changed = sorted(file.path for file in files if Path(file.path).is_absolute() and "changed" in file.find_change())
+    return [
+        *([told] if older else []),
+        *(f"{path} has changed since these runs were trained; kdbench run trains them anew." for path in changed),
+    ]
 
 
 def _seeds(cells: Sequence[CellResult]) -> set[int]:

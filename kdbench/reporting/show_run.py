@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.core.formatting import ago, count, duration, size, value
-from kdbench.core.plugin_files import PluginFile
 from kdbench.core.spec import RunSpec, dependents
 from kdbench.planning import reproduce
 from kdbench.reporting import printing, provenance
@@ -111,14 +109,8 @@ def _head(run: Run, study: StudyResults | None, statuses: RunStatuses, console: 
 
 def _file_problem(spec: RunSpec) -> str:
     """Say that the file of the run's method is missing or has changed; "" where it is the same or in a package."""
-    if spec.method_file is None:
-        return ""
-    try:
-        path = Path(spec.method_file.path)
-        same = spec.method_file.is_same(PluginFile.of(path, path.read_bytes()))
-    except OSError:
-        return f"The file of its method, {spec.method_file.path}, is not here."
-    return "" if same else f"The file of its method, {spec.method_file.path}, has changed since."
+    change = spec.method_file.find_change() if spec.method_file else ""
+    return f"The file of its method, {spec.method_file.path}, {change}." if spec.method_file and change else ""
 
 
 def error_tail(run: Run) -> tuple[int, list[str]]:

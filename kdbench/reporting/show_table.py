@@ -175,7 +175,7 @@ def _with_notes(sheet: TableData, notes: Sequence[str]) -> TableData:
 def nothing(table: Table, store: Store, chosen: ChosenStudies, preset: str | None) -> str:
     """Return why a table has nothing to show, and the command that trains its runs."""
     if chosen.note:
-        return f"Nothing of {table.short_title()} is left; leave out an option. {chosen.note}"
+        return f"No run that was selected belongs to {table.short_title()}. {chosen.note}"
     every, wanted = chosen.studies, preset or table.preset
     of = f" of preset {wanted}" if wanted else ""
     known = [study for study in every if wanted in ("", study.preset)]

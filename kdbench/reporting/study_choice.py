@@ -62,6 +62,12 @@ def choose_studies(store: Store, choice: StudyChoice, *, all_tasks: bool = False
         UserError: a name is not known, or nothing has all that was chosen.
     """
     every = stored_studies(store, choice.preset)
+    lost = sorted({task for study in every for task in study.gone})
+    every = [study for study in every if study.tasks]
+    if lost and not every:
+        raise UserError(
+            f"The results in {store.root} are on tasks that are others now, or not installed: {', '.join(lost)}."
+        )
     if not every:
         return ChosenStudies([])
     found, parts = every, list[str]()

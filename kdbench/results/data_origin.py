@@ -31,7 +31,7 @@ def describe_data(study: StudyResults) -> str:
     ]  # fmt: skip
     asked = {"glue-dir": str(study.study["glue_dir"] or "glue-dir")}
     places = dict.fromkeys(asked.get(data[task].source, data[task].source) for task in study.tasks if task not in own)
-    return ", ".join([*places, *(f"{TASKS.get(task).title}'s own" for task in own)])
+    return ", ".join([*places, *(f"{TASKS.get(task).title}'s own" for task in own)]) or "not known"
 
 
 def random_networks(study: StudyResults) -> list[str]:

@@ -129,8 +129,10 @@ def test_runs_of_a_task_that_has_changed_are_left_out(
     kdbench(*RUN)
     declare('"good", "bad"', '"macro_f1", "accuracy"', form=form)
     if form == PYTHON:
-        with pytest.raises(UserError, match="No run in results belongs to Table of scores"):
-            kdbench("table", "scores")
+        for words in (("table", "scores"), ("figure", "scores"), ("compare", "kd", "finetune"), ("report",)):
+            with pytest.raises(UserError, match="on tasks that are others now, or not installed: mood"):
+                kdbench(*words)
+        assert "data not known" in said(capsys, "status")
         assert WARNING in caplog.messages
     assert "6 trained" in said(capsys, *RUN)
     forget()
@@ -173,7 +175,7 @@ def test_a_task_of_the_same_name_in_another_folder_is_another_task(
             assert said(capsys, "table", "scores", "--results", str(home / "results")) == table
         else:
             caplog.clear()
-            with pytest.raises(UserError, match="belongs to Table of scores"):
+            with pytest.raises(UserError, match="tasks that are others now"):
                 kdbench("table", "scores", "--results", str(home / "results"))
             assert "Task 'mood' has other labels now than when runs" in caplog.text
         again = said(capsys, "show", run.id, "--results", str(home / "results"))

@@ -149,7 +149,7 @@ def test_tables_and_figures_of_some_methods_say_what_is_left_out(
     stores: tuple[Store, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(
-        UserError, match=r"^Nothing of Table 6 is left; leave out an option\. Selected from .*--methods kd"
+        UserError, match=r"^No run that was selected belongs to Table 6\. Selected from .*--methods kd"
     ):
         find_tables("6", stores[0], StudyChoice(methods="kd"))
     monkeypatch.chdir(tmp_path)

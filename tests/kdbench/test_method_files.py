@@ -141,7 +141,11 @@ def test_a_changed_file_makes_a_new_run_and_says_so(
     write_json(sweep, {**read_json(sweep), "created": "2020-02-02T02:02:02+0000"})  # not in the same second
     forget(monkeypatch)
     write(file, SOURCE.replace("0.5", "0.0"))
+    run("table", "1")
+    assert f"{file} has changed since these runs were trained; kdbench run trains them anew." in _flat(capsys)
     run(*command)
+    assert "has changed since these runs" not in _flat(capsys)
+    run(*command, "--dry-run")
     assert f"{file} has changed since method 'half' was trained here; 1 earlier run is kept" in _flat(capsys)
     (study,) = studies(Store(tmp_path / "results"))
     (shown,) = select_row(study, "half").shown["rte"]

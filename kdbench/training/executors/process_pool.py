@@ -95,7 +95,8 @@ def smoke_test(worker: Worker, plan: Plan, todo: Sequence[RunSpec]) -> None:
         worker.process.join()
         problem = (
             f"A first step of every method ended its process (exit code {worker.process.exitcode}, where -9 is often a "
-            f"lack of memory); choose smaller networks or a machine with more."
+            f"lack of memory); choose smaller networks or a machine with more. A Python script must call kdbench below "
+            '`if __name__ == "__main__":`, for its processes import the script.'
         )
     if problem:
         worker.pipe.close()
