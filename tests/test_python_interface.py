@@ -49,6 +49,10 @@ def test_a_file_becomes_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list(found["task"]) == ["reviews"]
     assert 0 <= found["held_out accuracy"][0] <= 100
     assert Path("tasks/reviews.toml").exists()
+    # the file changes while the notebook is open
+    Path("reviews.csv").write_text(f"review,liked\n{rows.replace('film 1 ', 'movie 1 ')}")
+    again = kdbench.run_study("finetune", "reviews", results="results", settings=settings)
+    assert again["run"][0] != found["run"][0]
 
 
 def test_what_is_left_out_is_taken_from_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,9 +63,11 @@ def run_study(
     from kdbench.core.settings import Invocation
     from kdbench.data import new_declaration
     from kdbench.planning import config
-    from kdbench.planning.make_plan import check_all_read, make_plan
+    from kdbench.planning.make_plan import check_all_read, data_ref, make_plan, model_ref
     from kdbench.training.executors import sweep_record
 
+    for cached in (data_ref, model_ref):  # a notebook may have changed data and networks since
+        cached.cache_clear()
     if data:
         made = new_declaration.declare(new_declaration.Wishes(str(data)))
         made.write()
