@@ -85,6 +85,7 @@ def test_the_page_about_lgtm_has_its_influence_on_four_tasks() -> None:
     def spread(scores: list[float]) -> str:
         return f"{fmean(scores):.1f}±{stdev(scores):.1f}" if scores else "–"
 
+    means: dict[str, list[float]] = {}
     for row in ("lgtm", "lgtm_no_influence", "lgtm_printed", "prokt_lgtm", "finetune"):
         cells = [kept["study"].title(row)]
         for task, name in names.items():
@@ -97,6 +98,10 @@ def test_the_page_about_lgtm_has_its_influence_on_four_tasks() -> None:
             ]  # fmt: skip
             cells += [spread([100 * fmean(scores) for scores in some]) for some in (ends, teachers)]
         assert f"| {' | '.join(cells)} |" in page
+        means[row] = [float(cell.partition("±")[0]) for cell in cells[1:] if cell != "–"]
+    pairs = list(zip(means["lgtm"], means["lgtm_no_influence"], strict=True))
+    higher, apart = sum(a > b for a, b in pairs[::2]), max(abs(a - b) for a, b in pairs[1::2])
+    assert f"higher mean on {higher} of 4 tasks, and the teachers differ by {apart:.1f} points at most." in page
     for study, tasks in ((kept["study"], ("trec", "tweeteval-emotion", "banking77")), (kept["influence"], ("mrpc",))):
         contrasts = StudyContrasts(study)
         found = [contrasts.on("lgtm", "lgtm_no_influence", task) for task in tasks]

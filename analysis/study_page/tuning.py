@@ -45,12 +45,16 @@ def tuning_words(contrasts: StudyContrasts, tuned: StudyResults | None) -> str:
 
 def _tried_before(tuned: StudyResults) -> str:
     """Say which rates were tried before, on seeds that are not reported."""
-    parts = []
+    tried: dict[tuple[str, bool], list[str]] = {}  # rates, and whether all methods had them -> tasks
     for task in tuned.tasks:
         lines = [select_row(tuned, row) for row in tuned.rows if tuned.of(row, task)]
         rates = ", ".join(map(value, sorted({rate for line in lines for rate in _scores(line, task)})))
         equal = len({count_trials(line, task) for line in lines}) == 1
-        parts.append(f"{RATE} of {rates} on {task_title(task)}, {'' if equal else 'not '}all for every tuned method")
+        tried.setdefault((rates, equal), []).append(task_title(task))
+    parts = [
+        f"{RATE} of {rates} on {' and '.join(tasks)}, {'' if equal else 'not '}all for every tuned method"
+        for (rates, equal), tasks in tried.items()
+    ]
     seeds = ", ".join(map(str, sorted({cell.cell.seed for cell in tuned.cells})))
     return f"Tuned on the selection split with seed {seeds}, which is not reported: {'; '.join(parts)}."
 

@@ -8,6 +8,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,7 @@ from kdbench.core.atomic_files import sha256_of
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.formatting import sentence
 from kdbench.core.plugin_attributes import settle_attributes
-from kdbench.core.plugin_files import PluginFile, code_hash
+from kdbench.core.plugin_files import PluginFile
 from kdbench.core.plugin_loading import (
     NoPlugin,
     Unloadable,
@@ -26,7 +27,7 @@ from kdbench.core.plugin_loading import (
     is_about_kdbench,
     load_module,
 )
-from kdbench.core.plugin_rows import names_of, rows_of, titles_of
+from kdbench.core.plugin_rows import names_of, rows_of, source_of, titles_of
 
 T = TypeVar("T")
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)
@@ -92,7 +93,7 @@ class Registry(Generic[T]):
                 self._found = None
                 raise self._nothing(points)
             self._in_packages = [Path(inspect.getfile(plugin)) for plugin in found.values()]
-            for path in self._own_files():
+            for path in (path for path in self.user_files() if path.suffix == ".py"):
                 self._add_own(path)
             self.add_more()
             self._contents = self._read_contents()
@@ -108,16 +109,20 @@ class Registry(Generic[T]):
             return
         if changed := [path for path in self._in_packages if now.get(path) != self._contents.get(path)]:
             raise UserError(f"{changed[0]} has changed since it was read; restart Python, or the notebook's kernel.")
+        # files that were named are read again; classes that come from none of the files stay
+        named, before, read = [Path(one.path) for one in self.files.values()], self._found, self._contents
         self._found, self._contents, self._failed, self.broken, self.files = None, None, {}, {}, {}
+        here, found = set(self._read_contents()), self.all()
+        for path in (path for path in named if path.is_file() and path not in here):
+            with suppress(UserError):  # whoever asks for it is told
+                self.add_file(path)
+        lost = {name: kind for name, kind in before.items() if name not in found}
+        found |= {name: kind for name, kind in lost.items() if source_of(kind) not in {None, *read}}
 
     def _read_contents(self) -> dict[Path, str]:
         """Return a hash of each file that defines plugins, or may."""
         files = {*self._in_packages, *self.user_files(), *(Path(one.path) for one in self.files.values())}
         return {path: sha256_of(path) for path in files if path.is_file()}
-
-    def user_files(self) -> list[Path]:
-        """Return the files outside packages that may define plugins; a registry with other places overrides this."""
-        return self._own_files()
 
     def get(self, name: str) -> type[T]:
         """Return the plugin called `name`.
@@ -155,10 +160,6 @@ class Registry(Generic[T]):
     def file_of(self, name: str) -> str:
         """Return the file that defines a plugin."""
         return inspect.getfile(self.all()[name])
-
-    def code_of(self, name: str) -> str:
-        """Return the hash of the code in a plugin's file; see `code_hash`."""
-        return code_hash(Path(self.file_of(name)).read_bytes())
 
     def add_file(self, path: Path) -> str:
         """Load a plugin from any file, for this process, and return its name, which is the file's.
@@ -207,8 +208,11 @@ class Registry(Generic[T]):
             f"({reasons or 'its packages hold none'})."
         )
 
-    def _own_files(self) -> list[Path]:
-        """Return the plugin files in the working folder, unless they are loaded as a package's (in a checkout)."""
+    def user_files(self) -> list[Path]:
+        """Return the plugin files in the working folder, unless they are loaded as a package's (in a checkout).
+
+        A registry with other places overrides this.
+        """
         folder = Path(self.folder)
         if not self.folder or not folder.is_dir() or folder.resolve() in self.packages:
             return []

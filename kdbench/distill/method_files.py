@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError, unknown
+from kdbench.core.plugin_files import code_hash
 from kdbench.core.spec import RunSpec
 from kdbench.distill.method import METHODS, Method
 
@@ -36,7 +37,7 @@ def code_of(spec: RunSpec) -> str:
         method_of(spec)
     except UserError:  # who trains the run says so
         return ""
-    return METHODS.code_of(spec.method)
+    return code_hash(Path(METHODS.file_of(spec.method)).read_bytes())
 
 
 def row_of(text: str) -> str:

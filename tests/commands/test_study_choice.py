@@ -148,9 +148,7 @@ def test_rows_and_tasks_without_a_run_in_common(tmp_path: Path) -> None:
 def test_tables_and_figures_of_some_methods_say_what_is_left_out(
     stores: tuple[Store, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(
-        UserError, match=r"^No run that was selected belongs to Table 6\. Selected from .*--methods kd"
-    ):
+    with pytest.raises(UserError, match=r"^No run that was selected belongs to Table 6\. Selected from .*--methods kd"):
         find_tables("6", stores[0], StudyChoice(methods="kd"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"^Figure 2 shows lgtm, meta_distill, and --methods leaves out meta_distill"):

@@ -53,8 +53,9 @@ def fresh_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in another process."""
-    for name, empty in (("_found", None), ("_contents", None), ("broken", {}), ("files", {}), ("_failed", {})):
-        monkeypatch.setattr(METHODS, name, empty)
+    empty = {"_found": None, "_contents": None, "_in_packages": [], "broken": {}, "files": {}, "_failed": {}}
+    for name, value in empty.items():
+        monkeypatch.setattr(METHODS, name, value)
 
 
 def write(path: Path, text: str = SOURCE) -> Path:
