@@ -196,7 +196,7 @@ def test_all_draws_what_there_is_and_says_what_is_missing(tmp_path: Path, monkey
     finish(made, lgtm("mrpc", 0), influences([1] * 5, samples()))
     text = draw("all", made.write(), form="svg", out="drawn")
     assert {p.name for p in Path("drawn").iterdir()} == {"figure3.svg", "figure4.svg", "scores.svg"}
-    assert text.count("Not drawn: ") == 8
+    assert text.count("Not drawn: ") == 9
     assert "Figure curves needs finished runs" in text
     assert "Figure pareto needs measured networks; where the runs are, run: kdbench measure\n" in text
     assert "Figure 5 needs finished runs of ProKT: One stage and ProKT: Two stages on SST-2; " in text

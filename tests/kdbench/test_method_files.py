@@ -180,14 +180,15 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write(tmp_path / "more_methods" / "__init__.py", "")
     file = write(tmp_path / "more_methods" / "half.py")
     monkeypatch.syspath_prepend(tmp_path)
-    points = [*announced("kdbench.methods"), EntryPoint("more", "more_methods", "kdbench.methods")]
-    monkeypatch.setattr("kdbench.core.registry.announced", lambda group: points)
+    more = {"kdbench.methods": [EntryPoint("more", "more_methods", "kdbench.methods")]}
+    monkeypatch.setattr("kdbench.core.registry.announced", lambda group: [*announced(group), *more.get(group, [])])
     return file
 
 
 def reimport(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in another process, in which a package's files are imported anew."""
     forget(monkeypatch)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python takes files of one second and size for the same
     for name in [name for name in sys.modules if name.startswith("more_methods")]:
         monkeypatch.delitem(sys.modules, name)
     importlib.invalidate_caches()
