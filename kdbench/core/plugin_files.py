@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+CHANGED, ABSENT = "has changed since", "is not here"
+
 
 class PluginFile(BaseModel):
     """A plugin's file whose code identifies the version."""
@@ -37,8 +39,8 @@ class PluginFile(BaseModel):
         try:
             is_same = self.is_same(PluginFile.of(Path(self.path), Path(self.path).read_bytes()))
         except OSError:
-            return "is not here"
-        return "" if is_same else "has changed since"
+            return ABSENT
+        return "" if is_same else CHANGED
 
     def is_same(self, other: PluginFile | None) -> bool:
         """Return whether another file has the same code."""

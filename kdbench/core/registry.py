@@ -96,7 +96,7 @@ class Registry(Generic[T]):
             for path in (path for path in self.user_files() if path.suffix == ".py"):
                 self._add_own(path)
             self.add_more()
-            self._contents = self._read_contents()
+            self._contents = self._read_contents() if self.folder else None  # users have no plugins of other kinds
         return self._found
 
     def refresh(self) -> None:
@@ -112,7 +112,7 @@ class Registry(Generic[T]):
         # files that were named are read again; classes that come from none of the files stay
         named, before, read = [Path(one.path) for one in self.files.values()], self._found, self._contents
         self._found, self._contents, self._failed, self.broken, self.files = None, None, {}, {}, {}
-        here, found = set(self._read_contents()), self.all()
+        here, found = {*self._in_packages, *self.user_files()}, self.all()
         for path in (path for path in named if path.is_file() and path not in here):
             with suppress(UserError):  # whoever asks for it is told
                 self.add_file(path)

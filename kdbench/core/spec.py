@@ -107,7 +107,7 @@ class RunSpec(BaseModel):
 
     method: str
     method_version: int
-    method_file: PluginFile | None = None  # of a method outside any package; the hash of its code is part of the ID
+    method_file: PluginFile | None = None  # of a method that its code identifies; part of the ID
     task: str
     seed: int
     data: DataRef

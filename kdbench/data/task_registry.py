@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,6 @@ class TaskRegistry(Registry[Task]):
 
     def add_more(self) -> None:
         """Add the declared tasks. A declaration that is not valid, or whose name is taken, is listed as broken."""
-        self._add_all_declared()
-        self._here = dict(self.all())
-
-    def _add_all_declared(self) -> None:
         here = Path.cwd()
         for folder in self.packages:
             for path in sorted(folder.glob("*.toml")):
@@ -42,12 +39,12 @@ class TaskRegistry(Registry[Task]):
         for path in sorted(own.glob("*.toml")) if own not in self.packages else []:
             self._add_declared(path.stem, path, None, (own, here))
         config = here / CONFIG_FILE
-        try:
+        tables: Any = {}
+        with suppress(UserError):  # whoever reads settings says so
             tables = read_toml(config).get(SECTION, {}) if config.is_file() else {}
-        except UserError:  # whoever reads settings says so
-            return
         for name, values in tables.items() if isinstance(tables, Mapping) else ():
             self._add_declared(name, config, values, (here,))
+        self._here = dict(self.all())
 
     def _add_declared(self, name: str, path: Path, values: Any, folders: tuple[Path, ...]) -> None:
         """Add a declaration from a file, or from a table `values` in one."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from kdbench.core.registry import ALL
 from kdbench.core.spec import Cell
+from kdbench.data.task import selection_title
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import in_group
 from kdbench.reporting.tables import TABLES, TableCell, TableData
@@ -69,6 +70,12 @@ class TracedCell:
     entry: TableCell | None
     heads: tuple[str, ...]
     runs: CellRuns
+
+    @property
+    def selection(self) -> str:
+        """Return the title of the metric that selects, such as `selection F1`."""
+        task = TASKS.all().get(self.task)
+        return selection_title(task.metrics if task else ())
 
 
 def build_traced_table(study: StudyResults) -> TableData | None:

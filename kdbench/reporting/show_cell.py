@@ -10,7 +10,6 @@ from rich.text import Text
 
 from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.core.formatting import duration, value
-from kdbench.data.task import selection_title
 from kdbench.data.task_registry import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import printing, provenance
@@ -93,7 +92,7 @@ def _runs(
         "run",
         *keys,
         *traced.heads[1:],
-        selection_title(TASKS.get(traced.task).metrics if traced.task in TASKS.all() else ()),
+        traced.selection,
         "cost",
         "state",
     ):

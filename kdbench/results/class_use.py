@@ -142,20 +142,18 @@ def collapse_heading(runs: Iterable[ClassUses]) -> str:
     return COLLAPSE_HEADING + (NUMBER_HEADING if numbers else "")
 
 
-def collapse_warnings(uses: ClassUses, labels: Sequence[str]) -> list[str]:
-    """Return a sentence for each network of a finished run that has collapsed."""
-    return _sentences(uses, labels)
-
-
 def stored_warnings(result: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
     """Return the same sentences as `collapse_warnings` from a result."""
-    return _sentences(_stored(result), labels)
+    return collapse_warnings(_stored(result), labels)
 
 
-def _sentences(found: Mapping[str, Mapping[str, ClassUse]], labels: Sequence[str]) -> list[str]:
-    """Describe collapsed networks. Equal networks share a sentence; splits are named where they differ."""
+def collapse_warnings(uses: ClassUses, labels: Sequence[str]) -> list[str]:
+    """Return a sentence for the collapsed networks of a run.
+
+    Equal networks share a sentence; splits are named where they differ.
+    """
     networks: dict[str, list[str]] = {}
-    for name, splits in found.items():
+    for name, splits in uses.items():
         words: dict[str, list[str]] = {}
         for split, use in splits.items():
             if use.is_collapsed:

@@ -24,13 +24,11 @@ def data_source(spec: RunSpec) -> str:
 
 def describe_data(study: StudyResults) -> str:
     """Name the source of the examples: a folder, `hub`, `generated`, or the tasks themselves."""
-    made, data = generated_tasks(study), {cell.cell.task: cell.run.spec.data for cell in study.cells}
-    own = [
-        task for task in study.tasks
-        if data[task].source == "files" or (data[task].source == "generated" and task not in made)
-    ]  # fmt: skip
+    specs = {cell.cell.task: cell.run.spec for cell in study.cells}
+    sources = {task: data_source(specs[task]) for task in study.tasks}
+    own = [task for task, source in sources.items() if source in ("files", "own")]
     asked = {"glue-dir": str(study.study["glue_dir"] or "glue-dir")}
-    places = dict.fromkeys(asked.get(data[task].source, data[task].source) for task in study.tasks if task not in own)
+    places = dict.fromkeys(asked.get(source, source) for task, source in sources.items() if task not in own)
     return ", ".join([*places, *(f"{TASKS.get(task).title}'s own" for task in own)]) or "not known"
 
 

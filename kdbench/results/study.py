@@ -274,8 +274,7 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
     for number, sweep in enumerate(sweeps):
         if preset in (None, sweep.preset):
             new = {run_id: spec for run_id, spec in sweep.runs.items() if run_id not in known}
-            planned = {task: study_keys.planned(sweep, one) for task, one in {s.task: s for s in new.values()}.items()}
-            known |= {run_id: read(store.run(run_id), spec, planned[spec.task]) for run_id, spec in new.items()}
+            known |= {run: read(store.run(run), spec, sweep.planned.get(spec.task)) for run, spec in new.items()}
             _add(sweep, number, {run_id: known[run_id] for run_id in sweep.runs}, found)
     for study in found if not store.is_collected else []:
         study.root = store.root
@@ -298,9 +297,8 @@ def read(folder: RunFolder, spec: RunSpec, planned: TaskRecord | None = None) ->
         return Run(spec, folder, RunState(status="failed", kind="permission", message=str(error)), None, planned)
     if state.status == "done" and result is None:
         # as the engine sees it: to be trained again
-        return Run(
-            spec, folder, RunState(kind=DAMAGED if (folder.path / "result.json").exists() else ""), None, planned
-        )
+        kind = DAMAGED if (folder.path / "result.json").exists() else ""
+        return Run(spec, folder, RunState(kind=kind), None, planned)
     return Run(spec, folder, state, cast(dict[str, Any] | None, result), planned)
 
 
@@ -326,7 +324,7 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
         study.titles |= sweep.rows
         study.networks |= networks
         study.data |= data
-        study.planned |= {task: then for task, spec in specs.items() if (then := study_keys.planned(sweep, spec))}
+        study.planned |= {task: then for task, then in sweep.planned.items() if task in specs}
         study.other_results |= sweep.other_results.keys()
         study.data_remarks |= {task: tuple(said) for task, said in sweep.data_remarks.items() if task in data}
         known = {(c.cell.row, c.run.id): c for c in study.cells}

@@ -7,20 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kdbench.core.spec import ModelRef, RunSpec
-from kdbench.data.task_registry import TASKS
-from kdbench.results.sweep_files import Sweep, TaskRecord
+from kdbench.results.sweep_files import Sweep
 
 if TYPE_CHECKING:
     from kdbench.results.study import StudyResults
 
 # names, which may differ: fingerprints are in `models` and `data`; of the source see `home`
 LOOSE = ("glue_dir", "data_dir", "source", "student", "teacher")
-
-
-def planned(sweep: Sweep, spec: RunSpec) -> TaskRecord | None:
-    """Return what a task was when it was planned; None where nothing tells."""
-    declared = TASKS.of(spec) if spec.declaration else None
-    return TaskRecord.of(declared) if declared else sweep.tasks.get(spec.task)
 
 
 def fields(sweep: Sweep, spec: RunSpec) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, cast
 
@@ -29,7 +30,7 @@ class RowRecord(BaseModel):
 
 
 class TaskRecord(BaseModel):
-    """What a task's scores and classes were called when runs were planned."""
+    """Hold what a task's classes and scores were called when runs were planned."""
 
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
@@ -81,6 +82,12 @@ class Sweep(BaseModel):
     other_results: dict[Name, int] = {}  # of a collection: run -> finished copies that ended otherwise, left out
     cells: list[Cell]
     runs: dict[Name, RunSpec]  # those of the cells, and what they need
+
+    @cached_property
+    def planned(self) -> dict[str, TaskRecord]:
+        """Return the tasks as they were, where that is known; of declared tasks the runs tell."""
+        declared = {spec.task: spec for spec in self.runs.values() if spec.declaration}
+        return self.tasks | {task: TaskRecord.of(TASKS.of(spec)) for task, spec in declared.items()}
 
     @field_validator("study")
     @classmethod

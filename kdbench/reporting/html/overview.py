@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kdbench.core.formatting import sentence, value
-from kdbench.data.task import selection_title
-from kdbench.data.task_registry import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import provenance
 from kdbench.reporting.provenance import TracedCell
@@ -133,7 +131,7 @@ def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> Cel
     else:
         seeds = sorted({cell.cell.seed for cell in traced.study.cells})
         words = reproduce.rows_command(traced.study, [traced.line.row], traced.task, seeds)
-    selection = sentence(selection_title(TASKS.get(traced.task).metrics if traced.task in TASKS.all() else ()))
+    selection = sentence(traced.selection)
     return CellCard(place.anchor, title, place.entry, unit, selection, behind, command=shlex.join(words))
 
 

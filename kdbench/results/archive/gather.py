@@ -16,6 +16,7 @@ from kdbench.data.files.source import file_names
 from kdbench.data.task_registry import TASKS
 from kdbench.results import series
 from kdbench.results.archive.anonymize import DIR, Anonymizer
+from kdbench.results.archive.choose_sweeps import choose_sweeps
 from kdbench.results.archive.compression import RunPredictions
 from kdbench.results.archive.read import StoredRun
 from kdbench.results.store import RunFolder, RunState, Store
@@ -142,25 +143,7 @@ def gather_results(
         UserError: a folder has no results, there is no such task, a file is damaged, or the same run or sweep is
             another one in another folder.
     """
-    # all sweeps, or those of the preset, and of them all cells, or those of the tasks
-    raw = [(store, name, sweep) for store in stores for name, sweep in _sweeps(store)]
-    if empty := [str(store.root) for store in stores if raw and all(one is not store for one, _, _ in raw)]:
-        raise UserError(f"There are no results in {' and '.join(empty)}; correct or leave out that --results DIR.")
-    known = {str(sweep["preset"]) for _, _, sweep in raw}
-    if preset is not None and known and preset not in known:
-        raise unknown("preset", preset, known)
-    raw = [item for item in raw if preset in (None, item[2]["preset"])]
-    asked = {str(cell["task"]) for _, _, sweep in raw for cell in sweep["cells"]}
-    groups = {task: getattr(TASKS.all().get(task), "group", "") for task in asked}
-    if raw and (strange := sorted(set(tasks) - asked - set(groups.values()))):
-        raise unknown("task", strange[0], {*asked, *groups.values()} - {""})
-    if tasks:
-        kept = {task for task, group in groups.items() if {task, group} & set(tasks)}
-        cut = [(store, name, _on_tasks(sweep, kept)) for store, name, sweep in raw]
-        raw = [item for item in cut if item[2]["cells"]]
-    if not raw:
-        places = " and ".join(str(store.root) for store in stores)
-        raise UserError(f"There are no results in {places}; give another folder with --results DIR.")
+    raw = choose_sweeps(stores, preset, tasks)
     # of each run all copies, and the one to keep
     several: dict[str, list[FoundRun]] = {}
     for store, _, sweep in raw:
@@ -186,32 +169,6 @@ def gather_results(
         found,
         without_logits,
     )
-
-
-def _sweeps(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name and content of each sweep file."""
-    for file in sorted(store.sweeps_folder.glob("*.json")):
-        read_record(file, Sweep)
-        yield file.stem, read_record(file, dict[str, Any])
-
-
-def _on_tasks(sweep: Mapping[str, Any], tasks: Collection[str]) -> dict[str, Any]:
-    """Return a sweep with its cells on some tasks, their rows, their runs and the runs that these need."""
-    cells = [cell for cell in sweep["cells"] if cell["task"] in tasks]
-    runs, wanted = Sweep.model_validate(sweep).runs, {cell["run"] for cell in cells}
-    while more := {need for run in wanted for need in runs[run].needs.values()} & runs.keys() - wanted:
-        wanted |= more
-    rows = {cell["row"] for cell in cells}
-    return {
-        **sweep,
-        "cells": cells,
-        "runs": {name: spec for name, spec in sweep["runs"].items() if name in wanted},
-        "rows": {name: record for name, record in sweep["rows"].items() if name in rows},
-        **{
-            key: {task: said for task, said in sweep[key].items() if task in tasks}
-            for key in ("tasks", "data_remarks") if key in sweep
-        },
-    }  # fmt: skip
 
 
 def _choose(several: Sequence[FoundRun], prefer_first: bool) -> tuple[FoundRun, int]:
