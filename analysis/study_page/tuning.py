@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Collection, Mapping, Sequence
 
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.text_table import text_table
@@ -78,7 +79,22 @@ def tuning_table(tuned: StudyResults | None) -> str:
         "Mean of the task's metrics on the selection split, in per cent, of the selected checkpoint. An arrow marks "
         "the highest of a row, which is chosen. Differences of a point are chance where there is one seed."
     )
-    return text_table(heads, rows, [note])
+    return text_table(heads, rows, [note, *_edge_words(lines.values(), rates)])
+
+
+def _edge_words(lines: Collection[SelectedRow], rates: Mapping[str, Sequence[float]]) -> list[str]:
+    """Name the rows whose chosen rate is the lowest or the highest of those tried, so that others may be better."""
+    found: dict[str, list[str]] = {}
+    for task, some in rates.items():
+        for line in lines:
+            chosen = best_rate(line, task)
+            if len(some) > 1 and chosen in (some[0], some[-1]):
+                end = "lowest" if chosen == some[0] else "highest"
+                found.setdefault(f"the {end} on {task_title(task)}", []).append(line.title)
+    if not found:
+        return []
+    parts = [f"{end} for {', '.join(titles)}" for end, titles in found.items()]
+    return [f"The chosen rate is at an end of those tried, and a rate beyond may be better: {'; '.join(parts)}."]
 
 
 def best_rate(line: SelectedRow, task: str) -> float | None:

@@ -31,6 +31,8 @@ def test_what_was_tuned(tmp_path: Path) -> None:
     )
     rows = [line.split(" | ") for line in tuning.tuning_table(tuned).splitlines()[2:4]]
     assert rows == [["| KD", "71.1 ←", "60.0 |"], ["| DIST", "60.0", "71.1 ← |"]]
+    edges = "the lowest on RTE for KD; the highest on RTE for DIST"
+    assert f"end of those tried, and a rate beyond may be better: {edges}.\n" in tuning.tuning_table(tuned)
     rest = "No rate was tuned on QNLI."
     assert tuning.tuning_words(found, tuned).endswith(f"{said} {rest}")
     more = contrasts(tmp_path / "more", {"kd": NEAR, "dist": NEAR, "pkd": NEAR})
