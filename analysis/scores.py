@@ -19,6 +19,7 @@ from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting import missing_runs, notes, provenance
+from kdbench.reporting.constant_notes import constant_notes
 from kdbench.reporting.tables import Published, Table, TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.selection import SelectedRow, select_row
@@ -280,6 +281,7 @@ def score_notes(
         f"{describe_splits(tasks)}, in per cent; {notes.describe_seeds(lines)}.",
         *([average_note(tasks)] if averaged else []),
         *marks,
+        *constant_notes(lines, tasks),
         *notes.row_notes(by_study.values()),
         *(note for study, _ in by_study.values() for note in notes.evidence_notes(study)),
         *holes,

@@ -11,6 +11,7 @@ from kdbench.core.errors import UserError, check_known
 from kdbench.core.formatting import count, p_value, signed
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import missing_runs, notes
+from kdbench.reporting.constant_notes import constant_notes
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.show_table import check_format
@@ -138,7 +139,11 @@ def _sheet(pair: RowPair) -> TableData | None:
     # notes
     lacking = [task_title(task) for task in tasks if not shared[task]]
     sheet.notes += _notes(found, corrected, lacking)
-    sheet.notes += [*notes.class_use_notes(lines), *_cautions(pair.study, lines)]
+    sheet.notes += [
+        *notes.class_use_notes(lines),
+        *constant_notes(lines, list(map(TASKS.get, found))),
+        *_cautions(pair.study, lines),
+    ]
     return sheet
 
 

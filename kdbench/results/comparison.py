@@ -175,8 +175,8 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
 
     A score is the mean of the metrics.
     """
-    labels = _same_items(split, cells)
-    predicted: Any = np.stack([_predictions(cell, split).classes for cell in cells])
+    labels = same_items(split, cells)
+    predicted: Any = np.stack([split_predictions(cell, split).classes for cell in cells])
     # random numbers that depend on the names alone
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256("|".join([split, *_ids(cells)]).encode()).digest()[:8]))
     if task.kind == "regression":
@@ -211,7 +211,7 @@ def _weighted_metric(task: Task) -> WeightedMetric:
     return metric
 
 
-def _predictions(cell: CellResult, split: str) -> Predictions:
+def split_predictions(cell: CellResult, split: str) -> Predictions:
     """Return the predictions of a cell's run on a split."""
     found = cell.run.predictions
     if split not in found:
@@ -219,17 +219,17 @@ def _predictions(cell: CellResult, split: str) -> Predictions:
     return found[split]
 
 
-def _same_items(split: str, cells: Sequence[CellResult]) -> Any:
+def same_items(split: str, cells: Sequence[CellResult]) -> Any:
     """Return the labels [n], classes or numbers, that all runs were scored with.
 
     Raises:
         UserError: the labels differ.
     """
     reference = cells[0]
-    labels = _predictions(reference, split).labels
+    labels = split_predictions(reference, split).labels
     for cell in cells:
         data = cell.run.spec.data.fingerprint
-        own = _predictions(cell, split).labels
+        own = split_predictions(cell, split).labels
         if data != reference.run.spec.data.fingerprint or not (own is labels or np.array_equal(own, labels)):
             raise UserError(
                 f"{reference.run.id} and {cell.run.id} were scored on different data ({split}), so they cannot be "

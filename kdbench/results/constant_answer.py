@@ -1,0 +1,82 @@
+"""Compare a row with the best answer that is the same for every item, which takes no learning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from kdbench.data.metrics import ScoreCounts
+from kdbench.data.task import Task
+from kdbench.results import significance
+from kdbench.results.comparison import MeanMetric, same_items, split_predictions
+from kdbench.results.significance import Difference, Floats, mean_of_splits
+from kdbench.results.study import CellResult
+
+# An item's difference between two answers is at most 1, so that n of them have a standard error of at most 1 / sqrt(n).
+FAR = 4.0  # standard errors: no test is needed
+
+
+@dataclass(frozen=True)
+class ConstantAnswer:
+    """The class that scores highest when every reported item gets it.
+
+    Args:
+        label: the class.
+        scores: of each metric and split, in the order of `Task.numbers`, in per cent.
+    """
+
+    label: int
+    scores: tuple[float, ...]
+
+
+def best_constant(task: Task, cells: Sequence[CellResult]) -> ConstantAnswer:
+    """Find the class with the highest mean of the task's metrics on the items that the cells were scored on.
+
+    Raises:
+        UserError: a run kept no predictions, or was scored on other items than the others.
+    """
+    classes, found = len(task.labels), []
+    for split in task.report_splits:
+        actual = np.bincount(same_items(split, cells), minlength=classes).astype(np.float64)
+        # line c is the answer c: all items of class c are hits, and class c claims all items
+        counts = ScoreCounts(
+            np.diag(actual), np.tile(actual, (classes, 1)), np.diag(np.full(classes, actual.sum())),
+            partial(_constant_matrices, actual),
+        )  # fmt: skip
+        scores = task.score_classes(counts)
+        found += [100 * scores[metric] for metric in task.metrics]
+    label = int(np.mean(found, axis=0).argmax())
+    return ConstantAnswer(label, tuple(float(one[label]) for one in found))
+
+
+def _constant_matrices(actual: Floats) -> Floats:
+    """Return the confusion matrix [answer, true class, predicted class] of each constant answer."""
+    matrices: Floats = np.eye(len(actual))[:, None, :] * actual[None, :, None]
+    return matrices
+
+
+def compare_with_constant(task: Task, cells: Sequence[CellResult], constant: ConstantAnswer) -> Difference | None:
+    """Return a row's mean score minus that of one class for every item, in per cent, with its error.
+
+    None where every seed is so far above that no test is needed.
+
+    Raises:
+        UserError: a run kept no predictions, or was scored on other items than the others.
+    """
+    items = min(len(same_items(split, cells)) for split in task.report_splits)
+    own = [np.mean([cell.score(*number) for number in task.numbers()]) for cell in cells]
+    if min(own) - np.mean(constant.scores) > 100 * FAR / math.sqrt(items):
+        return None
+    parts = []
+    for number, split in enumerate(task.report_splits):
+        labels = same_items(split, cells)
+        answers = [*(split_predictions(cell, split).classes for cell in cells), np.full(len(labels), constant.label)]
+        rng = np.random.default_rng(number)
+        scores = significance.resample_scores(MeanMetric(task), labels, np.stack(answers), len(task.labels), rng)
+        parts.append(scores[:, :-1] - scores[:, -1:])
+    found = 100 * mean_of_splits(parts)
+    return significance.paired_difference(found[0], found[1:])
