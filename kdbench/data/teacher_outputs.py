@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
+from kdbench.data.class_order import other_order
 from kdbench.data.outputs_content import Content, is_probabilities, log_probabilities
 from kdbench.data.outputs_rows import LABELS, ROW, SPLIT, TEXT_NAMES, check_repeats, find_rows, rows_problem
 from kdbench.data.task import TaskData
@@ -39,12 +40,14 @@ class TeacherOutputs:
         logits: split -> logits [rows, C], or logarithms of probabilities; NaN for rows that are not in the file.
         are_probabilities: the file holds probabilities.
         name: the file's name, for messages.
+        names_classes: its columns have the label words, and not numbers.
         sum_error: how far from 1 a row's sum of probabilities was before it was divided by it.
     """
 
     logits: Mapping[str, NDArray[np.float32]]
     are_probabilities: bool
     name: str
+    names_classes: bool
     sum_error: float = 0.0
 
     @property
@@ -69,6 +72,22 @@ class TeacherOutputs:
                 f"{self.name} lacks {count(len(missing), 'row')} of split '{split}' that are trained on or select, "
                 f"such as row {missing[0]}; add them, or train on fewer rows (train_rows)."
             )
+
+    def check_classes(self, data: TaskData, labels: Sequence[str]) -> str:
+        """Return a remark where the labels say that the columns are of other classes than their words; else "".
+
+        Raises:
+            UserError: the labels say so of columns that have numbers.
+        """
+        predicted, true = [], []
+        for split, values in self.logits.items():
+            rows = np.flatnonzero(~np.isnan(values[:, 0]))
+            predicted.append(values[rows].argmax(1))
+            true.append(label_array(data.splits[split].labels)[rows])
+        found = other_order(np.concatenate(predicted), np.concatenate(true), labels)
+        if found and not self.names_classes:
+            raise UserError(f"{self.name} {found}; name its columns by these words, each by the one that it is of.")
+        return f"{self.name} {found}: the words of its columns are taken as they are." if found else ""
 
 
 def row_tokens(data: TaskData, split: str) -> Tokens:
@@ -98,14 +117,14 @@ def read_outputs(path: Path, content: Content, labels: Sequence[str], data: Task
         UserError: the file cannot be read, lacks a class, may hold logits or probabilities alike, or has rows that do
             not exist, contradict one another, or lack a number; the message has their number and an example.
     """
-    frame, named = _read_frame(path)
+    frame, held = _read_frame(path)
     columns = _class_columns(frame, labels, path.name)
     if not len(frame):
         raise UserError(f"{path.name} has no rows.")
     values = _class_values(frame, columns)
     if len(bad := np.flatnonzero(~np.isfinite(values).all(1))):
         raise rows_problem(path.name, len(bad), "not a finite number for every class", int(bad[0]))
-    are_probabilities = is_probabilities(values, named if content == "auto" else content, path.name)
+    are_probabilities = is_probabilities(values, held if content == "auto" else content, path.name)
     # one entry for each row of a split that a row of the file stands for; the first of equal ones
     places = find_rows(frame.drop(columns=columns), labels, data, path.name)
     check_repeats(places, values, path.name)
@@ -114,7 +133,8 @@ def read_outputs(path: Path, content: Content, labels: Sequence[str], data: Task
     for number, found in reversed([*enumerate(places)]):
         for split, row in found:
             logits[split][row] = values[number]
-    return TeacherOutputs(logits, are_probabilities, path.name, sum_error)
+    named = [column.casefold() for column in columns] == [word.casefold() for word in labels]
+    return TeacherOutputs(logits, are_probabilities, path.name, named, sum_error)
 
 
 def _read_frame(path: Path) -> tuple[DataFrame, Content]:

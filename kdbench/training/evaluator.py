@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kdbench.core.errors import RunFailure
 from kdbench.core.records import ClassCounts
 from kdbench.data.batches import draw_rows
+from kdbench.data.class_order import other_order
 from kdbench.data.metrics import answers
 from kdbench.data.splits import Part
 from kdbench.data.task import Task
@@ -48,6 +49,8 @@ class Evaluator:
         self._is_initial = step == 0
         self.latest = self._all_logits({})
         scores = {role: self._measure(self.latest[role], part) for role, part in self._parts().items()}
+        if not self._setup.spec.training.epochs:
+            self._check_class_order()
         for role, part in self._parts().items():
             values = dict(scores[role])
             if role != "selection" and "teacher" in self._setup.context.learners:
@@ -57,6 +60,19 @@ class Evaluator:
         if teacher is not None:
             self._series.add(step, "probe", dict(entropy_gaps(self._logits(self._student, self._probe), teacher)))
         return scores["selection"].get(self._setup.task.metrics[0], 0.0)
+
+    def _check_class_order(self) -> None:
+        """Check that a network that is used as it is has the task's classes in the order that its configuration says.
+
+        Raises:
+            RunFailure: the rows that select say that the order is another one.
+        """
+        setup, part = self._setup, self._setup.roles.selection
+        if setup.spec.student.is_outputs:  # checked before anything is trained
+            return
+        predicted, labels = answers(self.latest["selection"]).numpy(), self._labels(part).numpy()
+        if found := other_order(predicted, labels, setup.task.labels):
+            raise RunFailure("class-order", f"{setup.spec.student.title} {found}; correct id2label in its config.json.")
 
     def _parts(self) -> dict[str, Part]:
         """Return the rows to evaluate, by role: `selection`, and the name of every report split."""

@@ -152,7 +152,8 @@ def _check_outputs(specs: Iterable[RunSpec]) -> list[str]:
         for part in (roles.train, roles.selection):
             if part.split == roles.train.split:
                 outputs.check_rows(part.split, part.rows)
-        remarks[outputs.remark] = None
+        wrong = outputs.check_classes(inputs.load_data(spec.task, spec.data), inputs.load_task(spec.task).labels)
+        remarks |= dict.fromkeys(remark for remark in (outputs.remark, wrong) if remark)
     return list(remarks)
 
 
