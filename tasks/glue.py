@@ -92,10 +92,13 @@ class GlueTask(Task):
 
         Labels and metrics are those of the publication and do not change.
         """
-        return hub.identity(self.hub_config) if location.source == "hub" else super().fingerprint(location)
+        is_pinned = location.source == "hub" and not self.has_own_score
+        return hub.identity(self.hub_config) if is_pinned else super().fingerprint(location)
 
     def fingerprint_of(self, data: TaskData, location: DataLocation) -> str:
         """Return the `fingerprint` of examples that were loaded from a location."""
+        if self.has_own_score:  # of a subclass that is no task of GLUE
+            return super().fingerprint_of(data, location)
         return hub.identity(self.hub_config) if location.source == "hub" else fingerprint(data)
 
     def _read(self, location: DataLocation, split: str) -> Examples:

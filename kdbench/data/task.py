@@ -15,7 +15,7 @@ from pydantic import Field
 
 from kdbench.core.errors import UserError
 from kdbench.core.lazy_torch import LazyModule
-from kdbench.core.plugin_files import code_hash
+from kdbench.core.plugin_files import whole_code_hash
 from kdbench.core.spec import DataLocation
 from kdbench.data import metrics
 from kdbench.data.loading import load_examples
@@ -216,15 +216,17 @@ class Task(ABC):
     def fingerprint(self, location: DataLocation) -> str:
         """Return a hash of what decides the scores, independent of the location.
 
-        These are the examples, kind, labels, metrics and splits; and the code of the task's file, where it computes
-        scores of its own.
+        These are the examples, kind, labels, metrics and splits; and, where the task computes scores of its own, the
+        code of its file and of the user's modules that it imports.
         """
         return self.fingerprint_of(load_examples(self, location), location)
 
     def fingerprint_of(self, data: TaskData, location: DataLocation) -> str:
         """Return the `fingerprint` of examples that were loaded from a location."""
-        own = [fingerprint(data), self.kind, self.labels, self.metrics]
-        code = code_hash(Path(inspect.getfile(type(self))).read_bytes()) if self.has_own_score else ""
+        own, code = [fingerprint(data), self.kind, self.labels, self.metrics], ""
+        if self.has_own_score:
+            file = Path(inspect.getfile(type(self)))
+            code = whole_code_hash(file, file.read_bytes())
         words = json.dumps([*own, self.report_splits, self.validation_split, code])
         return hashlib.sha256(words.encode()).hexdigest()[:16]
 
