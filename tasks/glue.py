@@ -10,7 +10,6 @@ from typing import ClassVar
 
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataLocation
-from kdbench.data.loading import load_examples
 from kdbench.data.task import Examples, Task, TaskData, fingerprint
 from kdbench.tasks import hub, tsv
 from kdbench.tasks.generated import Recipe, generate
@@ -93,8 +92,14 @@ class GlueTask(Task):
 
         Labels and metrics are those of the publication and do not change.
         """
-        here = location.source != "hub"
-        return fingerprint(load_examples(self, location)) if here else hub.identity(self.hub_config)
+        is_pinned = location.source == "hub" and not self.has_own_score
+        return hub.identity(self.hub_config) if is_pinned else super().fingerprint(location)
+
+    def fingerprint_of(self, data: TaskData, location: DataLocation) -> str:
+        """Return the `fingerprint` of examples that were loaded from a location."""
+        if self.has_own_score:  # of a subclass that is no task of GLUE
+            return super().fingerprint_of(data, location)
+        return hub.identity(self.hub_config) if location.source == "hub" else fingerprint(data)
 
     def _read(self, location: DataLocation, split: str) -> Examples:
         return tsv.read(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from kdbench.core.plugin_imports import imported_files
+
 CHANGED, ABSENT = "has changed since", "is not here"
 
 
@@ -18,21 +20,27 @@ class PluginFile(BaseModel):
 
     path: str
     sha256: str
-    code: str = Field(default="", exclude_if=lambda value: not value)  # see `code_hash`; "" of runs before it was kept
+    # see `whole_code_hash`; "" of runs before it was kept
+    code: str = Field(default="", exclude_if=lambda value: not value)
 
     @classmethod
     def of(cls, path: Path, source: bytes) -> PluginFile:
         """Describe a file with this content; one that is no Python has no hash of its code."""
-        try:
-            code = code_hash(source)
-        except (SyntaxError, ValueError):
-            code = ""
-        return cls(path=str(path), sha256=hashlib.sha256(source).hexdigest(), code=code)
+        return cls(path=str(path), sha256=hashlib.sha256(source).hexdigest(), code=whole_code_hash(path, source))
 
     @property
     def version(self) -> str:
         """Return what identifies the code."""
         return self.code or self.sha256
+
+    @property
+    def subject(self) -> str:
+        """Return the path for a sentence on a change, with a mention of modules that the file imports, if any."""
+        try:
+            imports = imported_files(Path(self.path), Path(self.path).read_bytes())
+        except OSError:
+            imports = []
+        return f"{self.path} or a module that it imports" if imports else self.path
 
     def find_change(self) -> str:
         """Say what has become of the file: that it is not here, or has changed since; "" where the code is the same."""
@@ -44,7 +52,18 @@ class PluginFile(BaseModel):
 
     def is_same(self, other: PluginFile | None) -> bool:
         """Return whether another file has the same code."""
-        return other is not None and (self.sha256 == other.sha256 or (bool(self.code) and self.code == other.code))
+        if other is None:
+            return False
+        return self.code == other.code if self.code and other.code else self.sha256 == other.sha256
+
+
+def whole_code_hash(path: Path, source: bytes) -> str:
+    """Return the `code_hash` of a file and of the user's modules that it imports; "" where one is no Python."""
+    try:
+        own, others = code_hash(source), [code_hash(file.read_bytes()) for file in imported_files(path, source)]
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    return hashlib.sha256(" ".join([own, *sorted(others)]).encode()).hexdigest()[:16] if others else own
 
 
 def code_hash(source: bytes) -> str:

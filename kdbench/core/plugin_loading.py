@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.abc import InspectLoader
@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 
+from kdbench.core.errors import UserError
 from kdbench.core.safe_path import ROOT
 
 
@@ -78,6 +79,23 @@ def announced(group: str) -> list[EntryPoint]:
         found = [point for point in installed if point.dist is None or point.dist.name != "kdbench"]
         found += [EntryPoint(name, value, group) for name, value in own.get(group, {}).items()]
     return sorted(found, key=lambda point: (not point.value.startswith("kdbench."), point.name))
+
+
+def no_plugins(what: str, group: str, points: Sequence[EntryPoint], broken: Mapping[str, str]) -> UserError:
+    """Build the error for a kdbench without any plugins of a kind.
+
+    Args:
+        what, group: as of `Registry`.
+        points: the entry points of the group.
+        broken: plugins that do not load -> the reason.
+    """
+    reasons = "; ".join(f"'{name}' does not load: {why}" for name, why in broken.items())
+    if not points:
+        reasons = f"no package that {sys.executable} sees announces any in '{group}'"
+    return UserError(
+        f"There is no {what} at all, so kdbench is not installed properly; install it again "
+        f"({reasons or 'its packages hold none'})."
+    )
 
 
 @cache

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import pkgutil
 import re
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.metadata import EntryPoint
@@ -19,6 +18,7 @@ from kdbench.core.errors import UserError, unknown
 from kdbench.core.formatting import sentence
 from kdbench.core.plugin_attributes import settle_attributes
 from kdbench.core.plugin_files import PluginFile
+from kdbench.core.plugin_imports import imported_files
 from kdbench.core.plugin_loading import (
     NoPlugin,
     Unloadable,
@@ -26,6 +26,7 @@ from kdbench.core.plugin_loading import (
     guarded,
     is_about_kdbench,
     load_module,
+    no_plugins,
 )
 from kdbench.core.plugin_rows import names_of, rows_of, source_of, titles_of
 
@@ -68,6 +69,7 @@ class Registry(Generic[T]):
         self._found: dict[str, type[T]] | None = None
         self._failed: dict[str, Path] = {}  # files in the working folder that do not load
         self._in_packages: list[Path] = []  # files of plugins
+        self._imported: set[Path] = set()  # by plugins' files; modules of the user, which Python reads once
         self._contents: dict[Path, str] | None = None  # file -> hash of what was read
         self.packages: list[Path] = []
         self.broken: dict[str, str] = {}
@@ -91,7 +93,7 @@ class Registry(Generic[T]):
                         self.add(name, plugin)
             if not found:
                 self._found = None
-                raise self._nothing(points)
+                raise no_plugins(self.what, self.group, points, self.broken)
             self._in_packages = [Path(inspect.getfile(plugin)) for plugin in found.values()]
             for path in (path for path in self.user_files() if path.suffix == ".py"):
                 self._add_own(path)
@@ -103,11 +105,12 @@ class Registry(Generic[T]):
         """Read the user's plugins again where their files have changed since, as in a notebook.
 
         Raises:
-            UserError: the file of a package has changed, which Python reads once.
+            UserError: a file of a package, or one that a plugin imports, has changed, which Python reads once.
         """
         if self._found is None or self._contents is None or (now := self._read_contents()) == self._contents:
             return
-        if changed := [path for path in self._in_packages if now.get(path) != self._contents.get(path)]:
+        once = (*self._in_packages, *sorted(self._imported))
+        if changed := [path for path in once if now.get(path) != self._contents.get(path)]:
             raise UserError(f"{changed[0]} has changed since it was read; restart Python, or the notebook's kernel.")
         # files that were named are read again; classes that come from none of the files stay
         named, before, read = [Path(one.path) for one in self.files.values()], self._found, self._contents
@@ -121,7 +124,8 @@ class Registry(Generic[T]):
 
     def _read_contents(self) -> dict[Path, str]:
         """Return a hash of each file that defines plugins, or may."""
-        files = {*self._in_packages, *self.user_files(), *(Path(one.path) for one in self.files.values())}
+        own = (Path(one.path) for one in self.files.values())
+        files = {*self._in_packages, *self._imported, *self.user_files(), *own}
         return {path: sha256_of(path) for path in files if path.is_file()}
 
     def get(self, name: str) -> type[T]:
@@ -198,16 +202,6 @@ class Registry(Generic[T]):
             return f"there is a {self.what} '{owner}' already, which does not load: {self.broken[owner]}"
         return f"two files define a {self.what} '{name}', {self.file_of(owner)} and {place}; rename yours"
 
-    def _nothing(self, points: list[EntryPoint]) -> UserError:
-        """Build the error for a kdbench without any plugins of this kind."""
-        reasons = "; ".join(f"'{name}' does not load: {why}" for name, why in self.broken.items())
-        if not points:
-            reasons = f"no package that {sys.executable} sees announces any in '{self.group}'"
-        return UserError(
-            f"There is no {self.what} at all, so kdbench is not installed properly; install it again "
-            f"({reasons or 'its packages hold none'})."
-        )
-
     def user_files(self) -> list[Path]:
         """Return the plugin files in the working folder, unless they are loaded as a package's (in a checkout).
 
@@ -256,8 +250,9 @@ class Registry(Generic[T]):
             raise Unloadable(f"its variant '{taken[0]}' has the name of another {self.what}; rename it")
         self.broken.pop(path.stem, None)
         self.add(path.stem, plugins[0])
-        self.files[path.stem] = PluginFile.of(path, source)
+        self._note_file(path.stem, path, source)
         if self._contents is not None:  # a file that was named when the others were read already
+            self._contents |= {file: sha256_of(file) for file in imported_files(path, source)}
             self._contents[path] = self.files[path.stem].sha256
         return path.stem
 
@@ -293,7 +288,7 @@ class Registry(Generic[T]):
                 if not (isinstance(target, ModuleType) and hasattr(target, "__path__")):
                     if problem := self._problem(target):
                         raise Unloadable(problem)
-                    self._note_file(point.name, target)
+                    self._note_code(point.name, target)
                     return {point.name: target}
                 self.packages += [Path(folder).resolve() for folder in target.__path__]
                 names = [module.name for module in pkgutil.iter_modules(target.__path__)]
@@ -314,14 +309,19 @@ class Registry(Generic[T]):
             self.broken[name] = f"the file defines several {self.what}s ({names_of(plugins)}); keep one per file"
             return None
         if plugins:
-            self._note_file(name, plugins[0])
+            self._note_code(name, plugins[0])
         return plugins[0] if plugins else None
 
-    def _note_file(self, name: str, plugin: type[T]) -> None:
+    def _note_code(self, name: str, plugin: type[T]) -> None:
         """Note the file of a package's plugin whose version nobody states, where plugins of this kind have one."""
         if hasattr(self.base, "version") and "version" not in vars(plugin):  # one that it inherits speaks of other code
             file = Path(inspect.getfile(plugin))
-            self.files[name] = PluginFile.of(file, file.read_bytes())
+            self._note_file(name, file, file.read_bytes())
+
+    def _note_file(self, name: str, path: Path, source: bytes) -> None:
+        """Note a file whose code identifies its plugin, and what it imports."""
+        self.files[name] = PluginFile.of(path, source)
+        self._imported |= {*imported_files(path, source)}
 
     def _plugins_of(self, module: ModuleType) -> list[type[T]]:
         """Return the plugins that a module defines; a class that says `title = ""` is only a base class.

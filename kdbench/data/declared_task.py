@@ -79,9 +79,9 @@ class DeclaredTask(Task):
         """Read all splits; see `Task.load`."""
         return TaskData(self._read_at(location).splits)
 
-    def fingerprint(self, location: DataLocation) -> str:
+    def fingerprint_of(self, data: TaskData, location: DataLocation) -> str:
         """Return a hash of the examples, the classes, the metrics and the names of the reported splits."""
-        own = [fingerprint(self.load(location)), self.labels, self.metrics, self.report_splits]
+        own = [fingerprint(data), self.labels, self.metrics, self.report_splits]
         return hashlib.sha256(json.dumps(own).encode()).hexdigest()[:16]
 
     @classmethod

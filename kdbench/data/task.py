@@ -15,7 +15,7 @@ from pydantic import Field
 
 from kdbench.core.errors import UserError
 from kdbench.core.lazy_torch import LazyModule
-from kdbench.core.plugin_files import code_hash
+from kdbench.core.plugin_files import whole_code_hash
 from kdbench.core.spec import DataLocation
 from kdbench.data import metrics
 from kdbench.data.loading import load_examples
@@ -216,11 +216,17 @@ class Task(ABC):
     def fingerprint(self, location: DataLocation) -> str:
         """Return a hash of what decides the scores, independent of the location.
 
-        These are the examples, kind, labels, metrics and splits; and the code of the task's file, where it computes
-        scores of its own.
+        These are the examples, kind, labels, metrics and splits; and, where the task computes scores of its own, the
+        code of its file and of the user's modules that it imports.
         """
-        own = [fingerprint(load_examples(self, location)), self.kind, self.labels, self.metrics]
-        code = code_hash(Path(inspect.getfile(type(self))).read_bytes()) if self.has_own_score else ""
+        return self.fingerprint_of(load_examples(self, location), location)
+
+    def fingerprint_of(self, data: TaskData, location: DataLocation) -> str:
+        """Return the `fingerprint` of examples that were loaded from a location."""
+        own, code = [fingerprint(data), self.kind, self.labels, self.metrics], ""
+        if self.has_own_score:
+            file = Path(inspect.getfile(type(self)))
+            code = whole_code_hash(file, file.read_bytes())
         words = json.dumps([*own, self.report_splits, self.validation_split, code])
         return hashlib.sha256(words.encode()).hexdigest()[:16]
 
@@ -240,10 +246,11 @@ def metric_title(name: str) -> str:
 def fingerprint(data: TaskData) -> str:
     """Compute the first 16 digits of a sha256 over vocabulary, split names and all rows in order."""
     digest = hashlib.sha256(json.dumps(list(data.vocabulary)).encode())
+    encode = json.JSONEncoder(ensure_ascii=False).encode  # one for many rows
     for name in sorted(data.splits):
         split = data.splits[name]
         digest.update(json.dumps([name, split.text_b is not None]).encode())
         for texts, label in zip(split.texts(), split.labels, strict=True):
             plain = label.item() if isinstance(label, np.generic) else label
-            digest.update(json.dumps([*texts, plain], ensure_ascii=False).encode())
+            digest.update(encode([*texts, plain]).encode())
     return digest.hexdigest()[:16]

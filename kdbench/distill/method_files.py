@@ -24,9 +24,10 @@ def method_of(spec: RunSpec) -> type[Method]:
         METHODS.add_file(Path(planned.path))
     found, here = METHODS.get(spec.method), METHODS.files.get(spec.method)
     if planned != here and not (planned and planned.is_same(here)):
+        file = here.subject if here else METHODS.file_of(spec.method)
         raise UserError(
-            f"The file of method '{spec.method}', {here.path if here else METHODS.file_of(spec.method)}, is not the "
-            "one that the run was planned with; repeat the kdbench run command, which makes a new run of it."
+            f"The file of method '{spec.method}', {file}, is not the one that the run was planned with; repeat "
+            "the kdbench run command, which makes a new run of it."
         )
     return found
 

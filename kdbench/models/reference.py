@@ -19,13 +19,14 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from kdbench.core import hub
 from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError
-from kdbench.core.spec import FOLDER, OUTPUTS, ModelRef
+from kdbench.core.spec import FOLDER, OUTPUTS, SAVED, ModelRef
 from kdbench.models.configuration import read_dimensions
 from kdbench.models.model_files import TOKENIZER_SETTINGS, TOKENIZERS, check_files, read_text
 from kdbench.models.outputs_reference import OUTPUTS_NAME, resolve_outputs
@@ -191,8 +192,15 @@ def _hash_folder(folder: Path) -> str:
     suffixes = {".safetensors", ".bin", ".json", ".txt"}
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
         suffixes.add(".model")  # SentencePiece files, the only tokenizer
+    files = sorted(p for p in folder.iterdir() if p.suffix in suffixes)
+    return _hash_files(tuple((file, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files))
+
+
+@lru_cache(maxsize=64)
+def _hash_files(stamped: tuple[tuple[Path, int, int], ...]) -> str:
+    """Hash files once, given with sizes and times; a file that changes is read again."""
     digest = hashlib.sha256()
-    for file in sorted(p for p in folder.iterdir() if p.suffix in suffixes):
+    for file, _, _ in stamped:
         with file.open("rb") as handle:
             digest.update(file.name.encode() + hashlib.file_digest(handle, "sha256").digest())
     return digest.hexdigest()[:16]
@@ -202,13 +210,19 @@ def available(ref: ModelRef) -> Path | None:
     """Return the folder of the model's files, fetched from the hub if necessary; None for a tiny model.
 
     Raises:
-        UserError: the hub cannot be reached or does not have the model, or files are missing or damaged.
+        UserError: the hub cannot be reached or does not have the model, or files are missing or damaged, or not those
+            that the reference was made of.
     """
     base, _ = split_name(ref.name)
     if TINY.fullmatch(base):
         return None
     folder = local_folder(base) or _fetch(base)
     check_files(folder)
+    if not ref.fingerprint.startswith(SAVED) and resolve(ref.name).fingerprint != ref.fingerprint:
+        raise UserError(
+            f"The model {ref.name} has changed since the run was planned; put it back, or repeat the kdbench run "
+            "command, which trains a new run."
+        )
     return folder
 
 

@@ -25,9 +25,17 @@ def load_data(task: str, ref: DataRef) -> TaskData:
     """Load the examples of a task.
 
     Raises:
-        UserError: the data cannot be read, or a text or label is wrong.
+        UserError: the data cannot be read, a text or label is wrong, or they are not what was planned with.
     """
-    return load_examples(TASKS.get(task)(), ref.location)
+    kind = TASKS.get(task)()
+    data = load_examples(kind, ref.location)
+    # a task in Python may have a `fingerprint` of its own
+    if ref.fingerprint != kind.fingerprint_of(data, ref.location) and ref.fingerprint != kind.fingerprint(ref.location):
+        raise UserError(
+            f"The data of {kind.title}{f', {ref.path},' if ref.path else ''} have changed since runs on them were "
+            "planned; put them back, or repeat the kdbench run command, which trains new runs."
+        )
+    return data
 
 
 @lru_cache(maxsize=64)

@@ -46,10 +46,10 @@ def version_notes(lines: Sequence[SelectedRow]) -> list[str]:
     older = [f"{title} on {', '.join(map(task_title, tasks))}" for title, tasks in lost.items() if tasks]
     told = f"Left out, as trained by an earlier version of a method or of its file: {'; '.join(older)}."
     files = {file for line in lines for cell in line.cells if (file := cell.run.spec.method_file)}
-    changed = sorted(file.path for file in files if Path(file.path).is_absolute() and file.find_change() == CHANGED)
+    changed = sorted(file.subject for file in files if Path(file.path).is_absolute() and file.find_change() == CHANGED)
     return [
         *([told] if older else []),
-        *(f"{path} has changed since these runs were trained; kdbench run trains them anew." for path in changed),
+        *(f"{subject} has changed since these runs were trained; kdbench run trains them anew." for subject in changed),
     ]
 
 

@@ -110,7 +110,7 @@ def _head(run: Run, study: StudyResults | None, statuses: RunStatuses, console: 
 def _file_problem(spec: RunSpec) -> str:
     """Say that the file of the run's method is missing or has changed; "" where it is the same, or a version tells."""
     change = spec.method_file.find_change() if spec.method_file else ""
-    return f"The file of its method, {spec.method_file.path}, {change}." if spec.method_file and change else ""
+    return f"The file of its method, {spec.method_file.subject}, {change}." if spec.method_file and change else ""
 
 
 def error_tail(run: Run) -> tuple[int, list[str]]:

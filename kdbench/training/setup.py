@@ -16,7 +16,7 @@ from torch import nn
 
 from kdbench.core.errors import RunFailure, UserError
 from kdbench.core.settings import Execution, Recording
-from kdbench.core.spec import ModelRef, RunSpec
+from kdbench.core.spec import SAVED, ModelRef, RunSpec
 from kdbench.data.batches import Stream
 from kdbench.data.splits import Part, Roles
 from kdbench.data.task import Task, TaskData
@@ -135,7 +135,7 @@ def _needed_networks(spec: RunSpec, store: Store) -> dict[str, ModelRef]:
         try:
             inputs.network_shape(ref, vocabulary)
         except UserError:
-            ref = ModelRef(name=str(run.model.resolve()), fingerprint=f"run/{run.id}")
+            ref = ModelRef(name=str(run.model.resolve()), fingerprint=f"{SAVED}{run.id}")
         networks[run.id] = ref
     return networks
 

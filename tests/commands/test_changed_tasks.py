@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -223,3 +224,22 @@ def fingerprint() -> str:
     from kdbench.core.spec import DataLocation
 
     return TASKS.get("mood")().fingerprint(DataLocation("generated"))
+
+
+@pytest.mark.parametrize("base", ["Task", "Rte"])
+def test_a_module_with_the_score_is_part_of_the_fingerprint(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a task that takes the rest from one of GLUE, whose own fingerprint is that of the rows alone."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    head = f"from kdbench.tasks.rte import Rte\nfrom own_score import score\n\n\nclass Mood({base})"
+    own = "    def score(self, predictions, references):\n        return score(predictions, references)\n\n"
+    text = PYTHON.replace("class Mood(Task)", head).replace("    def load", f"{own}    def load")
+    found = []
+    for value in ("1.0", "0.5"):
+        monkeypatch.delitem(sys.modules, "own_score", raising=False)
+        Path("own_score.py").write_text(f"def score(predictions, references):\n    return {{'accuracy': {value}}}\n")
+        Path("tasks/mood.py").write_text(text.format(labels='"bad", "good"', metrics='"accuracy",'))
+        forget()
+        found.append(fingerprint())
+    assert found[0] != found[1]

@@ -41,7 +41,7 @@ def _other_files(plan: Plan, store: Store) -> list[str]:
             if file and not file.is_same(other) and store.run(run).has_result():
                 others.setdefault(spec.method, set()).add(run)
     return [
-        f"{files[name].path} has changed since method '{name}' was trained here; {count(len(runs), 'earlier run')} "
+        f"{files[name].subject} has changed since method '{name}' was trained here; {count(len(runs), 'earlier run')} "
         f"{'is' if len(runs) == 1 else 'are'} kept; tables show those of the file as it was last trained."
         for name, runs in others.items()
     ]  # fmt: skip
