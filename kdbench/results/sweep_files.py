@@ -44,7 +44,7 @@ class TaskRecord(BaseModel):
         return cls(labels=tuple(task.labels), metrics=tuple(task.metrics), report_splits=tuple(task.report_splits))
 
     def differences(self, task: type[Task]) -> str:
-        """Name what is another for a task now, such as `labels and metrics`; "" where all is the same."""
+        """Name what differs for a task now, such as `labels and metrics`; "" where all is the same."""
         now = TaskRecord.of(task)
         fields = [name for name in TaskRecord.model_fields if getattr(self, name) != getattr(now, name)]
         return " and ".join(fields).replace("report_splits", "reported splits")
