@@ -14,6 +14,7 @@ from rich.console import Console
 from kdbench.core.atomic_files import user_path, write_text
 from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.core.plain_text import without_control
+from kdbench.core.registry import ALL
 from kdbench.planning import reproduce
 from kdbench.reporting import printing
 from kdbench.reporting.data_frames import csv_text
@@ -24,7 +25,6 @@ from kdbench.results.study import TEACHER, StudyResults, task_title
 
 FORMATS = ("pdf", "svg", "png", "csv")
 WIDTHS = {"column": 3.3, "page": 6.8}  # inches
-ALL = "all"
 FOLDER = "figures"
 
 

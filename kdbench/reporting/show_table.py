@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kdbench.core.errors import UserError, check_known, unknown
+from kdbench.core.registry import ALL
 from kdbench.planning import reproduce
 from kdbench.planning.executor import ExecutionRequest
 from kdbench.reporting.formats.presentation import PLAIN, Presentation
@@ -23,7 +24,6 @@ from kdbench.results.submission_records import server_answers
 
 FORMATS = ("terminal", "markdown", "latex", "csv")
 ENDINGS = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
-ALL = "all"
 
 
 def show_table(
