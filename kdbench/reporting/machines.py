@@ -15,7 +15,7 @@ LEAST_SECONDS = 30.0  # shorter runs differ by what starting takes
 
 def machine_note(runs: Iterable[Run]) -> str:
     """Name the machine of the times, or warn that they come from several; "" without runs."""
-    places = sorted({place(run.environment) for run in runs})
+    places = sorted({machine_name(run.environment) for run in runs})
     if len(places) > 1:
         return f"{NOT_COMPARABLE}: they are of different machines ({'; '.join(places)})."
     return f"Measured on: {places[0]}." if places else ""
@@ -31,7 +31,8 @@ def load_note(cells: Iterable[CellResult]) -> str:
     for cell in cells:
         seconds = float(cell.run.cost.get("train_seconds") or 0)
         if seconds >= LEAST_SECONDS:
-            times.setdefault((cell.cell.row, cell.cell.task, place(cell.run.environment)), []).append(seconds)
+            work = (cell.cell.row, cell.cell.task, machine_name(cell.run.environment))
+            times.setdefault(work, []).append(seconds)
             spent, threads = cell.run.cost.get("cpu_seconds"), cell.run.environment.get("threads")
             if spent and threads and not cell.run.environment.get("gpu"):
                 shares.append(float(spent) / (seconds * threads))
@@ -50,8 +51,8 @@ def times_warning(cells: Sequence[CellResult]) -> str:
     return load_note(cells) or (note if NOT_COMPARABLE in note else "")
 
 
-def place(environment: Mapping[str, Any]) -> str:
-    """Describe a machine."""
+def machine_name(environment: Mapping[str, Any]) -> str:
+    """Name the machine of a run by its GPU, or CPU and threads."""
     if not environment:
         return "one that is not known"
     device = environment.get("gpu") or f"{environment['cpu']}, {count(environment['threads'], 'thread')}"

@@ -66,7 +66,7 @@ def choose_studies(store: Store, choice: StudyChoice, *, all_tasks: bool = False
     every = [study for study in every if study.tasks]
     if lost and not every:
         raise UserError(
-            f"The results in {store.root} are on tasks that are others now, or not installed: {', '.join(lost)}."
+            f"The results in {store.root} are on tasks that have changed since, or are missing: {', '.join(lost)}."
         )
     if not every:
         return ChosenStudies([])

@@ -109,8 +109,8 @@ class CellResult:
         """Look up a metric; raises UserError where the run was scored before the task had it."""
         if metric not in scores:
             raise UserError(
-                f"{self.run.id} was not scored by {metric} on {split}: the metrics or splits of {self.cell.task} were "
-                f"others then; {self.run.folder.way_out}"
+                f"{self.run.id} was not scored by {metric} on {split}: the metrics or splits of {self.cell.task} have "
+                f"changed since; {self.run.folder.way_out}"
             )
         return float(scores[metric])
 
@@ -168,7 +168,7 @@ class StudyResults:
 
     @property
     def gone(self) -> list[str]:
-        """Return tasks whose plugin is gone, does not load, or is another task now; nothing shows their scores."""
+        """Return tasks whose plugin is gone, does not load or has changed since; nothing shows their scores."""
         asked = {c.cell.task for c in self.cells}
         return sorted((asked - TASKS.all().keys()) | (asked & self.changed.keys()))
 

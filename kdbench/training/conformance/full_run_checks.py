@@ -117,7 +117,7 @@ def splits(subject: Subject) -> str:
     before = {name: copy_weights(learner.module) for name, learner in subject.training.after.context.learners.items()}
     after = {name: copy_weights(learner.module) for name, learner in setup.context.learners.items()}
     changed = [name for name in before if any(not torch.equal(w, after[name][key]) for key, w in before[name].items())]
-    return f"'{changed[0]}' learns otherwise when the rows for selection and report are others" if changed else ""
+    return f"'{changed[0]}' learns something else when the rows for selection and report change" if changed else ""
 
 
 @contextmanager
