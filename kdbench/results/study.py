@@ -311,14 +311,14 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
     for cell in sweep.cells:
         training = runs[cell.run].spec.training
         apart = (training.split_seed, training.train_rows)
-        keys[apart] = keys.get(apart) or study_keys.key(sweep, runs[cell.run].spec)
+        keys[apart] = keys.get(apart) or study_keys.study_key(sweep, runs[cell.run].spec)
         groups.setdefault(keys[apart], []).append(cell)
     for key, cells in groups.items():
         specs = {cell.task: runs[cell.run].spec for cell in cells}
         data = {task: spec.data.fingerprint for task, spec in specs.items()}
-        own = study_keys.fields(sweep, runs[cells[0].run].spec)
+        own = study_keys.study_fields(sweep, runs[cells[0].run].spec)
         sources = {str(spec.data.source) for spec in specs.values()} - {"files"}
-        study = study_keys.home(key, data, sources, found) or StudyResults(sweep.preset, own, sweep.models, key)
+        study = study_keys.find_study(key, data, sources, found) or StudyResults(sweep.preset, own, sweep.models, key)
         if sources and not study.sources:
             study.study |= {name: own[name] for name in ("source", "glue_dir")}
         found[:] = [other for other in found if other is not study] + [study]

@@ -21,7 +21,7 @@ from kdbench.results.archive.compression import RunPredictions
 from kdbench.results.archive.read import StoredRun
 from kdbench.results.store import RunFolder, RunState, Store
 from kdbench.results.submission_records import Submission, read_submissions
-from kdbench.results.sweep_files import Sweep, moment
+from kdbench.results.sweep_files import Sweep, creation_time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -277,7 +277,9 @@ def _unite_copies(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         UserError: the copies are of different studies.
     """
-    copies = sorted(several, key=lambda one: (moment(one["created"]), len(one["cells"]), json.dumps(one)), reverse=True)
+    copies = sorted(
+        several, key=lambda one: (creation_time(one["created"]), len(one["cells"]), json.dumps(one)), reverse=True
+    )
     united = dict(copies[0])
     for other in copies[1:]:
         if any(other[key] != united[key] for key in ("preset", "study", "models")):

@@ -22,7 +22,7 @@ from kdbench.planning.executor import EXECUTORS, EXIT_STOPPED, ExecutionRequest,
 from kdbench.planning.make_plan import model_ref
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
-from kdbench.results.sweep_files import Sweep, TaskRecord, moment
+from kdbench.results.sweep_files import Sweep, TaskRecord, creation_time
 from kdbench.training.executors.changed_methods import changed_methods
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def retry(store: Store, runs: set[str], console: Console, show_tables: ShowTable
     """
     left, todo = set(runs), []
     stored = read_records(store.sweeps_folder, StoredSweep)
-    for record in sorted(stored, key=lambda sweep: moment(sweep.created), reverse=True):
+    for record in sorted(stored, key=lambda sweep: creation_time(sweep.created), reverse=True):
         if here := left & record.runs.keys():
             left -= here
             todo.append(_stored_request(store, record, here, console))
