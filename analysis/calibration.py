@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.analysis.item_tables import ItemColumn, ItemTable, RowStatistics, by_seed
+from kdbench.analysis.item_tables import LENGTH_FREE, ItemColumn, ItemTable, RowStatistics, by_seed
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import notes
 from kdbench.reporting.tables import Detail
@@ -21,10 +21,6 @@ from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, StudyResults
 
 RAW, SCALED = "", "_scaled"  # how the keys of the columns end: without temperature, and at T
-SCALE_FREE = (
-    "Raw numbers judge the logits as a method leaves them. A loss that normalises logits, as SKD's, leaves their "
-    "length free: compare such rows after the temperature."
-)
 
 
 class Calibration(ItemTable):
@@ -60,7 +56,8 @@ class Calibration(ItemTable):
             f"T: the temperature with the least NLL on {where}; the columns on its right divide the logits by it."
             + (" It was fitted on the reported items, so these columns are optimistic." if same else ""),
             *_bias_note([cell for _, cell in shown], task),
-            SCALE_FREE,
+            f"Raw numbers judge the logits as a method leaves them. {LENGTH_FREE}: compare such rows after the "
+            "temperature.",
             *([f"No logits were kept of {', '.join(bare)}."] if bare else []),
             *([f"No T, for want of logits on the selection split: {', '.join(dict.fromkeys(unfitted))}."]
               if unfitted else []),

@@ -9,7 +9,7 @@ from typing import ClassVar
 from kdbench.analysis import task_panels
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
-from kdbench.reporting.figures import Curve, FigureData, Lacking, LineStyle, Panel, TaskFigure
+from kdbench.reporting.figures import Curve, FigureData, LineStyle, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.calibration import Confidences, confidences, log_probabilities
 from kdbench.results.item_outputs import student_outputs
@@ -57,7 +57,7 @@ class ConfidenceFigure(TaskFigure):
                 x, y = self.labels
                 panels[task] = Panel(y, [*self.ideal(), *drawn], task_title(task), limits=self.limits(drawn), x_title=x)
         if not panels:
-            raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} with logits", lost=bool(shown))
+            raise task_panels.lacking_rows(tasks, " with logits", lost=bool(shown))
         told = self.notes([line.on(panels) for line in shown]) + (
             [f"Left out, for want of logits: {'; '.join(bare)}."] if bare else []
         )

@@ -7,13 +7,13 @@ from math import isnan, nan
 from statistics import fmean
 from typing import Any
 
-from kdbench.analysis.scores import EMPTY_CELL, table_heading
+from kdbench.analysis.scores import table_heading
 from kdbench.analysis.tuning_budget import SIGN
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import fairness, machines, missing_runs, notes
-from kdbench.reporting.tables import Table, TableCell, TableData
+from kdbench.reporting.tables import EMPTY_CELL, Table, TableCell, TableData
 from kdbench.results.comparison import count_trials
 from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, closure

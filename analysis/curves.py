@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from kdbench.analysis.published import row_title
+from kdbench.core.formatting import count_range
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import fairness, missing_runs, notes, provenance
 from kdbench.reporting.figures import Curve, Lacking, LineStyle
@@ -196,6 +197,6 @@ def figure_notes(
 def band_notes(shown: Sequence[SelectedRow]) -> list[str]:
     """Explain lines and bands."""
     counts = {len(cells) for line in shown for cells in line.shown.values() if cells}
-    seeds = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
-    several = f"Lines: mean over {seeds} seeds; bands: one sample standard deviation to each side."
-    return [several if max(counts) > 1 else "One seed a line."]
+    if max(counts) == 1:
+        return ["One seed a line."]
+    return [f"Lines: mean over {count_range(counts, 'seed')}; bands: one sample standard deviation to each side."]

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdbench.analysis.scores import EMPTY_CELL
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
-from kdbench.reporting import notes
+from kdbench.reporting import machines, notes
 from kdbench.reporting.provenance import traceable_rows
-from kdbench.reporting.tables import Detail, Table, TableCell, TableData
+from kdbench.reporting.tables import EMPTY_CELL, Detail, Table, TableCell, TableData
 from kdbench.results.deployment import Deployment, FormRecord, read_deployment
 from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
@@ -115,7 +114,7 @@ def _notes(rows: Sequence[Measured], study: StudyResults) -> list[str]:
     where = (
         f"Measured on: {places.pop()}."
         if len(places) == 1
-        else f"The times cannot be compared: they are of different machines or threads ({'; '.join(sorted(places))})."
+        else f"{machines.NOT_COMPARABLE}: they are of different machines or threads ({'; '.join(sorted(places))})."
     )
     seeds = ", ".join(sorted({str(row.cell.cell.seed) for row in rows}))
     return [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kdbench.analysis.item_tables import ALL_SEEDS, ItemColumn, ItemTable, RowStatistics, by_seed
+from kdbench.analysis.item_tables import ALL_SEEDS, LENGTH_FREE, ItemColumn, ItemTable, RowStatistics, by_seed
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting.tables import Detail
 from kdbench.results import fidelity
@@ -23,11 +23,6 @@ from kdbench.results.selection import SelectedRow
 from kdbench.results.study import TEACHER, CellResult, StudyResults
 
 SEEDS = "seeds_agree"
-
-LENGTH_FREE = (
-    "KL and loyalty judge the logits as a method leaves them. A loss that normalises logits, as SKD's, leaves their "
-    "length free."
-)
 
 
 class Fidelity(ItemTable):
@@ -83,7 +78,7 @@ class Fidelity(ItemTable):
               if old else []),
             *([f"The teacher's outputs on the reported items were not kept for {', '.join(unknown)}."]
               if unknown else []),
-            LENGTH_FREE,
+            f"KL and loyalty judge the logits as a method leaves them. {LENGTH_FREE}.",
             *([f"KL and loyalty need logits, which were not kept of {', '.join(bare)}."] if bare else []),
             Detail("Seeds agree: the same class from two students with different seeds, mean over pairs; its interval "
                    "counts items only."),

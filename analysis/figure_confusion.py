@@ -34,7 +34,7 @@ class FigureConfusion(TaskFigure):
         lines = [line for line in shown if line.row != TEACHER or study.takes(TEACHER)]
         found = [(line, task, matrix) for line in lines for task in tasks if (matrix := count_classes(line, task))]
         if not found:
-            raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} with predictions", lost=bool(lines))
+            raise task_panels.lacking_rows(tasks, " with predictions", lost=bool(lines))
         if len(found) > MOST:
             raise Lacking("", sentence=(
                 f"Figure confusion is a file for each row and task, here {len(found)}; choose at most {MOST} with "

@@ -9,7 +9,7 @@ from kdbench.analysis import curves, task_panels
 from kdbench.analysis.metric_labels import short_metric
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
-from kdbench.reporting.figures import Curve, FigureData, Lacking, Panel, TaskFigure
+from kdbench.reporting.figures import Curve, FigureData, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import StudyResults, task_title
@@ -40,8 +40,7 @@ class FigureCurves(TaskFigure):
                 title = f"{task_title(task)}, {short_metric(metric)}"
                 panels[task] = Panel("Selection score (%)", drawn, title, by_step=True)
         if not panels:
-            what = f"any row on {' or '.join(map(task_title, tasks))} with scores in its series"
-            raise Lacking(what, lost=bool(shown))
+            raise task_panels.lacking_rows(tasks, " with scores in its series", lost=bool(shown))
         return task_panels.panel_figure(
             self.title, study, panels, shown, _first([line.on(panels) for line in shown], lost)
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from kdbench.analysis import task_panels
 from kdbench.analysis.deploy import Measured, mean_score, measured_rows
 from kdbench.planning.exhibits import Request
-from kdbench.reporting.figures import Curve, FigureData, Lacking, Panel, TaskFigure
+from kdbench.reporting.figures import Curve, FigureData, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.deployment import FormRecord
 from kdbench.results.study import StudyResults, task_title
@@ -29,7 +29,7 @@ class FigurePareto(TaskFigure):
     def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
         rows = {task: found for task in tasks if (found := measured_rows(study, task))}
         if not rows:
-            raise Lacking(f"any row on {' or '.join(map(task_title, tasks))} that kdbench measure has measured")
+            raise task_panels.lacking_rows(tasks, " that kdbench measure has measured")
         panels = [_panel(study, task, found, axis) for task, found in rows.items() for axis in AXES]
         shown = [one.line for found in rows.values() for one in found]
         told = [

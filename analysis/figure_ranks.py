@@ -26,6 +26,7 @@ WHAT = (
     "Marks: mean rank over tasks, 1 is best; white dots: the ranks on each task, of mean scores over seeds. Equal "
     "scores share a rank."
 )
+SAMPLE = "Tasks are the only sample here: the test does not see how sure the scores on a task are."
 ONE_TASK = "Marks: the ranks on the one task, of mean scores over seeds; 1 is best. Equal scores share a rank."
 
 
@@ -169,7 +170,7 @@ def _notes(ranks: Floats, rows: Sequence[Estimate], reach: float) -> list[str]:
     if len(ranks) > 1:
         p, way = friedman_test(ranks)
         told.append(f"Friedman's test that no row differs: p = {p:.2g} ({way}).")
-    return [*told, "Tasks are the only sample here: the test does not see how sure the scores on a task are."]
+    return [*told, SAMPLE]
 
 
 def _left_out(

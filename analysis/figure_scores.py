@@ -12,8 +12,8 @@ from kdbench.analysis.metric_labels import part_names
 from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
-from kdbench.reporting import provenance
-from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
+from kdbench.reporting import notes, provenance
+from kdbench.reporting.figures import Estimate, FigureData, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
 from kdbench.results.comparison import BOOTSTRAP, mean_score, scale_interval
 from kdbench.results.selection import SelectedRow
@@ -45,7 +45,7 @@ class FigureScores(TaskFigure):
                 title = f"{kind.title}, {'/'.join(part_names(kind))}"
                 panels[task] = Panel("Score (%)", title=title, estimates=rows, limits=_limits(rows))
         if not panels:
-            raise Lacking(f"any row on {' or '.join(map(task_title, tasks))}")
+            raise task_panels.lacking_rows(tasks)
         return task_panels.panel_figure(self.title, study, panels, shown, _notes(panels, shown))
 
 
@@ -92,7 +92,7 @@ def _notes(panels: dict[str, Panel], shown: Sequence[SelectedRow]) -> list[str]:
     single = 1 in counts
     return [
         ONE_SEED if counts == {1} else WHAT.format(", where there are several" if single else ""),
-        *([INTERVALS + (" Where there is one seed, only items count." if single else "")] if whole else []),
+        *([INTERVALS + (notes.ONE_SEED if single else "")] if whole else []),
         *task_panels.edge_notes(panels.values()),
         *([f"No interval, for want of predictions: {'; '.join(bare)}."] if bare else []),
     ]

@@ -8,20 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from kdbench.analysis.scores import EMPTY_CELL, asked_rows
+from kdbench.analysis.scores import asked_rows
 from kdbench.analysis.significance_marks import SIGN_NOTE, competing_rows, sign_column
 from kdbench.core.errors import UserError
-from kdbench.core.formatting import count
+from kdbench.core.formatting import count_range
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import fairness, missing_runs, notes
 from kdbench.reporting.provenance import traceable_rows
-from kdbench.reporting.tables import Detail, Table, TableCell, TableData
+from kdbench.reporting.tables import EMPTY_CELL, Detail, Table, TableCell, TableData
 from kdbench.results.item_statistics import ItemStatistic, average_over_seeds
 from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.significance import ALPHA, Difference
 from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
 
+LENGTH_FREE = "A loss that normalises logits, as SKD's, leaves their length free"
 ALL_SEEDS = -1  # in the place of a seed, for a statistic of all seeds together
 SeedStatistics = dict[int, list[ItemStatistic]]  # seed -> a statistic for each report split
 RowStatistics = dict[str, SeedStatistics]  # key of a column -> its statistics
@@ -197,12 +198,11 @@ def difference(one: SeedStatistics, other: SeedStatistics) -> Difference | None:
 
 def seeds_note(lines: Sequence[SelectedRow], task: str) -> str:
     """Say what stands in a cell, and how many seeds it has."""
-    counts = sorted({len(line.shown[task]) for line in lines if line.shown[task]})
-    number = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else count(counts[0], "seed")
-    alone = " With one seed only items count." if 1 in counts else ""
-    alone += " With two seeds, one degree of freedom makes intervals wide." if 2 in counts else ""
-    level = f"{100 * (1 - ALPHA):g} %"
-    return f"Mean over seeds ± half of its {level} interval ({number} a number).{alone}"
+    counts = {len(line.shown[task]) for line in lines if line.shown[task]}
+    few = notes.ONE_SEED if 1 in counts else ""
+    few += " With two seeds, one degree of freedom makes intervals wide." if 2 in counts else ""
+    level, number = f"{100 * (1 - ALPHA):g} %", count_range(counts, "seed")
+    return f"Mean over seeds ± half of its {level} interval ({number} a number).{few}"
 
 
 def by_seed(found: Mapping[int, Sequence[Mapping[str, ItemStatistic] | None]]) -> RowStatistics:

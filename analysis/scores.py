@@ -20,12 +20,11 @@ from kdbench.planning.exhibits import Request
 from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting import missing_runs, notes, provenance
 from kdbench.reporting.constant_notes import constant_notes
-from kdbench.reporting.tables import Published, Table, TableCell, TableData
+from kdbench.reporting.tables import EMPTY_CELL, Published, Table, TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, CellResult, StudyResults
 
-EMPTY_CELL = TableCell(("–",))
 PAPER_GROUP = "glue"  # the tasks whose mean the paper prints
 
 
@@ -186,14 +185,10 @@ def asked_tasks(table: Table, rows: Sequence[ShownRow]) -> list[type[Task]]:
     A table about some tasks shows another task only if at least two rows have it.
     """
     counts = Counter(task for shown in rows for task, cells in shown.line.asked.items() if cells)
-    own = {task for request in table.requests for task in _own_tasks(request)}
+    named = [request.settings["tasks"] for request in table.requests if "tasks" in request.settings]
+    own = {task for names in named for task in select_tasks(names)}
     names = [name for name, count in counts.items() if not own or name in own or count > 1]
     return sorted((TASKS.get(name) for name in names), key=lambda task: (task.position, task.name))
-
-
-def _own_tasks(request: Request) -> list[str]:
-    """Return the tasks that a request names."""
-    return select_tasks(request.settings["tasks"]) if "tasks" in request.settings else []
 
 
 def score_sheet(
@@ -201,7 +196,8 @@ def score_sheet(
 ) -> TableData:
     """Build the table of scores without notes. Lines part the groups; the best row of each is marked."""
     rows = [shown for group in groups for shown in group]
-    sheet = TableData(title, ["", *map(column_name, tasks), *(["Avg."] if averaged else [])])
+    heads = [f"{task.title}\n{'/'.join(part_names(task))}" for task in tasks]
+    sheet = TableData(title, ["", *heads, *(["Avg."] if averaged else [])])
     whole = {task.name for task in tasks} == _whole()
     sheet.column_keys = [task.name for task in tasks]
     sheet.column_keys += [AVERAGE if whole else f"{AVERAGE} of what is shown"] if averaged else []
@@ -216,11 +212,6 @@ def score_sheet(
         )
     sheet.records = [record for shown in rows for record in score_records(shown)]
     return sheet
-
-
-def column_name(task: type[Task]) -> str:
-    """Return the head of a column: `MRPC`, with `F1/Acc.` below."""
-    return f"{task.title}\n{'/'.join(part_names(task))}"
 
 
 def score_cells(task: type[Task], cells: Sequence[CellResult]) -> TaskScore | None:

@@ -15,7 +15,7 @@ from functools import partial
 
 from kdbench.core.errors import UserError
 from kdbench.data.task import Task
-from kdbench.reporting.notes import rows_by_tasks
+from kdbench.reporting.notes import ONE_SEED, rows_by_tasks
 from kdbench.reporting.tables import Detail, TableCell, TableData
 from kdbench.results.comparison import ERROR_METHOD, SeedScores, compare_cells, score_seeds
 from kdbench.results.selection import SelectedRow
@@ -183,7 +183,7 @@ def _notes(
         among = " or ".join(f"from {titles[0]} to {titles[-1]}" for titles in blocks)
         apart = f"{SIGN} Not separable from the best of its column among the rows {among} ({LEVEL} these rows)."
         notes.append(apart if len(blocks) > 1 else SIGN_NOTE)
-        notes.append(Detail(ERROR_METHOD + (" Where there is one seed, only items count." if 1 in seeds else "")))
+        notes.append(Detail(ERROR_METHOD + (ONE_SEED if 1 in seeds else "")))
     if fewer:
         told = "; ".join(rows_by_tasks(fewer))
         notes.append(f"{SIGN} is from the seeds in common with the best, fewer than the means have: {told}.")

@@ -7,10 +7,10 @@ from typing import Any
 
 from kdbench.analysis import scores
 from kdbench.analysis.published import published_tables
-from kdbench.analysis.scores import EMPTY_CELL, RowRequest, ShownRow
+from kdbench.analysis.scores import RowRequest, ShownRow
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import machines
-from kdbench.reporting.tables import Published, Table, TableCell, TableData
+from kdbench.reporting.tables import EMPTY_CELL, Published, Table, TableCell, TableData
 from kdbench.results.study import StudyResults
 
 ROWS = (
@@ -98,5 +98,5 @@ def _time_notes(shown: Sequence[ShownRow]) -> list[str]:
     uneven = [name for name in sizes if any(not row.line.shown[name] for row in shown if row.line.cells)]
     if uneven:
         names = ", ".join(sorted(TASKS.get(name).title for name in uneven))
-        notes.append(f"The times cannot be compared: not every row has {names}.")
+        notes.append(f"{machines.NOT_COMPARABLE}: not every row has {names}.")
     return notes

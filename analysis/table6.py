@@ -53,7 +53,7 @@ class Table6(Table):
 
 def _alike(one: StudyResults, other: StudyResults) -> bool:
     loose = ("feedback", *LOOSE)
-    fields = ({k: v for k, v in study.study.items() if k not in loose} for study in (one, other))
+    fields, others = ({k: v for k, v in study.study.items() if k not in loose} for study in (one, other))
     shared = one.data.keys() & other.data.keys()
     same_data = all(one.data[task] == other.data[task] for task in shared)
-    return one.preset == other.preset and one.models == other.models and next(fields) == next(fields) and same_data
+    return one.preset == other.preset and one.models == other.models and fields == others and same_data

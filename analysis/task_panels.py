@@ -8,10 +8,10 @@ from typing import Any
 
 from kdbench.analysis import curves
 from kdbench.reporting import notes
-from kdbench.reporting.figures import FigureData, Panel
+from kdbench.reporting.figures import FigureData, Lacking, Panel
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.results.selection import SelectedRow, select_row
-from kdbench.results.study import StudyResults
+from kdbench.results.study import StudyResults, task_title
 
 PAGE, COLUMN = 3, 2  # panels beside each other, at most
 
@@ -19,6 +19,16 @@ PAGE, COLUMN = 3, 2  # panels beside each other, at most
 def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[SelectedRow]:
     """Return the rows of Table 1 that have a finished run on one of the tasks."""
     return [line for row in traceable_rows(study) if (line := select_row(study, row).on(tasks)).cells]
+
+
+def lacking_rows(tasks: Sequence[str], what: str = "", *, lost: bool = False) -> Lacking:
+    """Build the error of a figure without anything to draw.
+
+    Args:
+        what: what the rows must have.
+        lost: see `Lacking`.
+    """
+    return Lacking(f"any row on {' or '.join(map(task_title, tasks))}{what}", lost=lost)
 
 
 def edge_notes(panels: Iterable[Panel]) -> list[str]:

@@ -33,7 +33,7 @@ class Slurm(Executor):
         from kdbench.training import preflight
 
         self._check_settings(request)
-        known = _reached()
+        known = _require_queue()
         remarks = preflight.check(request.plan, [], request.store)
         if request.devices:
             remarks.append("devices are shared out on this machine only; the jobs of a queue use what they are given.")
@@ -122,7 +122,7 @@ class Slurm(Executor):
     def execute(self, request: ExecutionRequest, show_tables: ShowTables) -> int:
         """Submit the unfinished runs, and return at once."""
         # nothing to do, or not wanted
-        known = _reached()
+        known = _require_queue()
         live, made = self._live(request.store, known), self._arrays(request, known)
         jobs = sum(len(array.tasks) for array in made)
         if not made:
@@ -135,7 +135,7 @@ class Slurm(Executor):
         ledger = Ledger(request.store)
         with ledger.submitting():
             # while we asked or waited, another command may have submitted the same runs
-            known = _reached()
+            known = _require_queue()
             live, made = self._live(request.store, known), self._arrays(request, known)
             jobs = sum(len(array.tasks) for array in made)
             self._submit(request, made, live)
@@ -204,7 +204,7 @@ class Slurm(Executor):
         ledger, wanted = Ledger(store), set(runs)
         if not any(True for _ in ledger.records()):
             return []
-        live = cls._live(store, _reached())
+        live = cls._live(store, _require_queue())
         ids = sorted({job for run, job in live.items() if run in wanted})
         others = sorted(run for run, job in live.items() if job in ids and run not in wanted)
         if not ids:
@@ -222,7 +222,7 @@ class Slurm(Executor):
         return Ledger(store).log(run_id)
 
 
-def _reached() -> Queue:
+def _require_queue() -> Queue:
     """Ask the queue.
 
     Raises:

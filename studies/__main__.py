@@ -11,12 +11,13 @@ from pathlib import Path
 
 import click
 
+from kdbench.analysis.study_page import TUNING
 from kdbench.analysis.study_page.__main__ import write_page
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, duration
 from kdbench.results.store import Store
 from kdbench.results.sweep_files import read_sweeps
-from studies.declaration import TUNING, Command, Rates, Study, check_data, part_commands, read_study
+from studies.declaration import Command, Rates, Study, check_data, part_commands, read_study
 from studies.tuning import chosen_rates
 
 DRY_RUN = "--dry-run"

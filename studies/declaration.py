@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kdbench.analysis.study_page import TUNING
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.formatting import value
 from kdbench.core.toml_files import read_toml
@@ -17,7 +18,6 @@ from kdbench.planning.make_plan import select_methods
 
 Setting = bool | int | float | str | list[int | float | str]
 Rates = Mapping[str, Mapping[str, float]]  # task -> row -> the student's rate that its tuning has chosen
-TUNING = "-tuning"  # ends the names of the folders of the tuning
 
 
 class Part(BaseModel):

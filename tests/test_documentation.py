@@ -17,6 +17,7 @@ from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import METHODS
 from tests.commands import made_glue
+from tests.test_rooms import FIXED, ROOMS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -44,7 +45,7 @@ NOT_RUN = {
     r"kdbench .*--executor slurm.*": "needs a cluster; tests/slurm carries such commands out",
     r"kdbench run .*--tasks banking77,.*": "needs the published files; see tests/data/test_declared_tasks.py",
     r"kdbench (export-outputs .*|run .*--teacher-outputs .*)": "needs a run; see tests/kdbench/test_teacher_outputs.py",
-    r"kdbench (cancel|retry).*": "needs an unfinished run; tests/kdbench/test_sweep.py and tests/slurm carry it out",
+    r"kdbench (cancel|retry).*": "needs an unfinished run; see tests/kdbench/test_sweep_record.py, tests/slurm",
 }
 
 
@@ -220,6 +221,26 @@ def test_links_lead_somewhere() -> None:
             if not file.exists() or outside or (anchor and anchor not in anchors(file)):
                 wrong.append(f"{page.name}: {target}")
     assert wrong == []
+
+
+def test_files_that_pages_name_are_there() -> None:
+    """Also those in this file; in the folders of methods and tasks users have files of their own."""
+    file = re.compile(r"(?<![\w./-])((?:kdbench|analysis|slurm|tests|benchmarks|studies)/[\w./-]+\.(?:py|sh|toml|md))")
+    named = {(page.name, name) for page in [*PAGES, Path(__file__)] for name in file.findall(page.read_text("utf-8"))}
+    assert len(named) > 10
+    assert [(page, name) for page, name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_the_architecture_names_every_room_and_files_that_are_there() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| `kdbench/(\w+)` \|", text, re.MULTILINE)) == ROOMS
+    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"kdbench"} <= {
+        *re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    }
+    ends = set(re.findall(r"`([\w/]+\.py)`", text))  # of paths
+    known = [path.as_posix() for folder in ("kdbench", *FIXED, "tests") for path in (ROOT / folder).rglob("*.py")]
+    assert len(ends) > 20
+    assert [end for end in sorted(ends) if not any(path.endswith(f"/{end}") for path in known)] == []
 
 
 def anchors(page: Path) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from kdbench.analysis.study_page import STUDENTS, TUNING
 from kdbench.analysis.study_page.page import main_study, study_page
 from kdbench.core.atomic_files import write_text
 from kdbench.results.store import Store
@@ -15,10 +16,10 @@ from kdbench.results.sweep_files import read_sweeps
 def write_page(folder: Path, page: Path) -> None:
     """Write the page of a collected study.
 
-    The folder FOLDER-tuning has the settings that were tried before, FOLDER-students the runs with other students, if
-    these folders are there.
+    The page is also about the settings that were tried before and the runs with other students, if their folders (see
+    `TUNING` and `STUDENTS`) are there.
     """
-    tuning, students = (folder.with_name(f"{folder.name}-{end}") for end in ("tuning", "students"))
+    tuning, students = (folder.with_name(f"{folder.name}{end}") for end in (TUNING, STUDENTS))
     tuned = main_study(studies(Store(tuning, create=False))) if tuning.is_dir() else None
     stores = [Store(one, create=False) for one in (folder, students) if one.is_dir()]
     every = [study for store in stores for study in studies(store)]

@@ -44,11 +44,11 @@ class Contrast:
         """Return `+0.4 points (95 % interval -0.5 to +1.3)`."""
         assert self.difference is not None
         low, high = self.difference.interval()
-        return f"{signed(self.difference.value)} {UNIT} (95 % interval {bound(low)} to {bound(high)})"
+        return f"{signed(self.difference.value)} {UNIT} (95 % interval {interval_end(low)} to {interval_end(high)})"
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedContrasts:
     """Contrasts that answer one question together, with p-values that are Holm-corrected for their number.
 
     Attributes:
@@ -79,7 +79,7 @@ class Judged:
         one = self.known[row].difference
         assert one is not None
         low, high = one.interval()
-        return signed(one.value), f"{bound(low)} to {bound(high)}", p_value(self.p[row])
+        return signed(one.value), f"{interval_end(low)} to {interval_end(high)}", p_value(self.p[row])
 
     def words(self, row: str) -> str:
         """Return `DIST +0.4 points (95 % interval -0.5 to +1.3; p = 0.200)`."""
@@ -87,7 +87,7 @@ class Judged:
         return f"{one.titles[0]} {one.words.removesuffix(')')}; {p_words(self.p[row])})"
 
 
-def bound(number: float) -> str:
+def interval_end(number: float) -> str:
     """Format an end of an interval; one that rounds to 0.0 has a second digit, so that its side of zero is seen."""
     return f"{number:+.2f}" if abs(number) < 0.05 else signed(number)
 
@@ -98,11 +98,11 @@ def p_words(p: float) -> str:
     return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
 
 
-def judge(contrasts: Mapping[str, Contrast]) -> Judged:
+def judge_contrasts(contrasts: Mapping[str, Contrast]) -> JudgedContrasts:
     """Correct the p-values of the contrasts that are known."""
     known = {row: one for row, one in contrasts.items() if one.difference is not None}
     p = holm_correction([one.difference.p for one in known.values() if one.difference is not None])
-    return Judged(known, dict(zip(known, p, strict=True)))
+    return JudgedContrasts(known, dict(zip(known, p, strict=True)))
 
 
 class StudyContrasts:
@@ -164,9 +164,9 @@ class StudyContrasts:
         average = average_difference(list(found.values())) if found else None
         return Contrast((self.title(first), self.title(second)), tuple(found), average)
 
-    def against(self, reference: str, rows: Iterable[str]) -> Judged:
+    def against(self, reference: str, rows: Iterable[str]) -> JudgedContrasts:
         """Return each row minus the reference."""
-        return judge({row: self.contrast(row, reference) for row in rows})
+        return judge_contrasts({row: self.contrast(row, reference) for row in rows})
 
     def pairs_apart(self, task: str | None) -> tuple[list[tuple[str, str]], int, int]:
         """Return the separable pairs of rows, the higher first; how many are before correction; and of how many pairs.

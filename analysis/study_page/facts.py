@@ -45,7 +45,7 @@ def _mixed_machines(contrasts: StudyContrasts) -> Iterator[str]:
     for task in contrasts.tasks:
         rows: dict[tuple[str, ...], list[str]] = {}
         for row in contrasts.rows:
-            if places := sorted({machines.place(cell.run.environment) for cell in contrasts.cells(row, task)}):
+            if places := sorted({machines.machine_name(cell.run.environment) for cell in contrasts.cells(row, task)}):
                 rows.setdefault(tuple(places), []).append(contrasts.title(row))
         usual = max(rows, key=lambda places: len(rows[places]), default=())
         others = [f"{', '.join(titles)} ({' and '.join(p)})" for p, titles in rows.items() if p != usual]

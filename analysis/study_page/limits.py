@@ -9,7 +9,7 @@ import numpy as np
 
 from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, UNIT, StudyContrasts
 from kdbench.analysis.study_page.scores import run_mean
-from kdbench.core.formatting import count, signed
+from kdbench.core.formatting import count, count_range, signed
 from kdbench.data.task_registry import TASKS
 from kdbench.results.study import task_title
 
@@ -36,14 +36,12 @@ BY_CLASS = "macro_f1"  # the metric in which every class counts the same
 
 def limits(contrasts: StudyContrasts) -> str:
     """Return the limits as a Markdown list, those of this study's size first."""
-    seeds = {len(contrasts.seeds(row, task)) for row in contrasts.rows for task in contrasts.tasks}
-    few = min(seeds - {0}), max(seeds)
-    number = f"{few[0]} to {count(few[1], 'seed')}" if few[0] < few[1] else count(few[1], "seed")
+    seeds = {len(contrasts.seeds(row, task)) for row in contrasts.rows for task in contrasts.tasks} - {0}
     less = " Where a number has one seed, the sign ° counts items only, and no sentence rests on it."
-    own = f"- The numbers are of {number} and {count(len(contrasts.tasks), 'task')}."
+    own = f"- The numbers are of {count_range(seeds, 'seed')} and {count(len(contrasts.tasks), 'task')}."
     seen = [SEEN] if any(MINILM in known for known in contrasts.study.models.values()) else []
     made = [*_selection(contrasts), *_rarest_class(contrasts)]
-    return "\n".join([f"{own}{less if few[0] < LEAST_SEEDS else ''}", *made, *LIMITS, *seen])
+    return "\n".join([f"{own}{less if min(seeds) < LEAST_SEEDS else ''}", *made, *LIMITS, *seen])
 
 
 def _selection(contrasts: StudyContrasts) -> Iterator[str]:

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, few_tasks_words, friedman_test
+from kdbench.analysis.figure_ranks import SAMPLE, FigureRanks, critical_difference, few_tasks_words, friedman_test
 from kdbench.analysis.published import PAPER_METHOD
 from kdbench.analysis.study_page import facts, paper, questions, scores, tuning
 from kdbench.analysis.study_page.agreement import agreement_section
@@ -199,5 +199,4 @@ def ranks(contrasts: StudyContrasts) -> list[str]:
         p, _ = friedman_test(np.array([list(row.seeds.values()) for row in found]).T)
         told.append(f"Friedman's test that no row differs has {p_words(p)}.")
     rows = [(row.label, f"{row.mean:.2f}", *(f"{rank:g}" for rank in row.seeds.values())) for row in found]
-    note = "1 is best. Tasks are the only sample here: the test does not see how sure the scores on a task are."
-    return [" ".join(told), text_table(["Mean rank", *map(task_title, tasks)], rows, [note])]
+    return [" ".join(told), text_table(["Mean rank", *map(task_title, tasks)], rows, [f"1 is best. {SAMPLE}"])]

@@ -11,7 +11,7 @@ import numpy as np
 
 from kdbench.analysis.metric_labels import AVERAGE
 from kdbench.analysis.published import PAPER_METHOD, published_tables
-from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, Judged, StudyContrasts, judge
+from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, JudgedContrasts, StudyContrasts, judge_contrasts
 from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.formatting import count, signed
 from kdbench.data.splits import held_out_share
@@ -76,10 +76,10 @@ def _whole(contrasts: StudyContrasts, row: str) -> bool:
     return all(len(contrasts.seeds(row, task)) >= LEAST_SEEDS for task in contrasts.tasks)
 
 
-def claims(contrasts: StudyContrasts) -> Judged:
+def claims(contrasts: StudyContrasts) -> JudgedContrasts:
     """Return the paper's method minus each other method of its table."""
     rows = [row for row in paper_means() if row in contrasts.rows and row != PAPER_METHOD]
-    return judge({row: contrasts.contrast(PAPER_METHOD, row) for row in rows})
+    return judge_contrasts({row: contrasts.contrast(PAPER_METHOD, row) for row in rows})
 
 
 def claim_words(contrasts: StudyContrasts) -> str:
@@ -99,7 +99,7 @@ def claim_words(contrasts: StudyContrasts) -> str:
     return f"{told} {_sizes_seen(found)} {missing}".rstrip()
 
 
-def _sizes_seen(found: Judged) -> str:
+def _sizes_seen(found: JudgedContrasts) -> str:
     """Count the differences of the paper that lie outside the intervals here."""
     paper, outside = paper_means(), []
     for row, one in found.known.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from kdbench.analysis.published import PAPER_METHOD
-from kdbench.analysis.study_page.contrasts import Contrast, Judged, StudyContrasts, judge
+from kdbench.analysis.study_page.contrasts import Contrast, JudgedContrasts, StudyContrasts, judge_contrasts
 from kdbench.analysis.study_page.convergence import epoch_scores
 from kdbench.analysis.study_page.scores import row_mean, run_mean
 from kdbench.analysis.study_page.trained_teachers import influence_ratio
@@ -38,7 +38,7 @@ def answers(contrasts: StudyContrasts) -> dict[str, str]:
     return {question: answer(contrasts) for question, answer in asked.items()}
 
 
-def over(tasks: Sequence[str]) -> str:
+def over_tasks(tasks: Sequence[str]) -> str:
     """Return `over TREC and Banking77`, or `on TREC`."""
     titles = [task_title(task) for task in tasks]
     return f"on {titles[0]}" if len(titles) == 1 else f"over {', '.join(titles[:-1])} and {titles[-1]}"
@@ -47,7 +47,7 @@ def over(tasks: Sequence[str]) -> str:
 def beats_baseline(contrasts: StudyContrasts) -> str:
     """Compare every method with fine-tuning, and say how much better the teacher is, which is the room for a gain."""
     leads = [(task, contrasts.contrast(TEACHER, BASELINE, [task])) for task in contrasts.tasks]
-    room = [f"{lead.words} {over([task])}" for task, lead in leads if lead.difference is not None]
+    room = [f"{lead.words} {over_tasks([task])}" for task, lead in leads if lead.difference is not None]
     told = f"The teacher is better than the fine-tuned student by {', '.join(room)}. " if room else ""
     plain = contrasts.contrast(KD, BASELINE)
     kd = f"Plain KD alone: {plain.words}. " if plain.difference is not None else ""
@@ -97,7 +97,7 @@ def _on_single_tasks(contrasts: StudyContrasts, rows: Sequence[str], reference: 
         return ""
     apart, highest = [], dict[str, float]()
     for task in contrasts.tasks:
-        found = judge({row: contrasts.contrast(row, reference, [task]) for row in rows})
+        found = judge_contrasts({row: contrasts.contrast(row, reference, [task]) for row in rows})
         apart += [
             f"{found.words(row)} on {task_title(task)}{_by_epoch(contrasts, row, reference, task)}"
             for row in found.separable(1)
@@ -119,14 +119,16 @@ def _by_epoch(contrasts: StudyContrasts, row: str, reference: str, task: str) ->
     return f" (epoch by epoch on the selection split {', '.join(leads)})" if len(leads) > 1 else ""
 
 
-def _listed(found: Judged, rows: Sequence[str]) -> str:
+def _listed(found: JudgedContrasts, rows: Sequence[str]) -> str:
     return ", ".join(map(found.words, rows))
 
 
-def _extent(found: Judged, name: str = "KD") -> str:
+def _extent(found: JudgedContrasts, name: str = "KD") -> str:
     """Say how many methods were compared, and over which tasks."""
     tasks = {one.tasks for one in found.known.values()}
-    where = over(max(tasks, key=len)) if len(tasks) == 1 else f"each with {name} on the tasks that both have finished"
+    where = (
+        over_tasks(max(tasks, key=len)) if len(tasks) == 1 else f"each with {name} on the tasks that both have finished"
+    )
     return f"{count(len(found.known), 'method')} compared {where}; p is Holm-corrected."
 
 
@@ -141,7 +143,7 @@ def influence_helps(contrasts: StudyContrasts) -> str:
     ratios = {task: ratio for task in one.tasks if (ratio := influence_ratio(contrasts, PAPER_METHOD, task)) != "–"}
     listed = ", ".join(f"{ratio} on {task_title(task)}" for task, ratio in ratios.items())
     size = f"The length of its gradient over that of the auxiliary loss: {listed} (median). " if ratios else ""
-    return f"{words}, {one.words} {over(one.tasks)}. {size}{same} {missing}".rstrip()
+    return f"{words}, {one.words} {over_tasks(one.tasks)}. {size}{same} {missing}".rstrip()
 
 
 def feedback_pays(contrasts: StudyContrasts) -> str:
@@ -162,9 +164,8 @@ def feedback_pays(contrasts: StudyContrasts) -> str:
             f" Training on {held} too, with more steps and without dropout in the teacher's target, changes the score "
             f"by {cost.words}, the influence by {gain.words}."
         )
-    return (
-        f"{words}: LGTM minus ProKT with labels on all rows is {net.words} {over(net.tasks)}.{parts} {missing}".rstrip()
-    )
+    where = over_tasks(net.tasks)
+    return f"{words}: LGTM minus ProKT with labels on all rows is {net.words} {where}.{parts} {missing}".rstrip()
 
 
 def stronger_teacher(contrasts: StudyContrasts) -> str:
@@ -206,4 +207,4 @@ def _assistant(contrasts: StudyContrasts) -> str:
 
 def _verdict(one: Contrast) -> int:
     """Return 1 or -1 where a single contrast is separable from 0, else 0."""
-    return judge({"": one}).verdict("")
+    return judge_contrasts({"": one}).verdict("")

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 
 def count(number: int, noun: str) -> str:
     """Format a count: `1 run`, `2 runs`, `1,000 runs`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def count_range(numbers: Collection[int], noun: str) -> str:
+    """Format counts that may differ: `3 seeds`, `2 to 3 seeds`."""
+    low, high = min(numbers), max(numbers)
+    return count(high, noun) if low == high else f"{low:,} to {count(high, noun)}"
 
 
 def sentence(text: str) -> str:

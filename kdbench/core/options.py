@@ -21,7 +21,7 @@ def option(
         doc: a line of description for `kdbench show` and the docs.
         source: where the default comes from (paper, equation, table, or code).
         later: the option was added when there were results already; its default does not change a run's ID.
-        before: the value that stands for the behaviour before the option existed, where the default is another. It
+        before: the value that stands for the behaviour before the option existed, where the default differs. It
             does not change a run's ID, and stored settings without the option get it.
         bounds: pydantic's constraints (`ge`, `gt`, `le`, `lt`).
     """

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -24,14 +22,6 @@ def rows_of(name: str, plugin: type[Any]) -> list[str]:
 def titles_of(plugin: type[Any]) -> list[str]:
     """Return the titles of a plugin's rows."""
     return [plugin.title, *(title for title, _ in getattr(plugin, "variants", {}).values())]
-
-
-def source_of(plugin: type[Any]) -> Path | None:
-    """Return the file of a plugin's class; None of one that is declared and has no code."""
-    try:
-        return Path(inspect.getfile(plugin))
-    except TypeError:
-        return None
 
 
 def names_of(plugins: list[type[T]]) -> str:

@@ -28,7 +28,7 @@ from kdbench.core.plugin_loading import (
     load_module,
     no_plugins,
 )
-from kdbench.core.plugin_rows import names_of, rows_of, source_of, titles_of
+from kdbench.core.plugin_rows import names_of, rows_of, titles_of
 
 T = TypeVar("T")
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)
@@ -112,15 +112,14 @@ class Registry(Generic[T]):
         once = (*self._in_packages, *sorted(self._imported))
         if changed := [path for path in once if now.get(path) != self._contents.get(path)]:
             raise UserError(f"{changed[0]} has changed since it was read; restart Python, or the notebook's kernel.")
-        # files that were named are read again; classes that come from none of the files stay
-        named, before, read = [Path(one.path) for one in self.files.values()], self._found, self._contents
+        # files that were named are read again, too
+        named = [Path(one.path) for one in self.files.values()]
         self._found, self._contents, self._failed, self.broken, self.files = None, None, {}, {}, {}
-        here, found = {*self._in_packages, *self.user_files()}, self.all()
+        self.all()
+        here = {*self._in_packages, *self.user_files()}
         for path in (path for path in named if path.is_file() and path not in here):
             with suppress(UserError):  # whoever asks for it is told
                 self.add_file(path)
-        lost = {name: kind for name, kind in before.items() if name not in found}
-        found |= {name: kind for name, kind in lost.items() if source_of(kind) not in {None, *read}}
 
     def _read_contents(self) -> dict[Path, str]:
         """Return a hash of each file that defines plugins, or may."""

@@ -26,7 +26,7 @@ def leave_empty_entries() -> None:
         sys.path[:] = [entry for entry in sys.path if _is_root(entry) or not _is_working_folder(entry)]
 
 
-def environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """Return the environment for a Python process that imports this kdbench and no module of its working folder."""
     entries = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     if sys.path and _is_root(sys.path[0]) and ROOT not in entries:  # a checkout that is not installed
@@ -37,12 +37,12 @@ def environment() -> dict[str, str]:
 
 
 class Children:
-    """Start processes with `environment()` within the block, for functions without an argument for it."""
+    """Start processes with `child_environment()` within the block, for functions without an argument for it."""
 
     def __enter__(self) -> None:
         self._before = dict(os.environ)
-        os.environ.update(environment())
-        if "PYTHONPATH" in self._before and "PYTHONPATH" not in environment():
+        os.environ.update(child_environment())
+        if "PYTHONPATH" in self._before and "PYTHONPATH" not in child_environment():
             del os.environ["PYTHONPATH"]
 
     def __exit__(self, *_: object) -> None:

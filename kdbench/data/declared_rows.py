@@ -21,7 +21,7 @@ from kdbench.data.task import Examples
 
 LARGEST = 2 << 30  # bytes of a split's files that are read whole
 MOST_CLASSES = 1000
-SHOWN = 8  # classes or columns that a message names
+SHOWN = 8  # classes that a message names
 HOLD_OUT, SUBSET = "hold out", "subset"  # what a hash decides; each has hashes of its own
 
 
@@ -111,7 +111,7 @@ def _rows(declaration: Declaration, split: str, folder: Path) -> Iterator[Labell
     dropped = set(declaration.drop_labels)
     for source in declaration.sources(split):
         found = open_source(source, folder, declaration.form)
-        _check_columns(found, [*declaration.text, declaration.label])
+        found.require([*declaration.text, declaration.label], "; correct text or label in the task's declaration")
         names = found.class_names.get(declaration.label, ())
         kinds: dict[bool, int] = {}  # whether a label is a number -> the first row in which it is
         for number, values in found:
@@ -124,15 +124,6 @@ def _rows(declaration: Declaration, split: str, folder: Path) -> Iterator[Labell
                 continue
             texts = [_text(found, number, column, values.get(column)) for column in declaration.text]
             yield LabelledRow((texts[0], texts[1] if len(texts) > 1 else None), label, found.at(number))
-
-
-def _check_columns(found: RowSource, columns: Sequence[str]) -> None:
-    for column in columns:
-        if column not in found.columns:
-            raise UserError(
-                f"{found.place} has no column '{column}' (found: {', '.join(found.columns[:SHOWN])}); correct text or "
-                "label in the task's declaration."
-            )
 
 
 def _label(

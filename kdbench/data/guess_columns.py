@@ -56,11 +56,9 @@ def guess_columns(
     found = open_source(source, folder, form)
     columns = sample_columns(found)
     named = [*text, *([label] if label else [])]
-    for name in named:
-        if name not in found.columns:
-            raise UserError(f"{found.place} has no column '{name}' (found: {', '.join(found.columns)}).")
-        if named.count(name) > 1:
-            raise UserError(f"The column '{name}' is named twice; --text and --label name different columns.")
+    found.require(named)
+    if twice := [name for name in named if named.count(name) > 1]:
+        raise UserError(f"The column '{twice[0]}' is named twice; --text and --label name different columns.")
     if len(found.columns) < 2:
         raise UserError(
             f"{found.place} has one column ({found.columns[0] if found.columns else 'none'}), but a text and a label "

@@ -163,7 +163,8 @@ def _one(name: str, counts: ScoreCounts, labels: Sequence[str]) -> Floats:
     return _FROM_COUNTS[name](counts)
 
 
-def _accuracy(counts: ScoreCounts) -> Floats:
+def accuracy(counts: ScoreCounts) -> Floats:
+    """Return the share of items that get their own class."""
     share: Floats = counts.hits.sum(-1) / counts.actual.sum(-1)
     return share
 
@@ -197,7 +198,7 @@ def _matthews(counts: ScoreCounts) -> Floats:
 
 
 _FROM_COUNTS: dict[str, Callable[[ScoreCounts], Floats]] = {
-    "accuracy": _accuracy,
+    "accuracy": accuracy,
     "f1": functools.partial(_f1_of, index=1),
     "macro_f1": _macro_f1,
     "matthews": _matthews,

@@ -95,7 +95,7 @@ def _check_numbered(
     """Check that numbered rows have the texts and labels of the data, as far as the file has such columns.
 
     Raises:
-        UserError: some have others, as in a file that is shifted or in another order.
+        UserError: some differ, as where a file leaves out a row or has another order.
     """
     texts = {split: examples.texts() for split, examples in data.splits.items()}
     wrong: dict[str, NDArray[np.bool_]] = {}

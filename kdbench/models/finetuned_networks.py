@@ -65,7 +65,7 @@ def check_labels(name: str, words: Sequence[str], labels: Sequence[str]) -> None
     A regression's one output may have any name.
 
     Raises:
-        UserError: the classes are others.
+        UserError: the classes differ.
     """
     if len(words) == len(labels) == 1:
         return

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kdbench.core.errors import UserError, unknown
-from kdbench.core.registry import Registry
+from kdbench.core.registry import ALL, Registry
 from kdbench.core.settings import Recording, Study
 from kdbench.core.toml_files import Layer
 from kdbench.planning.config import Config, assemble_config, request_layer
 from kdbench.planning.make_plan import make_plan
 from kdbench.planning.plan import Plan
-
-ALL = "all"
 
 
 @dataclass(frozen=True)

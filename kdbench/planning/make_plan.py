@@ -136,7 +136,7 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
     named = {row_of(name) for name in _names(asked.methods) if not methods_of_group(name)}
     for task in tasks:
         for row, method in rows.items():
-            if row not in named and _needs_more_classes(method, task):
+            if row not in named and len(TASKS.get(task).labels) < method.least_classes:
                 plan.remarks.append(
                     f"{method.title} is left out on {TASKS.get(task).title}, which has too few classes."
                 )
@@ -164,10 +164,6 @@ def check_all_read(layer: Layer, plans: Sequence[Plan], executor: str, *, for_ex
     has_teacher = for_exhibit or any(spec.needs for spec in specs)
     trains_teacher = has_teacher or any(spec.training.teacher_lr is not None for spec in specs)
     check_no_unread(layer, rows, executor, has_teacher=has_teacher, trains_teacher=trains_teacher)
-
-
-def _needs_more_classes(method: type[Method], task: str) -> bool:
-    return len(TASKS.get(task).labels) < method.least_classes
 
 
 def reads_network(method: type[Method]) -> bool:

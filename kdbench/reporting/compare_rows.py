@@ -15,7 +15,7 @@ from kdbench.reporting.constant_notes import constant_notes
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.show_table import check_format
-from kdbench.reporting.study_choice import StudyChoice, choose_studies
+from kdbench.reporting.study_choice import StudyChoice, require_studies
 from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.comparison import ERROR_METHOD, Comparison, compare_cells, count_trials
@@ -57,8 +57,8 @@ def show_comparison(
         UserError: a name is not known or given twice, or no study has both rows.
     """
     check_format(form)
-    chosen = choose_studies(store, choice)
-    pairs = _pairs(rows, chosen.studies, store)
+    chosen = require_studies(store, choice)
+    pairs = _pairs(rows, chosen.studies)
     sheets = [sheet for pair in pairs if (sheet := _sheet(pair))]
     if not sheets:
         raise UserError(_nothing(pairs, f" on {choice.tasks}" if choice.tasks else ""))
@@ -71,17 +71,16 @@ def _nothing(pairs: Sequence[RowPair], on: str) -> str:
     """Return why the rows have nothing that is compared, and what shows their runs."""
     for pair in pairs:
         tasks = pair.study.tasks
-        lines = [select_row(pair.study, name) for name in pair.names]
-        if older := [line.title for line in lines if line.older and not line.cells]:
+        lines = {name: select_row(pair.study, name) for name in pair.names}
+        if older := [line.title for line in lines.values() if line.older and not line.cells]:
             return (
                 f"The runs of {' and '.join(older)}{on} are of an earlier version of the method or of its file; to "
                 "compare it as it is, repeat their kdbench run command"
             )
-        asked = {name: select_row(pair.study, name).asked for name in pair.names}
         outside = {
             name: task
             for name in pair.names for task in tasks
-            if pair.study.of(name, task) and not any(asked[name][other] for other in tasks)
+            if pair.study.of(name, task) and not any(lines[name].asked[other] for other in tasks)
         }  # fmt: skip
         if outside:
             names, (name, task) = " and ".join(f"'{name}'" for name in outside), next(iter(outside.items()))
@@ -93,16 +92,14 @@ def _nothing(pairs: Sequence[RowPair], on: str) -> str:
     return f"There is no seed that is done of both '{first}' and '{second}'{on}; see: kdbench status"
 
 
-def _pairs(rows: tuple[str, str], found: Sequence[StudyResults], store: Store) -> list[RowPair]:
+def _pairs(rows: tuple[str, str], found: Sequence[StudyResults]) -> list[RowPair]:
     """Return the two rows in every study that has both.
 
     Raises:
-        UserError: there are no results, a name is not known or given twice, or no study has both rows.
+        UserError: a name is not known or given twice, or no study has both rows.
     """
     # both names must be known, and different
     valid = {row for study in found for row in traceable_rows(study)}
-    if not valid:
-        raise UserError(f"There are no results in {store.root}; give another folder with --results DIR.")
     check_known("row", rows, valid)
     if rows[0] == rows[1]:
         others = ", ".join(sorted(valid - {rows[0]}))

@@ -9,15 +9,15 @@ from kdbench.core.formatting import count
 from kdbench.results.study import CellResult, Run
 
 BUSY = 2.0  # by how many times equal runs differ in time where a machine has other work
-UNLIKE = "The times cannot be compared"
+NOT_COMPARABLE = "The times cannot be compared"
 LEAST_SECONDS = 30.0  # shorter runs differ by what starting takes
 
 
 def machine_note(runs: Iterable[Run]) -> str:
     """Name the machine of the times, or warn that they come from several; "" without runs."""
-    places = sorted({place(run.environment) for run in runs})
+    places = sorted({machine_name(run.environment) for run in runs})
     if len(places) > 1:
-        return f"{UNLIKE}: they are of different machines ({'; '.join(places)})."
+        return f"{NOT_COMPARABLE}: they are of different machines ({'; '.join(places)})."
     return f"Measured on: {places[0]}." if places else ""
 
 
@@ -31,11 +31,12 @@ def load_note(cells: Iterable[CellResult]) -> str:
     for cell in cells:
         seconds = float(cell.run.cost.get("train_seconds") or 0)
         if seconds >= LEAST_SECONDS:
-            times.setdefault((cell.cell.row, cell.cell.task, place(cell.run.environment)), []).append(seconds)
+            work = (cell.cell.row, cell.cell.task, machine_name(cell.run.environment))
+            times.setdefault(work, []).append(seconds)
             spent, threads = cell.run.cost.get("cpu_seconds"), cell.run.environment.get("threads")
             if spent and threads and not cell.run.environment.get("gpu"):
                 shares.append(float(spent) / (seconds * threads))
-    said = f"{UNLIKE}, because the machine had other work:"
+    said = f"{NOT_COMPARABLE}, because the machine had other work:"
     widest = max(times.values(), key=lambda some: max(some) / min(some), default=[1.0])
     if max(widest) > BUSY * min(widest):
         return f"{said} seeds of one row took {min(widest):,.0f} to {max(widest):,.0f} s."
@@ -47,11 +48,11 @@ def load_note(cells: Iterable[CellResult]) -> str:
 def times_warning(cells: Sequence[CellResult]) -> str:
     """Return why times cannot be compared: other work, or other machines; "" where they can."""
     note = machine_note(cell.run for cell in cells)
-    return load_note(cells) or (note if UNLIKE in note else "")
+    return load_note(cells) or (note if NOT_COMPARABLE in note else "")
 
 
-def place(environment: Mapping[str, Any]) -> str:
-    """Describe a machine."""
+def machine_name(environment: Mapping[str, Any]) -> str:
+    """Name the machine of a run by its GPU, or CPU and threads."""
     if not environment:
         return "one that is not known"
     device = environment.get("gpu") or f"{environment['cpu']}, {count(environment['threads'], 'thread')}"

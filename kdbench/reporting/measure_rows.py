@@ -5,16 +5,15 @@ from __future__ import annotations
 from rich.console import Console
 
 from kdbench.core.errors import UserError, unknown
+from kdbench.core.registry import ALL
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting.printing import print_line
 from kdbench.reporting.provenance import traceable_rows
-from kdbench.reporting.study_choice import StudyChoice, choose_studies
+from kdbench.reporting.study_choice import StudyChoice, require_studies
 from kdbench.results.deployment import read_deployment
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import TEACHER, Run, StudyResults
-
-ALL = "all"
 
 
 def measure_rows(
@@ -54,10 +53,7 @@ def newest_study(store: Store, choice: StudyChoice) -> StudyResults:
     Raises:
         UserError: there is none, or nothing that was chosen.
     """
-    found = choose_studies(store, choice).studies
-    if not found:
-        raise UserError(f"There are no results in {store.root}; give another folder with --results DIR.")
-    return found[-1]
+    return require_studies(store, choice).studies[-1]
 
 
 def choose_rows(study: StudyResults, rows: str) -> list[str]:

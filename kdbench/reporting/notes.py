@@ -20,6 +20,7 @@ from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
 
 DAGGER = "†"
 COLLAPSE_SIGN = "§"
+ONE_SEED = " Where there is one seed, only items count."  # after the sentence on what the error counts
 
 
 def describe_seeds(lines: Sequence[SelectedRow], spread: str = "mean ± sample standard deviation over seeds") -> str:
@@ -120,17 +121,14 @@ def _first_of(study: StudyResults, protocol: str) -> str:
 
 def evidence_notes(study: StudyResults) -> list[str]:
     """Warn where data are synthetic, or networks start from random weights instead of pre-trained ones."""
-    made, drawn = generated_tasks(study), random_networks(study)
+    made, drawn, notes = generated_tasks(study), random_networks(study), list[str]()
     if made:
         which = "" if made == study.tasks else f" ({', '.join(map(task_title, made))})"
-        return [f"Made data{which}: these numbers say nothing about the methods.", *_random(drawn, made != study.tasks)]
-    return _random(drawn)
-
-
-def _random(drawn: Sequence[str], said: bool = True) -> list[str]:
-    """Warn of random networks. Where all data are synthetic, another warning says enough."""
-    networks = f"Networks drawn at random ({', '.join(drawn)}), without pre-training"
-    return [f"{networks}: how methods compare on pre-trained ones may differ."] if drawn and said else []
+        notes.append(f"Made data{which}: these numbers say nothing about the methods.")
+    if drawn and not (made and made == study.tasks):  # where all data are synthetic, that says enough
+        networks = f"Networks drawn at random ({', '.join(drawn)}), without pre-training"
+        notes.append(f"{networks}: how methods compare on pre-trained ones may differ.")
+    return notes
 
 
 def training_notes(lines: Sequence[SelectedRow]) -> list[str]:

@@ -8,13 +8,14 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from kdbench.core.errors import UserError, unknown
-from kdbench.core.formatting import count, value
+from kdbench.core.formatting import count_range, value
+from kdbench.core.registry import ALL
 from kdbench.data.declared_rows import LabelledRow
 from kdbench.data.labelled_file import FILE, OWN, LabelView, match_labels
 from kdbench.data.perturbations import PERTURBATIONS
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import notes
-from kdbench.reporting.measure_rows import ALL, choose_rows, newest_study
+from kdbench.reporting.measure_rows import choose_rows, newest_study
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.show_run import find_run
 from kdbench.reporting.study_choice import StudyChoice
@@ -137,8 +138,7 @@ def _notes(
 ) -> list[str]:  # fmt: skip
     """Return the notes that say what was scored, and how."""
     first = next(iter(rows.values()))[0]
-    counts = sorted({len(runs) for runs in rows.values()})
-    seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else count(counts[0], "seed")
+    counts = {len(runs) for runs in rows.values()}
     metric = "the mean of the task's metrics" if view.is_whole else "accuracy over the labels of the file"
     joined = {
         group: [c for c, of in zip(first.task.labels, view.of_class, strict=True) if of == i]
@@ -147,10 +147,10 @@ def _notes(
     words = "; ".join(f"{group} = {' or '.join(some)}" for group, some in joined.items())
     typos = f"Typos: two inner letters exchanged in {value(100 * request.rate)} % of the words of four or more letters"
     return [
-        f"Scores: {metric}, mean over {seeds} ± half of the 95 % interval; drop: how much lower than on the task's own "
-        "reported rows.",
+        f"Scores: {metric}, mean over {count_range(counts, 'seed')} ± half of the 95 % interval; drop: how much lower "
+        "than on the task's own reported rows.",
         "The error counts items, by bootstrap, and seeds; changed texts are paired with their originals."
-        + (" With one seed only items count." if 1 in counts else ""),
+        + (notes.ONE_SEED if 1 in counts else ""),
         *([f"{name}: {len(request.rows):,} rows{_seen(first, request.rows)}."] if request.rows else []),
         *([f"Labels: {words}."] if not view.is_whole else []),
         *([f"{typos} (seed {request.seed})."] if "typos" in request.perturbations else []),

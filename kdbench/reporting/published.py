@@ -6,10 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kdbench.reporting.tables import Published, TableCell, TableData
-
-NO_NUMBER = "–"
-EMPTY_CELL = TableCell((NO_NUMBER,))
+from kdbench.reporting.tables import EMPTY_CELL, NO_NUMBER, Published, TableCell, TableData
 
 
 def add_published(sheet: TableData, paper: Published) -> TableData:

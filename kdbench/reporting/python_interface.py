@@ -145,9 +145,9 @@ def make_figure(
         UserError: no such figure, nothing that was chosen, or a run that it needs is not done.
     """
     from kdbench.reporting.formats.matplotlib_figure import draw
-    from kdbench.reporting.show_figure import Wish, find_figures
+    from kdbench.reporting.show_figure import FigureChoice, find_figures
 
-    wish = Wish(**vars(_choice(preset, tasks, methods, student)), width=str(width))
+    wish = FigureChoice(**vars(_choice(preset, tasks, methods, student)), width=str(width))
     return draw(find_figures(str(name), _open_store(results), wish)[-1], wish.inches)
 
 

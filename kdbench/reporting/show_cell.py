@@ -15,8 +15,8 @@ from kdbench.planning import reproduce
 from kdbench.reporting import printing, provenance
 from kdbench.reporting.provenance import TracedCell
 from kdbench.reporting.run_status import RunStatuses
-from kdbench.reporting.show_run import print_group
-from kdbench.reporting.study_choice import StudyChoice, choose_studies
+from kdbench.reporting.show_run import print_commands, print_group
+from kdbench.reporting.study_choice import StudyChoice, require_studies
 from kdbench.results.data_origin import describe_data
 from kdbench.results.store import Store
 from kdbench.results.study import CellResult
@@ -29,10 +29,7 @@ def show_cell(row: str, task: str, store: Store, choice: StudyChoice, console: C
     Raises:
         UserError: the row or task is not known, nothing was chosen, or no study has the cell.
     """
-    found = choose_studies(store, choice).studies
-    if not found:
-        of = f" of preset {choice.preset}" if choice.preset else ""
-        raise UserError(f"There are no results{of} in {store.root}; give another folder with --results DIR.")
+    found = require_studies(store, choice).studies
     if task not in TASKS.all() and task not in TASKS.broken:
         raise unknown("task", task, TASKS.all())
     check_known("row", [row], {name for study in found for name in provenance.traceable_rows(study)})
@@ -87,15 +84,7 @@ def _runs(
     # a column for each setting that differs
     keys = provenance.differing_settings([*traced.runs.asked, *traced.runs.elsewhere])
     table = printing.make_table()
-    for name in (
-        "seed",
-        "run",
-        *keys,
-        *traced.heads[1:],
-        traced.selection,
-        "cost",
-        "state",
-    ):
+    for name in ("seed", "run", *keys, *traced.heads[1:], traced.selection, "cost", "state"):
         table.add_column(Text(name), no_wrap=True, justify="left" if name in ("run", "state") else "right")
     # numbers of finished runs, the status of all
     for cell in cells:
@@ -132,7 +121,4 @@ def _again(traced: TracedCell, store: Store, console: Console) -> None:
     known = read_sweeps(store)
     commands = {shlex.join(words): None for cell in cells for words in reproduce.stored_commands(cell.run.id, known)[0]}
     if commands:
-        printing.print_heading(console, "Made by")
-        for text in commands:
-            printing.print_line(console, f"  {text}")
-        printing.print_note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")
+        print_commands("Made by", commands, console)

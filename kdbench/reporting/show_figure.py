@@ -14,6 +14,7 @@ from rich.console import Console
 from kdbench.core.atomic_files import user_path, write_text
 from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.core.plain_text import without_control
+from kdbench.core.registry import ALL
 from kdbench.planning import reproduce
 from kdbench.reporting import printing
 from kdbench.reporting.data_frames import csv_text
@@ -24,13 +25,12 @@ from kdbench.results.study import TEACHER, StudyResults, task_title
 
 FORMATS = ("pdf", "svg", "png", "csv")
 WIDTHS = {"column": 3.3, "page": 6.8}  # inches
-ALL = "all"
 FOLDER = "figures"
 
 
 @dataclass(frozen=True)
-class Wish(StudyChoice):
-    """Hold what was asked for, as it was typed."""
+class FigureChoice(StudyChoice):
+    """What of a results folder figures show, and their format, file and width, as typed."""
 
     form: str | None = None
     out: str | None = None
@@ -64,7 +64,7 @@ class Wish(StudyChoice):
         return ending or self.form or FORMATS[0]
 
 
-def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None:
+def show_figure(number: str, store: Store, wish: FigureChoice, console: Console) -> None:
     """Draw a figure, one file a study and task; or, with `all`, every one that there are results for.
 
     Raises:
@@ -77,7 +77,7 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
     figure = _figure(number)()
     path = user_path(wish.out) if wish.out else None
     form = wish.form_of(path)
-    pictures, sentence, others = drawable(figure, _studies(store, wish, [figure]), wish)
+    pictures, sentence, others = drawable_figures(figure, _studies(store, wish, [figure]), wish)
     printed = form == "csv" and path is None
     if sentence and (printed or not pictures):
         raise UserError(sentence)
@@ -88,20 +88,20 @@ def show_figure(number: str, store: Store, wish: Wish, console: Console) -> None
     _not_drawn([sentence, others], console)
 
 
-def find_figures(number: str, store: Store, wish: Wish) -> list[FigureData]:
+def find_figures(number: str, store: Store, wish: FigureChoice) -> list[FigureData]:
     """Build a figure for each study and task that has the runs.
 
     Raises:
         UserError: no such figure, preset or task, or nothing to draw.
     """
     figure = _figure(number)()
-    pictures, sentence, _ = drawable(figure, _studies(store, wish, [figure]), wish)
+    pictures, sentence, _ = drawable_figures(figure, _studies(store, wish, [figure]), wish)
     if not pictures:
         raise UserError(sentence)
     return pictures
 
 
-def _show_all(store: Store, wish: Wish, console: Console) -> None:
+def _show_all(store: Store, wish: FigureChoice, console: Console) -> None:
     form, folder = wish.form_of(None), user_path(wish.out or FOLDER)
     if folder.suffix.lower().removeprefix(".") in FORMATS or folder.is_file():
         raise UserError(
@@ -109,7 +109,7 @@ def _show_all(store: Store, wish: Wish, console: Console) -> None:
         )
     kinds = [kind() for kind in FIGURES.all().values()]
     chosen = _studies(store, wish, kinds)
-    found, built = chosen.studies, {figure.name: drawable(figure, chosen, wish) for figure in kinds}
+    found, built = chosen.studies, {figure.name: drawable_figures(figure, chosen, wish) for figure in kinds}
     if not any(pictures for pictures, *_ in built.values()):
         own = [kind for kind in kinds if not isinstance(kind, TaskFigure)]
         raise UserError(
@@ -146,7 +146,7 @@ def _figure(number: str) -> type[Figure]:
     return FIGURES.get(name)
 
 
-def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> ChosenStudies:
+def _studies(store: Store, wish: FigureChoice, wanted: Sequence[Figure]) -> ChosenStudies:
     """Return the chosen studies of the results folder, with all of their tasks.
 
     Raises:
@@ -162,7 +162,9 @@ def _studies(store: Store, wish: Wish, wanted: Sequence[Figure]) -> ChosenStudie
     )
 
 
-def _command(figures: Sequence[Figure], root: Path, study: StudyResults | None, wish: Wish, tasks: str = "") -> str:
+def _command(
+    figures: Sequence[Figure], root: Path, study: StudyResults | None, wish: FigureChoice, tasks: str = ""
+) -> str:
     """Return the command that trains what is missing; several for tasks with other settings."""
     known = [study] if study is not None else []
     named = tasks.split(",") if tasks else find_tasks(known, wish.tasks) if wish.tasks else []
@@ -175,7 +177,7 @@ def _command(figures: Sequence[Figure], root: Path, study: StudyResults | None, 
     return "; ".join(map(shlex.join, commands))
 
 
-def drawable(figure: Figure, chosen: ChosenStudies, wish: Wish) -> tuple[list[FigureData], str, str]:
+def drawable_figures(figure: Figure, chosen: ChosenStudies, wish: FigureChoice) -> tuple[list[FigureData], str, str]:
     """Return the figures, a sentence on tasks without any, and a sentence on studies that lack a task.
 
     A sentence is "" where there is nothing to say.
@@ -190,7 +192,7 @@ def drawable(figure: Figure, chosen: ChosenStudies, wish: Wish) -> tuple[list[Fi
         name = f"Figure {_number(figure.name)}"
         return [], f"{name} shows {', '.join(sorted(rows))}, and --methods leaves out {', '.join(lost)}.", ""
     tasks = asked or [figure.task]
-    built = {task: [build(figure, study, task) for study in found] for task in tasks}
+    built = {task: [build_figure(figure, study, task) for study in found] for task in tasks}
     lacking = {task: str(some[-1]) for task, some in built.items() if all(isinstance(one, Lacking) for one in some)}
     pictures = [one for study in zip(*built.values(), strict=True) for one in study if isinstance(one, FigureData)]
     others = [
@@ -206,9 +208,9 @@ def drawable(figure: Figure, chosen: ChosenStudies, wish: Wish) -> tuple[list[Fi
 
 
 def _with_panels(
-    figure: TaskFigure, found: Sequence[StudyResults], asked: Sequence[str], wish: Wish
+    figure: TaskFigure, found: Sequence[StudyResults], asked: Sequence[str], wish: FigureChoice
 ) -> tuple[list[FigureData], str, str]:
-    """Do as `drawable` for a figure that has a panel for each task of a study, one figure a study."""
+    """Do as `drawable_figures` for a figure that has a panel for each task of a study, one figure a study."""
     built = [(study, build_panels(figure, study, asked)) for study in found]
     pictures = [picture for _, some in built if not isinstance(some, Lacking) for picture in some]
     if sentence := next((one.sentence for _, one in built if isinstance(one, Lacking) and one.sentence), ""):
@@ -230,7 +232,7 @@ def build_panels(figure: TaskFigure, study: StudyResults, asked: Sequence[str]) 
         return missing
 
 
-def _needs(figure: TaskFigure, study: StudyResults, absent: Sequence[str], wish: Wish) -> str:
+def _needs(figure: TaskFigure, study: StudyResults, absent: Sequence[str], wish: FigureChoice) -> str:
     """Say what a study lacks, and which command trains it, where training helps."""
     name = f"Figure {_number(figure.name)}"
     # of a task that the study does not have, nothing is known
@@ -246,25 +248,25 @@ def _place(study: StudyResults) -> str:
     return f"preset {study.preset} with feedback {study.study['feedback']}, selection {study.study['selection']}"
 
 
-def build(figure: Figure, study: StudyResults, task: str) -> FigureData | Lacking:
+def build_figure(figure: Figure, study: StudyResults, task: str) -> FigureData | Lacking:
     try:
         return figure.build(study, task)
     except Lacking as missing:
         return missing
 
 
-def _sentence(figure: Figure, found: Sequence[StudyResults], lacking: Mapping[str, str], wish: Wish) -> str:
+def _sentence(figure: Figure, found: Sequence[StudyResults], lacking: Mapping[str, str], wish: FigureChoice) -> str:
     """Say what the last study lacks and which command trains it, or which task has all runs."""
     command = _command([figure], found[-1].root, found[-1], wish, ",".join(lacking) if wish.tasks else "")
     others = dict.fromkeys(task for study in found for task in study.tasks if not wish.tasks)
-    there = [task for task in others if any(isinstance(build(figure, study, task), FigureData) for study in found)]
+    there = [task for task in others if not all(isinstance(build_figure(figure, one, task), Lacking) for one in found)]
     instead = f", or draw another task with --tasks ({', '.join(there)})" if there else ""
     return (
         f"Figure {_number(figure.name)} needs finished runs of {'; '.join(lacking.values())}; run: {command}{instead}."
     )
 
 
-def _write(pictures: Sequence[FigureData], path: Path, form: str, wish: Wish, console: Console) -> None:
+def _write(pictures: Sequence[FigureData], path: Path, form: str, wish: FigureChoice, console: Console) -> None:
     """Write one file a figure, or one CSV for all, and print the notes of each."""
     if form == "csv":
         write_text(path, as_csv(pictures))
@@ -272,7 +274,7 @@ def _write(pictures: Sequence[FigureData], path: Path, form: str, wish: Wish, co
         return
     from kdbench.reporting.formats import matplotlib_figure as paper
 
-    endings = suffixes([picture.about for picture in pictures])
+    endings = file_suffixes([picture.about for picture in pictures])
     for picture, ending in zip(pictures, endings, strict=True):
         file = path.with_name(f"{path.stem}{ending}.{form}")
         paper.save(picture, file, form, wish.inches)
@@ -285,7 +287,7 @@ def _source(about: Mapping[str, Any]) -> str:
     return f"preset {about['preset']}, {', '.join(map(task_title, about['task'].split(',')))}"
 
 
-def suffixes(abouts: Sequence[Mapping[str, Any]]) -> list[str]:
+def file_suffixes(abouts: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return for each figure the ending of its file name: what tells it from the others, else a number."""
     if len(abouts) == 1:
         return [""]

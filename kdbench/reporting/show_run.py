@@ -230,7 +230,12 @@ def _again(run: Run, study: StudyResults | None, known: list[Sweep], console: Co
     if not commands:
         printing.print_heading(console, "No stored command asks for this run.", "")
         return
-    printing.print_heading(console, "Made by" if asked else "Made because other runs need it, by")
-    for words in commands:
-        printing.print_line(console, f"  {shlex.join(words)}")
+    print_commands("Made by" if asked else "Made because other runs need it, by", map(shlex.join, commands), console)
+
+
+def print_commands(title: str, commands: Iterable[str], console: Console) -> None:
+    """Print the stored commands that asked for runs below a heading."""
+    printing.print_heading(console, title)
+    for text in commands:
+        printing.print_line(console, f"  {text}")
     printing.print_note(console, "(with the kdbench.toml of the folder it ran in, if there was one)")

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kdbench.core.errors import UserError, check_known, unknown
+from kdbench.core.registry import ALL
 from kdbench.planning import reproduce
 from kdbench.planning.executor import ExecutionRequest
 from kdbench.reporting.formats.presentation import PLAIN, Presentation
@@ -23,7 +24,6 @@ from kdbench.results.submission_records import server_answers
 
 FORMATS = ("terminal", "markdown", "latex", "csv")
 ENDINGS = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
-ALL = "all"
 
 
 def show_table(
@@ -77,7 +77,8 @@ def find_tables(
             wanted = choice.preset or table.preset
             own = table.sheets([study for study in some if wanted in ("", study.preset)])
             found = _with_paper(table, own, published)
-            lacking += [] if found or (chosen.studies and not some) else [nothing(table, store, chosen, choice.preset)]
+            if not found and (some or not chosen.studies):
+                lacking.append(nothing_to_show(table, store, chosen, choice.preset))
             sheets += [_with_notes(sheet, chosen.notes if table.needs_results else []) for sheet in found]
         except UserError as error:  # of all tables the others are shown
             if number != ALL:
@@ -172,7 +173,7 @@ def _with_notes(sheet: TableData, notes: Sequence[str]) -> TableData:
     return sheet
 
 
-def nothing(table: Table, store: Store, chosen: ChosenStudies, preset: str | None) -> str:
+def nothing_to_show(table: Table, store: Store, chosen: ChosenStudies, preset: str | None) -> str:
     """Return why a table has nothing to show, and the command that trains its runs."""
     if chosen.note:
         return f"No run that was selected belongs to {table.short_title()}. {chosen.note}"

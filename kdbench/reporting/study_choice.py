@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.core.errors import UserError, unknown
+from kdbench.core.registry import ALL
 from kdbench.core.spec import ModelRef
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import in_group, method_groups
@@ -19,7 +20,6 @@ from kdbench.results.store import Store
 from kdbench.results.study import TEACHER, StudyResults, task_order, task_title
 from kdbench.results.study_part import part_of_study
 
-ALL = "all"
 MOST_NAMED = 6  # names that a note lists; of more it has the number
 
 
@@ -66,7 +66,7 @@ def choose_studies(store: Store, choice: StudyChoice, *, all_tasks: bool = False
     every = [study for study in every if study.tasks]
     if lost and not every:
         raise UserError(
-            f"The results in {store.root} are on tasks that are others now, or not installed: {', '.join(lost)}."
+            f"The results in {store.root} are on tasks that have changed since, or are missing: {', '.join(lost)}."
         )
     if not every:
         return ChosenStudies([])
@@ -92,6 +92,19 @@ def choose_studies(store: Store, choice: StudyChoice, *, all_tasks: bool = False
         raise UserError(f"No run in {store.root} is of --methods {choice.methods} on --tasks {choice.tasks}.")
     said = "; ".join(filter(None, parts))
     return ChosenStudies(shown, f"Selected from the results folder: {said}." if said else "")
+
+
+def require_studies(store: Store, choice: StudyChoice) -> ChosenStudies:
+    """Do as `choose_studies`, for commands that have nothing to say of a folder without results.
+
+    Raises:
+        UserError: there are no results, or see `choose_studies`.
+    """
+    chosen = choose_studies(store, choice)
+    if not chosen.studies:
+        of = f" of preset {choice.preset}" if choice.preset else ""
+        raise UserError(f"There are no results{of} in {store.root}; give another folder with --results DIR.")
+    return chosen
 
 
 def choose_student(found: Sequence[StudyResults], name: str) -> list[StudyResults]:

@@ -57,6 +57,10 @@ class TableCell:
         return f"±{'/'.join(self.spreads)}" if self.spreads else ""
 
 
+NO_NUMBER = "–"
+EMPTY_CELL = TableCell((NO_NUMBER,))
+
+
 @dataclass(frozen=True)
 class Published:
     """The paper's numbers as printed, by the keys of the sheets; `note` is the sentence that says what they are.

@@ -48,7 +48,7 @@ class ClassUse:
 
     @property
     def is_collapsed(self) -> bool:
-        """Return whether one class (two of more than two) is predicted although the labels have others."""
+        """Return whether one class (two of more than two) is predicted although the labels have more."""
         return self.predicted < self.true and self.predicted <= (1 if self.classes <= 2 else 2)
 
     @property

@@ -147,10 +147,7 @@ def _read(folder: RunFolder, wanted: Callable[[Place], bool], read: Callable[[di
             places = {name: _place(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
             return read({place: file.get_tensor(name) for name, place in places.items() if wanted(place)})
     except (OSError, SafetensorError, KeyError, ValueError):
-        raise UserError(
-            f"{folder.id} has no readable {folder.predictions.name}; delete the folder {folder.path} and repeat the "
-            f"command that made it (kdbench show {folder.id})."
-        ) from None
+        raise UserError(f"{folder.id} has no readable {folder.predictions.name}; {folder.way_out}") from None
 
 
 def _place(name: str) -> Place:

@@ -8,14 +8,14 @@ from types import MappingProxyType
 from typing import Any
 
 from kdbench.data.task_registry import TASKS
-from kdbench.results.study import FILE, CellResult, StudyResults
+from kdbench.results.study import METHOD_FILE, CellResult, StudyResults
 
 
 def newest_version(cells: Iterable[CellResult]) -> list[CellResult]:
     """Return the cells of the newest version of a row's method; give those of all tasks, so that tasks do not differ.
 
-    Versions that are files have no order but the one in which they were asked for. The files of methods that only some
-    cells need count where both have them.
+    Where the code of a file is the version, the newest is the one asked for last. Files of needed runs' methods are
+    compared only where both cells have one.
     """
     cells = list(cells)
     version = max((c.run.spec.method_version for c in cells), default=0)
@@ -23,7 +23,7 @@ def newest_version(cells: Iterable[CellResult]) -> list[CellResult]:
     newest = max(kept, key=lambda c: c.asked).files if kept else {}
     return [
         c for c in kept
-        if c.files.get(FILE) == newest.get(FILE)
+        if c.files.get(METHOD_FILE) == newest.get(METHOD_FILE)
         and all(c.files[key] == newest[key] for key in c.files.keys() & newest.keys())
     ]  # fmt: skip
 

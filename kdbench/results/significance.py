@@ -147,7 +147,7 @@ def average_difference(parts: Sequence[Difference]) -> Difference:
 
 
 def _satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
-    """Degrees of freedom of a sum of independent variance estimates (Satterthwaite 1946)."""
+    """Return the degrees of freedom of a sum of independent variance estimates (Satterthwaite 1946)."""
     spread = sum(variance**2 / free for variance, free in zip(variances, degrees, strict=True))
     return sum(variances) ** 2 / spread if spread else math.inf
 

@@ -24,7 +24,7 @@ from kdbench.results.run_lock import RunLock
 
 FORMAT = 1
 JOB = "KDBENCH_JOB"  # the environment variable in which an executor says which job of a queue this process is
-LEFT_BEHIND = ("result.json", "cost.json", "predictions.safetensors", "series.jsonl", "model", "snapshots")
+CHECKED_FILES = ("result.json", "cost.json", "predictions.safetensors", "series.jsonl", "model", "snapshots")
 T = TypeVar("T")
 RunStatus = Literal["pending", "running", "interrupted", "failed", "done"]
 
@@ -86,7 +86,7 @@ class RunFolder:
         """Write spec and environment of a run that starts, and delete files of earlier attempts."""
         write_json(self.path / "spec.json", spec.model_dump(mode="json"))
         write_json(self.path / "environment.json", environment)
-        for name in ("error.txt", "deployment.json", CHECKSUMS):  # of an earlier try
+        for name in ("error.txt", "deployment.json", CHECKSUMS):
             (self.path / name).unlink(missing_ok=True)
         remove_leftovers(self.path)
 
@@ -94,6 +94,11 @@ class RunFolder:
         """Return `wanted` and the snapshots that were asked for when the run began, sorted."""
         before = self.spec.snapshots if (self.path / "spec.json").exists() else ()
         return tuple(sorted({*before, *wanted}))
+
+    @property
+    def way_out(self) -> str:
+        """Say how to train the run anew where a file of it is of no use."""
+        return f"delete the folder {self.path} and repeat the command that made it (kdbench show {self.id})."
 
     def state(self) -> RunState:
         """Return the stored state; a running state without a lock holder becomes interrupted.
@@ -111,7 +116,7 @@ class RunFolder:
         return state
 
     def set_state(self, status: RunStatus, **values: Any) -> None:
-        """Write the state with time, host, process and job, and the micro-batch that is known unless one is given."""
+        """Write the state with time, host, process and job; without a `micro_batch`, the stored one is kept."""
         if "micro_batch" not in values:
             with suppress(NotPermitted):
                 before = self._read("state.json", RunState)
@@ -139,7 +144,7 @@ class RunFolder:
 
     def write_checksums(self) -> None:
         """Write the checksums of a finished run; call it when all other files are written."""
-        write_checksums(self.path, LEFT_BEHIND)
+        write_checksums(self.path, CHECKED_FILES)
 
     def damage(self, part: Path | None = None) -> str:
         """Say which file of the run (or of one file or folder in it) is not as written; "" where all are."""

@@ -26,7 +26,7 @@ from kdbench.results.store import RunFolder, RunState, Store
 from kdbench.results.sweep_files import RowRecord, Sweep, TaskRecord, read_sweeps
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
-FILE = "method_file"  # the setting that says which code a method's file had
+METHOD_FILE = "method_file"  # the setting that says which code a method's file had
 DAMAGED = "damaged"  # the kind of a run that is done and whose result cannot be read
 
 
@@ -79,8 +79,9 @@ class Run:
 class CellResult:
     """A cell and its run.
 
-    `settings` are all hyperparameters, those of the runs that this one needs as `ROLE's KEY`; what tells grid points
-    apart. `varied` are the purposes for which it was asked for: what each table or figure varies on purpose.
+    Attributes:
+        settings: all hyperparameters, in which grid points differ; those of needed runs are called `ROLE's KEY`.
+        varied: for each time that the cell was asked for, what its table or figure varies on purpose.
     """
 
     cell: Cell
@@ -108,8 +109,8 @@ class CellResult:
         """Look up a metric; raises UserError where the run was scored before the task had it."""
         if metric not in scores:
             raise UserError(
-                f"{self.run.id} was not scored by {metric} on {split}: the metrics or splits of {self.cell.task} were "
-                f"others then. Delete the folder {self.run.folder.path} and repeat the command that made it."
+                f"{self.run.id} was not scored by {metric} on {split}: the metrics or splits of {self.cell.task} have "
+                f"changed since; {self.run.folder.way_out}"
             )
         return float(scores[metric])
 
@@ -122,7 +123,7 @@ class CellResult:
     @cached_property
     def files(self) -> dict[str, Any]:
         """Return the hashes of the methods' files that the run depends on."""
-        return {key: item for key, item in self.settings.items() if key == FILE or key.endswith(f"'s {FILE}")}
+        return {key: item for key, item in self.settings.items() if key.rpartition("'s ")[2] == METHOD_FILE}
 
     @cached_property
     def point(self) -> str:
@@ -134,7 +135,7 @@ class CellResult:
 class StudyResults:
     """All cells of one preset on the same models, data and splits, from however many sweeps.
 
-    `study` holds the fields of `config.Study`, and `split_seed` and `train_rows`, which also divide the data.
+    `study` holds the fields of `settings.Study`, and `split_seed` and `train_rows`, which also divide the data.
     `whole` and `chosen` are of a part of a study; see `study_part`.
     """
 
@@ -167,13 +168,13 @@ class StudyResults:
 
     @property
     def gone(self) -> list[str]:
-        """Return tasks whose plugin is gone, does not load, or is another task now; nothing shows their scores."""
+        """Return tasks whose plugin is gone, does not load or has changed since; nothing shows their scores."""
         asked = {c.cell.task for c in self.cells}
         return sorted((asked - TASKS.all().keys()) | (asked & self.changed.keys()))
 
     @cached_property
     def changed(self) -> dict[str, str]:
-        """Return what is another for a task than when it was planned: task -> `labels and metrics`."""
+        """Return what differs for a task since it was planned: task -> `labels and metrics`."""
         now = TASKS.all()
         found = {task: then.differences(now[task]) for task, then in self.planned.items() if task in now}
         return {task: words for task, words in found.items() if words}
@@ -244,7 +245,7 @@ def settings(run_id: str, runs: Mapping[str, Run]) -> dict[str, Any]:
     spec = runs[run_id].spec
     values: dict[str, Any] = {**spec.training.model_dump(), **spec.options, "method_version": spec.method_version}
     if spec.method_file is not None:
-        values[FILE] = spec.method_file.version
+        values[METHOD_FILE] = spec.method_file.version
     for role, parent in sorted(spec.needs.items()):
         if parent in runs:
             values[f"{role}'s method"] = runs[parent].spec.method
@@ -310,14 +311,14 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
     for cell in sweep.cells:
         training = runs[cell.run].spec.training
         apart = (training.split_seed, training.train_rows)
-        keys[apart] = keys.get(apart) or study_keys.key(sweep, runs[cell.run].spec)
+        keys[apart] = keys.get(apart) or study_keys.study_key(sweep, runs[cell.run].spec)
         groups.setdefault(keys[apart], []).append(cell)
     for key, cells in groups.items():
         specs = {cell.task: runs[cell.run].spec for cell in cells}
         data = {task: spec.data.fingerprint for task, spec in specs.items()}
-        own = study_keys.fields(sweep, runs[cells[0].run].spec)
+        own = study_keys.study_fields(sweep, runs[cells[0].run].spec)
         sources = {str(spec.data.source) for spec in specs.values()} - {"files"}
-        study = study_keys.home(key, data, sources, found) or StudyResults(sweep.preset, own, sweep.models, key)
+        study = study_keys.find_study(key, data, sources, found) or StudyResults(sweep.preset, own, sweep.models, key)
         if sources and not study.sources:
             study.study |= {name: own[name] for name in ("source", "glue_dir")}
         found[:] = [other for other in found if other is not study] + [study]

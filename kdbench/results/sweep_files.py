@@ -44,7 +44,7 @@ class TaskRecord(BaseModel):
         return cls(labels=tuple(task.labels), metrics=tuple(task.metrics), report_splits=tuple(task.report_splits))
 
     def differences(self, task: type[Task]) -> str:
-        """Name what is another for a task now, such as `labels and metrics`; "" where all is the same."""
+        """Name what differs for a task now, such as `labels and metrics`; "" where all is the same."""
         now = TaskRecord.of(task)
         fields = [name for name in TaskRecord.model_fields if getattr(self, name) != getattr(now, name)]
         return " and ".join(fields).replace("report_splits", "reported splits")
@@ -116,7 +116,7 @@ class Sweep(BaseModel):
         return self
 
 
-def moment(created: str) -> float:
+def creation_time(created: str) -> float:
     """Return the time of a command in seconds, comparable across time zones; 0 where the text is no time."""
     try:
         return datetime.strptime(created, "%Y-%m-%dT%H:%M:%S%z").timestamp()
@@ -126,6 +126,6 @@ def moment(created: str) -> float:
 
 def read_sweeps(store: Store) -> list[Sweep]:
     """Return the sweeps, oldest first; a damaged file is named on standard error and left out."""
-    sweeps = sorted(read_records(store.sweeps_folder, Sweep), key=lambda sweep: moment(sweep.created))
+    sweeps = sorted(read_records(store.sweeps_folder, Sweep), key=lambda sweep: creation_time(sweep.created))
     TASKS.learn(spec for sweep in reversed(sweeps) for spec in sweep.runs.values())
     return sweeps

@@ -15,7 +15,7 @@ from kdbench.results.sweep_files import Sweep
 
 @dataclass
 class Verification:
-    """The findings.
+    """What was found in a results folder.
 
     Attributes:
         whole: finished runs whose files are as written, or as collected.

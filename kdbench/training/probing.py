@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kdbench.core.errors import UserError
 from kdbench.data.declared_rows import LabelledRow
 from kdbench.data.labelled_file import FILE, OWN, LabelView, labelled_examples
-from kdbench.data.metrics import ScoreCounts
+from kdbench.data.metrics import accuracy
 from kdbench.data.perturbations import perturb
 from kdbench.data.task import Examples, Task
 from kdbench.models.inference import all_logits
@@ -74,7 +74,8 @@ def probe_runs(runs: Sequence[Run], settings: ProbeSettings, device: torch.devic
             for name, splits in parts.items():
                 answers.setdefault(name, []).append([_groups(network, one, settings.view, device) for one in splits])
     assert task is not None
-    metric, groups = _metric(task, settings.view), len(settings.view.names)
+    metric: Metric = MeanMetric(task) if settings.view.is_whole else accuracy  # of joined classes
+    groups = len(settings.view.names)
     scores = {name: _resampled(metric, parts[name], answers[name], groups, name) for name in parts}
     drops = {}
     for name in (name for name in parts if name != OWN):
@@ -119,16 +120,6 @@ def _groups(network: SavedNetwork, examples: Examples, view: LabelView, device: 
     logits = all_logits(network.module, tokens, np.arange(len(tokens)), device)
     groups: Classes = np.array(view.of_class)[logits.argmax(1).numpy()]
     return groups
-
-
-def _metric(task: Task, view: LabelView) -> Metric:
-    """Return the mean of the task's metrics; accuracy, where classes are joined."""
-
-    def accuracy(counts: ScoreCounts) -> Floats:
-        out: Floats = counts.hits.sum(-1) / counts.actual.sum(-1)
-        return out
-
-    return MeanMetric(task) if view.is_whole else accuracy
 
 
 def _resampled(

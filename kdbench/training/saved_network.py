@@ -50,8 +50,8 @@ def load_network(run: Run, device: torch.device) -> SavedNetwork:
         module: nn.Module = build.load(run.folder.model, attention=run.spec.training.attention)
     except Exception as error:  # absent, cut short, of another library: for the user they all mean the same
         raise UserError(
-            f"The student in {run.folder.model} cannot be loaded ({type(error).__name__}: {error}); delete the folder "
-            f"{run.folder.path} and repeat the command that made it (kdbench show {run.id})."
+            f"The student in {run.folder.model} cannot be loaded ({type(error).__name__}: {error}); "
+            f"{run.folder.way_out}"
         ) from None
     module = module.to(device).eval()
     # the tokenizer saved with the student; that of its initial network may have been deleted or changed

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ServerRuns:
     """A row of a study with one seed: its finished runs on the tasks of a server, by task."""
 
     study: StudyResults
@@ -35,9 +35,9 @@ class Choice:
     runs: dict[str, Run]
 
 
-def choose(
+def choose_runs(
     store: Store, server: Server, row: str, preset: str | None, seed: int | None, tasks: Iterable[str] | None = None
-) -> Choice:
+) -> ServerRuns:
     """Choose the runs that tables show of a row, in the newest study that has some.
 
     Args:
@@ -60,7 +60,7 @@ def choose(
     if seed is not None and seed not in seeds:
         raise UserError(f"Seed {seed} of '{row}' is not done (done: {', '.join(map(str, seeds))}).")
     chosen = seeds[0] if seed is None else seed
-    return Choice(study, row, chosen, {task: runs[chosen] for task, runs in shown.items() if chosen in runs})
+    return ServerRuns(study, row, chosen, {task: runs[chosen] for task, runs in shown.items() if chosen in runs})
 
 
 Shown = dict[str, dict[int, Run]]  # task -> seed -> run
@@ -105,7 +105,7 @@ def predict(run: Run, location: DataLocation, device: torch.device) -> dict[str,
         return {file.filename: _words(student, examples, file, device) for file, examples in splits}
 
 
-def where(run: Run, glue_dir: str | None) -> DataLocation:
+def data_location(run: Run, glue_dir: str | None) -> DataLocation:
     """Return the location of the test splits: that of the run's training data, unless a folder is named."""
     return run.spec.data.location if glue_dir is None else DataLocation("glue-dir", user_path(glue_dir))
 
@@ -127,5 +127,5 @@ def _words(student: SavedNetwork, examples: Examples, file: ServerFile, device: 
     tokens, folder = student.tokens(examples), student.run.folder
     logits = all_logits(student.module, tokens, np.arange(len(tokens)), device)
     if logits.shape[1] != max(1, len(file.words)) or not bool(logits.isfinite().all()):
-        raise UserError(f"The student in {folder.model} gives no usable answers; delete {folder.path}.")
+        raise UserError(f"The student in {folder.model} gives no usable answers; {folder.way_out}")
     return [file.word_of(answer) for answer in answers(logits).tolist()]

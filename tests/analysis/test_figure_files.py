@@ -16,7 +16,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.records import warn_once
 from kdbench.reporting.figures import Curve, FigureData, Panel
 from kdbench.reporting.formats import line_styles
-from kdbench.reporting.show_figure import Wish, show_figure, suffixes
+from kdbench.reporting.show_figure import FigureChoice, file_suffixes, show_figure
 from kdbench.results.store import Store
 from tests.analysis.drawn import everything, finish, influences, lgtm, picture, samples
 from tests.analysis.made import STUDY, Made, spec
@@ -24,7 +24,7 @@ from tests.analysis.made import STUDY, Made, spec
 
 def draw(number: str, store: Store, **wish: str) -> str:
     file = io.StringIO()
-    show_figure(number, store, Wish(**wish), Console(file=file, width=200, highlight=False))
+    show_figure(number, store, FigureChoice(**wish), Console(file=file, width=200, highlight=False))
     return file.getvalue()
 
 
@@ -184,9 +184,9 @@ def test_several_studies_are_files_of_their_own(tmp_path: Path, monkeypatch: pyt
 
 
 def test_names_of_files_differ() -> None:
-    assert suffixes([{"a": 1}]) == [""]
-    assert suffixes([{"a": 1, "b": "x/y"}, {"a": 1, "b": "z"}]) == ["-x-y", "-z"]
-    assert suffixes([{"a": 1}, {"a": 1}]) == ["-1", "-2"]
+    assert file_suffixes([{"a": 1}]) == [""]
+    assert file_suffixes([{"a": 1, "b": "x/y"}, {"a": 1, "b": "z"}]) == ["-x-y", "-z"]
+    assert file_suffixes([{"a": 1}, {"a": 1}]) == ["-1", "-2"]
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.analysis.study_page import paper, questions, scores
-from kdbench.analysis.study_page.contrasts import StudyContrasts, bound
+from kdbench.analysis.study_page.contrasts import StudyContrasts, interval_end
 from kdbench.analysis.study_page.page import limits, pair_words, readings_table
 from kdbench.core.spec import ModelRef
 from kdbench.results.store import Store
@@ -76,7 +76,7 @@ def test_how_small_a_difference_shows(tmp_path: Path) -> None:
 
 
 def test_an_end_of_an_interval_keeps_its_side_of_zero() -> None:
-    assert [bound(number) for number in (-0.03, 0.0449, 0.05, -1.26)] == ["-0.03", "+0.04", "+0.1", "-1.3"]
+    assert [interval_end(number) for number in (-0.03, 0.0449, 0.05, -1.26)] == ["-0.03", "+0.04", "+0.1", "-1.3"]
 
 
 def test_rows_that_are_missing_are_named_with_a_command(tmp_path: Path) -> None:

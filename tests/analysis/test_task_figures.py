@@ -16,7 +16,7 @@ from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting.figures import Curve, Estimate, FigureData, Lacking, Matrix, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles, matplotlib_figure
-from kdbench.reporting.show_figure import Wish, find_figures
+from kdbench.reporting.show_figure import FigureChoice, find_figures
 from kdbench.results.comparison import mean_score
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
@@ -158,7 +158,7 @@ def test_csv_holds_what_is_drawn(tmp_path: Path) -> None:
 def test_a_confusion_matrix_counts_the_items_of_all_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = compared(tmp_path / "results", ("rte", "mnli"), seeds=(0, 1))
     (study,) = studies(made.store)
-    (picture,) = find_figures("confusion", made.store, Wish(tasks="mnli", methods="kd"))
+    (picture,) = find_figures("confusion", made.store, FigureChoice(tasks="mnli", methods="kd"))
     (panel,) = picture.panels
     assert panel.matrix is not None
     assert panel.title == "KD on MNLI"

@@ -131,7 +131,7 @@ def test_runs_of_a_task_that_has_changed_are_left_out(
     declare('"good", "bad"', '"macro_f1", "accuracy"', form=form)
     if form == PYTHON:
         for words in (("table", "scores"), ("figure", "scores"), ("compare", "kd", "finetune"), ("report",)):
-            with pytest.raises(UserError, match="on tasks that are others now, or not installed: mood"):
+            with pytest.raises(UserError, match="on tasks that have changed since, or are missing: mood"):
                 kdbench(*words)
         assert "data not known" in said(capsys, "status")
         assert WARNING in caplog.messages
@@ -176,7 +176,7 @@ def test_a_task_of_the_same_name_in_another_folder_is_another_task(
             assert said(capsys, "table", "scores", "--results", str(home / "results")) == table
         else:
             caplog.clear()
-            with pytest.raises(UserError, match="tasks that are others now"):
+            with pytest.raises(UserError, match="tasks that have changed since"):
                 kdbench("table", "scores", "--results", str(home / "results"))
             assert "Task 'mood' has other labels now than when runs" in caplog.text
         again = said(capsys, "show", run.id, "--results", str(home / "results"))

@@ -11,7 +11,7 @@ import pytest
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.errors import UserError
 from kdbench.core.spec import Cell
-from kdbench.reporting.show_figure import Wish, find_figures
+from kdbench.reporting.show_figure import FigureChoice, find_figures
 from kdbench.reporting.show_table import find_tables
 from kdbench.reporting.study_choice import EVERYTHING, StudyChoice, choose_studies
 from kdbench.results.store import Store
@@ -69,8 +69,8 @@ def test_a_part_is_shown_as_a_folder_that_holds_nothing_else(name: str, stores: 
 
 @pytest.mark.parametrize("name", ["scores", "ranks"])
 def test_a_figure_of_a_part_has_its_points_and_says_so(name: str, stores: tuple[Store, Store]) -> None:
-    (picture,) = find_figures(name, stores[0], Wish(**vars(PART)))
-    (alone,) = find_figures(name, stores[1], Wish())
+    (picture,) = find_figures(name, stores[0], FigureChoice(**vars(PART)))
+    (alone,) = find_figures(name, stores[1], FigureChoice())
     assert list(picture.records) == list(alone.records)
     assert picture.notes[0].startswith("Selected from the results folder: 3 of 4 rows")
     assert list(picture.notes[1:]) == list(alone.notes)

@@ -10,8 +10,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ import pytest
 from kdbench.cli.app import app, main
 from kdbench.core.errors import Stopped, UserError
 from kdbench.core.records import warn_once
+from kdbench.core.registry import Registry
 from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
 from kdbench.planning.config import assemble_config, parse_sets
@@ -47,6 +48,17 @@ LATE_MODULES = (
     "kdbench.training.smoke_test", "transformers.models.bert.modeling_bert", "evaluate", "torch._inductor.config",
 )  # fmt: skip
 RESULT_FILES = ("model/model.safetensors", "series.jsonl", "result.json", "predictions.safetensors", "spec.json")
+
+
+@contextmanager
+def added_plugins(registry: Registry[Any], **plugins: type[Any]) -> Iterator[None]:
+    """Add classes to a registry within the block; no file is read again there."""
+    for name, plugin in plugins.items():
+        plugin.name = name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_found", {**registry.all(), **plugins})
+        patch.setattr(registry, "_contents", None)
+        yield
 
 
 def plan(folder: Path, *sets: str, **given: Any) -> Plan:

@@ -30,7 +30,7 @@ from kdbench.training.conformance import suite
 from kdbench.training.runner import execute
 from kdbench.training.setup import prepare
 from tests.kdbench.architectures import save
-from tests.kdbench.small_runs import CPU, FEW, contents, plan, stop_and_resume, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, added_plugins, contents, plan, stop_and_resume, the_run, train
 
 ENCODERS = (
     "bert", "roberta", "distilbert", "electra", "albert", "deberta-v2", "deberta-v3", "modernbert", "mpnet",
@@ -71,10 +71,9 @@ class Brief(Rte):
 
 
 @pytest.fixture(autouse=True)
-def brief(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    Brief.name = "brief"
-    monkeypatch.setattr(TASKS, "_found", {**TASKS.all(), "brief": Brief})
-    yield
+def brief() -> Iterator[None]:
+    with added_plugins(TASKS, brief=Brief):
+        yield
     inputs.load_data.cache_clear()
 
 

@@ -72,7 +72,7 @@ def test_a_checkout_needs_no_path_but_the_working_folder() -> None:
         "try:\n    import kdbench.__main__\nexcept SystemExit:\n    pass\n"
         "import kdbench.core.safe_path as s\n"
         "print(subprocess.run([sys.executable, '-c', 'import kdbench; print(kdbench.__file__)'], cwd='/', text=True,"
-        " env=s.environment(), capture_output=True).stdout)"
+        " env=s.child_environment(), capture_output=True).stdout)"
     )
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=env, text=True, capture_output=True)

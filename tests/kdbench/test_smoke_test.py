@@ -18,7 +18,7 @@ from kdbench.data.splits import Part
 from kdbench.data.tokens import InputFormat
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.hidden_states import FeatureView
-from kdbench.distill.method import METHODS, Distillation, Method
+from kdbench.distill.method import METHODS, Distillation
 from kdbench.distill.trainable import ComputeSettings, zero_head
 from kdbench.models import build
 from kdbench.models.classifier_head import output_layer
@@ -26,7 +26,7 @@ from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.training import preflight, smoke_test
 from tests.kdbench.architectures import TOKENIZERS, save
-from tests.kdbench.small_runs import CPU, plan, refusal, train
+from tests.kdbench.small_runs import CPU, added_plugins, plan, refusal, train
 from tests.kdbench.test_teacher_cache import ROWS, tokens
 from tests.kdbench.toys import TOYS, AskingForMaps
 
@@ -45,13 +45,8 @@ class Broken(Distillation):
 
 @pytest.fixture(autouse=True)
 def more_methods() -> Iterator[None]:
-    found = dict(METHODS.all())
-    added: dict[str, type[Method]] = {"asking_for_maps": AskingForMaps, "broken": Broken, **TOYS}
-    for name, method in added.items():
-        method.name = name
-    METHODS._found = {**found, **added}
-    yield
-    METHODS._found = found
+    with added_plugins(METHODS, asking_for_maps=AskingForMaps, broken=Broken, **TOYS):
+        yield
 
 
 def of(folder: Path, kind: str, *sets: str, methods: str = HEADS, **changes: Any) -> Plan:

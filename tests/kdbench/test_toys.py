@@ -14,19 +14,14 @@ from kdbench.results.store import Store
 from kdbench.training import preflight
 from kdbench.training.runner import execute
 from kdbench.training.setup import prepare
-from tests.kdbench.small_runs import CPU, FEW, contents, plan, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, added_plugins, contents, plan, the_run, train
 from tests.kdbench.toys import TOYS
 
 
 @pytest.fixture(autouse=True)
 def toys() -> Iterator[None]:
-    found = METHODS.all()
-    for name, toy in TOYS.items():
-        toy.name = name
-        found[name] = toy
-    yield
-    for name in TOYS:
-        del found[name]
+    with added_plugins(METHODS, **TOYS):
+        yield
 
 
 def test_one_teacher_serves_all_of_them_and_keeps_its_route(tmp_path: Path) -> None:

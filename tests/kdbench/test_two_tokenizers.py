@@ -30,7 +30,7 @@ from kdbench.training.conformance.small_run import networks
 from kdbench.training.runner import execute
 from kdbench.training.setup import Setup, prepare
 from tests.kdbench.architectures import TOKENIZERS, bert, save
-from tests.kdbench.small_runs import CPU, FEW, contents, plan, refusal, stop_and_resume, the_run, train
+from tests.kdbench.small_runs import CPU, FEW, added_plugins, contents, plan, refusal, stop_and_resume, the_run, train
 from tests.kdbench.toys import AskingForMaps, Hidden
 
 SMALL = ["train_rows=32", "batch_size=8", "epochs=1", "eval_every=4", "max_length=64"]
@@ -246,7 +246,7 @@ def test_tokens_of_the_teacher_that_were_changed_are_refused(tmp_path: Path) -> 
 
 
 def test_a_method_that_changes_batches_is_refused_before_any_work(tmp_path: Path) -> None:
-    with methods_with(augmenting=Augmenting), pytest.raises(UserError) as caught:
+    with added_plugins(METHODS, augmenting=Augmenting), pytest.raises(UserError) as caught:
         preflight.check(of(tmp_path, methods="augmenting"), [CPU])
     assert "Method 'augmenting' cannot teach" in str(caught.value)
     assert "give that network the batch before the change" in str(caught.value)
@@ -255,7 +255,7 @@ def test_a_method_that_changes_batches_is_refused_before_any_work(tmp_path: Path
 @slow
 @pytest.mark.parametrize(("name", "what"), [("maps", "attention maps"), ("hidden", "hidden states")])
 def test_states_and_maps_of_every_token_are_refused(name: str, what: str, tmp_path: Path) -> None:
-    with methods_with(maps=AskingForMaps, hidden=Hidden), pytest.raises(UserError) as caught:
+    with added_plugins(METHODS, maps=AskingForMaps, hidden=Hidden), pytest.raises(UserError) as caught:
         preflight.check(of(tmp_path, methods=name), [CPU])
     for part in (f"{what} of every token cannot be compared", "different tokenizers", "first_tokens=True"):
         assert part in str(caught.value)
@@ -314,19 +314,3 @@ class Augmenting(Distillation):
         hidden[:, 1] = 5
         batch = replace(batch, input_ids=hidden)
         return (self.teacher.logits(batch) - self.student.logits(batch)).square().mean()
-
-
-class methods_with:
-    """Add methods to the registry within a block."""
-
-    def __init__(self, **added: type[Distillation]) -> None:
-        self.added = added
-
-    def __enter__(self) -> None:
-        self.before = dict(METHODS.all())
-        for name, method in self.added.items():
-            method.name = name
-        METHODS._found = {**self.before, **self.added}
-
-    def __exit__(self, *_: object) -> None:
-        METHODS._found = self.before

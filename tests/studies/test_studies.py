@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.analysis.study_page import STUDENTS, TUNING
 from kdbench.cli.commands import run
 from kdbench.core.errors import UserError
 from kdbench.planning.config import assemble_config, engine_keys, parse_sets
@@ -150,8 +151,8 @@ def test_parts_with_other_students_have_folders_of_their_own() -> None:
     study = read_study(FILE)
     folders = {name: str(study.results(part)) for name, part in study.parts.items()}
     assert folders["trec"] == folders["later"] == "results/study"
-    assert folders["layers"] == folders["gap"] == "results/study-students"
-    assert folders["tuning"] == "results/study-tuning"
+    assert folders["layers"] == folders["gap"] == f"results/study{STUDENTS}"  # where the page looks for them
+    assert folders["tuning"] == f"results/study{TUNING}"
     assert "--results results/study-students" in shlex.join(part_commands(study, "gap", "DIR")[0].words)
 
 

@@ -37,7 +37,7 @@ def command(
     the points, one record a seed, with the mean and the sample standard deviation or interval that are drawn.
     """
     from kdbench.reporting import printing
-    from kdbench.reporting.show_figure import Wish, show_figure
+    from kdbench.reporting.show_figure import FigureChoice, show_figure
 
     store = printing.open_store(results)
-    show_figure(number, store, Wish(**vars(choice), form=form, out=out, width=width), printing.make_console())
+    show_figure(number, store, FigureChoice(**vars(choice), form=form, out=out, width=width), printing.make_console())

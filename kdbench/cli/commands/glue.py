@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from kdbench.data.test_server import Server
     from kdbench.results.submission_records import Submission
-    from kdbench.training.server_predictions import Choice
+    from kdbench.training.server_predictions import ServerRuns
 
 SERVER = "glue"  # the group of tasks
 
@@ -63,12 +63,12 @@ def export(
     from kdbench.training import preflight, server_predictions
 
     server, store = submission_zip.find_server(SERVER), printing.open_store(results, raw=True)
-    choice = server_predictions.choose(store, server, row, preset, seed, select_tasks(tasks) if tasks else None)
+    choice = server_predictions.choose_runs(store, server, row, preset, seed, select_tasks(tasks) if tasks else None)
     target, place = user_path(out or f"{row}.zip"), preflight.parse_device(device)
     # predict and write the zip, and remember which run answered which file
     predictions: dict[str, list[str]] = {}
     for run in choice.runs.values():
-        predictions |= server_predictions.predict(run, server_predictions.where(run, glue_dir), place)
+        predictions |= server_predictions.predict(run, server_predictions.data_location(run, glue_dir), place)
     submission_zip.write_zip(target, server, predictions)
     submission_records.save_export(store, _export_record(choice, server, target, predictions.keys()))
     # say what the zip holds, and what to do next
@@ -128,7 +128,7 @@ def import_(file: str, row: str, preset: str | None, seed: int | None, results: 
     printing.print_line(console, f"Stored the scores of {kept} for {found.row}, seed {found.seed}, of {found.scored}.")
 
 
-def _export_record(choice: Choice, server: Server, out: Path, answered: Collection[str]) -> Submission:
+def _export_record(choice: ServerRuns, server: Server, out: Path, answered: Collection[str]) -> Submission:
     """Build the record of an export: the SHA-256 of the zip, and which run answered which file.
 
     Args:
@@ -150,7 +150,7 @@ def _export_record(choice: Choice, server: Server, out: Path, answered: Collecti
     )  # fmt: skip
 
 
-def _print_export(choice: Choice, server: Server, answered: Collection[str], console: Console) -> None:
+def _print_export(choice: ServerRuns, server: Server, answered: Collection[str], console: Console) -> None:
     """Print which run answered which file of the zip, and which files were filled."""
     from rich.table import Table
 
@@ -180,7 +180,7 @@ def _print_export(choice: Choice, server: Server, answered: Collection[str], con
         )
 
 
-def _why_filled(task: str, filler: str, choice: Choice) -> str:
+def _why_filled(task: str, filler: str, choice: ServerRuns) -> str:
     """Say why a file was filled.
 
     Args:

@@ -214,7 +214,7 @@ def _plans_with_tables(wanted: str | None, layer: Layer) -> list[tuple[Plan, Con
     # the requests of all tables and figures that were named, or of all that are about this preset
     found = exhibits.requests_by_name(wanted, (TABLES, FIGURES))
     named = [part.strip() for part in wanted.split(",")]
-    if exhibits.ALL in named:
+    if ALL in named:
         kept = _only_preset(found, config.assemble_config(layer, Path.cwd()).group(Invocation).preset)
         found = {name: some for name, some in found.items() if name in kept or name in named}
     # preset -> the tables that need it

@@ -72,8 +72,7 @@ def open_source(source: Source, folder: Path, form: FileFormat) -> RowSource:
 
 def _rows_with(found: RowSource, column: str, wanted: str) -> RowSource:
     """Return the rows that have a value in a column."""
-    if column not in found.columns:
-        raise UserError(f"{found.place} has no column '{column}' (found: {', '.join(found.columns)}).")
+    found.require([column])
 
     def read() -> Iterator[Row]:
         return (row for row in found if str(plain_value(row[1].get(column))).strip() == wanted)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+from kdbench.core.errors import UserError
 
 HUB = "hf:"  # begins the name of a data set on the hub
 PART = "#"  # between a file and the part of it that is read
 EQUALS = "="  # in a part, between a column and the value of its rows
 TABLES = (".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".parquet")  # suffixes of files that hold rows
 SUFFIXES = (*TABLES, ".txt")
+SHOWN = 20  # columns that a message names
 Row = tuple[int, Mapping[str, Any]]  # the line or row number, counted from 1, and the values by column
 
 
@@ -62,6 +65,20 @@ class RowSource:
     def __iter__(self) -> Iterator[Row]:
         rows: Iterator[Row] = self.read()
         return rows
+
+    def require(self, columns: Iterable[str], way_out: str = "") -> None:
+        """Check that there are such columns.
+
+        Args:
+            way_out: what the user can do, for the message.
+
+        Raises:
+            UserError: the first that is missing, with those that were found.
+        """
+        for column in columns:
+            if column not in self.columns:
+                found = ", ".join(self.columns[:SHOWN]) + ", ..." * (len(self.columns) > SHOWN)
+                raise UserError(f"{self.place} has no column '{column}' (found: {found}){way_out}.")
 
     def at(self, number: int) -> str:
         """Name a row for a message: `reviews.csv, line 12`."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from kdbench.reporting.figures import FIGURES, FigureData, Panel, TaskFigure
 from kdbench.reporting.html.chart_data import Chart, make_chart, panel_data
-from kdbench.reporting.show_figure import Wish, build, drawable
+from kdbench.reporting.show_figure import FigureChoice, build_figure, drawable_figures
 from kdbench.reporting.study_choice import ChosenStudies
 from kdbench.results.study import StudyResults, task_title
 
@@ -27,7 +27,7 @@ def paper_figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[s
         if isinstance(figure, TaskFigure):  # of scores and curves the page has charts of its own
             continue
         # one view for each task that has the runs
-        built = {task: build(figure, study, task) for task in study.tasks}
+        built = {task: build_figure(figure, study, task) for task in study.tasks}
         drawn = {task: picture for task, picture in built.items() if isinstance(picture, FigureData)}
         views = {task: _view(picture) for task, picture in drawn.items()}
         tasks = {task: task_title(task) for task in drawn}
@@ -36,7 +36,7 @@ def paper_figures(prefix: str, study: StudyResults) -> tuple[list[Chart], list[s
         if one:
             found.append(one)
         else:
-            lacking.append(drawable(figure, ChosenStudies([study]), Wish())[1])
+            lacking.append(drawable_figures(figure, ChosenStudies([study]), FigureChoice())[1])
     return found, lacking
 
 

@@ -29,7 +29,7 @@ from kdbench.reporting.html.run_pages import RunPage, build_run_pages
 from kdbench.reporting.html.students import StudentPages, build_students
 from kdbench.reporting.provenance import TRACED_TABLE, build_traced_table, traced_title
 from kdbench.reporting.run_status import STATES, RunStatuses
-from kdbench.reporting.show_table import nothing
+from kdbench.reporting.show_table import nothing_to_show
 from kdbench.reporting.study_choice import ChosenStudies, StudyChoice, choose_studies
 from kdbench.reporting.tables import TABLES
 from kdbench.results.data_origin import describe_data
@@ -64,7 +64,7 @@ def write_report(store: Store, choice: StudyChoice, out: Path) -> tuple[int, int
     chosen = choose_studies(store, choice)
     found = chosen.studies
     if not found:
-        raise UserError(nothing(TABLES.get(TRACED_TABLE)(), store, chosen, choice.preset))
+        raise UserError(nothing_to_show(TABLES.get(TRACED_TABLE)(), store, chosen, choice.preset))
     statuses = RunStatuses(store)
     runs = build_run_pages(store, found, read_sweeps(store), statuses)
     shown = [_study(i, study, store, statuses, chosen.note) for i, study in enumerate(found)]
@@ -86,7 +86,8 @@ def _study(number: int, study: StudyResults, store: Store, statuses: RunStatuses
     own += [curves_chart(f"curves-{number}", study, order), cost_chart(f"cost-{number}", study, order)]
     pictures, lacking = figure_images.paper_figures(f"paper-{number}", study)
     if not printed:
-        lacking = [nothing(TABLES.get(TRACED_TABLE)(), store, ChosenStudies([study], note), study.preset), *lacking]
+        alone = ChosenStudies([study], note)
+        lacking = [nothing_to_show(TABLES.get(TRACED_TABLE)(), store, alone, study.preset), *lacking]
     return StudyPage(
         number, study.pairing, [*_facts(study), *([("Part", note)] if note else []), *telling],
         build_overview(number, study, printed, statuses) if printed else None,

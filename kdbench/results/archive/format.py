@@ -51,7 +51,7 @@ def read_seal(root: Path) -> Seal:
     """Read the seal and check every file against it.
 
     Raises:
-        UserError: the format is another one, or a file is missing, cut off or changed.
+        UserError: the format is not known, or a file is missing, cut off or changed.
     """
     # a newer format is no damage
     raw = _read(root / MARKER)

@@ -21,7 +21,7 @@ from kdbench.results.archive.compression import RunPredictions
 from kdbench.results.archive.read import StoredRun
 from kdbench.results.store import RunFolder, RunState, Store
 from kdbench.results.submission_records import Submission, read_submissions
-from kdbench.results.sweep_files import Sweep, moment
+from kdbench.results.sweep_files import Sweep, creation_time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,17 +155,17 @@ def gather_results(
     if strange := sorted(set(without_logits) - every):
         raise unknown("task", strange[0], every)
     # anonymise sweeps, runs and submissions
-    neutral = _neutral(stores, [sweep for _, _, sweep in raw], several)
+    anonymizer = _make_anonymizer(stores, [sweep for _, _, sweep in raw], several)
     sweeps: dict[str, list[dict[str, Any]]] = {}
     for _, name, sweep in raw:
         here = {run: number for run, number in others.items() if run in sweep["runs"]}
         joined = {**sweep, "other_results": sweep.get("other_results", {}) | here} if here else sweep
-        sweeps.setdefault(name, []).append(_sweep(name, joined, neutral))
+        sweeps.setdefault(name, []).append(_sweep(name, joined, anonymizer))
     handed = _submissions(stores, {run.folder.id for run in found})
     return GatheredResults(
-        [_run(one, neutral) for one in found],
-        [_unite(sweeps[name]) for name in sorted(sweeps)],
-        [neutral.value(one) for one in handed],
+        [_run(one, anonymizer) for one in found],
+        [_unite_copies(sweeps[name]) for name in sorted(sweeps)],
+        [anonymizer.value(one) for one in handed],
         found,
         without_logits,
     )
@@ -196,7 +196,7 @@ def _moment(one: FoundRun) -> tuple[float, str]:
     return (one.state.updated, one.state.model_dump_json()) if one.state else (-1.0, "")
 
 
-def _neutral(
+def _make_anonymizer(
     stores: Iterable[Store], sweeps: Iterable[Mapping[str, Any]], runs: Mapping[str, list[FoundRun]]
 ) -> Anonymizer:
     """Build the anonymizer from all paths, hosts and sections that the folders mention."""
@@ -206,8 +206,8 @@ def _neutral(
         known |= {str(sweep["study"].get(key) or ""): DIR for key in FOLDERS}
         for role, fingerprint in sweep["models"].items():
             own = str(sweep["study"].get(role, ""))
-            for name in [own, *_ways(own, sweep["command"])]:
-                _know(known, ModelRef(name=name, fingerprint=fingerprint))
+            for name in [own, *_relative_paths(own, sweep["command"])]:
+                _add_known(known, ModelRef(name=name, fingerprint=fingerprint))
     # the same and files of methods, as specs name them
     every = [one for some in runs.values() for one in some]
     for one in every:
@@ -216,7 +216,7 @@ def _neutral(
             known[one.spec.method_file.path] = PurePath(one.spec.method_file.path).name
         known |= {name: PurePath(name).name for name in _absolute_paths(one.spec.declaration)}
         for ref in (one.spec.student, one.spec.teacher):
-            _know(known, ref)
+            _add_known(known, ref)
     # the results folders themselves
     for store in stores:
         known |= {str(path): DIR for path in (store.root, store.root.resolve(), store.runs_folder.parent)}
@@ -232,31 +232,31 @@ def _absolute_paths(declaration: Mapping[str, Any]) -> Iterator[str]:
             yield from (name for name in file_names(source) if name[:1] == "/")
 
 
-def _ways(name: str, command: Iterable[str]) -> Iterator[str]:
+def _relative_paths(name: str, command: Iterable[str]) -> Iterator[str]:
     """Yield the relative paths in a command that lead to the folder `name`."""
     values = (word.rpartition("=")[2] for word in command)
     return (value for value in values if "/" in value and name.endswith("/" + value.lstrip("./")))
 
 
-def _know(known: dict[str, str], ref: ModelRef | None) -> None:
+def _add_known(known: dict[str, str], ref: ModelRef | None) -> None:
     if ref is not None and ref.title != ref.name:
         known[ref.name] = f"{UNKNOWN_PATH}{ref.title}"  # in commands and options, where its own name may be another's
 
 
-def _run(one: FoundRun, neutral: Anonymizer) -> StoredRun:
+def _run(one: FoundRun, anonymizer: Anonymizer) -> StoredRun:
     """Return a run without host, process and job."""
     # folders in the spec are replaced by names; the run keeps its stored id
     data = one.spec.data.model_copy(update={"path": DIR if one.spec.data.path else None})
     refs = {role: getattr(one.spec, role) for role in ("student", "teacher")}
     models = {role: ref and ref.model_copy(update={"name": ref.title}) for role, ref in refs.items()}
-    spec, state = neutral.value(one.spec.model_copy(update={"data": data, **models}).model_dump(mode="json")), None
+    spec, state = anonymizer.value(one.spec.model_copy(update={"data": data, **models}).model_dump(mode="json")), None
     if one.state is not None:
-        state = one.state.model_dump(mode="json") | PRIVATE | {"message": neutral.message(one.state.message)}
-    parts = {name: neutral.value(one.part(name)) for name in ("environment", "result", "cost", "deployment")}
+        state = one.state.model_dump(mode="json") | PRIVATE | {"message": anonymizer.message(one.state.message)}
+    parts = {name: anonymizer.value(one.part(name)) for name in ("environment", "result", "cost", "deployment")}
     return StoredRun(id=one.folder.id, spec=spec, state=state, **parts)
 
 
-def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, Any]:
+def _sweep(name: str, raw: Mapping[str, Any], anonymizer: Anonymizer) -> dict[str, Any]:
     """Return the fields of a sweep that are read again; runs are named, because their specs are stored."""
     kept = {key: raw[key] for key in Sweep.model_fields if key in raw}
     study = dict(kept["study"])
@@ -264,12 +264,12 @@ def _sweep(name: str, raw: Mapping[str, Any], neutral: Anonymizer) -> dict[str, 
     for role, fingerprint in kept["models"].items():
         if role in study:
             study[role] = ModelRef(name=study[role], fingerprint=fingerprint).title
-    command, runs = neutral.command(kept["command"]), list(kept["runs"])
+    command, runs = anonymizer.command(kept["command"]), list(kept["runs"])
     kept |= {"study": study, "command": command, "runs": runs}
-    return {"id": name, **neutral.value(kept)}
+    return {"id": name, **anonymizer.value(kept)}
 
 
-def _unite(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _unite_copies(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Join the copies of one sweep: each folder may keep another part of its cells.
 
     Command, titles and order are those of the copy that was asked for last, whatever the order of the folders.
@@ -277,7 +277,9 @@ def _unite(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         UserError: the copies are of different studies.
     """
-    copies = sorted(several, key=lambda one: (moment(one["created"]), len(one["cells"]), json.dumps(one)), reverse=True)
+    copies = sorted(
+        several, key=lambda one: (creation_time(one["created"]), len(one["cells"]), json.dumps(one)), reverse=True
+    )
     united = dict(copies[0])
     for other in copies[1:]:
         if any(other[key] != united[key] for key in ("preset", "study", "models")):
@@ -285,15 +287,15 @@ def _unite(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 f"Sweep {united['id']} has another preset, other models or other data in one of the folders than in "
                 "another; leave one of them out."
             )
-        united["cells"] = _joined(united["cells"], other["cells"])
-        united["runs"] = _joined(united["runs"], other["runs"])
+        united["cells"] = _union(united["cells"], other["cells"])
+        united["runs"] = _union(united["runs"], other["runs"])
         for key in ("rows", "tasks", "data_remarks", "other_results"):
             if key in other:
                 united[key] = other[key] | united.get(key, {})
     return united
 
 
-def _joined(first: Sequence[Any], second: Iterable[Any]) -> list[Any]:
+def _union(first: Sequence[Any], second: Iterable[Any]) -> list[Any]:
     """Return the first list, and what the second has beyond it."""
     return list({json.dumps(item, sort_keys=True): item for item in (*first, *second)}.values())
 

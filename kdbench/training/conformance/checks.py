@@ -214,7 +214,7 @@ def changed_inputs(subject: Subject) -> str:
 
 
 def _with_altered_weights(setup: Setup) -> Setup:
-    """Change all linear maps of a run's frozen networks, so that their states and predictions are others."""
+    """Change all linear maps of a run's frozen networks, which changes their states and predictions."""
     for frozen in setup.context.frozen_networks.values():
         for part in frozen.module.modules():
             if isinstance(part, nn.Linear):
@@ -234,7 +234,7 @@ def _differs_from_plain(setup: Setup) -> str:
     batch = setup.train.at(0)
     wanted = _plain_gradient(setup, batch)
     found, _ = student_gradient(setup, batch)
-    return f"the student's gradient is another, by {_percent(found, wanted)}" if _differ(found, wanted) else ""
+    return f"the student's gradient differs by {_percent(found, wanted)}" if _differ(found, wanted) else ""
 
 
 @check("teacher only", "With all weight on the teacher the labels must not reach the student.")

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from kdbench.data.task import Examples
 from kdbench.planning import inputs
@@ -117,12 +116,8 @@ def splits(subject: Subject) -> str:
         make_outer_steps(setup, STEPS)
     before = {name: copy_weights(learner.module) for name, learner in subject.training.after.context.learners.items()}
     after = {name: copy_weights(learner.module) for name, learner in setup.context.learners.items()}
-    changed = [name for name in before if not _equal(before[name], after[name])]
-    return f"'{changed[0]}' learns otherwise when the rows for selection and report are others" if changed else ""
-
-
-def _equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return all(torch.equal(a[name], b[name]) for name in a)
+    changed = [name for name in before if any(not torch.equal(w, after[name][key]) for key, w in before[name].items())]
+    return f"'{changed[0]}' learns something else when the rows for selection and report change" if changed else ""
 
 
 @contextmanager
@@ -141,18 +136,14 @@ def _held_out_rows_scrambled(small_run: SmallRun, store: Store) -> Iterator[None
     shutil.rmtree(store.cache, ignore_errors=True)
     try:
         kind.load = lambda *_: replace(real, splits=made)  # type: ignore[method-assign]
-        _clear_input_caches()
+        inputs.clear_caches()
         yield
     finally:
         if load is None:
             del kind.load
         else:
             kind.load = load  # type: ignore[method-assign]
-        _clear_input_caches()
-
-
-def _clear_input_caches() -> None:
-    inputs.clear_caches()
+        inputs.clear_caches()
 
 
 def _scrambled(split: Examples, keep: set[int], classes: int) -> Examples:

@@ -73,7 +73,7 @@ def export_network(run: Run, form: str, folder: Path) -> ExportCheck:
             forms.write_int8(whole, target)
             whole.unlink()
     second = None if examples.text_b is None else list(examples.text_b[: len(rows)])
-    found = answers(folder, form, list(examples.text_a[: len(rows)]), second, run.spec.training.max_length)
+    found = exported_logits(folder, form, list(examples.text_a[: len(rows)]), second, run.spec.training.max_length)
     difference = float(np.abs(found - expected).max())
     if not np.isfinite(found).all() or (form != forms.INT8 and difference > CLOSE * max(1.0, np.abs(expected).max())):
         raise UserError(
@@ -84,7 +84,7 @@ def export_network(run: Run, form: str, folder: Path) -> ExportCheck:
     return ExportCheck(len(rows), difference, agreement)
 
 
-def answers(
+def exported_logits(
     folder: Path, form: str, first: Sequence[str], second: Sequence[str] | None, max_length: int
 ) -> NDArray[np.float32]:  # fmt: skip
     """Return logits [n, C] of texts as transformers, and onnxruntime for ONNX, compute them from the folder alone."""

@@ -40,12 +40,9 @@ def choose_jobs(plan: Plan, execution: Execution, cores: int, memory: int) -> in
         return 1
     needed = max(_memory(plan, spec) for spec in plan.runs.values())
     fitting = int(USABLE * memory / needed)
-    return max(1, min(cores // max(1, execution.threads), _width(plan), fitting))
-
-
-def _width(plan: Plan) -> int:
-    """Return the largest number of runs that need equally long chains of other runs and so can be ready together."""
-    return max(Counter(run_depths(plan.runs).values()).values())
+    # runs that need equally long chains of other runs can be ready together
+    ready = max(Counter(run_depths(plan.runs).values()).values())
+    return max(1, min(cores // max(1, execution.threads), ready, fitting))
 
 
 def _memory(plan: Plan, spec: RunSpec) -> float:

@@ -22,14 +22,14 @@ from kdbench.planning.executor import EXECUTORS, EXIT_STOPPED, ExecutionRequest,
 from kdbench.planning.make_plan import model_ref
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
-from kdbench.results.sweep_files import Sweep, TaskRecord, moment
+from kdbench.results.sweep_files import Sweep, TaskRecord, creation_time
 from kdbench.training.executors.changed_methods import changed_methods
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-class CarriedOut(BaseModel):
+class StoredExecution(BaseModel):
     """Executor and settings of a stored sweep, as needed by `retry`."""
 
     model_config = ConfigDict(extra="forbid")
@@ -96,12 +96,13 @@ def store_sweep(executor: Executor, request: ExecutionRequest) -> None:
                 for row, method in rows.items()
             },
             "tasks": {
-                task: TaskRecord.of(TASKS.get(task)).model_dump() for task in {cell.task: 0 for cell in plan.cells}
+                task: TaskRecord.of(TASKS.get(task)).model_dump()
+                for task in dict.fromkeys(cell.task for cell in plan.cells)
             },
             **_data_remarks(plan),
             "cells": [asdict(cell) for cell in plan.cells],
             "runs": {run: spec.model_dump(mode="json") for run, spec in plan.runs.items()},
-            "carried_out": CarriedOut(
+            "carried_out": StoredExecution(
                 executor=executor.name,
                 options=executor.options.model_dump(mode="json"),
                 execution=request.execution.model_dump(mode="json"),
@@ -139,7 +140,7 @@ def retry(store: Store, runs: set[str], console: Console, show_tables: ShowTable
     """
     left, todo = set(runs), []
     stored = read_records(store.sweeps_folder, StoredSweep)
-    for record in sorted(stored, key=lambda sweep: moment(sweep.created), reverse=True):
+    for record in sorted(stored, key=lambda sweep: creation_time(sweep.created), reverse=True):
         if here := left & record.runs.keys():
             left -= here
             todo.append(_stored_request(store, record, here, console))
@@ -188,7 +189,7 @@ def _stored_request(
     """Return executor and request of a stored sweep, for some of its runs and their needs."""
     file = store.sweeps_folder / f"{record.id}.json"
     try:
-        settings = CarriedOut.model_validate(record.carried_out)
+        settings = StoredExecution.model_validate(record.carried_out)
         owner = file.stat().st_uid
     except (ValidationError, OSError):
         raise UserError("The sweep does not say how it was run; repeat its kdbench run command.") from None
