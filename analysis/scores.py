@@ -13,6 +13,7 @@ from kdbench.analysis import class_marks, significance_marks, tuning_budget
 from kdbench.analysis.consistency import formula_warning
 from kdbench.analysis.metric_labels import AVERAGE, part_names
 from kdbench.analysis.published import published_tables, row_title
+from kdbench.analysis.teacher_lead import teacher_lead_notes
 from kdbench.core.formatting import value
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
@@ -273,6 +274,7 @@ def score_notes(
         *([average_note(tasks)] if averaged else []),
         *marks,
         *constant_notes(lines, tasks),
+        *teacher_lead_notes(lines, tasks),
         *notes.row_notes(by_study.values()),
         *(note for study, _ in by_study.values() for note in notes.evidence_notes(study)),
         *holes,

@@ -18,6 +18,7 @@ from kdbench.analysis.study_page.layers import depth, layers_section
 from kdbench.analysis.study_page.limits import limits
 from kdbench.analysis.study_page.text_table import MIXED, text_table
 from kdbench.analysis.study_page.trained_teachers import teachers_section
+from kdbench.analysis.teacher_lead import BASELINE
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.reporting import provenance
@@ -88,14 +89,14 @@ def sections(
     yield "What was trained", [
         facts.setup_words(contrasts), facts.trained_table(contrasts), tuning.tuning_words(contrasts, tuned),
         tuning.tuning_table(tuned), facts.time_words(contrasts), facts.parts_table(every, sweeps),
-        convergence_words(contrasts, questions.BASELINE),
+        convergence_words(contrasts, BASELINE),
     ]  # fmt: skip
     yield "Scores", [score_table(study), *pair_words(contrasts), scores.resolution_words(contrasts, questions.KD)]
     yield "LGTM in its readings", [readings_table(contrasts)]
     yield "Teachers that learn along", teachers_section(contrasts)
-    lead = scores.lead_words(contrasts, questions.BASELINE, questions.KD)
-    yield "How much of the teacher's lead is closed", [lead, scores.share_table(contrasts, questions.BASELINE)]
-    yield "Agreement with the teacher", agreement_section(contrasts, questions.KD, questions.BASELINE)
+    lead = scores.lead_words(contrasts, BASELINE, questions.KD)
+    yield "How much of the teacher's lead is closed", [lead, scores.share_table(contrasts, BASELINE)]
+    yield "Agreement with the teacher", agreement_section(contrasts, questions.KD, BASELINE)
     yield "Ranks", ranks(contrasts)
     yield "Cost beside score", [cost.words(), cost.table()]
     yield "The student's layers", layers_section(study, every)

@@ -9,13 +9,14 @@ from kdbench.analysis.study_page.contrasts import Contrast, JudgedContrasts, Stu
 from kdbench.analysis.study_page.convergence import epoch_scores
 from kdbench.analysis.study_page.scores import row_mean, run_mean
 from kdbench.analysis.study_page.trained_teachers import influence_ratio
+from kdbench.analysis.teacher_lead import BASELINE
 from kdbench.core.formatting import count, signed, value
 from kdbench.data.splits import held_out_share
 from kdbench.reporting.provenance import run_cell
 from kdbench.results.significance import average_difference
 from kdbench.results.study import TEACHER, task_title
 
-KD, BASELINE = "kd", "finetune"
+KD = "kd"
 NO_INFLUENCE, PROKT_WITH_LABELS = "lgtm_no_influence", "prokt_lgtm"
 WEAKER_TEACHERS = ("takd", "rco")
 ASSISTANT = "assistant"  # the role of TAKD's assistant
