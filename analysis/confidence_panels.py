@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from kdbench.analysis import task_panels
@@ -14,7 +15,7 @@ from kdbench.reporting.formats import line_styles
 from kdbench.results.calibration import Confidences, confidences, log_probabilities
 from kdbench.results.item_outputs import student_outputs
 from kdbench.results.selection import SelectedRow
-from kdbench.results.study import StudyResults, task_title
+from kdbench.results.study import TEACHER, StudyResults, task_title
 
 IDEAL = LineStyle("#999999", ":", "", thin=True)  # what a perfect network would do
 
@@ -50,7 +51,8 @@ class ConfidenceFigure(TaskFigure):
                 seeds = _confidences(line, task)
                 if seeds:
                     about = {"task": task, "row": line.row}
-                    drawn.append(self.curve(seeds, line.title, line_styles.of_row(study, line.row), about))
+                    one = self.curve(seeds, line.title, line_styles.of_row(study, line.row), about)
+                    drawn.append(replace(one, reference=line.row == TEACHER))
                 else:
                     bare.append(f"{line.title} on {task_title(task)}")
             if drawn:

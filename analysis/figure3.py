@@ -12,7 +12,7 @@ from kdbench.analysis.published import PAPER_METHOD
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import notes
-from kdbench.reporting.figures import Figure, FigureData, Panel
+from kdbench.reporting.figures import Curve, Figure, FigureData, Panel
 from kdbench.reporting.formats import line_styles
 from kdbench.results.study import StudyResults, task_title
 
@@ -46,10 +46,16 @@ class Figure3(Figure):
         shown, left_out = influence.followed_row(study, task)
         found = influence.samples_by_seed(shown, task)[0]
         pair = choose_samples(found)
-        panels = [_influence(study, found, choice, first=choice is pair[0]) for choice in pair]
+        drawn = [_influence(study, found, choice) for choice in pair]
+        linear_to = influence.linear_range(drawn)
+        panels = [
+            Panel("Influence" if choice is pair[0] else "", [curve], choice.heading, rule=0.0, linear_to=linear_to)
+            for choice, curve in zip(pair, drawn, strict=True)
+        ]
         panels += [_predictions(found, choice, task, first=choice is pair[0]) for choice in pair]
         first = f"{task_title(task)}: {shown.title}, seed {found.cell.cell.seed}. {_words(found, pair, task)}"
-        told = curves.figure_notes(study, [shown], first, band=False) + left_out
+        told = curves.figure_notes(study, [shown], first, band=False)
+        told += [*influence.range_notes(linear_to), *left_out]
         about = curves.figure_origin(study, task)
         return FigureData(self.title, panels, 2, 2, told, notes.evidence_notes(study), about, share=True)
 
@@ -86,9 +92,8 @@ def _words(found: FollowedSamples, pair: Sequence[ChosenSample], task: str) -> s
     return f"{CHOICE_RULE}. Here {'; '.join(parts)}, of {len(found.rows)} samples."
 
 
-def _influence(study: StudyResults, found: FollowedSamples, choice: ChosenSample, *, first: bool) -> Panel:
-    drawn = found.curve("influence", choice.sample, "Influence", line_styles.of_row(study, found.cell.cell.row))
-    return Panel("Influence" if first else "", [drawn], choice.heading, rule=0.0)
+def _influence(study: StudyResults, found: FollowedSamples, choice: ChosenSample) -> Curve:
+    return found.curve("influence", choice.sample, "Influence", line_styles.of_row(study, found.cell.cell.row))
 
 
 def _predictions(found: FollowedSamples, choice: ChosenSample, task: str, *, first: bool) -> Panel:

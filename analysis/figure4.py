@@ -38,12 +38,13 @@ class Figure4(Figure):
             _part(shown, task, 1, "Positive part", look),
             _part(shown, task, -1, "Negative part", down),
         ]
-        panel = Panel("Distillation influence", [*thin, *parts], rule=0.0)
+        linear_to = influence.linear_range(thin)
+        panel = Panel("Distillation influence", [*thin, *parts], rule=0.0, linear_to=linear_to)
         first = (
             f"{task_title(task)}: {study.title(shown.row)}, {len(one.rows)} fixed samples of train, seed "
             f"{one.cell.cell.seed}; thick: mean of max(w, 0) and of min(w, 0) over the samples of each seed."
         )
-        told = curves.figure_notes(study, [shown], first) + left_out
+        told = [*curves.figure_notes(study, [shown], first), *influence.range_notes(linear_to), *left_out]
         return FigureData(
             self.title, [panel], 1, 1, told, notes.evidence_notes(study), curves.figure_origin(study, task)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from kdbench.analysis.confidence_panels import IDEAL, ConfidenceFigure
 from kdbench.reporting.figures import Curve, LineStyle
@@ -24,7 +25,8 @@ class FigureReliability(ConfidenceFigure):
         return Curve.over(CONFIDENCE, 100 * confidence, label, look, {min(seeds): 100 * accuracy}, about)
 
     def ideal(self) -> list[Curve]:
-        return [Curve.over(CONFIDENCE, (0.0, 100.0), "calibrated", IDEAL, {0: (0.0, 100.0)}, {})]
+        ideal = Curve.over(CONFIDENCE, (0.0, 100.0), "calibrated", IDEAL, {0: (0.0, 100.0)}, {})
+        return [replace(ideal, reference=True)]
 
     def notes(self, shown: Sequence[SelectedRow]) -> list[str]:
         return [

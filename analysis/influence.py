@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from kdbench.analysis import curves
 from kdbench.analysis.published import PAPER_METHOD
@@ -12,6 +14,7 @@ from kdbench.results import series
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, StudyResults
 
+WIDE = 100  # times the median: values beyond are not seen together with most others
 KEYS = ("influence", "teacher_p", "student_p", "teacher_predicts", "student_predicts")
 
 
@@ -55,6 +58,22 @@ def followed_row(study: StudyResults, task: str) -> tuple[SelectedRow, list[str]
 def samples_by_seed(shown: SelectedRow, task: str) -> list[FollowedSamples]:
     """Return the samples of each seed."""
     return [one for cell in shown.shown[task] if (one := read_samples(cell))]
+
+
+def linear_range(drawn: Iterable[Curve]) -> float | None:
+    """Return the power of ten up to which an axis of influences is linear; None where all of it is.
+
+    Influences grow over training by orders of magnitude; on a linear axis a few of them hide all others.
+    """
+    every = (value for curve in drawn for values in curve.values.values() for value in values)
+    sizes = sorted(abs(value) for value in every if value and math.isfinite(value))
+    usual = median(sizes) if sizes else 1.0
+    return 10.0 ** math.floor(math.log10(usual)) if sizes and sizes[-1] > WIDE * usual else None
+
+
+def range_notes(linear_to: float | None) -> list[str]:
+    """Explain an axis that is not linear."""
+    return [] if linear_to is None else [f"Influence: linear from -{linear_to:g} to {linear_to:g}, logarithmic beyond."]
 
 
 def _points(cell: CellResult) -> curves.SeriesPoints:

@@ -314,6 +314,7 @@ def score_records(shown: ShownRow) -> list[dict[str, Any]]:
             "data": c.run.spec.data.fingerprint,
             "row": shown.key, "title": line.title, "task": c.cell.task, "split": split, "metric": metric,
             "unit": "per cent", "seed": c.cell.seed, "value": c.score(metric, split),
+            "learned_from_report": line.saw_report,
             "last": c.score(metric, split, "last"),
             "choice": " ".join(f"{key}={value(item)}" for key, item in c.cell.choice.items()), "run": c.run.id,
             "predicted_classes": _classes(c, "best", split), "teacher_predicted_classes": _classes(c, "teacher", split),

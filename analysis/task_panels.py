@@ -9,6 +9,7 @@ from typing import Any
 from kdbench.analysis import curves
 from kdbench.reporting import notes
 from kdbench.reporting.figures import FigureData, Lacking, Panel
+from kdbench.reporting.formats.figure_parts import figure_parts
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import StudyResults, task_title
@@ -60,4 +61,8 @@ def panel_figure(
     told = [*first, *curves.figure_notes(study, [line.on(tasks) for line in shown], band=False)]
     about: dict[str, Any] = curves.figure_origin(study, ",".join(panels))
     columns, narrow = min(PAGE, len(panels)), min(COLUMN, len(panels))
-    return FigureData(title, list(panels.values()), columns, narrow, told, notes.evidence_notes(study.on(tasks)), about)
+    printed = notes.evidence_notes(study.on(tasks))
+    picture = FigureData(title, list(panels.values()), columns, narrow, told, printed, about)
+    if (count := len(figure_parts(picture))) > 1:
+        told.insert(len(first), f"The rows are divided among {count} parts; pale lines: the rows of the other parts.")
+    return picture

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
+from scipy.stats import bartlett
 
 from kdbench import make_table
 from kdbench.analysis.study_page.__main__ import write_page
@@ -17,6 +18,8 @@ from kdbench.cli.app import app
 from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.reproduce import rows_command
+from kdbench.reporting.provenance import mean_run_score
+from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 
@@ -146,3 +149,15 @@ def test_the_kept_page_is_that_of_the_kept_results(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(ROOT)
     write_page(Path("results/minilm-study"), tmp_path / "study.md")
     assert (tmp_path / "study.md").read_text(encoding="utf-8") == (ROOT / "docs/study.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("task", "numbers"), [("banking77", "0.04 to 1.1, p = 0.0003"), ("trec", "0.07 to 4.8, p = 7e-05")]
+)
+def test_rows_do_not_share_one_variance_between_seeds(task: str, numbers: str) -> None:
+    """So errors are not pooled over rows; docs/statistics.md has the numbers."""
+    (study,) = studies(Store(ROOT / "results" / "minilm-study", create=False))
+    cells = [select_row(study, row).shown[task] for row in study.rows]
+    scores = [[mean_run_score(cell) for cell in own] for own in cells if own]
+    spreads = [stdev(values) for values in scores]
+    assert f"{min(spreads):.2f} to {max(spreads):.1f}, p = {bartlett(*scores).pvalue:.1g}" == numbers

@@ -13,7 +13,7 @@ NAMES = {
     "student": (("--student",), "Only results of this student, named as in tables or for kdbench run."),
     "tasks": (("--tasks", "--task"), "Only these tasks: names as in tables, or groups such as glue."),
     "methods": (
-        ("--methods",),
+        ("--methods", "--method"),
         "Only these rows: methods, variants, or groups such as logits. The teacher stays.",
     ),
 }  # option -> what is typed, help

@@ -33,7 +33,8 @@ class Curve:
     """Values over training, a line a seed; drawn is their mean, and a band of one standard deviation.
 
     Curves of one label look the same and are one entry of the legend. `about` goes into CSV. A curve over something
-    else than training names that in `x_name`, as CSV does, and has its values in place of epochs; see `over`.
+    else than training names that in `x_name`, as CSV does, and has its values in place of epochs; see `over`. A
+    `reference` is drawn in every part of a figure whose curves are too many for one; see `figure_parts`.
     """
 
     label: str
@@ -43,6 +44,7 @@ class Curve:
     values: Mapping[int, tuple[float, ...]]  # seed -> a value a step
     about: Mapping[str, Any] = field(default_factory=dict)
     x_name: str = ""
+    reference: bool = False
 
     @classmethod
     def over(
@@ -125,6 +127,8 @@ class Panel:
         limits: those of the vertical axis; of estimates, of the horizontal one.
         by_step: curves run over steps instead of epochs.
         x_title: the label of the horizontal axis of curves that run over something else.
+        linear_to: the vertical axis is linear up to this number, and logarithmic beyond it; None is a linear axis.
+        others: curves of other parts of the figure, drawn pale behind those of this one.
         estimates: rows from the top; where there are some, `y_label` is the label of the horizontal axis.
     """
 
@@ -137,6 +141,8 @@ class Panel:
     estimates: Sequence[Estimate] = ()
     x_title: str = ""
     matrix: Matrix | None = None
+    linear_to: float | None = None
+    others: Sequence[Curve] = ()
 
     @property
     def x_label(self) -> str:

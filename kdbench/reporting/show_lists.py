@@ -22,8 +22,9 @@ from kdbench.planning.executor import EXECUTORS
 from kdbench.reporting import printing
 from kdbench.reporting.run_status import STATES, RunStatuses
 from kdbench.reporting.show_method import full_sentence, method_needs, options_table, plugin_summary
+from kdbench.reporting.study_choice import EVERYTHING, StudyChoice, choose_rows, choose_runs
 from kdbench.results.store import Store
-from kdbench.results.study import Run, StudyResults, studies
+from kdbench.results.study import Run, StudyResults
 
 ListedRun = tuple[Run, str, set[str]]  # the run, its status, the names of its method and rows
 MAX_LABELS = 6  # of a task that are listed
@@ -137,38 +138,27 @@ LISTS: Mapping[str, Callable[[Console], None]] = {
 }  # fmt: skip
 
 
-def list_runs(store: Store, filters: Mapping[str, str | None], console: Console) -> None:
-    """Print the runs that pass the filters, one a line.
+def list_runs(store: Store, choice: StudyChoice, status: str | None, console: Console) -> None:
+    """Print the runs that were chosen, one a line.
 
     Args:
-        filters: `method`, `task`, `status`; None lets every run pass.
+        status: print only runs with this status; None prints all.
 
     Raises:
-        UserError: the folder holds no runs, or no run has the value of a filter.
+        UserError: the folder holds no runs, no run has such a status, or see `choose_runs`.
     """
-    found = _listed_runs(studies(store), RunStatuses(store))
+    every, statuses = choose_runs([store], EVERYTHING).studies, RunStatuses(store)
+    found = _listed_runs(every, statuses)
     if not found:
         raise UserError(f"There are no runs in {store.root}; give another folder with --results DIR.")
-    # refuse a filter that no run could pass
-    status = filters.get("status")
-    wanted = {
-        "method": filters.get("method"),
-        "task": filters.get("task"),
-        "status": printing.STATUS_WORDS.get(status, status) if status else None,
-    }
-    valid: dict[str, Iterable[str]] = {
-        "method": {name for _, _, names in found.values() for name in names},
-        "task": {run.spec.task for run, _, _ in found.values()},
-        "status": STATES,
-    }
-    for key, chosen in wanted.items():
-        check_known(key, [] if chosen is None else [chosen], valid[key])
-    # print what is left
+    word = None if status is None else printing.status_word(status)
+    check_known("status", [] if word is None else [word], STATES)
+    # of a method only its own runs, and not those that they need
+    studies = every if choice == EVERYTHING else choose_runs([store], choice).studies
+    rows = None if choice.methods is None else choose_rows(studies, choice.methods)
     shown = [
-        item for _, item in sorted(found.items())
-        if wanted["method"] in (None, *item[2])
-        and wanted["task"] in (None, item[0].spec.task)
-        and wanted["status"] in (None, item[1])
+        item for _, item in sorted(_listed_runs(studies, statuses).items())
+        if (rows is None or rows & item[2]) and word in (None, item[1])
     ]  # fmt: skip
     if shown:
         printing.print_table(console, _run_table(shown))

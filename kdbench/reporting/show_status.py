@@ -16,23 +16,25 @@ from kdbench.data.task import selection_title
 from kdbench.planning.executor import Job
 from kdbench.reporting import printing
 from kdbench.reporting.run_status import LISTED, STATES, RunStatuses
+from kdbench.reporting.study_choice import StudyChoice, choose_runs
 from kdbench.results import class_use
 from kdbench.results.data_origin import describe_data
 from kdbench.results.store import RunState, Store
-from kdbench.results.study import Run, StudyResults, studies, task_title
+from kdbench.results.study import Run, StudyResults, task_title
 
 MAX_LISTED = 12  # runs of one kind that are listed one by one
 MAX_MESSAGE = 200  # characters; kdbench show has it all
 Jobs = Mapping[str, Job]  # by run
 
 
-def show_status(store: Store, console: Console) -> bool:
-    """Print all studies, the last asked for last, and return whether a run is queued or being trained.
+def show_status(store: Store, choice: StudyChoice, console: Console) -> bool:
+    """Print the chosen studies, the last asked for last, and return whether a run is queued or being trained.
 
     Raises:
-        UserError: no run was asked for yet.
+        UserError: no run was asked for yet, or see `choose_runs`.
     """
-    found = studies(store)
+    chosen = choose_runs([store], choice)
+    found = chosen.studies
     if not found:
         raise UserError(
             f"Nothing was run in {store.root} yet; give another folder with --results DIR, "
@@ -43,6 +45,8 @@ def show_status(store: Store, console: Console) -> bool:
     for place, problem in statuses.problems.items():
         printing.print_line(console, f"The queue of {place} could not be asked: {problem}", "yellow")
     # print every study
+    for note in chosen.notes:
+        printing.print_note(console, note)
     for i, study in enumerate(found):
         if i:
             console.print()

@@ -22,8 +22,8 @@ from kdbench.results.store import Store
 from kdbench.results.study import StudyResults
 from kdbench.results.submission_records import server_answers
 
-FORMATS = ("terminal", "markdown", "latex", "csv")
-ENDINGS = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
+FORMATS = ("terminal", "markdown", "latex", "csv", "json")
+ENDINGS = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
 
 
 def show_table(

@@ -13,11 +13,11 @@ from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import in_group, method_groups
 from kdbench.distill.method_files import row_of
 from kdbench.models.display_names import display_name
-from kdbench.planning.config import stored_studies
+from kdbench.planning.config import check_preset, stored_studies
 from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.results.store import Store
-from kdbench.results.study import TEACHER, StudyResults, task_order, task_title
+from kdbench.results.study import TEACHER, StudyResults, studies, task_order, task_title
 from kdbench.results.study_part import part_of_study
 
 MOST_NAMED = 6  # names that a note lists; of more it has the number
@@ -50,16 +50,12 @@ class ChosenStudies:
 
 
 def choose_studies(store: Store, choice: StudyChoice, *, all_tasks: bool = False) -> ChosenStudies:
-    """Read the studies of a results folder and take the parts that were chosen, the last asked for last.
+    """Read the studies of a results folder and take the parts that can be shown; see `choose_parts`.
 
     A folder without results gives no studies, whatever was chosen.
 
-    Args:
-        all_tasks: leave the studies all of their tasks, and take names of tasks that they lack, for figures, which
-            choose among tasks themselves and say which runs they need; see `find_tasks`.
-
     Raises:
-        UserError: a name is not known, or nothing has all that was chosen.
+        UserError: see `choose_parts`, or no task can be shown.
     """
     every = stored_studies(store, choice.preset)
     lost = sorted({task for study in every for task in study.gone})
@@ -68,12 +64,43 @@ def choose_studies(store: Store, choice: StudyChoice, *, all_tasks: bool = False
         raise UserError(
             f"The results in {store.root} are on tasks that have changed since, or are missing: {', '.join(lost)}."
         )
+    return choose_parts(every, choice, str(store.root), all_tasks=all_tasks)
+
+
+def choose_runs(stores: Sequence[Store], choice: StudyChoice) -> ChosenStudies:
+    """Read the studies of results folders and take the parts that were chosen, those on tasks that are gone too.
+
+    This is for commands that name runs and print no scores.
+
+    Raises:
+        UserError: see `choose_parts`.
+    """
+    every = [study for store in stores for study in studies(store)]
+    check_preset(choice.preset, (study.preset for study in every))
+    found = [study for study in every if choice.preset in (None, study.preset)]
+    return choose_parts(found, choice, " and ".join(str(store.root) for store in stores), gone=True)
+
+
+def choose_parts(
+    every: Sequence[StudyResults], choice: StudyChoice, where: str, *, all_tasks: bool = False, gone: bool = False
+) -> ChosenStudies:
+    """Take the parts of studies that were chosen, the last asked for last.
+
+    Args:
+        where: the results folders, for messages.
+        all_tasks: leave the studies all of their tasks, and take names of tasks that they lack, for figures, which
+            choose among tasks themselves and say which runs they need; see `find_tasks`.
+        gone: take tasks that are gone, too.
+
+    Raises:
+        UserError: a name is not known, or nothing has all that was chosen.
+    """
     if not every:
         return ChosenStudies([])
     found, parts = every, list[str]()
     if choice.student is not None:
         found = choose_student(every, choice.student)
-        titles = [dict.fromkeys(map(_student_title, some)) for some in (every, found)]
+        titles = [dict.fromkeys(map(student_title, some)) for some in (every, found)]
         parts.append(_left_out("student", "--student", choice.student, *titles))
     rows = tasks = None
     if choice.methods is not None:
@@ -82,14 +109,14 @@ def choose_studies(store: Store, choice: StudyChoice, *, all_tasks: bool = False
         kept = [title for row, title in every_row.items() if row in rows]
         parts.append(_left_out("row", "--methods", choice.methods, every_row.values(), kept))
     if choice.tasks is not None:
-        tasks = set(find_tasks(found, choice.tasks)) if all_tasks else choose_tasks(found, choice.tasks)
-        every_task = _titles(found, lambda study: study.tasks, lambda _, task: task_title(task))
+        tasks = set(find_tasks(found, choice.tasks)) if all_tasks else choose_tasks(found, choice.tasks, gone=gone)
+        every_task = _task_titles(found, gone)
         kept = [title for task, title in every_task.items() if task in tasks]
         parts.append(_left_out("task", "--tasks", choice.tasks, every_task.values(), kept))
         tasks = None if all_tasks else tasks
     shown = found if rows is tasks is None else [p for study in found if (p := part_of_study(study, rows, tasks))]
     if not shown:
-        raise UserError(f"No run in {store.root} is of --methods {choice.methods} on --tasks {choice.tasks}.")
+        raise UserError(f"No run in {where} is of --methods {choice.methods} on --tasks {choice.tasks}.")
     said = "; ".join(filter(None, parts))
     return ChosenStudies(shown, f"Selected from the results folder: {said}." if said else "")
 
@@ -134,14 +161,17 @@ def choose_rows(found: Sequence[StudyResults], text: str) -> set[str]:
     return rows
 
 
-def choose_tasks(found: Sequence[StudyResults], text: str) -> set[str]:
+def choose_tasks(found: Sequence[StudyResults], text: str, *, gone: bool = False) -> set[str]:
     """Return the tasks of studies that names choose: those of tables, or what `kdbench run --tasks` takes.
+
+    Args:
+        gone: take tasks that are gone, too.
 
     Raises:
         UserError: a name is not known, or no study has the task.
     """
-    present = _titles(found, lambda study: study.tasks, lambda _, task: task_title(task))
-    return _chosen("task", text, present, _task_groups(found))
+    present = _task_titles(found, gone)
+    return _chosen("task", text, present, {**_task_groups(found), ALL: set(present)})
 
 
 def find_tasks(found: Sequence[StudyResults], text: str) -> list[str]:
@@ -201,14 +231,21 @@ def _titles(
     return {name: title(study, name) for study in found for name in names(study)}
 
 
-def _student_title(study: StudyResults) -> str:
+def _task_titles(found: Iterable[StudyResults], gone: bool) -> dict[str, str]:
+    """Return name -> title of the tasks of all studies, with those that are gone or without."""
+    names = {task for study in found for task in (*study.tasks, *(study.gone if gone else ()))}
+    return {task: task_title(task) for task in sorted(names, key=task_order)}
+
+
+def student_title(study: StudyResults) -> str:
+    """Return the name of a study's student in tables."""
     return display_name(ModelRef(name=study.study["student"], fingerprint=study.models["student"]))
 
 
 def _student_names(study: StudyResults) -> set[str]:
     """Return the names under which a student may be asked for."""
     ref = study.networks.get("student")
-    own = {str(study.study["student"]), _student_title(study)}
+    own = {str(study.study["student"]), student_title(study)}
     return own | ({ref.name, ref.title, ref.unique_title} if ref else set())
 
 

@@ -104,7 +104,20 @@ class TableData:
     @property
     def numbers(self) -> DataFrame:
         """Return the unrounded numbers behind the table, a row a number, as `table --format csv` writes them."""
-        return records_frame(self.records)
+        return records_frame(self.marked_records)
+
+    @property
+    def marked_records(self) -> list[dict[str, Any]]:
+        """Return `records`, with `best` and `sign` of the cell of the record's row and task, if there is one."""
+        cells: dict[Place, TableCell] = {}
+        for key, row in zip(self.row_keys, self.rows, strict=False):
+            for column, cell in zip(self.column_keys, row[1:], strict=False):
+                cells.setdefault((key, column), cell)  # the paper's row of the same key stands below
+        out = []
+        for record in self.records:
+            cell = cells.get((str(record.get("row")), str(record.get("task"))))
+            out.append({**record, "best": cell.best, "sign": cell.sign} if cell else record)
+        return out
 
     def _repr_html_(self) -> str:
         """Show the table, and its notes, in a notebook."""

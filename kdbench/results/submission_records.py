@@ -53,6 +53,7 @@ class Submission(BaseModel):
     server: str
     row: Name
     preset: Name
+    student: str = ""  # as tables name it; "" in older records
     seed: int
     exported: AwareDatetime  # UTC
     zip: str  # sha256
@@ -64,6 +65,21 @@ class Submission(BaseModel):
         """Return a name that is equal for equal answers of the same runs."""
         digest = hashlib.sha256(json.dumps([self.zip, {n: p.run for n, p in self.parts.items()}]).encode())
         return f"{self.row}-{self.preset}-s{self.seed}-{digest.hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class WantedExport:
+    """Hold what the user says of an export; None is whatever there is."""
+
+    row: str
+    preset: str | None = None
+    student: str | None = None
+    seed: int | None = None
+
+    def fits(self, one: Submission) -> bool:
+        """Return whether an export is of this kind."""
+        student = self.student is None or self.student.casefold() == one.student.casefold()
+        return one.row == self.row and self.preset in (None, one.preset) and self.seed in (None, one.seed) and student
 
 
 def save_export(store: Store, submission: Submission) -> None:
@@ -93,41 +109,45 @@ def server_answers(store: Store) -> dict[str, ServerAnswer]:
     return found
 
 
-def import_scores(
-    store: Store, server: Server, file: Path, row: str, preset: str | None, seed: int | None
-) -> tuple[Submission, Submission]:
+def import_scores(store: Store, server: Server, file: Path, wanted: WantedExport) -> tuple[Submission, Submission]:
     """Store the scores of a file with the last export of a row, and return its record, new and old.
 
     Raises:
         UserError: the row was not exported, several exports fit, or the file is malformed.
     """
-    submission = _exported(store, server, row, preset, seed)
+    submission = _exported(store, server, wanted)
     date, values = read_scores(file, server)
     _check_date(date, submission, file)
     if missing := [name for name in submission.parts if name not in values]:
         lacking = ", ".join(required_files(server)[name].name for name in missing)
-        raise UserError(f"{file} has no scores of {lacking}, which '{row}' answered: add them as the page prints them.")
+        raise UserError(
+            f"{file} has no scores of {lacking}, which '{wanted.row}' answered: add them as the page prints them."
+        )
     parts = {name: part.model_copy(update={"scores": values[name]}) for name, part in submission.parts.items()}
     scored = submission.model_copy(update={"parts": parts, "scored": date})
     _save(store, scored)
     return scored, submission
 
 
-def _exported(store: Store, server: Server, row: str, preset: str | None, seed: int | None) -> Submission:
+def _exported(store: Store, server: Server, wanted: WantedExport) -> Submission:
     """Return the last export of a row.
 
     Raises:
-        UserError: there is none, or its preset or seed is ambiguous.
+        UserError: there is none, or its preset, student or seed is ambiguous.
     """
     every = [s for s in read_submissions(store) if s.server == server.title]
-    found = [s for s in every if s.row == row and preset in (None, s.preset) and seed in (None, s.seed)]
+    found = [s for s in every if wanted.fits(s)]
     if not found:
-        have = ", ".join(dict.fromkeys(f"{s.row} ({s.preset}, seed {s.seed})" for s in every)) or "nothing"
-        raise UserError(f"No such export of '{row}' is in {store.root} (exported: {have}); see: kdbench glue export -h")
-    for option, choices in (("preset", {s.preset for s in found}), ("seed", {str(s.seed) for s in found})):
+        of = {s.id: ", ".join(filter(None, (s.preset, s.student, f"seed {s.seed}"))) for s in every}
+        have = ", ".join(dict.fromkeys(f"{s.row} ({of[s.id]})" for s in every)) or "nothing"
+        raise UserError(
+            f"No such export of '{wanted.row}' is in {store.root} (exported: {have}); see: kdbench glue export -h"
+        )
+    for option in ("preset", "student", "seed"):
+        choices = {str(getattr(one, option)) for one in found} - {""}
         if len(choices) > 1:
             raise UserError(
-                f"'{row}' was exported with {option} {' and '.join(sorted(choices))}; choose with --{option}."
+                f"'{wanted.row}' was exported with {option} {' and '.join(sorted(choices))}; choose with --{option}."
             )
     return found[-1]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +15,7 @@ from kdbench.core.spec import DataLocation
 from kdbench.data.task import Examples, Task
 from kdbench.data.task_registry import TASKS
 from kdbench.data.test_server import Server, ServerFile
-from kdbench.planning.config import stored_studies
 from kdbench.results.selection import select_row
-from kdbench.results.store import Store
 from kdbench.results.study import TEACHER, Run, StudyResults, task_order
 
 if TYPE_CHECKING:
@@ -35,26 +34,24 @@ class ServerRuns:
     runs: dict[str, Run]
 
 
-def choose_runs(
-    store: Store, server: Server, row: str, preset: str | None, seed: int | None, tasks: Iterable[str] | None = None
-) -> ServerRuns:
+def choose_runs(found: Sequence[StudyResults], server: Server, row: str, seed: int | None, where: Path) -> ServerRuns:
     """Choose the runs that tables show of a row, in the newest study that has some.
 
     Args:
+        found: studies, the newest last.
         seed: None is the first one that is done.
-        tasks: restrict the choice to these tasks.
+        where: the results folder, for messages.
 
     Raises:
-        UserError: no such preset or row, nothing of it is done, or all of it was trained on made data.
+        UserError: no such row, nothing of it is done, or all of it was trained on made data.
     """
-    found = stored_studies(store, preset)
     rows = {TEACHER, *(name for study in found for name in study.rows)}
     if found and row not in rows:
         raise unknown("row", row, rows)
-    done = [(study, shown) for study in found if (shown := _shown(study, server, row, tasks))]
+    done = [(study, shown) for study in found if (shown := _shown(study, server, row))]
     real = [(study, shown) for study, shown in done if study.study["source"] != "generated"]
     if not real:
-        raise _nothing(row, store, server, made=bool(done))
+        raise _nothing(row, where, server, made=bool(done))
     study, shown = real[-1]
     seeds = sorted({number for runs in shown.values() for number in runs})
     if seed is not None and seed not in seeds:
@@ -66,24 +63,23 @@ def choose_runs(
 Shown = dict[str, dict[int, Run]]  # task -> seed -> run
 
 
-def _shown(study: StudyResults, server: Server, row: str, tasks: Iterable[str] | None) -> Shown:
+def _shown(study: StudyResults, server: Server, row: str) -> Shown:
     """Return the runs that tables show of a row on the tasks of a server."""
-    wanted = None if tasks is None else set(tasks)
     line = select_row(study, row)
     return {
         name: {cell.cell.seed: cell.run for cell in line.shown[name]}
         for name in sorted(line.shown, key=task_order)
-        if line.shown[name] and TASKS.get(name).server is server and (wanted is None or name in wanted)
+        if line.shown[name] and TASKS.get(name).server is server
     }
 
 
-def _nothing(row: str, store: Store, server: Server, *, made: bool) -> UserError:
+def _nothing(row: str, where: Path, server: Server, *, made: bool) -> UserError:
     if made:
         return UserError(
             f"'{row}' was trained on made data, which {server.title}'s server does not know: train it on real data, "
             "with a preset that reads the hub or with --glue-dir DIR."
         )
-    return UserError(f"No run of '{row}' on a task of {server.title} is done in {store.root}; see: kdbench status")
+    return UserError(f"No run of '{row}' on a task of {server.title} is done in {where}; see: kdbench status")
 
 
 def predict(run: Run, location: DataLocation, device: torch.device) -> dict[str, list[str]]:

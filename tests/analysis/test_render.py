@@ -1,9 +1,11 @@
-"""One sheet in four formats."""
+"""One sheet in five formats."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 import re
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from rich.console import Console
 
 from kdbench.core.errors import UserError
 from kdbench.reporting.formats import text as render
-from kdbench.reporting.show_table import show_table
+from kdbench.reporting.show_table import find_tables, show_table
 from kdbench.reporting.study_choice import StudyChoice
 from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.store import Store
@@ -108,3 +110,45 @@ def test_a_table_of_nothing_finished_is_dashes(tmp_path: Path) -> None:
     assert re.search(r"KD +– +–", text)
     check_latex(shown(made.store, "latex"))
     assert shown(made.store, "csv") == ""
+
+
+def test_plain_text_has_a_sign_for_the_best_of_a_column(whole: Store) -> None:
+    """A terminal with colours has bold in its place."""
+    plain = shown(whole, "terminal")
+    assert "* Best of its column, as printed." in plain
+    (released,) = [line for line in plain.splitlines() if line.startswith("LGTM (released code)")]
+    (kd,) = [line for line in plain.splitlines() if line.startswith("KD")]
+    assert released.split()[3].startswith("78.2±0.2/78.2±0.2*")
+    assert "*" not in kd
+    assert plain.index("* Best of") < plain.index("° Not separable")
+    out = io.StringIO()
+    colours = Console(file=out, width=200, force_terminal=True, color_system="standard", highlight=False)
+    show_table("1", whole, StudyChoice(), "terminal", colours)
+    assert "*" not in out.getvalue()
+
+
+def test_a_sign_that_means_something_else_is_not_taken() -> None:
+    rows = [[TableCell(("a",)), TableCell(("1.0",), best=True)], [TableCell(("b",)), TableCell(("0.9",), sign="*")]]
+    table = TableData("", ["", "x"], rows, notes=["* Something."])
+    assert render.with_best_sign(table) is table
+    best = render.with_best_sign(TableData("", ["", "x"], rows[:1], notes=["In per cent."]))
+    assert best.rows[0][1].text == "1.0*"
+    assert best.notes[0] == "* Best of its column, as printed."
+
+
+def test_json_and_csv_hold_what_the_signs_say(whole: Store) -> None:
+    (table,) = json.loads(shown(whole, "json"))
+    (sheet,), _ = find_tables("1", whole, StudyChoice())
+    assert table["notes"] == sheet.notes
+    assert table["rows"][-1]["label"] == "LGTM (released code)"
+    assert [cell["text"] for cell in table["rows"][1]["cells"]] == [cell.text for cell in sheet.rows[1][1:]]
+    records = list(csv.DictReader(io.StringIO(shown(whole, "csv"))))
+    assert len(table["records"]) == len(records)
+    printed = {(row, task): cell for row, cells in zip(sheet.row_keys, sheet.rows, strict=True)
+               for task, cell in zip(sheet.column_keys, cells[1:], strict=True)}  # fmt: skip
+    for record in records:
+        cell = printed[record["row"], record["task"]]
+        assert (record["best"], record["sign"]) == (str(cell.best), cell.sign)
+    assert any(record["best"] == "True" for record in records)
+    assert {record["learned_from_report"] for record in records} == {"False"}
+    assert "NaN" not in render.json_text([TableData("", [""], records=[{"value": math.nan}])])

@@ -118,7 +118,7 @@ def test_only_the_tasks_that_are_named_are_collected(
     assert (tmp_path / "results/group" / format.RUNS).read_text() == (whole.root / format.RUNS).read_text()
     capsys.readouterr()
     assert call_here(["collect", "x", "--results=runs", "--tasks", "cola"], monkeypatch) == 2
-    assert "Unknown task 'cola'. Valid: glue, mnli, rte." in capsys.readouterr().err
+    assert "Unknown task 'cola'. Valid: all, glue, mnli, rte." in capsys.readouterr().err
 
 
 def halves(tmp_path: Path) -> tuple[Made, Made]:

@@ -81,7 +81,7 @@ def test_help(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("list runz", "Unknown list 'runz'. Did you mean 'runs'"),
         ("list tasks --status done", "--status narrows a list of runs"),
         ("list runs --status finished", "Unknown status 'finished'"),
-        ("list runs --method nope", "Unknown method 'nope'"),
+        ("list runs --method nope", "Unknown row 'nope'"),
         ("list runs --task mrp", "Unknown task 'mrp'. Did you mean 'mrpc'"),
         ("list runs --results nowhere", "There are no runs in nowhere"),
         ("status --results nowhere", "Nothing was run in nowhere yet"),

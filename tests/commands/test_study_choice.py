@@ -15,6 +15,8 @@ from kdbench.reporting.show_figure import FigureChoice, find_figures
 from kdbench.reporting.show_table import find_tables
 from kdbench.reporting.study_choice import EVERYTHING, StudyChoice, choose_studies
 from kdbench.results.store import Store
+from kdbench.results.submission_zip import find_server
+from kdbench.training import server_predictions
 from tests.analysis.made import STUDY, Made, full, spec
 from tests.analysis.test_figure_files import draw
 from tests.commands.test_commands import call_here
@@ -169,7 +171,68 @@ def test_commands_for_what_a_part_lacks_train_nothing_else(tmp_path: Path, monke
         draw("scores", made.store, methods="kd", tasks="mrpc")
 
 
-@pytest.mark.parametrize("words", ["table 1", "figure scores --out s.csv", "report", "compare kd dml", "show kd rte"])
+def listed(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[list[str], str]:
+    """Return the runs that `list runs` prints, and its last line."""
+    assert call_here(["list", "runs", *words.split()], monkeypatch) == 0
+    _, *lines, last = capsys.readouterr().out.strip().splitlines()
+    return [line.split()[0] for line in lines if line.strip("─ ")], last
+
+
+def test_lists_and_status_are_of_the_chosen_runs(
+    three: Store, stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = f"--results {three.root}"
+    runs, last = listed(f"{where} --student net:1", monkeypatch, capsys)
+    assert (len(runs), last) == (2, "2 runs of 6")
+    assert {run.id for run in choose_studies(three, StudyChoice(student="net:1")).studies[0].runs.values()} == set(runs)
+    # of a method its own runs, and not the teachers that they need
+    runs, last = listed(f"--results {stores[0].root} --methods kd,DML --tasks RTE", monkeypatch, capsys)
+    assert {run.rpartition("-s")[0] for run in runs} == {"rte-kd", "rte-dml"}
+    assert call_here(["status", *where.split(), "--student", "net:1"], monkeypatch) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 of 3 students (--student net:1, without net:0, net:2)" in said
+    assert "2 of 2 runs done" in said
+    assert said.count("Preset ") == 1
+
+
+def test_a_collected_part_holds_what_was_chosen(
+    three: Store, stores: tuple[Store, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert call_here(["collect", "one", "--results", str(three.root), "--student", "net:1"], monkeypatch) == 0
+    assert "1 of 3 students (--student net:1" in " ".join(capsys.readouterr().out.split())
+    (study,) = choose_studies(Store(tmp_path / "results" / "one", create=False), EVERYTHING).studies
+    assert study.study["student"] == "net:1"
+    words = ["collect", "part", "--results", str(stores[0].root), "--methods", "kd,Fine-tuning,lgtm"]
+    assert call_here([*words, "--tasks", "RTE,mrpc"], monkeypatch) == 0
+    part, whole = Store(tmp_path / "results" / "part", create=False), stores[0]
+    (kept,), _ = find_tables("1", part, EVERYTHING)
+    (shown,), _ = find_tables("1", whole, PART)
+    assert kept.rows == shown.rows
+    # a name that only one of several folders has is known; what neither has is refused
+    words = ["collect", "both", "--results", str(three.root), "--results", str(stores[0].root)]
+    assert call_here([*words, "--student", "net:2"], monkeypatch) == 0
+    assert call_here([*words, "--student", "net:3"], monkeypatch) == 2
+    assert "Unknown student 'net:3'" in capsys.readouterr().err
+
+
+WITH_OPTIONS = ("table 1", "figure scores --out s.csv", "report", "compare kd dml", "show kd rte", "status",
+                "list runs", "collect some", "glue export kd")  # fmt: skip
+
+
+def test_a_submission_is_of_the_chosen_student(three: Store) -> None:
+    server = find_server("glue")
+
+    def chosen(student: str | None) -> server_predictions.Choice:
+        found = choose_studies(three, StudyChoice(student=student)).studies
+        return server_predictions.choose(found, server, "kd", None, three.root)
+
+    assert chosen("net:0").study.study["student"] == "net:0"
+    assert chosen(None).study.study["student"] == "net:2"  # asked for last
+
+
+@pytest.mark.parametrize("words", WITH_OPTIONS)
 def test_the_options_are_those_of_every_command(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

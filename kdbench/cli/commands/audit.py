@@ -6,8 +6,10 @@ import click
 
 
 @click.command(short_help="Recompute the averages of the published tables, and list odd cells.")
-@click.option("--format", "form", help="terminal (default), markdown, latex or csv.")
-@click.option("--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex or .csv.")
+@click.option("--format", "form", help="terminal (default), markdown, latex, csv or json.")
+@click.option(
+    "--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex, .csv or .json."
+)
 def command(form: str | None, out: str | None) -> None:
     """Recompute the published averages with our tables' formula, and name the formula that gives each average.
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.cli.study_options import study_options
 from kdbench.core.atomic_files import user_path
 from kdbench.core.formatting import count, size
+
+if TYPE_CHECKING:
+    from kdbench.reporting.study_choice import StudyChoice
 
 
 @click.command(short_help="Write a small folder with all that tables and figures need.")
 @click.argument("name")
 @click.option("--results", "folders", multiple=True, metavar="DIR",
               help="The results folder (default: results); give several to join them.")  # fmt: skip
-@click.option("--preset", help="Only results of this preset.")
-@click.option("--tasks", metavar="TASKS", default="", help="Only results on these tasks, or groups such as glue.")
+@study_options(
+    methods="Only these rows: methods, variants, or groups such as logits. The runs that they need come along."
+)
 @click.option("--without-logits", metavar="TASKS", default="",
               help="Leave out the logits on these tasks: by far the largest part where classes are many.")  # fmt: skip
 @click.option("--prefer-first", is_flag=True,
@@ -26,8 +32,7 @@ from kdbench.core.formatting import count, size
 def command(
     name: str,
     folders: tuple[str, ...],
-    preset: str | None,
-    tasks: str,
+    choice: StudyChoice,
     without_logits: str,
     prefer_first: bool,
     out: str | None,
@@ -41,14 +46,18 @@ def command(
     Collecting again replaces the earlier collection.
     """
     from kdbench.reporting import printing
+    from kdbench.reporting.study_choice import StudyChoice, choose_runs
     from kdbench.results.archive.write import check_target, collect_study
     from kdbench.results.study import studies
 
     target = user_path(out or f"results/{name}")
     check_target(name, target)
     stores = [printing.open_store(folder) for folder in folders or (None,)]
-    bare, kept = ({task.strip() for task in text.split(",")} - {""} for text in (without_logits, tasks))
-    study, console = collect_study(name, stores, target, preset, bare, kept, prefer_first), printing.make_console()
+    bare = {task.strip() for task in without_logits.split(",")} - {""}
+    chosen = choose_runs(stores, choice) if choice != StudyChoice(choice.preset) else None
+    cells = chosen and {(cell.cell.row, cell.run.id) for found in chosen.studies for cell in found.cells}
+    study = collect_study(name, stores, target, choice.preset, bare, cells, prefer_first)
+    console = printing.make_console()
     # how many runs were collected, and the size in MB beside that of the original folders
     runs = {run_id: run for found in studies(study) for run_id, run in found.runs.items()}
     counts = Counter(printing.status_word(run.state.status) for run in runs.values())
@@ -59,6 +68,8 @@ def command(
         f"Wrote {study.root}: {count(len(runs), 'run')} ({words}); {size(_folder_bytes(study.root))} of "
         f"{size(before)}.",
     )
+    for note in chosen.notes if chosen else []:
+        printing.print_line(console, note)
     printing.print_line(console, f"To show it: kdbench table all --results {study.root}")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("second", metavar="B")
 @study_options("methods")
 @results_option()
-@click.option("--format", "form", default="terminal", help="terminal (default), markdown, latex or csv.")
+@click.option("--format", "form", default="terminal", help="terminal (default), markdown, latex, csv or json.")
 def command(first: str, second: str, choice: StudyChoice, results: str | None, form: str) -> None:
     """Compare two rows of a table (methods, variants, or teacher) on every task and on average.
 

@@ -13,6 +13,7 @@ import click
 
 from kdbench.cli.results_option import results_option
 from kdbench.cli.strict_group import StrictGroup
+from kdbench.cli.study_options import study_options
 from kdbench.core.atomic_files import user_path
 from kdbench.core.formatting import count
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kdbench.data.test_server import Server
+    from kdbench.reporting.study_choice import StudyChoice
     from kdbench.results.submission_records import Submission
     from kdbench.training.server_predictions import ServerRuns
 
@@ -40,15 +42,14 @@ def command() -> None:
 @command.command("export", short_help="Predict the test splits with the students of a row, as a checked zip.")
 @click.argument("row")
 @click.option("--out", metavar="FILE", help="The zip to write (default: ROW.zip).")
-@click.option("--preset", help="Only results of this preset.")
 @click.option("--seed", type=int, help="The students of this seed (default: the first that is done).")
-@click.option("--tasks", "--task", help="Predict only these tasks, such as mrpc,rte; the files of others are filled.")
+@study_options("methods", tasks="Predict only these tasks, such as mrpc,rte; the files of others are filled.")
 @results_option()
 @click.option("--glue-dir", metavar="DIR", help="Where the test files are (default: beside the training data).")
 @click.option("--device", default="auto", help="auto (default), cpu, cuda or cuda:N.")
 def export(
-    row: str, out: str | None, preset: str | None, seed: int | None, tasks: str | None, results: str | None,
-    glue_dir: str | None, device: str,
+    row: str, out: str | None, seed: int | None, choice: StudyChoice, results: str | None, glue_dir: str | None,
+    device: str,
 ) -> None:  # fmt: skip
     """Predict the test split of every task for which ROW (a method or variant) has a finished run.
 
@@ -57,28 +58,29 @@ def export(
     by the student of MNLI if its rows are there (diagnostic/diagnostic.tsv in the GLUE folder). The zip is written only
     if every file is as the server wants it.
     """
-    from kdbench.planning.make_plan import select_tasks
     from kdbench.reporting import printing
+    from kdbench.reporting.study_choice import choose_studies, student_title
     from kdbench.results import submission_records, submission_zip
     from kdbench.training import preflight, server_predictions
 
     server, store = submission_zip.find_server(SERVER), printing.open_store(results, raw=True)
-    choice = server_predictions.choose_runs(store, server, row, preset, seed, select_tasks(tasks) if tasks else None)
+    students = server_predictions.choose_runs(choose_studies(store, choice).studies, server, row, seed, store.root)
     target, place = user_path(out or f"{row}.zip"), preflight.parse_device(device)
     # predict and write the zip, and remember which run answered which file
     predictions: dict[str, list[str]] = {}
-    for run in choice.runs.values():
+    for run in students.runs.values():
         predictions |= server_predictions.predict(run, server_predictions.data_location(run, glue_dir), place)
     submission_zip.write_zip(target, server, predictions)
-    submission_records.save_export(store, _export_record(choice, server, target, predictions.keys()))
+    submission_records.save_export(store, _export_record(students, server, target, predictions.keys()))
     # say what the zip holds, and what to do next
     console = printing.make_console()
-    _print_export(choice, server, predictions.keys(), console)
+    _print_export(students, server, predictions.keys(), console)
     printing.print_line(
         console, f"Wrote {target}, {count(len(submission_zip.required_files(server)), 'file')}, all checked."
     )
-    words = ["kdbench", "glue", "import", "FILE", "--row", choice.row, "--preset", choice.study.preset]
-    words += ["--seed", str(choice.seed), "--results", str(store.root)]
+    words = ["kdbench", "glue", "import", "FILE", "--row", students.row, "--preset", students.study.preset]
+    words += ["--student", student_title(students.study)] if choice.student else []
+    words += ["--seed", str(students.seed), "--results", str(store.root)]
     printing.print_line(console, f"Hand it in at {server.page}; then: {shlex.join(words)}")
 
 
@@ -98,9 +100,12 @@ def check(file: str) -> None:
 @click.argument("file", metavar="FILE.toml")
 @click.option("--row", required=True, help="The method or variant that was exported.")
 @click.option("--preset", help="The preset of the export, where there are several.")
+@click.option("--student", help="The student of the export, named as in tables, where there are several.")
 @click.option("--seed", type=int, help="The seed of the export, where there are several.")
 @results_option()
-def import_(file: str, row: str, preset: str | None, seed: int | None, results: str | None) -> None:
+def import_(
+    file: str, row: str, preset: str | None, student: str | None, seed: int | None, results: str | None
+) -> None:
     """Read the date and the scores, in per cent, that you copied from the server's page into a TOML file:
 
     \b
@@ -118,7 +123,8 @@ def import_(file: str, row: str, preset: str | None, seed: int | None, results: 
     from kdbench.results.submission_zip import find_server
 
     store = printing.open_store(results, raw=True)
-    found, before = submission_records.import_scores(store, find_server(SERVER), user_path(file), row, preset, seed)
+    wanted = submission_records.WantedExport(row, preset, student, seed)
+    found, before = submission_records.import_scores(store, find_server(SERVER), user_path(file), wanted)
     console = printing.make_console()
     for name, part in found.parts.items():
         old = before.parts[name].scores
@@ -134,6 +140,7 @@ def _export_record(choice: ServerRuns, server: Server, out: Path, answered: Coll
     Args:
         answered: names of the files that are not filled.
     """
+    from kdbench.reporting.study_choice import student_title
     from kdbench.results import submission_zip
     from kdbench.results.submission_records import Submission, SubmittedFile
 
@@ -145,8 +152,9 @@ def _export_record(choice: ServerRuns, server: Server, out: Path, answered: Coll
         if name in answered
     }
     return Submission(
-        server=server.title, row=choice.row, preset=choice.study.preset, seed=choice.seed, parts=parts,
-        exported=datetime.datetime.now(tz=datetime.UTC), zip=hashlib.sha256(out.read_bytes()).hexdigest(),
+        server=server.title, row=choice.row, preset=choice.study.preset, student=student_title(choice.study),
+        seed=choice.seed, parts=parts, exported=datetime.datetime.now(tz=datetime.UTC),
+        zip=hashlib.sha256(out.read_bytes()).hexdigest(),
     )  # fmt: skip
 
 
@@ -160,8 +168,8 @@ def _print_export(choice: ServerRuns, server: Server, answered: Collection[str],
     study, tasks, files = choice.study, submission_zip.task_by_file(server), submission_zip.required_files(server)
     printing.print_line(
         console,
-        f"{study.title(choice.row)}, preset {study.preset}, seed {choice.seed}; feedback {study.study['feedback']}, "
-        f"selection {study.study['selection']}.",
+        f"{study.title(choice.row)}, preset {study.preset}, {study.pairing}, seed {choice.seed}; "
+        f"feedback {study.study['feedback']}, selection {study.study['selection']}.",
     )
     # one row for each file, filled or answered
     table = Table(box=None, pad_edge=False)
@@ -190,7 +198,8 @@ def _why_filled(task: str, filler: str, choice: ServerRuns) -> str:
 
     if task in choice.runs:
         return f"nobody, {filler} everywhere: its rows are not at hand"
-    seeds = [cell.cell.seed for cell in select_row(choice.study, choice.row).shown.get(task, ())]
+    every = choice.study.whole or choice.study  # also with the tasks that were not chosen
+    seeds = [cell.cell.seed for cell in select_row(every, choice.row).shown.get(task, ())]
     why = f"done with seed {', '.join(map(str, seeds))} only" if seeds else "no run is done"
     return f"nobody, {filler} everywhere: {'left out' if choice.seed in seeds else why}"
 

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 @click.option("--rate", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share of words with a typo.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The seed of the typing errors.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--format", "form", help="terminal (default), markdown, latex or csv.")
-@click.option("--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex or .csv.")
+@click.option("--format", "form", help="terminal (default), markdown, latex, csv or json.")
+@click.option(
+    "--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex, .csv or .json."
+)
 @study_options("methods", tasks="Tasks of the networks (default: all that they were trained on).")
 @results_option()
 def command(

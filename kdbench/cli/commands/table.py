@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Print a table of the paper from your results.")
 @click.argument("number", metavar="N|NAME|all")
-@click.option("--format", "form", help="terminal (default), markdown, latex or csv.")
+@click.option("--format", "form", help="terminal (default), markdown, latex, csv or json.")
 @click.option("--published", is_flag=True, help="Add the paper's numbers, and the differences from them.")
 @click.option("--test", is_flag=True, help="Show test-set scores, as kdbench glue import stored them.")
 @click.option("--label", help="LaTeX only: the label for \\ref, such as tab:main.")
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
               "warnings) or none. LaTeX keeps the omitted notes as comments.")  # fmt: skip
 @study_options()
 @results_option()
-@click.option("--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex or .csv.")
+@click.option(
+    "--out", metavar="FILE", help="Write to a file, in the format of its ending: .txt, .md, .tex, .csv or .json."
+)
 def command(
     number: str, form: str | None, published: bool, test: bool, label: str | None, caption: str | None, notes: str,
     choice: StudyChoice, results: str | None, out: str | None,
@@ -33,7 +35,8 @@ def command(
 
     --student, --tasks and --methods choose what is shown; signs, averages and ranks are then of what was chosen. A
     study holds what may be compared: one preset on the same models, data and splits. Nothing is trained or loaded.
-    The same results give the same table. CSV holds the unrounded numbers behind the table, one a record.
+    The same results give the same table. CSV holds the unrounded numbers behind the table, one a record; JSON holds
+    them too, with the cells as printed and the notes.
     """
     from kdbench.reporting import printing
     from kdbench.reporting.formats.presentation import Presentation

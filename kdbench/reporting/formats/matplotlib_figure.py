@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.gridspec import GridSpec
+from matplotlib.ticker import FuncFormatter, MaxNLocator, SymmetricalLogLocator
 
 from kdbench.core.atomic_files import replacing
 from kdbench.reporting.figures import Curve, FigureData, Matrix, Panel
+from kdbench.reporting.formats.figure_parts import figure_parts
 from kdbench.reporting.formats.matplotlib_matrix import draw_matrix, matrix_size
 from kdbench.reporting.formats.other_fonts import fonts_with, missing_characters, use_fonts, warn_of_boxes
 
@@ -33,8 +35,11 @@ NARROWEST = 0.9  # inches of a panel of estimates
 LINE = 0.14  # inches between estimates
 ABOVE = 0.35  # inches of a panel's height for its title and ticks
 LEGEND = 0.2  # inches of a legend that the height of a figure has room for
+THIN = 0.25  # how dense a thin curve is
 BAND, PALE = 0.18, 0.08  # how dense the band of a curve is, and of one of many
-GREY = "#555555"
+GREY, BEHIND = "#555555", "#D8D8D8"
+SPACING = 1.2  # of two lines of text, of their size
+DPI = 100  # of the screen, by which texts are measured
 CONTEXT: dict[str, Any] = {
     "font.size": NORMAL, "axes.labelsize": NORMAL, "axes.titlesize": NORMAL, "xtick.labelsize": SMALL,
     "ytick.labelsize": SMALL, "legend.fontsize": SMALL, "axes.linewidth": 0.6, "grid.linewidth": 0.5,
@@ -47,7 +52,7 @@ STYLE: dict[str, Any] = {
 }  # fmt: skip
 OUTPUT: dict[str, Any] = {
     "legend.frameon": False, "legend.handlelength": 2.4, "legend.columnspacing": 1.2, "legend.handletextpad": 0.5,
-    "figure.dpi": 100, "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "kdbench", "savefig.dpi": 300,
+    "figure.dpi": DPI, "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "kdbench", "savefig.dpi": 300,
     "axes.xmargin": 0.02,
 }  # fmt: skip
 
@@ -98,18 +103,29 @@ def _metadata(picture: FigureData, form: str) -> dict[str, Any]:
 def _draw(picture: FigureData, width: float) -> Figure:
     if (panel := picture.panels[0]).matrix is not None:
         return _draw_matrix(picture, panel, panel.matrix, width)
+    below = [line for text in picture.printed for line in textwrap.wrap(text, int(width * 72 / (LETTER * SMALL)))]
+    figure = Figure(figsize=(width, width), layout="constrained")
+    FigureCanvasAgg(figure)
+    parts = figure_parts(picture)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0.04 / len(parts), wspace=0.04)  # type: ignore[union-attr,call-arg]
+    grid = GridSpec(len(parts), 1, figure)
+    places = [figure.add_subfigure(place) for place in grid] if len(parts) > 1 else [figure]
+    heights = [_draw_part(place, part, width) for place, part in zip(places, parts, strict=True)]
+    grid.set_height_ratios(heights)
+    figure.set_figheight(sum(heights) + 0.16 * len(below))
+    if below:
+        figure.supxlabel("\n".join(below), fontsize=SMALL, color=GREY)
+    return figure
+
+
+def _draw_part(figure: FigureBase, picture: FigureData, width: float) -> float:
+    """Draw the panels of a part, and its legend; return the height in inches that they need."""
     columns, room = _columns(picture, width)
     rows = math.ceil(len(picture.panels) / columns)
-    letters = int(width * 72 / (LETTER * SMALL))
-    below = [line for text in picture.printed for line in textwrap.wrap(text, letters)]
-    height = _height(picture, width / columns, rows) + 0.16 * len(below)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0.04, wspace=0.04)  # type: ignore[union-attr,call-arg]
     wide = int((_panel_height(width / columns, rows) - ABOVE) * 72 / (LETTER * NORMAL))  # letters of a vertical label
     pairs = list(zip(_axes(figure, picture, rows, columns), picture.panels, strict=True))
     for axes, panel in pairs:
-        _panel(axes, panel, max(2, min(6, int(3.5 * room))))
+        _panel(axes, panel, max(2, min(6, int(3.5 * room))), int(room * 72 / (LETTER * NORMAL)))
     _rows(pairs)
     for i, (axes, panel) in enumerate(pairs):
         # once all is drawn, because panels may share a scale; of equal labels in a row the first will do
@@ -120,11 +136,10 @@ def _draw(picture: FigureData, width: float) -> Figure:
         if i + columns >= len(pairs):  # the lowest of its column
             axes.set_xlabel(panel.x_label)
     figure.align_ylabels()
-    # a long legend makes the figure higher, and the panels no flatter
-    figure.set_figheight(height + max(0.0, _legend(figure, width) - LEGEND))
-    if below:
-        figure.supxlabel("\n".join(below), fontsize=SMALL, color=GREY)
-    return figure
+    # a long legend, or a title of several lines, makes the figure higher, and the panels no flatter
+    lines = max(axes.get_title().count("\n") for axes, _ in pairs)
+    height = _height(picture, width / columns, rows) + rows * lines * NORMAL * SPACING / 72
+    return height + max(0.0, _legend(figure, width) - LEGEND)
 
 
 def _draw_matrix(picture: FigureData, panel: Panel, matrix: Matrix, width: float) -> Figure:
@@ -150,7 +165,7 @@ def _columns(picture: FigureData, width: float) -> tuple[int, float]:
     return columns, room / columns
 
 
-def _axes(figure: Figure, picture: FigureData, rows: int, columns: int) -> list[Axes]:
+def _axes(figure: FigureBase, picture: FigureData, rows: int, columns: int) -> list[Axes]:
     """Make axes for each panel, and remove the places that are left over."""
     alike = not any(panel.by_step or panel.estimates or panel.x_title for panel in picture.panels)
     share: Any = "all" if any(panel.estimates for panel in picture.panels) else "row" if picture.share else "none"
@@ -197,7 +212,15 @@ def _panel_height(panel: float, rows: int) -> float:
     return min(max(0.62 * panel, 1.15), 1.3 if rows > 1 else 2.2)
 
 
-def _panel(axes: Axes, panel: Panel, ticks: int) -> None:
+def _panel(axes: Axes, panel: Panel, ticks: int, letters: int) -> None:
+    """Draw a panel.
+
+    Args:
+        ticks: on the horizontal axis, at most.
+        letters: of a line of its title.
+    """
+    for curve in panel.others:
+        axes.plot(curve.steps if panel.by_step else curve.epochs, curve.mean, color=BEHIND, linewidth=0.5, zorder=1)
     band = BAND if len(panel.curves) <= FEW_BANDS else PALE
     for curve in panel.curves:
         _curve(axes, curve, panel.by_step, band)
@@ -207,16 +230,23 @@ def _panel(axes: Axes, panel: Panel, ticks: int) -> None:
         (axes.set_xlim if panel.estimates else axes.set_ylim)(*panel.limits)
     if panel.by_step:  # the axis begins where the curves do; their marks need room
         axes.margins(x=0.04)
-    axes.set_title(panel.title)
+    axes.set_title(textwrap.fill(panel.title, max(letters, 1), break_long_words=False))
     if panel.estimates:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10]))
         return
     axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=not panel.x_title))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
+    if panel.linear_to is None:
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
+    else:
+        axes.set_yscale("symlog", linthresh=panel.linear_to)
+        axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=panel.linear_to))
+        axes.yaxis.get_major_locator().set_params(numticks=5)
 
 
 def _scale(axes: Axes) -> str:
     """Move the power of ten from the ticks to the label, and return it."""
+    if axes.get_yscale() != "linear":
+        return ""
     power = math.floor(math.log10(max(map(abs, axes.get_ylim())) or 1.0))
     if -2 <= power <= 3:
         return ""
@@ -232,12 +262,12 @@ def _curve(axes: Axes, curve: Curve, by_step: bool, band: float) -> None:
         errorbar="sd" if several else None, err_kws={"alpha": band, "linewidth": 0}, color=look.color,
         linestyle=look.dash, marker=look.marker if len(curve.steps) <= FEW and not look.thin else None,
         markeredgewidth=1.0, markeredgecolor=look.color, linewidth=0.5 if look.thin else 1.3,
-        alpha=0.4 if look.thin else 1.0, zorder=2 if look.thin else 3,
+        alpha=THIN if look.thin else 1.0, zorder=2 if look.thin else 3,
     )  # fmt: skip
     axes.set(xlabel="", ylabel="")
 
 
-def _legend(figure: Figure, width: float) -> float:
+def _legend(figure: FigureBase, width: float) -> float:
     """Draw the legend above the panels: one entry a label, in as many columns as fit; return its height in inches."""
     found: dict[str, Line2D] = {}
     for axes in figure.axes:
@@ -246,11 +276,11 @@ def _legend(figure: Figure, width: float) -> float:
                 found.setdefault(str(line.get_label()), line)
     for columns in range(len(found), 0, -1):
         legend = figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=columns)
-        if columns == 1 or legend.get_window_extent().width < 0.98 * width * figure.dpi:
+        if columns == 1 or legend.get_window_extent().width < 0.98 * width * DPI:
             break
         legend.remove()
     else:
         return 0.0
     for handle in legend.get_lines():
         handle.set(linewidth=max(1.0, handle.get_linewidth()), alpha=1.0)
-    return float(legend.get_window_extent().height / figure.dpi)
+    return float(legend.get_window_extent().height / DPI)

@@ -41,7 +41,7 @@ class Presentation:
         ):
             raise UserError(f"Only LaTeX has {' and '.join(given)}; give --format latex or --out FILE.tex, not {form}.")
         if form == "csv" and self.notes != NOTES[0]:
-            raise UserError("CSV has no notes; leave out --notes, or give --format terminal, markdown or latex.")
+            raise UserError("CSV has no notes; leave out --notes, or give --format terminal, markdown, latex or json.")
         if self.label is not None and not LABEL.fullmatch(self.label):
             raise UserError(f"--label '{self.label}' is no label: use letters, digits and : . _ / + -, as in tab:main.")
         if self.caption is not None and (problem := _problem(self.caption)):

@@ -1,10 +1,13 @@
-"""Sheets as text: for the terminal, Markdown, LaTeX (booktabs) or CSV."""
+"""Sheets as text: for the terminal, Markdown, LaTeX (booktabs), CSV or JSON."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -17,6 +20,8 @@ from kdbench.reporting.formats.latex import latex
 from kdbench.reporting.formats.presentation import PLAIN, Presentation
 from kdbench.reporting.tables import TableCell, TableData
 
+BEST_SIGN = "*"
+BEST_NOTE = f"{BEST_SIGN} Best of its column, as printed."
 MARKDOWN_SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
 
 
@@ -31,13 +36,16 @@ def render(sheets: Sequence[TableData], form: str, console: Console, presentatio
         console.file.write(without_control("\n".join(map(latex, sheets, each))))
         return
     if form == "csv":
-        console.file.write(without_control(csv_text(record for sheet in sheets for record in sheet.records)))
+        console.file.write(without_control(csv_text(record for sheet in sheets for record in sheet.marked_records)))
         return
     shown = [replace(sheet, notes=presentation.divide(sheet.notes)[0]) for sheet in sheets]
+    if form == "json":
+        console.file.write(without_control(json_text(shown)))
+        return
     if form == "markdown":
         console.file.write(without_control("\n".join(map(markdown, shown))))
         return
-    for i, sheet in enumerate(shown):
+    for i, sheet in enumerate(shown if console.color_system else map(with_best_sign, shown)):
         if i:
             console.print()
         # a title is a line of its own, because Rich would wrap it to the width of the table
@@ -47,6 +55,48 @@ def render(sheets: Sequence[TableData], form: str, console: Console, presentatio
         printing.print_table(console, full if fits else _rich(sheet, _two_lines))
         for note in sheet.notes:
             printing.print_note(console, note)
+
+
+def with_best_sign(sheet: TableData) -> TableData:
+    """Return a table whose best cells have a sign, for text without bold; as it is where the sign means something else.
+
+    The note that explains the sign stands before the first one that explains another.
+    """
+    cells = [cell for row in sheet.rows for cell in row]
+    if not any(cell.best for cell in cells) or any(BEST_SIGN in cell.text for cell in cells):
+        return sheet
+    rows = [[replace(cell, sign=BEST_SIGN + cell.sign) if cell.best else cell for cell in row] for row in sheet.rows]
+    signs = tuple({cell.sign[0] for cell in cells if cell.sign})
+    place = next((i for i, note in enumerate(sheet.notes) if note.startswith(signs)), 0) if signs else 0
+    return replace(sheet, rows=rows, notes=[*sheet.notes[:place], BEST_NOTE, *sheet.notes[place:]])
+
+
+def json_text(sheets: Sequence[TableData]) -> str:
+    """Return a JSON list of tables: title, columns, rows with their cells, notes, and the records that CSV has."""
+
+    def cell(item: TableCell) -> dict[str, Any]:
+        return {"text": item.text, "numbers": item.numbers, "best": item.best, "sign": item.sign}
+
+    tables = [
+        {
+            "title": sheet.title,
+            "columns": [" ".join(name.split()) for name in sheet.head[1:]],
+            "rows": [{"label": row[0].text.strip(), "cells": list(map(cell, row[1:]))} for row in sheet.rows],
+            "notes": sheet.notes,
+            "records": sheet.marked_records,
+        }
+        for sheet in sheets
+    ]
+    return json.dumps(_finite(tables), ensure_ascii=False, indent=1) + "\n"
+
+
+def _finite(item: Any) -> Any:
+    """Return a value for JSON, which has no NaN and no infinity: null takes their place."""
+    if isinstance(item, dict):
+        return {key: _finite(value) for key, value in item.items()}
+    if isinstance(item, list | tuple):
+        return [_finite(value) for value in item]
+    return None if isinstance(item, float) and not math.isfinite(item) else item
 
 
 def _two_lines(entry: TableCell) -> str:

@@ -7,23 +7,24 @@ from typing import Any
 
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.records import read_record
-from kdbench.data.task_registry import TASKS
 from kdbench.results.store import Store
 from kdbench.results.sweep_files import Sweep
 
+RowRun = tuple[str, str]  # a row, and one of its runs
 RawSweep = tuple[Store, str, dict[str, Any]]  # folder, name, content
 
 
-def choose_sweeps(stores: Sequence[Store], preset: str | None, tasks: Collection[str]) -> list[RawSweep]:
-    """Return all sweeps, or those of a preset, with all of their cells, or those on some tasks.
+def choose_sweeps(
+    stores: Sequence[Store], preset: str | None, cells: Collection[RowRun] | None = None
+) -> list[RawSweep]:
+    """Return all sweeps, or those of a preset, with all of their cells, or with some.
 
     Args:
-        tasks: names or groups; () for all.
+        cells: the cells to keep, by row and run; None for all.
 
     Raises:
-        UserError: a folder has no results, there is no such preset or task, or a file is damaged.
+        UserError: a folder has no results, there is no such preset, or a file is damaged.
     """
-    # all sweeps, or those of the preset, and of them all cells, or those of the tasks
     raw = [(store, name, sweep) for store in stores for name, sweep in _sweeps(store)]
     if empty := [str(store.root) for store in stores if raw and all(one is not store for one, _, _ in raw)]:
         raise UserError(f"There are no results in {' and '.join(empty)}; correct or leave out that --results DIR.")
@@ -31,13 +32,8 @@ def choose_sweeps(stores: Sequence[Store], preset: str | None, tasks: Collection
     if preset is not None and known and preset not in known:
         raise unknown("preset", preset, known)
     raw = [item for item in raw if preset in (None, item[2]["preset"])]
-    asked = {str(cell["task"]) for _, _, sweep in raw for cell in sweep["cells"]}
-    groups = {task: getattr(TASKS.all().get(task), "group", "") for task in asked}
-    if raw and (strange := sorted(set(tasks) - asked - set(groups.values()))):
-        raise unknown("task", strange[0], {*asked, *groups.values()} - {""})
-    if tasks:
-        kept = {task for task, group in groups.items() if {task, group} & set(tasks)}
-        cut = [(store, name, _on_tasks(sweep, kept)) for store, name, sweep in raw]
+    if cells is not None:
+        cut = [(store, name, _with_cells(sweep, cells)) for store, name, sweep in raw]
         raw = [item for item in cut if item[2]["cells"]]
     if not raw:
         places = " and ".join(str(store.root) for store in stores)
@@ -52,9 +48,10 @@ def _sweeps(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
         yield file.stem, read_record(file, dict[str, Any])
 
 
-def _on_tasks(sweep: Mapping[str, Any], tasks: Collection[str]) -> dict[str, Any]:
-    """Return a sweep with its cells on some tasks, their rows, their runs and the runs that these need."""
-    cells = [cell for cell in sweep["cells"] if cell["task"] in tasks]
+def _with_cells(sweep: Mapping[str, Any], kept: Collection[RowRun]) -> dict[str, Any]:
+    """Return a sweep with some of its cells, their rows and tasks, their runs and the runs that these need."""
+    cells = [cell for cell in sweep["cells"] if (cell["row"], cell["run"]) in kept]
+    tasks = {cell["task"] for cell in cells}
     runs, wanted = Sweep.model_validate(sweep).runs, {cell["run"] for cell in cells}
     while more := {need for run in wanted for need in runs[run].needs.values()} & runs.keys() - wanted:
         wanted |= more

@@ -16,7 +16,7 @@ from kdbench.data.files.source import file_names
 from kdbench.data.task_registry import TASKS
 from kdbench.results import series
 from kdbench.results.archive.anonymize import DIR, Anonymizer
-from kdbench.results.archive.choose_sweeps import choose_sweeps
+from kdbench.results.archive.choose_sweeps import RowRun, choose_sweeps
 from kdbench.results.archive.compression import RunPredictions
 from kdbench.results.archive.read import StoredRun
 from kdbench.results.store import RunFolder, RunState, Store
@@ -127,7 +127,7 @@ def gather_results(
     stores: Sequence[Store],
     preset: str | None,
     without_logits: Collection[str] = (),
-    tasks: Collection[str] = (),
+    cells: Collection[RowRun] | None = None,
     prefer_first: bool = False,
 ) -> GatheredResults:
     """Join results folders.
@@ -135,15 +135,15 @@ def gather_results(
     Args:
         preset: gather only sweeps of this preset.
         without_logits: tasks whose logits are left out.
-        tasks: gather only results on these; () for all.
+        cells: gather only these, by row and run; None for all.
         prefer_first: of a run that ended otherwise in two folders keep what the earlier of `stores` has; the sweeps say
             so.
 
     Raises:
-        UserError: a folder has no results, there is no such task, a file is damaged, or the same run or sweep is
-            another one in another folder.
+        UserError: a folder has no results, there is no such preset or task, a file is damaged, or the same run or sweep
+            is another one in another folder.
     """
-    raw = choose_sweeps(stores, preset, tasks)
+    raw = choose_sweeps(stores, preset, cells)
     # of each run all copies, and the one to keep
     several: dict[str, list[FoundRun]] = {}
     for store, _, sweep in raw:

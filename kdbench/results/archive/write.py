@@ -12,6 +12,7 @@ from kdbench.core.atomic_files import replacing
 from kdbench.core.errors import UserError
 from kdbench.core.spec import RUN_NAME
 from kdbench.results.archive import compression, format
+from kdbench.results.archive.choose_sweeps import RowRun
 from kdbench.results.archive.gather import gather_results
 from kdbench.results.archive.readme import readme_text
 from kdbench.results.store import Store
@@ -25,7 +26,7 @@ def collect_study(
     target: Path,
     preset: str | None,
     without_logits: Collection[str] = (),
-    tasks: Collection[str] = (),
+    cells: Collection[RowRun] | None = None,
     prefer_first: bool = False,
 ) -> Store:
     """Write the contents of results folders to `target`, replace an earlier collection there, and return it.
@@ -34,14 +35,14 @@ def collect_study(
 
     Args:
         without_logits: tasks whose logits are left out.
-        tasks: collect only results on these; () for all.
+        cells: collect only these, by row and run; None for all.
         prefer_first: see `gather_results`.
 
     Raises:
         UserError: the name is not valid, `target` is something else, or see `gather_results`.
     """
     check_target(name, target)
-    found = gather_results(stores, preset, without_logits, tasks, prefer_first)
+    found = gather_results(stores, preset, without_logits, cells, prefer_first)
     with replacing(target) as folder:
         folder.mkdir()
         # files that do not belong to the collection stay
