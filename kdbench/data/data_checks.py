@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,6 +11,8 @@ from kdbench.core.formatting import count
 from kdbench.data.task import Examples, TaskData
 
 SHOWN = 5  # classes that a remark names
+NUMBER = re.compile(r"[+-]?[0-9]+([.][0-9]+)?")
+SEPARATOR = re.compile(r"\s*[,;|]\s*")  # between several labels of a row
 MISSING = ("nan", "null", "none", "n/a", "na")  # what programs write where there is nothing
 
 
@@ -43,9 +47,12 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
             f"{title} {split.replace('_', '-')}: every {labels[0]} is the same, so that no correlation is defined."
             for split in same
         ]
-    alike = {name: [other for other in labels if other.casefold() == name.casefold()] for name in labels}
+    alike = {name: [other for other in labels if _plain(other) == _plain(name)] for name in labels}
     if twins := sorted({" and ".join(f"'{name}'" for name in some) for some in alike.values() if len(some) > 1}):
-        remarks.append(f"{title}: classes differ in case only: {', '.join(twins[:SHOWN])}.")
+        remarks.append(f"{title}: classes may be one that is written in two ways: {', '.join(twins[:SHOWN])}.")
+    if joined := [name for name in labels if len(parts := SEPARATOR.split(name)) > 1 and set(parts) <= {*labels}]:
+        parts = " and ".join(f"'{part}'" for part in SEPARATOR.split(joined[0]))
+        remarks.append(f"{title}: '{joined[0]}' is a class of its own beside {parts}; a row has one class here.")
     if lacking := [name for name in labels if name.casefold() in MISSING]:
         remarks.append(f"{title}: a class is called '{lacking[0]}', which may stand for a missing label.")
     counts = Counter(map(int, train.labels))
@@ -56,6 +63,12 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
         if absent := [name for index, name in enumerate(labels) if index in counts and index not in present]:
             remarks.append(f"{title} {split.replace('_', '-')}: no row of {_some(absent)}.")
     return remarks
+
+
+def _plain(name: str) -> str | float:
+    """Return what is left of a class name without case, further blanks and other forms of a letter or number."""
+    words = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return float(words) if NUMBER.fullmatch(words) else words
 
 
 def _contrary(examples: Examples) -> int:

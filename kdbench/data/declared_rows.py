@@ -181,9 +181,10 @@ def _number(found: RowSource, number: int, value: Any) -> str:
 
 def _text(found: RowSource, number: int, column: str, value: Any) -> str:
     value = plain_value(value) if isinstance(value, bytes) else value
-    if value is None or isinstance(value, list | tuple | Mapping | bytes):
+    is_lacking = value is None or (isinstance(value, float) and math.isnan(value))  # NaN is how pandas says None
+    if is_lacking or isinstance(value, list | tuple | Mapping | bytes):
         bytes_or_list = "bytes that are no UTF-8" if isinstance(value, bytes) else "a list or an object"
-        what = "nothing" if value is None else bytes_or_list
+        what = "nothing" if is_lacking else bytes_or_list
         raise UserError(
             f"{found.at(number)}: the column '{column}' holds {what} where a text is expected; correct the row, or "
             "choose another column as text."
@@ -208,7 +209,9 @@ def _classes_of_train(
     if words <= set(names):
         return {word: index for index, word in enumerate(name for name in names if name in words)}
     numeric = all(word.removeprefix("-").isdecimal() for word in words)
-    return {word: index for index, word in enumerate(sorted(words, key=(lambda word: int(word)) if numeric else None))}
+    # 1 and 01 are one number and two words, whose order must not be that of a set
+    in_order = sorted(words, key=(lambda word: (int(word), word)) if numeric else None)
+    return {word: index for index, word in enumerate(in_order)}
 
 
 def _hold_out(

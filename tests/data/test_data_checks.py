@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kdbench.data.data_checks import data_remarks
 from kdbench.data.task import Examples, TaskData
 
@@ -23,3 +25,20 @@ def test_what_is_seen_in_the_data() -> None:
     )
     clean = {"train": Examples(list("abcd"), None, [0, 1, 0, 1]), "test": Examples(list("ef"), None, [0, 1])}
     assert data_remarks("T", TaskData(clean), ("x", "y"), ("test",)) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (("1", "01", "2"), "T: classes may be one that is written in two ways: '1' and '01'."),
+        (("1", "1.0", "2"), "T: classes may be one that is written in two ways: '1' and '1.0'."),
+        (("\u00e9", "e\u0301", "x"), "T: classes may be one that is written in two ways: '\u00e9' and 'e\u0301'."),
+        (("a b", "a  b", "x"), "T: classes may be one that is written in two ways: 'a b' and 'a  b'."),
+        (("a", "b", "a, b"), "T: 'a, b' is a class of its own beside 'a' and 'b'; a row has one class here."),
+        (("a", "c", "a, b"), ""),  # b is no class, so that the comma is of a name
+        (("nan", "1", "inf"), "T: a class is called 'nan', which may stand for a missing label."),
+    ],
+)  # fmt: skip
+def test_names_of_classes_that_may_mean_something_else(labels: tuple[str, ...], said: str) -> None:
+    data = TaskData({"train": Examples(list("abcdef"), None, [0, 1, 2, 0, 1, 2])})
+    assert data_remarks("T", data, labels, ()) == ([said] if said else [])

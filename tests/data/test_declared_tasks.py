@@ -98,6 +98,13 @@ def test_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
     assert task_of(tmp_path).labels == tuple(map(str, range(11)))
 
 
+def test_labels_that_are_one_number_have_an_order(tmp_path: Path) -> None:
+    """The order of a set of words differs from process to process."""
+    words = [f"{'0' * zeros}{number}" for number in (1, 2) for zeros in range(8)]
+    write(tmp_path / "train.csv", [(f"t{i}", words[i % 16]) for i in range(160)])
+    assert task_of(tmp_path).labels == (*sorted(words[:8]), *sorted(words[8:]))
+
+
 def test_several_files_pairs_and_dropped_labels(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("p,h,y\nP1,H1,in\nP2,H2,out\n")
     (tmp_path / "b.csv").write_text("p,h,y\nP3,H3,none\nP4,H4,in\n")
@@ -194,6 +201,7 @@ def test_labels_of_other_splits(tmp_path: Path) -> None:
         ('{"text": "a", "label": [0, 2]}\n', r"line 1: the column 'label' holds several labels \(\[0, 2\]\)"),
         ('{"text": "a", "label": {"name": "x"}}\n', "line 1: the column 'label' holds no word and no number"),
         ('{"text": null, "label": 1}\n', "line 1: the column 'text' holds nothing"),
+        ('{"text": NaN, "label": 1}\n', "line 1: the column 'text' holds nothing"),
         ('{"text": ["a"], "label": 1}\n', "line 1: the column 'text' holds a list"),
         ('{"words": "a", "label": 1}\n', r"no column 'text' \(found: words, label\)"),
     ],

@@ -200,7 +200,7 @@ def test_class_indices_may_be_those_of_numpy(here: Path, capsys: pytest.CaptureF
 def test_classes_that_may_be_one_are_named() -> None:
     part = Examples(["one", "two", "three", "four"], None, [0, 1, 2, 3])
     said = data_remarks("T", TaskData({"train": part}), ("joy", "Joy", "sad", "NaN"), ())
-    assert "T: classes differ in case only: 'joy' and 'Joy'." in said
+    assert "T: classes may be one that is written in two ways: 'joy' and 'Joy'." in said
     assert "T: a class is called 'NaN', which may stand for a missing label." in said
 
 
