@@ -101,12 +101,9 @@ def read_record(path: Path, kind: type[T]) -> T:
         return adapter.validate_json(path.read_bytes())
     except PermissionError:
         raise not_permitted(path) from None
-    except ValidationError as error:
-        raise UserError(f"{path} is damaged ({explain(error)}); delete it and run the same command again.") from None
-    except (IsADirectoryError, NotADirectoryError):
-        raise UserError(
-            f"{path} is damaged (a file is expected there); delete it and run the same command again."
-        ) from None
+    except (ValidationError, IsADirectoryError, NotADirectoryError) as error:
+        what = explain(error) if isinstance(error, ValidationError) else "a file is expected there"
+        raise UserError(f"{path} is damaged ({what}); delete it and run the same command again.") from None
 
 
 def read_records(folder: Path, kind: type[T]) -> list[T]:

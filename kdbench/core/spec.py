@@ -14,9 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     StringConstraints,
-    model_serializer,
     model_validator,
 )
 
@@ -108,7 +106,8 @@ class RunSpec(BaseModel):
 
     method: str
     method_version: int
-    method_file: PluginFile | None = None  # of a method that its code identifies; part of the ID
+    # of a method that its code identifies; part of the ID
+    method_file: PluginFile | None = Field(default=None, exclude_if=lambda value: value is None)
     task: str
     seed: int
     data: DataRef
@@ -144,12 +143,6 @@ class RunSpec(BaseModel):
         if self.method_file is not None:
             value["method_file"] = self.method_file.version
         return value | {"identity_version": IDENTITY_VERSION}
-
-    @model_serializer(mode="wrap")
-    def _as_ever(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `method_file` where it is None, so that the stored form of earlier versions does not change."""
-        value: dict[str, Any] = dump(self)
-        return value if value.get("method_file") else {k: v for k, v in value.items() if k != "method_file"}
 
     @cached_property
     def id(self) -> str:

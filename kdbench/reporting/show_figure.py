@@ -278,13 +278,10 @@ def _write(pictures: Sequence[FigureData], path: Path, form: str, wish: FigureCh
     for picture, ending in zip(pictures, endings, strict=True):
         file = path.with_name(f"{path.stem}{ending}.{form}")
         paper.save(picture, file, form, wish.inches)
-        printing.print_line(console, f"Wrote {file}: {picture.title}; {_source(picture.about)}.")
+        tasks = ", ".join(map(task_title, picture.about["task"].split(",")))
+        printing.print_line(console, f"Wrote {file}: {picture.title}; preset {picture.about['preset']}, {tasks}.")
         for remark in [*picture.notes, *picture.printed]:
             printing.print_note(console, remark)
-
-
-def _source(about: Mapping[str, Any]) -> str:
-    return f"preset {about['preset']}, {', '.join(map(task_title, about['task'].split(',')))}"
 
 
 def file_suffixes(abouts: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 Classes = NDArray[Any]
 COLLAPSE_HEADING = "Predicts one class only (of more than two: one or two)"
-NUMBER_HEADING = ", or one number, with which correlations are undefined and count as 0"
+UNDEFINED = ", with which correlations are undefined and count as 0"  # after `one number`
+NUMBER_HEADING = f", or one number{UNDEFINED}"
 NETWORKS = {"best": "kept student", "last": "last student", "teacher": "teacher trained along"}
 
 
@@ -59,8 +60,7 @@ class ClassUse:
     def words(self, labels: Sequence[str]) -> str:
         """Return `1 of 2 classes (equivalent 100 %)`, or how many numbers a regression predicts."""
         if self.classes == 1:
-            undefined = ", with which correlations are undefined and count as 0" if self.predicted == 1 else ""
-            return f"{count(self.predicted, 'number')}{undefined}"
+            return f"{count(self.predicted, 'number')}{UNDEFINED if self.predicted == 1 else ''}"
         most = labels[self.most] if self.most < len(labels) else f"class {self.most}"
         return f"{self.predicted} of {self.classes} classes ({most} {100 * self.share:.0f} %)"
 

@@ -80,10 +80,9 @@ def prepare(spec: RunSpec, store: Store, execution: Execution, recording: Record
     task, data = inputs.load_task(spec.task), inputs.load_data(spec.task, spec.data)
     roles = inputs.load_roles(spec)
     tokenizers = RunTokenizers(spec, tuple(data.vocabulary), _needed_networks(spec, store))
+    used = {part.split for part in (roles.train, roles.feedback, roles.selection, *roles.report) if part is not None}
     tokens = {
-        name: inputs.load_tokens(store.cache, spec, name, tokenizers.others)
-        for name in data.splits
-        if name in _needed(roles)
+        name: inputs.load_tokens(store.cache, spec, name, tokenizers.others) for name in data.splits if name in used
     }
     device = choose_device(execution.device)
     if device.type != "cpu":
@@ -148,11 +147,6 @@ def _may_trim(spec: RunSpec, execution: Execution, device: torch.device) -> bool
     """
     training = spec.training
     return execution.trim_embedding and device.type == "cpu" and not (training.weight_decay or training.compile)
-
-
-def _needed(roles: Roles) -> set[str]:
-    feedback = [roles.feedback.split] if roles.feedback else []
-    return {"train", roles.selection.split, *feedback, *(part.split for part in roles.report)}
 
 
 def _stream(spec: RunSpec, tokens: dict[str, Tokens], part: Part, name: str, device: torch.device) -> Stream:

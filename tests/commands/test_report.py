@@ -14,7 +14,7 @@ import pytest
 
 import kdbench
 from kdbench.core.atomic_files import read_json, write_json
-from kdbench.reporting.html.information import rank_tasks
+from kdbench.reporting.html.task_ranking import rank_tasks
 from kdbench.reporting.provenance import build_traced_table
 from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store

@@ -23,10 +23,10 @@ from kdbench.core.atomic_files import write_text
 from kdbench.core.errors import UserError
 from kdbench.reporting.html import figure_images
 from kdbench.reporting.html.chart_data import Chart, cost_chart, curves_chart, spread_chart
-from kdbench.reporting.html.information import rank_tasks
 from kdbench.reporting.html.overview import Overview, build_overview
 from kdbench.reporting.html.run_pages import RunPage, build_run_pages
 from kdbench.reporting.html.students import StudentPages, build_students
+from kdbench.reporting.html.task_ranking import rank_tasks
 from kdbench.reporting.provenance import TRACED_TABLE, build_traced_table, traced_title
 from kdbench.reporting.run_status import STATES, RunStatuses
 from kdbench.reporting.show_table import nothing_to_show

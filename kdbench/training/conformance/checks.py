@@ -172,8 +172,7 @@ def padding(subject: Subject) -> str:
     "batch mean", "A sum over the batch changes the learning rate with its size; or set `couples_rows` (see Method)."
 )
 def batch_mean(subject: Subject) -> str:
-    if subject.method.couples_rows:
-        raise NotApplicable("the method says that its loss couples the rows of a batch")
+    subject.require_separate_rows()
     subject.require_deterministic_loss()
     setups = [subject.deterministic_setup() for _ in range(2)]
     batch = setups[0].train.at(0)

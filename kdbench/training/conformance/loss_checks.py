@@ -61,8 +61,7 @@ def _is_elementwise(func: Any) -> bool:
     "Tensors of the shapes [B] and [B, 1] make one of [B, B], each row with each other; or set `couples_rows`.",
 )
 def rows_apart(subject: Subject) -> str:
-    if subject.method.couples_rows:
-        raise NotApplicable("the method says that its loss couples the rows of a batch")
+    subject.require_separate_rows()
     setup = subject.deterministic_setup()
     batch = setup.train.at(0)
     number = next(size for size in ROWS if size != batch.input_ids.shape[1])

@@ -77,6 +77,15 @@ class Subject:
         if self._draws_numbers:
             raise NotApplicable("the loss draws random numbers of its own")
 
+    def require_separate_rows(self) -> None:
+        """Check that the loss may be computed row by row.
+
+        Raises:
+            NotApplicable: the method says that its loss couples rows.
+        """
+        if self.method.couples_rows:
+            raise NotApplicable("the method says that its loss couples the rows of a batch")
+
     @cached_property
     def _draws_numbers(self) -> bool:
         """Compare the gradients of two draws of random numbers, without dropout."""
