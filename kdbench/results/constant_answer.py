@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -39,24 +38,19 @@ def best_constant(task: Task, cells: Sequence[CellResult]) -> ConstantAnswer:
     Raises:
         UserError: a run kept no predictions, or was scored on other items than the others.
     """
-    classes, found = len(task.labels), []
+    found = []
     for split in task.report_splits:
-        actual = np.bincount(same_items(split, cells), minlength=classes).astype(np.float64)
-        # line c is the answer c: all items of class c are hits, and class c claims all items
-        counts = ScoreCounts(
-            np.diag(actual), np.tile(actual, (classes, 1)), np.diag(np.full(classes, actual.sum())),
-            partial(_constant_matrices, actual),
-        )  # fmt: skip
-        scores = task.score_classes(counts)
-        found += [100 * scores[metric] for metric in task.metrics]
+        actual = np.bincount(same_items(split, cells), minlength=len(task.labels)).astype(np.float64)
+        scores = [task.score_classes(_constant_counts(actual, label)) for label in range(len(task.labels))]
+        found += [[100 * float(one[metric]) for one in scores] for metric in task.metrics]
     label = int(np.mean(found, axis=0).argmax())
-    return ConstantAnswer(label, tuple(float(one[label]) for one in found))
+    return ConstantAnswer(label, tuple(scores[label] for scores in found))
 
 
-def _constant_matrices(actual: Floats) -> Floats:
-    """Return the confusion matrix [answer, true class, predicted class] of each constant answer."""
-    matrices: Floats = np.eye(len(actual))[:, None, :] * actual[None, :, None]
-    return matrices
+def _constant_counts(actual: Floats, label: int) -> ScoreCounts:
+    """Count the items [C] as if every one got this class: those of the class are hits, and it claims all."""
+    here = np.eye(len(actual))[label]
+    return ScoreCounts(actual * here, actual, actual.sum() * here, lambda: np.outer(actual, here))
 
 
 def compare_with_constant(task: Task, cells: Sequence[CellResult], constant: ConstantAnswer) -> Difference | None:
