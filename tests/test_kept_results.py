@@ -112,7 +112,7 @@ def test_the_page_about_lgtm_has_its_influence_on_four_tasks() -> None:
 
 
 def test_the_page_about_lgtm_is_right_about_its_readings() -> None:
-    """As printed, every seed's teacher ends with one class, and the students have the lowest mean of all readings."""
+    """As printed, every seed's teacher ends with one or two classes, and the students have the lowest mean of all."""
     study = main_study(studies(Store(ROOT / "results" / "minilm-study", create=False)))
     readings = [row for row in study.rows if row.startswith(("lgtm", "prokt"))]
     for task in ("trec", "tweeteval-emotion", "banking77"):
@@ -121,8 +121,9 @@ def test_the_page_about_lgtm_is_right_about_its_readings() -> None:
             row: [use.predicted for cell in some for use in cell.run.class_use["teacher"].values()]
             for row, some in cells.items()
         }
-        assert {row for row, classes in ends.items() if 1 in classes} == {"lgtm_printed"}
-        assert ends["lgtm_printed"] == [1] * 3
+        assert {row for row, classes in ends.items() if min(classes) <= 2} == {"lgtm_printed"}
+        assert len(ends["lgtm_printed"]) >= 3
+        assert {*ends["lgtm_printed"]} <= {1, 2}
         means = {row: fmean(run_mean(cell.run) for cell in some) for row, some in cells.items()}
         assert min(means, key=lambda row: means[row]) == "lgtm_printed"
 
@@ -152,7 +153,7 @@ def test_the_kept_page_is_that_of_the_kept_results(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("task", "numbers"), [("banking77", "0.04 to 1.1, p = 0.0003"), ("trec", "0.07 to 4.8, p = 7e-05")]
+    ("task", "numbers"), [("banking77", "0.04 to 1.1, p = 0.0003"), ("trec", "0.26 to 4.3, p = 2e-06")]
 )
 def test_rows_do_not_share_one_variance_between_seeds(task: str, numbers: str) -> None:
     """So errors are not pooled over rows; docs/statistics.md has the numbers."""
