@@ -170,7 +170,7 @@ def test_labels_stay_where_a_table_is_wider_than_the_terminal(width: int) -> Non
     assert all(f"right % {i}" in out.getvalue() for i in range(9))
 
 
-@pytest.mark.parametrize("width", [20, 80])
+@pytest.mark.parametrize("width", [12, 80])
 def test_digits_stand_below_digits(width: int) -> None:
     cells = [TableCell((value,), ("1.2",), sign=sign) for value, sign in (("95.8", "°§"), ("5.1", ""), ("100.0", "°"))]
     rows = [[TableCell((f"row {i}",)), cell] for i, cell in enumerate(cells)]
