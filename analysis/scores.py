@@ -21,7 +21,7 @@ from kdbench.planning.exhibits import Request
 from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting import missing_runs, notes, provenance
 from kdbench.reporting.constant_notes import constant_notes
-from kdbench.reporting.tables import EMPTY_CELL, Published, Table, TableCell, TableData
+from kdbench.reporting.tables import EMPTY_CELL, Detail, Published, Table, TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import TEACHER, CellResult, StudyResults
@@ -241,7 +241,8 @@ def _entries(
     printed = [[None if mean is None else float(f"{mean:.1f}") for mean in row] for row in means]
     rivals = [row for row, competes in zip(printed, compete, strict=True) if competes]
     columns = [[mean for mean in column if mean is not None] for column in zip(*rivals, strict=True)]
-    tops = [max(column, default=None) for column in columns or [[]] * len(printed[0])]
+    # of one row nothing is the best
+    tops = [max(column) if len(column) > 1 else None for column in columns or [[]] * len(printed[0])]
     # label, score of each task, average
     rows = []
     for i, (label, row) in enumerate(zip(labels, scores, strict=True)):
@@ -268,15 +269,17 @@ def score_notes(
         id(shown.study): (shown.study, [other.line for other in rows if other.study is shown.study]) for shown in rows
     }
     holes = [note for study, own in by_study.values() for note in missing_runs.unfinished_notes(study, own)]
-    # from what the numbers are to the command that trains what is missing
+    evidence = [note for study, _ in by_study.values() for note in notes.evidence_notes(study)]
+    about = notes.row_notes(by_study.values())
+    # what the numbers are, what warns of them, how they came about, and the command that trains what is missing
     found = [
         f"{describe_splits(tasks)}, in per cent; {notes.describe_seeds(lines)}.",
+        *evidence,
         *([average_note(tasks)] if averaged else []),
-        *marks,
+        *(note for note in [*marks, *about] if not isinstance(note, Detail)),
         *constant_notes(lines, tasks),
         *teacher_lead_notes(lines, tasks),
-        *notes.row_notes(by_study.values()),
-        *(note for study, _ in by_study.values() for note in notes.evidence_notes(study)),
+        *(note for note in [*marks, *about] if isinstance(note, Detail)),
         *holes,
         *(missing_runs.missing_runs_commands(table, rows[-1].study, lines) if holes else []),
     ]
@@ -286,7 +289,9 @@ def score_notes(
 def describe_splits(tasks: Sequence[type[Task]]) -> str:
     """Name the reported splits."""
     splits = {split.replace("_", "-") for task in tasks for split in task.report_splits}
-    return "Development sets" if all(s.startswith("validation") for s in splits) else ", ".join(sorted(splits))
+    if all(split.startswith("validation") for split in splits):
+        return "Development sets"
+    return "Test sets" if splits == {"test"} else f"Splits {', '.join(sorted(splits))}"
 
 
 def _whole() -> set[str]:

@@ -154,11 +154,15 @@ def _difference(lines: Sequence[SelectedRow], key: str) -> list[str]:
         sets = [sorted(set[str]().union(*(found[task][i] for task in unequal))) for i in range(len(lines))]
         named = {line.title: "/".join(texts) for line, texts in zip(lines, sets, strict=True) if texts}
         where = f" on {', '.join(map(task_title, unequal))}" if len(unequal) < len(tasks) else ""
-        # a value of most rows is said once
+        # a value of many rows is said once, and that of most rows without their names
         usual, number = Counter(named.values()).most_common(1)[0]
-        most = [f"{usual}, but"] if number > max(2, len(named) // 2) else []
-        parts = [f"{title} {text}" for title, text in named.items() if not most or text != usual]
-        return [f"Rows differ in {key}{where}: {' '.join([*most, ', '.join(parts)])}."]
+        if number <= 2:
+            return [f"Rows differ in {key}{where}: {', '.join(map(' '.join, named.items()))}."]
+        by_text: dict[str, list[str]] = {}
+        for title, text in named.items():
+            by_text.setdefault(text, []).append(title)
+        rest = [f"{text} for {', '.join(titles)}" for text, titles in by_text.items() if text != usual]
+        return [f"Rows differ in {key}{where}: {usual}, but {'; '.join(rest)}."]
     alike: dict[str, list[str]] = {}  # the one text of all rows -> the tasks that have it
     for task, by_line in found.items():
         for text in set[str]().union(*by_line):

@@ -105,6 +105,10 @@ def print_table(console: Console, table: Table, *, wrap: bool = False) -> None:
     Args:
         wrap: the table has columns of running text, which may be wrapped.
     """
+    # Rich measures the words of a column that is not wrapped, and would take what they lack from the labels
+    for column in (column for column in table.columns if column.no_wrap):
+        cells = (Measurement.get(console, console.options, cell) for cell in (column.header, *column.cells))
+        column.min_width = max(cell.maximum for cell in cells)
     measured = _measure(table, console)
     wanted, least = max(1, measured.maximum), console.width if wrap else measured.minimum
     target = min(wanted, max(console.width, least)) if wrap or console.is_terminal else wanted

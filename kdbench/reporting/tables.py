@@ -115,8 +115,9 @@ class TableData:
                 cells.setdefault((key, column), cell)  # the paper's row of the same key stands below
         out = []
         for record in self.records:
-            cell = cells.get((str(record.get("row")), str(record.get("task"))))
-            out.append({**record, "best": cell.best, "sign": cell.sign} if cell else record)
+            place = str(record.get("row")), str(record.get("task"))
+            marks = {"best": cells[place].best, "sign": cells[place].sign} if place in cells else {}
+            out.append({**record, **marks})
         return out
 
     def _repr_html_(self) -> str:

@@ -120,7 +120,7 @@ def test_plain_text_has_a_sign_for_the_best_of_a_column(whole: Store) -> None:
     (kd,) = [line for line in plain.splitlines() if line.startswith("KD")]
     assert released.split()[3].startswith("78.2±0.2/78.2±0.2*")
     assert "*" not in kd
-    assert plain.index("* Best of") < plain.index("° Not separable")
+    assert plain.index("* Best of") < plain.index("Checkpoints selected")
     out = io.StringIO()
     colours = Console(file=out, width=200, force_terminal=True, color_system="standard", highlight=False)
     show_table("1", whole, StudyChoice(), "terminal", colours)
@@ -133,7 +133,7 @@ def test_a_sign_that_means_something_else_is_not_taken() -> None:
     assert render.with_best_sign(table) is table
     best = render.with_best_sign(TableData("", ["", "x"], rows[:1], notes=["In per cent."]))
     assert best.rows[0][1].text == "1.0*"
-    assert best.notes[0] == "* Best of its column, as printed."
+    assert best.notes == ["In per cent.", "* Best of its column, as printed."]
 
 
 def test_json_and_csv_hold_what_the_signs_say(whole: Store) -> None:
@@ -152,3 +152,31 @@ def test_json_and_csv_hold_what_the_signs_say(whole: Store) -> None:
     assert any(record["best"] == "True" for record in records)
     assert {record["learned_from_report"] for record in records} == {"False"}
     assert "NaN" not in render.json_text([TableData("", [""], records=[{"value": math.nan}])])
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_labels_stay_where_a_table_is_wider_than_the_terminal(width: int) -> None:
+    """Heads of several words are not wrapped; what they need was taken from the labels, down to nothing."""
+    heads = ["", *(f"Teacher\nright % {i}" for i in range(9))]
+    rows = [
+        [TableCell((label,)), *([TableCell(("95.8",), ("1.2",))] * 9)] for label in ("Fine-tuning", "LGTM (as printed)")
+    ]
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=True, color_system=None, highlight=False)
+    render.render([TableData("Table", heads, rows)], "terminal", console)
+    assert "Fine-tuning" in out.getvalue()
+    assert "printed)" in out.getvalue()
+    assert "…" not in out.getvalue()
+    assert all(f"right % {i}" in out.getvalue() for i in range(9))
+
+
+@pytest.mark.parametrize("width", [12, 80])
+def test_digits_stand_below_digits(width: int) -> None:
+    cells = [TableCell((value,), ("1.2",), sign=sign) for value, sign in (("95.8", "°§"), ("5.1", ""), ("100.0", "°"))]
+    rows = [[TableCell((f"row {i}",)), cell] for i, cell in enumerate(cells)]
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=True, color_system=None, highlight=False)
+    render.render([TableData("", ["", "Acc."], rows)], "terminal", console)
+    lines = [line for line in out.getvalue().splitlines() if "." in line and "Acc" not in line]
+    assert len({line.index(".") for line in lines if "±" not in line or width == 80}) == 1
+    assert len({line.rindex(".") for line in lines if "±" in line}) == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kdbench.analysis.table1 import Table1
-from kdbench.reporting.tables import TableData
+from kdbench.reporting.tables import Detail, TableData
 from kdbench.results.store import Store
 from kdbench.results.study import studies
 from tests.analysis.made import STUDY, Made, full, spec, states, teacher, texts
@@ -137,6 +137,26 @@ def test_rows_that_were_trained_otherwise_are_told_apart(tmp_path: Path) -> None
     notes = sheet(made.write()).notes
     assert "Rows differ in epochs: KD 3, DML 6." in notes
     assert "All runs shown: batch_size=32, max_length=128." in notes
+
+
+def test_a_value_of_many_rows_is_said_once_and_warnings_come_before_details(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for method, epochs in (("kd", 3), ("pkd", 3), ("skd", 3), ("dml", 6), ("dist", 6), ("lgtm", 9)):
+        made.done(made.ask(spec(method, "rte", 0, epochs=epochs)), 0.7)
+    notes = sheet(made.write()).notes
+    differs = "Rows differ in epochs: 3, but 6 for DIST, DML; 9 for LGTM."
+    assert differs in notes
+    details = [isinstance(note, Detail) for note in notes]
+    assert details == sorted(details)
+    assert notes.index(differs) < notes.index("Checkpoints selected on 10 % of train, held out.")
+
+
+def test_of_one_row_nothing_is_the_best(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    made.done(made.ask(spec("kd", "rte", 0)), 0.7)
+    assert not any(cell.best for row in sheet(made.write()).rows for cell in row)
+    made.done(made.ask(spec("dml", "rte", 0)), 0.6)
+    assert [row[1].best for row in sheet(made.write()).rows] == [True, False]
 
 
 def test_tasks_that_were_trained_otherwise_are_told_apart(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from tests.analysis.made import full
 SHOWN = (
     "list methods", "list tasks", "list presets", "list settings", "list executors", "list runs", "status", "table all",
     "table cost",
-    "table 1 --published", "table 1 --format markdown", "table 1 --format latex", "table 1 --format csv", "audit",
+    "table 1 --published", "table 1 --format markdown", "table 1 --format latex", "table 1 --format csv",
+    "table 1 --format json", "audit", "status --methods kd --tasks rte", "list runs --student s-net",
     "compare kd lgtm", "compare kd lgtm --format markdown", "show kd mrpc", "show mrpc-kd-s0", "show lgtm",
     "logs mrpc-kd-s0", "figure 4 --out fig.csv", "figure all", "figure scores --out s.csv", "report",
     "figure confusion --methods kd --tasks rte",

@@ -55,7 +55,8 @@ def command(
     stores = [printing.open_store(folder) for folder in folders or (None,)]
     bare = {task.strip() for task in without_logits.split(",")} - {""}
     chosen = choose_runs(stores, choice) if choice != StudyChoice(choice.preset) else None
-    cells = chosen and {(cell.cell.row, cell.run.id) for found in chosen.studies for cell in found.cells}
+    found = chosen.studies if chosen else []
+    cells = {(cell.cell.row, cell.run.id) for one in found for cell in one.cells} if chosen else None
     study = collect_study(name, stores, target, choice.preset, bare, cells, prefer_first)
     console = printing.make_console()
     # how many runs were collected, and the size in MB beside that of the original folders

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import FuncFormatter, MaxNLocator, SymmetricalLogLocator
 
@@ -109,7 +109,9 @@ def _draw(picture: FigureData, width: float) -> Figure:
     parts = figure_parts(picture)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0.04 / len(parts), wspace=0.04)  # type: ignore[union-attr,call-arg]
     grid = GridSpec(len(parts), 1, figure)
-    places = [figure.add_subfigure(place) for place in grid] if len(parts) > 1 else [figure]
+    places: list[Figure | SubFigure] = [figure]
+    if len(parts) > 1:
+        places = [figure.add_subfigure(grid[i]) for i in range(len(parts))]
     heights = [_draw_part(place, part, width) for place, part in zip(places, parts, strict=True)]
     grid.set_height_ratios(heights)
     figure.set_figheight(sum(heights) + 0.16 * len(below))
@@ -118,7 +120,7 @@ def _draw(picture: FigureData, width: float) -> Figure:
     return figure
 
 
-def _draw_part(figure: FigureBase, picture: FigureData, width: float) -> float:
+def _draw_part(figure: Figure | SubFigure, picture: FigureData, width: float) -> float:
     """Draw the panels of a part, and its legend; return the height in inches that they need."""
     columns, room = _columns(picture, width)
     rows = math.ceil(len(picture.panels) / columns)
@@ -165,7 +167,7 @@ def _columns(picture: FigureData, width: float) -> tuple[int, float]:
     return columns, room / columns
 
 
-def _axes(figure: FigureBase, picture: FigureData, rows: int, columns: int) -> list[Axes]:
+def _axes(figure: Figure | SubFigure, picture: FigureData, rows: int, columns: int) -> list[Axes]:
     """Make axes for each panel, and remove the places that are left over."""
     alike = not any(panel.by_step or panel.estimates or panel.x_title for panel in picture.panels)
     share: Any = "all" if any(panel.estimates for panel in picture.panels) else "row" if picture.share else "none"
@@ -239,8 +241,9 @@ def _panel(axes: Axes, panel: Panel, ticks: int, letters: int) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
     else:
         axes.set_yscale("symlog", linthresh=panel.linear_to)
-        axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=panel.linear_to))
-        axes.yaxis.get_major_locator().set_params(numticks=5)
+        powers = SymmetricalLogLocator(base=10, linthresh=panel.linear_to)
+        powers.set_params(numticks=5)
+        axes.yaxis.set_major_locator(powers)
 
 
 def _scale(axes: Axes) -> str:
@@ -267,7 +270,7 @@ def _curve(axes: Axes, curve: Curve, by_step: bool, band: float) -> None:
     axes.set(xlabel="", ylabel="")
 
 
-def _legend(figure: FigureBase, width: float) -> float:
+def _legend(figure: Figure | SubFigure, width: float) -> float:
     """Draw the legend above the panels: one entry a label, in as many columns as fit; return its height in inches."""
     found: dict[str, Line2D] = {}
     for axes in figure.axes:

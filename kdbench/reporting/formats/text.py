@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -67,7 +68,8 @@ def with_best_sign(sheet: TableData) -> TableData:
         return sheet
     rows = [[replace(cell, sign=BEST_SIGN + cell.sign) if cell.best else cell for cell in row] for row in sheet.rows]
     signs = tuple({cell.sign[0] for cell in cells if cell.sign})
-    place = next((i for i, note in enumerate(sheet.notes) if note.startswith(signs)), 0) if signs else 0
+    explained = (i for i, note in enumerate(sheet.notes) if signs and note.startswith(signs))
+    place = next(explained, min(1, len(sheet.notes)))  # else after what the numbers are
     return replace(sheet, rows=rows, notes=[*sheet.notes[:place], BEST_NOTE, *sheet.notes[place:]])
 
 
@@ -107,19 +109,31 @@ def _rich(sheet: TableData, write: Callable[[TableCell], str]) -> RichTable:
     table = printing.make_table()
     word = max((len(word) for row in sheet.rows for word in row[0].text.split()), default=1)
     table.add_column(Text(sheet.head[0]), min_width=word)  # labels may wrap, between words
-    for i, name in enumerate(sheet.head[1:], start=1):
-        table.add_column(Text(name), justify="left" if sheet.is_text(i) else "right", no_wrap=True)
-    signed = [max(len(entry.sign) for entry in column) for column in zip(*sheet.rows, strict=True)]
+    columns = [_column(sheet, i, write) for i in range(1, len(sheet.head))]
+    for head, *_ in columns:
+        table.add_column(Text(head), no_wrap=True)
     for i, row in enumerate(sheet.rows):
-        texts = [_aligned(write(entry), width - len(entry.sign)) for entry, width in zip(row, signed, strict=True)]
+        texts = [write(row[0]), *(column[i + 1] for column in columns)]
         cells = [Text(text, style="bold green" if e.best else "") for text, e in zip(texts, row, strict=True)]
         table.add_row(*cells, end_section=i + 1 in sheet.rules)
     return table
 
 
-def _aligned(text: str, room: int) -> str:
-    """Leave room for the sign that other cells of the column have, so that digits stand below digits."""
-    return "\n".join(part + " " * room for part in text.split("\n"))
+def _column(sheet: TableData, column: int, write: Callable[[TableCell], str]) -> list[str]:
+    """Return the head and the cells of a column; numbers end with room for a sign, so that digits stand below digits.
+
+    Rich would strip that room from a column that it aligns right.
+    """
+    cells = [row[column] for row in sheet.rows]
+    if sheet.is_text(column):
+        return [sheet.head[column], *map(write, cells)]
+    room = max((len(cell.sign) for cell in cells), default=0)
+    lines = [sheet.head[column].split("\n")]
+    for cell in cells:  # the sign stands in the first line
+        first, *below = write(cell).split("\n")
+        lines.append([first + " " * (room - len(cell.sign)), *(part + " " * room for part in below)])
+    width = max(cell_len(part) for parts in lines for part in parts)
+    return ["\n".join(" " * (width - cell_len(part)) + part for part in parts) for parts in lines]
 
 
 def markdown(sheet: TableData) -> str:
