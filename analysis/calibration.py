@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import product
 from statistics import fmean
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.analysis.item_tables import LENGTH_FREE, ItemColumn, ItemTable, RowStatistics, by_seed
+from kdbench.core.formatting import count
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import notes
 from kdbench.reporting.tables import Detail
@@ -55,6 +57,7 @@ class Calibration(ItemTable):
             f"ECE: of the predicted class, in {calibration.BINS} bins of equal mass. Brier: sum over classes, 0 to 2.",
             f"T: the temperature with the least NLL on {where}; the columns on its right divide the logits by it."
             + (" It was fitted on the reported items, so these columns are optimistic." if same else ""),
+            *_limit_note(shown),
             *_bias_note([cell for _, cell in shown], task),
             f"Raw numbers judge the logits as a method leaves them. {LENGTH_FREE}: compare such rows after the "
             "temperature.",
@@ -91,6 +94,19 @@ def _raw_and_scaled(
             sure = calibration.confidences(log_p, labels)
             found[ending] = log_p, sure, calibration.equal_mass_bins(sure.confidence)
     return found
+
+
+def _limit_note(shown: Sequence[tuple[SelectedRow, CellResult]]) -> list[str]:
+    """Name the rows of which a seed has no least NLL at any temperature; [] where all have one."""
+    every, ends = Counter(line.title for line, _ in shown), Counter[str]()
+    for line, cell in shown:
+        found = temperature_of(cell.run)
+        ends[line.title] += found is not None and calibration.is_limit(found)
+    told = [f"{title} ({number} of {count(every[title], 'seed')})" for title, number in ends.items() if number]
+    return [
+        f"No temperature has the least NLL, as where every selection row is right: {', '.join(told)}. T is then a "
+        f"limit of the search, {calibration.COOLEST:g} or {calibration.HOTTEST:g}, and the columns at T say nothing."
+    ] * bool(told)
 
 
 def _bias_note(cells: Sequence[CellResult], task: str) -> list[str]:

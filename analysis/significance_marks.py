@@ -139,7 +139,11 @@ def mark_inseparable(
         fewer |= comparisons.fewer
         start += len(lines)
     blocks = [[line.title for line in lines if line.row != TEACHER] for lines in groups]
-    return _notes(seeds, [titles for titles in blocks if titles], untested, fewer)
+    notes = _notes(seeds, [titles for titles in blocks if titles], untested, fewer)
+    lost = {title for titles in untested.values() for title in titles}
+    own = [task.title for task in tasks if task.title in lost and task().has_own_score]
+    told = f"On {', '.join(own)} also where scores are computed otherwise now than when the runs were trained."
+    return [*notes, told] if own else notes
 
 
 def sign_column(

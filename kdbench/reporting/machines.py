@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdbench.core.formatting import count
+from kdbench.results.selection import SelectedRow
 from kdbench.results.study import CellResult, Run
 
+SOFTWARE = ("kdbench", "torch", "transformers")  # what computes a run's numbers
 BUSY = 2.0  # by how many times equal runs differ in time where a machine has other work
 NOT_COMPARABLE = "The times cannot be compared"
 LEAST_SECONDS = 30.0  # shorter runs differ by what starting takes
@@ -49,6 +51,19 @@ def times_warning(cells: Sequence[CellResult]) -> str:
     """Return why times cannot be compared: other work, or other machines; "" where they can."""
     note = machine_note(cell.run for cell in cells)
     return load_note(cells) or (note if NOT_COMPARABLE in note else "")
+
+
+def software_notes(lines: Iterable[SelectedRow]) -> list[str]:
+    """Say which rows were trained with other versions of kdbench and its libraries than others; [] where none were."""
+    found: dict[str, dict[str, dict[str, None]]] = {}  # software -> version -> titles of rows
+    for title, cell in ((line.title, cell) for line in lines for cell in line.cells):
+        there = cell.run.environment
+        known = {"kdbench": there.get("kdbench"), **(there.get("packages") or {})}
+        for name in SOFTWARE:
+            if version := known.get(name):
+                found.setdefault(name, {}).setdefault(version, {})[title] = None
+    told = {name: [f"{v} ({', '.join(rows)})" for v, rows in some.items()] for name, some in found.items()}
+    return [f"Trained with different versions of {name}: {'; '.join(t)}." for name, t in told.items() if len(t) > 1]
 
 
 def machine_name(environment: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from kdbench.reporting.study_choice import StudyChoice, require_studies
 from kdbench.results.deployment import read_deployment
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import TEACHER, Run, StudyResults
+from kdbench.results.study import TEACHER, Run, StudyResults, task_title
 
 
 def measure_rows(
@@ -44,6 +44,8 @@ def measure_rows(
         print_line(console, f"{place}: {times}")
     if problem := forms.missing_packages():
         print_line(console, problem)
+    if left_out := regressions_note(study):
+        print_line(console, left_out)
     print_line(console, f"To show it: kdbench table deploy --results {store.root}")
 
 
@@ -54,6 +56,12 @@ def newest_study(store: Store, choice: StudyChoice) -> StudyResults:
         UserError: there is none, or nothing that was chosen.
     """
     return require_studies(store, choice).studies[-1]
+
+
+def regressions_note(study: StudyResults) -> str:
+    """Name the tasks of numbers, whose networks are neither measured nor probed; "" where there is none."""
+    titles = [task_title(task) for task in study.tasks if len(TASKS.get(task).labels) == 1]
+    return f"Left out, for it has numbers and no classes: {', '.join(titles)}." if titles else ""
 
 
 def choose_rows(study: StudyResults, rows: str) -> list[str]:

@@ -12,6 +12,7 @@ from kdbench.core.settings import Training
 from kdbench.data.splits import held_out_share
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import fairness
+from kdbench.reporting.machines import software_notes
 from kdbench.reporting.tables import Detail
 from kdbench.results.class_use import ClassUses, collapse_heading, is_collapsed
 from kdbench.results.data_origin import generated_tasks, random_networks
@@ -142,7 +143,8 @@ def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
     # settings in which rows or tasks differ although no grid varies them
     shown = [line for line in lines if line.row != TEACHER and line.cells]
     free = [key for key in Training.model_fields if not any(key in _varied(line.asked.values()) for line in shown)]
-    return notes + [note for key in free for note in _difference(shown, key)]
+    notes += [note for key in free for note in _difference(shown, key)]
+    return [*notes, *software_notes(lines)]
 
 
 def _difference(lines: Sequence[SelectedRow], key: str) -> list[str]:

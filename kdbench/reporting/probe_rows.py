@@ -15,7 +15,7 @@ from kdbench.data.labelled_file import FILE, OWN, LabelView, match_labels
 from kdbench.data.perturbations import PERTURBATIONS
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import notes
-from kdbench.reporting.measure_rows import choose_rows, newest_study
+from kdbench.reporting.measure_rows import choose_rows, newest_study, regressions_note
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.reporting.show_run import find_run
 from kdbench.reporting.study_choice import StudyChoice
@@ -84,6 +84,8 @@ def _chosen(
     study = newest_study(store, choice)
     if "," not in request.names and request.names.strip() not in (ALL, *traceable_rows(study)):
         run = find_run(store, request.names.strip())
+        if len(run.task.labels) == 1:
+            raise UserError(f"{run.id} predicts numbers, and a probe is about classes; name a run on another task.")
         return None, {run.spec.task: {run.id: [run]}}
     names = choose_rows(study, request.names)
     found: dict[str, dict[str, list[Run]]] = {}
@@ -145,6 +147,8 @@ def _notes(
         for i, group in enumerate(view.names)
     }
     words = "; ".join(f"{group} = {' or '.join(some)}" for group, some in joined.items())
+    numbers = {label: view.names[i] for label, i in sorted(view.of_label.items()) if label == str(i)}
+    numbered = ", ".join(f"{label} = {group}" for label, group in numbers.items() if label != group)
     typos = f"Typos: two inner letters exchanged in {value(100 * request.rate)} % of the words of four or more letters"
     return [
         f"Scores: {metric}, mean over {count_range(counts, 'seed')} ± half of the 95 % interval; drop: how much lower "
@@ -153,9 +157,11 @@ def _notes(
         + (notes.ONE_SEED if 1 in counts else ""),
         *([f"{name}: {len(request.rows):,} rows{_seen(first, request.rows)}."] if request.rows else []),
         *([f"Labels: {words}."] if not view.is_whole else []),
+        *([f"Labels of {name} are the numbers of classes: {numbered}."] if numbered and view.is_whole else []),
         *([f"{typos} (seed {request.seed})."] if "typos" in request.perturbations else []),
         *(["Capitals: everything in capitals; networks without capitals do not notice."]
           if "case" in request.perturbations else []),
+        *([left_out] if study and (left_out := regressions_note(study)) else []),
         *(notes.evidence_notes(study) if study else []),
     ]  # fmt: skip
 

@@ -63,6 +63,11 @@ def fit_temperature(logits: Floats, labels: Classes) -> float:
     return math.exp((low + high) / 2)
 
 
+def is_limit(temperature: float) -> bool:
+    """Return whether a temperature is a limit of the search of `fit_temperature`, beyond which the NLL still falls."""
+    return not 1.001 * COOLEST < temperature < 0.999 * HOTTEST
+
+
 def confidences(log_p: Floats, labels: Classes) -> Confidences:
     """Return confidences of log-probabilities [n, C]."""
     return Confidences(np.exp(log_p.max(1)), log_p.argmax(1) == labels)

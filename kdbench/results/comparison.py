@@ -20,6 +20,7 @@ from kdbench.results.significance import Classes, Difference, Floats, Metric, We
 from kdbench.results.study import CellResult
 
 BOOTSTRAP = f"by bootstrap ({significance.RESAMPLES:,} resamples, fewer of large splits and regressions)"
+SAME_SCORE = 1e-3  # a collected study keeps rounded numbers
 ERROR_METHOD = (
     f"Paired by seed and reported item; the error counts both: items {BOOTSTRAP}, seeds by their sample variance with "
     "Student's t."
@@ -174,14 +175,35 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
     """Return the scores of cells on one split, observed and over resampled items [1 + resamples, cells].
 
     A score is the mean of the metrics.
+
+    Raises:
+        UserError: see `_same_items` and `_check_scored_alike`.
     """
     labels = same_items(split, cells)
     predicted: Any = np.stack([split_predictions(cell, split).classes for cell in cells])
     # random numbers that depend on the names alone
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256("|".join([split, *_ids(cells)]).encode()).digest()[:8]))
     if task.kind == "regression":
-        return significance.resample_numbers(_weighted_metric(task), labels, predicted.astype(np.float64), rng)
-    return significance.resample_scores(MeanMetric(task), labels, predicted, len(task.labels), rng)
+        found = significance.resample_numbers(_weighted_metric(task), labels, predicted.astype(np.float64), rng)
+    else:
+        found = significance.resample_scores(MeanMetric(task), labels, predicted, len(task.labels), rng)
+    _check_scored_alike(task, split, cells, found[0])
+    return found
+
+
+def _check_scored_alike(task: Task, split: str, cells: Sequence[CellResult], found: Floats) -> None:
+    """Check that a task with scores of its own computes those that the runs were given.
+
+    Raises:
+        UserError: its code has changed since, so that errors and differences would be of other scores than the means.
+    """
+    for cell, now in zip(cells, found, strict=True) if task.has_own_score else ():
+        then = float(np.mean([cell.score(metric, split) for metric in task.metrics])) / 100
+        if abs(now - then) > SAME_SCORE:
+            raise UserError(
+                f"Task '{task.name}' scores otherwise than when {cell.run.id} was trained ({100 * then:.2f} then, "
+                f"{100 * now:.2f} now, {split}), so that no error can be computed; put its code back, or train anew."
+            )
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,22 @@ def test_calibration_before_and_after_the_temperature(store: Store) -> None:
     assert any("SKD" in note for note in sheet.notes)
 
 
+def test_rows_without_a_best_temperature_are_named(store: Store, tmp_path: Path) -> None:
+    """Where all selection rows are right, ever larger logits are better, and only the search ends."""
+    assert not any("No temperature" in note for note in only(Calibration, store).notes)
+    made = study(tmp_path)
+    perfect = np.eye(CLASSES, dtype=np.float32)[LABELS[:100]]
+    for seed, held in ((0, perfect), (1, logits(1, 71, 100)), (2, -perfect)):
+        keep(made, made.ask(spec("skd", "rte", seed)), logits(1, 70 + seed), selection=held)
+    sheet = only(Calibration, made.write())
+    assert records(sheet, "skd", "temperature")[0]["value"] == pytest.approx(calibration.COOLEST, rel=1e-3)
+    assert records(sheet, "skd", "temperature")[2]["value"] == pytest.approx(calibration.HOTTEST, rel=1e-3)
+    assert any(
+        note.startswith("No temperature has the least NLL, as where every selection row is right: SKD (2 of 3 seeds).")
+        for note in sheet.notes
+    )
+
+
 def test_a_task_without_a_table_is_named(tmp_path: Path) -> None:
     made = study(tmp_path)
     made.done(made.ask(spec("kd", "qnli", 0)), 0.7)

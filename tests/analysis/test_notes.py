@@ -171,3 +171,17 @@ def test_random_networks_on_real_data_are_named(tmp_path: Path) -> None:
     assert notes.evidence_notes(tiny) == [RANDOM]
     made = replace(made_study(tmp_path / "made", "generated", "rte"), models=tiny.models)
     assert notes.evidence_notes(made) == [MADE]  # which says more
+
+
+def test_other_versions_of_libraries_are_named(tmp_path: Path) -> None:
+    """As after an upgrade, or where folders of two machines were joined: such rows differ in more than the method."""
+    made = Made(Store(tmp_path))
+    for method, seed, torch in (("kd", 0, "2.4.0"), ("kd", 1, "2.5.1"), ("dml", 0, "2.5.1"), ("lgtm", 0, None)):
+        run = made.done(made.ask(spec(method, "rte", seed)), 0.7)
+        file = made.store.run(run).path / "environment.json"
+        packages = {"torch": torch, "transformers": "5.0"} if torch else {}
+        write_json(file, {**read_json(file), "packages": packages})
+    told = said(made.write())
+    assert "Trained with different versions of torch: 2.4.0 (KD); 2.5.1 (KD, DML)." in told
+    assert "versions of transformers" not in told
+    assert "versions of kdbench" not in told

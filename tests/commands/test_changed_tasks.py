@@ -243,3 +243,23 @@ def test_a_module_with_the_score_is_part_of_the_fingerprint(
         forget()
         found.append(fingerprint())
     assert found[0] != found[1]
+
+
+def test_errors_are_of_the_scores_that_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Means are stored, and errors computed from predictions, by scoring code that may have changed since."""
+    own = "    def score(self, predictions, references):\n        return {{'accuracy': {} / len(references)}}\n\n"
+    right = "sum(p == r for p, r in zip(predictions, references))"
+    text = PYTHON.replace("    def load", own.replace("{}", right) + "    def load")
+    Path("tasks/mood.py").write_text(text.format(labels='"bad", "good"', metrics='"accuracy",'))
+    forget()
+    kdbench(*RUN)
+    capsys.readouterr()
+    assert "mood" in said(capsys, "compare", "kd", "finetune").lower()
+    changed = text.replace(right, f"0.5 * {right}").format(labels='"bad", "good"', metrics='"accuracy",')
+    Path("tasks/mood.py").write_text(changed)
+    forget()
+    with pytest.raises(UserError, match=r"Task 'mood' scores otherwise than when mood-.* was trained"):
+        kdbench("compare", "kd", "finetune")
+    table = said(capsys, "table", "scores")
+    assert "On Mood also where scores are computed otherwise now than when the runs were trained." in table
+    assert "°" not in table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,13 @@ def test_the_reported_rows_as_another_file_lose_nothing(here: Path) -> None:
     request = ProbeRequest("kd", "seen.jsonl", read_labelled_file("seen.jsonl"), "", (), 0, 0.5, "cpu")
     (sheet,) = probe_tables(Store(here / "results"), EVERYTHING, request)
     assert f"seen.jsonl: {len(lines) + 1:,} rows, of which 1 have a text that is in train." in sheet.notes
+    # labels that are numbers are those of the classes, which is said
+    numbered = [line | {"label": names.index(str(line["label"]))} for line in lines]
+    Path("numbers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in numbered))
+    request = ProbeRequest("kd", "numbers.jsonl", read_labelled_file("numbers.jsonl"), "", (), 0, 0.5, "cpu")
+    (sheet,) = probe_tables(Store(here / "results"), EVERYTHING, request)
+    assert sheet.records[1]["score"] == pytest.approx(right)
+    assert "Labels of numbers.jsonl are the numbers of classes: 0 = entailment, 1 = not_entailment." in sheet.notes
     _, turned = probed(here, "other.jsonl", "entailment=not_entailment,not entailment=entailment")
     assert turned["score"] == pytest.approx(100 - right)
 
@@ -203,6 +211,22 @@ def test_changed_texts_are_paired_with_their_originals(here: Path) -> None:
     assert typos["drop"] == pytest.approx(own["score"] - typos["score"])
     same = probed(here, names=student(here).id, perturb=("typos",))
     assert (same[1]["score"], same[1]["drop_low"]) == (typos["score"], typos["drop_low"])
+
+
+def test_tasks_of_numbers_are_named_where_they_are_left_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "--methods", "finetune", "--tasks", "rte,stsb", "--results", "numbers", "--device", "cpu"]
+    assert not app([*arguments, *SETS], standalone_mode=False)
+    capsys.readouterr()
+    assert not app(["measure", "all", "--seconds", "0", "--results", "numbers"], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert "Left out, for it has numbers and no classes: STS-B." in said
+    assert "[1/1] rte-finetune" in said
+    request = ProbeRequest("all", "", (), "", ("case",), 0, 0.5, "cpu")
+    (sheet,) = probe_tables(Store(here / "numbers"), EVERYTHING, request)
+    assert "Left out, for it has numbers and no classes: STS-B." in sheet.notes
+    (run,) = [one.id for one in Store(here / "numbers").runs() if "stsb" in one.id]
+    with pytest.raises(UserError, match="predicts numbers, and a probe is about classes"):
+        probe_tables(Store(here / "numbers"), EVERYTHING, replace(request, names=run))
 
 
 def test_labels_of_a_file_are_matched() -> None:
