@@ -50,9 +50,9 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
     alike = {name: [other for other in labels if _plain(other) == _plain(name)] for name in labels}
     if twins := sorted({" and ".join(f"'{name}'" for name in some) for some in alike.values() if len(some) > 1}):
         remarks.append(f"{title}: classes may be one that is written in two ways: {', '.join(twins[:SHOWN])}.")
-    if joined := [name for name in labels if len(parts := SEPARATOR.split(name)) > 1 and set(parts) <= {*labels}]:
-        parts = " and ".join(f"'{part}'" for part in SEPARATOR.split(joined[0]))
-        remarks.append(f"{title}: '{joined[0]}' is a class of its own beside {parts}; a row has one class here.")
+    if joined := [name for name in labels if len(some := SEPARATOR.split(name)) > 1 and {*some} <= {*labels}]:
+        among = " and ".join(f"'{part}'" for part in SEPARATOR.split(joined[0]))
+        remarks.append(f"{title}: '{joined[0]}' is a class of its own beside {among}; a row has one class here.")
     if lacking := [name for name in labels if name.casefold() in MISSING]:
         remarks.append(f"{title}: a class is called '{lacking[0]}', which may stand for a missing label.")
     counts = Counter(map(int, train.labels))

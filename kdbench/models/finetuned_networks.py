@@ -23,7 +23,8 @@ def build_finetuned(ref: ModelRef, labels: Sequence[str], attention: str) -> tup
         labels: the task's label words, in the order of its classes.
 
     Returns:
-        the network, and a sentence where its classes have no words or another order; else "".
+        the network, and what is to be known of its classes: that they have no words, or another order, or were trained
+        as several labels of a text; else "".
 
     Raises:
         UserError: the network has no classifier, or one for other labels.
@@ -36,6 +37,11 @@ def build_finetuned(ref: ModelRef, labels: Sequence[str], attention: str) -> tup
     config = load_config(folder)
     words = classifier_head.label_words(config)
     check_labels(ref.title, words, labels)
+    several = (
+        f"{ref.title} was trained to give a text several labels ({config.problem_type}); here its logits are those of "
+        "one."
+        if config.problem_type == "multi_label_classification" else ""
+    )  # fmt: skip
     classifier_head.set_labels(config, labels)
     model, report = build.load_reported(folder, config, attention, ignore_mismatched_sizes=True)
     if lacking := check_report(model, report, ref.title).fresh:
@@ -48,10 +54,11 @@ def build_finetuned(ref: ModelRef, labels: Sequence[str], attention: str) -> tup
         return model, ""
     if has_no_label_words(words):
         words_taken = ", ".join(labels)
-        return model, f"The classes of {ref.title} have no words; they are taken to be {words_taken}, in this order."
+        said = f"The classes of {ref.title} have no words; they are taken to be {words_taken}, in this order."
+        return model, f"{said} {several}".strip()
     said = classifier_head.fit_head(model, (), words, labels)
     in_order = [word.casefold() for word in words] == [word.casefold() for word in labels]
-    return model, "" if in_order else f"{ref.title}: {said}."
+    return model, f"{'' if in_order else f'{ref.title}: {said}.'} {several}".strip()
 
 
 def has_no_label_words(words: Sequence[str]) -> bool:

@@ -35,7 +35,8 @@ def run_with_qkv(network: Callable[..., Any], module: nn.Module, layers: Sequenc
         layers: numbers of encoder layers, from 1.
 
     Raises:
-        RunFailure: the architecture has no linear maps of that kind in each layer.
+        RunFailure: the architecture has no linear maps of that kind in each layer, or they see other rows of tokens, as
+            Longformer's, which are padded to its window.
     """
     maps = find_linear_maps(module)
     found: dict[tuple[int, int], Tensor] = {}
@@ -53,6 +54,8 @@ def run_with_qkv(network: Callable[..., Any], module: nn.Module, layers: Sequenc
     finally:
         for hook in hooks:
             hook.remove()
+    if any(states.shape[:2] != inputs["input_ids"].shape for states in found.values()):
+        raise _refusal(module)
     qkv = tuple(tuple(found[i, j] for j in range(3)) for i in range(len(layers)))
     return OutputsWithQKV({**outputs, QKV: qkv})
 
@@ -65,10 +68,26 @@ def find_linear_maps(module: nn.Module) -> list[tuple[nn.Module, ...]]:
     """
     config: Any = module.config
     for names in LINEAR_LAYERS:
-        parts = [[part for path, part in module.named_modules() if path.rpartition(".")[2] == name] for name in names]
+        parts = [
+            [part for path, part in module.named_modules() if path.rpartition(".")[2] == name and _is_map(module, path)]
+            for name in names
+        ]
         if all(len(some) == config.num_hidden_layers for some in parts):
             return list(zip(*parts, strict=True))
-    raise RunFailure(
+    raise _refusal(module)
+
+
+def _is_map(module: nn.Module, path: str) -> bool:
+    """Return whether a part is a linear map of as many heads as the configuration names; ConvBERT's have fewer."""
+    config: Any = module.config
+    attention = module.get_submodule(path.rpartition(".")[0])
+    heads = getattr(attention, "num_attention_heads", config.num_attention_heads)
+    return isinstance(module.get_submodule(path), nn.Linear) and heads == config.num_attention_heads
+
+
+def _refusal(module: nn.Module) -> RunFailure:
+    config: Any = module.config
+    return RunFailure(
         "setting",
         f"a network of type {config.model_type} has no query, key and value of its own in each layer; "
         "choose a BERT, RoBERTa, ELECTRA or DistilBERT.",

@@ -181,11 +181,27 @@ def local_folder(base: str) -> Path | None:
     folder = user_path(base)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise UserError(f"The model folder {folder} has no config.json; it must be in Hugging Face format.")
+            raise UserError(_no_model(folder))
         return folder
     if base.startswith((".", "/", "~")) or base.count("/") > 1:
         raise UserError(f"There is no model folder '{base}'; give an existing folder, a hub name, minilm or tiny-2x64.")
     return None
+
+
+def _no_model(folder: Path) -> str:
+    """Say what a folder without config.json is, and which of its subfolders holds a model."""
+    if (folder / "adapter_config.json").is_file():
+        return (
+            f"The folder {folder} holds an adapter and no whole network; merge it into its network "
+            "(model.merge_and_unload() of peft), and save that with its tokenizer."
+        )
+    inside = sorted((path.parent.name for path in folder.glob("*/config.json")), key=lambda name: (len(name), name))
+    way = (
+        f"give one of its subfolders that have: {', '.join(inside[-3:])}"
+        if inside
+        else "it must be in Hugging Face format"
+    )
+    return f"The model folder {folder} has no config.json; {way}."
 
 
 def _hash_folder(folder: Path) -> str:

@@ -40,6 +40,14 @@ class Plan:
                 counts[parent] = counts.get(parent, 0) + 1
         return counts
 
+    def needing(self, runs: Iterable[str]) -> set[str]:
+        """Return these runs and all that need one of them, by others or themselves."""
+        found = set(runs)
+        for run_id, spec in self.runs.items():  # needed runs come first
+            if found & set(spec.needs.values()):
+                found.add(run_id)
+        return found
+
     def only(self, runs: Iterable[str]) -> Plan:
         """Return a plan with some of the runs and all runs that they need; the cells stay."""
         wanted = set(runs)

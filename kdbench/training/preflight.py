@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kdbench.core.errors import UserError
@@ -19,12 +19,13 @@ from kdbench.results.store import Store
 if TYPE_CHECKING:
     import torch
 
+SmokeTest = Callable[[Plan, Sequence[RunSpec]], dict[str, str]]
 PLAIN = ("auto", "cpu")  # always valid; checking them must not import torch
 
 
 def check(
     plan: Plan, executions: Sequence[Execution], store: Store | None = None,
-    smoke_test: Callable[[Plan, Sequence[RunSpec]], None] | None = None,
+    smoke_test: SmokeTest | None = None,
 ) -> list[str]:  # fmt: skip
     """Check a plan: everything of `check_plan`, and a step of every method on a few rows.
 
@@ -38,14 +39,17 @@ def check(
         remarks for the user.
 
     Raises:
-        UserError: the first problem, in one sentence.
+        UserError: the first problem, in one sentence, and the rows that have none.
     """
-    remarks = check_plan(plan, executions)
-    todo = [spec for spec in plan.runs.values() if store is None or not store.run(spec.id).is_done(spec.snapshots)]
+    remarks, unfit = _look_at_plan(plan, executions)
+    lost = plan.needing(unfit)
+    fit = [spec for spec in plan.runs.values() if spec.id not in lost]
+    todo = [spec for spec in fit if store is None or not store.run(spec.id).is_done(spec.snapshots)]
     if todo and smoke_test is None:
         from kdbench.training.smoke_test import smoke_test
     if todo and smoke_test:
-        smoke_test(plan, todo)
+        unfit |= smoke_test(plan, todo)
+    _refuse(plan, unfit)
     return remarks
 
 
@@ -57,7 +61,18 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         on some network.
 
     Raises:
-        UserError: the first problem, in one sentence.
+        UserError: the first problem, in one sentence, and the rows that have none.
+    """
+    remarks, unfit = _look_at_plan(plan, executions)
+    _refuse(plan, unfit)
+    return remarks
+
+
+def _look_at_plan(plan: Plan, executions: Sequence[Execution]) -> tuple[list[str], dict[str, str]]:
+    """Return what `check_plan` returns, and for each run whose networks do not fit the reason.
+
+    Raises:
+        UserError: a problem of the machine, the data or a network that is given without training.
     """
     # devices
     for name in dict.fromkeys(execution.device for execution in executions):
@@ -83,17 +98,18 @@ def check_plan(plan: Plan, executions: Sequence[Execution]) -> list[str]:
         remarks |= dict.fromkeys(_other_tokenizers(plan, spec, tuple(data.vocabulary)))
         remarks |= dict.fromkeys(_whole_layers(spec, tuple(data.vocabulary)))
         remarks |= dict.fromkeys(_few_classes(spec))
+    return [*remarks, *_check_given(plan), *_check_outputs(plan.runs.values())], unfit
+
+
+def _refuse(plan: Plan, unfit: Mapping[str, str]) -> None:
+    """Raise the first of the reasons, if there is one, and name the rows without an unfit run."""
     if unfit:
         raise UserError(f"{next(iter(unfit.values()))}{_fitting_rows(plan, unfit)}")
-    return [*remarks, *_check_given(plan), *_check_outputs(plan.runs.values())]
 
 
 def _fitting_rows(plan: Plan, unfit: Collection[str]) -> str:
     """Name the rows without an unfit run, where others have one; "" where all or no rows have."""
-    bad = set(unfit)
-    for run_id, spec in plan.runs.items():  # needed runs come first
-        if bad & set(spec.needs.values()):
-            bad.add(run_id)
+    bad = plan.needing(unfit)
     rows = {cell.row: plan.runs[cell.run].method_file for cell in plan.cells}
     lost = {cell.row for cell in plan.cells if cell.run in bad}
     fit = [file.path if file else row for row, file in rows.items() if row not in lost]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -48,23 +48,32 @@ RECORDING = Recording(influence_samples=2, influence_points=1)
 CODE_SETTINGS = ("attention", "last_layer", "precision", "dropout", "max_length")
 
 
-def smoke_test(plan: Plan, todo: Sequence[RunSpec]) -> None:
+def smoke_test(plan: Plan, todo: Sequence[RunSpec]) -> dict[str, str]:
     """Check that the networks of these runs read the data, and that their methods can make a step.
 
     Args:
         plan: contains every run that these need.
 
-    Raises:
-        UserError: the first network or method that does not work, in one sentence.
+    Returns:
+        run -> what does not work, in one sentence, for one run at least of each network or method that does not.
     """
-    tests, start = _SmokeTest(plan), time.monotonic()
+    tests, start, unfit = _SmokeTest(plan), time.monotonic(), dict[str, str]()
+
+    def note(test: Callable[[RunSpec], None], spec: RunSpec) -> None:
+        try:
+            test(spec)
+        except UserError as error:
+            unfit[spec.id] = str(error)
+
     build.quiet()
     with preserve_random_state():
         for spec in todo:
-            tests.try_network(spec)
-        for spec, is_first in _methods(plan, todo):
+            note(tests.try_network, spec)
+        lost = plan.needing(unfit)
+        for spec, is_first in _methods(plan, [spec for spec in todo if spec.id not in lost]):
             if is_first or time.monotonic() - start < TIME_LIMIT:
-                tests.try_method(spec)
+                note(tests.try_method, spec)
+    return unfit
 
 
 def _methods(plan: Plan, todo: Sequence[RunSpec]) -> Iterator[tuple[RunSpec, bool]]:
@@ -86,18 +95,23 @@ class _SmokeTest:
         self._built: dict[tuple[Any, ...], nn.Module] = {}
         self._read: dict[tuple[Any, ...], Tokens] = {}
         self._tokenizers: dict[tuple[Any, ...], Any] = {}
-        self._passed: set[tuple[Any, ...]] = set()
+        self._network_errors: dict[tuple[Any, ...], UserError | None] = {}
         self._examples: dict[int, RunSpec] = {}
 
     def try_network(self, spec: RunSpec) -> None:
-        """Run a run's networks on rows of the greatest length and on padded rows."""
+        """Run a run's networks on rows of the greatest length and on padded rows; each network once."""
         training = spec.training
         for ref in dict.fromkeys(ref for ref in (spec.student, spec.teacher) if ref and not ref.is_outputs):
             reader = ref if inputs.tokenizer_difference(spec.student, ref, self._vocabulary(spec)) else spec.student
             key = (ref, reader, _classes(spec), training.attention, training.precision, training.max_length)
-            if key in self._passed:
-                continue
-            self._passed.add(key)
+            if key not in self._network_errors:
+                self._network_errors[key] = self._network_error(spec, ref, reader)
+            if error := self._network_errors[key]:
+                raise error
+
+    def _network_error(self, spec: RunSpec, ref: ModelRef, reader: ModelRef) -> UserError | None:
+        """Return why a network cannot read what the tokenizer of `reader` makes of the data, None if it can."""
+        try:
             module = self._template(spec, ref)
             tokens = self._tokens(spec, reader, longest=True)
             _check_vocabulary(reader, self._tokenizer(spec, reader), ref, module)
@@ -106,7 +120,10 @@ class _SmokeTest:
                 with _explained(f"The network {ref.name} cannot read the data"):
                     check_padding(module, self._tokens(spec, reader, longest=False), ref.name)
             with numerics(_uncompiled(spec), CPU, 0):
-                _check_length(tokens, training.max_length, ref, module)
+                _check_length(tokens, spec.training.max_length, ref, module)
+        except UserError as error:
+            return error
+        return None
 
     def try_method(self, spec: RunSpec) -> None:
         """Build the method and make its first step."""

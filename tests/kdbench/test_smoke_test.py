@@ -131,6 +131,23 @@ def test_a_method_that_fails_is_refused_with_the_place(tmp_path: Path) -> None:
     assert "\n" not in said
 
 
+def test_what_fits_is_named_beside_what_does_not(tmp_path: Path) -> None:
+    """By sizes (pkd), by the layers of the assistant (takd), and by a first step (minilm): one refusal for all."""
+    student, teacher = save(tmp_path / "student", "bert"), save(tmp_path / "teacher", "albert", hidden_size=64)
+    sets = (f"student={student}", f"teacher={teacher}", "max_length=64")
+    with pytest.raises(UserError, match=r"The others fit: --methods kd,dist\.$"):
+        preflight.check(plan(tmp_path, *sets, methods="minilm,kd,takd,pkd,dist"), [CPU])
+    with pytest.raises(UserError, match=r"its layers cannot be chosen.* The others fit: --methods kd\.$"):
+        preflight.check(plan(tmp_path, *sets, methods="takd,kd"), [CPU])
+    preflight.check(plan(tmp_path, *sets, methods="kd,dist"), [CPU])
+
+
+def test_a_network_that_no_row_can_do_without_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the embeddings of .* have 40 rows;") as caught:
+        preflight.check(of(tmp_path, "bert", methods="finetune,kd", vocab_size=40), [CPU])
+    assert "The others fit" not in str(caught.value)
+
+
 def test_attention_maps_of_a_kernel_without_them_are_refused_before_the_teacher_is_trained(tmp_path: Path) -> None:
     preflight.check(plan(tmp_path, "teacher=tiny-2x32", methods="asking_for_maps"), [CPU])
     preflight.check(plan(tmp_path, "teacher=tiny-2x32", "last_layer=first", methods="asking_for_maps"), [CPU])
@@ -149,12 +166,16 @@ def test_the_command_refuses_before_it_writes_anything(
     said = refusal("run", "--methods", "finetune", "--tasks", "rte", "--set", f"student={path}", "--jobs", str(jobs))
     assert "embeddings of" in said
     assert "\n" not in said
+    sets = ("--set", "student=tiny-2x32", "--set", "teacher=tiny-3x32", "--jobs", str(jobs))
+    said = refusal("run", "--methods", "kd,broken,dist", "--tasks", "rte", *sets)
+    assert said.startswith("Method 'broken' cannot teach")
+    assert said.endswith("The others fit: --methods kd,dist.")
     assert not (tmp_path / "results").exists()
 
 
 def test_what_is_done_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
-    monkeypatch.setattr(smoke_test, "smoke_test", lambda plan, todo: tried.append(len(todo)))
+    monkeypatch.setattr(smoke_test, "smoke_test", lambda plan, todo: tried.append(len(todo)) or {})
     made, store = plan(tmp_path, "epochs=1", methods="kd"), Store(tmp_path / "r")
     preflight.check(made, [CPU], store)
     train(made, store)

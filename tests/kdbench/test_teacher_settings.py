@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -201,6 +202,16 @@ def test_one_whose_classes_have_no_words_is_taken_and_told(tmp_path: Path) -> No
         "The classes of model have no words; they are taken to be entailment, not_entailment, in this order."
     ]
     assert build_finetuned(teacher(made, "kd").student, LABELS, "eager")[0].config.id2label == dict(enumerate(LABELS))
+
+
+def test_one_that_gives_several_labels_is_taken_and_told(tmp_path: Path) -> None:
+    network = labelled(tmp_path, LABELS)
+    known = json.loads((network / "config.json").read_text())
+    (network / "config.json").write_text(json.dumps({**known, "problem_type": "multi_label_classification"}))
+    assert check(given(tmp_path, network), [CPU]) == [
+        "model was trained to give a text several labels (multi_label_classification); here its logits are those of "
+        "one."
+    ]
 
 
 def test_one_without_a_classifier_is_refused(tmp_path: Path) -> None:

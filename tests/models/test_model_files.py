@@ -117,6 +117,21 @@ def test_a_pointer_that_nobody_reads_does_not_matter(tmp_path: Path) -> None:
     build.build(resolve(str(folder)), ("no", "yes"), "eager")
 
 
+def test_a_folder_that_only_holds_models_names_them(tmp_path: Path) -> None:
+    """As a Trainer leaves its checkpoints; the later ones are named."""
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match=r"out has no config\.json; it must be in Hugging Face format"):
+        resolve(str(tmp_path / "out"))
+    for step in (500, 1000, 1500, 2000):
+        (tmp_path / "out" / f"checkpoint-{step}").mkdir()
+        (tmp_path / "out" / f"checkpoint-{step}" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"subfolders that have: checkpoint-1000, checkpoint-1500, checkpoint-2000\.$"):
+        resolve(str(tmp_path / "out"))
+    (tmp_path / "out" / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match="holds an adapter and no whole network"):
+        resolve(str(tmp_path / "out"))
+
+
 def test_damage_after_the_check_is_missing_data_and_no_bug(tmp_path: Path) -> None:
     folder = save(tmp_path / "m", config())
     plan = small_runs.plan(tmp_path, f"student={folder}", "epochs=1", "train_rows=40", methods="finetune")

@@ -43,6 +43,24 @@ def test_networks_without_them(kind: str) -> None:
         find_linear_maps(network(kind))
 
 
+SMALL = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 40}
+UNLIKE = {
+    "longformer": (transformers.LongformerConfig, {"attention_window": [8, 8], "pad_token_id": 1}),  # pads each row
+    "squeezebert": (transformers.SqueezeBertConfig, {"embedding_size": 32}),  # convolutions
+    "ibert": (transformers.IBertConfig, {}),  # quantised maps, which return two tensors
+    "convbert": (transformers.ConvBertConfig, {"embedding_size": 32}),  # half of the heads are convolutions
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNLIKE)
+def test_parts_of_these_names_that_are_something_else(kind: str) -> None:
+    form, more = UNLIKE[kind]
+    model = transformers.AutoModelForSequenceClassification.from_config(form(**SMALL, **more)).eval()
+    ids = torch.tensor([[5, 6, 7], [8, 7, 6]])
+    with pytest.raises(RunFailure, match=f"a network of type {kind} has no query, key and value of its own"):
+        bind_arguments(model, model, forward_arguments(model, {"qkv": (2,)}, BERT_FORMAT))(input_ids=ids)
+
+
 def test_a_last_layer_of_one_token_is_computed_for_all() -> None:
     whole, short, ids = network("bert"), network("bert"), torch.tensor([[5, 6, 7, 8]])
     cls_only_layer.install(short)

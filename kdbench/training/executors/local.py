@@ -47,13 +47,16 @@ class Local(Executor):
             remarks.append(f"runs_per_job={request.runs_per_job} is for queues; here it changes nothing.")
         return remarks
 
-    def _smoke_test(self, request: ExecutionRequest, execution: Execution, plan: Plan, todo: Sequence[RunSpec]) -> None:
+    def _smoke_test(
+        self, request: ExecutionRequest, execution: Execution, plan: Plan, todo: Sequence[RunSpec]
+    ) -> dict[str, str]:
         """Run the smoke test in a process of the later pool, so that this process need not import torch."""
         from kdbench.training.executors import process_pool
 
         worker = process_pool.start_worker(request.store, request.recording, execution)
-        process_pool.smoke_test(worker, plan, todo)
-        self._started = (worker,)
+        unfit = process_pool.smoke_test(worker, plan, todo)
+        self._started = () if unfit else (worker,)
+        return unfit
 
     def execute(self, request: ExecutionRequest, show_tables: ShowTables) -> int:
         from kdbench.training.executors import process_pool

@@ -82,15 +82,16 @@ def start_worker(store: Store, recording: Recording, execution: Execution) -> Wo
     return Worker(process, ours, execution)
 
 
-def smoke_test(worker: Worker, plan: Plan, todo: Sequence[RunSpec]) -> None:
-    """Run `kdbench.training.smoke_test` in a worker.
+def smoke_test(worker: Worker, plan: Plan, todo: Sequence[RunSpec]) -> dict[str, str]:
+    """Run `kdbench.training.smoke_test` in a worker, which ends if something does not work.
 
     Raises:
-        UserError: the first problem, or the worker died.
+        UserError: the worker died, or what it was to test could not be read.
     """
+    unfit, problem = dict[str, str](), ""
     try:
         worker.pipe.send((plan, [spec.id for spec in todo]))
-        problem = worker.pipe.recv()
+        unfit, problem = worker.pipe.recv()
     except (EOFError, OSError):
         worker.process.join()
         problem = (
@@ -98,9 +99,13 @@ def smoke_test(worker: Worker, plan: Plan, todo: Sequence[RunSpec]) -> None:
             f"lack of memory); choose smaller networks or a machine with more. A Python script must call kdbench below "
             '`if __name__ == "__main__":`, for its processes import the script.'
         )
-    if problem:
+    if problem or unfit:
+        with suppress(OSError):  # it died
+            worker.pipe.send(None)
         worker.pipe.close()
+    if problem:
         raise UserError(problem)
+    return unfit
 
 
 class _Pool:
@@ -266,13 +271,12 @@ def run_worker(pipe: Connection, root: str, execution: dict[str, Any], recording
             pipe.send(train_run(spec, store, *settings, watcher, lambda: bool(signals)))
 
 
-def _run_smoke_test(plan: Plan, runs: Sequence[str]) -> str:
-    """Return the first problem of a network or method of these runs, in one sentence; "" if there is none."""
+def _run_smoke_test(plan: Plan, runs: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Return what does not work of these runs, and why they could not be tested, in one sentence, or ""."""
     from kdbench.training.smoke_test import smoke_test
 
     TASKS.learn(plan.runs.values(), replace=True)
     try:
-        smoke_test(plan, [plan.runs[run] for run in runs])
+        return smoke_test(plan, [plan.runs[run] for run in runs]), ""
     except UserError as error:
-        return str(error)
-    return ""
+        return {}, str(error)
