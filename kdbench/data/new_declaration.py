@@ -82,8 +82,9 @@ class NewTask:
 
 
 def split_columns(text: str) -> tuple[str, ...]:
-    """Split the columns of the option --text, such as `premise,hypothesis`."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    r"""Split the columns of the option --text, such as `premise,hypothesis`; a comma of a name is written `\,`."""
+    parts = (part.replace("\\,", ",").strip() for part in re.split(r"(?<!\\),", text))
+    return tuple(part for part in parts if part)
 
 
 def declare(wishes: Wishes) -> NewTask:

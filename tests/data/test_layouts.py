@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import json
+import pickle
 import tomllib
 from collections import Counter
 from collections.abc import Callable
@@ -263,6 +264,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str, dict[str, Any], str]] = {
                    r"several files could be read \(one.csv, two.csv\)"),
     "gzip": (lambda here: (here / "r.csv").write_bytes(gzip.compress(csv(ROWS).encode())), "r.csv", {},
              "compressed by gzip, and its name does not end in .gz"),
+    "pickle": (lambda here: (here / "r.pkl").write_bytes(pickle.dumps(ROWS)), "r.pkl", {}, "it is a pickle of Python"),
     "bzip2": (lambda here: (here / "r.csv.bz2").write_bytes(bz2.compress(csv(ROWS).encode())), "r.csv.bz2", {},
               "compressed by bzip2"),
     "Chinese of GBK": (lambda here: (here / "r.csv").write_bytes(

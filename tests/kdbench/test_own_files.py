@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,15 @@ def test_one_bad_value_among_numbers_is_named_with_its_line(bad: str, said: str,
     assert said in str(caught.value)
     (here / "scores.csv").write_text("\n".join(["text;rating", *(row for row in rows if bad not in row)]))
     assert "a regression, on numbers from 0 to" in " ".join(declare(Wishes("scores.csv", name="scores")).told)
+
+
+def test_a_column_with_a_comma_in_its_name(here: Path) -> None:
+    from kdbench.cli.app import app
+
+    rows = "".join(f"a text {i},more text {i},{'xy'[i % 2]}\n" for i in range(60))
+    (here / "long.csv").write_text(f'"title, long",body,label\n{rows}')
+    app(["new-task", "long.csv", "--text", r"title\, long,body"], standalone_mode=False)
+    assert tomllib.loads((here / "tasks/long.toml").read_text())["text"] == ["title, long", "body"]
 
 
 def test_new_task_says_what_it_saw_in_the_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,9 @@ BINARY = {
     b"\x1f\x8b": "compressed by gzip, and its name does not end in .gz",
     b"BZh": "compressed by bzip2", b"\xfd7zXZ": "compressed by xz", b"%PDF": "a PDF",
     b"ARROW1": "an Arrow or Feather file", b"PAR1": "a Parquet file, and its name does not end in .parquet",
-    b"\xd0\xcf\x11\xe0": "a workbook of old Excel",
+    b"\xd0\xcf\x11\xe0": "a workbook of old Excel", b"SQLite f": "a database of SQLite",
+    b"\x93NUMPY": "an array of NumPy",
+    **{bytes((0x80, version)): "a pickle of Python" for version in range(2, 6)},
 }  # fmt: skip
 MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"))
 
