@@ -226,7 +226,7 @@ def test_a_submission_is_of_the_chosen_student(three: Store) -> None:
 
     def chosen(student: str | None) -> server_predictions.Choice:
         found = choose_studies(three, StudyChoice(student=student)).studies
-        return server_predictions.choose(found, server, "kd", None, three.root)
+        return server_predictions.choose_runs(found, server, "kd", None, three.root)
 
     assert chosen("net:0").study.study["student"] == "net:0"
     assert chosen(None).study.study["student"] == "net:2"  # asked for last
