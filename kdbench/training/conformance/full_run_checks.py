@@ -7,6 +7,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -130,19 +132,17 @@ def _held_out_rows_scrambled(small_run: SmallRun, store: Store) -> Iterator[None
     for part in filter(None, (roles.train, roles.feedback)):
         own.setdefault(part.split, set()).update(part.rows.tolist())
     made = {name: _scrambled(split, own.get(name, set()), len(task.labels)) for name, split in real.splits.items()}
-    # load the changed splits in place of the real ones
-    kind = type(task)
-    load = vars(kind).get("load")
+    # load the changed splits in place of the real ones, under the fingerprint of these
     shutil.rmtree(store.cache, ignore_errors=True)
+    changes: dict[str, Any] = {
+        "load": lambda *_: replace(real, splits=made),
+        "fingerprint": lambda *_: spec.data.fingerprint,
+    }
     try:
-        kind.load = lambda *_: replace(real, splits=made)  # type: ignore[method-assign]
-        inputs.clear_caches()
-        yield
+        with patch.multiple(type(task), **changes):
+            inputs.clear_caches()
+            yield
     finally:
-        if load is None:
-            del kind.load
-        else:
-            kind.load = load  # type: ignore[method-assign]
         inputs.clear_caches()
 
 
