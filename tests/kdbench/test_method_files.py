@@ -374,6 +374,7 @@ def helped(folder: Path, helper: str = HELPER) -> Path:
 @pytest.fixture
 def same_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(METHODS, "_imported", set())
     yield
     sys.modules.pop("own_losses", None)
 
