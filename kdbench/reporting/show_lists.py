@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
@@ -153,12 +154,15 @@ def list_runs(store: Store, choice: StudyChoice, status: str | None, console: Co
         raise UserError(f"There are no runs in {store.root}; give another folder with --results DIR.")
     word = None if status is None else printing.status_word(status)
     check_known("status", [] if word is None else [word], STATES)
-    # of a method only its own runs, and not those that they need
-    studies = every if choice == EVERYTHING else choose_runs([store], choice).studies
-    rows = None if choice.methods is None else choose_rows(studies, choice.methods)
+    # of a method only its own runs, and not those that they need; a method that others need may have no row
+    studies = choose_runs([store], replace(choice, methods=None)).studies
+    listed = _listed_runs(studies, statuses)
+    names = set() if choice.methods is None else {name.strip() for name in choice.methods.split(",")}
+    needed = names & {item[0].spec.method for item in listed.values()}
+    rows = needed | (choose_rows(studies, ",".join(sorted(names - needed))) if names - needed else set())
     shown = [
-        item for _, item in sorted(_listed_runs(studies, statuses).items())
-        if (rows is None or rows & item[2]) and word in (None, item[1])
+        item for _, item in sorted(listed.items())
+        if (choice.methods is None or rows & item[2]) and word in (None, item[1])
     ]  # fmt: skip
     if shown:
         printing.print_table(console, _run_table(shown))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.cli.app import app
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.errors import UserError
 from kdbench.core.spec import Cell
@@ -17,6 +18,7 @@ from kdbench.reporting.study_choice import EVERYTHING, StudyChoice, choose_studi
 from kdbench.results.store import Store
 from kdbench.results.submission_zip import find_server
 from kdbench.training import server_predictions
+from tests.analysis import exact_results
 from tests.analysis.made import STUDY, Made, full, spec
 from tests.analysis.test_figure_files import draw
 from tests.commands.test_commands import call_here
@@ -240,3 +242,12 @@ def test_the_options_are_those_of_every_command(
     monkeypatch.chdir(tmp_path)
     assert call_here([*words.split(), "--student", "nobody"], monkeypatch) == 2
     assert "Unknown student 'nobody'. Valid: s-net." in capsys.readouterr().err
+
+
+def test_runs_of_a_method_that_only_others_need_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`finetune` is no row where only teachers were fine-tuned, and `kd` alone lists none of them."""
+    exact_results.study(tmp_path, {"kd": {"rte": (70.0, 71.0)}}, {"rte": (80.0, 81.0)})
+    for methods, listed in (("finetune", {"finetune"}), ("kd", {"kd"}), ("kd,finetune", {"kd", "finetune"})):
+        app(["list", "runs", "--method", methods, "--results", str(tmp_path)], standalone_mode=False)
+        said = capsys.readouterr().out
+        assert {name for name in ("kd", "finetune") if f"rte-{name}-s" in said} == listed
