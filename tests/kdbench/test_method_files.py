@@ -7,7 +7,6 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -44,11 +43,10 @@ TINY = [part for pair in [*SMALL[1:], "student=tiny-1x32", "epochs=1"] for part 
 
 
 @pytest.fixture(autouse=True)
-def fresh_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fresh_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Methods are looked for anew, in an empty working folder."""
     monkeypatch.chdir(tmp_path)
     forget(monkeypatch)
-    return iter([None])
 
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,18 +141,18 @@ def test_a_changed_file_makes_a_new_run_and_says_so(
     forget(monkeypatch)
     write(file, SOURCE.replace("0.5", "0.0"))
     run("table", "1")
-    assert f"{file} has changed since these runs were trained; kdbench run trains them anew." in _flat(capsys)
+    assert f"{file} has changed since these runs were trained; kdbench run trains them anew." in said_so_far(capsys)
     run(*command)
-    assert "has changed since these runs" not in _flat(capsys)
+    assert "has changed since these runs" not in said_so_far(capsys)
     run(*command, "--dry-run")
-    assert f"{file} has changed since method 'half' was trained here; 1 earlier run is kept" in _flat(capsys)
+    assert f"{file} has changed since method 'half' was trained here; 1 earlier run is kept" in said_so_far(capsys)
     (study,) = studies(Store(tmp_path / "results"))
     (shown,) = select_row(study, "half").shown["rte"]
     assert shown.run.spec.method_file == METHODS.files["half"]
     assert len(study.of("half", "rte")) == 2
     old = next(c.run for c in study.of("half", "rte") if c.run.id != shown.run.id)
     run("show", old.id)
-    said = _flat(capsys)
+    said = said_so_far(capsys)
     assert f"The file of its method, {file}, has changed since." in said
     assert f"kdbench run --methods {file} --tasks rte" in said
     with pytest.raises(UserError, match="is not the one that the run was planned with"):
@@ -164,7 +162,7 @@ def test_a_changed_file_makes_a_new_run_and_says_so(
     with pytest.raises(UserError, match="is gone; put it back"):
         method_of(old.spec)
     run("table", "1")
-    assert "Half" in _flat(capsys)
+    assert "Half" in said_so_far(capsys)
 
 
 def test_every_method_of_kdbench_states_its_version() -> None:
@@ -238,9 +236,9 @@ def test_a_change_that_the_version_does_not_tell_is_told(
         capsys.readouterr()
         run(*command)
         told = f"{package} has changed since 1 run of this command began. Its version is still 1, so that what is done"
-        assert (told in _flat(capsys)) == is_told
+        assert (told in said_so_far(capsys)) == is_told
         run(*command, "--dry-run")
-        assert (told in _flat(capsys)) == is_told
+        assert (told in said_so_far(capsys)) == is_told
 
 
 @pytest.mark.parametrize(
@@ -259,7 +257,7 @@ def test_blocks_count_in_the_hash_of_code() -> None:
     assert code_hash(inside) != code_hash(after)
 
 
-def _flat(capsys: pytest.CaptureFixture[str]) -> str:
+def said_so_far(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -344,74 +342,9 @@ def test_a_collected_study_names_no_folder(tmp_path: Path, capsys: pytest.Captur
     run("collect", "small")
     capsys.readouterr()
     run("show", "half", "rte", "--results", "results/small")
-    said = _flat(capsys)
+    said = said_so_far(capsys)
     assert "kdbench run --methods half.py --tasks rte" in said
     assert str(tmp_path) not in said
     (spec,) = [run.spec for run in Store(tmp_path / "results" / "small", create=False).runs()]
     assert spec.method_file is not None
     assert json.loads(spec.model_dump_json())["method_file"]["path"] == "half.py"
-
-
-HELPED = SOURCE.replace("from kdbench.distill.losses import cross_entropy", "from own_losses import scaled").replace(
-    "cross_entropy(batch.labels, self.student.logits(batch)) * 0.5", "scaled(batch.labels, self.student.logits(batch))"
-)
-HELPER = """from kdbench.distill.losses import cross_entropy
-
-
-def scaled(labels, logits):
-    return cross_entropy(labels, logits) * 0.5
-"""
-BESIDE = "import sys\n\nsys.path.insert(0, __file__.rpartition('/')[0])\n"
-
-
-def helped(folder: Path, helper: str = HELPER) -> Path:
-    """A method that uses a module beside its file, as another process finds it."""
-    sys.modules.pop("own_losses", None)
-    write(folder / "own_losses.py", helper)
-    return write(folder / "half.py", BESIDE + HELPED)
-
-
-@pytest.fixture
-def same_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    monkeypatch.setattr(METHODS, "_imported", set())
-    yield
-    sys.modules.pop("own_losses", None)
-
-
-@pytest.mark.usefixtures("same_path")
-def test_a_module_that_the_file_imports_belongs_to_its_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Else a run whose loss was changed there would be "done" with the old numbers."""
-    command = ["run", "--methods", "half", "--tasks", "rte", *TINY]
-    helped(tmp_path / "methods")
-    run(*command)
-    old = the_run(plan(tmp_path, methods="half"))
-    assert old.method_file is not None
-    assert old.method_file.find_change() == ""
-    forget(monkeypatch)
-    helped(tmp_path / "methods", "# a remark\n" + HELPER)
-    assert the_run(plan(tmp_path, methods="half")).id == old.id
-    forget(monkeypatch)
-    file = helped(tmp_path / "methods", HELPER.replace("0.5", "0.25"))
-    assert the_run(plan(tmp_path, methods="half")).id != old.id
-    with pytest.raises(UserError, match="or a module that it imports, is not the one that the run was planned with"):
-        method_of(old)
-    capsys.readouterr()
-    run("table", "1")
-    assert f"{file} or a module that it imports has changed since these runs were trained" in _flat(capsys)
-    run(*command)
-    said = _flat(capsys)
-    assert f"{file} or a module that it imports has changed since method 'half' was trained here; 1 earlier" in said
-    assert "1 trained" in said
-
-
-@pytest.mark.usefixtures("same_path")
-def test_a_notebook_does_not_go_on_with_the_old_module(tmp_path: Path) -> None:
-    """Python reads a module once, so that a changed one would be trained as it was, under the new name."""
-    helped(tmp_path / "methods")
-    plan(tmp_path, methods="half")
-    write(tmp_path / "methods" / "own_losses.py", HELPER.replace("0.5", "0.25"))
-    with pytest.raises(UserError, match=r"own_losses\.py has changed since it was read; restart Python"):
-        plan(tmp_path, methods="half")
