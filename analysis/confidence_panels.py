@@ -48,8 +48,12 @@ class ConfidenceFigure(TaskFigure):
         for task in tasks:
             drawn = list[Curve]()
             for line in (line for line in shown if line.shown[task]):
-                seeds = _confidences(line, task)
+                seeds, all_seeds = _confidences(line, task), len(line.shown[task])
                 if seeds:
+                    if len(seeds) < all_seeds:
+                        bare.append(
+                            f"{line.title} on {task_title(task)}, {all_seeds - len(seeds)} of {all_seeds} seeds"
+                        )
                     about = {"task": task, "row": line.row}
                     one = self.curve(seeds, line.title, line_styles.of_row(study, line.row), about)
                     drawn.append(replace(one, reference=line.row == TEACHER))

@@ -242,6 +242,18 @@ def test_figures_of_confidence(store: Store) -> None:
     assert [r["value"] for r in risks if r["coverage"] == 100.0] == pytest.approx(errors)
 
 
+def test_a_seed_without_logits_is_named(tmp_path: Path) -> None:
+    """Its row has a curve of the other seeds."""
+    made = study(tmp_path / "results")
+    parent = keep(made, made.need(teacher("rte", 2)), logits(3, 2))
+    made.done(made.ask(spec("kd", "rte", 2, needs={"teacher": parent})), 0.9)
+    found = studies(made.write())[0]
+    for kind in (FigureReliability, FigureRiskCoverage):
+        picture = kind().build_panels(found, ["rte"])
+        assert any(record.get("row") == "kd" for record in picture.records)
+        assert "Left out, for want of logits: KD on RTE, 1 of 3 seeds." in picture.notes
+
+
 def test_notes_of_a_figure_speak_of_its_tasks(tmp_path: Path) -> None:
     """SST-2 has one seed, another precision and a remark on its data, and kept no logits."""
     made = study(tmp_path / "results")
