@@ -103,10 +103,12 @@ def _limit_note(shown: Sequence[tuple[SelectedRow, CellResult]]) -> list[str]:
         found = temperature_of(cell.run)
         ends[line.title] += found is not None and calibration.is_limit(found)
     told = [f"{title} ({number} of {count(every[title], 'seed')})" for title, number in ends.items() if number]
+    if not told:
+        return []
     return [
         f"No temperature has the least NLL, as where every selection row is right: {', '.join(told)}. T is then a "
         f"limit of the search, {calibration.COOLEST:g} or {calibration.HOTTEST:g}, and the columns at T say nothing."
-    ] * bool(told)
+    ]
 
 
 def _bias_note(cells: Sequence[CellResult], task: str) -> list[str]:

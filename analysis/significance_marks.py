@@ -19,11 +19,10 @@ from kdbench.reporting.notes import ONE_SEED, rows_by_tasks
 from kdbench.reporting.tables import Detail, TableCell, TableData
 from kdbench.results.comparison import ERROR_METHOD, SeedScores, compare_cells, score_seeds
 from kdbench.results.selection import SelectedRow
-from kdbench.results.significance import ALPHA, Difference, average_difference, holm_correction
+from kdbench.results.significance import ALPHA, LEVEL, Difference, average_difference, holm_correction
 from kdbench.results.study import TEACHER, task_title
 
 SIGN = "°"
-LEVEL = f"{100 * ALPHA:g} %, Holm-corrected over"
 SIGN_NOTE = f"{SIGN} Not separable from the best of its column ({LEVEL} the column's rows)."
 Compare = Callable[[int, int], Difference | None]
 

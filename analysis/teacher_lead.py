@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kdbench.analysis.significance_marks import Comparisons
 from kdbench.data.task import Task
 from kdbench.results.selection import SelectedRow
-from kdbench.results.significance import ALPHA, holm_correction
+from kdbench.results.significance import ALPHA, LEVEL, holm_correction
 from kdbench.results.study import TEACHER, task_title
 
 BASELINE = "finetune"  # the row of the student without a teacher
@@ -29,6 +29,5 @@ def teacher_lead_notes(lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]
     near = [task_title(task) for task, p in zip(known, corrected, strict=True) if p >= ALPHA]
     if not near:
         return []
-    title, level = by_row[BASELINE].title, f"{100 * ALPHA:g} %, Holm-corrected over the tasks"
-    where = f"{title} on {', '.join(near)} ({level})"
+    where = f"{by_row[BASELINE].title} on {', '.join(near)} ({LEVEL} the tasks)"
     return [f"The teacher is not separable above {where}: no lead to learn from is shown there."]

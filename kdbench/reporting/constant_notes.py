@@ -9,10 +9,8 @@ from kdbench.data.task import Task
 from kdbench.reporting.notes import rows_by_tasks
 from kdbench.results.constant_answer import best_constant, compare_with_constant
 from kdbench.results.selection import SelectedRow
-from kdbench.results.significance import ALPHA, holm_correction
+from kdbench.results.significance import ALPHA, LEVEL, holm_correction
 from kdbench.results.study import task_title
-
-LEVEL = f"{100 * ALPHA:g} %, Holm-corrected over the rows"
 
 
 def constant_notes(lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) -> list[str]:
@@ -40,5 +38,5 @@ def constant_notes(lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) ->
                 near.setdefault(line.title, []).append(task_title(task.name))
     if not known:
         return []
-    rest = f" Not separable above that ({LEVEL}): {'; '.join(rows_by_tasks(near))}." if near else ""
+    rest = f" Not separable above that ({LEVEL} the rows): {'; '.join(rows_by_tasks(near))}." if near else ""
     return [f"One class for every item scores at most {', '.join(known)}.{rest}"]

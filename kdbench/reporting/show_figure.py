@@ -30,7 +30,7 @@ FOLDER = "figures"
 
 @dataclass(frozen=True)
 class FigureChoice(StudyChoice):
-    """What of a results folder figures show, and their format, file and width, as typed."""
+    """Hold what figures show of a results folder, and their format, file and width, as typed."""
 
     form: str | None = None
     out: str | None = None

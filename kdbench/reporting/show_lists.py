@@ -155,7 +155,8 @@ def list_runs(store: Store, choice: StudyChoice, status: str | None, console: Co
     word = None if status is None else printing.status_word(status)
     check_known("status", [] if word is None else [word], STATES)
     # of a method only its own runs, and not those that they need; a method that others need may have no row
-    studies = choose_runs([store], replace(choice, methods=None)).studies
+    rest = replace(choice, methods=None)
+    studies = every if rest == EVERYTHING else choose_runs([store], rest).studies
     listed = _listed_runs(studies, statuses)
     names = set() if choice.methods is None else {name.strip() for name in choice.methods.split(",")}
     needed = names & {item[0].spec.method for item in listed.values()}

@@ -57,7 +57,7 @@ def compare_cells(task: Task, first: Sequence[CellResult], second: Sequence[Cell
         )
     sign, sides = (-1, sides[::-1]) if _ids(sides[0]) > _ids(sides[1]) else (1, sides)
     scores = 100 * sign * mean_of_splits([_split(task, split, sides) for split in task.report_splits])
-    means = [float(np.mean(_scores(task, cells))) for cells in sides][::sign]
+    means = [float(np.mean(cell_scores(task, cells))) for cells in sides][::sign]
     return Comparison(tuple(seeds), means[0], means[1], significance.paired_difference(scores[0], scores[1:]))
 
 
@@ -129,7 +129,8 @@ def answers_difference(
     """Return how much higher the first of two kinds of answers to the same items score, in per cent.
 
     Args:
-        splits: for each split the true classes [n], and the first and the second predicted classes [S, n].
+        splits: for each split the true classes [n], and the first and the second predicted classes [S, n]; the second
+            may be [1, n], for all seeds.
     """
     parts = []
     for number, (labels, first, second) in enumerate(splits):
@@ -159,8 +160,8 @@ def _ids(cells: Sequence[CellResult]) -> list[str]:
     return [c.run.id for c in cells]
 
 
-def _scores(task: Task, cells: Sequence[CellResult]) -> Floats:
-    """Return the mean over splits and metrics, by cell."""
+def cell_scores(task: Task, cells: Sequence[CellResult]) -> Floats:
+    """Return the mean over splits and metrics in per cent, by cell."""
     means: Floats = np.mean([[cell.score(*number) for number in task.numbers()] for cell in cells], axis=1)
     return means
 
@@ -177,7 +178,7 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
     A score is the mean of the metrics.
 
     Raises:
-        UserError: see `_same_items` and `_check_scored_alike`.
+        UserError: see `same_items` and `_check_scored_alike`.
     """
     labels = same_items(split, cells)
     predicted: Any = np.stack([split_predictions(cell, split).classes for cell in cells])

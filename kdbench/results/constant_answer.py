@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from kdbench.data.metrics import ScoreCounts
 from kdbench.data.task import Task
-from kdbench.results import significance
-from kdbench.results.comparison import MeanMetric, same_items, split_predictions
-from kdbench.results.significance import Difference, Floats, mean_of_splits
+from kdbench.results.comparison import MeanMetric, answers_difference, cell_scores, same_items, split_predictions
+from kdbench.results.significance import Difference, Floats
 from kdbench.results.study import CellResult
 
 # An item's difference between two answers is at most 1, so that n of them have a standard error of at most 1 / sqrt(n).
@@ -61,16 +61,16 @@ def compare_with_constant(task: Task, cells: Sequence[CellResult], constant: Con
     Raises:
         UserError: a run kept no predictions, or was scored on other items than the others.
     """
-    items = min(len(same_items(split, cells)) for split in task.report_splits)
-    own = [np.mean([cell.score(*number) for number in task.numbers()]) for cell in cells]
-    if min(own) - np.mean(constant.scores) > 100 * FAR / math.sqrt(items):
+    labels = {split: same_items(split, cells) for split in task.report_splits}
+    items = min(map(len, labels.values()))
+    if cell_scores(task, cells).min() - np.mean(constant.scores) > 100 * FAR / math.sqrt(items):
         return None
-    parts = []
-    for number, split in enumerate(task.report_splits):
-        labels = same_items(split, cells)
-        answers = [*(split_predictions(cell, split).classes for cell in cells), np.full(len(labels), constant.label)]
-        rng = np.random.default_rng(number)
-        scores = significance.resample_scores(MeanMetric(task), labels, np.stack(answers), len(task.labels), rng)
-        parts.append(scores[:, :-1] - scores[:, -1:])
-    found = 100 * mean_of_splits(parts)
-    return significance.paired_difference(found[0], found[1:])
+    answers: list[Any] = [  # true, then predicted classes
+        (
+            true,
+            np.stack([split_predictions(cell, split).classes for cell in cells]),
+            np.full((1, len(true)), constant.label),
+        )
+        for split, true in labels.items()
+    ]
+    return answers_difference(MeanMetric(task), answers, len(task.labels))

@@ -52,6 +52,7 @@ FEWEST = 1_000  # where answers are many
 MOST_ANSWERS = 3e9  # that are drawn; more take longer than two seconds
 MOST_NUMBERS = 3e7  # the same of a regression, whose ranks take longer
 ALPHA = 0.05
+LEVEL = f"{100 * ALPHA:g} %, Holm-corrected over"
 POWER = 0.80
 BOUND_SHARE = 0.5  # of 0.25, p-values below 0.001 come out too small where seeds vary much
 MOST_SEEDS = 50  # a larger number hangs on the draw of the items: of one pair, five draws gave 73 to 542

@@ -15,7 +15,7 @@ from kdbench.results.sweep_files import Sweep
 
 @dataclass
 class Verification:
-    """What was found in a results folder.
+    """Hold what was found in a results folder.
 
     Attributes:
         whole: finished runs whose files are as written, or as collected.
