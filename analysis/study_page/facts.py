@@ -132,8 +132,8 @@ def collapse_words(contrasts: StudyContrasts) -> str:
     lines = list(contrasts.lines.values())
     runs = {cell.run.id for line in lines for cells in line.shown.values() for cell in cells}
     none = (
-        f"In {count(len(runs), 'run')}, no student and no teacher trained along predicts only one class (or only two of "
-        "three or more)."
+        f"In {count(len(runs), 'run')}, no student and no teacher trained along predicts only one class (or only two "
+        "of three or more)."
     )
     return " ".join([*(notes.collapse_notes(lines) or [none]), *notes.missed_class_notes(lines), *_crowded(contrasts)])
 

@@ -135,7 +135,7 @@ def is_collapsed(uses: ClassUses, network: str) -> bool:
 
 
 def collapsed_uses(uses: ClassUses, *networks: str) -> list[ClassUse]:
-    """Return the class use of these networks of a run (of all, where none is named) on splits where it has collapsed."""
+    """Return the class use of these networks (of all, where none is named) on splits where they have collapsed."""
     parts = [uses.get(network, {}) for network in networks or uses]
     return [use for part in parts for use in part.values() if use.is_collapsed]
 
