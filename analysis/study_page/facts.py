@@ -149,12 +149,12 @@ def _group(row: str) -> str:
 
 
 def collapse_words(contrasts: StudyContrasts) -> str:
-    """Say which networks predict one class only, or that none does; and which never predict some class."""
+    """Say which networks predict only one class, or that none does; and which never predict some class."""
     lines = list(contrasts.lines.values())
     runs = {cell.run.id for line in lines for cells in line.shown.values() for cell in cells}
     none = (
-        f"In {count(len(runs), 'run')}, no student and no teacher trained along predicts one class only (of more than "
-        "two: one or two)."
+        f"In {count(len(runs), 'run')}, no student and no teacher trained along predicts only one class (or only two "
+        "of three or more)."
     )
     return " ".join([*(notes.collapse_notes(lines) or [none]), *notes.missed_class_notes(lines), *_crowded(contrasts)])
 

@@ -215,8 +215,8 @@ def _collapsed(study: StudyResults, console: Console) -> None:
     every = {run.id: class_use.collapse_warnings(run.class_use, run.task.labels) for run in study.runs.values()}
     found = {run_id: " ".join(said) for run_id, said in every.items() if said}
     if found:
-        heading = class_use.collapse_heading(study.runs[run_id].class_use for run_id in found)
-        printing.print_heading(console, heading, "yellow")
+        uses = [use for run_id in found for use in class_use.collapsed_uses(study.runs[run_id].class_use)]
+        printing.print_heading(console, class_use.collapse_heading(uses), "yellow")
     for run_id, text in list(found.items())[:MAX_LISTED]:
         printing.print_line(console, f"  {run_id}  {text}")
     if len(found) > MAX_LISTED:

@@ -25,12 +25,16 @@ MOST_NAMED = 6  # names that a note lists; of more it has the number
 
 @dataclass(frozen=True)
 class StudyChoice:
-    """Hold what was chosen, as it was typed; None is everything."""
+    """Hold what was chosen, as it was typed; None is everything.
+
+    `networks` are the fingerprints of student and teacher by role.
+    """
 
     preset: str | None = None
     tasks: str | None = None
     methods: str | None = None
     student: str | None = None
+    networks: Mapping[str, str] | None = None
 
 
 EVERYTHING = StudyChoice()
@@ -57,7 +61,7 @@ def choose_studies(store: Store, choice: StudyChoice, *, all_tasks: bool = False
     Raises:
         UserError: see `choose_parts`, or no task can be shown.
     """
-    every = stored_studies(store, choice.preset)
+    every = [s for s in stored_studies(store, choice.preset) if choice.networks in (None, s.models)]
     lost = sorted({task for study in every for task in study.gone})
     every = [study for study in every if study.tasks]
     if lost and not every:

@@ -281,7 +281,7 @@ def test_what_the_last_epoch_changes(tmp_path: Path) -> None:
 def test_collapsed_networks_are_said(tmp_path: Path) -> None:
     found = contrasts(tmp_path / "sound", {"kd": {"rte": (70.0, 71.0)}})
     assert facts.collapse_words(found).startswith(
-        "In 2 runs, no student and no teacher trained along predicts one class"
+        "In 2 runs, no student and no teacher trained along predicts only one class"
     )
     made = study(tmp_path / "one", {"kd": {"rte": (70.0, 71.0)}})
     for run_id in made.runs:
@@ -290,7 +290,7 @@ def test_collapsed_networks_are_said(tmp_path: Path) -> None:
         tensors |= {f"{name}/validation/labels": np.arange(ITEMS) % 2 for name in ("best", "last")}
         save_file(tensors, made.store.run(run_id).predictions)
     collapsed = StudyContrasts(studies(made.store)[0])
-    assert facts.collapse_words(collapsed).startswith("§ Predicts one class only")
+    assert facts.collapse_words(collapsed).startswith("§ Predicts only one class.")
     # all items go to one of two classes, which half of them have
     assert facts.collapse_words(collapsed).endswith(
         "Every seed predicts one class far too often: KD on RTE (50 %); in brackets the items that it takes more than "

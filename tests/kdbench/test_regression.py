@@ -118,7 +118,7 @@ def test_data_checks_speak_of_numbers() -> None:
     train = Examples(["a", "b", "a"], None, [1.0, 2.0, 3.0])
     test = Examples(["c", "d"], None, [2.5, 2.5])
     assert data_remarks("T", TaskData({"train": train, "test": test}), ("score",), ("test",)) == [
-        "T train: 1 of 3 rows repeat the text of another row, 1 text with different labels.",
+        "T: 1 of 3 rows of train (1 text with different labels) repeat the text of another row.",
         "T test: every score is the same, so that no correlation is defined.",
     ]
 
