@@ -178,7 +178,7 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
     A score is the mean of the metrics.
 
     Raises:
-        UserError: see `same_items` and `_check_scored_alike`.
+        UserError: see `same_items` and `check_scored_alike`.
     """
     labels = same_items(split, cells)
     predicted: Any = np.stack([split_predictions(cell, split).classes for cell in cells])
@@ -188,12 +188,15 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
         found = significance.resample_numbers(_weighted_metric(task), labels, predicted.astype(np.float64), rng)
     else:
         found = significance.resample_scores(MeanMetric(task), labels, predicted, len(task.labels), rng)
-    _check_scored_alike(task, split, cells, found[0])
+    check_scored_alike(task, split, cells, found[0])
     return found
 
 
-def _check_scored_alike(task: Task, split: str, cells: Sequence[CellResult], found: Floats) -> None:
+def check_scored_alike(task: Task, split: str, cells: Sequence[CellResult], found: Floats) -> None:
     """Check that a task with scores of its own computes those that the runs were given.
+
+    Args:
+        found: the mean of the metrics of each cell's predictions, as the task computes it now.
 
     Raises:
         UserError: its code has changed since, so that errors and differences would be of other scores than the means.
