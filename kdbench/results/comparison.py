@@ -119,7 +119,7 @@ def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
 def scale_interval(task: Task, found: Difference) -> tuple[float, float]:
     """Return the 95 % interval of a mean score, within the scale of the task's metrics."""
     low, high = found.interval()
-    floor = statistics.fmean(-100.0 if metric in SIGNED else 0.0 for metric in task.metrics)
+    floor = statistics.fmean(-100.0 if metric in SIGNED or task.has_own_score else 0.0 for metric in task.metrics)
     return max(low, floor), min(high, 100.0)
 
 
@@ -178,7 +178,7 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
     A score is the mean of the metrics.
 
     Raises:
-        UserError: see `same_items` and `check_scored_alike`.
+        UserError: see `same_items` and `check_scored_alike`, or a score of resampled items is not finite.
     """
     labels = same_items(split, cells)
     predicted: Any = np.stack([split_predictions(cell, split).classes for cell in cells])
@@ -189,6 +189,11 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
     else:
         found = significance.resample_scores(MeanMetric(task), labels, predicted, len(task.labels), rng)
     check_scored_alike(task, split, cells, found[0])
+    if not np.isfinite(found).all():
+        raise UserError(
+            f"Task '{task.name}' scores some resampled rows of {split} by no finite number, so that no error can be "
+            "computed; let its score return a number for any predictions."
+        )
     return found
 
 
