@@ -20,6 +20,7 @@ from kdbench.core.spec import DataLocation
 from kdbench.data import metrics
 from kdbench.data.loading import load_examples
 from kdbench.data.metrics import ScoreCounts
+from kdbench.data.own_scores import own_scores
 from kdbench.data.test_server import Server, ServerFile
 
 if TYPE_CHECKING:
@@ -117,7 +118,9 @@ class Task(ABC):
         return [(metric, split) for split in cls.report_splits for metric in cls.metrics]
 
     def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-        """Compute all `metrics`, as fractions between 0 and 1 (for correlations, -1 and 1).
+        """Compute all `metrics`, as fractions between 0 and 1 (for correlations, -1 and 1), of which 1 is the best.
+
+        A score is also asked for predictions of one class alone, and for rows without some class, and is finite.
 
         Args:
             predictions, references: class indices [n]; of a regression, numbers.
@@ -145,7 +148,7 @@ class Task(ABC):
         size = counts.shape[-1]
         true, predicted = (index.ravel() for index in np.indices((size, size)))
         scores = [
-            self.score(np.repeat(predicted, matrix).tolist(), np.repeat(true, matrix).tolist())
+            own_scores(self, np.repeat(predicted, matrix).tolist(), np.repeat(true, matrix).tolist())
             for matrix in counts.reshape(-1, size * size).astype(np.int64)
         ]
         return {name: np.array([s[name] for s in scores]).reshape(counts.shape[:-2]) for name in self.metrics}
@@ -162,7 +165,7 @@ class Task(ABC):
         if type(self).score is Task.score:
             return metrics.score_weights(self.metrics, weights, predicted, true, self.labels)
         drawn = [np.repeat(np.arange(len(true)), row.astype(np.int64)) for row in weights]
-        scores = [[self.score(row[items].tolist(), true[items].tolist()) for row in predicted] for items in drawn]
+        scores = [[own_scores(self, row[items].tolist(), true[items].tolist()) for row in predicted] for items in drawn]
         return {name: np.array([[one[name] for one in row] for row in scores]) for name in self.metrics}
 
     @classmethod

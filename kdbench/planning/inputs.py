@@ -13,6 +13,7 @@ from kdbench.core.spec import DataRef, ModelRef, RunSpec
 from kdbench.data import teacher_outputs
 from kdbench.data.data_checks import data_remarks
 from kdbench.data.loading import load_examples
+from kdbench.data.own_scores import check_own_scores
 from kdbench.data.splits import Roles, assign_roles
 from kdbench.data.task import Task, TaskData
 from kdbench.data.task_registry import TASKS
@@ -40,8 +41,14 @@ def load_data(task: str, ref: DataRef) -> TaskData:
 
 @lru_cache(maxsize=64)
 def look_at_data(task: str, ref: DataRef) -> tuple[str, ...]:
-    """Return remarks on a task's data, see `data_checks.data_remarks`; generated data need none."""
+    """Return remarks on a task's data, see `data_checks.data_remarks`; generated data need none.
+
+    Raises:
+        UserError: see `own_scores.check_own_scores`.
+    """
     kind = TASKS.get(task)
+    if kind().has_own_score:
+        check_own_scores(kind(), load_data(task, ref))
     if kind.is_generated(ref.location):
         return ()
     return tuple(data_remarks(kind.title, load_data(task, ref), kind.labels, kind.report_splits))
