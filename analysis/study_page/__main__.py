@@ -8,8 +8,8 @@ from pathlib import Path
 from kdbench.analysis.study_page import STUDENTS, TUNING
 from kdbench.analysis.study_page.page import main_study, study_page
 from kdbench.core.atomic_files import write_text
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 
 
 def write_page(folder: Path, page: Path) -> None:

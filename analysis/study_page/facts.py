@@ -13,7 +13,7 @@ from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, duration, value
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS, PAPER, method_groups
+from kdbench.distill.method_registry import METHODS, PAPER, method_groups
 from kdbench.models.display_names import display_name
 from kdbench.reporting import machines, notes
 from kdbench.results.study import Run, StudyResults, task_order, task_title

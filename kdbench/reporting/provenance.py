@@ -15,7 +15,7 @@ from kdbench.core.registry import ALL
 from kdbench.core.spec import Cell
 from kdbench.data.task import selection_title
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import in_group
+from kdbench.distill.method_registry import in_group
 from kdbench.reporting.tables import TABLES, TableCell, TableData
 from kdbench.results import class_use
 from kdbench.results.data_origin import data_source

@@ -10,14 +10,15 @@ from kdbench.core.errors import UserError, unknown
 from kdbench.core.registry import ALL
 from kdbench.core.spec import ModelRef
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import in_group, method_groups
 from kdbench.distill.method_files import row_of
+from kdbench.distill.method_registry import in_group, method_groups
 from kdbench.models.display_names import display_name
 from kdbench.planning.config import check_preset, stored_studies
 from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting.provenance import traceable_rows
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import TEACHER, StudyResults, studies, task_order, task_title
+from kdbench.results.study import TEACHER, StudyResults, task_order, task_title
 from kdbench.results.study_part import part_of_study
 
 MOST_NAMED = 6  # names that a note lists; of more it has the number

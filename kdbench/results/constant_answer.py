@@ -61,7 +61,7 @@ def _scores_now(task: Task, split: str, labels: Any, cells: Sequence[CellResult]
     """Return the mean of the metrics, as the task's code computes them now, of each cell's predictions on a split."""
     counts = np.zeros((len(cells), len(task.labels), len(task.labels)))
     for matrix, cell in zip(counts, cells, strict=True):
-        np.add.at(matrix, (labels, split_predictions(cell, split).classes), 1)
+        np.add.at(matrix, (labels, split_predictions(cell, split).classes.astype(np.intp)), 1)
     return MeanMetric(task)(ScoreCounts.of(counts))
 
 

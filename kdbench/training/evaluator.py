@@ -15,7 +15,6 @@ from kdbench.core.records import ClassCounts
 from kdbench.data.batches import draw_rows
 from kdbench.data.class_order import other_order
 from kdbench.data.metrics import answers
-from kdbench.data.own_scores import own_scores
 from kdbench.data.splits import Part
 from kdbench.data.task import Task
 from kdbench.distill import teacher_cache
@@ -189,6 +188,6 @@ class Evaluator:
 
 def score_logits(task: Task, logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Compute the task's metrics and `loss`: the mean cross-entropy in nats, or the mean squared error."""
-    score = partial(own_scores, task) if task.has_own_score else task.score
+    score = task.score_checked if task.has_own_score else task.score
     scores = score(answers(logits).tolist(), labels.tolist())
     return {**scores, "loss": float(label_loss(labels, logits))}

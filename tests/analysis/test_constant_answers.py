@@ -17,9 +17,10 @@ from kdbench.reporting.compare_rows import show_comparison
 from kdbench.reporting.constant_notes import constant_notes
 from kdbench.reporting.study_choice import EVERYTHING
 from kdbench.results.constant_answer import best_constant, compare_with_constant
+from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import CellResult, studies
+from kdbench.results.study import CellResult
 from tests.analysis import exact_results
 from tests.analysis.made import Made, spec
 

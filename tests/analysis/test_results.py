@@ -10,12 +10,12 @@ import pytest
 from kdbench.core.atomic_files import write_json
 from kdbench.core.plugin_files import PluginFile
 from kdbench.core.spec import DataRef
-from kdbench.distill.method import methods_of_group
+from kdbench.distill.method_registry import methods_of_group
 from kdbench.reporting import missing_runs
 from kdbench.reporting.tables import TABLES
+from kdbench.results.read_studies import studies
 from kdbench.results.selection import best_grid_point, select_row
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from kdbench.results.study_part import part_of_study
 from tests.analysis.made import STUDY, Made, spec, states, teacher
 

@@ -23,8 +23,8 @@ from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError
 from kdbench.core.spec import ModelRef
 from kdbench.reporting.html.chart_data import cost_chart
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.drawn import PER_EPOCH, finish
 from tests.analysis.exact_results import (
     ITEMS,

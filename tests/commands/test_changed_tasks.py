@@ -13,8 +13,8 @@ from kdbench.cli.app import app
 from kdbench.core.errors import UserError
 from kdbench.core.records import warn_once
 from kdbench.data.task_registry import TASKS
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 
 ROWS = 60
 TINY = [

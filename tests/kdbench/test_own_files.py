@@ -17,12 +17,12 @@ from kdbench.cli.app import app
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef
 from kdbench.data.data_checks import data_remarks
-from kdbench.data.loading import check_examples
+from kdbench.data.example_checks import check_examples
 from kdbench.data.new_declaration import Wishes, declare
 from kdbench.data.task import Examples, TaskData
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.hidden_states import layer_mismatch
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.models.padding_check import check_padding, of_lengths
 from kdbench.models.reference import Shape, is_causal
 from kdbench.planning.inputs import load_data

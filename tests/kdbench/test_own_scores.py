@@ -13,7 +13,6 @@ import torch
 
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataLocation
-from kdbench.data.own_scores import check_own_scores
 from kdbench.data.task import Examples, Task, TaskData
 from kdbench.data.task_registry import TASKS
 from kdbench.results.comparison import scale_interval
@@ -81,11 +80,11 @@ WRONG: dict[str, tuple[Score, str]] = {
 def test_scores_that_nothing_can_be_selected_by_are_refused(name: str) -> None:
     compute, why = WRONG[name]
     with pytest.raises(UserError, match=why):
-        check_own_scores(own_task(compute)(), DATA)
+        own_task(compute)().check_own_scores(DATA)
 
 
 def test_right_scores_pass() -> None:
-    check_own_scores(own_task(lambda p, r: {"accuracy": np.float64(accuracy(p, r)), "other": 0.5})(), DATA)
+    own_task(lambda p, r: {"accuracy": np.float64(accuracy(p, r)), "other": 0.5})().check_own_scores(DATA)
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.results.data_origin import describe_data
+from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import Run, StudyResults, studies, task_title
+from kdbench.results.study import Run, StudyResults, task_title
 
 TEMPLATE = Path(str(files("kdbench.results.archive"))) / "collected.md"  # what is the same for all
 MAX_LISTED = 40  # runs without a result
