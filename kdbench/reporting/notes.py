@@ -15,7 +15,7 @@ from kdbench.reporting import fairness
 from kdbench.reporting.machines import software_notes
 from kdbench.reporting.tables import Detail
 from kdbench.results.class_use import ClassUse, collapse_heading, collapsed_uses, is_collapsed
-from kdbench.results.data_origin import generated_tasks, random_networks
+from kdbench.results.data_origin import describe_train_rows, generated_tasks, random_networks
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
 
@@ -78,8 +78,8 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
     notes += [Detail(f"{task_title(task)}: F1 is that of class '{labels[1]}'.") for task, labels in classes.items()]
     # how rows of train were drawn, and reported rows where no split is declared for them
     notes += [f"{task_title(task)}: {said}." for task in study.tasks if (said := TASKS.get(task).report_note)]
-    if study.study["train_rows"]:
-        notes.append(f"At most {count(study.study['train_rows'], 'row')} of train are used.")
+    if drawn := describe_train_rows(study):
+        notes.append(f"Rows of train that are used: {drawn}.")
     if study.study["split_seed"]:
         notes.append(Detail(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}."))
     return [*notes, *_joined_notes(study), *missing_task_notes(study)]

@@ -132,7 +132,7 @@ def run_cell(run: Run) -> CellResult:
 
 def study_origin(study: StudyResults) -> dict[str, Any]:
     """Return what tells the numbers of a study from those of others: preset, networks, data and splits."""
-    keys = ("student", "teacher", "source", "feedback", "selection", "split_seed", "train_rows")
+    keys = ("student", "teacher", "source", "feedback", "selection", "split_seed")
     return {"preset": study.preset, **{key: study.study[key] for key in keys}}
 
 

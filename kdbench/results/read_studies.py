@@ -14,7 +14,7 @@ from kdbench.core.spec import Cell, RunSpec
 from kdbench.data.task_registry import TASKS
 from kdbench.results.store import RunFolder, RunState, Store
 from kdbench.results.study import DAMAGED, CellResult, Run, StudyResults, closure, settings
-from kdbench.results.study_keys import find_study, study_fields, study_key
+from kdbench.results.study_keys import find_study, join_disjoint, study_fields, study_key
 from kdbench.results.study_names import distinguish_data, distinguish_networks, sweep_networks
 from kdbench.results.sweep_files import Sweep, TaskRecord, read_sweeps
 
@@ -33,6 +33,7 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
             new = {run_id: spec for run_id, spec in sweep.runs.items() if run_id not in known}
             known |= {run: read(store.run(run), spec, sweep.planned.get(spec.task)) for run, spec in new.items()}
             _add(sweep, number, {run_id: known[run_id] for run_id in sweep.runs}, found)
+    found = join_disjoint(found)
     for study in found if not store.is_collected else []:
         study.root = store.root
     distinguish_networks([(study.study, study.networks) for study in found])
@@ -61,26 +62,25 @@ def read(folder: RunFolder, spec: RunSpec, planned: TaskRecord | None = None) ->
 
 def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResults]) -> None:
     """Put each cell of a sweep into the study that it belongs to."""
-    groups: dict[str, list[Cell]] = {}
-    keys: dict[tuple[object, ...], str] = {}  # of a sweep's cells, most have the same
+    groups: dict[tuple[int, int], list[Cell]] = {}  # by what divides the data; of most sweeps one
     networks = sweep_networks(sweep)
     for cell in sweep.cells:
         training = runs[cell.run].spec.training
-        apart = (training.split_seed, training.train_rows)
-        keys[apart] = keys.get(apart) or study_key(sweep, runs[cell.run].spec)
-        groups.setdefault(keys[apart], []).append(cell)
-    for key, cells in groups.items():
+        groups.setdefault((training.split_seed, training.train_rows), []).append(cell)
+    for (_, rows), cells in groups.items():
+        key = study_key(sweep, runs[cells[0].run].spec)
         specs = {cell.task: runs[cell.run].spec for cell in cells}
         data = {task: spec.data.fingerprint for task, spec in specs.items()}
         own = study_fields(sweep, runs[cells[0].run].spec)
         sources = {str(spec.data.source) for spec in specs.values()} - {"files"}
-        study = find_study(key, data, sources, found) or StudyResults(sweep.preset, own, sweep.models, key)
+        study = find_study(key, rows, data, sources, found) or StudyResults(sweep.preset, own, sweep.models, key)
         if sources and not study.sources:
             study.study |= {name: own[name] for name in ("source", "glue_dir")}
         found[:] = [other for other in found if other is not study] + [study]
         study.titles |= sweep.rows
         study.networks |= networks
         study.data |= data
+        study.train_rows |= dict.fromkeys(data, rows)
         study.planned |= {task: then for task, then in sweep.planned.items() if task in specs}
         study.other_results |= sweep.other_results.keys()
         study.data_remarks |= {task: tuple(said) for task, said in sweep.data_remarks.items() if task in data}

@@ -129,7 +129,7 @@ class CellResult:
 class StudyResults:
     """All cells of one preset on the same models, data and splits, from however many sweeps.
 
-    `study` holds the fields of `settings.Study`, and `split_seed` and `train_rows`, which also divide the data.
+    `study` holds the fields of `settings.Study`, and `split_seed`, which also divides the data.
     `whole` and `chosen` are of a part of a study; see `study_part`.
     """
 
@@ -139,6 +139,7 @@ class StudyResults:
     key: str
     titles: dict[str, RowRecord] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
+    train_rows: dict[str, int] = field(default_factory=dict)  # task -> rows of train that were drawn at most; 0: all
     data_remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # task -> what was seen in its data
     planned: dict[str, TaskRecord] = field(default_factory=dict)  # task -> as it was
     other_results: set[str] = field(default_factory=set)  # runs that ended otherwise in a folder that was joined
