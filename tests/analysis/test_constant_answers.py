@@ -124,7 +124,6 @@ def test_tables_and_compare_have_the_note(tmp_path: Path) -> None:
 def test_tasks_with_scores_of_their_own_have_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here a score for which the rarer class is the better answer."""
     labels = np.repeat([0, 1], [150, 50])
-    cells = _answered(tmp_path, "rte", labels, [labels])
 
     def rare(self: object, predictions: list[int], references: list[int]) -> dict[str, float]:
         return {"accuracy": float(np.mean([p == r == 1 for p, r in zip(predictions, references, strict=True)]))}
@@ -132,5 +131,5 @@ def test_tasks_with_scores_of_their_own_have_one_too(tmp_path: Path, monkeypatch
     monkeypatch.setattr(TASKS.get("rte"), "score", rare)
     task = TASKS.get("rte")()
     assert task.has_own_score
-    best = best_constant(task, cells)
+    best = best_constant(task, _answered(tmp_path, "rte", labels, [labels]))
     assert (best.label, best.scores) == (1, (25.0,))
