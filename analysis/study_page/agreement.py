@@ -17,6 +17,7 @@ NOTE = (
     "The teacher is that of the method: of TAKD its assistant, of methods that train it along the teacher at its end. "
     "Fine-tuning is compared with the teacher of its seed. More: kdbench table fidelity."
 )
+NOT_KEPT = "– Not done, or the answers of the teacher at its end were not kept."
 
 
 def agreement_section(contrasts: StudyContrasts, taught: str, baseline: str) -> list[str]:
@@ -33,7 +34,8 @@ def agreement_section(contrasts: StudyContrasts, taught: str, baseline: str) -> 
         (contrasts.title(row), *(_mean(known[task]) if task in known else "–" for task in tasks))
         for row, known in found.items()
     ]
-    table = text_table([task_title(task) for task in tasks], rows, [NOTE])
+    lost = [NOT_KEPT] if any(task not in known for known in found.values() for task in tasks) else []
+    table = text_table([task_title(task) for task in tasks], rows, [NOTE, *lost])
     gains = _gains(found.get(taught, {}), found.get(baseline, {}))
     told = f"Agreement of {contrasts.title(taught)} minus that of {contrasts.title(baseline)}: {gains}."
     return [told, table] if gains else [table]

@@ -51,8 +51,7 @@ def _most_changed(contrasts: StudyContrasts, tasks: Sequence[str]) -> str:
     """Say on each task how many rows still gain in the last epoch, and name those that it changes most."""
     parts, staged = [], [row for row in contrasts.rows if _has_stages(row)]
     for task in tasks:
-        found = {row: _last_change(epoch_scores(contrasts, row, task)) for row in contrasts.rows if row not in staged}
-        changes = {row: change for row, change in found.items() if change is not None}
+        changes = last_changes(contrasts, task)
         gaining = sum(change >= GAIN for change in changes.values())
         most = sorted(changes, key=lambda row: -abs(changes[row]))[:MOST_NAMED]
         listed = ", ".join(f"{contrasts.title(row)} by {signed(changes[row])}" for row in most)
@@ -60,6 +59,13 @@ def _most_changed(contrasts: StudyContrasts, tasks: Sequence[str]) -> str:
     names = ", ".join(map(contrasts.title, staged))
     left = f" Left out, as learning the task in the last stage alone: {names}." if staged else ""
     return f"Rows that gain {GAIN} {UNIT} or more in it, and so might gain from another one: {'; '.join(parts)}.{left}"
+
+
+def last_changes(contrasts: StudyContrasts, task: str) -> dict[str, float]:
+    """Return what the last epoch adds to the score of each row that learns the task from the beginning."""
+    rows = [row for row in contrasts.rows if not _has_stages(row)]
+    found = {row: _last_change(epoch_scores(contrasts, row, task)) for row in rows}
+    return {row: change for row, change in found.items() if change is not None}
 
 
 def _has_stages(row: str) -> bool:

@@ -23,20 +23,27 @@ def depth(cell: CellResult) -> int:
 
 
 def starts_of(study: StudyResults, every: Sequence[StudyResults]) -> Starts:
-    """Return the scores of all studies by row, task and initial student, of students as deep as the study's."""
+    """Return the scores of all studies by row, task and initial student, of students as deep as the study's.
+
+    Of each row and task those of the seeds that all its initial students have.
+    """
     found: Starts = {}
     cells = [cell for other in every for cell in other.cells if cell.is_scored]
     for cell in (cell for cell in cells if depth(cell) == depth(study.cells[0])):
         by_start = found.setdefault((cell.cell.row, cell.cell.task), {})
         by_start.setdefault(display_name(cell.run.spec.student), {})[cell.cell.seed] = run_mean(cell.run)
-    return {place: by_start for place, by_start in found.items() if len(by_start) > 1}
+    shared = {place: set.intersection(*map(set, by_start.values())) for place, by_start in found.items()}
+    return {
+        place: {name: {seed: seeds[seed] for seed in sorted(shared[place])} for name, seeds in by_start.items()}
+        for place, by_start in found.items() if len(by_start) > 1 and shared[place]
+    }  # fmt: skip
 
 
 def layers_section(study: StudyResults, every: Sequence[StudyResults]) -> list[str]:
     """Return a sentence and a Markdown table; the command that trains other students where there is one start only."""
     found = starts_of(study, every)
     if not found:
-        return [f"Only one initial student was trained, {_student(study)}. {_command(study)}".rstrip()]
+        return [f"Only one initial student was trained, {student_title(study)}. {_command(study)}".rstrip()]
     names = sorted({name for by_start in found.values() for name in by_start})
     titles = {row: one.title(row) for one in every for row in one.rows}
     widest, rows = dict[str, float](), []
@@ -47,12 +54,16 @@ def layers_section(study: StudyResults, every: Sequence[StudyResults]) -> list[s
         shown = [f"{means[name]:.1f} ({len(by_start[name])})" if name in means else "–" for name in names]
         rows.append((titles[row], task_title(task), *shown, f"{reach:.1f}"))
     most = max(widest, key=lambda name: widest[name])
-    told = f"The layers matter most to {most}: {widest[most]:.1f} points lie between its starts."
-    note = "Mean score over the seeds, whose number is in parentheses. The differences are not tested."
+    told = f"The means of {most} lie farthest apart: {widest[most]:.1f} points between its starts."
+    note = (
+        "Mean score over the seeds that all starts of a row have; their number is in parentheses. The differences are "
+        "not tested."
+    )
     return [told, text_table(["Task", *names, "Widest difference"], rows, [note])]
 
 
-def _student(study: StudyResults) -> str:
+def student_title(study: StudyResults) -> str:
+    """Return the name of a study's student in tables."""
     cell: CellResult = study.cells[0]
     return display_name(cell.run.spec.student)
 

@@ -8,15 +8,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, UNIT, StudyContrasts
+from kdbench.analysis.study_page.convergence import GAIN, last_changes
 from kdbench.analysis.study_page.scores import run_mean
 from kdbench.core.formatting import count, count_range, signed
 from kdbench.data.task_registry import TASKS
-from kdbench.results.study import task_title
+from kdbench.results.study import StudyResults, task_title
 
 LIMITS = (
     "- The networks are small. What holds for few layers and short texts may not hold for BERT-Base.",
     '- The seeds are few, so an interval is wide, and "not separable" does not mean equal. The best number of a column '
     "is chosen by the numbers that it is then compared with.",
+    "- A correction over hundreds of pairs rests on p-values below 0.001. With three seeds, these can be too small by "
+    "a factor of up to ten where the seeds of a row lie far apart ([statistics](statistics.md)).",
     "- Options of methods are kdbench's defaults, except those named below the table. At most the student's rate is "
     "tuned, never the teacher's.",
     "- Seeds differ in the classifiers at the start, the order of rows and dropout. The rows that are held out are the "
@@ -34,14 +37,43 @@ RARE = 2  # as many times as rare as the classes on average
 BY_CLASS = "macro_f1"  # the metric in which every class counts the same
 
 
-def limits(contrasts: StudyContrasts) -> str:
-    """Return the limits as a Markdown list, those of this study's size first."""
+def limits(contrasts: StudyContrasts, tuned: StudyResults | None = None) -> str:
+    """Return the limits as a Markdown list, those of this study's size first.
+
+    Args:
+        tuned: the study in which settings were tried before.
+    """
     seeds = {len(contrasts.seeds(row, task)) for row in contrasts.rows for task in contrasts.tasks} - {0}
     less = " Where a number has one seed, the sign ° counts items only, and no sentence rests on it."
-    own = f"- The numbers are of {count_range(seeds, 'seed')} and {count(len(contrasts.tasks), 'task')}."
+    tasks = f"{count(len(contrasts.tasks), 'task')}{_each(contrasts)}"
+    own = f"- The numbers are of {count_range(seeds, 'seed')} and {tasks}."
     seen = [SEEN] if any(MINILM in known for known in contrasts.study.models.values()) else []
-    made = [*_selection(contrasts), *_rarest_class(contrasts)]
+    made = [*_unfinished(contrasts, tuned), *_selection(contrasts), *_rarest_class(contrasts)]
     return "\n".join([f"{own}{less if min(seeds) < LEAST_SEEDS else ''}", *made, *LIMITS, *seen])
+
+
+def _each(contrasts: StudyContrasts) -> str:
+    """Say how many seeds each task has; "" where all have as many."""
+    tasks: dict[str, list[str]] = {}
+    for task in contrasts.tasks:
+        numbers = {len(contrasts.seeds(row, task)) for row in contrasts.rows} - {0}
+        if numbers:
+            tasks.setdefault(count_range(numbers, "seed"), []).append(task_title(task))
+    told = ", ".join(f"{number} on {' and '.join(titles)}" for number, titles in tasks.items())
+    return f": {told}. An average counts every task the same, whatever its seeds" if len(tasks) > 1 else ""
+
+
+def _unfinished(contrasts: StudyContrasts, tuned: StudyResults | None) -> Iterator[str]:
+    """Name the tasks on which most rows still gain in the last epoch, and say whether rates were tuned there."""
+    for task in contrasts.tasks:
+        changes = last_changes(contrasts, task).values()
+        gaining = sum(change >= GAIN for change in changes)
+        if 2 * gaining > len(changes):
+            untuned = "" if tuned and task in tuned.tasks else ", and no rate was tuned there"
+            yield (
+                f"- {task_title(task)} shows which methods are fast, and perhaps not which are good: {gaining} of "
+                f"{len(changes)} rows still gain {GAIN} {UNIT} or more in the last epoch{untuned}."
+            )
 
 
 def _selection(contrasts: StudyContrasts) -> Iterator[str]:

@@ -96,12 +96,13 @@ def sections(
     yield "Agreement with the teacher", agreement_section(contrasts, questions.KD, BASELINE)
     yield "Ranks", ranks(contrasts)
     yield "Cost beside score", [cost.words(), cost.table()]
-    yield "The student's layers", layers_section(study, every)
-    yield "A student of another depth", other_depths(study, every)
+    same_rates = tuning.same_rates_words(tuned)
+    yield "The student's layers", [*layers_section(study, every), same_rates]
+    yield "A student of another depth", [*other_depths(study, every), same_rates]
     yield "Collapsed networks", [facts.collapse_words(contrasts)]
     beside = [paper.claim_words(contrasts), paper.claim_table(contrasts), paper.order_words(contrasts)]
     yield "Beside the paper's Table 1", beside
-    yield "What this study cannot say", [limits(contrasts)]
+    yield "What this study cannot say", [limits(contrasts, tuned)]
 
 
 def score_table(study: StudyResults) -> str:
@@ -190,11 +191,11 @@ def ranks(contrasts: StudyContrasts) -> list[str]:
     sample = f"({count(len(found), 'row')}, {count(len(tasks), 'task')}; Demšar 2006)"
     told = [
         few_tasks_words(len(found), len(tasks))
-        or f"By Nemenyi's test {apart} of {count(len(pairs), 'pair')} differ: their mean ranks are more than the "
-        f"critical difference {reach:.2f} apart {sample}."
+        or f"By Nemenyi's test pairs differ whose mean ranks are more than the critical difference {reach:.2f} apart "
+        f"{sample}: {apart} of {len(pairs):,}."
     ]
     if len(tasks) > 1:
-        p, _ = friedman_test(np.array([list(row.seeds.values()) for row in found]).T)
-        told.append(f"Friedman's test that no row differs has {p_words(p)}.")
+        p, way = friedman_test(np.array([list(row.seeds.values()) for row in found]).T)
+        told.append(f"Friedman's test that no row differs has {p_words(p)} ({way}).")
     rows = [(row.label, f"{row.mean:.2f}", *(f"{rank:g}" for rank in row.seeds.values())) for row in found]
     return [" ".join(told), text_table(["Mean rank", *map(task_title, tasks)], rows, [f"1 is best. {SAMPLE}"])]

@@ -62,12 +62,14 @@ def order_words(contrasts: StudyContrasts) -> str:
     by_seed = ", ".join(f"{tau(contrasts.tasks, [seed])} with seed {seed}" for seed in shared)
     pairs = {frozenset(pair) for pair in contrasts.pairs_apart(None)[0]}
     apart = sum(frozenset(pair) in pairs for pair in combinations(rows, 2))
-    pairs_words = count(len(rows) * (len(rows) - 1) // 2, "pair")
+    count_of_pairs = len(rows) * (len(rows) - 1) // 2
+    pairs_words = count(count_of_pairs, "pair")
     return (
         f"Kendall's tau between the paper's average and the mean score here ({count(len(rows), 'method')}) is "
         f"{tau(contrasts.tasks, every)}; 1 is the same order, -1 the opposite. It is {by_task}"
         f"{f', and over all tasks {by_seed}' if by_seed else ''}. On average over the tasks, "
-        f"{apart} of {pairs_words} of these methods {'is' if apart == 1 else 'are'} separable."
+        f"{apart} of {pairs_words} of these methods {'is' if apart == 1 else 'are'} separable"
+        f"{', so that their order here is hardly known' if 2 * apart < count_of_pairs else ''}."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 from kdbench.analysis.published import PAPER_METHOD
 from kdbench.analysis.study_page.contrasts import Contrast, JudgedContrasts, StudyContrasts, judge_contrasts
@@ -116,8 +117,12 @@ def _on_single_tasks(contrasts: StudyContrasts, rows: Sequence[str], reference: 
 def _by_epoch(contrasts: StudyContrasts, row: str, reference: str, task: str) -> str:
     """Say how a row's lead over a reference develops on the selection split; "" where it is not recorded."""
     own, other = (epoch_scores(contrasts, name, task) for name in (row, reference))
-    leads = [signed(own[epoch] - other[epoch]) for epoch in sorted(own.keys() & other.keys()) if epoch]
-    return f" (epoch by epoch on the selection split {', '.join(leads)})" if len(leads) > 1 else ""
+    leads = [own[epoch] - other[epoch] for epoch in sorted(own.keys() & other.keys()) if epoch]
+    if len(leads) < 2:
+        return ""
+    shrinks = all(before > after for before, after in pairwise(leads))
+    told = "; the lead shrinks with every epoch, and might with further ones" if shrinks else ""
+    return f" (epoch by epoch on the selection split {', '.join(map(signed, leads))}{told})"
 
 
 def _listed(found: JudgedContrasts, rows: Sequence[str]) -> str:
@@ -203,7 +208,10 @@ def _assistant(contrasts: StudyContrasts) -> str:
     if len(differences) < len(parts):
         return f"{told}. "
     whole = Contrast(("", ""), tuple(contrasts.tasks), average_difference(differences))
-    return f"{told}: {whole.words} on average. "
+    weaker = (
+        "" if _verdict(whole) < 0 else "It is not shown to be weaker, so that TAKD says little about the question. "
+    )
+    return f"{told}: {whole.words} on average. {weaker}"
 
 
 def _verdict(one: Contrast) -> int:

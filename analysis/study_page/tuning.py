@@ -6,9 +6,11 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 
 from kdbench.analysis.study_page.contrasts import StudyContrasts
+from kdbench.analysis.study_page.layers import student_title
 from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.formatting import count, value
 from kdbench.data.task_registry import TASKS
+from kdbench.distill.method_registry import METHODS
 from kdbench.results.comparison import count_trials
 from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import StudyResults, task_title
@@ -37,11 +39,19 @@ def tuning_words(contrasts: StudyContrasts, tuned: StudyResults | None) -> str:
         own = f"Methods have unequal numbers of settings in these results. {listed}."
     if tuned is None:
         return f"{own} {UNTUNED}"
-    others = [contrasts.title(row) for row in contrasts.rows if row not in tuned.rows]
-    rest = f" Not tuned themselves, with the rates of the table: {', '.join(others)}." if others else ""
+    others = [row for row in contrasts.rows if row not in tuned.rows]
+    variants = [contrasts.title(row) for row in others if METHODS.owner(row) in tuned.rows]
+    alone = [contrasts.title(row) for row in others if METHODS.owner(row) not in tuned.rows]
+    rest = f" Not tuned themselves, with the rates of their method: {', '.join(variants)}." if variants else ""
+    rest += f" Not tuned themselves, with the rates of the table: {', '.join(alone)}." if alone else ""
     untuned = [task_title(task) for task in contrasts.tasks if task not in tuned.tasks]
     rest += f" No rate was tuned on {', '.join(untuned)}." if untuned else ""
     return f"{own} {_tried_before(tuned)}{rest}"
+
+
+def same_rates_words(tuned: StudyResults | None) -> str:
+    """Say for which student the rates were tuned, where other students have them; "" where none was tuned."""
+    return f"The rates were tuned for {student_title(tuned)} alone." if tuned and tuned.cells else ""
 
 
 def _tried_before(tuned: StudyResults) -> str:

@@ -150,27 +150,33 @@ def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
 def _difference(lines: Sequence[SelectedRow], key: str) -> list[str]:
     """Say on which tasks rows differ in a setting; where on none, whether tasks differ in the setting."""
     tasks = dict.fromkeys(task for line in lines for task, cells in line.shown.items() if cells)
-    found = {task: [_texts(line.shown.get(task, ()), key) for line in lines] for task in tasks}
-    unequal = [task for task, by_line in found.items() if len(set[str]().union(*by_line)) > 1]
-    if unequal:
-        sets = [sorted(set[str]().union(*(found[task][i] for task in unequal))) for i in range(len(lines))]
-        named = {line.title: "/".join(texts) for line, texts in zip(lines, sets, strict=True) if texts}
-        where = f" on {', '.join(map(task_title, unequal))}" if len(unequal) < len(tasks) else ""
-        # a value of many rows is said once, and that of most rows without their names
-        usual, number = Counter(named.values()).most_common(1)[0]
-        if number <= 2:
-            return [f"Rows differ in {key}{where}: {', '.join(map(' '.join, named.items()))}."]
-        by_text: dict[str, list[str]] = {}
-        for title, text in named.items():
-            by_text.setdefault(text, []).append(title)
-        rest = [f"{text} for {', '.join(titles)}" for text, titles in by_text.items() if text != usual]
-        return [f"Rows differ in {key}{where}: {usual}, but {'; '.join(rest)}."]
+    found = {task: {line.title: _texts(line.shown.get(task, ()), key) for line in lines} for task in tasks}
+    unequal: dict[str, list[str]] = {}  # what is said of the rows -> the tasks of which it is said
     alike: dict[str, list[str]] = {}  # the one text of all rows -> the tasks that have it
     for task, by_line in found.items():
-        for text in set[str]().union(*by_line):
+        named = {title: "/".join(sorted(texts)) for title, texts in by_line.items() if texts}
+        texts = set[str]().union(*by_line.values())
+        if len(texts) > 1:
+            unequal.setdefault(_by_row(named), []).append(task_title(task))
+        for text in texts:
             alike.setdefault(text, []).append(task_title(task))
+    if unequal:
+        where = {w: f" on {', '.join(some)}" if len(some) < len(tasks) else "" for w, some in unequal.items()}
+        return [f"Rows differ in {key}{place}: {words}." for words, place in where.items()]
     words = [f"{text} on {', '.join(titles)}" for text, titles in alike.items()]
     return [f"Tasks differ in {key}: {'; '.join(words)}."] if len(words) > 1 else []
+
+
+def _by_row(named: Mapping[str, str]) -> str:
+    """List the values of rows; a value of many rows is said once, and that of most rows without their names."""
+    usual, number = Counter(named.values()).most_common(1)[0]
+    if number <= 2:
+        return ", ".join(map(" ".join, named.items()))
+    by_text: dict[str, list[str]] = {}
+    for title, text in named.items():
+        by_text.setdefault(text, []).append(title)
+    rest = [f"{text} for {', '.join(titles)}" for text, titles in by_text.items() if text != usual]
+    return f"{usual}, but {'; '.join(rest)}"
 
 
 def _texts(cells: Iterable[CellResult], key: str) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from kdbench.analysis.study_page.agreement import agreement_section
+from kdbench.analysis.study_page.agreement import NOT_KEPT, agreement_section
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.results.study import Run
 from tests.analysis.exact_results import NEAR, contrasts, shifted
@@ -35,6 +35,15 @@ def test_agreement_is_counted_and_compared(tmp_path: Path) -> None:
     gains = [kd - own for kd, own in zip(shares["kd"], shares["finetune"], strict=True)]
     assert told.startswith(f"Agreement of KD minus that of Fine-tuning: {gains[0]:+.1f} points (")
     assert f"on RTE, {gains[1]:+.1f} points (" in told
+
+
+def test_a_dash_is_explained(tmp_path: Path) -> None:
+    rows, teachers = {"finetune": NEAR, "kd": NEAR}, dict.fromkeys(NEAR, (90.0, 91.0, 89.0))
+    assert NOT_KEPT not in agreement_section(contrasts(tmp_path / "all", rows, teachers), "kd", "finetune")[1]
+    part = {"finetune": {"rte": NEAR["rte"]}, "kd": NEAR}
+    table = agreement_section(contrasts(tmp_path / "part", part, teachers), "kd", "finetune")[1]
+    assert "| – |" in table
+    assert table.rstrip().endswith(NOT_KEPT)
 
 
 def test_without_answers_of_teachers_nothing_is_told(tmp_path: Path) -> None:

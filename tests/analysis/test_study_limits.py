@@ -15,7 +15,8 @@ from kdbench.analysis.study_page.limits import limits
 from kdbench.core.atomic_files import write_json
 from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from tests.analysis.exact_results import NEAR, study
+from tests.analysis.drawn import PER_EPOCH, finish
+from tests.analysis.exact_results import NEAR, contrasts, study
 from tests.analysis.made import Made, spec
 
 
@@ -37,6 +38,32 @@ def test_what_selection_and_a_rare_class_do(tmp_path: Path) -> None:
         "scores most by +3.0 points (DIST on TREC).",
         "- The smallest class, of TREC, has 3 of 50 reported items, and counts as one of 6 in the macro-F1.",
     ]
+
+
+def test_seeds_are_told_task_by_task_where_tasks_have_unequal_numbers(tmp_path: Path) -> None:
+    rows = {row: {"rte": (70.0, 71.0), "qnli": (70.0, 71.0, 69.0), "mrpc": (70.0, 71.0)} for row in ("kd", "dist")}
+    first = limits(contrasts(tmp_path, rows)).splitlines()[0]
+    assert first == (
+        "- The numbers are of 2 to 3 seeds and 3 tasks: 2 seeds on MRPC and RTE, 3 seeds on QNLI. An average counts "
+        "every task the same, whatever its seeds."
+    )
+
+
+def test_tasks_on_which_most_rows_still_learn_are_named(tmp_path: Path) -> None:
+    """KD and DIST gain 10 points in the last epoch on RTE, SKD nothing; on QNLI only KD gains."""
+    made = Made(Store(tmp_path))
+    for task, gaining in (("rte", ("kd", "dist")), ("qnli", ("kd",))):
+        for row in ("kd", "dist", "skd"):
+            ends = (0.6, 0.7) if row in gaining else (0.6, 0.6)
+            points = [(PER_EPOCH * epoch, "selection", {"accuracy": at}) for epoch, at in enumerate(ends, start=1)]
+            finish(made, spec(row, task, 0), points)
+    found = StudyContrasts(studies(made.write())[0])
+    said = (
+        "- RTE shows which methods are fast, and perhaps not which are good: 2 of 3 rows still gain 0.4 points or more"
+    )
+    lines = [line for line in limits(found).splitlines() if "fast" in line]
+    assert lines == [f"{said} in the last epoch, and no rate was tuned there."]
+    assert f"{said} in the last epoch." in limits(found, found.study)  # the same tasks, as if rates were tuned there
 
 
 def test_rows_of_another_machine_are_named(tmp_path: Path) -> None:

@@ -89,11 +89,12 @@ def test_ranks_are_those_of_the_scores(tmp_path: Path) -> None:
     more = dict.fromkeys(few, (80.0, 81.0))
     said, _ = ranks(contrasts(tmp_path / "two", {"kd": few, "skd": more}))
     assert said.startswith(
-        "By Nemenyi's test 1 of 1 pair differ: their mean ranks are more than the critical difference 0.98"
+        "By Nemenyi's test pairs differ whose mean ranks are more than the critical difference 0.98 apart (2 rows, 4 "
+        "tasks; Demšar 2006): 1 of 1."
     )
     said, table = ranks(found)
     # the second task repeats the order of the first, which chance does once in 3! times
-    assert said.endswith("Friedman's test that no row differs has p = 0.167.")
+    assert said.endswith("Friedman's test that no row differs has p = 0.167 (exact).")
     assert [line.split(" | ")[:2] for line in table.splitlines()[2:5]] == [
         ["| DIST", "1.00"], ["| SKD", "2.00"], ["| KD", "3.00"],
     ]  # fmt: skip
@@ -123,6 +124,13 @@ def test_order_and_claims_beside_the_paper(tmp_path: Path) -> None:
     assert rows["| KD"].split(" | ")[1:3] == ["+1.8", "+20.0"]
     assert rows["| SKD"].split(" | ")[1:3] == ["+2.4", "-8.0"]
     assert rows["| SKD"].endswith("is contradicted here |")
+
+
+def test_an_order_of_rows_that_are_not_separable_is_hardly_known(tmp_path: Path) -> None:
+    found = contrasts(tmp_path, {row: shifted(i / 2) for i, row in enumerate(("lgtm", "pkd", "dml", "kd"))})
+    assert paper.order_words(found).endswith(
+        "0 of 6 pairs of these methods are separable, so that their order here is hardly known."
+    )
 
 
 def test_tau_of_orders() -> None:
@@ -225,19 +233,19 @@ def test_pairs_with_other_seeds_are_compared_on_those_in_common(tmp_path: Path) 
 STARTS = {"s-net:1+3": "fp/s", "s-net:0+1": "fp/s:0+1", "s-net:5": "fp/s:5"}
 
 
-def started_from(made: Made, name: str, score: float) -> None:
-    """Add KD on RTE, two seeds, with a student that starts from layers; its runs are in a sweep of their own."""
+def started_from(made: Made, name: str, score: float, seeds: int = 2) -> None:
+    """Add KD on RTE with a student that starts from layers, a point more with every seed, in a sweep of its own."""
     other = Made(made.store, study={**STUDY, "student": name})
-    for seed in (0, 1):
+    for seed in range(seeds):
         student = ModelRef(name=name, fingerprint=STARTS[name])
         answer(other, other.ask(spec("kd", "rte", seed, student=student)), score + seed)
     write_sweep(other, name, {"student": STARTS[name], "teacher": "fp/t"})
 
 
 def test_the_students_layers(tmp_path: Path) -> None:
-    """A student of another depth is in a table of its own."""
+    """Starts are compared on their common seeds; a student of another depth is in a table of its own."""
     made = Made(Store(tmp_path))
-    started_from(made, "s-net:1+3", 70.0)
+    started_from(made, "s-net:1+3", 70.0, seeds=4)  # 70.5 with two seeds, 71.5 with all
     (only,) = studies(made.store)
     assert layers.layers_section(only, [only])[0].startswith("Only one initial student was trained, ")
     assert other_depths(only, [only]) == [
@@ -248,7 +256,7 @@ def test_the_students_layers(tmp_path: Path) -> None:
     every = studies(made.store)
     assert len(every) == 3
     said, table = layers.layers_section(only, every)
-    assert said == "The layers matter most to KD on RTE: 10.0 points lie between its starts."
+    assert said == "The means of KD on RTE lie farthest apart: 10.0 points between its starts."
     assert "| KD | RTE | 60.5 (2) | 70.5 (2) | 10.0 |" in table
     (scored,) = other_depths(only, every)  # one method makes no pair
     assert re.search(r"^\| KD \| \**50\.5", scored, re.MULTILINE)

@@ -40,3 +40,16 @@ def test_what_was_tuned(tmp_path: Path) -> None:
         f"{said} Not tuned themselves, with the rates of the table: PKD. {rest}"
     )
     assert tuning.tuning_table(None) == ""
+    assert tuning.same_rates_words(tuned) == "The rates were tuned for s-net alone."
+    assert tuning.same_rates_words(None) == ""
+
+
+def test_variants_have_the_rates_of_their_method(tmp_path: Path) -> None:
+    """LGTM without influence is a variant of LGTM, which was tuned; KD was not."""
+    found = contrasts(tmp_path / "study", dict.fromkeys(("kd", "lgtm", "lgtm_no_influence"), NEAR))
+    made = Made(Store(tmp_path / "tuning"))
+    made.done(made.ask(spec("lgtm", "rte", 100, student_lr=1e-4), None, {"student_lr": 1e-4}), 0.7)
+    (tuned,) = studies(made.write())
+    text = tuning.tuning_words(found, tuned)
+    assert "Not tuned themselves, with the rates of their method: LGTM without influence." in text
+    assert "Not tuned themselves, with the rates of the table: KD." in text

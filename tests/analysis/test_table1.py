@@ -173,6 +173,19 @@ def test_tasks_that_were_trained_otherwise_are_told_apart(tmp_path: Path) -> Non
         assert found == [sentence]
 
 
+def test_rows_that_differ_otherwise_on_each_task_are_told_apart_task_by_task(tmp_path: Path) -> None:
+    """`0.0001/0.0003 for DML` would not say which task has which."""
+    made = Made(Store(tmp_path))
+    rates = {"kd": (3e-4, 3e-4), "pkd": (3e-4, 3e-4), "skd": (3e-4, 3e-4), "dml": (1e-4, 1e-4), "lgtm": (1e-3, 1e-4)}
+    for method, of_tasks in rates.items():
+        for task, rate in zip(("rte", "sst2"), of_tasks, strict=True):
+            made.done(made.ask(spec(method, task, 0, student_lr=rate)), 0.7)
+    assert [note for note in sheet(made.write()).notes if "differ" in note] == [
+        "Rows differ in student_lr on RTE: 0.0003, but 0.0001 for DML; 0.001 for LGTM.",
+        "Rows differ in student_lr on SST-2: 0.0003, but 0.0001 for DML, LGTM.",
+    ]
+
+
 def test_records_are_the_unrounded_numbers_of_all_rows(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     parent = made.done(made.need(teacher("mrpc", 0)), (0.95, 0.9123456789))
