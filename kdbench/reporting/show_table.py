@@ -125,7 +125,7 @@ def _untested(number: str, store: Store) -> str:
 
 
 def show_tables(request: ExecutionRequest) -> None:
-    """Print the tables that go with a request, of its networks; one that cannot be shown says why, the others follow."""
+    """Print the tables that go with a request, of its networks; one that cannot be shown says why."""
     for number in request.tables:
         try:
             asked = read_record(request.store.sweeps_folder / f"{request.sweep}.json", Sweep)
