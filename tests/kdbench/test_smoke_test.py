@@ -118,7 +118,7 @@ def test_the_longest_input_is_searched_where_the_configuration_does_not_tell(
 ) -> None:
     monkeypatch.setattr("kdbench.models.configuration.AFTER_PADDING", ())
     made = of(tmp_path, "roberta", "max_length=66", methods="kd", max_position_embeddings=66)
-    with pytest.raises(UserError, match="max_length=66 is more than .*roberta can read .*Error: .*max_length=64 or"):
+    with pytest.raises(UserError, match=r"max_length=66 is more than .*roberta can read .*Error: .*max_length=64 or"):
         preflight.check(made, [CPU])
 
 
