@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kdbench.data.task import Task
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.reporting.tables import TableData
 from kdbench.results.selection import SelectedRow
 

@@ -316,7 +316,7 @@ def score_records(shown: ShownRow) -> list[dict[str, Any]]:
     line, head = shown.line, provenance.study_origin(shown.study)
     return [
         head | {
-            "data": c.run.spec.data.fingerprint,
+            "train_rows": c.run.spec.training.train_rows, "data": c.run.spec.data.fingerprint,
             "row": shown.key, "title": line.title, "task": c.cell.task, "split": split, "metric": metric,
             "unit": "per cent", "seed": c.cell.seed, "value": c.score(metric, split),
             "learned_from_report": line.saw_report,

@@ -9,7 +9,7 @@ from typing import Any
 from kdbench.analysis.published import PAPER_METHOD, PublishedTable, published_tables
 from kdbench.core.formatting import value
 from kdbench.core.toml_files import read_toml
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.planning.config import Config, Point, preset_files
 from kdbench.reporting.tables import Table, TableCell, TableData
 from kdbench.results.study import StudyResults

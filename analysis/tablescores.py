@@ -5,7 +5,7 @@ from __future__ import annotations
 from kdbench.analysis.scores import RowRequest, asked_rows
 from kdbench.analysis.server_scores import ServerScoreTable
 from kdbench.core.registry import ALL
-from kdbench.distill.method import in_group
+from kdbench.distill.method_registry import in_group
 from kdbench.results.study import StudyResults
 
 

@@ -13,7 +13,7 @@ from benchmarks.suites import ALL
 from benchmarks.work import BATCH, EPOCHS
 from kdbench.core.atomic_files import read_json, write_text
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.planning.make_plan import parse_seeds, select_methods
 
 SUSTAINED = (30, 60, 120)  # TFLOP/s that a GPU may keep up on batches as small as these

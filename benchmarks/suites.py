@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.work import How, Work
 from kdbench.core.errors import UserError
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.planning.make_plan import select_methods
 
 FIXED = How("fixed", "fp32")  # every batch padded to 128 tokens

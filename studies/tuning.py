@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdbench.analysis.study_page.tuning import best_rate
+from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 
 
 def chosen_rates(*folders: Path) -> dict[str, dict[str, float]]:

@@ -53,7 +53,7 @@ def one_fast(names: Iterable[str], *fast: str) -> list[Any]:
 @pytest.fixture
 def same_methods_afterwards() -> Iterator[None]:
     """Forget the methods that a test has added."""
-    from kdbench.distill.method import METHODS
+    from kdbench.distill.method_registry import METHODS
 
     found, bad, files = dict(METHODS.all()), dict(METHODS.broken), dict(METHODS.files)
     yield

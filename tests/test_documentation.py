@@ -15,7 +15,7 @@ import pytest
 from kdbench.cli.app import app
 from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from tests.commands import made_glue
 from tests.test_rooms import FIXED, ROOMS
 

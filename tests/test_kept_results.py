@@ -20,9 +20,9 @@ from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.reproduce import rows_command
 from kdbench.reporting.provenance import mean_run_score
+from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = sorted(file.parent for file in (ROOT / "results").glob("*/study.json"))

@@ -79,6 +79,17 @@ def test_how_many_seeds_and_rows_the_tables_are_of() -> None:
     )
 
 
+def test_what_was_trained_from_zeros() -> None:
+    """The table of the section about MRPC was; of the two about measurements the second, whose runs were not kept."""
+    zeros = {
+        name: {run["spec"]["options"]["zero_heads"] for run in runs(name) if "zero_heads" in run["spec"]["options"]}
+        for name in ("study", "sst2", "influence", "mrpc", "zero-heads")
+    }
+    assert zeros == {"study": {False}, "sst2": {False}, "influence": {False}, "mrpc": {True}, "zero-heads": {True}}
+    said = "the second one of [What was measured](#what-was-measured) were measured from zeros."
+    assert f"The table of [What goes wrong at 1](#what-goes-wrong-at-1) and {said}" in PAGE
+
+
 def test_rows_of_lgtm_and_prokt_share_their_rates_on_emotion() -> None:
     rates = {
         run["spec"]["training"]["student_lr"]

@@ -56,7 +56,7 @@ def test_every_room_says_what_it_is_for(package: Path) -> None:
 
 
 def test_no_circle_of_modules() -> None:
-    """Not even through imports within functions; those for annotations alone do not count."""
+    """Not even through imports within functions or for annotations alone."""
     names = {
         file: ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
         for room in [*ROOMS, *FIXED]
@@ -70,10 +70,7 @@ def test_no_circle_of_modules() -> None:
 
 
 def targets(file: Path, known: set[str]) -> Iterator[str]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
-    annotations = {id(inner) for guard in guards for inner in ast.walk(guard)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and id(node) not in annotations:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 yield from {f"{node.module}.{alias.name}", str(node.module)} & known

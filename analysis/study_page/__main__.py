@@ -8,9 +8,8 @@ from pathlib import Path
 from kdbench.analysis.study_page import STUDENTS, TUNING
 from kdbench.analysis.study_page.page import main_study, study_page
 from kdbench.core.atomic_files import write_text
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
-from kdbench.results.sweep_files import read_sweeps
 
 
 def write_page(folder: Path, page: Path) -> None:
@@ -23,9 +22,8 @@ def write_page(folder: Path, page: Path) -> None:
     tuned = main_study(studies(Store(tuning, create=False))) if tuning.is_dir() else None
     stores = [Store(one, create=False) for one in (folder, students) if one.is_dir()]
     every = [study for store in stores for study in studies(store)]
-    sweeps = [sweep for store in stores for sweep in read_sweeps(store)]
     beside = [one.as_posix() for one in (tuning, students) if one.is_dir()]
-    write_text(page, study_page(folder.as_posix(), every, sweeps, tuned, beside))
+    write_text(page, study_page(folder.as_posix(), every, tuned, beside))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from kdbench.analysis.significance_marks import Comparisons
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import p_value, signed
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.planning import reproduce
 from kdbench.reporting import machines
 from kdbench.reporting.provenance import traceable_rows

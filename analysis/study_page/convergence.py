@@ -10,7 +10,8 @@ from kdbench.analysis.study_page.contrasts import UNIT, StudyContrasts
 from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.formatting import signed
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS, Method
+from kdbench.distill.method import Method
+from kdbench.distill.method_registry import METHODS
 from kdbench.results.study import task_title
 
 MOST_NAMED = 3  # rows on a task

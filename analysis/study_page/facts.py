@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, duration, value
 from kdbench.data.task_registry import TASKS
+from kdbench.distill.method_registry import METHODS, PAPER, method_groups
+from kdbench.models.display_names import display_name
 from kdbench.reporting import machines, notes
-from kdbench.results.study import Run, StudyResults, task_title
-from kdbench.results.sweep_files import Sweep
+from kdbench.results.study import Run, StudyResults, task_order, task_title
 
 # a column each in the table of what was trained
 SETTINGS = {
@@ -27,9 +28,12 @@ TRAINED = (
     "Rows of train: all that train, select or give feedback. Methods: those with a finished run. Hours: the recorded "
     "times of all runs, teachers included."
 )
-PARTS = "Hours: the recorded times; a run that several lines need counts in the first of them."
+NEEDED, VARIANTS, OTHER = "needed first", "variants", "other"  # columns of hours beside those of groups of methods
+HOURS = (
+    "Recorded hours of training. Needed first: teachers and assistants. Paper: its methods, and fine-tuning. Logits "
+    "and features: later methods. Variants: ProKT with labels, and LGTM's other readings."
+)
 CROWDED = 0.1  # of the reported items, from which a class that takes so many too much is named
-MOST_TITLES = 4  # methods of a part that are named
 
 
 def setup_words(contrasts: StudyContrasts) -> str:
@@ -105,35 +109,52 @@ def time_words(contrasts: StudyContrasts) -> str:
     return f"{told} {contrasts.load_note}".rstrip()
 
 
-def parts_table(every: Sequence[StudyResults], sweeps: Iterable[Sweep]) -> str:
-    """Return a Markdown table of the parts in the order in which they were asked for; "" without sweeps.
+def hours_table(main: StudyResults, every: Sequence[StudyResults], tuned: StudyResults | None = None) -> str:
+    """Return a Markdown table of the recorded hours: a row a task and student, a column a group of methods.
 
-    A part is what commands asked for the same methods on the same tasks, with whatever seeds. A run counts in the first
-    part that needs it.
+    Args:
+        main: the study whose student is not named.
+        every: all studies, the main one among them.
+        tuned: the study in which settings were tried before.
     """
-    runs = {run_id: run for study in every for run_id, run in study.runs.items()}
-    parts: dict[tuple[str, str], list[Run]] = {}
-    for sweep in sweeps:
-        titles = list(dict.fromkeys(sweep.rows[cell.row].title for cell in sweep.cells))
-        names = count(len(titles), "method") if len(titles) > MOST_TITLES else ", ".join(titles)
-        tasks = ", ".join(dict.fromkeys(task_title(cell.task) for cell in sweep.cells))
-        new = [runs.pop(run_id) for run_id in sweep.runs if run_id in runs]
-        parts.setdefault((names, tasks), []).extend(new)
+    found: dict[str, dict[str, list[Run]]] = {}  # row -> column -> runs
+    own, others = _students(main), [study for study in every if study is not main]
+    for study in [main, *others, *([tuned] if tuned else [])]:
+        groups = {cell.run.id: _group(cell.cell.row) for cell in reversed(study.cells)}
+        aside = "tuning" if study is tuned else "" if _students(study) == own else _students(study)
+        for run in sorted(study.runs.values(), key=lambda run: task_order(run.spec.task)):
+            row = ", ".join(filter(None, (task_title(run.spec.task), aside)))
+            found.setdefault(row, {}).setdefault(groups.get(run.id, NEEDED), []).append(run)
+    columns = [
+        name for name in dict.fromkeys((NEEDED, PAPER, *method_groups(), VARIANTS, OTHER))
+        if any(name in groups for groups in found.values())
+    ]  # fmt: skip
     rows = []
-    for (names, tasks), own in parts.items():
-        done = [run for run in own if run.result is not None]
-        seeds = _values(sorted({run.spec.seed for run in own}))
-        rows.append((names, tasks, seeds, f"{len(done)} of {len(own)}", f"{train_seconds(done) / 3600:.1f}"))
-    return text_table(["Tasks", "Seeds", "Runs done", "Hours"], rows, [PARTS]) if rows else ""
+    for row, runs in found.items():
+        every_run = list(chain(*runs.values()))
+        hours = [f"{train_seconds(runs[name]) / 3600:.1f}" if name in runs else "–" for name in columns]
+        done = sum(run.result is not None for run in every_run)
+        rows.append((row, *hours, f"{train_seconds(every_run) / 3600:.1f}", f"{done} of {len(every_run)}"))
+    return text_table([*(name.capitalize() for name in columns), "All", "Runs done"], rows, [HOURS])
+
+
+def _students(study: StudyResults) -> str:
+    return " and ".join(sorted({display_name(cell.run.spec.student) for cell in study.cells}))
+
+
+def _group(row: str) -> str:
+    """Return the column of a row: its method's group, or that of variants."""
+    owner = METHODS.owner(row)
+    return OTHER if owner is None else VARIANTS if owner != row else METHODS.get(owner).group or OTHER
 
 
 def collapse_words(contrasts: StudyContrasts) -> str:
-    """Say which networks predict one class only, or that none does; and which never predict some class."""
+    """Say which networks predict only one class, or that none does; and which never predict some class."""
     lines = list(contrasts.lines.values())
     runs = {cell.run.id for line in lines for cells in line.shown.values() for cell in cells}
     none = (
-        f"In {count(len(runs), 'run')}, no student and no teacher trained along predicts one class only (of more than "
-        "two: one or two)."
+        f"In {count(len(runs), 'run')}, no student and no teacher trained along predicts only one class (or only two "
+        "of three or more)."
     )
     return " ".join([*(notes.collapse_notes(lines) or [none]), *notes.missed_class_notes(lines), *_crowded(contrasts)])
 

@@ -26,7 +26,6 @@ from kdbench.reporting.figures import Lacking
 from kdbench.reporting.formats.presentation import Presentation
 from kdbench.reporting.formats.text import markdown
 from kdbench.results.study import StudyResults, task_title
-from kdbench.results.sweep_files import Sweep
 
 HEAD = """# A study of distillation methods on small tasks
 
@@ -49,15 +48,13 @@ MOST_NAMED = 12  # separable pairs
 
 
 def study_page(
-    folder: str, every: Sequence[StudyResults], sweeps: Sequence[Sweep] = (), tuned: StudyResults | None = None,
-    beside: Sequence[str] = (),
+    folder: str, every: Sequence[StudyResults], tuned: StudyResults | None = None, beside: Sequence[str] = ()
 ) -> str:  # fmt: skip
     """Build the whole page as Markdown.
 
     Args:
         folder: the collected study as the page names it.
         every: the studies in it; the one with most finished runs is the main one.
-        sweeps: the commands that asked for its runs.
         tuned: the study in which settings were tried before.
         beside: further folders with results, as the page names them.
 
@@ -69,7 +66,7 @@ def study_page(
     if not contrasts.rows:
         raise UserError(f"No run in {folder} is done, so that there is nothing to write a page about.")
     parts: list[str] = [HEAD.format(folders=", ".join(f"`{name}`" for name in (folder, *beside)), repeat=REPEAT)]
-    for heading, texts in sections(contrasts, every, sweeps, tuned):
+    for heading, texts in sections(contrasts, every, tuned):
         parts += [f"## {heading}", *(text.strip() for text in texts if text.strip())]
     return "\n\n".join(parts) + "\n"
 
@@ -80,7 +77,7 @@ def main_study(every: Sequence[StudyResults]) -> StudyResults:
 
 
 def sections(
-    contrasts: StudyContrasts, every: Sequence[StudyResults], sweeps: Sequence[Sweep], tuned: StudyResults | None
+    contrasts: StudyContrasts, every: Sequence[StudyResults], tuned: StudyResults | None
 ) -> Iterator[tuple[str, list[str]]]:  # fmt: skip
     """Yield heading and paragraphs of each section."""
     study, cost = contrasts.study, CostBesideScore(contrasts, questions.KD)
@@ -88,7 +85,7 @@ def sections(
     yield "Questions", [f"**{question}** {answer}" for question, answer in asked.items()]
     yield "What was trained", [
         facts.setup_words(contrasts), facts.trained_table(contrasts), tuning.tuning_words(contrasts, tuned),
-        tuning.tuning_table(tuned), facts.time_words(contrasts), facts.parts_table(every, sweeps),
+        tuning.tuning_table(tuned), facts.time_words(contrasts), facts.hours_table(study, every, tuned),
         convergence_words(contrasts, BASELINE),
     ]  # fmt: skip
     yield "Scores", [score_table(study), *pair_words(contrasts), scores.resolution_words(contrasts, questions.KD)]

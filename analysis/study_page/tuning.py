@@ -10,7 +10,7 @@ from kdbench.analysis.study_page.layers import student_title
 from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.formatting import count, value
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.results.comparison import count_trials
 from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import StudyResults, task_title

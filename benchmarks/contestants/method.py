@@ -8,7 +8,7 @@ from benchmarks.contestants.planned import epoch_last, one_step, planned, prepar
 from benchmarks.stopwatch import Stopwatch, seconds_of
 from benchmarks.work import How, Timing, Work
 from kdbench.distill.frozen_teacher import FrozenTeacher
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 
 
 def measure(work: Work, how: How, method: str, **options: Any) -> Timing:

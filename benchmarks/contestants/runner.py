@@ -13,7 +13,7 @@ from benchmarks.contestants.planned import NOTHING, execution, one_step, planned
 from benchmarks.stopwatch import seconds_of
 from benchmarks.work import How, Timing, Work
 from kdbench.distill.frozen_teacher import FrozenTeacher
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.training.runner import execute
 
 

@@ -11,7 +11,7 @@ from benchmarks.report import per_step
 from benchmarks.work import BATCH, EPOCHS
 from kdbench.core.atomic_files import read_json, write_text
 from kdbench.core.formatting import count
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 
 COST = Path(__file__).resolve().parents[2] / "docs" / "cost.md"
 EXA, TERA, HOUR = 1e18, 1e12, 3600.0

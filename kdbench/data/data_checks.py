@@ -22,24 +22,7 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
     Args:
         labels: the names of the classes; of a regression, that of its number.
     """
-    train = data.splits["train"]
-    known = {split: set(rows.texts()) for split, rows in data.splits.items() if split not in report_splits}
-    remarks: list[str] = []
-    # rows that repeat others, within a split and between the report and what trains or selects
-    for split, examples in data.splits.items():
-        shown = split.replace("_", "-")
-        if repeated := len(examples) - len(set(examples.texts())):
-            contrary = _contrary(examples)
-            among = f", {count(contrary, 'text')} with different labels" if contrary else ""
-            remarks.append(f"{title} {shown}: {_of(repeated, examples)} repeat the text of another row{among}.")
-        for other, texts in known.items() if split in report_splits else ():
-            if seen := sum(text in texts for text in examples.texts()):
-                remarks.append(f"{title} {shown}: {_of(seen, examples)} have a text that is in {other} too.")
-    # rows without text
-    for split, examples in data.splits.items():
-        second = examples.text_b if examples.text_b is not None else examples.text_a
-        if empty := sum(not a.strip() or not b.strip() for a, b in zip(examples.text_a, second, strict=True)):
-            remarks.append(f"{title} {split.replace('_', '-')}: {_of(empty, examples)} have an empty text.")
+    train, remarks = data.splits["train"], _row_remarks(title, data, report_splits)
     # classes, or numbers
     if len(labels) == 1:
         same = [split for split in ("train", *report_splits) if len(set(data.splits[split].labels)) == 1]
@@ -71,16 +54,37 @@ def _plain(name: str) -> str | float:
     return float(words) if NUMBER.fullmatch(words) else words
 
 
+def _row_remarks(title: str, data: TaskData, report_splits: Sequence[str]) -> list[str]:
+    """Return a sentence each on repeated texts, rows of the report that also train or select, and empty texts."""
+    repeated, empty = list[str](), list[str]()
+    seen: dict[str, list[str]] = {split: [] for split in data.splits if split not in report_splits}
+    for split, examples in data.splits.items():
+        texts = examples.texts()
+        repeated += _some_rows(len(texts) - len(set(texts)), split, examples, _contrary(examples))
+        pair = examples.text_b is not None
+        blank = sum(not first.strip() or (pair and not second.strip()) for first, second in texts)
+        empty += _some_rows(blank, split, examples)
+        for other, rows in seen.items() if split in report_splits else ():
+            known = set(data.splits[other].texts())
+            rows += _some_rows(sum(text in known for text in texts), split, examples)
+    said = {"repeat the text of another row": repeated}
+    said |= {f"have a text that is in {other} too": rows for other, rows in seen.items()}
+    said["have an empty text"] = empty
+    return [f"{title}: {' and '.join(rows)} {what}." for what, rows in said.items() if rows]
+
+
+def _some_rows(some: int, split: str, examples: Examples, contrary: int = 0) -> list[str]:
+    """Return `2 of 6 rows of train (1 text with different labels)`, in a list that is empty for no rows."""
+    labels = f" ({count(contrary, 'text')} with different labels)" if contrary else ""
+    return [f"{some:,} of {count(len(examples), 'row')} of {split.replace('_', '-')}{labels}"] if some else []
+
+
 def _contrary(examples: Examples) -> int:
     """Count the texts that occur with several labels."""
     labels: dict[tuple[str, str], set[float]] = {}
     for text, label in zip(examples.texts(), examples.labels, strict=True):
         labels.setdefault(text, set()).add(label)
     return sum(len(some) > 1 for some in labels.values())
-
-
-def _of(some: int, examples: Examples) -> str:
-    return f"{some:,} of {count(len(examples), 'row')}"
 
 
 def _some(names: Sequence[str]) -> str:

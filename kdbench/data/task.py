@@ -7,19 +7,21 @@ import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from kdbench.core.errors import UserError
+from kdbench.core.errors import UserError, place_in_file
 from kdbench.core.lazy_torch import LazyModule
 from kdbench.core.plugin_files import whole_code_hash
 from kdbench.core.spec import DataLocation
 from kdbench.data import metrics
-from kdbench.data.loading import load_examples
+from kdbench.data.example_checks import check_examples, check_splits
+from kdbench.data.examples import Examples as Examples
+from kdbench.data.examples import TaskData as TaskData
 from kdbench.data.metrics import ScoreCounts
+from kdbench.data.own_scores import ROUNDING, WANTED, valid_scores
 from kdbench.data.test_server import Server, ServerFile
 
 if TYPE_CHECKING:
@@ -30,38 +32,6 @@ else:
 
 Words = tuple[str, ...]
 Kind = Literal["classification", "regression"]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A split as columns of equal length.
-
-    `text_b` is None for single-sentence tasks. `labels` are class indices, or the numbers of a regression; -1 in
-    unlabelled splits.
-    """
-
-    text_a: Sequence[str]
-    text_b: Sequence[str] | None
-    labels: Sequence[int] | Sequence[float]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def texts(self) -> list[tuple[str, str]]:
-        """Return both texts of each row; the second is "" for single-sentence tasks."""
-        return list(zip(self.text_a, self.text_b if self.text_b is not None else [""] * len(self), strict=True))
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """All splits of a task.
-
-    `vocabulary` lists the words of synthetic data, for tokenizers of models built from a configuration; it is empty
-    for real data.
-    """
-
-    splits: Mapping[str, Examples]
-    vocabulary: Sequence[str] = field(default=())
 
 
 class Task(ABC):
@@ -111,18 +81,73 @@ class Task(ABC):
             UserError: a file is missing or malformed (naming file, line and what was expected).
         """
 
+    def load_checked(self, location: DataLocation) -> TaskData:
+        """Load the examples and check them: `load` may be a user's own code.
+
+        Raises:
+            UserError: the data cannot be read, a split is missing, or a text or label is wrong.
+        """
+        spare = (self.validation_split,) if self.validation_split else ()
+        labelled = tuple(dict.fromkeys(("train", *spare, *self.report_splits)))
+        try:
+            data = self.load(location)
+            check_splits(f"Task '{self.name}'", data.splits, labelled)
+            for split, examples in data.splits.items():
+                is_labelled = split in labelled
+                check_examples(f"Task '{self.name}', {split}", examples, self.labels, is_labelled=is_labelled)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            where = place_in_file(error, type(self))
+            raise UserError(
+                f"Task '{self.name}' does not load its data: {type(error).__name__}: {error}{where}."
+            ) from error
+        return data
+
     @classmethod
     def numbers(cls) -> list[tuple[str, str]]:
         """Return the (metric, split) of each number in a table's cell, in its order."""
         return [(metric, split) for split in cls.report_splits for metric in cls.metrics]
 
     def score(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-        """Compute all `metrics`, as fractions between 0 and 1 (for correlations, -1 and 1).
+        """Compute all `metrics`, as fractions between 0 and 1 (for correlations, -1 and 1), of which 1 is the best.
+
+        A score is also asked for predictions of one class alone, and for rows without some class, and is finite.
 
         Args:
             predictions, references: class indices [n]; of a regression, numbers.
         """
         return metrics.score(self.metrics, predictions, references, self.labels)
+
+    def score_checked(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
+        """Compute all `metrics` and check them: `score` may be a user's own code.
+
+        Raises:
+            UserError: a metric is missing, or no number from -1 to 1.
+        """
+        return valid_scores(f"Task '{self.name}'", self.metrics, self.score, predictions, references)
+
+    def check_own_scores(self, data: TaskData) -> None:
+        """Score right and wrong answers to the reported rows, where the task has scores of its own.
+
+        Raises:
+            UserError: a metric is missing or no fraction, or right answers do not score highest.
+        """
+        for split in self.report_splits if self.has_own_score else ():
+            true = list(data.splits[split].labels)
+            right = self.score_checked(true, true)
+            others: list[list[Any]] = [true[::-1]]
+            if self.kind == "classification":  # a student may predict one class for every row
+                others += [[label] * len(true) for label in range(len(self.labels))]
+            for answers in others:
+                found = self.score_checked(answers, true)
+                if worse := [name for name in self.metrics if found[name] > right[name] + ROUNDING]:
+                    name = worse[0]
+                    raise UserError(
+                        f"Task '{self.name}' scores wrong answers to {split} higher than right ones ({name} "
+                        f"{found[name]:.4g} and {right[name]:.4g}), and the highest score is taken as the best; return "
+                        f"{WANTED}."
+                    )
 
     def score_classes(self, counts: ScoreCounts) -> dict[str, NDArray[np.float64]]:
         """Compute all `metrics` [...] from the counts of classes; of a subclass with scores of its own by these."""
@@ -145,7 +170,7 @@ class Task(ABC):
         size = counts.shape[-1]
         true, predicted = (index.ravel() for index in np.indices((size, size)))
         scores = [
-            self.score(np.repeat(predicted, matrix).tolist(), np.repeat(true, matrix).tolist())
+            self.score_checked(np.repeat(predicted, matrix).tolist(), np.repeat(true, matrix).tolist())
             for matrix in counts.reshape(-1, size * size).astype(np.int64)
         ]
         return {name: np.array([s[name] for s in scores]).reshape(counts.shape[:-2]) for name in self.metrics}
@@ -162,7 +187,9 @@ class Task(ABC):
         if type(self).score is Task.score:
             return metrics.score_weights(self.metrics, weights, predicted, true, self.labels)
         drawn = [np.repeat(np.arange(len(true)), row.astype(np.int64)) for row in weights]
-        scores = [[self.score(row[items].tolist(), true[items].tolist()) for row in predicted] for items in drawn]
+        scores = [
+            [self.score_checked(row[items].tolist(), true[items].tolist()) for row in predicted] for items in drawn
+        ]
         return {name: np.array([[one[name] for one in row] for row in scores]) for name in self.metrics}
 
     @classmethod
@@ -219,7 +246,7 @@ class Task(ABC):
         These are the examples, kind, labels, metrics and splits; and, where the task computes scores of its own, the
         code of its file and of the user's modules that it imports.
         """
-        return self.fingerprint_of(load_examples(self, location), location)
+        return self.fingerprint_of(self.load_checked(location), location)
 
     def fingerprint_of(self, data: TaskData, location: DataLocation) -> str:
         """Return the `fingerprint` of examples that were loaded from a location."""

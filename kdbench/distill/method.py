@@ -1,4 +1,4 @@
-"""Base classes of distillation methods, and the registry of methods."""
+"""Base classes of distillation methods."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from pydantic import StringConstraints
 
 from kdbench.core.errors import UserError
 from kdbench.core.options import Options, option
-from kdbench.core.registry import ALL, Registry
 from kdbench.core.spec import RUN_NAME
-from kdbench.distill.declared_options import options_problem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from kdbench.distill.context import MethodContext
     from kdbench.models.reference import Shape
 
-PAPER, EVERYTHING = "paper", "everything"  # the group of the paper's methods; every group
 # the last: more of a fine-tuned teacher than its logits, so that a file of outputs is not enough
 Requirement = Literal["teacher", "teacher_lr", "feedback", "teacher_network"]
 Limit = Literal["labels_only", "teacher_only", "no_feedback"]
@@ -110,19 +107,6 @@ class Method:
             classes: the number of the task's classes, 1 for a regression.
         """
         return ""
-
-    @classmethod
-    def find_misfit(cls, spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
-        """Return why the method does not fit the kind of task or, by `check_compatible`, the networks, or ""."""
-        if classes == 1 and cls.no_regression:
-            fit = ", ".join(name for name, method in METHODS.all().items() if not method.no_regression)
-            return f"{cls.no_regression}; methods that learn a regression are {fit}."
-        for key, values in cls.class_options.items() if classes == 1 else ():
-            if key in spec.options and spec.options[key] in values:
-                return f"{key}={spec.options[key]} compares probabilities of classes, and a regression has none."
-        if 1 < classes < cls.least_classes:
-            return f"it needs {cls.least_classes} classes or more, and the task has {classes}."
-        return cls.check_compatible(spec, student, others, classes)
 
     def build(self, context: MethodContext) -> None:
         """Build the networks; by default one student."""
@@ -231,28 +215,3 @@ def finetuned(spec: RunSpec, *, snapshots: tuple[float, ...] = ()) -> RunSpec:
         method="finetune", student=spec.teacher, training=training if training.epochs else training.as_it_is(),
         options={}, snapshots=snapshots, teacher_training={},
     )  # fmt: skip
-
-
-METHODS: Registry[Method] = Registry("method", "kdbench.methods", Method, "methods", options_problem)
-
-
-def methods_of_group(name: str) -> dict[str, type[Method]]:
-    """Return the methods that a group selects: `all`, `everything`, or a method's `group`; {} where there is none."""
-    found = METHODS.all()
-    if METHODS.owner(name):
-        return {}
-    if name == EVERYTHING:
-        return dict(found)
-    wanted = (PAPER, "") if name == ALL else (name,)
-    return {key: method for key, method in found.items() if name and method.group in wanted}
-
-
-def in_group(row: str, name: str) -> bool:
-    """Return whether a group selects a row's method; rows without a method, such as the teacher's, belong to `all`."""
-    owner = METHODS.owner(row)
-    return name == ALL if owner is None or owner in METHODS.broken else owner in methods_of_group(name)
-
-
-def method_groups() -> list[str]:
-    """Return the names of all groups."""
-    return [ALL, *dict.fromkeys(method.group for method in METHODS.all().values() if method.group), EVERYTHING]

@@ -8,7 +8,8 @@ from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.plugin_files import code_hash
 from kdbench.core.spec import RunSpec
-from kdbench.distill.method import METHODS, Method
+from kdbench.distill.method import Method
+from kdbench.distill.method_registry import METHODS
 
 
 def method_of(spec: RunSpec) -> type[Method]:

@@ -21,10 +21,12 @@ from kdbench.core.errors import UserError, check_known, unknown
 from kdbench.core.options import Options
 from kdbench.core.settings import GROUPS, Invocation, Study, Training, shared_key, teacher_settings
 from kdbench.core.toml_files import CONFIG_FILE, Layer, read_toml
-from kdbench.distill.method import METHODS, Method, method_groups
+from kdbench.distill.method import Method
+from kdbench.distill.method_registry import METHODS, method_groups
 from kdbench.planning.executor import EXECUTORS
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import StudyResults, studies
+from kdbench.results.study import StudyResults
 
 TEACHER, NETWORK = "teacher", "network"
 SINGLE = {key for kind in (Study, Invocation) for key, item in kind.model_fields.items() if item.annotation is str}

@@ -12,7 +12,6 @@ from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
 from kdbench.data import teacher_outputs
 from kdbench.data.data_checks import data_remarks
-from kdbench.data.loading import load_examples
 from kdbench.data.splits import Roles, assign_roles
 from kdbench.data.task import Task, TaskData
 from kdbench.data.task_registry import TASKS
@@ -28,7 +27,7 @@ def load_data(task: str, ref: DataRef) -> TaskData:
         UserError: the data cannot be read, a text or label is wrong, or they are not what was planned with.
     """
     kind = TASKS.get(task)()
-    data = load_examples(kind, ref.location)
+    data = kind.load_checked(ref.location)
     # a task in Python may have a `fingerprint` of its own
     if ref.fingerprint != kind.fingerprint_of(data, ref.location) and ref.fingerprint != kind.fingerprint(ref.location):
         raise UserError(
@@ -40,8 +39,14 @@ def load_data(task: str, ref: DataRef) -> TaskData:
 
 @lru_cache(maxsize=64)
 def look_at_data(task: str, ref: DataRef) -> tuple[str, ...]:
-    """Return remarks on a task's data, see `data_checks.data_remarks`; generated data need none."""
+    """Return remarks on a task's data, see `data_checks.data_remarks`; generated data need none.
+
+    Raises:
+        UserError: see `Task.check_own_scores`.
+    """
     kind = TASKS.get(task)
+    if kind().has_own_score:
+        kind().check_own_scores(load_data(task, ref))
     if kind.is_generated(ref.location):
         return ()
     return tuple(data_remarks(kind.title, load_data(task, ref), kind.labels, kind.report_splits))

@@ -17,8 +17,9 @@ from kdbench.core.toml_files import Layer
 from kdbench.data.splits import held_out_share
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS, Method, method_groups, methods_of_group
+from kdbench.distill.method import Method
 from kdbench.distill.method_files import row_of
+from kdbench.distill.method_registry import METHODS, method_groups, methods_of_group
 from kdbench.models import reference
 from kdbench.planning.config import Config, method_of_row
 from kdbench.planning.config_check import check_keys, check_no_unread

@@ -12,7 +12,8 @@ from kdbench.core.errors import UserError
 from kdbench.core.settings import Study
 from kdbench.core.spec import Cell, RunSpec
 from kdbench.data.splits import held_out_share
-from kdbench.distill.method import METHODS, Method
+from kdbench.distill.method import Method
+from kdbench.distill.method_registry import METHODS
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kdbench.core.settings import Invocation, Study
 from kdbench.core.toml_files import read_toml
-from kdbench.distill.method import EVERYTHING, METHODS, in_group, methods_of_group
+from kdbench.distill.method_registry import EVERYTHING, METHODS, in_group, methods_of_group
 from kdbench.models.outputs_reference import outputs_arguments
 from kdbench.planning.config import Config, preset_files
 from kdbench.planning.exhibits import Exhibit

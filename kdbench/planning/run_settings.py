@@ -7,7 +7,7 @@ from typing import Any
 
 from kdbench.core.settings import FIELDS, Training, teacher_keys
 from kdbench.core.toml_files import read_toml
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.planning.config import Config, installed_options, preset_files
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import Run, StudyResults, settings, studies
+from kdbench.results.study import Run, StudyResults, settings
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -18,8 +18,9 @@ from kdbench.reporting import provenance
 from kdbench.reporting.show_method import plugin_summary
 from kdbench.results.comparison import mean_score, scale_interval
 from kdbench.results.data_origin import data_source
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import CellResult, Run, settings, studies
+from kdbench.results.study import CellResult, Run, settings
 
 if TYPE_CHECKING:
     from kdbench.training.deployment.export import ExportCheck

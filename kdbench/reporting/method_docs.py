@@ -14,7 +14,8 @@ from typing import Any
 from kdbench.core.atomic_files import write_text
 from kdbench.core.formatting import sentence, value
 from kdbench.core.plugin_rows import in_table_order
-from kdbench.distill.method import METHODS, Method
+from kdbench.distill.method import Method
+from kdbench.distill.method_registry import METHODS
 from kdbench.reporting.show_method import method_needs, valid_values
 
 HEAD = """# The methods

@@ -10,7 +10,7 @@ from pathlib import Path
 from kdbench.core.formatting import count
 from kdbench.core.plugin_files import CHANGED
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS, methods_of_group
+from kdbench.distill.method_registry import METHODS, methods_of_group
 from kdbench.planning import reproduce
 from kdbench.planning.exhibits import Exhibit
 from kdbench.reporting.printing import status_word

@@ -14,8 +14,8 @@ from kdbench.data.task_registry import TASKS
 from kdbench.reporting import fairness
 from kdbench.reporting.machines import software_notes
 from kdbench.reporting.tables import Detail
-from kdbench.results.class_use import ClassUses, collapse_heading, is_collapsed
-from kdbench.results.data_origin import generated_tasks, random_networks
+from kdbench.results.class_use import ClassUse, collapse_heading, collapsed_uses, is_collapsed
+from kdbench.results.data_origin import describe_train_rows, generated_tasks, random_networks
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
 
@@ -78,8 +78,8 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
     notes += [Detail(f"{task_title(task)}: F1 is that of class '{labels[1]}'.") for task, labels in classes.items()]
     # how rows of train were drawn, and reported rows where no split is declared for them
     notes += [f"{task_title(task)}: {said}." for task in study.tasks if (said := TASKS.get(task).report_note)]
-    if study.study["train_rows"]:
-        notes.append(f"At most {count(study.study['train_rows'], 'row')} of train are used.")
+    if drawn := describe_train_rows(study):
+        notes.append(f"Rows of train that are used: {drawn}.")
     if study.study["split_seed"]:
         notes.append(Detail(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}."))
     return [*notes, *_joined_notes(study), *missing_task_notes(study)]
@@ -234,24 +234,24 @@ def collapse_notes(lines: Sequence[SelectedRow]) -> list[str]:
 
     Those are the student after the last step, and a teacher that was trained along.
     """
-    signed, partly, at_end = list[ClassUses](), list[str](), list[ClassUses]()
+    signed, partly, at_end = list[ClassUse](), list[str](), list[ClassUse]()
     last, teachers = dict[str, list[str]](), dict[str, list[str]]()  # tasks by row
     # sort the collapsed networks: shown in a cell, last student, teacher
     for line, (task, cells) in ((one, item) for one in lines for item in one.shown.items()):
         kept = [cell for cell in cells if is_collapsed(cell.run.class_use, "best")]
-        signed += [cell.run.class_use for cell in kept]
+        signed += [use for cell in kept for use in collapsed_uses(cell.run.class_use, "best")]
         partly += [f"{line.title} on {task_title(task)}{_share(kept, cells)}"] if 0 < len(kept) < len(cells) else []
         for network, said in (("last", last), ("teacher", teachers)):
             hit = [cell for cell in cells if is_collapsed(cell.run.class_use, network)]
             if hit := [cell for cell in hit if network == "teacher" or cell not in kept]:
                 said.setdefault(line.title, []).append(f"{task_title(task)}{_share(hit, cells)}")
-                at_end += [cell.run.class_use for cell in hit]
+                at_end += [use for cell in hit for use in collapsed_uses(cell.run.class_use, network)]
     # the sign, then the networks that no cell shows
     some = f" Not in every seed: {'; '.join(partly)}." if partly else ""
-    notes = [f"{COLLAPSE_SIGN} {collapse_heading(signed)}: as good as a constant answer.{some}"] if signed else []
+    notes = [f"{COLLAPSE_SIGN} {collapse_heading(signed)}.{some}"] if signed else []
     ends = {"the last student": last, "the teacher": teachers}
     texts = [f"{who} of {', of '.join(rows_by_tasks(said))}" for who, said in ends.items() if said]
-    return notes + ([f"{collapse_heading(at_end)}, at the end of training: {'; '.join(texts)}."] if texts else [])
+    return notes + ([f"{collapse_heading(at_end)} at the end of training: {'; '.join(texts)}."] if texts else [])
 
 
 def class_use_notes(lines: Sequence[SelectedRow]) -> list[str]:

@@ -15,7 +15,7 @@ from kdbench.core.registry import ALL
 from kdbench.core.spec import Cell
 from kdbench.data.task import selection_title
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import in_group
+from kdbench.distill.method_registry import in_group
 from kdbench.reporting.tables import TABLES, TableCell, TableData
 from kdbench.results import class_use
 from kdbench.results.data_origin import data_source
@@ -132,7 +132,7 @@ def run_cell(run: Run) -> CellResult:
 
 def study_origin(study: StudyResults) -> dict[str, Any]:
     """Return what tells the numbers of a study from those of others: preset, networks, data and splits."""
-    keys = ("student", "teacher", "source", "feedback", "selection", "split_seed", "train_rows")
+    keys = ("student", "teacher", "source", "feedback", "selection", "split_seed")
     return {"preset": study.preset, **{key: study.study[key] for key in keys}}
 
 

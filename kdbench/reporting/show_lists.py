@@ -17,7 +17,7 @@ from kdbench.core.settings import GROUPS, Invocation, Study
 from kdbench.core.toml_files import read_toml
 from kdbench.data.task import Task, selection_title
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.planning import config
 from kdbench.planning.executor import EXECUTORS
 from kdbench.reporting import printing

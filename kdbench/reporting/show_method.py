@@ -21,7 +21,8 @@ from kdbench.core.settings import Training
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
 from kdbench.core.toml_files import read_toml
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS, Method
+from kdbench.distill.method import Method
+from kdbench.distill.method_registry import METHODS
 from kdbench.planning.config import preset_files
 from kdbench.reporting import printing
 

@@ -17,8 +17,9 @@ from kdbench.reporting import printing, provenance
 from kdbench.reporting.run_status import RunStatuses
 from kdbench.reporting.show_status import describe_progress
 from kdbench.results import class_use
+from kdbench.results.read_studies import read, studies
 from kdbench.results.store import Store
-from kdbench.results.study import Run, StudyResults, read, studies, task_title
+from kdbench.results.study import Run, StudyResults, task_title
 from kdbench.results.sweep_files import Sweep, read_sweeps
 
 TAIL = 15  # lines of error.txt

@@ -18,7 +18,7 @@ from kdbench.reporting import printing
 from kdbench.reporting.run_status import LISTED, STATES, RunStatuses
 from kdbench.reporting.study_choice import StudyChoice, choose_runs
 from kdbench.results import class_use
-from kdbench.results.data_origin import describe_data
+from kdbench.results.data_origin import describe_data, describe_train_rows
 from kdbench.results.store import RunState, Store
 from kdbench.results.study import Run, StudyResults, task_title
 
@@ -65,8 +65,8 @@ def _study(study: StudyResults, statuses: RunStatuses, console: Console) -> None
     setup = study.study
     printing.print_line(console, f"Preset {study.preset}: {study.pairing}", "bold")
     # with the settings that drew rows of train, where they differ from the default
-    keys = [key for key in ("train_rows", "split_seed") if study.study[key]]
-    drawn = "".join(f", {key}={study.study[key]}" for key in keys)
+    drawn = f", rows of train: {rows}" if (rows := describe_train_rows(study)) else ""
+    drawn += f", split_seed={setup['split_seed']}" if setup["split_seed"] else ""
     splits = f"feedback {setup['feedback']}, selection {setup['selection']}{drawn}"
     printing.print_note(console, f"data {describe_data(study)}, {splits}")
     printing.print_table(console, _matrix(study, words))
@@ -215,8 +215,8 @@ def _collapsed(study: StudyResults, console: Console) -> None:
     every = {run.id: class_use.collapse_warnings(run.class_use, run.task.labels) for run in study.runs.values()}
     found = {run_id: " ".join(said) for run_id, said in every.items() if said}
     if found:
-        heading = class_use.collapse_heading(study.runs[run_id].class_use for run_id in found)
-        printing.print_heading(console, heading, "yellow")
+        uses = [use for run_id in found for use in class_use.collapsed_uses(study.runs[run_id].class_use)]
+        printing.print_heading(console, class_use.collapse_heading(uses), "yellow")
     for run_id, text in list(found.items())[:MAX_LISTED]:
         printing.print_line(console, f"  {run_id}  {text}")
     if len(found) > MAX_LISTED:

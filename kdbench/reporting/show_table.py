@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kdbench.core.errors import UserError, check_known, unknown
+from kdbench.core.records import read_record
 from kdbench.core.registry import ALL
 from kdbench.planning import reproduce
 from kdbench.planning.executor import ExecutionRequest
@@ -21,6 +22,7 @@ from kdbench.reporting.tables import TABLES, Table, TableData
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults
 from kdbench.results.submission_records import server_answers
+from kdbench.results.sweep_files import Sweep
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 ENDINGS = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
@@ -123,10 +125,12 @@ def _untested(number: str, store: Store) -> str:
 
 
 def show_tables(request: ExecutionRequest) -> None:
-    """Print the tables that go with a request; one that cannot be shown says why, and the others follow."""
+    """Print the tables that go with a request, of its networks; where one cannot be shown, say why and go on."""
     for number in request.tables:
         try:
-            show_table(number, request.store, StudyChoice(request.plan.preset), FORMATS[0], request.console)
+            asked = read_record(request.store.sweeps_folder / f"{request.sweep}.json", Sweep)
+            choice = StudyChoice(asked.preset, networks=asked.models)
+            show_table(number, request.store, choice, FORMATS[0], request.console)
         except UserError as error:
             print_line(request.console, str(error))
 

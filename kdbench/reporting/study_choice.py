@@ -10,14 +10,15 @@ from kdbench.core.errors import UserError, unknown
 from kdbench.core.registry import ALL
 from kdbench.core.spec import ModelRef
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import in_group, method_groups
 from kdbench.distill.method_files import row_of
+from kdbench.distill.method_registry import in_group, method_groups
 from kdbench.models.display_names import display_name
 from kdbench.planning.config import check_preset, stored_studies
 from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting.provenance import traceable_rows
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import TEACHER, StudyResults, studies, task_order, task_title
+from kdbench.results.study import TEACHER, StudyResults, task_order, task_title
 from kdbench.results.study_part import part_of_study
 
 MOST_NAMED = 6  # names that a note lists; of more it has the number
@@ -25,12 +26,16 @@ MOST_NAMED = 6  # names that a note lists; of more it has the number
 
 @dataclass(frozen=True)
 class StudyChoice:
-    """Hold what was chosen, as it was typed; None is everything."""
+    """Hold what was chosen, as it was typed; None is everything.
+
+    `networks` are the fingerprints of student and teacher by role.
+    """
 
     preset: str | None = None
     tasks: str | None = None
     methods: str | None = None
     student: str | None = None
+    networks: Mapping[str, str] | None = None
 
 
 EVERYTHING = StudyChoice()
@@ -57,7 +62,7 @@ def choose_studies(store: Store, choice: StudyChoice, *, all_tasks: bool = False
     Raises:
         UserError: see `choose_parts`, or no task can be shown.
     """
-    every = stored_studies(store, choice.preset)
+    every = [s for s in stored_studies(store, choice.preset) if choice.networks in (None, s.models)]
     lost = sorted({task for study in every for task in study.gone})
     every = [study for study in every if study.tasks]
     if lost and not every:

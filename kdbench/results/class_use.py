@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from kdbench.results.predictions import Predictions
 
 Classes = NDArray[Any]
-COLLAPSE_HEADING = "Predicts one class only (of more than two: one or two)"
 UNDEFINED = ", with which correlations are undefined and count as 0"  # after `one number`
-NUMBER_HEADING = f", or one number{UNDEFINED}"
 NETWORKS = {"best": "kept student", "last": "last student", "teacher": "teacher trained along"}
 
 
@@ -133,13 +131,23 @@ def _counted(classes: int, read: Callable[[], Mapping[str, Predictions]]) -> dic
 
 def is_collapsed(uses: ClassUses, network: str) -> bool:
     """Return whether a network of a run is known to have collapsed on at least one report split."""
-    return any(use.is_collapsed for use in uses.get(network, {}).values())
+    return bool(collapsed_uses(uses, network))
 
 
-def collapse_heading(runs: Iterable[ClassUses]) -> str:
-    """Return what is said of these collapsed runs together; numbers are named only where one is a regression."""
-    numbers = any(use.classes == 1 for uses in runs for part in uses.values() for use in part.values())
-    return COLLAPSE_HEADING + (NUMBER_HEADING if numbers else "")
+def collapsed_uses(uses: ClassUses, *networks: str) -> list[ClassUse]:
+    """Return the class use of these networks (of all, where none is named) on splits where they have collapsed."""
+    parts = [uses.get(network, {}) for network in networks or uses]
+    return [use for part in parts for use in part.values() if use.is_collapsed]
+
+
+def collapse_heading(collapsed: Iterable[ClassUse]) -> str:
+    """Return what these collapsed networks predict together: `Predicts only one or two of the classes`."""
+    uses = list(collapsed)
+    few = sorted({use.predicted for use in uses if use.classes > 1})
+    words = " or ".join("one" if number == 1 else "two" for number in few)
+    parts = [f"{words} {'class' if few == [1] else 'of the classes'}"] if few else []
+    parts += [f"one number{UNDEFINED}"] if any(use.classes == 1 for use in uses) else []
+    return f"Predicts only {', or '.join(parts)}"
 
 
 def stored_warnings(result: Mapping[str, Any], labels: Sequence[str]) -> list[str]:

@@ -119,7 +119,7 @@ def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
 def scale_interval(task: Task, found: Difference) -> tuple[float, float]:
     """Return the 95 % interval of a mean score, within the scale of the task's metrics."""
     low, high = found.interval()
-    floor = statistics.fmean(-100.0 if metric in SIGNED else 0.0 for metric in task.metrics)
+    floor = statistics.fmean(-100.0 if metric in SIGNED or task.has_own_score else 0.0 for metric in task.metrics)
     return max(low, floor), min(high, 100.0)
 
 
@@ -178,7 +178,7 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
     A score is the mean of the metrics.
 
     Raises:
-        UserError: see `same_items` and `_check_scored_alike`.
+        UserError: see `same_items` and `check_scored_alike`, or a score of resampled items is not finite.
     """
     labels = same_items(split, cells)
     predicted: Any = np.stack([split_predictions(cell, split).classes for cell in cells])
@@ -188,12 +188,20 @@ def _resampled(task: Task, split: str, cells: Sequence[CellResult]) -> Floats:
         found = significance.resample_numbers(_weighted_metric(task), labels, predicted.astype(np.float64), rng)
     else:
         found = significance.resample_scores(MeanMetric(task), labels, predicted, len(task.labels), rng)
-    _check_scored_alike(task, split, cells, found[0])
+    check_scored_alike(task, split, cells, found[0])
+    if not np.isfinite(found).all():
+        raise UserError(
+            f"Task '{task.name}' scores some resampled rows of {split} by no finite number, so that no error can be "
+            "computed; let its score return a number for any predictions."
+        )
     return found
 
 
-def _check_scored_alike(task: Task, split: str, cells: Sequence[CellResult], found: Floats) -> None:
+def check_scored_alike(task: Task, split: str, cells: Sequence[CellResult], found: Floats) -> None:
     """Check that a task with scores of its own computes those that the runs were given.
+
+    Args:
+        found: the mean of the metrics of each cell's predictions, as the task computes it now.
 
     Raises:
         UserError: its code has changed since, so that errors and differences would be of other scores than the means.

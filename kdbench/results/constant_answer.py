@@ -11,7 +11,14 @@ import numpy as np
 
 from kdbench.data.metrics import ScoreCounts
 from kdbench.data.task import Task
-from kdbench.results.comparison import MeanMetric, answers_difference, cell_scores, same_items, split_predictions
+from kdbench.results.comparison import (
+    MeanMetric,
+    answers_difference,
+    cell_scores,
+    check_scored_alike,
+    same_items,
+    split_predictions,
+)
 from kdbench.results.significance import Difference, Floats
 from kdbench.results.study import CellResult
 
@@ -36,15 +43,26 @@ def best_constant(task: Task, cells: Sequence[CellResult]) -> ConstantAnswer:
     """Find the class with the highest mean of the task's metrics on the items that the cells were scored on.
 
     Raises:
-        UserError: a run kept no predictions, or was scored on other items than the others.
+        UserError: a run kept no predictions, was scored on other items than the others, or by other code than today's.
     """
     found = []
     for split in task.report_splits:
-        actual = np.bincount(same_items(split, cells), minlength=len(task.labels)).astype(np.float64)
+        labels = same_items(split, cells)
+        if task.has_own_score:
+            check_scored_alike(task, split, cells, _scores_now(task, split, labels, cells))
+        actual = np.bincount(labels, minlength=len(task.labels)).astype(np.float64)
         scores = [task.score_classes(_constant_counts(actual, label)) for label in range(len(task.labels))]
         found += [[100 * float(one[metric]) for one in scores] for metric in task.metrics]
     label = int(np.mean(found, axis=0).argmax())
     return ConstantAnswer(label, tuple(scores[label] for scores in found))
+
+
+def _scores_now(task: Task, split: str, labels: Any, cells: Sequence[CellResult]) -> Floats:
+    """Return the mean of the metrics, as the task's code computes them now, of each cell's predictions on a split."""
+    counts = np.zeros((len(cells), len(task.labels), len(task.labels)))
+    for matrix, cell in zip(counts, cells, strict=True):
+        np.add.at(matrix, (labels, split_predictions(cell, split).classes.astype(np.intp)), 1)
+    return MeanMetric(task)(ScoreCounts.of(counts))
 
 
 def _constant_counts(actual: Floats, label: int) -> ScoreCounts:

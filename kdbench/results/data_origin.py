@@ -32,6 +32,15 @@ def describe_data(study: StudyResults) -> str:
     return ", ".join([*places, *(f"{TASKS.get(task).title}'s own" for task in own)]) or "not known"
 
 
+def describe_train_rows(study: StudyResults) -> str:
+    """Return how many rows of train are used where some are drawn, such as `at most 500 (SST-2)`; "" where all are."""
+    drawn: dict[int, list[str]] = {}
+    for task in study.tasks:
+        drawn.setdefault(study.train_rows.get(task, 0), []).append(TASKS.get(task).title)
+    parts = {rows: "" if len(drawn) == 1 else f" ({', '.join(titles)})" for rows, titles in drawn.items() if rows}
+    return ", ".join(f"at most {rows:,}{where}" for rows, where in parts.items())
+
+
 def random_networks(study: StudyResults) -> list[str]:
     """Return the names of the networks that start from random weights."""
     known = {role: study.models.get(role, "") for role in ("teacher", "student")}

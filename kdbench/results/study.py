@@ -1,7 +1,4 @@
-"""Build what tables are made of: the cells that were asked for, joined with what their runs gave.
-
-Everything here is read from the results folder. No method is imported, and so torch is not either.
-"""
+"""What tables are made of: cells, runs, and studies, which are all the cells that may be compared."""
 
 from __future__ import annotations
 
@@ -10,20 +7,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from kdbench.core.errors import NotPermitted, UserError
-from kdbench.core.garbage import paused_collection
-from kdbench.core.records import warn_once
+from kdbench.core.errors import UserError
 from kdbench.core.settings import Invocation
 from kdbench.core.spec import Cell, ModelRef, RunSpec
 from kdbench.data.task_registry import TASKS
 from kdbench.models.display_names import display_name
-from kdbench.results import study_keys, study_names
 from kdbench.results.class_use import ClassUses, find_class_use
 from kdbench.results.predictions import Predictions, RunLogits, read_logits, read_predictions
-from kdbench.results.store import RunFolder, RunState, Store
-from kdbench.results.sweep_files import RowRecord, Sweep, TaskRecord, read_sweeps
+from kdbench.results.store import RunFolder, RunState
+from kdbench.results.sweep_files import RowRecord, TaskRecord
 
 TEACHER = "teacher"  # the role, and the row, of the fine-tuned teachers
 METHOD_FILE = "method_file"  # the setting that says which code a method's file had
@@ -135,7 +129,7 @@ class CellResult:
 class StudyResults:
     """All cells of one preset on the same models, data and splits, from however many sweeps.
 
-    `study` holds the fields of `settings.Study`, and `split_seed` and `train_rows`, which also divide the data.
+    `study` holds the fields of `settings.Study`, and `split_seed`, which also divides the data.
     `whole` and `chosen` are of a part of a study; see `study_part`.
     """
 
@@ -145,6 +139,7 @@ class StudyResults:
     key: str
     titles: dict[str, RowRecord] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
+    train_rows: dict[str, int] = field(default_factory=dict)  # task -> rows of train that were drawn at most; 0: all
     data_remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # task -> what was seen in its data
     planned: dict[str, TaskRecord] = field(default_factory=dict)  # task -> as it was
     other_results: set[str] = field(default_factory=set)  # runs that ended otherwise in a folder that was joined
@@ -261,81 +256,6 @@ def task_order(name: str) -> tuple[int, str]:
 
 def task_title(name: str) -> str:
     return TASKS.get(name).title if name in TASKS.all() else name
-
-
-@paused_collection()
-def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
-    """Return the studies in a results folder, the last asked for last.
-
-    Args:
-        preset: only those of this preset.
-    """
-    found, known, sweeps = list[StudyResults](), dict[str, Run](), read_sweeps(store)
-    TASKS.learn((spec for sweep in reversed(sweeps) for spec in sweep.runs.values()), replace=True)
-    for number, sweep in enumerate(sweeps):
-        if preset in (None, sweep.preset):
-            new = {run_id: spec for run_id, spec in sweep.runs.items() if run_id not in known}
-            known |= {run: read(store.run(run), spec, sweep.planned.get(spec.task)) for run, spec in new.items()}
-            _add(sweep, number, {run_id: known[run_id] for run_id in sweep.runs}, found)
-    for study in found if not store.is_collected else []:
-        study.root = store.root
-    study_names.distinguish_networks([(study.study, study.networks) for study in found])
-    study_names.distinguish_data(found)
-    for task, words in {task: words for study in found for task, words in study.changed.items()}.items():
-        warn_once(
-            f"Task '{task}' has other {words} now than when runs in {store.root} were trained; tables and figures "
-            "leave these runs out. Give the changed task a name of its own to see both."
-        )
-    return found
-
-
-def read(folder: RunFolder, spec: RunSpec, planned: TaskRecord | None = None) -> Run:
-    """Read the state and the result of a run; `planned` is its task as it was."""
-    state = folder.state()
-    try:
-        result = folder.result() if state.status == "done" else None
-    except NotPermitted as error:
-        return Run(spec, folder, RunState(status="failed", kind="permission", message=str(error)), None, planned)
-    if state.status == "done" and result is None:
-        # as the engine sees it: to be trained again
-        kind = DAMAGED if (folder.path / "result.json").exists() else ""
-        return Run(spec, folder, RunState(kind=kind), None, planned)
-    return Run(spec, folder, state, cast(dict[str, Any] | None, result), planned)
-
-
-def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResults]) -> None:
-    """Put each cell of a sweep into the study that it belongs to."""
-    groups: dict[str, list[Cell]] = {}
-    keys: dict[tuple[object, ...], str] = {}  # of a sweep's cells, most have the same
-    networks = study_names.sweep_networks(sweep)
-    for cell in sweep.cells:
-        training = runs[cell.run].spec.training
-        apart = (training.split_seed, training.train_rows)
-        keys[apart] = keys.get(apart) or study_keys.study_key(sweep, runs[cell.run].spec)
-        groups.setdefault(keys[apart], []).append(cell)
-    for key, cells in groups.items():
-        specs = {cell.task: runs[cell.run].spec for cell in cells}
-        data = {task: spec.data.fingerprint for task, spec in specs.items()}
-        own = study_keys.study_fields(sweep, runs[cells[0].run].spec)
-        sources = {str(spec.data.source) for spec in specs.values()} - {"files"}
-        study = study_keys.find_study(key, data, sources, found) or StudyResults(sweep.preset, own, sweep.models, key)
-        if sources and not study.sources:
-            study.study |= {name: own[name] for name in ("source", "glue_dir")}
-        found[:] = [other for other in found if other is not study] + [study]
-        study.titles |= sweep.rows
-        study.networks |= networks
-        study.data |= data
-        study.planned |= {task: then for task, then in sweep.planned.items() if task in specs}
-        study.other_results |= sweep.other_results.keys()
-        study.data_remarks |= {task: tuple(said) for task, said in sweep.data_remarks.items() if task in data}
-        known = {(c.cell.row, c.run.id): c for c in study.cells}
-        for cell in cells:
-            study.runs |= closure(cell.run, runs)
-            place = (cell.row, cell.run)
-            before = known[place].varied if place in known else ()
-            varied = (*before, cell.varies)
-            known[place] = CellResult(cell, runs[cell.run], settings(cell.run, runs), varied=varied, asked=number)
-        study.cells = list(known.values())
 
 
 def closure(run_id: str, runs: Mapping[str, Run]) -> dict[str, Run]:

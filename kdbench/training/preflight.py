@@ -11,6 +11,7 @@ from kdbench.core.settings import Execution
 from kdbench.core.spec import ModelRef, RunSpec
 from kdbench.data.splits import division_key
 from kdbench.distill.method_files import method_of
+from kdbench.distill.method_registry import METHODS
 from kdbench.models.finetuned_networks import build_finetuned
 from kdbench.planning import inputs
 from kdbench.planning.plan import Plan
@@ -18,6 +19,8 @@ from kdbench.results.store import Store
 
 if TYPE_CHECKING:
     import torch
+
+    from kdbench.models.reference import Shape
 
 SmokeTest = Callable[[Plan, Sequence[RunSpec]], dict[str, str]]
 PLAIN = ("auto", "cpu")  # always valid; checking them must not import torch
@@ -230,8 +233,22 @@ def _check_fit(plan: Plan, spec: RunSpec, vocabulary: tuple[str, ...]) -> None:
                 f"give --set max_length={known.positions} or less."
             )
     classes = len(inputs.load_task(spec.task).labels)
-    if problem := method_of(spec).find_misfit(spec, student, others, classes):
+    if problem := _misfit(spec, student, others, classes):
         raise UserError(f"Method '{spec.method}' cannot teach {student.name} on {spec.task}: {problem}")
+
+
+def _misfit(spec: RunSpec, student: Shape, others: Mapping[str, Shape], classes: int) -> str:
+    """Return why the method does not fit the kind of task or, by `check_compatible`, the networks, or ""."""
+    method = method_of(spec)
+    if classes == 1 and method.no_regression:
+        fit = ", ".join(name for name, other in METHODS.all().items() if not other.no_regression)
+        return f"{method.no_regression}; methods that learn a regression are {fit}."
+    for key, values in method.class_options.items() if classes == 1 else ():
+        if key in spec.options and spec.options[key] in values:
+            return f"{key}={spec.options[key]} compares probabilities of classes, and a regression has none."
+    if 1 < classes < method.least_classes:
+        return f"it needs {method.least_classes} classes or more, and the task has {classes}."
+    return method.check_compatible(spec, student, others, classes)
 
 
 def parse_device(name: str) -> torch.device:

@@ -9,9 +9,9 @@ from typing import Any
 
 from kdbench.core.spec import RunSpec
 from kdbench.reporting.figures import FIGURES, FigureData
+from kdbench.results.read_studies import studies
 from kdbench.results.series import SeriesFile, SeriesMark
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.made import STUDY, Made, spec
 
 Rows = Sequence[tuple[int, str, Mapping[str, float | list[float]]]]  # step, split, values

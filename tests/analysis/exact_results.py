@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.reporting.compare_rows import show_comparison
 from kdbench.reporting.study_choice import EVERYTHING
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.made import Made, spec, teacher
 
 ITEMS = 200

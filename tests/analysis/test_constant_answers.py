@@ -17,9 +17,10 @@ from kdbench.reporting.compare_rows import show_comparison
 from kdbench.reporting.constant_notes import constant_notes
 from kdbench.reporting.study_choice import EVERYTHING
 from kdbench.results.constant_answer import best_constant, compare_with_constant
+from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import CellResult, studies
+from kdbench.results.study import CellResult
 from tests.analysis import exact_results
 from tests.analysis.made import Made, spec
 
@@ -123,7 +124,6 @@ def test_tables_and_compare_have_the_note(tmp_path: Path) -> None:
 def test_tasks_with_scores_of_their_own_have_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here a score for which the rarer class is the better answer."""
     labels = np.repeat([0, 1], [150, 50])
-    cells = _answered(tmp_path, "rte", labels, [labels])
 
     def rare(self: object, predictions: list[int], references: list[int]) -> dict[str, float]:
         return {"accuracy": float(np.mean([p == r == 1 for p, r in zip(predictions, references, strict=True)]))}
@@ -131,5 +131,5 @@ def test_tasks_with_scores_of_their_own_have_one_too(tmp_path: Path, monkeypatch
     monkeypatch.setattr(TASKS.get("rte"), "score", rare)
     task = TASKS.get("rte")()
     assert task.has_own_score
-    best = best_constant(task, cells)
+    best = best_constant(task, _answered(tmp_path, "rte", labels, [labels]))
     assert (best.label, best.scores) == (1, (25.0,))

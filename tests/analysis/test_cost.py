@@ -9,8 +9,8 @@ import pytest
 from kdbench.core.atomic_files import write_json
 from kdbench.reporting.provenance import total_cost
 from kdbench.reporting.tables import TABLES, TableData
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.made import COST, Made, full, spec, teacher
 
 

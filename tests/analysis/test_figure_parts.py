@@ -12,8 +12,8 @@ from kdbench.analysis.figure_curves import FigureCurves, score_limits
 from kdbench.reporting.figures import Curve, Estimate, FigureData, LineStyle, Panel
 from kdbench.reporting.formats.figure_parts import MOST, figure_parts
 from kdbench.reporting.formats.matplotlib_figure import draw
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.drawn import finish, scores
 from tests.analysis.made import Made, spec
 

@@ -15,8 +15,8 @@ from scipy import stats
 
 from kdbench.analysis.figure_ranks import FigureRanks, critical_difference, friedman_test, rank_rows
 from kdbench.reporting.figures import Lacking
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.made import Made, spec
 from tests.analysis.test_figure_files import draw
 

@@ -13,8 +13,8 @@ from kdbench.analysis.influence import followed_row, middle_half, samples_by_see
 from kdbench.planning.exhibits import Request
 from kdbench.reporting.figures import FIGURES, Curve, FigureData, Lacking, TaskFigure
 from kdbench.reporting.formats import line_styles
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.drawn import (
     ONE_STAGE,
     RIGHT,
@@ -203,7 +203,7 @@ def test_looks_stay_with_a_method(tmp_path: Path) -> None:
 
 
 def test_no_two_methods_and_no_variant_look_the_same(tmp_path: Path) -> None:
-    from kdbench.distill.method import METHODS
+    from kdbench.distill.method_registry import METHODS
     from kdbench.results.sweep_files import RowRecord
 
     study = studies(everything(tmp_path))[-1]

@@ -20,8 +20,8 @@ from kdbench.reporting.study_choice import EVERYTHING
 from kdbench.reporting.tables import TableData
 from kdbench.results import calibration, fidelity
 from kdbench.results.archive.write import collect_study
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.made import Made, spec, teacher
 
 ROWS, CLASSES = 200, 2

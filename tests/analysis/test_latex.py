@@ -17,8 +17,8 @@ from kdbench.reporting.formats.latex import latex, tex
 from kdbench.reporting.show_table import show_table
 from kdbench.reporting.study_choice import EVERYTHING
 from kdbench.reporting.tables import TABLES, TableCell, TableData
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from kdbench.results.submission_records import ServerAnswer
 from tests.analysis import made as titles
 from tests.analysis.made import STUDY, Made, full, spec, teacher

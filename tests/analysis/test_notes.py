@@ -15,11 +15,12 @@ from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.spec import DataLocation
 from kdbench.data.task import Examples, TaskData
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.reporting import notes
 from kdbench.results.data_origin import describe_data, generated_tasks
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import StudyResults, studies
+from kdbench.results.study import StudyResults
 from kdbench.tasks.rte import Rte
 from tests.analysis.made import STUDY, Made, spec, teacher
 

@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from kdbench.analysis.published import PublishedTable, cell_numbers, published_tables
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.reporting.data_frames import csv_text
 from kdbench.reporting.published import add_published
 from kdbench.reporting.tables import TABLES
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import TEACHER, studies
+from kdbench.results.study import TEACHER
 from tests.analysis.made import Made, spec
 
 SHAPES = {

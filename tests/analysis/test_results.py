@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,12 @@ import pytest
 from kdbench.core.atomic_files import write_json
 from kdbench.core.plugin_files import PluginFile
 from kdbench.core.spec import DataRef
-from kdbench.distill.method import methods_of_group
-from kdbench.reporting import missing_runs
+from kdbench.distill.method_registry import methods_of_group
+from kdbench.reporting import missing_runs, notes
 from kdbench.reporting.tables import TABLES
+from kdbench.results.read_studies import studies
 from kdbench.results.selection import best_grid_point, select_row
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from kdbench.results.study_part import part_of_study
 from tests.analysis.made import STUDY, Made, spec, states, teacher
 
@@ -168,6 +170,33 @@ def test_what_may_not_be_compared_is_not_in_one_study(
     assert [len(s.cells) for s in found] == [1, 1]
     assert found[-1].preset == preset
     assert len(studies(Store(tmp_path), "tiny")) == (preset == "tiny")
+
+
+def some_rows(root: Path, asked: Sequence[tuple[str, int]]) -> list[dict[str, int]]:
+    """Ask for KD on tasks with so many rows of train, one after the other; return the rows of each study's tasks."""
+    for i, (task, rows) in enumerate(asked):
+        made = Made(Store(root))
+        made.ask(spec("kd", task, 0, train_rows=rows))
+        made.write(str(i), f"2026-01-0{i + 1}T00:00:00+0000")
+    return [study.train_rows for study in studies(Store(root))]
+
+
+def test_some_rows_of_a_large_task_stand_beside_all_rows_of_others(tmp_path: Path) -> None:
+    assert some_rows(tmp_path, [("rte", 0), ("sst2", 500), ("qnli", 800)]) == [{"rte": 0, "sst2": 500, "qnli": 800}]
+    (study,) = studies(Store(tmp_path))
+    assert study.tasks == ["rte", "sst2", "qnli"]
+    said = notes.protocol_notes(study, [select_row(study, "kd")])
+    assert "Rows of train that are used: at most 500 (SST-2), at most 800 (QNLI)." in said
+    part = study.on(["sst2"])
+    assert "Rows of train that are used: at most 500." in notes.protocol_notes(part, [select_row(part, "kd")])
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([("rte", 0), ("sst2", 0), ("sst2", 500)])))
+def test_two_sizes_of_one_task_keep_all_studies_apart(tmp_path: Path, order: Sequence[tuple[str, int]]) -> None:
+    """In whatever order they were asked for: else a small trial would stand in the table of the other tasks."""
+    last = dict(order)["sst2"] if order[-1][0] == "sst2" else 0
+    expected = [{"rte": 0, "sst2": 0}, {"sst2": 500}]
+    assert some_rows(tmp_path, order) == (expected if last else expected[::-1])
 
 
 def test_one_folder_of_data_under_two_paths_is_one_study(tmp_path: Path) -> None:

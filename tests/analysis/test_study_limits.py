@@ -13,8 +13,8 @@ from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.convergence import _last_change
 from kdbench.analysis.study_page.limits import limits
 from kdbench.core.atomic_files import write_json
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.drawn import PER_EPOCH, finish
 from tests.analysis.exact_results import NEAR, contrasts, study
 from tests.analysis.made import Made, spec

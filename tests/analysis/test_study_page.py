@@ -23,9 +23,8 @@ from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError
 from kdbench.core.spec import ModelRef
 from kdbench.reporting.html.chart_data import cost_chart
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
-from kdbench.results.sweep_files import read_sweeps
 from tests.analysis.drawn import PER_EPOCH, finish
 from tests.analysis.exact_results import (
     ITEMS,
@@ -197,22 +196,21 @@ def test_what_was_trained(tmp_path: Path) -> None:
     assert row.split(" | ")[2:11] == ["–", "2", "5e-05", "3e-05", "6", "32", "fp32", "2", "0, 1, 2"]
 
 
-def test_the_time_of_each_part(tmp_path: Path) -> None:
-    """A command for two methods, then one for a third; what both need counts in the first."""
+def test_the_hours_of_each_group_of_methods(tmp_path: Path) -> None:
+    """A run counts once, a teacher apart; a method of another group, a variant, a run that is not done."""
     made = Made(Store(tmp_path))
     parent = answer(made, made.need(teacher("rte", 0)), 90.0)
-    for row in ("kd", "dist"):
-        answer(made, made.ask(spec(row, "rte", 0, needs={"teacher": parent})), 70.0)
+    for row in ("kd", "dist", "dkd", "prokt_lgtm"):
+        answer(made, made.ask(spec(row, "rte", 0, needs={"teacher": parent}), row), 70.0)
+    made.ask(spec("pkd", "rte", 0, needs={"teacher": parent}))
     made.write()
-    later = Made(made.store)
-    later.need(made.runs[parent])
-    answer(later, later.ask(spec("pkd", "rte", 0, needs={"teacher": parent})), 70.0)
-    later.ask(spec("pkd", "rte", 1))
-    later.write("two", "2026-01-02T00:00:00+0000")
     for run_id in made.runs:
         write_json(made.store.run(run_id).path / "cost.json", {**COST, "train_seconds": 3600.0})
-    table = facts.parts_table(studies(made.store), read_sweeps(made.store)).splitlines()
-    assert table[2:4] == ["| KD, DIST | RTE | 0 | 3 of 3 | 3.0 |", "| PKD | RTE | 0, 1 | 1 of 2 | 0.0 |"]
+    (study,), (tuned,) = studies(made.store), studies(made.store)
+    table = facts.hours_table(study, [study]).splitlines()
+    assert table[0] == "|  | Needed first | Paper | Logits | Variants | All | Runs done |"
+    assert table[2:4] == ["| RTE | 1.0 | 3.0 | 1.0 | 1.0 | 6.0 | 5 of 6 |", ""]
+    assert facts.hours_table(study, [study], tuned).splitlines()[3].startswith("| RTE, tuning |")
 
 
 def test_runs_without_predictions_are_not_compared(tmp_path: Path) -> None:
@@ -291,7 +289,7 @@ def test_what_the_last_epoch_changes(tmp_path: Path) -> None:
 def test_collapsed_networks_are_said(tmp_path: Path) -> None:
     found = contrasts(tmp_path / "sound", {"kd": {"rte": (70.0, 71.0)}})
     assert facts.collapse_words(found).startswith(
-        "In 2 runs, no student and no teacher trained along predicts one class"
+        "In 2 runs, no student and no teacher trained along predicts only one class"
     )
     made = study(tmp_path / "one", {"kd": {"rte": (70.0, 71.0)}})
     for run_id in made.runs:
@@ -300,7 +298,7 @@ def test_collapsed_networks_are_said(tmp_path: Path) -> None:
         tensors |= {f"{name}/validation/labels": np.arange(ITEMS) % 2 for name in ("best", "last")}
         save_file(tensors, made.store.run(run_id).predictions)
     collapsed = StudyContrasts(studies(made.store)[0])
-    assert facts.collapse_words(collapsed).startswith("§ Predicts one class only")
+    assert facts.collapse_words(collapsed).startswith("§ Predicts only one class.")
     # all items go to one of two classes, which half of them have
     assert facts.collapse_words(collapsed).endswith(
         "Every seed predicts one class far too often: KD on RTE (50 %); in brackets the items that it takes more than "

@@ -13,8 +13,8 @@ from kdbench.analysis.study_page import paper, questions, scores
 from kdbench.analysis.study_page.contrasts import StudyContrasts, interval_end
 from kdbench.analysis.study_page.page import limits, pair_words, readings_table
 from kdbench.core.spec import ModelRef
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.drawn import PER_EPOCH, finish
 from tests.analysis.exact_results import NEAR, READINGS, answer, commands, compared, contrasts, shifted, words_of
 from tests.analysis.made import Made, spec, teacher

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdbench.analysis.study_page import tuning
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.exact_results import NEAR, contrasts
 from tests.analysis.made import Made, spec
 

@@ -9,8 +9,8 @@ import pytest
 
 from kdbench.analysis.table1 import Table1
 from kdbench.reporting.tables import Detail, TableData
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.made import STUDY, Made, full, spec, states, teacher, texts
 
 

@@ -21,8 +21,8 @@ from kdbench.reporting.published import add_published
 from kdbench.reporting.show_table import show_table
 from kdbench.reporting.study_choice import EVERYTHING, StudyChoice
 from kdbench.reporting.tables import TABLES, TableData
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.made import COST, STUDY, Made, spec, teacher, texts
 from tests.analysis.typeset import check_latex, tables
 

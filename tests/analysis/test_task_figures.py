@@ -18,9 +18,10 @@ from kdbench.reporting.figures import Curve, Estimate, FigureData, Lacking, Matr
 from kdbench.reporting.formats import line_styles, matplotlib_figure
 from kdbench.reporting.show_figure import FigureChoice, find_figures
 from kdbench.results.comparison import mean_score
+from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import StudyResults, studies
+from kdbench.results.study import StudyResults
 from tests.analysis.drawn import finish, lgtm
 from tests.analysis.made import Made, full, spec, teacher
 from tests.analysis.test_figure_files import boxes, draw

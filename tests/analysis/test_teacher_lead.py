@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdbench.analysis.tablescores import Scores
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis import exact_results
 from tests.analysis.exact_results import NEAR, TWO
 from tests.analysis.exact_results import Scores as Accuracies

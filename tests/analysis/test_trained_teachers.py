@@ -8,8 +8,8 @@ from pathlib import Path
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.trained_teachers import teachers_section
 from kdbench.core.atomic_files import write_json
+from kdbench.results.read_studies import studies
 from kdbench.results.series import SeriesFile, SeriesMark
-from kdbench.results.study import studies
 from tests.analysis.drawn import PER_EPOCH
 from tests.analysis.exact_results import NEAR, contrasts, shifted, study
 

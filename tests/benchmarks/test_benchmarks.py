@@ -22,8 +22,8 @@ from benchmarks.work import BATCH, How, tokens
 from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError
 from kdbench.models import matmul_precision
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.benchmarks.small import WORK
 
 

@@ -17,14 +17,14 @@ from safetensors.numpy import save_file
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.data.task_registry import TASKS
 from kdbench.results.archive.write import collect_study
-from kdbench.results.class_use import ClassUse, count_classes
+from kdbench.results.class_use import ClassUse, collapse_heading, count_classes
 from kdbench.results.store import Store
 from tests.analysis.made import Made, spec, teacher
 from tests.commands.conftest import Call
 from tests.kdbench.small_runs import plan, the_run, train
 
 ITEMS = 60
-ONLY_ONE = "Predicts one class only (of more than two: one or two)"
+ONLY_ONE, ONE_OR_TWO = "Predicts only one class", "Predicts only one or two of the classes"
 Use = Mapping[str, Sequence[int]]  # network -> the classes that it predicts, in turn
 
 
@@ -43,6 +43,16 @@ Use = Mapping[str, Sequence[int]]  # network -> the classes that it predicts, in
 )
 def test_what_a_collapse_is(classes: int, labels: list[int], predicted: list[int], collapsed: bool) -> None:
     assert ClassUse(**count_classes(np.array(predicted), np.array(labels), classes)).is_collapsed == collapsed
+
+
+def test_the_heading_says_what_these_networks_predict() -> None:
+    one, two, number = (ClassUse(classes, 9, predicted, 0, 1.0) for classes, predicted in ((2, 1), (3, 2), (1, 1)))
+    assert collapse_heading([one, one]) == "Predicts only one class"
+    assert collapse_heading([two]) == "Predicts only two of the classes"
+    assert collapse_heading([two, one]) == "Predicts only one or two of the classes"
+    undefined = "one number, with which correlations are undefined and count as 0"
+    assert collapse_heading([number]) == f"Predicts only {undefined}"
+    assert collapse_heading([number, one]) == f"Predicts only one class, or {undefined}"
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1))
@@ -111,8 +121,8 @@ def test_in_tables(folder: Path, say: Call) -> None:
     assert signs == {"KD": [True, True], "DML": [False, False], "LGTM": [False, False]}
     assert "§" in lines["Teacher"]
     text = say(folder, "table", "1")
-    assert f"§ {ONLY_ONE}: as good as a constant answer. Not in every seed: KD on RTE (1 of 2 seeds)." in text
-    assert f"{ONLY_ONE}, at the end of training: the last student of DML on RTE; the teacher of LGTM on RTE." in text
+    assert f"§ {ONE_OR_TWO}. Not in every seed: KD on RTE (1 of 2 seeds)." in text
+    assert f"{ONLY_ONE} at the end of training: the last student of DML on RTE; the teacher of LGTM on RTE." in text
     assert "60.0±0.0§ |" in say(folder, "table", "1", "--format", "markdown")
     assert r"60.0\rlap{$^{\S}$}" in say(folder, "table", "1", "--format", "latex")
 
@@ -148,14 +158,14 @@ def test_in_compare(folder: Path, say: Call) -> None:
     assert [line.split()[1:3] for line in text.splitlines() if line.startswith(("RTE  ", "MNLI  "))] == [
         ["60.0§", "60.0"], ["60.0§", "60.0"]
     ]  # fmt: skip
-    assert f"§ {ONLY_ONE}: as good as a constant answer. Not in every seed: KD on RTE (1 of 2 seeds)." in text
+    assert f"§ {ONE_OR_TWO}. Not in every seed: KD on RTE (1 of 2 seeds)." in text
     assert "§" not in say(folder, "compare", "dml", "lgtm")
 
 
 def test_in_status_and_show(folder: Path, say: Call) -> None:
     made = Store(folder / "results")
     runs = {run.id: " ".join(words) for run in made.runs() for words in [run.id.split("-")[:3]]}
-    listed = say(folder, "status").partition(ONLY_ONE)[2]
+    listed = say(folder, "status").partition(ONE_OR_TWO)[2]
     said = {runs[line.split()[0]]: line.split("  ")[2] for line in listed.splitlines() if line.startswith("  ")}
     assert said == {
         "rte finetune s0": "Predicts only 1 of 2 classes (not_entailment 100 %): kept student, last student.",
@@ -178,7 +188,7 @@ def test_in_the_report(folder: Path, say: Call) -> None:
     say(folder, "report", "--out", "page.html")
     page = (folder / "page.html").read_text(encoding="utf-8")
     assert page.count('<span class="sign">§</span>') + page.count('<span class="sign">°§</span>') >= 3
-    assert f"<li>§ {ONLY_ONE}: as good as a constant answer." in page
+    assert f"<li>§ {ONE_OR_TWO}." in page
     assert page.count("Predicts only 2 of 3 classes (entailment 50 %): kept student, last student.") == 4
 
 
@@ -191,13 +201,13 @@ def test_a_collected_study_says_the_same(folder: Path, say: Call) -> None:
 def test_of_earlier_runs_the_predictions_are_counted(tmp_path: Path, say: Call) -> None:
     made_study(tmp_path / "results", stored=False)
     text = say(tmp_path, "table", "1")
-    assert f"§ {ONLY_ONE}: as good as a constant answer. Not in every seed: KD on RTE (1 of 2 seeds)." in text
+    assert f"§ {ONE_OR_TWO}. Not in every seed: KD on RTE (1 of 2 seeds)." in text
     assert "at the end of training" not in text  # nobody knows
     collect_study("kept", [Store(tmp_path / "results")], tmp_path / "kept", None)
     assert say(tmp_path, "table", "1", "--results", "kept") == text
     for run in Store(tmp_path / "results").runs():
         run.predictions.unlink()
-    assert ONLY_ONE not in say(tmp_path, "table", "1")
+    assert "Predicts only" not in say(tmp_path, "table", "1")
 
 
 def test_a_run_stores_it_and_says_it_in_its_log(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef, ModelRef
 from kdbench.results.archive import format
 from kdbench.results.archive.write import collect_study
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from kdbench.results.submission_records import Submission, SubmittedFile, save_export
 from tests.analysis.drawn import everything
 from tests.analysis.made import STUDY, Made, spec, states

@@ -14,8 +14,8 @@ from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.errors import UserError
 from kdbench.results.archive import format
 from kdbench.results.archive.write import collect_study
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.made import Made, spec, teacher
 from tests.commands.conftest import Call, contents
 from tests.commands.test_commands import call_here

@@ -21,9 +21,10 @@ from kdbench.reporting import compare_rows as view
 from kdbench.reporting.show_table import show_table
 from kdbench.reporting.study_choice import EVERYTHING, StudyChoice
 from kdbench.results.comparison import compare_cells
+from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import StudyResults, studies
+from kdbench.results.study import StudyResults
 from tests.analysis.made import STUDY, Made, spec, teacher
 from tests.commands.test_commands import call_here
 

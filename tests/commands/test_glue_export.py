@@ -16,8 +16,8 @@ from kdbench.core.records import warn_once
 from kdbench.core.spec import DataLocation
 from kdbench.data.task_registry import TASKS
 from kdbench.results.predictions import read_predictions
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from kdbench.results.submission_records import Scores, read_submissions, server_answers
 from kdbench.results.submission_zip import check_zip, required_files, write_zip
 from tests.analysis.made import STUDY, Made, spec

@@ -17,8 +17,8 @@ from kdbench.core.atomic_files import read_json, write_json
 from kdbench.reporting.html.task_ranking import rank_tasks
 from kdbench.reporting.provenance import build_traced_table
 from kdbench.results.archive.write import collect_study
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.drawn import everything, finish, gaps
 from tests.analysis.made import Made, full, spec, states, teacher
 from tests.commands.test_commands import call, call_here

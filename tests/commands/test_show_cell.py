@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.reporting import provenance
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.analysis.made import full, states
 from tests.commands.test_commands import call, call_here
 

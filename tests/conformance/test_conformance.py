@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.cli.app import app
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.training.conformance import full_run_checks, suite
 from kdbench.training.conformance.subject import Subject
 from tests.conformance import broken

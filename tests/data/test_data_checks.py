@@ -12,17 +12,24 @@ def test_what_is_seen_in_the_data() -> None:
     train = Examples(["a", "a", "a", "b", " ", "c"], None, [0, 0, 1, 1, 1, 2])
     test = Examples(["a", "z"], None, [0, 1])
     assert data_remarks("T", TaskData({"train": train, "test": test}), ("x", "y", "z"), ("test",)) == [
-        "T train: 2 of 6 rows repeat the text of another row, 1 text with different labels.",
-        "T test: 1 of 2 rows have a text that is in train too.",
-        "T train: 1 of 6 rows have an empty text.",
+        "T: 2 of 6 rows of train (1 text with different labels) repeat the text of another row.",
+        "T: 1 of 2 rows of test have a text that is in train too.",
+        "T: 1 of 6 rows of train have an empty text.",
         "T train: class z occurs once only.",
         "T test: no row of class z.",
     ]
     # rows that select, and are reported
     spare = {"train": train, "validation": Examples(["q", "z"], None, [0, 1]), "test": test}
-    assert "T test: 1 of 2 rows have a text that is in validation too." in data_remarks(
+    assert "T: 1 of 2 rows of test have a text that is in validation too." in data_remarks(
         "T", TaskData(spare), ("x", "y", "z"), ("test",)
     )
+    # of several splits, one sentence
+    pairs = {"train": Examples(["a", "a"], ["b", "b"], [0, 1]), "test_own": Examples(["a", "a"], ["", ""], [0, 1])}
+    assert data_remarks("T", TaskData(pairs), ("x", "y"), ("test_own",))[:2] == [
+        "T: 1 of 2 rows of train (1 text with different labels) and 1 of 2 rows of test-own (1 text with different "
+        "labels) repeat the text of another row.",
+        "T: 2 of 2 rows of test-own have an empty text.",
+    ]
     clean = {"train": Examples(list("abcd"), None, [0, 1, 0, 1]), "test": Examples(list("ef"), None, [0, 1])}
     assert data_remarks("T", TaskData(clean), ("x", "y"), ("test",)) == []
 

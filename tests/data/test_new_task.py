@@ -320,7 +320,7 @@ def test_a_split_of_ones_own_selects(
     assert call_here(words, monkeypatch) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "Checkpoints selected on the validation split, which is not reported." in out
-    assert "test: 12 of 12 rows have a text that is in train too." in out
+    assert "12 of 12 rows of test have a text that is in train too." in out
     assert "optimistic" not in out
 
 

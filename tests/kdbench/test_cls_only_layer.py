@@ -19,7 +19,7 @@ from kdbench.data.splits import Part
 from kdbench.distill.bilevel import gradient, jvp
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.hidden_states import FeatureView
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.distill.trainable import ComputeSettings, TrainableModel
 from kdbench.models import compilation
 from kdbench.models.build import load

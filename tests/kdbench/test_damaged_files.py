@@ -18,8 +18,8 @@ from kdbench.cli.app import main
 from kdbench.core.records import warn_once
 from kdbench.results.archive import format
 from kdbench.results.archive.write import collect_study
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from kdbench.results.sweep_files import Sweep
 from tests.analysis.made import full
 from tests.conftest import one_fast

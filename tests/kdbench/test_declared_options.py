@@ -9,7 +9,7 @@ import pytest
 from kdbench.core.errors import UserError
 from kdbench.core.options import Options, option
 from kdbench.core.settings import GROUPS
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.training.conformance import suite
 from tests.kdbench.small_runs import refusal
 from tests.kdbench.test_method_files import forget

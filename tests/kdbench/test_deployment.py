@@ -25,8 +25,9 @@ from kdbench.reporting.probe_rows import ProbeRequest, probe_tables
 from kdbench.reporting.study_choice import EVERYTHING
 from kdbench.results import deployment
 from kdbench.results.archive.write import collect_study
+from kdbench.results.read_studies import read, studies
 from kdbench.results.store import Store
-from kdbench.results.study import Run, read, studies
+from kdbench.results.study import Run
 from kdbench.training.deployment import measure
 from kdbench.training.saved_network import load_network
 from tests.kdbench.small_runs import SMALL, refusal

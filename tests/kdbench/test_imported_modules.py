@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.errors import UserError
-from kdbench.distill.method import METHODS
 from kdbench.distill.method_files import method_of
+from kdbench.distill.method_registry import METHODS
 from tests.kdbench.small_runs import plan, the_run
 from tests.kdbench.test_method_files import SOURCE, TINY, forget, fresh_methods, run, said_so_far, write
 

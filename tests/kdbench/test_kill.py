@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.planning.config import assemble_config, parse_sets
 from kdbench.planning.make_plan import make_plan
 from kdbench.results.store import Store

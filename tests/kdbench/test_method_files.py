@@ -18,11 +18,11 @@ from kdbench.core.errors import UserError
 from kdbench.core.plugin_files import code_hash
 from kdbench.core.plugin_loading import announced
 from kdbench.core.spec import RunSpec
-from kdbench.distill.method import METHODS
 from kdbench.distill.method_files import method_of, row_of
+from kdbench.distill.method_registry import METHODS
+from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from kdbench.training.executors import sweep_record
 from tests.kdbench.small_runs import SMALL, fork, plan, refusal, the_run
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.errors import UserError
-from kdbench.distill.method import METHODS, in_group, method_groups
+from kdbench.distill.method_registry import METHODS, in_group, method_groups
 from kdbench.planning.make_plan import select_methods
 from kdbench.planning.reproduce import exhibit_command
 from kdbench.reporting.tables import TABLES
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from kdbench.training import preflight
 from tests.analysis.made import Made, spec
 from tests.kdbench.small_runs import CPU, plan, refusal

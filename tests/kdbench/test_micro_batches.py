@@ -19,7 +19,7 @@ from kdbench.data.batches import Batch
 from kdbench.data.splits import Part
 from kdbench.distill.bilevel import gradient, jvp
 from kdbench.distill.frozen_teacher import FrozenTeacher
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.distill.trainable import ComputeSettings, TrainableModel
 from kdbench.models.inference import EVAL_BATCH
 from kdbench.models.micro_batches import run_in_micro_batches

@@ -17,12 +17,12 @@ from kdbench.cli.app import app
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef
 from kdbench.data.data_checks import data_remarks
-from kdbench.data.loading import check_examples
+from kdbench.data.example_checks import check_examples
 from kdbench.data.new_declaration import Wishes, declare
 from kdbench.data.task import Examples, TaskData
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.hidden_states import layer_mismatch
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.models.padding_check import check_padding, of_lengths
 from kdbench.models.reference import Shape, is_causal
 from kdbench.planning.inputs import load_data
@@ -244,7 +244,7 @@ def test_new_task_says_what_it_saw_in_the_data(here: Path, capsys: pytest.Captur
     rows = [f"{'' if i % 10 == 0 else f'a text {i}'},{'yes' if i % 3 else 'no'}" for i in range(60)]
     (here / "reviews.csv").write_text("\n".join(["text,label", *rows]))
     assert not app(["new-task", "reviews.csv", "--name", "reviews"], standalone_mode=False)
-    assert "rows have an empty text." in capsys.readouterr().out
+    assert "have an empty text." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "mistral", "bert", "roberta", "xlnet", "deberta-v2", "modernbert"])

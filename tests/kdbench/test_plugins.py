@@ -18,7 +18,8 @@ from kdbench.core.errors import UserError
 from kdbench.core.plugin_loading import announced
 from kdbench.core.registry import Registry
 from kdbench.data.task import Task
-from kdbench.distill.method import METHODS, Method
+from kdbench.distill.method import Method
+from kdbench.distill.method_registry import METHODS
 
 PACKAGE = {
     "pyproject.toml": """

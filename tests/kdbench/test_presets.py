@@ -10,8 +10,8 @@ import pytest
 from kdbench.planning.config import assemble_config, parse_sets, preset_files
 from kdbench.planning.make_plan import make_plan, select_methods
 from kdbench.planning.plan import Plan
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.kdbench.small_runs import CPU, FEW, contents, train
 from tests.kdbench.test_bad_input import save_bert
 

@@ -21,14 +21,15 @@ from kdbench.data.teacher_outputs import read_outputs
 from kdbench.data.tokens import Tokens, label_array
 from kdbench.distill.bilevel import directional_derivative, sample_weights
 from kdbench.distill.losses import OBJECTIVES, label_loss, output_distance, soft_label_loss_each
-from kdbench.distill.method import METHODS, Method
+from kdbench.distill.method import Method
+from kdbench.distill.method_registry import METHODS
 from kdbench.planning.make_plan import select_methods
 from kdbench.results.archive import compression
 from kdbench.results.class_use import ClassUse, count_classes
 from kdbench.results.comparison import mean_score
 from kdbench.results.predictions import read_predictions
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from tests.kdbench.small_runs import refusal
 
 SMALL = ["epochs=1", "train_rows=64", "batch_size=16", "student=tiny-2x32", "teacher=tiny-3x32", "jobs=1"]
@@ -118,7 +119,7 @@ def test_data_checks_speak_of_numbers() -> None:
     train = Examples(["a", "b", "a"], None, [1.0, 2.0, 3.0])
     test = Examples(["c", "d"], None, [2.5, 2.5])
     assert data_remarks("T", TaskData({"train": train, "test": test}), ("score",), ("test",)) == [
-        "T train: 1 of 3 rows repeat the text of another row, 1 text with different labels.",
+        "T: 1 of 3 rows of train (1 text with different labels) repeat the text of another row.",
         "T test: every score is the same, so that no correlation is defined.",
     ]
 

@@ -19,8 +19,9 @@ from kdbench.planning.plan import Plan
 from kdbench.reporting import provenance
 from kdbench.reporting.tables import TABLES
 from kdbench.results.archive.write import collect_study
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import StudyResults, studies
+from kdbench.results.study import StudyResults
 from kdbench.training.executors.sweep_record import build_request, store_sweep
 from tests.kdbench.test_bad_input import save_bert
 

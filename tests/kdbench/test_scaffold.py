@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.cli.app import app
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.reporting import method_docs
 from kdbench.training.conformance import suite
 from tests.kdbench.small_runs import SMALL, refusal

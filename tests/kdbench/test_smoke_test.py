@@ -18,7 +18,8 @@ from kdbench.data.splits import Part
 from kdbench.data.tokens import InputFormat
 from kdbench.distill.frozen_teacher import FrozenTeacher
 from kdbench.distill.hidden_states import FeatureView
-from kdbench.distill.method import METHODS, Distillation
+from kdbench.distill.method import Distillation
+from kdbench.distill.method_registry import METHODS
 from kdbench.distill.trainable import ComputeSettings, zero_head
 from kdbench.models import build
 from kdbench.models.classifier_head import output_layer

@@ -15,8 +15,9 @@ from kdbench.planning.config import assemble_config, parse_sets
 from kdbench.planning.make_plan import make_plan
 from kdbench.planning.plan import Plan
 from kdbench.planning.reproduce import cell_command
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import StudyResults, studies
+from kdbench.results.study import StudyResults
 from tests.analysis.made import Made, spec, teacher
 from tests.models.made import config, save
 

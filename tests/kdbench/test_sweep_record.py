@@ -57,6 +57,17 @@ def test_the_same_command_trains_nothing_twice(
     assert "KD" in said
 
 
+def test_a_run_shows_the_table_of_its_networks_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where it is asked for again, after other networks."""
+    monkeypatch.chdir(tmp_path)
+    for student in ("tiny-1x32", "tiny-2x32", "tiny-1x32"):
+        assert run("--methods", "finetune", "--student", student) == 0
+        headings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Table 1")]
+        assert headings == [f"Table 1, preset tiny: tiny-3x32 teaches {student}"]
+
+
 def test_a_dry_run_shows_the_graph_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,14 +19,14 @@ from kdbench.core.spec import RunSpec
 from kdbench.data.outputs_content import SMALLEST
 from kdbench.data.task import Examples, TaskData
 from kdbench.data.teacher_outputs import read_outputs, row_tokens
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.planning import inputs
 from kdbench.planning.cost_estimate import estimate_cost
 from kdbench.planning.make_plan import select_methods
 from kdbench.planning.plan import Plan
 from kdbench.reporting.tables import TABLES
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from kdbench.training import preflight
 from kdbench.training.setup import prepare
 from tests.kdbench.small_runs import CPU, FEW, plan, refusal, the_run, train

@@ -23,8 +23,8 @@ from kdbench.planning.make_plan import make_plan
 from kdbench.planning.plan import Plan
 from kdbench.reporting.provenance import run_facts
 from kdbench.reporting.tables import TABLES
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from kdbench.training.executors.sweep_record import build_request, store_sweep
 from kdbench.training.preflight import check
 from tests.kdbench.small_runs import CPU, SMALL, plan, train
@@ -74,7 +74,7 @@ def test_those_of_the_preset_do_not_forbid_a_finished_teacher(tmp_path: Path) ->
 
 
 def facts_of(made: Plan, row: str) -> dict[str, object]:
-    from kdbench.results.study import read
+    from kdbench.results.read_studies import read
 
     spec = made.runs[next(cell.run for cell in made.cells if cell.row == row)]
     return run_facts(read(Store(Path("nowhere"), create=False).run(spec.id), spec))["Settings"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kdbench.core.errors import Stopped, UserError
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.results.store import Store
 from kdbench.training import preflight
 from kdbench.training.runner import execute

@@ -16,7 +16,7 @@ from kdbench.core.errors import Stopped
 from kdbench.core.settings import Execution
 from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.methods.finetune import Finetune
 from kdbench.models.trimmed_embedding import KEPT, UnknownTokensError, trim, trimmed_embedding, whole_embedding
 from kdbench.planning.make_plan import select_methods

@@ -18,7 +18,8 @@ from kdbench.core.errors import RunFailure, UserError
 from kdbench.core.settings import Execution
 from kdbench.core.spec import RunSpec
 from kdbench.data.batches import Batch, collate
-from kdbench.distill.method import METHODS, Distillation
+from kdbench.distill.method import Distillation
+from kdbench.distill.method_registry import METHODS
 from kdbench.models.trimmed_embedding import whole_embedding
 from kdbench.planning import inputs
 from kdbench.planning.cost_estimate import estimate_cost

@@ -25,7 +25,7 @@ from kdbench.data.batches import Batch
 from kdbench.distill import bilevel
 from kdbench.distill.context import seed_everything
 from kdbench.distill.cost_meter import CostMeter
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.models import matmul_precision
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store

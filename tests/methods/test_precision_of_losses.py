@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kdbench.distill.losses import exact_product, hidden_state_distance
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.distill.token_features import attention_scores, masked_mse, relation_kl
 from kdbench.methods.mlkd import batch_relation, class_relation
 from kdbench.training.setup import numerics

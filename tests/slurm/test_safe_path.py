@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from tests.kdbench.test_method_files import SOURCE
 from tests.kdbench.test_safe_path import NAMES
 from tests.slurm.cluster import Cluster

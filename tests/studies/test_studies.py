@@ -20,8 +20,8 @@ from kdbench.planning.config import assemble_config, engine_keys, parse_sets
 from kdbench.planning.make_plan import make_plan
 from kdbench.planning.plan import Plan
 from kdbench.results.archive.write import collect_study
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import studies
 from studies.__main__ import collect, recorded_time
 from studies.declaration import check_data, part_commands, read_study
 from studies.tuning import chosen_rates

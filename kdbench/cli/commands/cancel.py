@@ -19,7 +19,7 @@ def command(runs: tuple[str, ...], results: str | None) -> None:
     from kdbench.planning.executor import EXECUTORS
     from kdbench.reporting import printing
     from kdbench.reporting.show_run import find_run, with_dependents
-    from kdbench.results.study import studies
+    from kdbench.results.read_studies import studies
 
     store = printing.open_store(results, raw=True)
     asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}

@@ -31,8 +31,8 @@ def command(method: str, sets: tuple[str, ...], only: str | None) -> int:
     """
     from rich.text import Text
 
-    from kdbench.distill.method import METHODS
     from kdbench.distill.method_files import row_of
+    from kdbench.distill.method_registry import METHODS
     from kdbench.planning import config, config_check
     from kdbench.reporting import printing
     from kdbench.training.conformance import suite

@@ -48,7 +48,7 @@ def command(
     from kdbench.reporting import printing
     from kdbench.reporting.study_choice import StudyChoice, choose_runs
     from kdbench.results.archive.write import check_target, collect_study
-    from kdbench.results.study import studies
+    from kdbench.results.read_studies import studies
 
     target = user_path(out or f"results/{name}")
     check_target(name, target)

@@ -47,7 +47,7 @@ def write_method(name: str, folder: Path | None) -> Path:
     """
     from kdbench.core.formatting import sentence
     from kdbench.core.registry import RESERVED
-    from kdbench.distill.method import METHODS
+    from kdbench.distill.method_registry import METHODS
 
     # refuse names that Python or another method has
     if not NAME.fullmatch(name) or keyword.iskeyword(name) or name in RESERVED:

@@ -20,7 +20,7 @@ def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
     from kdbench.reporting.run_status import RunStatuses
     from kdbench.reporting.show_run import find_run, with_dependents
     from kdbench.reporting.show_table import show_tables
-    from kdbench.results.study import studies
+    from kdbench.results.read_studies import studies
     from kdbench.training.executors import sweep_record
 
     store, console = printing.open_store(results, raw=True), printing.make_console()

@@ -199,7 +199,7 @@ def _plans_with_tables(wanted: str | None, layer: Layer) -> list[tuple[Plan, Con
     """
     from kdbench.core.registry import ALL
     from kdbench.core.settings import Invocation
-    from kdbench.distill.method import in_group
+    from kdbench.distill.method_registry import in_group
     from kdbench.planning import config, exhibits
     from kdbench.planning.make_plan import make_plan
 
@@ -246,7 +246,7 @@ def _only_preset(found: Mapping[str, Sequence[Request]], preset: str) -> dict[st
 
 def _warn_broken_methods(methods: str | list[str]) -> None:
     """Name on standard error the methods that a group may leave out because they do not load."""
-    from kdbench.distill.method import METHODS, method_groups
+    from kdbench.distill.method_registry import METHODS, method_groups
     from kdbench.reporting.printing import make_console, print_line
 
     asked = methods.split(",") if isinstance(methods, str) else methods

@@ -32,7 +32,7 @@ from kdbench.reporting.run_status import STATES, RunStatuses
 from kdbench.reporting.show_table import nothing_to_show
 from kdbench.reporting.study_choice import ChosenStudies, StudyChoice, choose_studies
 from kdbench.reporting.tables import TABLES
-from kdbench.results.data_origin import describe_data
+from kdbench.results.data_origin import describe_data, describe_train_rows
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults
 from kdbench.results.sweep_files import read_sweeps
@@ -109,7 +109,8 @@ def _facts(study: StudyResults) -> list[tuple[str, str]]:
         ("Runs", f"{counts['done']} of {len(study.runs)} done"),
     ]
     facts += [("Seen in the data", said) for task in study.tasks for said in study.data_remarks.get(task, ())]
-    return facts + [(key, str(setup[key])) for key in ("train_rows", "split_seed") if setup[key]]
+    facts += [("Rows of train", drawn)] if (drawn := describe_train_rows(study)) else []
+    return facts + ([("split_seed", str(setup["split_seed"]))] if setup["split_seed"] else [])
 
 
 def _render(store: Store, shown: Sequence[StudyPage], runs: Sequence[RunPage]) -> str:

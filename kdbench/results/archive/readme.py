@@ -10,10 +10,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from kdbench.results.data_origin import describe_data
+from kdbench.results.data_origin import describe_data, describe_train_rows
+from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import Run, StudyResults, studies, task_title
+from kdbench.results.study import Run, StudyResults, task_title
 
 TEMPLATE = Path(str(files("kdbench.results.archive"))) / "collected.md"  # what is the same for all
 MAX_LISTED = 40  # runs without a result
@@ -51,7 +52,7 @@ def _study(study: StudyResults) -> Iterator[str]:
         "source": describe_data(study),
         "seeds": ", ".join(map(str, sorted({cell.cell.seed for cell in study.cells}))),
         "feedback, selection": f"{setup['feedback']}, {setup['selection']}",
-        "rows of train": setup["train_rows"] or "all",
+        "rows of train": describe_train_rows(study) or "all",
         "runs": f"{len(study.runs)}: {counts['done']} done{others}",
         "trained": _when(study.runs.values()),
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.core.safe_path import Children
-from kdbench.distill.method import METHODS
+from kdbench.distill.method_registry import METHODS
 from kdbench.results.store import Store
 from kdbench.training.conformance.small_run import CPU, RECORDING
 from kdbench.training.conformance.subject import Subject

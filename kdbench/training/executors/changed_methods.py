@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kdbench.core.formatting import count
-from kdbench.distill.method import METHODS
 from kdbench.distill.method_files import code_of
+from kdbench.distill.method_registry import METHODS
 from kdbench.planning.plan import Plan
 from kdbench.results.store import Store
 from kdbench.results.sweep_files import read_sweeps

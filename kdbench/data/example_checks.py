@@ -1,4 +1,4 @@
-"""Load the examples of a task, and check them: tasks in Python may be a user's own."""
+"""Check the examples that a task loads: tasks in Python may be a user's own."""
 
 from __future__ import annotations
 
@@ -6,63 +6,37 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from kdbench.core.errors import UserError, place_in_file
+from kdbench.core.errors import UserError
 from kdbench.core.lazy_torch import LazyModule
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from kdbench.core.spec import DataLocation
-    from kdbench.data.task import Examples, Task, TaskData
+    from kdbench.data.examples import Examples
 else:
     np = LazyModule("numpy")
 
 
-def load_examples(task: Task, location: DataLocation) -> TaskData:
-    """Load the examples of a task.
-
-    Raises:
-        UserError: the data cannot be read, a split is missing, or a text or label is wrong.
-    """
-    try:
-        data = task.load(location)
-        _check_splits(task, data.splits)
-        for split, examples in data.splits.items():
-            is_labelled = split in _labelled_splits(task)
-            check_examples(f"Task '{task.name}', {split}", examples, task.labels, is_labelled=is_labelled)
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:
-        where = place_in_file(error, type(task))
-        raise UserError(
-            f"Task '{task.name}' does not load its data: {type(error).__name__}: {error}{where}."
-        ) from error
-    return data
-
-
-def _labelled_splits(task: Task) -> tuple[str, ...]:
-    """Return the splits that a task must have, with labels."""
-    spare = (task.validation_split,) if task.validation_split else ()
-    return tuple(dict.fromkeys(("train", *spare, *task.report_splits)))
-
-
-def _check_splits(task: Task, splits: Mapping[str, Examples]) -> None:
+def check_splits(place: str, splits: Mapping[str, Examples], wanted: Sequence[str]) -> None:
     """Check that a task has the splits that it declares, all with pairs of texts or all with single texts.
+
+    Args:
+        place: names the task and begins the message.
+        wanted: the splits that the task must have, with labels.
 
     Raises:
         UserError: a split is missing or has no rows, or some splits alone have second texts.
     """
-    wanted = _labelled_splits(task)
     if missing := [split for split in wanted if split not in splits]:
         way = "" if missing[0] == "train" else ", or name others in `report_splits` and `validation_split`"
         has = f"has no split '{missing[0]}', only {', '.join(splits) or 'none'}"
-        raise UserError(f"Task '{task.name}' {has}; return it from `load`{way}.")
+        raise UserError(f"{place} {has}; return it from `load`{way}.")
     if empty := [split for split in wanted if not len(splits[split])]:
-        raise UserError(f"Task '{task.name}', {empty[0]}: there are no rows; {' and '.join(wanted)} need some.")
+        raise UserError(f"{place}, {empty[0]}: there are no rows; {' and '.join(wanted)} need some.")
     pairs = [split for split, examples in splits.items() if examples.text_b is not None]
     if single := [split for split in splits if split not in pairs] if pairs else []:
         raise UserError(
-            f"Task '{task.name}' has pairs of texts in {', '.join(pairs)} and single texts in {', '.join(single)}; "
+            f"{place} has pairs of texts in {', '.join(pairs)} and single texts in {', '.join(single)}; "
             "give every split second texts (`text_b`), or none."
         )
 
