@@ -148,6 +148,7 @@ class StudyResults:
     data_remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # task -> what was seen in its data
     planned: dict[str, TaskRecord] = field(default_factory=dict)  # task -> as it was
     other_results: set[str] = field(default_factory=set)  # runs that ended otherwise in a folder that was joined
+    left_out: set[tuple[str, str]] = field(default_factory=set)  # rows and tasks that were not collected
     cells: list[CellResult] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
     root: Path = Path(Invocation().results)  # the results folder, or where one would be made
@@ -327,13 +328,13 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
         study.data |= data
         study.planned |= {task: then for task, then in sweep.planned.items() if task in specs}
         study.other_results |= sweep.other_results.keys()
+        study.left_out |= {*sweep.left_out}
         study.data_remarks |= {task: tuple(said) for task, said in sweep.data_remarks.items() if task in data}
         known = {(c.cell.row, c.run.id): c for c in study.cells}
         for cell in cells:
             study.runs |= closure(cell.run, runs)
             place = (cell.row, cell.run)
-            before = known[place].varied if place in known else ()
-            varied = (*before, cell.varies)
+            varied = (*(known[place].varied if place in known else ()), cell.varies)
             known[place] = CellResult(cell, runs[cell.run], settings(cell.run, runs), varied=varied, asked=number)
         study.cells = list(known.values())
 

@@ -14,6 +14,7 @@ from kdbench.results.data_origin import describe_data
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import Run, StudyResults, studies, task_title
+from kdbench.results.study_part import describe_left_out
 
 TEMPLATE = Path(str(files("kdbench.results.archive"))) / "collected.md"  # what is the same for all
 MAX_LISTED = 40  # runs without a result
@@ -54,6 +55,7 @@ def _study(study: StudyResults) -> Iterator[str]:
         "rows of train": setup["train_rows"] or "all",
         "runs": f"{len(study.runs)}: {counts['done']} done{others}",
         "trained": _when(study.runs.values()),
+        **({"left out": gone} if (gone := describe_left_out(study)) else {}),
     }
     cells = "\n".join(f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items())
     yield f"| | |\n|---|---|\n{cells}"
