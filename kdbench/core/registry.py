@@ -52,6 +52,7 @@ class Registry(Generic[T]):
 
     Attributes:
         packages: folders of the packages that are loaded.
+        in_packages: files of packages' plugins -> their content when they were loaded.
         broken: plugins that do not load -> the reason.
         files: plugins that their file's code identifies -> their files: those outside any package, and those that
             could state a `version` and do not.
@@ -68,10 +69,10 @@ class Registry(Generic[T]):
         self.find_problem = find_problem
         self._found: dict[str, type[T]] | None = None
         self._failed: dict[str, Path] = {}  # files in the working folder that do not load
-        self._in_packages: list[Path] = []  # files of plugins
         self._imported: set[Path] = set()  # by plugins' files; modules of the user, which Python reads once
         self._contents: dict[Path, str] | None = None  # file -> hash of what was read
         self.packages: list[Path] = []
+        self.in_packages: dict[Path, bytes] = {}
         self.broken: dict[str, str] = {}
         self.files: dict[str, PluginFile] = {}
 
@@ -83,8 +84,7 @@ class Registry(Generic[T]):
         """
         if self._found is None:
             found: dict[str, type[T]] = {}
-            self._found, self.packages = found, []
-            points = announced(self.group)
+            self._found, self.packages, points = found, [], announced(self.group)
             for point in points:
                 for name, plugin in self._load(point).items():
                     if name not in found and (problem := self._title_problem(plugin)):
@@ -94,7 +94,8 @@ class Registry(Generic[T]):
             if not found:
                 self._found = None
                 raise no_plugins(self.what, self.group, points, self.broken)
-            self._in_packages = [Path(inspect.getfile(plugin)) for plugin in found.values()]
+            files = (Path(inspect.getfile(plugin)) for plugin in found.values())
+            self.in_packages = {path: path.read_bytes() for path in files if path.is_file()}
             for path in (path for path in self.user_files() if path.suffix == ".py"):
                 self._add_own(path)
             self.add_more()
@@ -109,14 +110,14 @@ class Registry(Generic[T]):
         """
         if self._found is None or self._contents is None or (now := self._read_contents()) == self._contents:
             return
-        once = (*self._in_packages, *sorted(self._imported))
+        once = (*self.in_packages, *sorted(self._imported))
         if changed := [path for path in once if now.get(path) != self._contents.get(path)]:
             raise UserError(f"{changed[0]} has changed since it was read; restart Python, or the notebook's kernel.")
         # files that were named are read again, too
         named = [Path(one.path) for one in self.files.values()]
         self._found, self._contents, self._failed, self.broken, self.files = None, None, {}, {}, {}
         self.all()
-        here = {*self._in_packages, *self.user_files()}
+        here = {*self.in_packages, *self.user_files()}
         for path in (path for path in named if path.is_file() and path not in here):
             with suppress(UserError):  # whoever asks for it is told
                 self.add_file(path)
@@ -124,7 +125,7 @@ class Registry(Generic[T]):
     def _read_contents(self) -> dict[Path, str]:
         """Return a hash of each file that defines plugins, or may."""
         own = (Path(one.path) for one in self.files.values())
-        files = {*self._in_packages, *self._imported, *self.user_files(), *own}
+        files = {*self.in_packages, *self._imported, *self.user_files(), *own}
         return {path: sha256_of(path) for path in files if path.is_file()}
 
     def get(self, name: str) -> type[T]:

@@ -59,8 +59,8 @@ def spearman(weights: Floats, predicted: Floats, true: Floats) -> Floats:
 
 def _ratio(covariance: Floats, spread_x: Floats, spread_y: Floats, known: NDArray[np.bool_]) -> Floats:
     """Divide covariances [R, K] by the standard deviations; 0 where these are 0 or a column is not `known` [K]."""
-    # a variance of rounding errors is none; those of resamples are compared with the largest
-    x_varies, y_varies = (spread > 1e-12 * np.max(spread, initial=0.0) for spread in (spread_x, spread_y))
+    # a variance of rounding errors is none; those of resamples are compared with the largest of the same predictions
+    x_varies, y_varies = (spread > 1e-12 * spread.max(0, initial=0.0) for spread in (spread_x, spread_y))
     valid = known & x_varies & y_varies
     scale = np.sqrt(np.where(valid, spread_x * spread_y, 1.0))
     found: Floats = np.where(valid, np.clip(covariance / scale, -1.0, 1.0), 0.0)

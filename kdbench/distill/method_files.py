@@ -34,12 +34,17 @@ def method_of(spec: RunSpec) -> type[Method]:
 
 
 def code_of(spec: RunSpec) -> str:
-    """Return the hash of the code of a run's method, without comments; "" where the method does not load."""
+    """Return the hash of the code of a run's method as it was loaded; "" where the method does not load.
+
+    The file may have changed since; a process goes on with what it has loaded.
+    """
     try:
         method_of(spec)
     except UserError:  # who trains the run says so
         return ""
-    return code_hash(Path(METHODS.file_of(spec.method)).read_bytes())
+    if source := METHODS.in_packages.get(Path(METHODS.file_of(spec.method))):
+        return code_hash(source)
+    return file.version if (file := METHODS.files.get(spec.method)) else ""
 
 
 def row_of(text: str) -> str:

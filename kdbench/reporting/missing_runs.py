@@ -31,7 +31,7 @@ def unfinished_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[
     # cells that no run was asked for, on tasks with enough classes for the row's method
     unasked = []
     for line in lines:
-        tasks = _unasked_tasks(line)
+        tasks = _unasked_tasks(study, line)
         unasked += [f"{line.title} on {', '.join(map(task_title, tasks))}"] if tasks else []
     notes += [f"Not asked for: {'; '.join(unasked)}."] if unasked else []
     return [*notes, *version_notes(lines)]
@@ -65,7 +65,7 @@ def missing_runs_commands(exhibit: Exhibit, study: StudyResults, lines: Sequence
     lacking: dict[str, set[str]] = {}  # tasks by row, which several lines may show with other settings
     for line in lines:
         unfinished = {task for task, cells in line.asked.items() if any(cell.run.result is None for cell in cells)}
-        lacking.setdefault(line.row, set()).update(unfinished, _unasked_tasks(line))
+        lacking.setdefault(line.row, set()).update(unfinished, _unasked_tasks(study, line))
     names = reproduce.asked_rows([exhibit])
     trained = {row for name in names for row in methods_of_group(name) or [name]}
     # rows with settings of their own are trained by the exhibit's command alone, also where other rows were left out
@@ -85,11 +85,12 @@ def missing_runs_commands(exhibit: Exhibit, study: StudyResults, lines: Sequence
     return [Detail(f"To train what is missing{other}: {shlex.join(command)}") for command in commands]
 
 
-def _unasked_tasks(line: SelectedRow) -> list[str]:
-    """Return the tasks without a cell, of those with enough classes for the row's method."""
+def _unasked_tasks(study: StudyResults, line: SelectedRow) -> list[str]:
+    """Return the tasks without a cell, of those with enough classes for the row's method, unless it was left out."""
     method = METHODS.all().get(METHODS.owner(line.row) or "")
     classes = method.least_classes if method else 0
-    return [task for task, cells in line.asked.items() if not cells and len(TASKS.get(task).labels) >= classes]
+    empty = [task for task, cells in line.asked.items() if not cells and (line.row, task) not in study.left_out]
+    return [task for task in empty if len(TASKS.get(task).labels) >= classes]
 
 
 def _unfinished(study: StudyResults, line: SelectedRow) -> str:

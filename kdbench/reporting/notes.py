@@ -19,6 +19,7 @@ from kdbench.results.class_use import ClassUse, collapse_heading, collapsed_uses
 from kdbench.results.data_origin import describe_train_rows, generated_tasks, random_networks
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
+from kdbench.results.study_part import describe_left_out
 
 DAGGER = "†"
 COLLAPSE_SIGN = "§"
@@ -53,6 +54,7 @@ def describe_split(protocol: str, tasks: Sequence[str] = ()) -> str:
 
 def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[str]:
     """Say which data selected checkpoints and gave feedback, with a warning where these are the reported data."""
+    gone = describe_left_out(study)
     study = study.on({task for line in lines for task in line.asked})
     selection, feedback = study.study["selection"], study.study["feedback"]
     where = describe_split(selection, study.tasks)
@@ -83,7 +85,8 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
         notes.append(f"Rows of train that are used: {drawn}.")
     if study.study["split_seed"]:
         notes.append(Detail(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}."))
-    return [*notes, *_joined_notes(study), *missing_task_notes(study)]
+    part = f"Left out when these results were collected: {gone}. Marks, averages and ranks are of what is here."
+    return [*notes, *([part] if gone else []), *_joined_notes(study), *missing_task_notes(study)]
 
 
 def _joined_notes(study: StudyResults) -> list[str]:

@@ -83,6 +83,7 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
         study.train_rows |= dict.fromkeys(data, rows)
         study.planned |= {task: then for task, then in sweep.planned.items() if task in specs}
         study.other_results |= sweep.other_results.keys()
+        study.left_out |= {*sweep.left_out}
         study.data_remarks |= {task: tuple(said) for task, said in sweep.data_remarks.items() if task in data}
         known = {(c.cell.row, c.run.id): c for c in study.cells}
         for cell in cells:

@@ -143,6 +143,7 @@ class StudyResults:
     data_remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # task -> what was seen in its data
     planned: dict[str, TaskRecord] = field(default_factory=dict)  # task -> as it was
     other_results: set[str] = field(default_factory=set)  # runs that ended otherwise in a folder that was joined
+    left_out: set[tuple[str, str]] = field(default_factory=set)  # rows and tasks that were not collected
     cells: list[CellResult] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
     root: Path = Path(Invocation().results)  # the results folder, or where one would be made
@@ -236,14 +237,14 @@ class StudyResults:
 
 
 def settings(run_id: str, runs: Mapping[str, Run]) -> dict[str, Any]:
-    """Return all hyperparameters that a run depends on, by name."""
+    """Return all hyperparameters that a run depends on by name, and the networks that needed runs start from."""
     spec = runs[run_id].spec
     values: dict[str, Any] = {**spec.training.model_dump(), **spec.options, "method_version": spec.method_version}
-    if spec.method_file is not None:
-        values[METHOD_FILE] = spec.method_file.version
+    values |= {METHOD_FILE: spec.method_file.version} if spec.method_file else {}
     for role, parent in sorted(spec.needs.items()):
         if parent in runs:
-            values[f"{role}'s method"] = runs[parent].spec.method
+            need = runs[parent].spec
+            values |= {f"{role}'s method": need.method, f"{role}'s network": need.student.fingerprint}
             values |= {f"{role}'s {key}": value for key, value in settings(parent, runs).items()}
     return values
 

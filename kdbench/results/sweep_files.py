@@ -79,6 +79,7 @@ class Sweep(BaseModel):
     rows: dict[Name, RowRecord]
     tasks: dict[str, TaskRecord] = {}  # not written down by earlier versions
     data_remarks: dict[str, list[str]] = {}  # task -> what was seen in its data before training
+    left_out: list[tuple[Name, str]] = []  # of a part that was collected: rows and tasks of the cells that are not here
     other_results: dict[Name, int] = {}  # of a collection: run -> finished copies that ended otherwise, left out
     cells: list[Cell]
     runs: dict[Name, RunSpec]  # those of the cells, and what they need

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.formatting import seed_list
+from kdbench.core.spec import ModelRef
 from kdbench.reporting.tables import Detail, TableData
 from kdbench.results.store import Store
 from tests.analysis.made import Made, spec, texts
@@ -40,3 +41,17 @@ def test_equal_seeds_need_no_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("seeds", "text"), [([0], "0"), ([2, 0, 1, 5], "0-2,5"), ([3, 7, 8], "3,7-8"), ([], "")])
 def test_seeds_are_listed_as_the_command_line_takes_them(seeds: list[int], text: str) -> None:
     assert seed_list(seeds) == text
+
+
+def test_students_of_other_assistants_are_another_grid_point(tmp_path: Path) -> None:
+    """The folder that an option names has other weights since: no mean is over students of both."""
+    made = Made(Store(tmp_path))
+    for content, seeds, score in (("a", (0, 1), 0.6), ("b", (2, 3, 4), 0.8)):
+        network = ModelRef(name="/networks/assistant", fingerprint=f"folder/{content}")
+        for seed in seeds:
+            assistant = made.done(made.need(spec("kd", "rte", seed, student=network)), 0.7)
+            options = {"assistants": network.name}
+            made.done(made.ask(spec("takd", "rte", seed, options=options, needs={"assistant": assistant})), score)
+    found = sheet(made.write())
+    assert texts(found) == {"TAKD": ["80.0±0.0", "80.0"]}
+    assert "TAKD: assistant's network=folder/b on RTE." in found.notes

@@ -113,12 +113,53 @@ def test_only_the_tasks_that_are_named_are_collected(
     joined = [f"--results=results/{name}" for name in ("rte", "mnli")]
     assert call_here(["collect", "joined", *joined], monkeypatch) == 0
     assert (tmp_path / "results/joined" / format.RUNS).read_text() == (whole.root / format.RUNS).read_text()
+    assert read_json(tmp_path / "results/joined" / format.SWEEPS) == read_json(whole.root / format.SWEEPS)
 
     assert call_here(["collect", "group", "--results=runs", "--tasks", "glue"], monkeypatch) == 0
     assert (tmp_path / "results/group" / format.RUNS).read_text() == (whole.root / format.RUNS).read_text()
     capsys.readouterr()
     assert call_here(["collect", "x", "--results=runs", "--tasks", "cola"], monkeypatch) == 2
     assert "Unknown task 'cola'. Valid: all, glue, mnli, rte." in capsys.readouterr().err
+
+
+def test_tables_of_a_collected_part_say_what_was_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until the rest is joined, also where that comes from another sweep; a part of a part has left out both."""
+    monkeypatch.chdir(tmp_path)
+    made, more = Made(Store(tmp_path / "runs")), Made(Store(tmp_path / "more"))
+    for task, methods in (("rte", ["kd", "dml", "lgtm"]), ("mnli", ["kd", "lgtm"])):
+        for method in methods:
+            made.done(made.ask(spec(method, task, 0)), 0.7)
+    made.write("one")
+    for task in ("rte", "mnli"):
+        more.done(more.ask(spec("dml", task, 0)), 0.6)
+    more.write("two", created="2026-01-02T00:00:00+0000")
+
+    def note_of(folder: str) -> list[str]:
+        assert call_here(["table", "scores", "--results", folder, "--format", "json"], monkeypatch) == 0
+        (table,) = json.loads(capsys.readouterr().out)
+        return [note for note in table["notes"] if "collected" in note or "Not asked for" in note]
+
+    def collect(name: str, *args: str) -> str:
+        assert call_here(["collect", name, *args], monkeypatch) == 0
+        capsys.readouterr()
+        return f"results/{name}"
+
+    after = "Marks, averages and ranks are of what is here."
+    rows = collect("rows", "--results=runs", "--methods", "kd,lgtm")
+    assert note_of(rows) == [f"Left out when these results were collected: 1 row (DML). {after}"]
+    assert "| left out | 1 row (DML) |" in Path(rows, "README.md").read_text()
+    both = collect("both", f"--results={rows}", "--tasks", "rte")
+    assert note_of(both) == [f"Left out when these results were collected: 1 row (DML); 1 task (MNLI). {after}"]
+    assert note_of(collect("joined", f"--results={rows}", "--results=more")) == []
+    assert note_of(collect("whole", "--results=runs")) == ["Not asked for: DML on MNLI."]
+    # of two parts a cell is missing, which no row and no task shows
+    one = collect("one", "--results=runs", "--methods", "kd", "--tasks", "rte,mnli")
+    two = collect("two", "--results=runs", "--methods", "lgtm", "--tasks", "rte")
+    assert note_of(collect("parts", f"--results={one}", f"--results={two}")) == [
+        f"Left out when these results were collected: 1 row (DML); 1 cell (LGTM on MNLI). {after}"
+    ]
 
 
 def halves(tmp_path: Path) -> tuple[Made, Made]:

@@ -18,7 +18,7 @@ from kdbench.core.errors import UserError
 from kdbench.core.plugin_files import code_hash
 from kdbench.core.plugin_loading import announced
 from kdbench.core.spec import RunSpec
-from kdbench.distill.method_files import method_of, row_of
+from kdbench.distill.method_files import code_of, method_of, row_of
 from kdbench.distill.method_registry import METHODS
 from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
@@ -51,7 +51,7 @@ def fresh_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in another process."""
-    empty = {"_found": None, "_contents": None, "_in_packages": [], "broken": {}, "files": {}, "_failed": {}}
+    empty = {"_found": None, "_contents": None, "in_packages": {}, "broken": {}, "files": {}, "_failed": {}}
     for name, value in empty.items():
         monkeypatch.setattr(METHODS, name, value)
 
@@ -241,22 +241,6 @@ def test_a_change_that_the_version_does_not_tell_is_told(
         assert (told in said_so_far(capsys)) == is_told
 
 
-@pytest.mark.parametrize(
-    ("text", "is_same"),
-    [("def f(x):\n    return x + 1\n", True), ("def f( x ):  # adds\n\n        return (x +\n 1)\n", True),
-     ('"""About."""\n\ndef f( x ):\n    """Add."""\n    # one\n    return x  + 1\n', True),
-     ("def f(x):\n    return x + 2\n", False), ("def f(x):\n    'no' + str(x)\n    return x + 1\n", False),
-     ("def f(x):\n    return x + 1.0\n", False), ("def f(x, y=None):\n    return x + 1\n", False)],
-)  # fmt: skip
-def test_the_hash_of_code_leaves_out_what_does_nothing(text: str, is_same: bool) -> None:
-    assert (code_hash(text.encode()) == code_hash(b"def f(x):\n    return x + 1\n")) == is_same
-
-
-def test_blocks_count_in_the_hash_of_code() -> None:
-    inside, after = (f"if x:\n    a()\n{space}b()\n".encode() for space in ("    ", ""))
-    assert code_hash(inside) != code_hash(after)
-
-
 def said_so_far(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.split())
 
@@ -283,6 +267,21 @@ def test_a_process_does_not_mix_the_code_of_a_package(
     write(package, SOURCE.replace("0.5", "0.25"))
     with pytest.raises(UserError, match=f"{package} has changed since it was read; restart Python"):
         plan(tmp_path, methods="half")
+
+
+def test_the_code_of_a_run_is_what_was_loaded(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with a version that is edited while a sweep runs: runs that start later still have the old code."""
+    before, after = (
+        SOURCE.replace("    title", "    version = 1\n    title").replace("0.5", w) for w in ("0.5", "0.25")
+    )
+    write(package, before)
+    reimport(monkeypatch)
+    spec = the_run(plan(tmp_path, methods="half"))
+    assert spec.method_file is None
+    write(package, after)
+    assert code_of(spec) == code_hash(before.encode())
+    reimport(monkeypatch)
+    assert code_of(spec) == code_hash(after.encode()) != code_hash(before.encode())
 
 
 def test_a_built_in_name_is_never_taken(tmp_path: Path) -> None:

@@ -73,3 +73,16 @@ def test_metrics_fit_the_kind_of_task() -> None:
         resolve(("pearson",), ("no", "yes"))
     with pytest.raises(ValueError, match="no finite numbers"):
         score(NAMES, [1.0, 2.0], [math.nan, 1.0], LABELS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_predictions_of_another_scale_beside_them_change_nothing(name: str) -> None:
+    """As those of a training that has diverged."""
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=50)
+    close = true + rng.normal(size=50)
+    weights = rng.multinomial(50, np.full(50, 0.02), size=5).astype(float)
+    alone = score_weights([name], weights, close[None], true, LABELS)[name][:, 0]
+    beside = score_weights([name], weights, np.stack([close, 1e7 * close]), true, LABELS)[name]
+    assert (alone > 0.3).all()
+    assert beside == pytest.approx(np.stack([alone, alone], axis=1), abs=1e-9)

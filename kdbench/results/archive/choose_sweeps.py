@@ -49,18 +49,22 @@ def _sweeps(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _with_cells(sweep: Mapping[str, Any], kept: Collection[RowRun]) -> dict[str, Any]:
-    """Return a sweep with some of its cells, their rows and tasks, their runs and the runs that these need."""
+    """Return a sweep with some of its cells, their tasks, their runs and the runs that these need.
+
+    It names the cells that are gone by row and task. All rows keep their titles, which line styles depend on.
+    """
     cells = [cell for cell in sweep["cells"] if (cell["row"], cell["run"]) in kept]
+    gone = {(cell["row"], cell["task"]) for cell in sweep["cells"] if (cell["row"], cell["run"]) not in kept}
+    gone |= {(row, task) for row, task in sweep.get("left_out", ())}
     tasks = {cell["task"] for cell in cells}
     runs, wanted = Sweep.model_validate(sweep).runs, {cell["run"] for cell in cells}
     while more := {need for run in wanted for need in runs[run].needs.values()} & runs.keys() - wanted:
         wanted |= more
-    rows = {cell["row"] for cell in cells}
     return {
         **sweep,
         "cells": cells,
         "runs": {name: spec for name, spec in sweep["runs"].items() if name in wanted},
-        "rows": {name: record for name, record in sweep["rows"].items() if name in rows},
+        **({"left_out": sorted(map(list, gone))} if gone else {}),
         **{
             key: {task: said for task, said in sweep[key].items() if task in tasks}
             for key in ("tasks", "data_remarks") if key in sweep

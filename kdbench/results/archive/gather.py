@@ -292,6 +292,11 @@ def _unite_copies(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for key in ("rows", "tasks", "data_remarks", "other_results"):
             if key in other:
                 united[key] = other[key] | united.get(key, {})
+        united["left_out"] = _union(united.get("left_out", ()), other.get("left_out", ()))
+    # what one copy lacks may be in another
+    here = [[cell["row"], cell["task"]] for cell in united["cells"]]
+    if gone := [place for place in united.pop("left_out", ()) if place not in here]:
+        united["left_out"] = sorted(gone)
     return united
 
 

@@ -15,6 +15,7 @@ from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import Run, StudyResults, task_title
+from kdbench.results.study_part import describe_left_out
 
 TEMPLATE = Path(str(files("kdbench.results.archive"))) / "collected.md"  # what is the same for all
 MAX_LISTED = 40  # runs without a result
@@ -55,6 +56,7 @@ def _study(study: StudyResults) -> Iterator[str]:
         "rows of train": describe_train_rows(study) or "all",
         "runs": f"{len(study.runs)}: {counts['done']} done{others}",
         "trained": _when(study.runs.values()),
+        **({"left out": gone} if (gone := describe_left_out(study)) else {}),
     }
     cells = "\n".join(f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items())
     yield f"| | |\n|---|---|\n{cells}"
