@@ -39,6 +39,7 @@ def app() -> None:
 
     \b
     kdbench run --methods all --tasks glue        train everything; repeat the command to resume
+    kdbench run --data FILE --methods kd,lgtm     train on data of your own
     kdbench run ... --executor slurm              submit the same to a cluster's queue
     kdbench status --watch                        show which runs are done, running, queued or failed
     kdbench retry --failed                        train failed runs again, with the same settings
@@ -60,10 +61,9 @@ def main() -> None:
     """Run the command line. Bad input ends with one sentence on standard error and exit code 2."""
     leave_empty_entries()
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(app(standalone_mode=False, prog_name="kdbench") or 0)
     except (UserError, click.ClickException) as error:
-        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        _complain(text)
+        _complain(str(error) if isinstance(error, UserError) else _sentence(error))
         sys.exit(2)
     except OSError as error:
         _complain(f"{error.strerror or error}: {error.filename or 'no file named'}")
@@ -71,6 +71,12 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         _complain("stopped.")
         sys.exit(130)
+
+
+def _sentence(error: click.ClickException) -> str:
+    """Return what click says of a wrong command line, and where its right form stands."""
+    text, where = error.format_message(), getattr(error, "ctx", None)
+    return f"{text.rstrip('.')}; see {where.command_path} --help." if where else text
 
 
 def _complain(text: str) -> None:

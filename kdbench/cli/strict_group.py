@@ -6,7 +6,7 @@ from collections import Counter
 
 import click
 
-from kdbench.core.errors import UserError
+from kdbench.core.errors import UserError, unknown
 
 
 class StrictGroup(click.Group):
@@ -18,8 +18,10 @@ class StrictGroup(click.Group):
         """Find the command that the arguments name.
 
         Raises:
-            UserError: an option is given several times.
+            UserError: there is no such command, or an option is given several times.
         """
+        if self.get_command(ctx, args[0]) is None and args[0][0] != "-":
+            raise unknown("command", args[0], self.list_commands(ctx))
         name, found, rest = super().resolve_command(ctx, args)
         if found is not None and not ctx.resilient_parsing:  # which completes words and refuses none
             _, _, given = found.make_parser(click.Context(found, ctx, name)).parse_args(list(rest))

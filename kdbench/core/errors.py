@@ -71,7 +71,7 @@ def unknown(
     """
     listed = {head: sorted(names) for head, names in groups.items()}
     choices = sorted({*valid, *itertools.chain(*listed.values())})
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     every = "; ".join(f"{head}: {', '.join(names)}" for head, names in listed.items()) or ", ".join(choices)
     return UserError(f"Unknown {what} '{name}'.{hint} Valid: {every or 'none'}.")

@@ -73,7 +73,8 @@ def _explain(cls: type[Options], error: ValidationError, where: str) -> str:
     about = f" ({describe(cls.model_fields[key])})" if key in cls.model_fields else ""
     if first["type"] == "missing":
         return f"{where}: {key} is missing{about}; give it a value."
-    problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ").partition(", unable to parse")[0]
+    problem = problem.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
     return f"{where}: {key}={first['input']!r} is not valid: it {problem}{about}."
 
 

@@ -190,7 +190,7 @@ class Registry(Generic[T]):
         """Return why a new plugin cannot be called `name`; "" when it can."""
         if not NAME.fullmatch(name) or name in RESERVED:
             return (
-                f"'{place}' cannot name a {self.what}: use letters, digits, '_', '.' and '-', "
+                f"'{name}' cannot name a {self.what}: use letters, digits, '_', '.' and '-', "
                 f"and not {' or '.join(map(repr, RESERVED))}"
             )
         if any(name == getattr(plugin, "group", "") for plugin in self.all().values()):

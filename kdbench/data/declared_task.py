@@ -148,11 +148,9 @@ def _report_note(declaration: Declaration) -> str:
     if HELD_OUT not in declaration.report_splits:
         return ""
     share = value(100 * declaration.holdout)
-    of_class = " of each class, one at least of two or more," if declaration.kind == "classification" else ""
-    return (
-        f"no split for the report was given, so about {share} % of the rows{of_class} are held out by a hash of each "
-        "text"
-    )
+    of_class = " of each class" if declaration.kind == "classification" else ""
+    rows = f"about {share} % of the rows{of_class}"
+    return f"no split for the report was given, so {rows} are held out, by a hash of each text"
 
 
 def _resolved(task: str, names: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:

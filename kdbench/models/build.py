@@ -91,8 +91,8 @@ def load_reported(folder: Path, config: Any, attention: str, **more: Any) -> tup
     kind = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
     if attention == "sdpa" and not getattr(kind, "_supports_sdpa", True):
         raise UserError(
-            f"The model in {folder} is of type {config.model_type}, which has no attention=sdpa; give "
-            "--set attention=eager."
+            f"The model in {folder} is of type {config.model_type}, which has no attention=sdpa; "
+            "give --set attention=eager."
         )
     try:
         loaded: tuple[Any, dict[str, Any]] = transformers.AutoModelForSequenceClassification.from_pretrained(

@@ -103,7 +103,7 @@ class Config:
             training, options = (_parse(kind, chosen, row) for kind in kinds)
             assert isinstance(training, Training)
             if not training.epochs:
-                raise UserError(f"method '{row}': epochs='0' is not valid: it should be greater than or equal to 1.")
+                raise UserError(f"method '{row}': epochs='0' is not valid: it should be at least 1.")
             teacher = teacher_settings({k.partition(".")[2]: v for k, v in chosen.items() if "." in k})
             own = {f"{TEACHER}.{key}": value for key, value in teacher.items()}
             choice = {k: own[k] if k in own else _plain(training, options, k) for k in several}

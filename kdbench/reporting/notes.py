@@ -155,12 +155,14 @@ def _cut_off(lines: Sequence[SelectedRow]) -> list[str]:
     found: dict[str, None] = {}
     for task, cells in ((task, cells) for line in lines for task, cells in line.shown.items()):
         for cell in cells:
-            rows = (cell.run.result or {}).get("rows", {})
-            for split, number in (cell.run.result or {}).get("cut_off", {}).items():
-                length = cell.run.spec.training.max_length
-                share = f"{number:,} of {count(rows.get(split, number), 'row')}"
-                text = f"{task_title(task)} {split}: {share} fill max_length={length} tokens; longer texts are cut off."
-                found[text] = None
+            result = cell.run.result or {}
+            rows, cut, length = result.get("rows", {}), result.get("cut_off", {}), cell.run.spec.training.max_length
+            if parts := [
+                f"{number:,} of {count(rows.get(split, number), 'row')} of {split.replace('_', '-')}"
+                for split, number in cut.items()
+            ]:
+                said = f"{' and '.join(parts)} fill max_length={length} tokens; longer texts are cut off."
+                found[f"{task_title(task)}: {said}"] = None
     return [Detail(text) for text in found]
 
 

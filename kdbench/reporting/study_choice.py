@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from kdbench.core.errors import UserError, unknown
 from kdbench.core.registry import ALL
@@ -13,6 +12,7 @@ from kdbench.data.task_registry import TASKS
 from kdbench.distill.method_files import row_of
 from kdbench.distill.method_registry import in_group, method_groups
 from kdbench.models.display_names import display_name
+from kdbench.models.reference import absolute_name
 from kdbench.planning.config import check_preset, stored_studies
 from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting.provenance import traceable_rows
@@ -145,7 +145,7 @@ def choose_student(found: Sequence[StudyResults], name: str) -> list[StudyResult
     Raises:
         UserError: no study has it.
     """
-    wanted = {name.casefold(), str(Path(name).expanduser().absolute()).casefold()}
+    wanted = {name.casefold(), absolute_name(name).casefold()}
     kept = [study for study in found if wanted & {known.casefold() for known in _student_names(study)}]
     if not kept:
         raise unknown("student", name, {str(study.study["student"]) for study in found})

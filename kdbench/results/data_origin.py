@@ -29,7 +29,8 @@ def describe_data(study: StudyResults) -> str:
     own = [task for task, source in sources.items() if source in ("files", "own")]
     asked = {"glue-dir": str(study.study["glue_dir"] or "glue-dir")}
     places = dict.fromkeys(asked.get(source, source) for task, source in sources.items() if task not in own)
-    return ", ".join([*places, *(f"{TASKS.get(task).title}'s own" for task in own)]) or "not known"
+    titles = ", ".join(TASKS.get(task).title for task in own)
+    return ", ".join([*places, *([f"the task's own ({titles})"] if own else [])]) or "not known"
 
 
 def describe_train_rows(study: StudyResults) -> str:

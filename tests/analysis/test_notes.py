@@ -76,6 +76,18 @@ def test_the_class_of_f1_is_named(tmp_path: Path) -> None:
         assert ("MRPC: F1 is that of class 'equivalent'." in said(made.store)) == (task == "mrpc")
 
 
+def test_texts_that_are_cut_off_are_one_sentence_for_all_splits(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    run = made.done(made.ask(spec("kd", "rte", 0)), 0.7)
+    file = made.store.run(run).path / "result.json"
+    cut = {"rows": {"train": 90, "held_out": 20}, "cut_off": {"train": 9, "held_out": 2}}
+    write_json(file, {**read_json(file), **cut})
+    sentence = (
+        "9 of 90 rows of train and 2 of 20 rows of held-out fill max_length=128 tokens; longer texts are cut off."
+    )
+    assert f"RTE: {sentence}" in said(made.write())
+
+
 def test_options_that_another_note_tells_are_left_out(tmp_path: Path) -> None:
     """A grid's values, what a table varies on purpose, and what a variant is."""
     made = Made(Store(tmp_path))
@@ -162,7 +174,7 @@ def test_made_data_are_those_that_are_made(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(TASKS.all(), "rte", Reviews)  # type: ignore[arg-type]
     monkeypatch.setattr(TASKS, "get", TASKS.all().__getitem__)
     assert TASKS.get("rte") is Reviews
-    assert (generated_tasks(both), describe_data(both)) == (["mrpc"], "generated, Reviews's own")
+    assert (generated_tasks(both), describe_data(both)) == (["mrpc"], "generated, the task's own (Reviews)")
     assert notes.evidence_notes(both) == ["Made data (MRPC): these numbers say nothing about the methods."]
 
 

@@ -102,7 +102,11 @@ def test_help(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("table 1 --preset minilm", "There are no results of preset minilm"),
         ("show mrpc-lgtm-s", "could be mrpc-lgtm-s0-"),
         ("show mrpc-lgtm-s7", "Unknown run 'mrpc-lgtm-s7'"),
-        ("show", "Missing argument"),
+        ("show", "Missing argument 'RUN|METHOD|ROW'; see kdbench show --help."),
+        ("run --nonsense", "No such option '--nonsense'; see kdbench run --help."),
+        ("run kd", "Got unexpected extra argument (kd); see kdbench run --help."),
+        ("rn", "Unknown command 'rn'. Did you mean 'run'? Valid: audit, "),
+        ("glue exprt", "Unknown command 'exprt'. Did you mean 'export'? Valid: check, export, "),
     ],
 )
 def test_a_mistake_is_one_sentence(

@@ -105,6 +105,21 @@ def test_one_of_three_students(three: Store) -> None:
     )
 
 
+def test_a_student_is_chosen_by_its_folder_from_any_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, student = Store(tmp_path / "results"), tmp_path / "nets" / "own"
+    for folder in (student, tmp_path / "work"):
+        folder.mkdir(parents=True)
+    for name in (str(student), "tiny-2x64"):
+        made = Made(store, study={**STUDY, "student": name})
+        made.done(made.ask(spec("kd", "rte", 0, options={"which": name})), 0.7)
+        made.write(Path(name).name, "2026-01-01T00:00:00+0000")
+        for file in store.sweeps_folder.glob(f"{Path(name).name}*.json"):
+            write_json(file, {**(sweep := read_json(file)), "models": {**sweep["models"], "student": f"fp/{name}"}})
+    monkeypatch.chdir(tmp_path / "work")
+    (study,) = choose_studies(store, StudyChoice(student="../nets/own")).studies
+    assert study.study["student"] == str(student)
+
+
 def test_only_runs_of_the_part_are_in_the_report(
     stores: tuple[Store, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -279,7 +279,7 @@ def test_from_a_file_to_a_table(
     assert call_here(words, monkeypatch) == 0
     out = capsys.readouterr().out
     assert "text 'review', label 'stars' (2 classes: neg, pos)" in out
-    assert "about 20 % of the rows of each class, one at least of two or more, are held out" in " ".join(out.split())
+    assert "about 20 % of the rows of each class are held out, by a hash of each text" in " ".join(out.split())
     declared = tomllib.loads((here / "tasks/reviews.toml").read_text())
     assert declared["labels"] == ["neg", "pos"]
     saved = next((here / "results/runs").glob("reviews-finetune-*/model/config.json"))

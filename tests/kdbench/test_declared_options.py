@@ -55,7 +55,7 @@ def write(folder: Path, *, option: str = "", attribute: str = "", loss: str = "f
         ("variants = {'hot': ('Hot', {'wieght': 0.5})}",
          "Unknown key of Mine.variants['hot'] 'wieght'. Did you mean 'weight'? Valid: weight."),
         ("variants = {'hot': ('Hot', {'weight': 5})}",
-         "Mine.variants['hot']: weight=5 is not valid: it should be less than or equal to 1"),
+         "Mine.variants['hot']: weight=5 is not valid: it should be at most 1"),
         ("variants = {'hot': ('Hot', {'epochs': 5})}", "Unknown key of Mine.variants['hot'] 'epochs'."),
         ("limits = {'labels_only': {'wieght': 0}}", "Unknown key of Mine.limits['labels_only'] 'wieght'."),
         ("class_options = {'wieght': (0,)}", "Unknown key of Mine.class_options 'wieght'."),

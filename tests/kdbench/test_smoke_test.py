@@ -102,7 +102,7 @@ def test_whatever_a_method_needs_is_stood_in_for(method: str, tmp_path: Path) ->
             ["max_length=66"],
             "max_length=66 is more than .*roberta can read.*--set max_length=64 or less",
         ),
-        ("xlnet", {}, ["attention=sdpa"], "is of type xlnet, which has no attention=sdpa; give --set attention=eager."),
+        ("xlnet", {}, ["attention=sdpa"], "is of type xlnet, which has no attention=sdpa; give --set attention=eager"),
         ("gpt2", {"pad_token_id": None}, [], "gpt2 predicts something else .*no padding token"),
     ],
 )

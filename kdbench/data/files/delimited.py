@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.core.errors import UserError
+from kdbench.core.formatting import count
 from kdbench.data.files.source import FileFormat, Row, RowSource, suffix_of
 from kdbench.data.files.text_lines import open_lines
 
@@ -116,8 +117,9 @@ def _broken_quote(path: Path, line: int, error: str) -> str:
 
 def _ragged(path: Path, line: int, fields: Sequence[str], columns: Sequence[str], quotes: bool) -> UserError:
     way = "put texts that hold the delimiter into double quotes" if quotes else "set quotes = true if fields are quoted"
+    found = count(len(fields), "field")
     return UserError(
-        f"{path}, line {line:,}: {len(fields)} fields where there are {len(columns)} columns ({', '.join(columns)}); "
+        f"{path}, line {line:,}: {found} where there are {len(columns)} columns ({', '.join(columns)}); "
         f"correct the line, or {way}."
     )
 

@@ -93,17 +93,29 @@ def _check_text(path: Path) -> None:
 def _checked(path: Path, lines: Iterator[str]) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
         if "\0" in line:
-            raise UserError(
-                f"{path}, line {number:,}: a NUL byte; the file is binary, cut off or of another encoding, such as "
-                "utf-16. Save it again as UTF-8 text."
-            )
+            raise _binary(path, number)
         yield line
+
+
+def _binary(path: Path, line: int) -> UserError:
+    return UserError(
+        f"{path}, line {line:,}: a NUL byte; the file is binary, cut off or of another encoding, such as utf-16. Save "
+        "it again as UTF-8 text."
+    )
+
+
+def _line_of_nul(path: Path) -> int:
+    """Return the number of the first line with a NUL byte, which only UTF-16 and UTF-32 may have; else 0."""
+    with _open_binary(path) as raw:
+        return next((number for number, line in enumerate(raw, 1) if b"\0" in line), 0)
 
 
 def _wrong_encoding(path: Path, encoding: str) -> UserError:
     """Say which line is not of an encoding, and which other encoding fits the whole file."""
     line, byte = _first_misfit(path, encoding)
     fitting = next((other for other in _candidates(path) if _fits(path, other)), "latin-1")
+    if not fitting.startswith("utf") and (binary := _line_of_nul(path)):
+        return _binary(path, binary)
     return UserError(
         f"{path}, line {line:,}: not {encoding} (byte 0x{byte:02X}); {fitting} fits the whole file: give it as the "
         f"encoding (--encoding {fitting}, or encoding in the task's declaration), or save the file as UTF-8."
