@@ -287,11 +287,16 @@ def score_notes(
 
 
 def describe_splits(tasks: Sequence[type[Task]]) -> str:
-    """Name the reported splits."""
-    splits = {split.replace("_", "-") for task in tasks for split in task.report_splits}
-    if all(split.startswith("validation") for split in splits):
-        return "Development sets"
-    return "Test sets" if splits == {"test"} else f"Splits {', '.join(sorted(splits))}"
+    """Name the reported splits, with the tasks where these differ: `Development sets (SST-2), test sets (TREC)`."""
+    titles: dict[str, list[str]] = {}
+    for task in tasks:
+        splits = {split.replace("_", "-") for split in task.report_splits}
+        is_validation = all(split.startswith("validation") for split in splits)
+        other = "test sets" if splits == {"test"} else f"splits {', '.join(sorted(splits))}"
+        titles.setdefault("development sets" if is_validation else other, []).append(task.title)
+    named = [name + (f" ({', '.join(some)})" if len(titles) > 1 else "") for name, some in titles.items()]
+    told = ", ".join(named)
+    return told[:1].upper() + told[1:]
 
 
 def _whole() -> set[str]:

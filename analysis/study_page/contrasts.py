@@ -12,7 +12,7 @@ from kdbench.analysis.significance_marks import Comparisons
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import p_value, signed
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method_registry import METHODS
+from kdbench.distill.method_registry import METHODS, has_enough_classes
 from kdbench.planning import reproduce
 from kdbench.reporting import machines
 from kdbench.reporting.provenance import traceable_rows
@@ -209,11 +209,13 @@ class StudyContrasts:
         return found.combined((1, -1)) if found else None
 
     def lacking(self, rows: Sequence[str]) -> dict[str, list[str]]:
-        """Return task -> the rows with fewer than two finished seeds, where there are such."""
+        """Return task -> the rows with fewer than two finished seeds, of those with enough classes there."""
         found = {
-            task: [row for row in rows if len(self.seeds(row, task)) < LEAST_SEEDS]
-            for task in self.tasks or self.study.tasks
-        }
+            task: [
+                row for row in rows
+                if len(self.seeds(row, task)) < LEAST_SEEDS and has_enough_classes(row, len(TASKS.get(task).labels))
+            ] for task in self.tasks or self.study.tasks
+        }  # fmt: skip
         return {task: some for task, some in found.items() if some}
 
     def missing(self, rows: Sequence[str]) -> str:

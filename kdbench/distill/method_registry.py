@@ -22,6 +22,12 @@ def methods_of_group(name: str) -> dict[str, type[Method]]:
     return {key: method for key, method in found.items() if name and method.group in wanted}
 
 
+def has_enough_classes(row: str, classes: int) -> bool:
+    """Return whether so many classes of a task are enough for the method of a row to teach at all."""
+    method = METHODS.all().get(METHODS.owner(row) or "")
+    return method is None or classes >= method.least_classes
+
+
 def in_group(row: str, name: str) -> bool:
     """Return whether a group selects a row's method; rows without a method, such as the teacher's, belong to `all`."""
     owner = METHODS.owner(row)

@@ -10,7 +10,7 @@ from pathlib import Path
 from kdbench.core.formatting import count
 from kdbench.core.plugin_files import CHANGED
 from kdbench.data.task_registry import TASKS
-from kdbench.distill.method_registry import METHODS, methods_of_group
+from kdbench.distill.method_registry import has_enough_classes, methods_of_group
 from kdbench.planning import reproduce
 from kdbench.planning.exhibits import Exhibit
 from kdbench.reporting.printing import status_word
@@ -87,10 +87,8 @@ def missing_runs_commands(exhibit: Exhibit, study: StudyResults, lines: Sequence
 
 def _unasked_tasks(study: StudyResults, line: SelectedRow) -> list[str]:
     """Return the tasks without a cell, of those with enough classes for the row's method, unless it was left out."""
-    method = METHODS.all().get(METHODS.owner(line.row) or "")
-    classes = method.least_classes if method else 0
     empty = [task for task, cells in line.asked.items() if not cells and (line.row, task) not in study.left_out]
-    return [task for task in empty if len(TASKS.get(task).labels) >= classes]
+    return [task for task in empty if has_enough_classes(line.row, len(TASKS.get(task).labels))]
 
 
 def _unfinished(study: StudyResults, line: SelectedRow) -> str:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from kdbench.core.formatting import count, value
-from kdbench.core.settings import Training
+from kdbench.core.settings import DIVIDING, Training
 from kdbench.data.splits import held_out_share
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import fairness
@@ -146,7 +146,8 @@ def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
     notes += [*_teacher(lines), *_cut_off(lines)]
     # settings in which rows or tasks differ although no grid varies them
     shown = [line for line in lines if line.row != TEACHER and line.cells]
-    free = [key for key in Training.model_fields if not any(key in _varied(line.asked.values()) for line in shown)]
+    varied = {key for line in shown for key in _varied(line.asked.values())}
+    free = [key for key in Training.model_fields if key not in {*varied, *DIVIDING}]  # a note of their own names these
     return [*notes, *difference_notes(shown, free), *software_notes(lines)]
 
 

@@ -33,6 +33,17 @@ def test_means_over_other_seeds_are_told_apart(tmp_path: Path) -> None:
     assert "Rows differ in seeds: 0-2, but 0-1 for DML." in many.notes
 
 
+def test_reported_splits_are_named_by_task_where_they_differ(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for task in ("rte", "sst2", "trec"):
+        made.done(made.ask(spec("kd", task, 0, train_rows=50 * (task == "sst2"))), 0.6)
+    notes = sheet(made.write()).notes
+    assert notes[0] == "Development sets (RTE, SST-2), test sets (TREC), in per cent; one seed a number."
+    assert [note for note in notes if "train" in note and "held out" not in note] == [
+        "Rows of train that are used: at most 50 (SST-2)."
+    ]
+
+
 def test_equal_seeds_need_no_word(tmp_path: Path) -> None:
     found = mixed(tmp_path, {"kd": range(3), "dml": range(3)})
     assert not any("differ in seeds" in note for note in found.notes)

@@ -104,6 +104,11 @@ def test_rows_that_are_missing_are_named_with_a_command(tmp_path: Path) -> None:
         parse(words[1:])
 
 
+def test_rows_that_a_task_has_too_few_classes_for_are_not_missing(tmp_path: Path) -> None:
+    found = contrasts(tmp_path, {"kd": NEAR, "lskd": {"rte": (60.0,), "qnli": (60.0,)}})
+    assert found.lacking(["kd", "lskd"]) == {}
+
+
 def test_one_seed_gives_no_number(tmp_path: Path) -> None:
     rows = {row: {"rte": (score,)} for row, score in (("finetune", 60.0), ("kd", 70.0), ("dist", 90.0))}
     found = contrasts(tmp_path, rows, {"rte": (95.0,)})
