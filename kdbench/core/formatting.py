@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 
 def count(number: int, noun: str) -> str:
@@ -39,6 +39,17 @@ def size(number: float) -> str:
 def ago(moment: float) -> str:
     """Format the time since a moment, `3 min ago`; "" for 0."""
     return f"{duration(max(0.0, time.time() - moment))} ago" if moment else ""
+
+
+def seed_list(seeds: Iterable[int]) -> str:
+    """Format seeds as `--seeds` takes them: `0-2,5`."""
+    parts: list[list[int]] = []
+    for seed in sorted(set(seeds)):
+        if parts and seed == parts[-1][-1] + 1:
+            parts[-1].append(seed)
+        else:
+            parts.append([seed])
+    return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
 
 
 def signed(number: float) -> str:

@@ -82,12 +82,18 @@ def load_reported(folder: Path, config: Any, attention: str, **more: Any) -> tup
     """Load a network and transformers' report on missing tensors; code in the folder is never executed.
 
     Raises:
-        UserError: no text classifier has this architecture, or the files are damaged.
+        UserError: no text classifier has this architecture, or it has not this attention, or the files are damaged.
     """
     import transformers
 
     if type(config) not in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         raise UserError(f"The model in {folder} is a {config.model_type}, of which there is no text classifier.")
+    kind = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    if attention == "sdpa" and not getattr(kind, "_supports_sdpa", True):
+        raise UserError(
+            f"The model in {folder} is of type {config.model_type}, which has no attention=sdpa; give "
+            "--set attention=eager."
+        )
     try:
         loaded: tuple[Any, dict[str, Any]] = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder, config=config, attn_implementation=attention, dtype="float32", output_loading_info=True,

@@ -13,6 +13,12 @@ from kdbench.models.model_files import read_object
 
 STANDARD = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings")
 HEADS = "num_attention_heads"
+PADDING = "pad_token_id"  # 1 where a configuration of AFTER_PADDING does not give it
+# these number the tokens from the row after that of the padding token, so that the rows before it are never used
+AFTER_PADDING = (
+    "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "markuplm", "mpnet", "roberta",
+    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+)  # fmt: skip
 INNER = ("intermediate_size", "hidden_dim", "ffn_dim", "n_inner", "d_inner", "d_ff")  # has no one name in transformers
 
 
@@ -32,6 +38,12 @@ class Dimensions:
     vocabulary: int
     positions: int | None
     heads: int = field(default=0, compare=False)
+    unused: int = field(default=0, compare=False)  # rows of the position embeddings before the first token's
+
+    @property
+    def longest(self) -> int | None:
+        """Return the longest input, in tokens; None without limit."""
+        return None if self.positions is None else self.positions - self.unused
 
 
 def read_dimensions(folder: Path) -> Dimensions:
@@ -47,14 +59,16 @@ def read_dimensions(folder: Path) -> Dimensions:
     kind = _kind(path, values)
     if not all(type(values.get(name)) is int for name in STANDARD):
         config = load_config(folder).get_text_config()
-        values = {name: getattr(config, name, None) for name in (*STANDARD, *INNER, HEADS)}
+        values = {name: getattr(config, name, None) for name in (*STANDARD, *INNER, HEADS, PADDING)}
     sizes = {name: value for name, value in values.items() if type(value) is int and value > 0}
     if missing := [name for name in STANDARD[:2] if name not in sizes]:
         raise UserError(f"{path} gives no usable {' and '.join(missing)}; take a model that encodes texts.")
     hidden = sizes["hidden_size"]
     inner = next((sizes[name] for name in INNER if name in sizes), 4 * hidden)
     vocabulary, positions = sizes.get("vocab_size", 0), sizes.get("max_position_embeddings")
-    return Dimensions(kind, sizes["num_hidden_layers"], hidden, inner, vocabulary, positions, sizes.get(HEADS, 0))
+    unused = sizes.get(PADDING, 0 if PADDING in values else 1) + 1 if kind in AFTER_PADDING else 0
+    depth, heads = sizes["num_hidden_layers"], sizes.get(HEADS, 0)
+    return Dimensions(kind, depth, hidden, inner, vocabulary, positions, heads, unused)
 
 
 def load_config(folder: Path) -> Any:

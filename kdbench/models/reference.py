@@ -291,7 +291,7 @@ def shape(ref: ModelRef, vocabulary: Sequence[str] = ()) -> Shape:
     if layers and max(layers) >= sizes.layers:
         last = sizes.layers - 1
         raise UserError(f"Model '{ref.name}' asks for layer {max(layers)}, but '{base}' has layers 0 to {last}.")
-    depth, positions = len(layers) or sizes.layers, sizes.positions or sys.maxsize
+    depth, positions = len(layers) or sizes.layers, sizes.longest or sys.maxsize
     tokenizer = _hash_tokenizer(folder, sizes.kind)
     return Shape(ref.name, depth, sizes.hidden, positions, tokenizer, sizes.kind, sizes.heads)
 

@@ -13,6 +13,7 @@ from kdbench.data.splits import held_out_share
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import fairness
 from kdbench.reporting.machines import software_notes
+from kdbench.reporting.row_differences import difference_notes
 from kdbench.reporting.tables import Detail
 from kdbench.results.class_use import ClassUse, collapse_heading, collapsed_uses, is_collapsed
 from kdbench.results.data_origin import describe_train_rows, generated_tasks, random_networks
@@ -133,7 +134,7 @@ def evidence_notes(study: StudyResults) -> list[str]:
 
 
 def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
-    """List the settings that all rows share, and those in which rows differ although no grid varies them."""
+    """List the settings that all rows share, and the seeds and settings in which rows differ without a grid."""
     # settings that all rows share
     keys = ("epochs", "batch_size", "max_length")
     known = {key: {item for line in lines for item in _values(line, key)} for key in keys}
@@ -143,45 +144,7 @@ def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
     # settings in which rows or tasks differ although no grid varies them
     shown = [line for line in lines if line.row != TEACHER and line.cells]
     free = [key for key in Training.model_fields if not any(key in _varied(line.asked.values()) for line in shown)]
-    notes += [note for key in free for note in _difference(shown, key)]
-    return [*notes, *software_notes(lines)]
-
-
-def _difference(lines: Sequence[SelectedRow], key: str) -> list[str]:
-    """Say on which tasks rows differ in a setting; where on none, whether tasks differ in the setting."""
-    tasks = dict.fromkeys(task for line in lines for task, cells in line.shown.items() if cells)
-    found = {task: {line.title: _texts(line.shown.get(task, ()), key) for line in lines} for task in tasks}
-    unequal: dict[str, list[str]] = {}  # what is said of the rows -> the tasks of which it is said
-    alike: dict[str, list[str]] = {}  # the one text of all rows -> the tasks that have it
-    for task, by_line in found.items():
-        named = {title: "/".join(sorted(texts)) for title, texts in by_line.items() if texts}
-        texts = set[str]().union(*by_line.values())
-        if len(texts) > 1:
-            unequal.setdefault(_by_row(named), []).append(task_title(task))
-        for text in texts:
-            alike.setdefault(text, []).append(task_title(task))
-    if unequal:
-        where = {w: f" on {', '.join(some)}" if len(some) < len(tasks) else "" for w, some in unequal.items()}
-        return [f"Rows differ in {key}{place}: {words}." for words, place in where.items()]
-    words = [f"{text} on {', '.join(titles)}" for text, titles in alike.items()]
-    return [f"Tasks differ in {key}: {'; '.join(words)}."] if len(words) > 1 else []
-
-
-def _by_row(named: Mapping[str, str]) -> str:
-    """List the values of rows; a value of many rows is said once, and that of most rows without their names."""
-    usual, number = Counter(named.values()).most_common(1)[0]
-    if number <= 2:
-        return ", ".join(map(" ".join, named.items()))
-    by_text: dict[str, list[str]] = {}
-    for title, text in named.items():
-        by_text.setdefault(text, []).append(title)
-    rest = [f"{text} for {', '.join(titles)}" for text, titles in by_text.items() if text != usual]
-    return f"{usual}, but {'; '.join(rest)}"
-
-
-def _texts(cells: Iterable[CellResult], key: str) -> set[str]:
-    """Return the values of a setting that cells have, as texts."""
-    return {value(cell.settings[key]) or "none" for cell in cells if cell.settings[key] is not None}
+    return [*notes, *difference_notes(shown, free), *software_notes(lines)]
 
 
 def _cut_off(lines: Sequence[SelectedRow]) -> list[str]:

@@ -102,6 +102,7 @@ def test_whatever_a_method_needs_is_stood_in_for(method: str, tmp_path: Path) ->
             ["max_length=66"],
             "max_length=66 is more than .*roberta can read.*--set max_length=64 or less",
         ),
+        ("xlnet", {}, ["attention=sdpa"], "is of type xlnet, which has no attention=sdpa; give --set attention=eager."),
         ("gpt2", {"pad_token_id": None}, [], "gpt2 predicts something else .*no padding token"),
     ],
 )
@@ -110,6 +111,15 @@ def test_a_network_that_cannot_read_the_data_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=said):
         preflight.check(of(tmp_path, kind, *sets, methods="kd", **changes), [CPU])
+
+
+def test_the_longest_input_is_searched_where_the_configuration_does_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdbench.models.configuration.AFTER_PADDING", ())
+    made = of(tmp_path, "roberta", "max_length=66", methods="kd", max_position_embeddings=66)
+    with pytest.raises(UserError, match=r"max_length=66 is more than .*roberta can read .*Error: .*max_length=64 or"):
+        preflight.check(made, [CPU])
 
 
 def test_a_network_without_a_table_of_words_is_checked_too(tmp_path: Path) -> None:

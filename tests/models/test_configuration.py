@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
 from kdbench.core.errors import UserError
 from kdbench.models.configuration import Dimensions, load_config, read_dimensions
@@ -22,6 +25,27 @@ POSITIONS = {"modernbert": 8192, "gpt2": 1024, "xlnet": None}
 def test_sizes_are_found_whatever_an_architecture_calls_them(kind: str, tmp_path: Path) -> None:
     config(kind).save_pretrained(tmp_path)
     assert read_dimensions(tmp_path) == Dimensions(kind, 4, 32, 64, 57, POSITIONS.get(kind, 512))
+
+
+@pytest.mark.parametrize(
+    ("kind", "padding", "longest"),
+    [("roberta", 1, 32), ("roberta", 0, 33), ("xlm-roberta", 1, 32), ("mpnet", 1, 32), ("bert", 1, 34)],
+)
+def test_the_longest_input_is_what_a_network_reads(kind: str, padding: int, longest: int, tmp_path: Path) -> None:
+    """RoBERTas number the tokens from the row after that of the padding token: of 512 + 2 rows 512 are used."""
+    save(tmp_path, config(kind, max_position_embeddings=34, pad_token_id=padding))
+    assert read_dimensions(tmp_path).longest == longest
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    model(input_ids=torch.full((1, longest), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=torch.full((1, longest + 1), 5))
+
+
+def test_a_configuration_without_padding_token_has_that_of_its_kind(tmp_path: Path) -> None:
+    config("roberta", max_position_embeddings=514).save_pretrained(tmp_path)
+    given = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in given.items() if k != "pad_token_id"}))
+    assert read_dimensions(tmp_path).longest == 512
 
 
 def test_an_estimate_knows_the_size_of_a_distilbert(tmp_path: Path) -> None:
