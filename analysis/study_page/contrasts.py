@@ -10,7 +10,7 @@ from itertools import combinations
 
 from kdbench.analysis.significance_marks import Comparisons
 from kdbench.core.errors import UserError
-from kdbench.core.formatting import p_value, signed
+from kdbench.core.formatting import interval_end, p_value, signed
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method_registry import METHODS, has_enough_classes
 from kdbench.planning import reproduce
@@ -85,11 +85,6 @@ class JudgedContrasts:
         """Return `DIST +0.4 points (95 % interval -0.5 to +1.3; p = 0.200)`."""
         one = self.known[row]
         return f"{one.titles[0]} {one.words.removesuffix(')')}; {p_words(self.p[row])})"
-
-
-def interval_end(number: float) -> str:
-    """Format an end of an interval; one that rounds to 0.0 has a second digit, so that its side of zero is seen."""
-    return f"{number:+.2f}" if abs(number) < 0.05 else signed(number)
 
 
 def p_words(p: float) -> str:

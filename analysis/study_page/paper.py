@@ -23,6 +23,7 @@ LEAST_ROWS = 4  # of fewer, the order says little
 PAPER_NOTE = (
     "The paper's number is the mean of six GLUE tasks on the test server, with BERT networks. Open: not separable here."
 )
+FORM = "Here it is kdbench's default form, neither as printed nor as released ([LGTM](lgtm.md))."
 VERDICTS = {1: "holds here", -1: "is contradicted here", 0: "is open here"}
 
 
@@ -89,7 +90,7 @@ def claim_words(contrasts: StudyContrasts) -> str:
     others = [row for row in paper_means() if row != PAPER_METHOD]
     found = claims(contrasts)
     title, missing = contrasts.title(PAPER_METHOD), contrasts.missing([PAPER_METHOD, *others])
-    said = f"The paper claims that {title} is better than each of {len(others)} other methods."
+    said = f"The paper claims that {title} is better than each of {len(others)} other methods. {FORM}"
     if not found.known:
         return f"{said} Nothing is known of that here yet. {missing}"
     parts = []

@@ -57,6 +57,11 @@ def signed(number: float) -> str:
     return "0.0" if round(number, 1) == 0 else f"{number:+.1f}"
 
 
+def interval_end(number: float) -> str:
+    """Format an end of an interval; one that rounds to 0.0 has a second digit, so that its side of zero is seen."""
+    return f"{number:+.2f}" if 0 < abs(number) < 0.05 else signed(number)
+
+
 def p_value(p: float) -> str:
     """Format a p-value with three digits."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"

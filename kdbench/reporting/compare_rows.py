@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from kdbench.core.errors import UserError, check_known
-from kdbench.core.formatting import count, p_value, signed
+from kdbench.core.formatting import count, interval_end, p_value, signed
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import missing_runs, notes
 from kdbench.reporting.constant_notes import constant_notes
@@ -184,8 +184,8 @@ def _add(
     more = seeds_needed(d, level) if d.seeds > 1 else None
     # the printed row
     cells = [
-        f"{one.first:.1f}", f"{one.second:.1f}", signed(d.value), f"{signed(low)} to {signed(high)}", p_value(d.p),
-        "–" if corrected is None else p_value(corrected), str(d.seeds),
+        f"{one.first:.1f}", f"{one.second:.1f}", signed(d.value), f"{interval_end(low)} to {interval_end(high)}",
+        p_value(d.p), "–" if corrected is None else p_value(corrected), str(d.seeds),
         str(more) if more else f">{MOST_SEEDS}" if d.seeds > 1 and d.variance and d.value else "–",
     ]  # fmt: skip
     sheet.rows.append([TableCell((title,)), *(TableCell((text,)) for text in cells)])

@@ -115,7 +115,8 @@ def test_order_and_claims_beside_the_paper(tmp_path: Path) -> None:
     assert text.endswith("On average over the tasks, 10 of 10 pairs of these methods are separable.")
     text = paper.claim_words(found)
     assert text.startswith(
-        "The paper claims that LGTM is better than each of 10 other methods. Of the 4 that can be compared"
+        "The paper claims that LGTM is better than each of 10 other methods. Here it is kdbench's default form, "
+        "neither as printed nor as released ([LGTM](lgtm.md)). Of the 4 that can be compared"
     )
     assert "is contradicted here for 1 (SKD)" in text
     assert "holds here for 3 (KD, PKD, DML)" in text

@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 
 from kdbench.analysis.study_page import paper, questions, scores
-from kdbench.analysis.study_page.contrasts import StudyContrasts, interval_end
+from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.page import limits, pair_words, readings_table
+from kdbench.core.formatting import interval_end
 from kdbench.core.spec import ModelRef
 from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
@@ -89,7 +90,8 @@ def test_how_small_a_difference_shows(tmp_path: Path) -> None:
 
 
 def test_an_end_of_an_interval_keeps_its_side_of_zero() -> None:
-    assert [interval_end(number) for number in (-0.03, 0.0449, 0.05, -1.26)] == ["-0.03", "+0.04", "+0.1", "-1.3"]
+    ends = ["-0.03", "+0.04", "+0.1", "-1.3", "0.0"]
+    assert [interval_end(number) for number in (-0.03, 0.0449, 0.05, -1.26, 0.0)] == ends
 
 
 def test_rows_that_are_missing_are_named_with_a_command(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
 from kdbench.results.study import StudyResults
+from tests.analysis import exact_results
 from tests.analysis.made import STUDY, Made, spec, teacher
 from tests.commands.test_commands import call_here
 
@@ -168,6 +169,13 @@ def test_no_difference_has_no_minus(tmp_path: Path) -> None:
         text = told(tmp_path, *pair)
         assert " 0.0 to 0.0" in text
         assert not re.search(r"[-+]0\.0\b", text)
+
+
+def test_an_interval_that_ends_near_zero_shows_on_which_side(tmp_path: Path) -> None:
+    exact_results.study(tmp_path / "results", {"kd": {"rte": (65.0,)}, "dist": {"rte": (74.5,)}})
+    low = float(records(tmp_path, "dist", "kd", only="rte")["rte"]["low"])
+    assert 0 < low < 0.05
+    assert f" {low:+.2f} to +" in told(tmp_path, "dist", "kd", only="rte")
 
 
 def test_the_other_formats_and_some_tasks(folder: Path) -> None:
