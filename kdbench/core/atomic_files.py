@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,16 @@ def replacing(path: Path) -> Iterator[Path]:
             if previous.is_dir():
                 previous.replace(path)
             raise
+    except OSError as error:
+        if error.filename == str(temporary):  # of which no user has heard
+            error.filename = str(path)
+        raise
     finally:
-        for folder in (temporary, previous):
-            if folder.is_dir():
-                shutil.rmtree(folder)
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what cannot be cleaned up must not hide the reason
+            for folder in (temporary, previous):
+                if folder.is_dir():
+                    shutil.rmtree(folder)
+            temporary.unlink(missing_ok=True)
 
 
 def user_path(text: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from safetensors import SafetensorError
 
 from kdbench.core.errors import RunFailure, UserError
 
@@ -15,6 +16,6 @@ def as_failure(error: Exception) -> RunFailure:
 def _kind(error: Exception) -> str:
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error):
         return "out-of-memory"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or (isinstance(error, SafetensorError) and "os error" in str(error)):
         return "disk"
     return "missing-data" if isinstance(error, UserError) else "bug"

@@ -30,6 +30,13 @@ def test_a_file_never_takes_the_place_of_a_folder(folder: Path) -> None:
     assert untouched(folder)
 
 
+def test_an_error_names_the_file_and_not_its_temporary_name(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 250)  # the temporary name is longer than a name may be
+    with pytest.raises(OSError, match="name too long") as caught:
+        write_text(path, "text")
+    assert caught.value.filename == str(path)
+
+
 def test_a_folder_does(folder: Path) -> None:
     with replacing(folder) as temporary:
         temporary.mkdir()

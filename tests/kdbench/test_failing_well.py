@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from kdbench.core.atomic_files import remove_leftovers
 from kdbench.core.errors import RunFailure, UserError
@@ -23,6 +25,7 @@ from kdbench.results.run_lock import Superseded
 from kdbench.results.store import Store
 from kdbench.training import checkpoint, evaluator, preflight, runner
 from kdbench.training.executors import process_pool
+from kdbench.training.failures import as_failure
 from kdbench.training.runner import execute
 from kdbench.training.setup import numerics
 from kdbench.training.training_loop import TrainingLoop
@@ -41,6 +44,14 @@ class Mine(Method):
     def step(self, batch):
         return {{"loss": self.ctx.learners["student"](batch).logits.mean()}}
 """
+
+
+def test_an_error_of_the_disk_is_no_bug_whoever_writes(tmp_path: Path) -> None:
+    """safetensors has an error of its own, which is no OSError."""
+    with pytest.raises(SafetensorError) as caught:
+        save_file({"a": np.zeros(3)}, tmp_path / "nowhere" / "a.safetensors")
+    assert as_failure(caught.value).kind == "disk"
+    assert as_failure(SafetensorError("invalid header")).kind == "bug"
 
 
 def looked_at(*logs: dict[str, float]) -> float | None:
