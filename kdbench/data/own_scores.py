@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from kdbench.data.task import Task, TaskData
 
 ROUNDING = 1e-6
-WANTED = "numbers from -1 to 1 of which 1 is the best, such as 1 - error"
+WANTED = "numbers of which 1 is the best, such as 1 - error"
 
 
 def check_own_scores(task: Task, data: TaskData) -> None:
     """Score right and wrong answers to the reported rows, where a task has scores of its own.
 
     Raises:
-        UserError: a metric is missing or no fraction, or right answers do not score highest.
+        UserError: a metric is missing, not finite or above 1, or right answers do not score highest.
     """
     for split in task.report_splits if task.has_own_score else ():
         true = list(data.splits[split].labels)
@@ -42,7 +42,7 @@ def own_scores(task: Task, predictions: Sequence[Any], references: Sequence[Any]
     """Return the task's metrics of predictions.
 
     Raises:
-        UserError: the task does not compute one of its metrics, or it is no number from -1 to 1.
+        UserError: the task does not compute one of its metrics, or it is not finite or above 1.
     """
     try:
         found = dict(task.score(predictions, references))
@@ -59,6 +59,6 @@ def own_scores(task: Task, predictions: Sequence[Any], references: Sequence[Any]
         )
     values = {name: float(found[name]) for name in task.metrics}
     for name, value in values.items():
-        if not (math.isfinite(value) and abs(value) <= 1 + ROUNDING):
+        if not (math.isfinite(value) and value <= 1 + ROUNDING):
             raise UserError(f"Task '{task.name}' scores {name}={value:.4g}; return {WANTED}.")
     return values

@@ -60,7 +60,7 @@ WRONG: dict[str, tuple[Score, str]] = {
     ),
     "not finite": (
         lambda p, r: {"accuracy": accuracy(p, r), "other": math.nan if 1 not in p else 1.0},
-        r"Task 'own' scores other=nan; return numbers from -1 to 1 of which 1 is the best, such as 1 - error\.",
+        r"Task 'own' scores other=nan; return numbers of which 1 is the best, such as 1 - error\.",
     ),
     "an error": (
         lambda p, r: {"accuracy": accuracy(p, r), "other": precision(p, r)},
@@ -68,7 +68,7 @@ WRONG: dict[str, tuple[Score, str]] = {
     ),
     "per cent": (
         lambda p, r: {"accuracy": 100 * accuracy(p, r), "other": 1.0},
-        "Task 'own' scores accuracy=100; return numbers from -1 to 1",
+        "Task 'own' scores accuracy=100; return numbers of which 1 is the best",
     ),
     "lower is better": (
         lambda p, r: {"accuracy": accuracy(p, r), "other": 1 - accuracy(p, r)},
@@ -86,6 +86,8 @@ def test_scores_that_nothing_can_be_selected_by_are_refused(name: str) -> None:
 
 def test_right_scores_pass() -> None:
     check_own_scores(own_task(lambda p, r: {"accuracy": np.float64(accuracy(p, r)), "other": 0.5})(), DATA)
+    # the coefficient of determination has no lower end
+    check_own_scores(own_task(lambda p, r: {"accuracy": accuracy(p, r), "other": 1 - 9 * (1 - accuracy(p, r))})(), DATA)
 
 
 @pytest.fixture
