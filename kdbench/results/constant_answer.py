@@ -61,7 +61,8 @@ def _scores_now(task: Task, split: str, labels: Any, cells: Sequence[CellResult]
     """Return the mean of the metrics, as the task's code computes them now, of each cell's predictions on a split."""
     counts = np.zeros((len(cells), len(task.labels), len(task.labels)))
     for matrix, cell in zip(counts, cells, strict=True):
-        np.add.at(matrix, (labels, split_predictions(cell, split).classes), 1)
+        predicted: Any = split_predictions(cell, split).classes
+        np.add.at(matrix, (labels, predicted), 1)
     return MeanMetric(task)(ScoreCounts.of(counts))
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.formatting import seed_list
-from kdbench.core.spec import ModelRef
+from kdbench.core.spec import DataRef, ModelRef
+from kdbench.reporting.data_frames import results_frame
 from kdbench.reporting.tables import Detail, TableData
 from kdbench.results.store import Store
 from tests.analysis.made import Made, spec, texts
@@ -74,3 +75,18 @@ def test_an_average_that_is_not_compared_with_the_best_is_named(tmp_path: Path) 
     assert best == [["DML"], ["Fine-tuning"], ["KD"]]
     (note,) = [note for note in found.notes if note.startswith("Not compared with the best")]
     assert note == "Not compared with the best, for want of predictions or of a common seed: LGTM on average."
+
+
+def test_a_frame_tells_other_data_and_other_networks_apart(tmp_path: Path) -> None:
+    """So that no mean over its groups mixes them, where names are the same."""
+    made = Made(Store(tmp_path))
+    for content, place, score in (("old", "a/net", 0.5), ("new", "b/net", 0.9)):
+        data = DataRef(source="files", path=None, fingerprint=content)
+        network = ModelRef(name=f"/{place}", fingerprint=f"folder/{content}000000")
+        made.done(made.ask(spec("kd", "rte", 0, data=data, student=network)), score)
+    frame = results_frame(made.write())
+    found = frame.groupby(["row", "task", "data", "student"])["validation accuracy"].mean().to_dict()
+    assert found == {
+        ("kd", "rte", "old", "net (old000)"): 50.0,
+        ("kd", "rte", "new", "net (new000)"): 90.0,
+    }  # fmt: skip
