@@ -99,8 +99,8 @@ class ItemTable(Table):
         sheet.rows = [self._entries(line, row) for line, row in zip(lines, found, strict=True)]
         sheet.rules = {1} if lines[0].row == TEACHER and len(lines) > 1 else set()
         sheet.row_keys, sheet.column_keys = [line.row for line in lines], [column.key for column in self.columns]
-        signed = self._mark(sheet, lines, found)
-        sheet.notes = self._notes(lines, found, study, task, signed)
+        of_signs = self._mark(sheet, lines, found)
+        sheet.notes = self._notes(lines, found, study, task, of_signs)
         sheet.records = [
             record
             for line, row in zip(lines, found, strict=True)
@@ -129,9 +129,9 @@ class ItemTable(Table):
         ]
         return [TableCell((label,)), *cells]
 
-    def _mark(self, sheet: TableData, lines: Sequence[SelectedRow], found: Sequence[RowStatistics]) -> bool:
-        """Mark the best of each column that has one, and the cells not separable from it; return whether any is."""
-        rivals, any_signed = competing_rows(lines), False
+    def _mark(self, sheet: TableData, lines: Sequence[SelectedRow], found: Sequence[RowStatistics]) -> list[str]:
+        """Mark the best of each column that has one, and the cells not separable from it; return notes on the signs."""
+        rivals, any_signed, untested = competing_rows(lines), False, dict[str, None]()
         for place, column in enumerate(self.columns, start=1):
             entries = [row[place] for row in sheet.rows]
             printed = [column.better * float(e.values[0]) if e.numbers else -math.inf for e in entries]
@@ -143,22 +143,24 @@ class ItemTable(Table):
             def compare(best: int, other: int, key: str = column.key) -> Difference | None:
                 return difference(found[best].get(key, {}), found[other].get(key, {}))
 
-            signed, _ = sign_column(marked, compare, rivals, column.better)
+            signed, missing = sign_column(marked, compare, rivals, column.better)
             any_signed |= any(entry.sign for entry in signed)
+            untested |= dict.fromkeys(lines[i].title for i in missing)
             for row, entry in zip(sheet.rows, signed, strict=True):
                 row[place] = entry
-        return any_signed
+        told = f"Not compared with the best of a column, for want of a common seed: {', '.join(untested)}."
+        return [*([SIGN_NOTE] if any_signed else []), *([told] if untested else [])]
 
     def _notes(
         self, lines: Sequence[SelectedRow], found: Sequence[RowStatistics], study: StudyResults, task: str,
-        signed: bool,
+        of_signs: Sequence[str],
     ) -> list[str]:  # fmt: skip
         empty = [line.title for line, row in zip(lines, found, strict=True) if line.shown[task] and not row]
         splits = len(TASKS.get(task).report_splits)
         return [
             *self.task_notes(lines, study, task),
             seeds_note(lines, task) + (" The mean over the reported splits." if splits > 1 else ""),
-            *([SIGN_NOTE] if signed else []),
+            *of_signs,
             Detail("The error counts items, to first order, and seeds, by their sample variance with Student's t."),
             *([f"Nothing to show of {', '.join(empty)}. {self.lacking}"] if empty else []),
             *notes.protocol_notes(study, lines),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from kdbench.analysis.metric_labels import AVERAGE
 from kdbench.core.errors import UserError
 from kdbench.data.task import Task
 from kdbench.reporting.notes import ONE_SEED, rows_by_tasks
@@ -132,8 +133,11 @@ def mark_inseparable(
             signed, missing = sign_column(entries, compare, rivals)
             for row, entry in zip(rows, signed, strict=True):
                 sheet.rows[row][column + 1] = entry
-            for i in missing if column < len(tasks) else ():
-                untested.setdefault(lines[i].title, []).append(tasks[column].title)
+            for i in missing:
+                if column < len(tasks):
+                    untested.setdefault(lines[i].title, []).append(tasks[column].title)
+                else:  # the best on average may be the best on no task
+                    untested.setdefault(lines[i].title, [AVERAGE])
         seeds |= comparisons.seeds
         fewer |= comparisons.fewer
         start += len(lines)

@@ -9,7 +9,7 @@ from typing import Any
 from kdbench.core.errors import UserError
 
 ROUNDING = 1e-6
-WANTED = "numbers from -1 to 1 of which 1 is the best, such as 1 - error"
+WANTED = "numbers of which 1 is the best, such as 1 - error"
 Score = Callable[[Sequence[Any], Sequence[Any]], Mapping[str, float]]
 
 
@@ -22,7 +22,7 @@ def valid_scores(
         place: names the task and begins the message.
 
     Raises:
-        UserError: the task does not compute one of its metrics, or it is no number from -1 to 1.
+        UserError: the task does not compute one of its metrics, or it is not finite or above 1.
     """
     try:
         found = dict(score(predictions, references))
@@ -39,6 +39,6 @@ def valid_scores(
         )
     values = {name: float(found[name]) for name in metrics}
     for name, value in values.items():
-        if not (math.isfinite(value) and abs(value) <= 1 + ROUNDING):
+        if not (math.isfinite(value) and value <= 1 + ROUNDING):
             raise UserError(f"{place} scores {name}={value:.4g}; return {WANTED}.")
     return values

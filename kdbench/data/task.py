@@ -123,7 +123,7 @@ class Task(ABC):
         """Compute all `metrics` and check them: `score` may be a user's own code.
 
         Raises:
-            UserError: a metric is missing, or no number from -1 to 1.
+            UserError: a metric is missing, not finite or above 1.
         """
         return valid_scores(f"Task '{self.name}'", self.metrics, self.score, predictions, references)
 
@@ -131,7 +131,7 @@ class Task(ABC):
         """Score right and wrong answers to the reported rows, where the task has scores of its own.
 
         Raises:
-            UserError: a metric is missing or no fraction, or right answers do not score highest.
+            UserError: a metric is missing, not finite or above 1, or right answers do not score highest.
         """
         for split in self.report_splits if self.has_own_score else ():
             true = list(data.splits[split].labels)

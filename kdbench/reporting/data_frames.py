@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from kdbench.core.spec import ModelRef
 from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
 from kdbench.results.study import Run, StudyResults, settings
@@ -34,29 +35,39 @@ def csv_text(records: Iterable[Mapping[str, Any]]) -> str:
 def results_frame(store: Store, preset: str | None = None) -> DataFrame:
     """Return a data frame with a row for each run that was asked for or is needed, done or not.
 
-    Columns: `run`, `status`, `preset`, `method`, `task`, `seed`, `student`, `teacher`, `feedback`, `selection`; every
-    hyperparameter by name, those of needed runs as `teacher's epochs`; metrics in per cent, and the loss, by split, of
-    the kept checkpoint (`validation accuracy`), the last one (`last validation accuracy`) and of a teacher that learns
-    along (`teacher validation accuracy`); `train rows` and so on; `cost KEY` in seconds, rows, bytes. A value that a
-    run does not have is missing.
+    Columns: `run`, `status`, `preset`, `method`, `row`, `task`, `data` (a fingerprint), `seed`, `student`, `teacher`,
+    `feedback`, `selection`; every hyperparameter by name, those of needed runs as `teacher's epochs`; metrics in per
+    cent, and the loss, by split, of the kept checkpoint (`validation accuracy`), the last one (`last validation
+    accuracy`) and of a teacher that learns along (`teacher validation accuracy`); `train rows` and so on; `cost KEY` in
+    seconds, rows, bytes. A value that a run does not have is missing. Different networks have different names.
 
     Args:
         preset: only runs of this preset.
     """
     import pandas as pd
 
-    rows = {run.id: _row(run, study) for study in studies(store, preset) for run in study.runs.values()}
-    return pd.DataFrame(list(rows.values()))
+    found = {run.id: (run, study) for study in studies(store, preset) for run in study.runs.values()}
+    names = _network_names(ref for run, _ in found.values() for ref in (run.spec.student, run.spec.teacher) if ref)
+    return pd.DataFrame([_row(run, study, names) for run, study in found.values()])
 
 
-def _row(run: Run, study: StudyResults) -> dict[str, Any]:
+def _network_names(refs: Iterable[ModelRef]) -> dict[ModelRef, str]:
+    """Return a name for each network, with digits of the fingerprint where another has the same title."""
+    known = set(refs)
+    prints: dict[str, set[str]] = {}
+    for ref in known:
+        prints.setdefault(ref.title, set()).add(ref.fingerprint)
+    return {ref: ref.unique_title if len(prints[ref.title]) > 1 else ref.title for ref in known}
+
+
+def _row(run: Run, study: StudyResults, names: Mapping[ModelRef, str]) -> dict[str, Any]:
     spec, result = run.spec, run.result or {}
     # the rows of tables that show the run, which may be variants; none of a run that others only need
     rows = dict.fromkeys(cell.cell.row for cell in study.by_run.get(run.id, []))
     row: dict[str, Any] = {
         "run": run.id, "status": run.state.status, "preset": study.preset, "method": spec.method,
-        "row": ",".join(rows), "task": spec.task,
-        "seed": spec.seed, "student": spec.student.title, "teacher": spec.teacher.title if spec.teacher else None,
+        "row": ",".join(rows), "task": spec.task, "data": spec.data.fingerprint,
+        "seed": spec.seed, "student": names[spec.student], "teacher": names[spec.teacher] if spec.teacher else None,
         "feedback": spec.feedback, "selection": spec.selection, **settings(run.id, study.runs),
     }  # fmt: skip
     # scores of the kept checkpoint under the bare names

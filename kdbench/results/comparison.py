@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,7 +120,8 @@ def mean_score(task: Task, cells: Sequence[CellResult]) -> Difference:
 def scale_interval(task: Task, found: Difference) -> tuple[float, float]:
     """Return the 95 % interval of a mean score, within the scale of the task's metrics."""
     low, high = found.interval()
-    floor = statistics.fmean(-100.0 if metric in SIGNED or task.has_own_score else 0.0 for metric in task.metrics)
+    least = -math.inf if task.has_own_score else 0.0
+    floor = statistics.fmean(-100.0 if metric in SIGNED else least for metric in task.metrics)
     return max(low, floor), min(high, 100.0)
 
 

@@ -171,6 +171,20 @@ def test_the_best_calibrated_row_has_the_lowest_numbers(store: Store) -> None:
     assert best == {min((key for key in numbers if key != "teacher"), key=numbers.get)}
 
 
+def test_rows_without_a_seed_of_the_best_are_named(tmp_path: Path) -> None:
+    """They have no sign, as rows that differ have none."""
+    made = Made(Store(tmp_path))
+    for method, seeds, skill in (("kd", (0, 1), 3.0), ("dml", (1, 2), 2.9), ("lgtm", (2, 3), 2.9)):
+        for seed in seeds:
+            found = logits(skill, 10 * seed)
+            keep(made, made.ask(spec(method, "rte", seed)), found, selection=found[:100])
+    sheet = only(Calibration, made.write())
+    told = [note for note in sheet.notes if "Not compared" in note or "differ in seeds" in note]
+    # KD is the best of some columns, LGTM of others
+    assert told[0] == "Not compared with the best of a column, for want of a common seed: LGTM, KD."
+    assert told[1:] == ["Rows differ in seeds: KD 0-1, DML 1-2, LGTM 2-3."]
+
+
 def test_a_collected_study_gives_the_same_numbers(store: Store, tmp_path: Path) -> None:
     kept = collect_study("kept", [store], tmp_path / "kept", None)
     for kind in (Fidelity, Calibration):

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from kdbench.core.formatting import seed_list
-from kdbench.core.spec import ModelRef
+from kdbench.core.spec import DataRef, ModelRef
+from kdbench.reporting.data_frames import results_frame
 from kdbench.reporting.tables import Detail, TableData
 from kdbench.results.store import Store
 from tests.analysis.made import Made, spec, texts
 from tests.analysis.test_table1 import sheet
+from tests.commands.test_compare import predict
 
 
 def mixed(root: Path, seeds: dict[str, range]) -> TableData:
@@ -66,3 +68,36 @@ def test_students_of_other_assistants_are_another_grid_point(tmp_path: Path) -> 
     found = sheet(made.write())
     assert texts(found) == {"TAKD": ["80.0±0.0", "80.0"]}
     assert "TAKD: assistant's network=folder/b on RTE." in found.notes
+
+
+def test_an_average_that_is_not_compared_with_the_best_is_named(tmp_path: Path) -> None:
+    """Its row may be compared on every task, with the best of each, and share no seed with the best on average."""
+    made = Made(Store(tmp_path))
+    skills = {  # KD is second on both tasks and the best on average
+        "finetune": (range(4), (1.5, -1.0)), "kd": (range(2), (1.2, 1.2)), "dml": (range(4), (-1.0, 1.5)),
+        "lgtm": (range(2, 4), (0.0, 0.0)),
+    }  # fmt: skip
+    for method, (seeds, by_task) in skills.items():
+        for seed in seeds:
+            for task, skill in zip(("rte", "mrpc"), by_task, strict=True):
+                predict(made, made.ask(spec(method, task, seed)), skill, seed)
+    found = sheet(made.write())
+    best = [[row[0].text for row in found.rows if row[column].best] for column in (1, 2, 3)]
+    assert best == [["DML"], ["Fine-tuning"], ["KD"]]
+    (note,) = [note for note in found.notes if note.startswith("Not compared with the best")]
+    assert note == "Not compared with the best, for want of predictions or of a common seed: LGTM on average."
+
+
+def test_a_frame_tells_other_data_and_other_networks_apart(tmp_path: Path) -> None:
+    """So that no mean over its groups mixes them, where names are the same."""
+    made = Made(Store(tmp_path))
+    for content, place, score in (("old", "a/net", 0.5), ("new", "b/net", 0.9)):
+        data = DataRef(source="files", path=None, fingerprint=content)
+        network = ModelRef(name=f"/{place}", fingerprint=f"folder/{content}000000")
+        made.done(made.ask(spec("kd", "rte", 0, data=data, student=network)), score)
+    frame = results_frame(made.write())
+    found = frame.groupby(["row", "task", "data", "student"])["validation accuracy"].mean().to_dict()
+    assert found == {
+        ("kd", "rte", "old", "net (old000)"): 50.0,
+        ("kd", "rte", "new", "net (new000)"): 90.0,
+    }  # fmt: skip

@@ -59,7 +59,7 @@ WRONG: dict[str, tuple[Score, str]] = {
     ),
     "not finite": (
         lambda p, r: {"accuracy": accuracy(p, r), "other": math.nan if 1 not in p else 1.0},
-        r"Task 'own' scores other=nan; return numbers from -1 to 1 of which 1 is the best, such as 1 - error\.",
+        r"Task 'own' scores other=nan; return numbers of which 1 is the best, such as 1 - error\.",
     ),
     "an error": (
         lambda p, r: {"accuracy": accuracy(p, r), "other": precision(p, r)},
@@ -67,7 +67,7 @@ WRONG: dict[str, tuple[Score, str]] = {
     ),
     "per cent": (
         lambda p, r: {"accuracy": 100 * accuracy(p, r), "other": 1.0},
-        "Task 'own' scores accuracy=100; return numbers from -1 to 1",
+        "Task 'own' scores accuracy=100; return numbers of which 1 is the best",
     ),
     "lower is better": (
         lambda p, r: {"accuracy": accuracy(p, r), "other": 1 - accuracy(p, r)},
@@ -85,6 +85,9 @@ def test_scores_that_nothing_can_be_selected_by_are_refused(name: str) -> None:
 
 def test_right_scores_pass() -> None:
     own_task(lambda p, r: {"accuracy": np.float64(accuracy(p, r)), "other": 0.5})().check_own_scores(DATA)
+    # the coefficient of determination has no lower end
+    low = own_task(lambda p, r: {"accuracy": accuracy(p, r), "other": 1 - 9 * (1 - accuracy(p, r))})()
+    low.check_own_scores(DATA)
 
 
 @pytest.fixture
