@@ -53,6 +53,7 @@ class Result(TypedDict, total=False):
     teacher_predicted: dict[str, ClassCounts]
     rows: dict[str, Count]
     cut_off: dict[str, Count]  # split -> rows that fill max_length
+    had_other_scores: bool  # when it was done before; other runs may have learned from that network
 
 
 class Cost(TypedDict, total=False):

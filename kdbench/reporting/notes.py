@@ -90,9 +90,10 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
 
 
 def _joined_notes(study: StudyResults) -> list[str]:
-    """Name runs that were trained in several of the joined folders with other results."""
+    """Name runs that were trained again, or in several of the joined folders, with other results."""
     titles = {cell.run.id: study.title(cell.cell.row) for cell in [*study.teachers, *study.cells]}
-    runs = [study.runs[run] for run in sorted(study.other_results & study.runs.keys())]
+    again = {run.id for run in study.runs.values() if run.result and run.result.get("had_other_scores")}
+    runs = [study.runs[run] for run in sorted((study.other_results & study.runs.keys()) | again)]
     found = Counter(
         f"{titles.get(run.id, run.spec.method)} on {task_title(run.spec.task)}"
         for run in runs

@@ -86,6 +86,8 @@ class RunFolder:
         """Write spec and environment of a run that starts, and delete files of earlier attempts."""
         write_json(self.path / "spec.json", spec.model_dump(mode="json"))
         write_json(self.path / "environment.json", environment)
+        if find_damage(self.path, "result.json"):  # nothing to compare the next result with
+            (self.path / "result.json").unlink(missing_ok=True)
         for name in ("error.txt", "deployment.json", CHECKSUMS):
             (self.path / name).unlink(missing_ok=True)
         remove_leftovers(self.path)

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -264,7 +265,7 @@ class TrainingLoop:
         best, more = self.evaluator.final("best", self.evaluator.best)
         result = {
             "best": {"step": self.progress.best_step, **best}, "last": {"step": self.progress.step, **last},
-            **teacher, "rows": self._count_rows(), **self._count_cut_off(),
+            **teacher, "rows": self._count_rows(), **self._count_cut_off(), **self._compare_before(best["report"]),
         }  # fmt: skip
 
         # every file, then the checksums of all of them, and "done" last: a process that dies before is resumed
@@ -281,6 +282,13 @@ class TrainingLoop:
             self.folder.note(warning)
         for file in (self.folder.checkpoint, self.folder.best):
             file.unlink(missing_ok=True)
+
+    def _compare_before(self, report: dict[str, Any]) -> dict[str, bool]:
+        """Say whether the run was done before with other scores, as on another machine; {} where it was not."""
+        before = self.folder.result()
+        if before is None or (before["best"]["report"] == report and not before.get("had_other_scores")):
+            return {}
+        return {"had_other_scores": True}
 
     def _count_rows(self) -> dict[str, int]:
         """Return how many rows each role has."""

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.formatting import seed_list
 from kdbench.core.spec import DataRef, ModelRef
 from kdbench.reporting.data_frames import results_frame
 from kdbench.reporting.tables import Detail, TableData
 from kdbench.results.store import Store
-from tests.analysis.made import Made, spec, texts
+from tests.analysis.made import Made, spec, teacher, texts
 from tests.analysis.test_table1 import sheet
 from tests.commands.test_compare import predict
 
@@ -101,3 +102,17 @@ def test_a_frame_tells_other_data_and_other_networks_apart(tmp_path: Path) -> No
         ("kd", "rte", "old", "net (old000)"): 50.0,
         ("kd", "rte", "new", "net (new000)"): 90.0,
     }  # fmt: skip
+
+
+def test_teachers_that_were_trained_again_with_other_scores_are_named(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for seed in range(2):
+        trained = made.done(made.need(teacher("rte", seed)), 0.8)
+        made.done(made.ask(spec("kd", "rte", seed, needs={"teacher": trained})), 0.7)
+    assert not any("Trained twice" in note for note in sheet(made.write()).notes)
+    file = made.store.run(trained).path / "result.json"
+    write_json(file, read_json(file) | {"had_other_scores": True})
+    assert (
+        "Trained twice with other results, of which one is shown: Teacher on RTE (1 run). Students may have learned "
+        "from either."
+    ) in sheet(made.store).notes

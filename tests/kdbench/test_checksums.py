@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.errors import RunFailure, UserError
 from kdbench.planning.plan import Plan
 from kdbench.results.checksums import find_damage
@@ -72,6 +73,22 @@ def test_a_teacher_that_lost_its_model_is_trained_again(copied: tuple[Plan, Stor
     assert teacher.is_done()
     assert contents(store, teacher.id) == before
     assert "trained again: model" in teacher.log.read_text(encoding="utf-8")
+
+
+def test_other_scores_of_a_run_that_is_trained_again_are_told(copied: tuple[Plan, Store]) -> None:
+    """As on another machine. Its student may have learned from the network that is gone."""
+    made, store = copied
+    teacher = store.run(the_run(made).needs["teacher"])
+    stored = read_json(teacher.path / "result.json")
+    elsewhere = json.loads(json.dumps(stored))
+    elsewhere["best"]["report"]["validation"]["accuracy"] += 0.125
+    for before in (elsewhere, stored):  # and it is not forgotten when the scores are the same the next time
+        if before is elsewhere:
+            write_json(teacher.path / "result.json", before)
+            teacher.write_checksums()
+        shutil.rmtree(teacher.model)
+        train(made, store)
+        assert read_json(teacher.path / "result.json") == {**stored, "had_other_scores": True}
 
 
 def test_four_changed_bytes_of_a_teacher_are_found_by_its_student(copied: tuple[Plan, Store]) -> None:
