@@ -52,13 +52,14 @@ def show_method(name: str, method: type[Method], console: Console) -> None:
         name: of the method, or of a variant, whose values then stand beside the defaults.
     """
     title, changed = method.variants.get(name, (method.title, {}))
-    printing.print_line(console, Text.assemble((title, "bold"), f"  {method.paper}, version {method.version}"))
+    origin = ", ".join(filter(None, (method.paper, f"version {method.version}")))
+    printing.print_line(console, Text.assemble((title, "bold"), f"  {origin}"))
     printing.print_note(console, plugin_summary(method))
     printing.print_note(console, f"needs {method_needs(method) or 'the labels only'}")
     if method.no_regression:
         printing.print_note(console, f"no regression: {method.no_regression}")
     if not method.options_type.model_fields:
-        printing.print_line(console, "It has no options of its own; those of every training do hold.")
+        printing.print_line(console, "It has no options of its own; kdbench list settings has those of every run.")
     else:
         console.print()
         printing.print_table(console, options_table(method.options_type, name, changed), wrap=True)
