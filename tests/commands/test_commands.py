@@ -11,12 +11,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from kdbench import Distillation
 from kdbench.cli.app import main
-from kdbench.distill.method_registry import METHODS
 from kdbench.planning.config import engine_keys
 from tests.analysis.made import Made, full, spec, states
-from tests.kdbench.small_runs import added_plugins, fork
+from tests.kdbench.small_runs import fork
 
 COMMANDS = ("audit", "list", "report", "run", "show", "status", "table")
 
@@ -188,17 +186,6 @@ def test_show_a_method_has_what_presets_set(
 ) -> None:
     assert call_here(["show", "pkd"], monkeypatch) == 0
     assert "\npreset tiny: beta=10\n" in capsys.readouterr().out
-
-
-def test_show_a_method_of_no_publication(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    class Own(Distillation):
-        """Learn nothing."""
-
-        title = "Own"
-
-    with added_plugins(METHODS, own=Own):
-        assert call_here(["show", "own"], monkeypatch) == 0
-    assert capsys.readouterr().out.startswith("Own  version 1\n")
 
 
 def test_list_tasks_and_presets(tmp_path: Path) -> None:
