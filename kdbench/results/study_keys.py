@@ -34,7 +34,7 @@ def study_key(sweep: Sweep, spec: RunSpec) -> str:
 def find_study(
     key: str, rows: int, data: Mapping[str, str], sources: set[str], found: list[StudyResults]
 ) -> StudyResults | None:  # fmt: skip
-    """Return the study with this key and `train_rows` in which no task has other data, and other tasks one source."""
+    """Return the study with this key and `train_rows` that has no other data of a task, and no other source."""
     same = (study for study in found if study.key == key and len(study.sources | sources) <= 1)
     alike = (study for study in same if set(study.train_rows.values()) == {rows})
     return next((s for s in alike if all(s.data.get(task, value) == value for task, value in data.items())), None)
