@@ -28,6 +28,7 @@ RUN_NAME = r"^\w[\w.-]*$"  # a folder's or file's name, no path
 Name = Annotated[str, StringConstraints(pattern=RUN_NAME)]
 FOLDER = "folder/"  # begins the fingerprint of a network in a folder
 OUTPUTS = "outputs/"  # begins the fingerprint of a file with a teacher's outputs
+HUB = "hub/"  # begins the fingerprint of a network of the hub, which says nothing about its content
 SAVED = "run/"  # begins the fingerprint of the student that a run saved
 UNKNOWN_PATH = "PATH/TO/"
 # fields with another form in the identity, or not in it

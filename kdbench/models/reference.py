@@ -17,7 +17,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any
 from kdbench.core import hub
 from kdbench.core.atomic_files import user_path
 from kdbench.core.errors import UserError
-from kdbench.core.spec import FOLDER, OUTPUTS, SAVED, ModelRef
+from kdbench.core.spec import FOLDER, HUB, OUTPUTS, SAVED, ModelRef
 from kdbench.models.configuration import read_dimensions
 from kdbench.models.model_files import TOKENIZER_SETTINGS, TOKENIZERS, check_files, read_text
 from kdbench.models.outputs_reference import OUTPUTS_NAME, resolve_outputs
@@ -95,7 +95,7 @@ def resolve(name: str) -> ModelRef:
                 f"Model '{name}' is no folder, and no network of the hub can be called so; give one network: "
                 f"tiny-2x64, minilm, a folder, or a hub name."
             )
-        return ModelRef(name=name, fingerprint=f"hub/{base}{suffix}")
+        return ModelRef(name=name, fingerprint=f"{HUB}{base}{suffix}")
     # a package or a folder
     if base == "minilm":
         known = f"{MINILM_PACKAGE}/{importlib.metadata.version(MINILM_PACKAGE)}"
@@ -240,6 +240,16 @@ def available(ref: ModelRef) -> Path | None:
             "command, which trains a new run."
         )
     return folder
+
+
+def hub_commits(refs: Iterable[ModelRef | None]) -> dict[str, str]:
+    """Return name -> commit of the networks of the hub as they are on this machine; a name says nothing about content.
+
+    Raises:
+        UserError: see `available`.
+    """
+    found = {split_name(ref.name)[0]: available(ref) for ref in refs if ref and ref.fingerprint.startswith(HUB)}
+    return {name: folder.name for name, folder in found.items() if folder}
 
 
 def _fetch(name: str) -> Path:

@@ -54,12 +54,13 @@ def times_warning(cells: Sequence[CellResult]) -> str:
 
 
 def software_notes(lines: Iterable[SelectedRow]) -> list[str]:
-    """Say which rows were trained with other versions of kdbench and its libraries than others; [] where none were."""
+    """Say which rows were trained with other versions of kdbench, its libraries or networks of the hub than others."""
     found: dict[str, dict[str, dict[str, None]]] = {}  # software -> version -> titles of rows
     for title, cell in ((line.title, cell) for line in lines for cell in line.cells):
         there = cell.run.environment
-        known = {"kdbench": there.get("kdbench"), **(there.get("packages") or {})}
-        for name in SOFTWARE:
+        packages, networks = there.get("packages") or {}, there.get("hub") or {}
+        known = {"kdbench": there.get("kdbench"), **packages, **networks}
+        for name in (*SOFTWARE, *networks):
             if version := known.get(name):
                 found.setdefault(name, {}).setdefault(version, {})[title] = None
     told = {name: [f"{v} ({', '.join(rows)})" for v, rows in some.items()] for name, some in found.items()}

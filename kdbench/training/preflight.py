@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.core.settings import Execution
-from kdbench.core.spec import ModelRef, RunSpec
+from kdbench.core.spec import HUB, ModelRef, RunSpec
 from kdbench.data.splits import division_key
 from kdbench.distill.method_files import method_of
 from kdbench.distill.method_registry import METHODS
@@ -205,7 +205,7 @@ def check_local(plan: Plan) -> list[str]:
         if spec.data.source != "hub" and (key := division_key(spec)) not in divided:
             divided.add(key)
             inputs.load_roles(spec)
-        if spec.data.source != "hub" and not any(ref.fingerprint.startswith("hub/") for ref in refs):
+        if spec.data.source != "hub" and not any(ref.fingerprint.startswith(HUB) for ref in refs):
             _check_fit(plan, spec, tuple(inputs.load_data(spec.task, spec.data).vocabulary))
     own = {spec.task: spec.data for spec in plan.runs.values() if spec.data.source == "files"}
     seen = [line for task, data in own.items() for line in inputs.look_at_data(task, data)]

@@ -16,6 +16,7 @@ from kdbench.core.settings import Execution, Recording
 from kdbench.core.spec import RunSpec
 from kdbench.distill.method_files import code_of
 from kdbench.models.matmul_precision import describe_precision
+from kdbench.models.reference import hub_commits
 from kdbench.models.trimmed_embedding import UnknownTokensError
 from kdbench.results.run_lock import RunLock, Superseded
 from kdbench.results.store import RunFolder, Store
@@ -70,7 +71,8 @@ def _train_with_lock(
             return False
         if folder.state().status == "done":
             folder.note(f"trained again: {folder.missing(spec.snapshots)}")
-        folder.begin(spec, environment(str(device)) | describe_precision(device) | {"method_code": code_of(spec)})
+        origin = {"method_code": code_of(spec), "hub": hub_commits((spec.student, spec.teacher))}
+        folder.begin(spec, environment(str(device)) | describe_precision(device) | origin)
 
         # A run that went on with a smaller micro-batch goes on with it: memory is as short as it was.
         before = folder.state().micro_batch
