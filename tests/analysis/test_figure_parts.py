@@ -11,7 +11,7 @@ from kdbench.analysis import influence
 from kdbench.analysis.figure_curves import FigureCurves, score_limits
 from kdbench.reporting.figures import Curve, Estimate, FigureData, LineStyle, Panel
 from kdbench.reporting.formats.figure_parts import MOST, figure_parts
-from kdbench.reporting.formats.matplotlib_figure import draw
+from kdbench.reporting.formats.matplotlib_figure import PAGE, draw
 from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
 from tests.analysis.drawn import finish, scores
@@ -96,3 +96,10 @@ def test_curves_beyond_the_panel_are_named(tmp_path: Path) -> None:
     assert "Beyond the lower edge of the panel: DIST on RTE (from 11.0)." in found.notes
     assert found.panels[0].limits is not None
     assert found.panels[0].limits[0] > 70
+
+
+@pytest.mark.parametrize(("panels", "rows"), [(3, [3]), (4, [2, 2]), (5, [3, 2]), (7, [3, 3, 1])])
+def test_panels_stand_in_rows_of_about_one_length(panels: int, rows: list[int]) -> None:
+    found = [Panel("score", [curve("a", (0.2, 0.4))], str(i)) for i in range(panels)]
+    heights = [round(axes.get_position().y0, 3) for axes in draw(FigureData("", found, 3, 1), PAGE).axes]
+    assert [heights.count(height) for height in dict.fromkeys(heights)] == rows

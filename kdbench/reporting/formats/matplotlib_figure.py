@@ -164,6 +164,8 @@ def _columns(picture: FigureData, width: float) -> tuple[int, float]:
     room = width - letters * LETTER * SMALL / 72
     while columns > 1 and letters and room / columns < NARROWEST:
         columns -= 1
+    if (panels := len(picture.panels)) > columns:  # as many rows, about equally long: four panels make two by two
+        columns = math.ceil(panels / math.ceil(panels / columns))
     return columns, room / columns
 
 
