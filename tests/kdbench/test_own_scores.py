@@ -63,7 +63,24 @@ WRONG: dict[str, tuple[Score, str]] = {
     ),
     "an error": (
         lambda p, r: {"accuracy": accuracy(p, r), "other": precision(p, r)},
-        r"Task 'own' cannot score 6 rows of which 1 different answers are predicted \(ZeroDivisionError: .*\)",
+        r"Task 'own' cannot score 6 rows with 1 distinct prediction "
+        r"\(ZeroDivisionError: .* \(test_own_scores\.py, line \d+\)\); return a number for each metric",
+    ),
+    "an error of a look-up": (
+        lambda p, r: {"accuracy": {1: 1.0}[p[0]], "other": 1.0},
+        r"Task 'own' cannot score 6 rows with 2 distinct predictions \(KeyError: 0 \(test_own_scores\.py",
+    ),
+    "no dictionary": (
+        cast(Score, accuracy),
+        r"Task 'own' scores by a float; return a dictionary with a number for each metric \(accuracy, other\)\.",
+    ),
+    "a word": (
+        lambda p, r: {"accuracy": accuracy(p, r), "other": "good"},
+        r"Task 'own' scores other='good'; return numbers of which 1 is the best",
+    ),
+    "nothing": (
+        lambda p, r: {"accuracy": accuracy(p, r), "other": None},
+        r"Task 'own' scores other=None; return numbers of which 1 is the best",
     ),
     "per cent": (
         lambda p, r: {"accuracy": 100 * accuracy(p, r), "other": 1.0},
