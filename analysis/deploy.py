@@ -58,7 +58,7 @@ def measured_rows(study: StudyResults, task: str) -> list[Measured]:
     return out
 
 
-def mean_score(form: FormRecord) -> float:
+def form_score(form: FormRecord) -> float:
     """Return the mean over splits and metrics, in per cent."""
     return 100 * statistics.fmean(value for scores in form.scores.values() for value in scores.values())
 
@@ -86,7 +86,7 @@ def _sheet(study: StudyResults, task: str) -> TableData | None:
 
 def _entries(found: Deployment, form: FormRecord, first: bool) -> Iterator[TableCell]:
     """Yield the cells of a form; what all forms share stands in the first row, what compares forms in the others."""
-    yield _cell(mean_score(form), 1)
+    yield _cell(form_score(form), 1)
     change, low, high = form.change
     yield EMPTY_CELL if first else TableCell((f"{change:+.1f}",), (f"{(high - low) / 2:.1f}",), numbers=(change,))
     share, low, high = (100 * value for value in form.agreement)
@@ -141,7 +141,7 @@ def _records(row: Measured, study: StudyResults) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
         yield {
             "preset": study.preset, "row": row.line.row, "title": row.line.title, "task": row.cell.cell.task,
-            "seed": row.cell.cell.seed, "run": row.cell.run.id, "form": name, "score": mean_score(form),
+            "seed": row.cell.cell.seed, "run": row.cell.run.id, "form": name, "score": form_score(form),
             **dict(zip(("change", "change_low", "change_high"), form.change, strict=True)),
             **dict(zip(("agreement", "agreement_low", "agreement_high"), form.agreement, strict=True)),
             "parameters": found.parameters, "embedding_parameters": found.embeddings, "bytes": form.bytes,

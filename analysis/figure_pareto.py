@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kdbench.analysis import task_panels
-from kdbench.analysis.deploy import Measured, mean_score, measured_rows
+from kdbench.analysis.deploy import Measured, form_score, measured_rows
 from kdbench.planning.exhibits import Request
 from kdbench.reporting.figures import Curve, FigureData, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles
@@ -45,7 +45,7 @@ def _panel(study: StudyResults, task: str, rows: Sequence[Measured], axis: str) 
     label, number = AXES[axis]
     curves = []
     for row in rows:
-        points = sorted((number(form), mean_score(form)) for form in row.found.forms.values())
+        points = sorted((number(form), form_score(form)) for form in row.found.forms.values())
         xs, ys = zip(*points, strict=True)
         about = {"task": task, "row": row.line.row}
         look = line_styles.of_row(study, row.line.row)

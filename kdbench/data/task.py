@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from kdbench.core.errors import UserError, place_in_file
+from kdbench.core.formatting import count
 from kdbench.core.lazy_torch import LazyModule
 from kdbench.core.plugin_files import whole_code_hash
 from kdbench.core.spec import DataLocation
@@ -123,15 +124,25 @@ class Task(ABC):
         """Compute all `metrics` and check them: `score` may be a user's own code.
 
         Raises:
-            UserError: a metric is missing, not finite or above 1.
+            UserError: `score` fails, or see `valid_scores`.
         """
-        return valid_scores(f"Task '{self.name}'", self.metrics, self.score, predictions, references)
+        try:
+            found = self.score(predictions, references)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            several, where = count(len(set(predictions)), "distinct prediction"), place_in_file(error, type(self))
+            raise UserError(
+                f"Task '{self.name}' cannot score {count(len(references), 'row')} with {several} "
+                f"({type(error).__name__}: {error}{where}); return a number for each metric, whatever is predicted."
+            ) from error
+        return valid_scores(f"Task '{self.name}'", self.metrics, found)
 
     def check_own_scores(self, data: TaskData) -> None:
         """Score right and wrong answers to the reported rows, where the task has scores of its own.
 
         Raises:
-            UserError: a metric is missing, not finite or above 1, or right answers do not score highest.
+            UserError: right answers do not score highest, or see `score_checked`.
         """
         for split in self.report_splits if self.has_own_score else ():
             true = list(data.splits[split].labels)

@@ -9,6 +9,7 @@ from kdbench.core.spec import ModelRef
 from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
 from kdbench.results.study import Run, StudyResults, settings
+from kdbench.results.study_names import network_names
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -47,17 +48,8 @@ def results_frame(store: Store, preset: str | None = None) -> DataFrame:
     import pandas as pd
 
     found = {run.id: (run, study) for study in studies(store, preset) for run in study.runs.values()}
-    names = _network_names(ref for run, _ in found.values() for ref in (run.spec.student, run.spec.teacher) if ref)
+    names = network_names(ref for run, _ in found.values() for ref in (run.spec.student, run.spec.teacher) if ref)
     return pd.DataFrame([_row(run, study, names) for run, study in found.values()])
-
-
-def _network_names(refs: Iterable[ModelRef]) -> dict[ModelRef, str]:
-    """Return a name for each network, with digits of the fingerprint where another has the same title."""
-    known = set(refs)
-    prints: dict[str, set[str]] = {}
-    for ref in known:
-        prints.setdefault(ref.title, set()).add(ref.fingerprint)
-    return {ref: ref.unique_title if len(prints[ref.title]) > 1 else ref.title for ref in known}
 
 
 def _row(run: Run, study: StudyResults, names: Mapping[ModelRef, str]) -> dict[str, Any]:

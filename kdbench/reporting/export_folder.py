@@ -9,7 +9,6 @@ import kdbench
 from kdbench.core.atomic_files import replacing
 from kdbench.core.errors import UserError, check_known
 from kdbench.core.formatting import value
-from kdbench.core.spec import Cell
 from kdbench.data.task import metric_title
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method_files import method_of
@@ -20,7 +19,7 @@ from kdbench.results.comparison import mean_score, scale_interval
 from kdbench.results.data_origin import data_source
 from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from kdbench.results.study import CellResult, Run, settings
+from kdbench.results.study import Run
 
 if TYPE_CHECKING:
     from kdbench.training.deployment.export import ExportCheck
@@ -123,8 +122,7 @@ def _has_pairs(run: Run) -> bool:
 def _scores(run: Run) -> str:
     """Return the scores of the network, and the interval of their mean."""
     kind = TASKS.get(run.spec.task)
-    known = {run.id: run}
-    cell = CellResult(Cell(run.spec.method, run.spec.task, run.spec.seed, {}, run.id), run, settings(run.id, known))
+    cell = provenance.run_cell(run)
     numbers = zip(kind.numbers(), provenance.run_scores(cell), strict=True)
     rows = {f"{metric_title(metric)}, {split}": f"{number:.1f} %" for (metric, split), number in numbers}
     try:

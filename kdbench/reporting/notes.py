@@ -94,26 +94,26 @@ def _joined_notes(study: StudyResults) -> list[str]:
     titles = {cell.run.id: study.title(cell.cell.row) for cell in [*study.teachers, *study.cells]}
     again = {run.id for run in study.runs.values() if run.result and run.result.get("had_other_scores")}
     runs = [study.runs[run] for run in sorted((study.other_results & study.runs.keys()) | again)]
-    found = Counter(
-        f"{titles.get(run.id, run.spec.method)} on {task_title(run.spec.task)}"
-        for run in runs
-        if run.spec.task in study.tasks
-    )
+    here = [run for run in runs if run.spec.task in study.tasks]
+    if not here:
+        return []
+    found = Counter(f"{titles.get(run.id, run.spec.method)} on {task_title(run.spec.task)}" for run in here)
     listed = ", ".join(f"{name} ({count(number, 'run')})" for name, number in found.items())
     return [
         f"Trained twice with other results, of which one is shown: {listed}. Students may have learned from either."
-    ] * bool(found)
+    ]
 
 
 def missing_task_notes(study: StudyResults) -> list[str]:
     """Name the tasks of the study that cannot be shown because no installed plugin has them as they were."""
     absent = [task for task in study.gone if task not in study.changed]
     lost = f"Left out, for no installed task has the name or it does not load: {', '.join(absent)}."
-    return [lost] * bool(absent) + [
+    changed = [
         f"Left out: {task}, whose {study.changed[task]} have changed since it was trained. A changed task needs a name "
         "of its own."
         for task in study.gone if task in study.changed
     ]  # fmt: skip
+    return [*([lost] if absent else []), *changed]
 
 
 def _first_of(study: StudyResults, protocol: str) -> str:

@@ -27,6 +27,7 @@ def difference_notes(lines: Sequence[SelectedRow], keys: Iterable[str]) -> list[
 
 
 def _by_task(lines: Sequence[SelectedRow], read: Callable[[Sequence[CellResult]], set[str]]) -> Found:
+    """Return for each task, row by row, what `read` makes of the cells shown."""
     tasks = dict.fromkeys(task for line in lines for task, cells in line.shown.items() if cells)
     return {task: [read(line.shown.get(task, ())) for line in lines] for task in tasks}
 
@@ -42,6 +43,7 @@ def _seeds(cells: Sequence[CellResult]) -> set[str]:
 
 
 def _rows_differ(lines: Sequence[SelectedRow], key: str, found: Found) -> list[str]:
+    """Return a sentence for all tasks on which rows differ in the same way."""
     unequal: dict[str, list[str]] = {}  # what is said of the rows -> the tasks of which it is said
     for task, by_line in found.items():
         if len(set[str]().union(*by_line)) > 1:
@@ -64,6 +66,7 @@ def _by_row(named: Mapping[str, str]) -> str:
 
 
 def _tasks_differ(key: str, found: Found) -> list[str]:
+    """Return a sentence where the rows of each task agree and tasks differ."""
     alike: dict[str, list[str]] = {}  # the one text of all rows -> the tasks that have it
     for task, by_line in found.items():
         for text in set[str]().union(*by_line):

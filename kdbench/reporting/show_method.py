@@ -130,7 +130,7 @@ def _pattern(pattern: str) -> str:
 
 def unknown_name(name: str, runs: list[str]) -> UserError:
     """Return the error for a name that is neither a method's nor part of a run's."""
-    rows = [name for key, method in METHODS.all().items() for name in (key, *method.variants)]
+    rows = [row for key, method in METHODS.all().items() for row in (key, *method.variants)]
     return unknown("run or method", name, [*runs, *rows])
 
 

@@ -1,4 +1,4 @@
-"""Tables of the paper, found by number and printed for every study that has results."""
+"""Tables, found by number or name and printed for every study that has results."""
 
 from __future__ import annotations
 

@@ -19,9 +19,7 @@ from kdbench.reporting.provenance import traceable_rows
 from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
 from kdbench.results.study import TEACHER, StudyResults, task_order, task_title
-from kdbench.results.study_part import part_of_study
-
-MOST_NAMED = 6  # names that a note lists; of more it has the number
+from kdbench.results.study_part import MOST_NAMED, part_of_study
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tables as plugins: each knows how to build a sheet from stored results, and nothing about how it is printed."""
+"""Tables as plugins: each knows how to build its data from stored results, and nothing about how they are printed."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class TableData:
 
 
 class Table(Exhibit):
-    """A table of the paper. Subclass it in a file `analysis/tableN.py`.
+    """A table, of the paper or any other. Subclass it in a file of its own in `analysis/`, or in a package of yours.
 
     Class attributes:
         preset: the one whose results it shows where no other is asked for; "" is every one.

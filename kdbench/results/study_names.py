@@ -31,13 +31,18 @@ def distinguish_networks(found: Sequence[tuple[MutableMapping[str, Any], Mapping
     Args:
         found: the names by role, which are changed, and the networks by role, of each study.
     """
-    every = [(names, role, ref) for names, networks in found for role, ref in networks.items()]
-    prints: dict[str, set[str]] = {}
-    for _, _, ref in every:
+    unique = network_names(ref for _, networks in found for ref in networks.values())
+    for names, networks in found:
+        names.update({role: unique[ref] for role, ref in networks.items() if unique[ref] != ref.title})
+
+
+def network_names(refs: Iterable[ModelRef]) -> dict[ModelRef, str]:
+    """Return a name for each network: its title, of a folder that has another network's title with its fingerprint."""
+    known, prints = set(refs), dict[str, set[str]]()
+    for ref in known:
         prints.setdefault(ref.title, set()).add(ref.fingerprint)
-    for names, role, ref in every:
-        if len(prints[ref.title]) > 1 or is_built_in(ref.title):
-            names[role] = ref.unique_title
+    shared = {title for title, some in prints.items() if len(some) > 1 or is_built_in(title)}
+    return {ref: ref.unique_title if ref.title in shared else ref.title for ref in known}
 
 
 def distinguish_data(found: Sequence[StudyResults]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from kdbench.core.formatting import count
 from kdbench.results.study import Run, StudyResults, closure, task_order, task_title
 
-MOST_NAMED = 6  # rows or tasks that a sentence lists; of more it has the number
+MOST_NAMED = 6  # names that a sentence lists; of more it has the number
 
 
 def part_of_study(

@@ -188,6 +188,5 @@ class Evaluator:
 
 def score_logits(task: Task, logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Compute the task's metrics and `loss`: the mean cross-entropy in nats, or the mean squared error."""
-    score = task.score_checked if task.has_own_score else task.score
-    scores = score(answers(logits).tolist(), labels.tolist())
+    scores = task.score_checked(answers(logits).tolist(), labels.tolist())
     return {**scores, "loss": float(label_loss(labels, logits))}

@@ -104,6 +104,14 @@ def test_a_frame_tells_other_data_and_other_networks_apart(tmp_path: Path) -> No
     }  # fmt: skip
 
 
+def test_a_frame_tells_a_folder_with_a_built_in_name_from_that_network(tmp_path: Path) -> None:
+    """As tables do, also where the other network has no run in this folder: frames of folders may be joined."""
+    made = Made(Store(tmp_path))
+    network = ModelRef(name="/mine/tiny-2x64", fingerprint="folder/abcdef123")
+    made.done(made.ask(spec("kd", "rte", 0, student=network)), 0.5)
+    assert list(results_frame(made.write())["student"]) == ["tiny-2x64 (abcdef)"]
+
+
 def test_teachers_that_were_trained_again_with_other_scores_are_named(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     for seed in range(2):

@@ -15,8 +15,10 @@ from kdbench.core.errors import UserError
 from kdbench.core.spec import DataLocation
 from kdbench.data.task import Examples, Task, TaskData
 from kdbench.data.task_registry import TASKS
+from kdbench.data.tokens import Tokens
 from kdbench.results.comparison import scale_interval
 from kdbench.results.significance import Difference, paired_difference
+from kdbench.training.deployment.measure import _form
 from kdbench.training.evaluator import score_logits
 from tests.kdbench.small_runs import added_plugins, refusal
 
@@ -63,7 +65,24 @@ WRONG: dict[str, tuple[Score, str]] = {
     ),
     "an error": (
         lambda p, r: {"accuracy": accuracy(p, r), "other": precision(p, r)},
-        r"Task 'own' cannot score 6 rows of which 1 different answers are predicted \(ZeroDivisionError: .*\)",
+        r"Task 'own' cannot score 6 rows with 1 distinct prediction "
+        r"\(ZeroDivisionError: .* \(test_own_scores\.py, line \d+\)\); return a number for each metric",
+    ),
+    "an error of a look-up": (
+        lambda p, r: {"accuracy": {1: 1.0}[p[0]], "other": 1.0},
+        r"Task 'own' cannot score 6 rows with 2 distinct predictions \(KeyError: 0 \(test_own_scores\.py",
+    ),
+    "no dictionary": (
+        cast(Score, accuracy),
+        r"Task 'own' scores by a float; return a dictionary with a number for each metric \(accuracy, other\)\.",
+    ),
+    "a word": (
+        lambda p, r: {"accuracy": accuracy(p, r), "other": "good"},
+        r"Task 'own' scores other='good'; return numbers of which 1 is the best",
+    ),
+    "nothing": (
+        lambda p, r: {"accuracy": accuracy(p, r), "other": None},
+        r"Task 'own' scores other=None; return numbers of which 1 is the best",
     ),
     "per cent": (
         lambda p, r: {"accuracy": 100 * accuracy(p, r), "other": 1.0},
@@ -109,6 +128,18 @@ def test_an_evaluation_refuses_them_too() -> None:
         score_logits(own_task(WRONG["not finite"][0])(), logits, labels)
     found = score_logits(own_task(lambda p, r: {"accuracy": accuracy(p, r), "other": 0})(), logits, labels)
     assert (found["accuracy"], found["other"]) == (pytest.approx(2 / 6), 0.0)
+
+
+def test_a_measured_form_refuses_them_too() -> None:
+    """Weights of 8 bits may predict one class only, where the network that was evaluated did not."""
+    labels = np.array(TRUE, np.int64)
+    tokens = Tokens(np.arange(6, dtype=np.int32), np.zeros(6, np.int8), np.arange(7, dtype=np.int64), labels)
+    logits = {"validation": torch.tensor([[1.0, 0.0]] * 6)}
+    task = own_task(WRONG["an error"][0])()
+    with pytest.raises(UserError, match="cannot score 6 rows with 1 distinct prediction"):
+        _form(
+            task, lambda inputs: torch.zeros(len(inputs["input_ids"]), 2), 0, {"validation": tokens}, logits, logits, 0
+        )
 
 
 def test_resampled_rows_without_a_class_are_scored_or_refused() -> None:

@@ -238,8 +238,8 @@ def _only_preset(found: Mapping[str, Sequence[Request]], preset: str) -> dict[st
     from kdbench.reporting.printing import make_console, print_line
 
     kept = {name: some for name, some in found.items() if {r.settings.get("preset", preset) for r in some} == {preset}}
-    for name in found.keys() - kept.keys():
-        console = make_console(stderr=True)
+    console = make_console(stderr=True)
+    for name in (name for name in found if name not in kept):
         print_line(console, f"{name} is about another preset than {preset} and left out; ask for it with --for {name}.")
     return kept
 

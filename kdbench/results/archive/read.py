@@ -65,6 +65,7 @@ def _unpack(where: Path, root: Path, digests: tuple[tuple[str, str], ...]) -> Pa
     """Unpack every file of a study into a new temporary folder.
 
     Args:
+        where: `root` without links; like the digests it only tells studies apart.
         digests: checksums of the files, so that a changed study is unpacked anew.
     """
     target = Path(_open.enter_context(tempfile.TemporaryDirectory(prefix="kdbench-", ignore_cleanup_errors=True)))

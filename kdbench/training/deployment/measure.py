@@ -120,7 +120,7 @@ def _form(
         for rows, some in times.items()
     }
     labels = {split: part.labels for split, part in tokens.items()}
-    scores = {s: task.score(logits[s].argmax(1).tolist(), labels[s].tolist()) for s in tokens}
+    scores = {s: task.score_checked(logits[s].argmax(1).tolist(), labels[s].tolist()) for s in tokens}
     same = [mean_of((logits[s].argmax(1) == base[s].argmax(1)).numpy()) for s in tokens]
     agreement = average_over_seeds([same])
     low, high = agreement.interval()
