@@ -17,7 +17,7 @@ from kdbench.results.archive.compression import read_predictions, read_series
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = " ".join((ROOT / "docs" / "lgtm.md").read_text(encoding="utf-8").split())
 PRINTED = {"influence_sign": 1, "influence_coef": 1.0}  # among the options of LGTM as printed
-TASKS = ("trec", "tweeteval-emotion", "banking77", "sst2")
+TASKS = ("trec", "tweeteval-emotion", "banking77", "sst2")  # of the kept study
 
 
 @cache
@@ -49,11 +49,11 @@ def seeds(found: list[dict[str, Any]]) -> int:
 def test_the_ratio_of_norms_as_printed() -> None:
     """Its highest value in the first epoch, run by run, and its median afterwards."""
     high, later = [], []
-    for task in TASKS:
-        for run in of("study", "lgtm", task, **PRINTED):
+    for name, task in [*(("study", task) for task in TASKS), ("influence", "mrpc")]:
+        for run in of(name, "lgtm", task, **PRINTED):
             at = [
                 (row["epoch"], float(np.ravel(row["value"])[0]))
-                for row in series("study")[run["id"]] if row["key"] == "influence_ratio"
+                for row in series(name)[run["id"]] if row["key"] == "influence_ratio"
             ]  # fmt: skip
             high.append(max(ratio for epoch, ratio in at if epoch <= 1))
             later.append(median(ratio for epoch, ratio in at if epoch > 1))
@@ -67,8 +67,8 @@ def test_how_many_seeds_and_rows_the_tables_are_of() -> None:
     assert f"{words[min(numbers)]} to {words[max(numbers)]} seeds each" in PAGE
     (drawn,) = {run["spec"]["training"]["train_rows"] for run in of("study", "lgtm", "sst2")}
     assert f"SST-2 ({drawn:,} rows of train)" in PAGE
-    mrpc = of("influence", "lgtm", "mrpc")
-    assert f"(`studies/influence.toml`, {words[seeds(mrpc)]} seeds)" in PAGE
+    mrpc = of("influence", "lgtm", "mrpc", **PRINTED)
+    assert f"(`studies/influence.toml`) on MRPC, {words[seeds(mrpc)]} seeds" in PAGE
     at = {
         (task, name): seeds(of(name, "prokt", task))
         for task in ("trec", "banking77")
