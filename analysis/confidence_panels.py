@@ -21,7 +21,7 @@ IDEAL = LineStyle("#999999", ":", "", thin=True)  # what a perfect network would
 
 
 class ConfidenceFigure(TaskFigure):
-    """Rows of Table 1 whose runs kept logits. Items of all reported splits count together."""
+    """Rows whose runs kept logits. Items of all reported splits count together."""
 
     title = ""  # a base, not a figure
     requests = (Request("all"),)

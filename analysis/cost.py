@@ -31,7 +31,7 @@ Costs = dict[str, tuple[float, ...]]  # of a row by column; a column is missing 
 
 
 class Cost(Table):
-    """Rows as in Table 1. Times and steps are sums over tasks of means over seeds."""
+    """Rows: the teacher, then every row of a study. Times and steps are sums over tasks of means over seeds."""
 
     title = "Cost: what each method's numbers took"
     requests = (Request("all"),)

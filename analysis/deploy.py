@@ -50,7 +50,7 @@ class Deploy(Table):
 
 
 def measured_rows(study: StudyResults, task: str) -> list[Measured]:
-    """Return the rows of Table 1 with the measurements of their first seed that has some; others are left out."""
+    """Return the rows with the measurements of their first seed that has some; others are left out."""
     out = []
     for line in (select_row(study, row) for row in traceable_rows(study)):
         known = ((cell, read_deployment(cell.run)) for cell in line.shown.get(task, ()))

@@ -1,4 +1,4 @@
-"""Figure curves: selection scores over training, for every row of Table 1."""
+"""Figure curves: selection scores over training, for every row of a study."""
 
 from __future__ import annotations
 

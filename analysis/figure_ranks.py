@@ -1,4 +1,4 @@
-"""Figure ranks: the mean rank of every row of Table 1 over tasks, with the critical difference of Nemenyi's test."""
+"""Figure ranks: the mean rank of every row of a study over tasks, with the critical difference of Nemenyi's test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure reliability: accuracy against confidence, for every row of Table 1."""
+"""Figure reliability: accuracy against confidence, for every row of a study."""
 
 from __future__ import annotations
 

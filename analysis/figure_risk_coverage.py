@@ -1,4 +1,4 @@
-"""Figure risk-coverage: errors among the most confident answers, for every row of Table 1."""
+"""Figure risk-coverage: errors among the most confident answers, for every row of a study."""
 
 from __future__ import annotations
 

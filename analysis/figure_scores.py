@@ -1,4 +1,4 @@
-"""Figure scores: scores with 95 % intervals, for every row of Table 1."""
+"""Figure scores: scores with 95 % intervals, for every row of a study."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from kdbench.results.comparison import BOOTSTRAP, mean_score, scale_interval
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import StudyResults, task_title
 
-WHAT = "Marks: mean over seeds, of the numbers of a cell of Table 1; white dots: the seeds{}."
-ONE_SEED = "Marks: the mean of the numbers of a cell of Table 1, of one seed."
+WHAT = "Marks: mean over seeds, of the numbers of a table's cell; white dots: the seeds{}."
+ONE_SEED = "Marks: the mean of the numbers of a table's cell, of one seed."
 INTERVALS = (
     f"Bars: 95 % intervals; the error counts both items, {BOOTSTRAP}, and seeds, by their sample variance with "
-    "Student's t. Rows share their items, so bars that overlap may still be separable: Table 1 and kdbench compare "
+    "Student's t. Rows share their items, so bars that overlap may still be separable: tables and kdbench compare "
     "pair the rows."
 )
 FAR = 5  # times the range of the middle half of the rows, and a point

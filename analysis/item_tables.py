@@ -1,4 +1,4 @@
-"""The base of the tables of what items tell: a table for each task, rows as in Table 1, a column for each statistic."""
+"""The base of the tables of what items tell: a table a task, the rows of a study, a column for each statistic."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ItemColumn:
 
 
 class ItemTable(Table):
-    """Rows: the teacher if `with_teacher`, then those of Table 1."""
+    """Rows: the teacher if `with_teacher`, then those that were asked for with nothing varied on purpose."""
 
     title = ""  # a base, not a table
     requests = (Request("all"),)

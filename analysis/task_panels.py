@@ -1,4 +1,4 @@
-"""The base of the figures for any study: the rows of Table 1, a panel a task, and the notes."""
+"""The base of the figures for any study: its rows, a panel a task, and the notes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE, COLUMN = 3, 2  # panels beside each other, at most
 
 
 def shown_rows(study: StudyResults, tasks: Sequence[str]) -> list[SelectedRow]:
-    """Return the rows of Table 1 that have a finished run on one of the tasks."""
+    """Return the rows that have a finished run on one of the tasks, the teacher first."""
     return [line for row in traceable_rows(study) if (line := select_row(study, row).on(tasks)).cells]
 
 

@@ -1,4 +1,4 @@
-"""Compare two rows of Table 1 task by task: the difference, its interval and p-value, and a conclusion."""
+"""Compare two rows of a study task by task: the difference, its interval and p-value, and a conclusion."""
 
 from __future__ import annotations
 

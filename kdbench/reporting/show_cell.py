@@ -1,4 +1,4 @@
-"""Print everything about one cell of Table 1."""
+"""Print everything about one cell of a table."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def show_figure(number: str, store: Store, wish: FigureChoice, console: Console)
     Raises:
         UserError: no such figure, format, preset or task, or nothing to draw.
     """
-    _ = wish.inches
+    _ = wish.inches  # a width that is none is refused before anything is built
     if number.lower() == ALL:
         _show_all(store, wish, console)
         return

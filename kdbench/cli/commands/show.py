@@ -1,4 +1,4 @@
-"""`kdbench show`: print everything about a run, a cell of Table 1, or the options of a method."""
+"""`kdbench show`: print everything about a run, a cell of a table, or the options of a method."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kdbench.reporting.study_choice import StudyChoice
 
 
-@click.command(short_help="Show everything about a run, a cell of Table 1, or a method.")
+@click.command(short_help="Show everything about a run, a cell of a table, or a method.")
 @click.argument("name", metavar="RUN|METHOD|ROW")
 @click.argument("task", metavar="[TASK]", required=False)
 @study_options("tasks", "methods", preset="With TASK: only results of this preset.",
