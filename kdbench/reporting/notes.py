@@ -99,9 +99,10 @@ def _joined_notes(study: StudyResults) -> list[str]:
         for run in runs
         if run.spec.task in study.tasks
     )
-    listed = ", ".join(f"{name} ({count(number, 'run')})" for name, number in found.items())
+    listed = ", ".join(f"{count(number, 'run')} of {name}" for name, number in found.items())
     return [
-        f"Trained twice with other results, of which one is shown: {listed}. Students may have learned from either."
+        f"Trained more than once, with different results: {listed}. One result is shown, and fidelity compares with "
+        "that one; students may have learned from another."
     ] * bool(found)
 
 
