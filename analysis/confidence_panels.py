@@ -46,19 +46,21 @@ class ConfidenceFigure(TaskFigure):
     def build_panels(self, study: StudyResults, tasks: Sequence[str]) -> FigureData:
         shown, panels, bare = task_panels.shown_rows(study, tasks), dict[str, Panel](), list[str]()
         for task in tasks:
-            drawn = list[Curve]()
+            drawn, without = list[Curve](), list[str]()
             for line in (line for line in shown if line.shown[task]):
                 seeds, all_seeds = _confidences(line, task), len(line.shown[task])
                 if seeds:
                     if len(seeds) < all_seeds:
-                        bare.append(
-                            f"{line.title} on {task_title(task)}, {all_seeds - len(seeds)} of {all_seeds} seeds"
-                        )
+                        missing = f"{all_seeds - len(seeds)} of {all_seeds} seeds"
+                        bare.append(f"{line.title} on {task_title(task)}, {missing}")
                     about = {"task": task, "row": line.row}
                     one = self.curve(seeds, line.title, line_styles.of_row(study, line.row), about)
                     drawn.append(replace(one, reference=line.row == TEACHER))
                 else:
-                    bare.append(f"{line.title} on {task_title(task)}")
+                    without.append(line.title)
+            if without:
+                every = not drawn and len(without) > 1
+                bare.append(f"{'all rows' if every else ', '.join(without)} on {task_title(task)}")
             if drawn:
                 x, y = self.labels
                 panels[task] = Panel(y, [*self.ideal(), *drawn], task_title(task), limits=self.limits(drawn), x_title=x)

@@ -156,8 +156,9 @@ def _notes(study: StudyResults, lines: Sequence[SelectedRow], tasks: Sequence[ty
     found = [
         f"Steps and times are of {names} together; {seeds}.",
         *(_passes_words(others) if others else []),
-        "Settings tried: grid points. Time: one training with the settings shown, evaluation included; All: every "
-        "seed and setting; Needs: the trainings that it builds on, which rows share.",
+        "Settings tried: grid points among the runs of this table, none of other folders or seeds. Time: one training "
+        "with the settings shown, evaluation included; All: every seed and setting; Needs: the trainings that it "
+        "builds on, which rows share.",
         *(_memory_words(cells) if any(cell.run.cost.get("peak_memory") for cell in cells) else []),
         machines.machine_note(cell.run for cell in cells),
         machines.load_note(cells),

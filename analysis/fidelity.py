@@ -79,10 +79,15 @@ class Fidelity(ItemTable):
             *([f"The teacher's outputs on the reported items were not kept for {', '.join(unknown)}."]
               if unknown else []),
             f"KL and loyalty judge the logits as a method leaves them. {LENGTH_FREE}.",
-            *([f"KL and loyalty need logits, which were not kept of {', '.join(bare)}."] if bare else []),
+            *([f"KL and loyalty need logits, which were not kept of {_listed(bare, lines)}."] if bare else []),
             Detail("Seeds agree: the same class from two students with different seeds, mean over pairs; its interval "
                    "counts items only."),
         ]  # fmt: skip
+
+
+def _listed(titles: Sequence[str], lines: Sequence[SelectedRow]) -> str:
+    """Return titles, or `any row` where they are those of all rows with runs."""
+    return "any row" if len(titles) == sum(bool(line.cells) for line in lines) > 1 else ", ".join(titles)
 
 
 def _of_split(cell: CellResult, study: StudyResults, split: str) -> dict[str, ItemStatistic] | None:

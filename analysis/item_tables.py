@@ -157,7 +157,8 @@ class ItemTable(Table):
     ) -> list[str]:  # fmt: skip
         empty = [line.title for line, row in zip(lines, found, strict=True) if line.shown[task] and not row]
         splits = len(TASKS.get(task).report_splits)
-        return [
+        found_notes = [
+            *notes.evidence_notes(study.on([task])),
             *self.task_notes(lines, study, task),
             seeds_note(lines, task) + (" The mean over the reported splits." if splits > 1 else ""),
             *of_signs,
@@ -167,9 +168,10 @@ class ItemTable(Table):
             *notes.training_notes(lines),
             *fairness.option_notes(study, lines),
             *notes.class_use_notes(lines),
-            *notes.evidence_notes(study.on([task])),
-            *missing_runs.unfinished_notes(study, lines),
         ]
+        warnings = [note for note in found_notes if not isinstance(note, Detail)]
+        details = [note for note in found_notes if isinstance(note, Detail)]
+        return [*warnings, *details, *missing_runs.unfinished_notes(study, lines)]
 
     def _records(
         self, line: SelectedRow, row: RowStatistics, study: StudyResults, task: str

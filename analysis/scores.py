@@ -275,7 +275,7 @@ def score_notes(
     found = [
         f"{describe_splits(tasks)}, in per cent; {notes.describe_seeds(lines)}.",
         *evidence,
-        *([average_note(tasks)] if averaged else []),
+        *(average_notes(tasks) if averaged else []),
         *(note for note in [*marks, *about] if not isinstance(note, Detail)),
         *constant_notes(lines, tasks),
         *teacher_lead_notes(lines, tasks),
@@ -304,16 +304,17 @@ def _whole() -> set[str]:
     return {name for name, task in TASKS.all().items() if task.group == PAPER_GROUP}
 
 
-def average_note(tasks: Sequence[type[Task]]) -> str:
-    """Say how the average is computed, and whether it covers the tasks of the paper's average."""
+def average_notes(tasks: Sequence[type[Task]]) -> list[str]:
+    """Say how the average is computed, and whether it covers the tasks of the paper's average; [] of one number."""
+    if len(tasks) == 1:
+        return ["Avg. = mean of the numbers of a cell."] * (len(tasks[0].numbers()) > 1)
     pairs = ["/".join(part_names(task)) for task in tasks if len(task.numbers()) > 1]
     first = f"; {' and '.join(dict.fromkeys(pairs))} are averaged first" if pairs else ""
     whole = _whole()
     shown = {task.name for task in tasks}
     if shown == whole:
-        return f"Avg. = mean of the {len(whole)} task means{first}."
-    number = f"the {len(tasks)} task means" if len(tasks) > 1 else "the one task"
-    return f"Avg. = mean of {number} shown here, not of the {len(whole)} GLUE tasks{first}."
+        return [f"Avg. = mean of the {len(whole)} task means{first}."]
+    return [f"Avg. = mean of the {len(tasks)} task means shown here, not of the {len(whole)} GLUE tasks{first}."]
 
 
 def score_records(shown: ShownRow) -> list[dict[str, Any]]:

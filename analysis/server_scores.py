@@ -63,7 +63,7 @@ def test_score_table(
     tasks = [TASKS.get(task) for task in names]
     out = scores.score_sheet(f"{scores.table_heading(name, study)}, test sets", kept, tasks)
     out.records = [record for shown in rows for record in _records(shown)]
-    out.notes = [*_notes([shown.line for shown in rows], study, names), scores.average_note(tasks)]
+    out.notes = [*_notes([shown.line for shown in rows], study, names), *scores.average_notes(tasks)]
     return out
 
 

@@ -98,9 +98,10 @@ def _joined_notes(study: StudyResults) -> list[str]:
     if not here:
         return []
     found = Counter(f"{titles.get(run.id, run.spec.method)} on {task_title(run.spec.task)}" for run in here)
-    listed = ", ".join(f"{name} ({count(number, 'run')})" for name, number in found.items())
+    listed = ", ".join(f"{count(number, 'run')} of {name}" for name, number in found.items())
     return [
-        f"Trained twice with other results, of which one is shown: {listed}. Students may have learned from either."
+        f"Trained more than once, with different results: {listed}. One result is shown, and fidelity compares with "
+        "that one; students may have learned from another."
     ]
 
 

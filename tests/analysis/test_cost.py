@@ -77,6 +77,11 @@ def test_a_larger_budget_is_marked(tmp_path: Path, name: str) -> None:
     assert any(note.startswith("‡ Picked among more settings") for note in found.notes)
 
 
+def test_settings_tried_elsewhere_are_said_not_to_count(tmp_path: Path) -> None:
+    (note,) = (note for note in sheet("cost", full(tmp_path)).notes if note.startswith("Settings tried:"))
+    assert "grid points among the runs of this table, none of other folders or seeds" in note
+
+
 def test_equal_budgets_have_no_mark(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     for method in ("kd", "dml"):

@@ -16,8 +16,9 @@ from kdbench.analysis.figure_risk_coverage import FigureRiskCoverage
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
+from kdbench.reporting.html.students import _joined_notes
 from kdbench.reporting.study_choice import EVERYTHING
-from kdbench.reporting.tables import TableData
+from kdbench.reporting.tables import Detail, TableData
 from kdbench.results import calibration, fidelity
 from kdbench.results.archive.write import collect_study
 from kdbench.results.read_studies import studies
@@ -228,11 +229,36 @@ def test_runs_without_logits_have_classes_only(tmp_path: Path) -> None:
     sheet = only(Fidelity, store)
     assert records(sheet, "kd", "agreement")
     assert not records(sheet, "kd", "divergence")
-    assert any(note.startswith("KL and loyalty need logits, which were not kept of") for note in sheet.notes)
+    assert "KL and loyalty need logits, which were not kept of any row." in sheet.notes
     with pytest.raises(UserError, match="kept no logits"):
         Calibration().sheets(studies(store))
     kept = collect_study("kept", [store], tmp_path / "kept", None)
     assert not (kept.root / "logits.safetensors.xz").exists()
+
+
+def test_rows_without_logits_on_a_task_are_named_once(tmp_path: Path) -> None:
+    made = study(tmp_path / "results")
+    for method in ("kd", "dml"):
+        made.done(made.ask(spec(method, "sst2", 0)), 0.9)
+    found = studies(made.write())[0]
+    for kind in (FigureReliability, FigureRiskCoverage):
+        assert "Left out, for want of logits: all rows on SST-2." in kind().build_panels(found, ["rte", "sst2"]).notes
+
+
+def test_warnings_stand_before_details(tmp_path: Path) -> None:
+    made = study(tmp_path / "results")
+    run = made.store.run(next(run for run in made.runs if "-kd-" in run)).path / "result.json"
+    write_json(run, read_json(run) | {"had_other_scores": True})
+    for table in (Fidelity, Calibration):
+        sheet = only(table, made.write())
+        (warning,) = (i for i, note in enumerate(sheet.notes) if note.startswith("Trained more than once"))
+        assert warning < min(i for i, note in enumerate(sheet.notes) if isinstance(note, Detail))
+
+
+def test_joined_notes_name_their_tasks_once() -> None:
+    one, other = (TableData(task, [], records=[{"task": task}]) for task in ("rte", "sst2"))
+    one.notes, other.notes = ["Of all.", "RTE train: a row repeats.", "Of one."], ["Of all."]
+    assert _joined_notes([one, other]) == ["Of all.", "RTE train: a row repeats.", "RTE: Of one."]
 
 
 def test_a_task_whose_labels_are_no_classes_is_left_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

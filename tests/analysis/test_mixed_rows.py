@@ -117,10 +117,10 @@ def test_teachers_that_were_trained_again_with_other_scores_are_named(tmp_path: 
     for seed in range(2):
         trained = made.done(made.need(teacher("rte", seed)), 0.8)
         made.done(made.ask(spec("kd", "rte", seed, needs={"teacher": trained})), 0.7)
-    assert not any("Trained twice" in note for note in sheet(made.write()).notes)
+    assert not any("Trained more than once" in note for note in sheet(made.write()).notes)
     file = made.store.run(trained).path / "result.json"
     write_json(file, read_json(file) | {"had_other_scores": True})
     assert (
-        "Trained twice with other results, of which one is shown: Teacher on RTE (1 run). Students may have learned "
-        "from either."
+        "Trained more than once, with different results: 1 run of Teacher on RTE. One result is shown, and fidelity "
+        "compares with that one; students may have learned from another."
     ) in sheet(made.store).notes

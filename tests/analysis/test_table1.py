@@ -33,6 +33,20 @@ def test_pairs_are_averaged_first_then_tasks(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_the_average_of_one_task_is_not_that_of_glue(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path / "rte"))
+    made.done(made.ask(spec("kd", "rte", 0)), 0.5)
+    found = sheet(made.write())
+    assert texts(found) == {"KD": ["50.0", "50.0"]}
+    assert not any("Avg." in note or not note for note in found.notes)
+    # that of two numbers tells which row is the best
+    made = Made(Store(tmp_path / "mrpc"))
+    made.done(made.ask(spec("kd", "mrpc", 0)), (0.90, 0.80))
+    found = sheet(made.write())
+    assert texts(found) == {"KD": ["90.0/80.0", "85.0"]}
+    assert found.notes[1] == "Avg. = mean of the numbers of a cell."
+
+
 def test_all_six_tasks_give_the_average_of_the_paper(tmp_path: Path) -> None:
     found = sheet(full(tmp_path, seeds=(0,)))
     assert found.notes[1].startswith("Avg. = mean of the 6 task means;")

@@ -221,10 +221,10 @@ def test_of_different_results_the_first_folders_are_kept_where_asked_for(tmp_pat
         say(tmp_path, "collect", "both", *order, "--prefer-first", "--out", f"{first}-first")
         table = say(tmp_path, "table", "1", "--results", f"{first}-first")
         assert [line.split()[-1] for line in table.splitlines() if line.startswith("Teacher")] == [shown]
-        told = "Trained twice with other results, of which one is shown: Teacher on RTE (1 run). Students may have"
+        told = "Trained more than once, with different results: 1 run of Teacher on RTE. One result is shown, and"
         assert told in " ".join(table.split())
     # what was said stays said when the collection is collected again
     say(tmp_path, "collect", "again", "--results", "one-first", "--out", "again")
-    assert "Teacher on RTE (1 run)" in say(tmp_path, "table", "1", "--results", "again")
+    assert "1 run of Teacher on RTE." in say(tmp_path, "table", "1", "--results", "again")
     alone = say(tmp_path, "table", "1", "--results", "one")
-    assert "Trained twice" not in alone
+    assert "Trained more than once" not in alone

@@ -11,6 +11,7 @@ import pytest
 
 from kdbench.cli.app import app
 from tests.analysis.made import full
+from tests.commands.test_commands import call_here
 
 LIGHT = """
 import os, shlex, sys
@@ -73,3 +74,10 @@ def test_nothing_heavy_is_imported_where_nothing_is_trained(tmp_path: Path) -> N
     lines = "".join(f"{call}\n" for calls in QUICK.values() for call in calls)
     done = subprocess.run([sys.executable, "-c", LIGHT], input=lines, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_help_says_what_no_number_of_jobs_means(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call_here(["run", "--help"], monkeypatch) == 0
+    assert "(default: 0, one for each core of a CPU," in " ".join(capsys.readouterr().out.split())

@@ -80,8 +80,8 @@ MAX_SHARED_RUNS = 8  # shared runs that a dry run names
 @click.option(
     "--jobs",
     metavar="N",
-    help="Train N runs at once on this machine, each on its share of the cores (default: one for each core of a CPU, "
-    "as far as memory and the number of runs allow; 1 on a GPU).",
+    help="Train N runs at once on this machine, each on its share of the cores (default: 0, one for each core of a "
+    "CPU, as far as memory and the number of runs allow, and 1 on a GPU).",
 )
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
 @click.option(

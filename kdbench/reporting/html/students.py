@@ -58,13 +58,19 @@ def build_students(number: int, study: StudyResults) -> StudentPages:
 
 
 def _joined_notes(sheets: Sequence[TableData]) -> list[str]:
-    """Return the notes of the tables of all tasks, each once; one that is not below all of them with its tasks."""
+    """Return the notes of the tables of all tasks, each once.
+
+    One that is not below all of them begins with its tasks, unless it names them itself.
+    """
     tasks: dict[str, list[str]] = {}
     for sheet in sheets:
         for note in sheet.notes:
             tasks.setdefault(note, []).append(task_title(str(sheet.records[0]["task"])) if sheet.records else "")
     whole = len(sheets)
-    return [note if len(some) == whole else f"{', '.join(some)}: {note}" for note, some in tasks.items()]
+    return [
+        note if len(some) == whole or all(title in note for title in some) else f"{', '.join(some)}: {note}"
+        for note, some in tasks.items()
+    ]
 
 
 def _sheets(name: str, study: StudyResults) -> list[TableData]:
