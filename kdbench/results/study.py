@@ -204,9 +204,15 @@ class StudyResults:
 
     @property
     def pairing(self) -> str:
-        """Name both networks, and data that differ elsewhere: `MiniLM-L6 teaches MiniLM (layers 1, 3, 5)`."""
+        """Name both networks, and data that differ elsewhere: `MiniLM-L6 teaches MiniLM (layers 1, 3, 5)`.
+
+        Where all runs have `student_layers`, none starts from the study's own student.
+        """
         names = {role: ModelRef(name=self.study[role], fingerprint=known) for role, known in self.models.items()}
-        return f"{display_name(names[TEACHER])} teaches {display_name(names['student'])}{self.other_data}"
+        started = {cell.run.spec.student.fingerprint: cell.run.spec.student for cell in self.cells}
+        students = [] if self.models["student"] in started else list(started.values())
+        student = " or ".join(sorted(map(display_name, students or [names["student"]])))
+        return f"{display_name(names[TEACHER])} teaches {student}{self.other_data}"
 
     def title(self, row: str) -> str:
         """Return the name of a row in tables."""

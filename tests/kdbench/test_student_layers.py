@@ -110,8 +110,10 @@ def test_notes_tell_of_starts_and_do_not_take_the_teacher_s_for_one(tmp_path: Pa
     made.done(made.ask(spec("kd", "rte", 0, student_layers="0+1", student=student, needs={"teacher": parent})), 0.7)
     table = Table1().build(studies(made.write())[0])
     assert table is not None
+    assert table.title.endswith(": t-net teaches s-net (layers 0, 1)")
     assert not [note for note in table.notes if "student_layers" in note]
     made.done(made.ask(spec("finetune", "rte", 0)), 0.6)
     table = Table1().build(studies(made.write())[0])
     assert table is not None
+    assert table.title.endswith(": t-net teaches s-net")
     assert "Rows differ in student_layers: Fine-tuning none, KD 0+1." in table.notes
