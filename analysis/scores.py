@@ -307,7 +307,7 @@ def _whole() -> set[str]:
 def average_notes(tasks: Sequence[type[Task]]) -> list[str]:
     """Say how the average is computed, and whether it covers the tasks of the paper's average; [] of one number."""
     if len(tasks) == 1:
-        return ["Avg. = mean of the numbers of a cell."] * (len(tasks[0].numbers()) > 1)
+        return ["Avg. = mean of the numbers of a cell."] if len(tasks[0].numbers()) > 1 else []
     pairs = ["/".join(part_names(task)) for task in tasks if len(task.numbers()) > 1]
     first = f"; {' and '.join(dict.fromkeys(pairs))} are averaged first" if pairs else ""
     whole = _whole()

@@ -156,7 +156,7 @@ def test_figures_are_drawn_from_the_points_of_kdbench_figure(tmp_path: Path) -> 
 def test_the_average_of_the_spread_says_whose_seeds_it_is_of(tmp_path: Path) -> None:
     """RTE has a seed more than SST-2, and that seed is not in the points of the average."""
     made = Made(Store(tmp_path / "results"))
-    said = "The average is of the seeds that all tasks have, and so another than that of the table."
+    said = "The average is over the seeds that all tasks have, so that it may differ from that of the table."
     for task, seed, score in (("rte", 0, 0.6), ("sst2", 0, 0.8), ("rte", 1, 0.9)):
         made.done(made.ask(spec("kd", task, seed)), score)
         made.write()

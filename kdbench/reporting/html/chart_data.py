@@ -91,7 +91,7 @@ def spread_chart(name: str, study: StudyResults, sheet: TableData, order: Sequen
         tasks[AVERAGE] = "Average"
     about = "Each point is one seed, the bar their mean; numbers of a cell, such as F1 and accuracy, are averaged."
     if len(tasks) > 1 and any(set(seeds) < set(means[t][row]) for row, seeds in whole.items() for t in means):
-        about += " The average is of the seeds that all tasks have, and so another than that of the table."
+        about += " The average is over the seeds that all tasks have, so that it may differ from that of the table."
     return make_chart(name, "strip", "Spread over seeds", about, {"Task": tasks}, {k: v for k, v in views.items() if v})
 
 
