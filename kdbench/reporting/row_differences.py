@@ -14,7 +14,7 @@ Found = Mapping[str, Sequence[set[str]]]  # task -> of each row the distinct tex
 
 
 def difference_notes(lines: Sequence[SelectedRow], keys: Iterable[str]) -> list[str]:
-    """Say on which tasks rows differ in a setting; where on none, whether tasks differ; and whose seeds are others.
+    """Say on which tasks rows differ in a setting, whether the other tasks differ in it, and whose seeds are others.
 
     Args:
         keys: the settings to look at.
@@ -22,7 +22,7 @@ def difference_notes(lines: Sequence[SelectedRow], keys: Iterable[str]) -> list[
     notes: list[str] = []
     for key in keys:
         found = _by_task(lines, partial(_texts, key=key))
-        notes += _rows_differ(lines, key, found) or _tasks_differ(key, found)
+        notes += [*_rows_differ(lines, key, found), *_tasks_differ(key, found)]
     return [*notes, *_rows_differ(lines, "seeds", _by_task(lines, _seeds))]
 
 
@@ -66,10 +66,11 @@ def _by_row(named: Mapping[str, str]) -> str:
 
 
 def _tasks_differ(key: str, found: Found) -> list[str]:
-    """Return a sentence where the rows of each task agree and tasks differ."""
+    """Return a sentence where tasks differ, of those on which all rows agree."""
     alike: dict[str, list[str]] = {}  # the one text of all rows -> the tasks that have it
     for task, by_line in found.items():
-        for text in set[str]().union(*by_line):
+        texts = set[str]().union(*by_line)
+        for text in texts if len(texts) == 1 else ():
             alike.setdefault(text, []).append(task_title(task))
     words = [f"{text} on {', '.join(titles)}" for text, titles in alike.items()]
     return [f"Tasks differ in {key}: {'; '.join(words)}."] if len(words) > 1 else []

@@ -187,6 +187,16 @@ def test_tasks_that_were_trained_otherwise_are_told_apart(tmp_path: Path) -> Non
         assert found == [sentence]
 
 
+def test_tasks_that_differ_are_told_also_where_rows_differ_on_another(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for method, epochs in (("kd", 3), ("dml", 9)):
+        for task, own in (("rte", epochs), ("sst2", 6), ("qnli", 4)):
+            made.done(made.ask(spec(method, task, 0, epochs=own)), 0.7)
+    assert [note for note in sheet(made.write()).notes if "differ" in note] == [
+        "Rows differ in epochs on RTE: KD 3, DML 9.", "Tasks differ in epochs: 6 on SST-2; 4 on QNLI.",
+    ]  # fmt: skip
+
+
 def test_rows_that_differ_otherwise_on_each_task_are_told_apart_task_by_task(tmp_path: Path) -> None:
     """`0.0001/0.0003 for DML` would not say which task has which."""
     made = Made(Store(tmp_path))
