@@ -160,8 +160,7 @@ def _notes(study: StudyResults, lines: Sequence[SelectedRow], tasks: Sequence[ty
         "with the settings shown, evaluation included; All: every seed and setting; Needs: the trainings that it "
         "builds on, which rows share.",
         *(_memory_words(cells) if any(cell.run.cost.get("peak_memory") for cell in cells) else []),
-        machines.machine_note(cell.run for cell in cells),
-        machines.load_note(cells),
+        *machines.times_notes(cells),
         f"cost.json is lost or damaged: {', '.join(lost)}." if lost else "",
         *fairness.option_notes(study, lines),
         *notes.missing_task_notes(study),

@@ -23,8 +23,22 @@ def machine_note(runs: Iterable[Run]) -> str:
     return f"Measured on: {places[0]}." if places else ""
 
 
+def times_notes(cells: Sequence[CellResult]) -> list[str]:
+    """Name the machine of the times, and say once that they cannot be compared."""
+    note, work = machine_note(cell.run for cell in cells), _other_work(cells)
+    if NOT_COMPARABLE in note and work:
+        return [note, f"The machines had other work too: {work}."]
+    return [text for text in (note, load_note(cells)) if text]
+
+
 def load_note(cells: Iterable[CellResult]) -> str:
-    """Warn where the times show that a machine had other work than the runs; "" where they do not.
+    """Warn where the times show that a machine had other work than the runs; "" where they do not."""
+    work = _other_work(cells)
+    return f"{NOT_COMPARABLE}, because the machine had other work: {work}." if work else ""
+
+
+def _other_work(cells: Iterable[CellResult]) -> str:
+    """Return how the times show that a machine had other work than the runs; "" where they do not.
 
     Seeds of one row on one machine do the same work, so their times are about equal. On a CPU all runs get about the
     same share of their threads.
@@ -38,12 +52,11 @@ def load_note(cells: Iterable[CellResult]) -> str:
             spent, threads = cell.run.cost.get("cpu_seconds"), cell.run.environment.get("threads")
             if spent and threads and not cell.run.environment.get("gpu"):
                 shares.append(float(spent) / (seconds * threads))
-    said = f"{NOT_COMPARABLE}, because the machine had other work:"
     widest = max(times.values(), key=lambda some: max(some) / min(some), default=[1.0])
     if max(widest) > BUSY * min(widest):
-        return f"{said} seeds of one row took {min(widest):,.0f} to {max(widest):,.0f} s."
+        return f"seeds of one row took {min(widest):,.0f} to {max(widest):,.0f} s"
     if shares and max(shares) > BUSY * min(shares):
-        return f"{said} runs had {min(shares):.0%} to {max(shares):.0%} of their threads."
+        return f"runs had {min(shares):.0%} to {max(shares):.0%} of their threads"
     return ""
 
 

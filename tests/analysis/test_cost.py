@@ -49,6 +49,20 @@ def test_what_the_runs_do_not_tell_is_not_guessed(tmp_path: Path) -> None:
     assert any("Not finished: DML" in note for note in found.notes)
 
 
+def test_that_times_cannot_be_compared_is_said_once(tmp_path: Path) -> None:
+    """Two machines, one of which had other work."""
+    made = Made(Store(tmp_path))
+    for seed, (cpu, seconds) in enumerate((("one", 60.0), ("one", 200.0), ("other", 60.0))):
+        path = made.store.run(made.done(made.ask(spec("kd", "mrpc", seed)), 0.8)).path
+        write_json(path / "cost.json", {"train_seconds": seconds, "steps": 10})
+        write_json(path / "environment.json", {"cpu": cpu, "threads": 1})
+    told = [note for note in sheet("cost", made.write()).notes if "times cannot" in note or "other work" in note]
+    assert told == [
+        "The times cannot be compared: they are of different machines (one, 1 thread; other, 1 thread).",
+        "The machines had other work too: seeds of one row took 60 to 200 s.",
+    ]
+
+
 def test_before_anything_is_done_it_says_what_is_missing(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     made.state(made.ask(spec("kd", "mrpc", 0)), "failed", kind="non-finite")
