@@ -17,7 +17,7 @@ from kdbench.results.item_outputs import student_outputs
 from kdbench.results.selection import SelectedRow
 from kdbench.results.study import TEACHER, StudyResults, task_title
 
-IDEAL = LineStyle("#999999", ":", "", thin=True)  # what a perfect network would do
+IDEAL = LineStyle("#777777", ":", "")  # what a perfect network would do
 
 
 class ConfidenceFigure(TaskFigure):
