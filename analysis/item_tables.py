@@ -169,9 +169,8 @@ class ItemTable(Table):
             *fairness.option_notes(study, lines),
             *notes.class_use_notes(lines),
         ]
-        warnings = [note for note in found_notes if not isinstance(note, Detail)]
-        details = [note for note in found_notes if isinstance(note, Detail)]
-        return [*warnings, *details, *missing_runs.unfinished_notes(study, lines)]
+        warnings_first = sorted(found_notes, key=lambda note: isinstance(note, Detail))
+        return [*warnings_first, *missing_runs.unfinished_notes(study, lines)]
 
     def _records(
         self, line: SelectedRow, row: RowStatistics, study: StudyResults, task: str

@@ -54,8 +54,9 @@ class Table6(Table):
 def _alike(one: StudyResults, other: StudyResults) -> bool:
     loose = ("feedback", *LOOSE)
     fields, others = ({k: v for k, v in study.study.items() if k not in loose} for study in (one, other))
-    shared = one.data.keys() & other.data.keys()
     same_data = all(
-        (one.data[task], one.train_rows[task]) == (other.data[task], other.train_rows[task]) for task in shared
+        mine[task] == theirs[task]
+        for mine, theirs in ((one.data, other.data), (one.train_rows, other.train_rows))
+        for task in mine.keys() & theirs.keys()
     )
     return one.preset == other.preset and one.models == other.models and fields == others and same_data

@@ -23,6 +23,7 @@ from kdbench.reporting.provenance import mean_run_score
 from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
+from kdbench.results.study import StudyResults
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = sorted(file.parent for file in (ROOT / "results").glob("*/study.json"))
@@ -80,20 +81,27 @@ def test_the_page_about_lgtm_has_the_numbers_of_the_kept_results() -> None:
     assert {row: cells.strip("| ").split(" | ") for row, cells in said.items()} == expected
 
 
+def kept_by_task() -> dict[str, StudyResults]:
+    """The kept study of each task on which docs/lgtm.md compares LGTM's readings, in the order of its table."""
+    study, influence = (
+        main_study(studies(Store(ROOT / f"results/minilm-{name}", create=False))) for name in ("study", "influence")
+    )
+    return dict.fromkeys(("trec", "tweeteval-emotion", "banking77", "sst2"), study) | {"mrpc": influence}
+
+
 def test_the_page_about_lgtm_has_its_influence_on_five_tasks() -> None:
     """Students on the rows that select checkpoints, teachers on the reported ones, both at the end of the training."""
     page = (ROOT / "docs" / "lgtm.md").read_text(encoding="utf-8").partition("All five tasks: the mean")[2]
-    names = dict.fromkeys(("trec", "tweeteval-emotion", "banking77", "sst2"), "study") | {"mrpc": "influence"}
-    kept = {name: main_study(studies(Store(ROOT / f"results/minilm-{name}", create=False))) for name in names.values()}
+    kept = kept_by_task()
 
     def spread(scores: list[float]) -> str:
         return f"{fmean(scores):.1f}±{stdev(scores):.1f}" if scores else "–"
 
     means: dict[str, list[float]] = {}
     for row in ("lgtm", "lgtm_no_influence", "lgtm_printed", "prokt_lgtm", "finetune"):
-        cells = [kept["study"].title(row)]
-        for task, name in names.items():
-            kind, study = TASKS.get(task), kept[name]
+        cells = [kept["trec"].title(row)]
+        for task, study in kept.items():
+            kind = TASKS.get(task)
             results = [cell.run.result for cell in study.of(row, task) if cell.run.result] if row in study.rows else []
             ends = [[result["last"]["selection"][metric] for metric in kind.metrics] for result in results]
             teachers = [
@@ -106,18 +114,15 @@ def test_the_page_about_lgtm_has_its_influence_on_five_tasks() -> None:
     pairs = list(zip(means["lgtm"], means["lgtm_no_influence"], strict=True))
     higher, apart = sum(a > b for a, b in pairs[::2]), max(abs(a - b) for a, b in pairs[1::2])
     assert f"higher mean on {higher} of 5 tasks, and the teachers differ by {apart:.1f} points at most." in page
-    for task, name in names.items():
-        one = StudyContrasts(kept[name]).on("lgtm", "lgtm_no_influence", task)
+    for task, study in kept.items():
+        one = StudyContrasts(study).on("lgtm", "lgtm_no_influence", task)
         assert one is not None
         assert one.p > 0.05
 
 
 def test_the_page_about_lgtm_is_right_about_its_readings() -> None:
     """As printed, every seed's teacher ends with one or two classes, and the students have the lowest mean of all."""
-    names = dict.fromkeys(("trec", "tweeteval-emotion", "banking77", "sst2"), "study") | {"mrpc": "influence"}
-    kept = {name: main_study(studies(Store(ROOT / f"results/minilm-{name}", create=False))) for name in names.values()}
-    for task, name in names.items():
-        study = kept[name]
+    for task, study in kept_by_task().items():
         readings = [row for row in study.rows if row.startswith(("lgtm", "prokt"))]
         cells = {row: some for row in readings if (some := study.of(row, task))}
         ends = {

@@ -14,7 +14,6 @@ from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, duration, value
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method_registry import METHODS, PAPER, method_groups
-from kdbench.models.display_names import display_name
 from kdbench.reporting import machines, notes
 from kdbench.results.study import Run, StudyResults, task_order, task_title
 
@@ -118,10 +117,11 @@ def hours_table(main: StudyResults, every: Sequence[StudyResults], tuned: StudyR
         tuned: the study in which settings were tried before.
     """
     found: dict[str, dict[str, list[Run]]] = {}  # row -> column -> runs
-    own, others = _students(main), [study for study in every if study is not main]
+    others = [study for study in every if study is not main]
     for study in [main, *others, *([tuned] if tuned else [])]:
         groups = {cell.run.id: _group(cell.cell.row) for cell in reversed(study.cells)}
-        aside = "tuning" if study is tuned else "" if _students(study) == own else _students(study)
+        student = "" if study.students == main.students else " and ".join(study.students)
+        aside = "tuning" if study is tuned else student
         for run in sorted(study.runs.values(), key=lambda run: task_order(run.spec.task)):
             row = ", ".join(filter(None, (task_title(run.spec.task), aside)))
             found.setdefault(row, {}).setdefault(groups.get(run.id, NEEDED), []).append(run)
@@ -136,10 +136,6 @@ def hours_table(main: StudyResults, every: Sequence[StudyResults], tuned: StudyR
         done = sum(run.result is not None for run in every_run)
         rows.append((row, *hours, f"{train_seconds(every_run) / 3600:.1f}", f"{done} of {len(every_run)}"))
     return text_table([*(name.capitalize() for name in columns), "All", "Runs done"], rows, [HOURS])
-
-
-def _students(study: StudyResults) -> str:
-    return " and ".join(sorted({display_name(cell.run.spec.student) for cell in study.cells}))
 
 
 def _group(row: str) -> str:

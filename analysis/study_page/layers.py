@@ -43,7 +43,7 @@ def layers_section(study: StudyResults, every: Sequence[StudyResults]) -> list[s
     """Return a sentence and a Markdown table; the command that trains other students where there is one start only."""
     found = starts_of(study, every)
     if not found:
-        return [f"Only one initial student was trained, {student_title(study)}. {_command(study)}".rstrip()]
+        return [f"Only one initial student was trained, {' and '.join(study.students)}. {_command(study)}".rstrip()]
     names = sorted({name for by_start in found.values() for name in by_start})
     titles = {row: one.title(row) for one in every for row in one.rows}
     widest, rows = dict[str, float](), []
@@ -60,12 +60,6 @@ def layers_section(study: StudyResults, every: Sequence[StudyResults]) -> list[s
         "not tested."
     )
     return [told, text_table(["Task", *names, "Widest difference"], rows, [note])]
-
-
-def student_title(study: StudyResults) -> str:
-    """Return the name of a study's student in tables."""
-    cell: CellResult = study.cells[0]
-    return display_name(cell.run.spec.student)
 
 
 def _command(study: StudyResults) -> str:

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 
 from kdbench.analysis.study_page.contrasts import StudyContrasts
-from kdbench.analysis.study_page.layers import student_title
 from kdbench.analysis.study_page.text_table import text_table
 from kdbench.core.formatting import count, value
 from kdbench.data.task_registry import TASKS
@@ -51,7 +50,7 @@ def tuning_words(contrasts: StudyContrasts, tuned: StudyResults | None) -> str:
 
 def same_rates_words(tuned: StudyResults | None) -> str:
     """Say for which student the rates were tuned, where other students have them; "" where none was tuned."""
-    return f"The rates were tuned for {student_title(tuned)} alone." if tuned and tuned.cells else ""
+    return f"The rates were tuned for {' and '.join(tuned.students)} alone." if tuned and tuned.cells else ""
 
 
 def _tried_before(tuned: StudyResults) -> str:

@@ -57,16 +57,17 @@ def _plain(name: str) -> str | float:
 def _row_remarks(title: str, data: TaskData, report_splits: Sequence[str]) -> list[str]:
     """Return a sentence each on repeated texts, rows of the report that also train or select, and empty texts."""
     repeated, empty = list[str](), list[str]()
+    known = {split: set(examples.texts()) for split, examples in data.splits.items()}
     seen: dict[str, list[str]] = {split: [] for split in data.splits if split not in report_splits}
     for split, examples in data.splits.items():
         texts = examples.texts()
-        repeated += _some_rows(len(texts) - len(set(texts)), split, examples, _contrary(examples))
+        if repeats := len(texts) - len(known[split]):
+            repeated += _some_rows(repeats, split, examples, _contrary(examples))
         pair = examples.text_b is not None
         blank = sum(not first.strip() or (pair and not second.strip()) for first, second in texts)
         empty += _some_rows(blank, split, examples)
         for other, rows in seen.items() if split in report_splits else ():
-            known = set(data.splits[other].texts())
-            rows += _some_rows(sum(text in known for text in texts), split, examples)
+            rows += _some_rows(sum(text in known[other] for text in texts), split, examples)
     said = {"repeat the text of another row": repeated}
     said |= {f"have a text that is in {other} too": rows for other, rows in seen.items()}
     said["have an empty text"] = empty

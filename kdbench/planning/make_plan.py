@@ -19,7 +19,7 @@ from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import Method
 from kdbench.distill.method_files import row_of
-from kdbench.distill.method_registry import METHODS, method_groups, methods_of_group
+from kdbench.distill.method_registry import METHODS, has_enough_classes, method_groups, methods_of_group
 from kdbench.models import reference
 from kdbench.planning.config import Config, method_of_row
 from kdbench.planning.config_check import check_keys, check_no_unread
@@ -137,7 +137,7 @@ def make_plan(config: Config, varies: Mapping[str, Any] = MappingProxyType({})) 
     named = {row_of(name) for name in _names(asked.methods) if not methods_of_group(name)}
     for task in tasks:
         for row, method in rows.items():
-            if row not in named and len(TASKS.get(task).labels) < method.least_classes:
+            if row not in named and not has_enough_classes(row, len(TASKS.get(task).labels)):
                 plan.remarks.append(
                     f"{method.title} is left out on {TASKS.get(task).title}, which has too few classes."
                 )

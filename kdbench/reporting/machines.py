@@ -12,6 +12,7 @@ from kdbench.results.study import CellResult, Run
 SOFTWARE = ("kdbench", "torch", "transformers")  # what computes a run's numbers
 BUSY = 2.0  # by how many times equal runs differ in time where a machine has other work
 NOT_COMPARABLE = "The times cannot be compared"
+OTHER_WORK = f"{NOT_COMPARABLE}, because the machine had other work"
 LEAST_SECONDS = 30.0  # shorter runs differ by what starting takes
 
 
@@ -26,15 +27,14 @@ def machine_note(runs: Iterable[Run]) -> str:
 def times_notes(cells: Sequence[CellResult]) -> list[str]:
     """Name the machine of the times, and say once that they cannot be compared."""
     note, work = machine_note(cell.run for cell in cells), _other_work(cells)
-    if NOT_COMPARABLE in note and work:
-        return [note, f"The machines had other work too: {work}."]
-    return [text for text in (note, load_note(cells)) if text]
+    said = "The machines had other work too" if NOT_COMPARABLE in note else OTHER_WORK
+    return [text for text in (note, f"{said}: {work}." if work else "") if text]
 
 
 def load_note(cells: Iterable[CellResult]) -> str:
     """Warn where the times show that a machine had other work than the runs; "" where they do not."""
     work = _other_work(cells)
-    return f"{NOT_COMPARABLE}, because the machine had other work: {work}." if work else ""
+    return f"{OTHER_WORK}: {work}." if work else ""
 
 
 def _other_work(cells: Iterable[CellResult]) -> str:

@@ -35,9 +35,9 @@ def describe_data(study: StudyResults) -> str:
 
 def describe_train_rows(study: StudyResults) -> str:
     """Return how many rows of train are used where some are drawn, such as `at most 500 (SST-2)`; "" where all are."""
-    drawn: dict[int, list[str]] = {}
+    drawn, of_tasks = dict[int, list[str]](), study.train_rows
     for task in study.tasks:
-        drawn.setdefault(study.train_rows.get(task, 0), []).append(TASKS.get(task).title)
+        drawn.setdefault(of_tasks[task], []).append(TASKS.get(task).title)
     parts = {rows: "" if len(drawn) == 1 else f" ({', '.join(titles)})" for rows, titles in drawn.items() if rows}
     return ", ".join(f"at most {rows:,}{where}" for rows, where in parts.items())
 

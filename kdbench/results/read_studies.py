@@ -80,7 +80,6 @@ def _add(sweep: Sweep, number: int, runs: dict[str, Run], found: list[StudyResul
         study.titles |= sweep.rows
         study.networks |= networks
         study.data |= data
-        study.train_rows |= dict.fromkeys(data, rows)
         study.planned |= {task: then for task, then in sweep.planned.items() if task in specs}
         study.other_results |= sweep.other_results.keys()
         study.left_out |= {*sweep.left_out}

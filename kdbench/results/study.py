@@ -1,4 +1,4 @@
-"""What tables are made of: cells, runs, and studies, which are all the cells that may be compared."""
+"""Hold what tables are made of: cells, runs, and studies, which are all the cells that may be compared."""
 
 from __future__ import annotations
 
@@ -139,7 +139,6 @@ class StudyResults:
     key: str
     titles: dict[str, RowRecord] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)  # task -> fingerprint
-    train_rows: dict[str, int] = field(default_factory=dict)  # task -> rows of train that were drawn at most; 0: all
     data_remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # task -> what was seen in its data
     planned: dict[str, TaskRecord] = field(default_factory=dict)  # task -> as it was
     other_results: set[str] = field(default_factory=set)  # runs that ended otherwise in a folder that was joined
@@ -161,6 +160,11 @@ class StudyResults:
     def sources(self) -> set[str]:
         """Return where tasks come from that are not files of their own: one of generated, glue-dir, hub, or nothing."""
         return {str(cell.run.spec.data.source) for cell in self.cells} - {"files"}
+
+    @property
+    def train_rows(self) -> dict[str, int]:
+        """Return how many rows of train were drawn at most, by task; 0 is all."""
+        return {cell.cell.task: cell.run.spec.training.train_rows for cell in self.cells}
 
     @property
     def gone(self) -> list[str]:
@@ -204,15 +208,19 @@ class StudyResults:
 
     @property
     def pairing(self) -> str:
-        """Name both networks, and data that differ elsewhere: `MiniLM-L6 teaches MiniLM (layers 1, 3, 5)`.
+        """Name both networks, and data that differ elsewhere: `MiniLM-L6 teaches MiniLM (layers 1, 3, 5)`."""
+        return f"{self._name(TEACHER)} teaches {' or '.join(self.students)}{self.other_data}"
 
-        Where all runs have `student_layers`, none starts from the study's own student.
-        """
-        names = {role: ModelRef(name=self.study[role], fingerprint=known) for role, known in self.models.items()}
+    @property
+    def students(self) -> list[str]:
+        """Name the student; where all runs have `student_layers`, those that they start from."""
         started = {cell.run.spec.student.fingerprint: cell.run.spec.student for cell in self.cells}
-        students = [] if self.models["student"] in started else list(started.values())
-        student = " or ".join(sorted(map(display_name, students or [names["student"]])))
-        return f"{display_name(names[TEACHER])} teaches {student}{self.other_data}"
+        if not started or self.models["student"] in started:
+            return [self._name("student")]
+        return sorted(map(display_name, started.values()))
+
+    def _name(self, role: str) -> str:
+        return display_name(ModelRef(name=self.study[role], fingerprint=self.models[role]))
 
     def title(self, row: str) -> str:
         """Return the name of a row in tables."""

@@ -67,7 +67,7 @@ def _join(one: StudyResults, later: StudyResults) -> StudyResults:
         later,
         study={**later.study, **{name: own.study[name] for name in ("source", "glue_dir")}},
         titles=one.titles | later.titles, networks=one.networks | later.networks, data=one.data | later.data,
-        train_rows=one.train_rows | later.train_rows, planned=one.planned | later.planned,
-        data_remarks=one.data_remarks | later.data_remarks, other_results=one.other_results | later.other_results,
+        planned=one.planned | later.planned, data_remarks=one.data_remarks | later.data_remarks,
+        other_results=one.other_results | later.other_results,
         left_out=one.left_out | later.left_out, cells=[*one.cells, *later.cells], runs=one.runs | later.runs,
     )  # fmt: skip
