@@ -29,7 +29,6 @@ class Calibration(ItemTable):
     """ECE, Brier score and NLL of the teacher and of every student."""
 
     title = "Calibration: do probabilities mean what they say?"
-    lacking = "The runs kept no logits, as in studies that were collected without, or predict numbers."
     with_teacher = True
     columns = (
         ItemColumn("ece", "ECE\n%", better=-1),
@@ -44,6 +43,11 @@ class Calibration(ItemTable):
     def row_statistics(self, cells: Sequence[CellResult], study: StudyResults, task: str) -> RowStatistics:
         splits = TASKS.get(task).report_splits
         return by_seed({c.cell.seed: [_of_split(c, split) for split in splits] for c in cells})
+
+    def reason(self, cell: CellResult, study: StudyResults) -> str:
+        return (
+            "no logits were kept, as in studies collected without" if lacks_logits(cell) else "no predictions were kept"
+        )
 
     def task_notes(self, lines: Sequence[SelectedRow], study: StudyResults, task: str) -> list[str]:
         shown = [(line, cell) for line in lines for cell in line.shown[task]]

@@ -29,10 +29,6 @@ class Fidelity(ItemTable):
     """Agreement, divergence and loyalty (Stanton et al. 2021; Xu et al. 2021), and who is right where."""
 
     title = "Fidelity: how closely students follow their teachers"
-    lacking = (
-        "The runs kept no predictions of classes, or none of the network that taught them, or nobody taught them and "
-        "there is no teacher to compare with."
-    )
     columns = (
         ItemColumn("agreement", "Agree\n%", better=1),
         ItemColumn("agreement_where_wrong", "Teacher wrong:\nagree %", better=1),
@@ -54,6 +50,13 @@ class Fidelity(ItemTable):
         if len(pairs) == len(splits) and all(pairs):
             found[SEEDS] = {ALL_SEEDS: [pair for pair in pairs if pair is not None]}
         return found
+
+    def reason(self, cell: CellResult, study: StudyResults) -> str:
+        if student_outputs(cell.run, TASKS.get(cell.cell.task).report_splits[0]) is None:
+            return "no predictions were kept"
+        if not taught_along(cell.run) and find_teacher(cell, study) is None:
+            return "there is no teacher to compare with"
+        return "no predictions were kept of the network that taught the students"
 
     def task_notes(self, lines: Sequence[SelectedRow], study: StudyResults, task: str) -> list[str]:
         shown = [(line, cell) for line in lines for cell in line.shown[task]]

@@ -61,10 +61,13 @@ class ItemTable(Table):
     requests = (Request("all"),)
     columns: ClassVar[Sequence[ItemColumn]] = ()
     with_teacher: ClassVar[bool] = False
-    lacking: ClassVar[str] = ""  # the sentence that says why runs have nothing to show
 
     def row_statistics(self, cells: Sequence[CellResult], study: StudyResults, task: str) -> RowStatistics:
         """Return the statistics of the cells of a row, one a seed; what is not known is left out."""
+        raise NotImplementedError
+
+    def reason(self, cell: CellResult, study: StudyResults) -> str:
+        """Return why a run that predicts classes may have nothing to show, as the end of a sentence."""
         raise NotImplementedError
 
     def task_notes(self, lines: Sequence[SelectedRow], study: StudyResults, task: str) -> list[str]:
@@ -72,19 +75,31 @@ class ItemTable(Table):
         raise NotImplementedError
 
     def sheets(self, studies: Sequence[StudyResults]) -> list[TableData]:
-        found, done = list[TableData](), False
+        found, lost = list[TableData](), list[str]()
         for study in studies:
             own = {task: self.task_sheet(study, task) for task in study.tasks}
             finished = {run.spec.task for run in study.runs.values() if run.result is not None}
-            done |= bool(finished)
             found += [sheet for sheet in own.values() if sheet]
-            # tasks whose runs are done and have no table of their own
-            if lost := [task_title(task) for task, sheet in own.items() if sheet is None and task in finished]:
-                for sheet in filter(None, own.values()):
-                    sheet.notes.append(f"No table of {', '.join(lost)}. {self.lacking}")
-        if not found and done:
-            raise UserError(self.lacking)
+            # tasks whose runs are done and have no table of their own, by the reason
+            reasons: dict[str, list[str]] = {}
+            for task in (task for task, sheet in own.items() if sheet is None and task in finished):
+                reasons.setdefault(self._why_nothing(study, task), []).append(task_title(task))
+            lost += [f"No table of {', '.join(tasks)}: {reason}." for reason, tasks in reasons.items()]
+            for sheet in filter(None, own.values()) if reasons else ():
+                sheet.notes += lost[-len(reasons) :]
+        if lost and not found:
+            raise UserError(" ".join(dict.fromkeys(lost)))
         return found
+
+    def _why_nothing(self, study: StudyResults, task: str) -> str:
+        """Return why a task whose runs are done has no table."""
+        if len(TASKS.get(task).labels) < 2:
+            return "a number is predicted, no class"
+        lines = [select_row(study, row).on([task]) for row in self._rows(study)]
+        return self._reasons([cell for line in lines for cell in line.shown[task]], study) or "no student is done"
+
+    def _reasons(self, cells: Sequence[CellResult], study: StudyResults) -> str:
+        return " or ".join(dict.fromkeys(self.reason(cell, study) for cell in cells))
 
     def task_sheet(self, study: StudyResults, task: str) -> TableData | None:
         """Build the table of one task; None where no row has something to show."""
@@ -155,7 +170,9 @@ class ItemTable(Table):
         self, lines: Sequence[SelectedRow], found: Sequence[RowStatistics], study: StudyResults, task: str,
         of_signs: Sequence[str],
     ) -> list[str]:  # fmt: skip
-        empty = [line.title for line, row in zip(lines, found, strict=True) if line.shown[task] and not row]
+        empty: dict[str, list[str]] = {}  # rows that are done and have nothing to show, by the reason
+        for line in (line for line, row in zip(lines, found, strict=True) if line.shown[task] and not row):
+            empty.setdefault(self._reasons(line.shown[task], study), []).append(line.title)
         splits = len(TASKS.get(task).report_splits)
         found_notes = [
             *notes.evidence_notes(study.on([task])),
@@ -163,7 +180,7 @@ class ItemTable(Table):
             seeds_note(lines, task) + (" The mean over the reported splits." if splits > 1 else ""),
             *of_signs,
             Detail("The error counts items, to first order, and seeds, by their sample variance with Student's t."),
-            *([f"Nothing to show of {', '.join(empty)}. {self.lacking}"] if empty else []),
+            *(f"Nothing to show of {', '.join(titles)}: {reason}." for reason, titles in empty.items()),
             *notes.protocol_notes(study, lines),
             *notes.training_notes(lines),
             *fairness.option_notes(study, lines),

@@ -48,7 +48,8 @@ def _mixed_machines(contrasts: StudyContrasts) -> Iterator[str]:
     for task in contrasts.tasks:
         rows: dict[tuple[str, ...], list[str]] = {}
         for row in contrasts.rows:
-            if places := sorted({machines.machine_name(cell.run.environment) for cell in contrasts.cells(row, task)}):
+            runs = [cell.run for cell in contrasts.cells(row, task)]
+            if places := sorted({name for run in runs for name in machines.machine_names(run)}):
                 rows.setdefault(tuple(places), []).append(contrasts.title(row))
         usual = max(rows, key=lambda places: len(rows[places]), default=())
         others = [f"{', '.join(titles)} ({' and '.join(p)})" for p, titles in rows.items() if p != usual]

@@ -71,7 +71,11 @@ def unknown(
     """
     listed = {head: sorted(names) for head, names in groups.items()}
     choices = sorted({*valid, *itertools.chain(*listed.values())})
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    # a name that differs in a letter or two, else names with the same words (`lr`, `num_train_epochs`), else any
+    words = set(name.split("_"))
+    same = [choice for choice in choices if words <= (own := set(choice.split("_"))) or own <= words]
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.8) or same[:3]
+    near = near or difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     every = "; ".join(f"{head}: {', '.join(names)}" for head, names in listed.items()) or ", ".join(choices)
     return UserError(f"Unknown {what} '{name}'.{hint} Valid: {every or 'none'}.")

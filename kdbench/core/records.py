@@ -82,6 +82,7 @@ class Environment(TypedDict, total=False):
     threads: Count
     method_code: str
     packages: dict[str, str | None]
+    earlier: list[dict[str, Any]]  # of the steps before it resumed elsewhere, from the first
 
 
 @cache

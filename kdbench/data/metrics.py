@@ -234,11 +234,12 @@ def _metric(process: int) -> Any:
         def _compute(
             self, predictions: Sequence[int], references: Sequence[int], names: Sequence[str], labels: Sequence[str]
         ) -> dict[str, Floats]:
-            return score_counts(names, _confusion(predictions, references, len(labels)), labels)
+            return score_counts(names, confusion(predictions, references, len(labels)), labels)
 
     return Classification()
 
 
-def _confusion(predictions: Sequence[int], references: Sequence[int], classes: int) -> Floats:
+def confusion(predictions: Sequence[int], references: Sequence[int], classes: int) -> Floats:
+    """Count the rows [true class, predicted class] of class indices [n]."""
     cells = np.asarray(references, np.int64) * classes + np.asarray(predictions, np.int64)
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.float64)

@@ -142,16 +142,18 @@ class Task(ABC):
         """Score right and wrong answers to the reported rows, where the task has scores of its own.
 
         Raises:
-            UserError: right answers do not score highest, or see `score_checked`.
+            UserError: right answers do not score highest, `score_counts` differs from `score`, or see `score_checked`.
         """
         for split in self.report_splits if self.has_own_score else ():
             true = list(data.splits[split].labels)
             right = self.score_checked(true, true)
+            self._check_counts(true, true, right)
             others: list[list[Any]] = [true[::-1]]
             if self.kind == "classification":  # a student may predict one class for every row
                 others += [[label] * len(true) for label in range(len(self.labels))]
             for answers in others:
                 found = self.score_checked(answers, true)
+                self._check_counts(answers, true, found)
                 if worse := [name for name in self.metrics if found[name] > right[name] + ROUNDING]:
                     name = worse[0]
                     raise UserError(
@@ -159,6 +161,25 @@ class Task(ABC):
                         f"{found[name]:.4g} and {right[name]:.4g}), and the highest score is taken as the best; return "
                         f"{WANTED}."
                     )
+
+    def _check_counts(self, answers: Sequence[int], true: Sequence[int], scores: Mapping[str, float]) -> None:
+        """Refuse a subclass's own `score_counts` that differs from its `score`: intervals would be of other scores."""
+        if type(self).score_counts is Task.score_counts or self.kind != "classification":
+            return
+        counts = metrics.confusion(answers, true, len(self.labels))
+        try:
+            found = {name: float(self.score_counts(counts[None])[name][0]) for name in self.metrics}
+        except Exception as error:
+            where = place_in_file(error, type(self))
+            raise UserError(
+                f"Task '{self.name}' cannot score confusion matrices ({type(error).__name__}: {error}{where}); leave "
+                "score_counts out, or return an array of each metric, with a number for each matrix."
+            ) from error
+        if other := [name for name in self.metrics if not abs(found[name] - scores[name]) <= ROUNDING]:
+            raise UserError(
+                f"Task '{self.name}' computes {other[0]} {scores[other[0]]:.4g} by score and {found[other[0]]:.4g} by "
+                "score_counts for the same answers; let both compute the same, or leave score_counts out."
+            )
 
     def score_classes(self, counts: ScoreCounts) -> dict[str, NDArray[np.float64]]:
         """Compute all `metrics` [...] from the counts of classes; of a subclass with scores of its own by these."""

@@ -18,7 +18,7 @@ LEAST_SECONDS = 30.0  # shorter runs differ by what starting takes
 
 def machine_note(runs: Iterable[Run]) -> str:
     """Name the machine of the times, or warn that they come from several; "" without runs."""
-    places = sorted({machine_name(run.environment) for run in runs})
+    places = sorted({name for run in runs for name in machine_names(run)})
     if len(places) > 1:
         return f"{NOT_COMPARABLE}: they are of different machines ({'; '.join(places)})."
     return f"Measured on: {places[0]}." if places else ""
@@ -43,11 +43,11 @@ def _other_work(cells: Iterable[CellResult]) -> str:
     Seeds of one row on one machine do the same work, so their times are about equal. On a CPU all runs get about the
     same share of their threads.
     """
-    times, shares = dict[tuple[str, str, str], list[float]](), list[float]()
+    times, shares = dict[tuple[str, str, str], list[float]](), list[float]()  # of row, task and machines; of runs
     for cell in cells:
         seconds = float(cell.run.cost.get("train_seconds") or 0)
         if seconds >= LEAST_SECONDS:
-            work = (cell.cell.row, cell.cell.task, machine_name(cell.run.environment))
+            work = (cell.cell.row, cell.cell.task, "; ".join(machine_names(cell.run)))
             times.setdefault(work, []).append(seconds)
             spent, threads = cell.run.cost.get("cpu_seconds"), cell.run.environment.get("threads")
             if spent and threads and not cell.run.environment.get("gpu"):
@@ -69,8 +69,8 @@ def times_warning(cells: Sequence[CellResult]) -> str:
 def software_notes(lines: Iterable[SelectedRow]) -> list[str]:
     """Say which rows were trained with other versions of kdbench, its libraries or networks of the hub than others."""
     found: dict[str, dict[str, dict[str, None]]] = {}  # software -> version -> titles of rows
-    for title, cell in ((line.title, cell) for line in lines for cell in line.cells):
-        there = cell.run.environment
+    steps = ((line.title, there) for line in lines for cell in line.cells for there in cell.run.environments)
+    for title, there in steps:
         packages, networks = there.get("packages") or {}, there.get("hub") or {}
         known = {"kdbench": there.get("kdbench"), **packages, **networks}
         for name in (*SOFTWARE, *networks):
@@ -80,10 +80,13 @@ def software_notes(lines: Iterable[SelectedRow]) -> list[str]:
     return [f"Trained with different versions of {name}: {'; '.join(t)}." for name, t in told.items() if len(t) > 1]
 
 
-def machine_name(environment: Mapping[str, Any]) -> str:
-    """Name the machine of a run by its GPU, or CPU and threads."""
+def machine_names(run: Run) -> list[str]:
+    """Name the machines of a run's steps by GPU, or CPU and threads, and the size of micro-batches, which cost time."""
+    size = f", {count(run.state.micro_batch, 'row')} in memory at once" if run.state.micro_batch else ""
+    return list(dict.fromkeys(f"{_device_name(there)}{size}" for there in run.environments))
+
+
+def _device_name(environment: Mapping[str, Any]) -> str:
     if not environment:
         return "one that is not known"
-    device = environment.get("gpu") or f"{environment['cpu']}, {count(environment['threads'], 'thread')}"
-    size = environment.get("micro_batch")
-    return f"{device}{f', {size} rows in memory at once' if size else ''}"
+    return environment.get("gpu") or f"{environment['cpu']}, {count(environment['threads'], 'thread')}"

@@ -215,7 +215,15 @@ def machine_facts(run: Run) -> dict[str, Any]:
         "kdbench": f"{there.get('kdbench')}{commit}",
         "python": f"{there.get('python')}  {there.get('platform')}",
         "packages": packages or None,
+        "earlier steps": "; ".join(map(_summary, there.get("earlier", []))) or None,
     }
+
+
+def _summary(there: Mapping[str, Any]) -> str:
+    """Return the device and the versions that earlier steps of a run had before it resumed."""
+    versions = {"kdbench": there.get("kdbench"), "commit": there.get("commit"), **(there.get("packages") or {})}
+    software = "  ".join(f"{name} {version}" for name, version in versions.items() if version)
+    return f"{there.get('gpu') or there.get('cpu')}  {software}"
 
 
 def cost_numbers(run: Run) -> dict[str, float]:

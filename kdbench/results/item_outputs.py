@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
 from kdbench.results.fidelity import Classes
+from kdbench.results.selection import select_row
 from kdbench.results.significance import Floats
 from kdbench.results.study import TEACHER, CellResult, Run, StudyResults
 
@@ -63,7 +64,7 @@ def taught_along(run: Run) -> bool:
 def find_teacher(cell: CellResult, study: StudyResults) -> Run | None:
     """Return the run whose student taught this one; None where the run trained its teacher along, or has none.
 
-    A run that nobody taught (fine-tuning) is compared with the study's teacher of its task and seed.
+    A run that nobody taught (fine-tuning) is compared with the teacher of its task and seed that tables show.
     """
     run = cell.run
     if taught_along(run):
@@ -71,8 +72,8 @@ def find_teacher(cell: CellResult, study: StudyResults) -> Run | None:
     needs = run.spec.needs
     if needs:
         return study.runs.get(needs.get(TEACHER) or next(iter(needs.values())))
-    own = (c.run for c in study.teachers if c.cell.task == run.spec.task and c.cell.seed == run.spec.seed)
-    return next((other for other in own if other.id != run.id), None)
+    shown = select_row(study, TEACHER).shown.get(run.spec.task, ())
+    return next((c.run for c in shown if c.cell.seed == run.spec.seed and c.run.id != run.id), None)
 
 
 def is_untaught(cell: CellResult) -> bool:

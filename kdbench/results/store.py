@@ -83,9 +83,15 @@ class RunFolder:
             raise UserError(f"{self.path}/spec.json is not a run of this version; delete the folder.") from None
 
     def begin(self, spec: RunSpec, environment: dict[str, Any]) -> None:
-        """Write spec and environment of a run that starts, and delete files of earlier attempts."""
+        """Write spec and environment of a run that starts or resumes, and delete files of earlier attempts.
+
+        A run that resumes with other versions, or on another machine, keeps the environments of its earlier steps.
+        """
+        before = dict(self.environment()) if self.checkpoint.exists() else {}
+        earlier = [*before.pop("earlier", []), before] if before else []
+        earlier = [there for there in earlier if there != environment]
         write_json(self.path / "spec.json", spec.model_dump(mode="json"))
-        write_json(self.path / "environment.json", environment)
+        write_json(self.path / "environment.json", environment | ({"earlier": earlier} if earlier else {}))
         if find_damage(self.path, "result.json"):  # nothing to compare the next result with
             (self.path / "result.json").unlink(missing_ok=True)
         for name in ("error.txt", "deployment.json", CHECKSUMS):
@@ -211,6 +217,12 @@ class RunFolder:
             NotPermitted: they may not be read.
         """
         return self._read("environment.json", Environment) or {}
+
+    def forget_earlier(self) -> None:
+        """Forget the environments of earlier steps, because the run starts anew."""
+        environment = dict(self.environment())
+        if environment.pop("earlier", None):
+            write_json(self.path / "environment.json", environment)
 
     def lock(self) -> RunLock:
         """Return the lock that the training process holds."""

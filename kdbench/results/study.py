@@ -53,6 +53,11 @@ class Run:
         """Read the file; empty where it is lost or damaged."""
         return self.folder.environment()
 
+    @property
+    def environments(self) -> list[Mapping[str, Any]]:
+        """Return the environments of all its steps: several where it resumed elsewhere, or with other versions."""
+        return [*self.environment.get("earlier", []), self.environment]
+
     @cached_property
     def class_use(self) -> ClassUses:
         """Return which classes its networks predict; see `class_use.find_class_use`."""

@@ -128,6 +128,7 @@ class TrainingLoop:
         self.watcher.started(self.spec.id, self.first_step, total)
         self.folder.note(f"{f'going on at step {self.first_step}' if self.first_step else 'starting'}, {total} steps")
         if not self.first_step:
+            self.folder.forget_earlier()
             for text in self.setup.notes:
                 self.folder.note(text)
         self._write_state_if_due()

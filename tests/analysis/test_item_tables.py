@@ -21,8 +21,11 @@ from kdbench.reporting.study_choice import EVERYTHING
 from kdbench.reporting.tables import Detail, TableData
 from kdbench.results import calibration, fidelity
 from kdbench.results.archive.write import collect_study
+from kdbench.results.item_outputs import find_teacher
 from kdbench.results.read_studies import studies
+from kdbench.results.selection import select_row
 from kdbench.results.store import Store
+from kdbench.results.study import TEACHER
 from tests.analysis.made import Made, spec, teacher
 
 ROWS, CLASSES = 200, 2
@@ -159,9 +162,32 @@ def test_a_task_without_a_table_is_named(tmp_path: Path) -> None:
     made = study(tmp_path)
     made.done(made.ask(spec("kd", "qnli", 0)), 0.7)
     made.ask(spec("kd", "mrpc", 0))  # not done, so that there is nothing to say
-    for table, reason in ((Calibration, "The runs kept no logits"), (Fidelity, "The runs kept no predictions")):
+    made.done(made.ask(spec("kd", "stsb", 0)), 0.7)
+    for table in (Calibration, Fidelity):
         (sheet,) = table().sheets(studies(made.write()))
-        assert sheet.notes[-1].startswith(f"No table of QNLI. {reason}")
+        assert sheet.notes[-2:] == [
+            "No table of QNLI: no predictions were kept.",
+            "No table of STS-B: a number is predicted, no class.",
+        ]
+
+
+def test_an_untaught_row_is_compared_with_the_teacher_that_tables_show(tmp_path: Path) -> None:
+    """Of two teachers of one seed, the one that scores higher on the selection split."""
+    made = study(tmp_path, seeds=(0,))
+    better = keep(made, made.need(teacher("rte", 0, student_lr=1e-4)), logits(3, 5))
+    made.done(better, 0.9, selection=0.8)
+    keep(made, made.ask(spec("pkd", "rte", 0, needs={"teacher": better})), logits(1, 15))
+    keep(made, made.ask(spec("finetune", "rte", 7)), logits(1, 17))
+    (found,) = studies(made.write())
+    (shown,) = select_row(found, TEACHER).shown["rte"]
+    taught, alone = sorted(select_row(found, "finetune").cells, key=lambda cell: cell.cell.seed)
+    assert shown.run.id == better
+    assert find_teacher(taught, found) is shown.run
+    assert find_teacher(alone, found) is None
+    (sheet,) = Fidelity().sheets([found])
+    assert set(records(sheet, "finetune", "agreement")) == {0}
+    (other,) = select_row(found, "kd").cells
+    assert find_teacher(other, found) is not shown.run
 
 
 def test_the_best_calibrated_row_has_the_lowest_numbers(store: Store) -> None:
@@ -230,7 +256,7 @@ def test_runs_without_logits_have_classes_only(tmp_path: Path) -> None:
     assert records(sheet, "kd", "agreement")
     assert not records(sheet, "kd", "divergence")
     assert "KL and loyalty need logits, which were not kept of any row." in sheet.notes
-    with pytest.raises(UserError, match="kept no logits"):
+    with pytest.raises(UserError, match=r"No table of RTE: no logits were kept, as in studies collected without\."):
         Calibration().sheets(studies(store))
     kept = collect_study("kept", [store], tmp_path / "kept", None)
     assert not (kept.root / "logits.safetensors.xz").exists()
@@ -308,7 +334,7 @@ def test_notes_of_a_figure_speak_of_its_tasks(tmp_path: Path) -> None:
         assert not any("bf16" in note or "1 to 2 seeds" in note for note in picture.notes)
     (sheet,) = Calibration().sheets(studies(store))
     (left,) = (note for note in sheet.notes if "SST-2" in note)
-    assert left.startswith("No table of SST-2.")
+    assert left == "No table of SST-2: no predictions were kept."
 
 
 def test_the_report_has_a_section_for_each_student(store: Store, tmp_path: Path) -> None:

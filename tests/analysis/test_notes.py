@@ -193,8 +193,9 @@ def test_other_versions_of_libraries_are_named(tmp_path: Path) -> None:
         run = made.done(made.ask(spec(method, "rte", seed)), 0.7)
         file = made.store.run(run).path / "environment.json"
         packages = {"torch": torch, "transformers": "5.0"} if torch else {}
-        write_json(file, {**read_json(file), "packages": packages})
+        earlier = {"earlier": [{"packages": {"torch": "2.3.0"}}]} if method == "dml" else {}  # it resumed under 2.5.1
+        write_json(file, {**read_json(file), "packages": packages, **earlier})
     told = said(made.write())
-    assert "Trained with different versions of torch: 2.4.0 (KD); 2.5.1 (KD, DML)." in told
+    assert "Trained with different versions of torch: 2.4.0 (KD); 2.5.1 (KD, DML); 2.3.0 (DML)." in told
     assert "versions of transformers" not in told
     assert "versions of kdbench" not in told

@@ -19,6 +19,8 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 @pytest.mark.parametrize(
     ("args", "parts"),
     [
+        (["--set", "lr=1e-4"], ["Unknown key 'lr'. Did you mean ", "'student_lr' or 'teacher_lr'?"]),
+        (["--set", "num_train_epochs=3"], ["Unknown key 'num_train_epochs'. Did you mean 'epochs' or "]),
         (["--methods", "lgmt"], ["Unknown method 'lgmt'", "Did you mean 'lgtm'?", "dml"]),
         (["--tasks", "mrcp"], ["Unknown task 'mrcp'", "'mrpc'", "glue"]),
         (["--preset", "tny"], ["Unknown preset 'tny'", "'tiny'", "bert-6l"]),

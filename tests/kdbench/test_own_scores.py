@@ -109,6 +109,37 @@ def test_right_scores_pass() -> None:
     low.check_own_scores(DATA)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (
+            lambda counts: {"accuracy": counts[..., 0, 0] / counts.sum((-1, -2))},
+            r"computes accuracy 1 by score and 0\.3333 by score_counts for the same answers; let both compute the same",
+        ),
+        (lambda counts: {"f1": 1.0}, r"cannot score confusion matrices \(KeyError: 'accuracy'\)"),
+        (lambda counts: {"accuracy": 1.0}, r"cannot score confusion matrices \(TypeError: .*leave score_counts out"),
+    ],
+)
+def test_intervals_are_of_the_same_scores(wrong: Any, why: str) -> None:
+    """Resampling computes scores from confusion matrices, where a task has code for them."""
+
+    class Counted(Task):
+        labels, metrics = ("no", "yes"), ("accuracy",)
+
+        def load(self, location: DataLocation) -> TaskData:
+            return DATA
+
+        def score_counts(self, counts: Any) -> dict[str, Any]:
+            return right(counts) if self.is_right else wrong(counts)
+
+    Counted.name, Counted.is_right = "own", False  # type: ignore[attr-defined]
+    right = lambda counts: {"accuracy": np.trace(counts, axis1=-2, axis2=-1) / counts.sum((-1, -2))}  # noqa: E731
+    with pytest.raises(UserError, match=why):
+        Counted().check_own_scores(DATA)
+    Counted.is_right = True  # type: ignore[attr-defined]
+    Counted().check_own_scores(DATA)
+
+
 @pytest.fixture
 def worse() -> Iterator[None]:
     with added_plugins(TASKS, own=own_task(WRONG["lower is better"][0])):
