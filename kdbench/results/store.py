@@ -88,8 +88,7 @@ class RunFolder:
         A run that resumes with other versions, or on another machine, keeps the environments of its earlier steps.
         """
         before = dict(self.environment()) if self.checkpoint.exists() else {}
-        earlier = [*before.pop("earlier", []), before] if before else []
-        earlier = [there for there in earlier if there != environment]
+        earlier = [there for there in (*before.pop("earlier", []), before) if there and there != environment]
         write_json(self.path / "spec.json", spec.model_dump(mode="json"))
         write_json(self.path / "environment.json", environment | ({"earlier": earlier} if earlier else {}))
         if find_damage(self.path, "result.json"):  # nothing to compare the next result with
@@ -307,6 +306,14 @@ class Store:
         self.check_raw()
         if not (self.root / "store.json").exists():
             write_json(self.root / "store.json", {"format": FORMAT})
+
+    def check_writable(self) -> None:
+        """Raise a UserError where no file can be written to the folder, or to the nearest one above it that exists."""
+        place = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise UserError(
+                f"{place} is not writable (permissions, or a read-only disk); give another folder with --results DIR."
+            )
 
     def run(self, run_id: str) -> RunFolder:
         """Return the folder of a run, begun or not."""

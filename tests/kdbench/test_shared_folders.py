@@ -97,6 +97,16 @@ def test_who_looks_needs_no_write_permission(copied: Path, words: tuple[str, ...
 
 
 @pytest.mark.slow
+def test_a_folder_that_nothing_can_be_written_to_is_refused_before_work_starts(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir(mode=0o555)
+    for folder in ("theirs", "theirs/new/results"):
+        code, out = as_another_user(tmp_path, *TRAIN, "--results", folder)
+        assert code == 2, out
+        assert "theirs is not writable (permissions, or a read-only disk); give another folder" in out
+        assert "Traceback" not in out
+
+
+@pytest.mark.slow
 def test_what_may_not_be_read_is_said_and_never_replaced(copied: Path) -> None:
     run = the_run(copied)
     (run / "result.json").chmod(0o000)

@@ -155,6 +155,7 @@ def check_requests(requests: Iterable[tuple[Executor, ExecutionRequest]]) -> Non
         UserError: a request cannot be executed.
     """
     for executor, request in requests:
+        request.store.check_writable()
         for remark in [*executor.check(request), *changed_methods(request.plan, request.store)]:
             request.console.print(remark, highlight=False)
 
