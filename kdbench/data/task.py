@@ -162,7 +162,7 @@ class Task(ABC):
                         f"{WANTED}."
                     )
 
-    def _check_counts(self, answers: Sequence[int], true: Sequence[int], scores: Mapping[str, float]) -> None:
+    def _check_counts(self, answers: Sequence[Any], true: Sequence[Any], scores: Mapping[str, float]) -> None:
         """Refuse a subclass's own `score_counts` that differs from its `score`: intervals would be of other scores."""
         if type(self).score_counts is Task.score_counts or self.kind != "classification":
             return

@@ -87,7 +87,7 @@ class RunFolder:
 
         A run that resumes with other versions, or on another machine, keeps the environments of its earlier steps.
         """
-        before = dict(self.environment()) if self.checkpoint.exists() else {}
+        before: dict[str, Any] = {**self.environment()} if self.checkpoint.exists() else {}
         earlier = [there for there in (*before.pop("earlier", []), before) if there and there != environment]
         write_json(self.path / "spec.json", spec.model_dump(mode="json"))
         write_json(self.path / "environment.json", environment | ({"earlier": earlier} if earlier else {}))
