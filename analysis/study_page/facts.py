@@ -29,8 +29,8 @@ TRAINED = (
 )
 NEEDED, VARIANTS, OTHER = "needed first", "variants", "other"  # columns of hours beside those of groups of methods
 HOURS = (
-    "Recorded hours of training. Needed first: teachers and assistants. Then the groups of methods, as `kdbench list "
-    "methods` names them, and variants of methods."
+    "Recorded hours of training. Needed first: teachers and assistants. Then the groups of methods, and variants of "
+    "methods."
 )
 CROWDED = 0.1  # of the reported items, from which a class that takes so many too much is named
 
