@@ -153,10 +153,8 @@ def test_an_untaught_row_is_compared_with_the_teacher_that_tables_show(tmp_path:
 def test_seeds_without_a_teacher_are_not_counted(tmp_path: Path) -> None:
     """Fine-tuning has four seeds and the teacher two: numbers of two are not said to be of four."""
     made = study(tmp_path)
-    for seed in (2, 3):
-        keep(made, made.ask(spec("finetune", "rte", seed)), logits(1, 10 + seed))
-    for seed in (4, 5):
-        keep(made, made.ask(spec("dist", "rte", seed)), logits(1, 70 + seed))
+    for row, seed in (("finetune", 2), ("finetune", 3), ("dist", 4), ("dist", 5)):
+        keep(made, made.ask(spec(row, "rte", seed)), logits(1, 10 + seed))
     sheet = only(Fidelity, made.write())
     assert records(sheet, "finetune", "agreement").keys() == {0, 1}
     assert any(note.startswith("Mean over seeds") and "(2 seeds a number)" in note for note in sheet.notes)

@@ -73,9 +73,8 @@ def _machines(runs: Iterable[Run]) -> Iterator[str]:
     """Yield a section with the kinds of machines and versions, each with its number of runs."""
     kinds: Counter[str] = Counter()
     for run in runs:
-        there = run.environment if (run.folder.path / "environment.json").exists() else None
-        if there:
-            kinds[_machine(there)] += 1
+        if (run.folder.path / "environment.json").exists():
+            kinds.update({_machine(there) for there in run.environments if there})
     if kinds:
         yield "## Machines and versions"
         yield "\n".join(f"- {number} of the runs: {kind}" for kind, number in sorted(kinds.items()))
