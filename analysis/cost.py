@@ -181,9 +181,11 @@ def _passes_words(networks: Sequence[str]) -> list[str]:
 
 def _memory_words(cells: Iterable[CellResult]) -> list[str]:
     """Explain the column of memory."""
-    if any(cell.run.environment.get("gpu") for cell in cells):
-        return ["Memory: the most that torch had on the GPU."]
-    return ["Memory: the most that the process had resident, libraries and what earlier runs left included."]
+    on_gpu = {bool(there.get("gpu")) for cell in cells for there in cell.run.environments}
+    resident = "the most that the process had resident, libraries and what earlier runs left included"
+    if on_gpu == {True, False}:
+        return [f"Memory cannot be compared: on a GPU the most that torch had there, on a CPU {resident}."]
+    return ["Memory: the most that torch had on the GPU."] if on_gpu == {True} else [f"Memory: {resident}."]
 
 
 def _records(line: SelectedRow, task: str) -> list[dict[str, Any]]:

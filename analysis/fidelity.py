@@ -83,8 +83,8 @@ class Fidelity(ItemTable):
               if unknown else []),
             f"KL and loyalty judge the logits as a method leaves them. {LENGTH_FREE}.",
             *([f"KL and loyalty need logits, which were not kept of {_listed(bare, lines)}."] if bare else []),
-            Detail("Seeds agree: the same class from two students with different seeds, mean over pairs; its interval "
-                   "counts items only."),
+            Detail("Seeds agree: the same class from two students with different seeds, mean over the pairs of all "
+                   "seeds that are done; its interval counts items only."),
         ]  # fmt: skip
 
 

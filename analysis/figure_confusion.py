@@ -32,7 +32,8 @@ class FigureConfusion(TaskFigure):
     def build_figures(self, study: StudyResults, tasks: Sequence[str]) -> list[FigureData]:
         shown = task_panels.shown_rows(study, tasks)
         lines = [line for line in shown if line.row != TEACHER or study.takes(TEACHER)]
-        found = [(line, task, matrix) for line in lines for task in tasks if (matrix := count_classes(line, task))]
+        done = [(line, task) for line in lines for task in tasks if line.shown[task]]
+        found = [(line, task, matrix) for line, task in done if (matrix := count_classes(line, task))]
         if not found:
             raise task_panels.lacking_rows(tasks, " with predictions", lost=bool(lines))
         if len(found) > MOST:
@@ -40,14 +41,19 @@ class FigureConfusion(TaskFigure):
                 f"Figure confusion is a file for each row and task, here {len(found)}; choose at most {MOST} with "
                 f"--methods ({', '.join(line.row for line in lines)}) and --tasks ({', '.join(tasks)})."
             ))  # fmt: skip
-        return [self._figure(study, line, task, matrix) for line, task, matrix in found]
+        drawn = [(line.row, task) for line, task, _ in found]
+        bare = [f"{line.title} on {task_title(task)}" for line, task in done if (line.row, task) not in drawn]
+        lost = [f"Left out, for a seed without predicted classes: {', '.join(bare)}."] if bare else []
+        return [self._figure(study, line, task, matrix, lost) for line, task, matrix in found]
 
-    def _figure(self, study: StudyResults, line: SelectedRow, task: str, matrix: Matrix) -> FigureData:
+    def _figure(
+        self, study: StudyResults, line: SelectedRow, task: str, matrix: Matrix, lost: Sequence[str]
+    ) -> FigureData:
         panel = Panel(
             "True class", title=f"{line.title} on {task_title(task)}", matrix=matrix, x_title="Predicted class"
         )
         drawn = task_panels.panel_figure(
-            self.title, study, {task: panel}, [line], _notes(matrix, len(line.shown[task]))
+            self.title, study, {task: panel}, [line], [*_notes(matrix, len(line.shown[task])), *lost]
         )
         return replace(drawn, about={**drawn.about, "row": line.row})
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from kdbench.analysis.scores import asked_rows
 from kdbench.analysis.significance_marks import SIGN_NOTE, competing_rows, sign_column
 from kdbench.core.errors import UserError
-from kdbench.core.formatting import count_range
+from kdbench.core.formatting import count_range, seed_list
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import fairness, missing_runs, notes
@@ -170,24 +170,40 @@ class ItemTable(Table):
         self, lines: Sequence[SelectedRow], found: Sequence[RowStatistics], study: StudyResults, task: str,
         of_signs: Sequence[str],
     ) -> list[str]:  # fmt: skip
-        empty: dict[str, list[str]] = {}  # rows that are done and have nothing to show, by the reason
-        for line in (line for line, row in zip(lines, found, strict=True) if line.shown[task] and not row):
-            empty.setdefault(self._reasons(line.shown[task], study), []).append(line.title)
+        counted = [_counted(line, row, task) for line, row in zip(lines, found, strict=True)]
+        empty: dict[str, list[str]] = {}  # rows, or seeds of them, that are done and have nothing to show, by reason
+        for line, kept, row in zip(lines, counted, found, strict=True):
+            if lost := [cell for cell in line.shown[task] if cell not in kept.shown[task]]:
+                seeds = f" (seed {seed_list(cell.cell.seed for cell in lost)})" if row else ""
+                empty.setdefault(self._reasons(lost, study), []).append(line.title + seeds)
         splits = len(TASKS.get(task).report_splits)
         found_notes = [
             *notes.evidence_notes(study.on([task])),
             *self.task_notes(lines, study, task),
-            seeds_note(lines, task) + (" The mean over the reported splits." if splits > 1 else ""),
+            seeds_note(counted if any(line.cells for line in counted) else lines, task)
+            + (" The mean over the reported splits." if splits > 1 else ""),
             *of_signs,
             Detail("The error counts items, to first order, and seeds, by their sample variance with Student's t."),
             *(f"Nothing to show of {', '.join(titles)}: {reason}." for reason, titles in empty.items()),
+            *self._thin_columns(lines, found),
             *notes.protocol_notes(study, lines),
-            *notes.training_notes(lines),
+            *notes.training_notes(counted),
             *fairness.option_notes(study, lines),
             *notes.class_use_notes(lines),
         ]
         warnings_first = sorted(found_notes, key=lambda note: isinstance(note, Detail))
         return [*warnings_first, *missing_runs.unfinished_notes(study, lines)]
+
+    def _thin_columns(self, lines: Sequence[SelectedRow], found: Sequence[RowStatistics]) -> list[str]:
+        """Name the seeds of rows that have fewer of them in a column than in others; [] where none has."""
+        thin: dict[str, list[str]] = {}
+        for line, row in zip(lines, found, strict=True):
+            for column in (column for column in self.columns if ALL_SEEDS not in row.get(column.key, {ALL_SEEDS: []})):
+                if row[column.key].keys() < _seeds_of(row):
+                    seeds = f"{line.title} {seed_list(row[column.key])}"
+                    thin.setdefault(" ".join(column.head.split()), []).append(seeds)
+        told = "; ".join(f"{head} ({', '.join(rows)})" for head, rows in thin.items())
+        return [f"Columns that have numbers of these seeds alone: {told}."] if thin else []
 
     def _records(
         self, line: SelectedRow, row: RowStatistics, study: StudyResults, task: str
@@ -205,6 +221,16 @@ class ItemTable(Table):
                     "high": high, "run": runs.get(seed, ""),
                 })  # fmt: skip
         return out
+
+
+def _seeds_of(row: RowStatistics) -> set[int]:
+    """Return the seeds of which a row has a number in some column."""
+    return {seed for seeds in row.values() for seed in seeds} - {ALL_SEEDS}
+
+
+def _counted(line: SelectedRow, row: RowStatistics, task: str) -> SelectedRow:
+    """Return a row with those of its cells alone that its numbers are of."""
+    return replace(line, shown={task: [cell for cell in line.shown[task] if cell.cell.seed in _seeds_of(row)]})
 
 
 def difference(one: SeedStatistics, other: SeedStatistics) -> Difference | None:

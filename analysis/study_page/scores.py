@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from kdbench.results.significance import ALPHA, Difference
 from kdbench.results.study import TEACHER, Run, task_title
 
 FARTHEST = 300  # per cent; a share is a ratio, and without meaning far from 0 and 100
+NO_LEAD = "The teacher is not above fine-tuning, so there is no lead of which rows could close a share."
 SHARE_NOTES = (
     "0 % is as good as fine-tuning without a teacher, 100 % as good as the teacher; the tasks are taken together.",
     "The interval holds every share that the test of kdbench compare would not reject (Fieller 1954). Intervals are "
@@ -97,15 +99,21 @@ def _half_width(known: Sequence[Difference], alpha: float) -> float:
 
 def share_table(contrasts: StudyContrasts, baseline: str) -> str:
     """Return the shares as a Markdown table, those over all tasks first, the largest first; "" where none is known."""
-    shares = sorted(gap_shares(contrasts, baseline).items(), key=lambda item: (-len(item[1][1]), -item[1][0].value))
-    if not shares:
-        return ""
+    found = gap_shares(contrasts, baseline)
+    known = {row: own for row, own in found.items() if not math.isnan(own[0].value)}
+    if not known:
+        return NO_LEAD if found else ""
+    shares = sorted(known.items(), key=lambda item: (-len(item[1][1]), -item[1][0].value))
     rows = []
     for row, (share, tasks) in shares:
         interval = "–" if share.interval is None else " to ".join(map(_percent, share.interval))
         rows.append((contrasts.title(row), _percent(share.value), interval, ", ".join(map(task_title, tasks))))
     mixed = [MIXED] if len({tasks for _, (_, tasks) in shares}) > 1 else []
-    return text_table(["Share %", "95 % interval", "Tasks"], rows, [*SHARE_NOTES, *mixed])
+    lost = [contrasts.title(row) for row in found if row not in known]
+    left = (
+        [f"Left out, as the teacher does not lead on the tasks and seeds of them: {', '.join(lost)}."] if lost else []
+    )
+    return text_table(["Share %", "95 % interval", "Tasks"], rows, [*SHARE_NOTES, *mixed, *left])
 
 
 def _percent(share: float) -> str:

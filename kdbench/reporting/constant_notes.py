@@ -31,8 +31,8 @@ def constant_notes(lines: Sequence[SelectedRow], tasks: Sequence[type[Task]]) ->
         except UserError:
             continue
         known.append(f"{'/'.join(f'{score:.1f}' for score in constant.scores)} ({task_title(task.name)})")
-        # a row below it is as little above it as one that is equal; None is far above
-        p_values = [0.0 if one is None else one.p if one.value > 0 else 1.0 for one in found]
+        # a row below it is as little above it as one that is equal
+        p_values = [one.p if one.value > 0 else 1.0 for one in found]
         for line, p in zip(shown, holm_correction(p_values), strict=True):
             if p >= ALPHA:
                 near.setdefault(line.title, []).append(task_title(task.name))

@@ -47,15 +47,25 @@ def results_frame(store: Store, preset: str | None = None) -> DataFrame:
     """
     import pandas as pd
 
-    found = {run.id: (run, study) for study in studies(store, preset) for run in study.runs.values()}
+    found, rows = dict[str, tuple[Run, StudyResults]](), dict[str, dict[str, None]]()
+    for study in studies(store, preset):
+        for run in study.runs.values():
+            own = dict.fromkeys(cell.cell.row for cell in study.by_run.get(run.id, ()))
+            # a run that a row of one study shows may teach in another
+            if own or run.id not in found:
+                found[run.id] = run, study
+            rows[run.id] = rows.get(run.id, {}) | own
     names = network_names(ref for run, _ in found.values() for ref in (run.spec.student, run.spec.teacher) if ref)
-    return pd.DataFrame([_row(run, study, names) for run, study in found.values()])
+    return pd.DataFrame([_row(run, study, rows[run.id], names) for run, study in found.values()])
 
 
-def _row(run: Run, study: StudyResults, names: Mapping[ModelRef, str]) -> dict[str, Any]:
+def _row(run: Run, study: StudyResults, rows: Iterable[str], names: Mapping[ModelRef, str]) -> dict[str, Any]:
+    """Return the columns of a run.
+
+    Args:
+        rows: those of tables that show the run, which may be variants; none of a run that others only need.
+    """
     spec, result = run.spec, run.result or {}
-    # the rows of tables that show the run, which may be variants; none of a run that others only need
-    rows = dict.fromkeys(cell.cell.row for cell in study.by_run.get(run.id, []))
     row: dict[str, Any] = {
         "run": run.id, "status": run.state.status, "preset": study.preset, "method": spec.method,
         "row": ",".join(rows), "task": spec.task, "data": spec.data.fingerprint,

@@ -76,9 +76,9 @@ def missing_runs_commands(exhibit: Exhibit, study: StudyResults, lines: Sequence
     tasks = dict.fromkeys(task for line in lines for task in line.asked)
     own = [task for task in tasks if any(task in lacking[row] for row in asked)]
     commands = reproduce.exhibit_commands([exhibit], study.root, study, tasks=own) if own else []
-    seeds = sorted({cell.cell.seed for cell in study.cells})
     for task in tasks:
         if rows := [row for row in lacking if row not in {*asked, TEACHER} and task in lacking[row]]:
+            seeds = sorted({cell.cell.seed for cell in study.cells if cell.cell.task == task})
             words = reproduce.rows_command(study, rows, task, seeds)
             commands.append([*words, *reproduce.results_argument(study.root)])
     other = ", with a network as teacher" if reproduce.needs_network([exhibit], study) else ""

@@ -126,18 +126,19 @@ def scale_interval(task: Task, found: Difference) -> tuple[float, float]:
 
 
 def answers_difference(
-    metric: Metric, splits: Sequence[tuple[Classes, Classes, Classes]], classes: int
+    metric: Metric, splits: Sequence[tuple[Classes, Classes, Classes]], classes: int, most: int = significance.RESAMPLES
 ) -> Difference:  # fmt: skip
     """Return how much higher the first of two kinds of answers to the same items score, in per cent.
 
     Args:
         splits: for each split the true classes [n], and the first and the second predicted classes [S, n]; the second
             may be [1, n], for all seeds.
+        most: resamples that are drawn at most.
     """
     parts = []
     for number, (labels, first, second) in enumerate(splits):
         answers = np.vstack([first, second])
-        scores = significance.resample_scores(metric, labels, answers, classes, np.random.default_rng(number))
+        scores = significance.resample_scores(metric, labels, answers, classes, np.random.default_rng(number), most)
         parts.append(scores[:, : len(first)] - scores[:, len(first) :])
     found = 100 * mean_of_splits(parts)
     return significance.paired_difference(found[0], found[1:])

@@ -19,11 +19,12 @@ from kdbench.results.comparison import (
     same_items,
     split_predictions,
 )
-from kdbench.results.significance import Difference, Floats
+from kdbench.results.significance import FEWEST, RESAMPLES, Difference, Floats
 from kdbench.results.study import CellResult
 
-# An item's difference between two answers is at most 1, so that n of them have a standard error of at most 1 / sqrt(n).
-FAR = 4.0  # standard errors: no test is needed
+# Shares of n items differ by 1 / sqrt(n) at most for want of items alone. F1 and correlations of rare classes, and the
+# seeds, may add much more, so that rows that are this far above are tested too, though less finely.
+FAR = 4.0
 
 
 @dataclass(frozen=True)
@@ -71,18 +72,17 @@ def _constant_counts(actual: Floats, label: int) -> ScoreCounts:
     return ScoreCounts(actual * here, actual, actual.sum() * here, lambda: np.outer(actual, here))
 
 
-def compare_with_constant(task: Task, cells: Sequence[CellResult], constant: ConstantAnswer) -> Difference | None:
+def compare_with_constant(task: Task, cells: Sequence[CellResult], constant: ConstantAnswer) -> Difference:
     """Return a row's mean score minus that of one class for every item, in per cent, with its error.
 
-    None where every seed is so far above that no test is needed.
+    Where every seed is far above, few resamples do.
 
     Raises:
         UserError: a run kept no predictions, or was scored on other items than the others.
     """
     labels = {split: same_items(split, cells) for split in task.report_splits}
     items = min(map(len, labels.values()))
-    if cell_scores(task, cells).min() - np.mean(constant.scores) > 100 * FAR / math.sqrt(items):
-        return None
+    is_far = cell_scores(task, cells).min() - np.mean(constant.scores) > 100 * FAR / math.sqrt(items)
     answers: list[Any] = [  # true, then predicted classes
         (
             true,
@@ -91,4 +91,5 @@ def compare_with_constant(task: Task, cells: Sequence[CellResult], constant: Con
         )
         for split, true in labels.items()
     ]
-    return answers_difference(MeanMetric(task), answers, len(task.labels))
+    most = FEWEST if is_far else RESAMPLES
+    return answers_difference(MeanMetric(task), answers, len(task.labels), most)

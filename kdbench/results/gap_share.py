@@ -19,7 +19,10 @@ FARTHEST = 2.0**20  # from the share, where an end is looked for
 
 @dataclass(frozen=True)
 class GapShare:
-    """A share and the ends of its 95 % interval, as fractions; without an interval where the gap may be none."""
+    """A share and the ends of its 95 % interval, as fractions; without an interval where the gap may be none.
+
+    The share is nan where the teacher is not above the baseline: a row below both would cover part of such a gap.
+    """
 
     value: float
     interval: tuple[float, float] | None
@@ -36,8 +39,10 @@ def covered_share(tasks: Sequence[SeedScores]) -> GapShare:
         return average_difference([task.combined((share - 1, 1, -share)) for task in tasks])
 
     gap = average_difference([task.combined((-1, 0, 1)) for task in tasks])
-    value = left(0).value / gap.value if gap.value else math.nan
-    if gap.value == 0 or gap.p >= ALPHA:
+    if gap.value <= 0:
+        return GapShare(math.nan, None)
+    value = left(0).value / gap.value
+    if gap.p >= ALPHA:
         return GapShare(value, None)
     ends = sorted(_end(lambda share: left(share).p - ALPHA, value, sign) for sign in (-1, 1))
     return GapShare(value, (ends[0], ends[1]))

@@ -176,7 +176,7 @@ def _number(answers: int, most: float) -> int:
 
 
 def resample_scores(
-    metric: Metric, labels: Classes, predicted: Classes, classes: int, rng: np.random.Generator
+    metric: Metric, labels: Classes, predicted: Classes, classes: int, rng: np.random.Generator, most: int = RESAMPLES
 ) -> Floats:  # fmt: skip
     """Return the scores of K trainings [1 + resamples, K]: on the items as they are, then on resampled items.
 
@@ -189,10 +189,11 @@ def resample_scores(
         labels: true classes [n].
         predicted: classes [K, n].
         classes: number of classes.
+        most: resamples that are drawn at most.
     """
     from scipy.sparse import csr_array
 
-    number = FEWEST if getattr(metric, "is_slow", False) else _number(predicted.size, MOST_ANSWERS)
+    number = FEWEST if getattr(metric, "is_slow", False) else min(most, _number(predicted.size, MOST_ANSWERS))
     patterns, counts = _patterns(np.vstack([labels, predicted]), classes)
     truth, predicted = patterns[0], patterns[1:]
     trainings, width = predicted.shape

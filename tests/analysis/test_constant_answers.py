@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +71,36 @@ def test_difference_from_a_constant_answer_has_the_error_of_paired_items(tmp_pat
     constant = best_constant(task, cells)
     found = compare_with_constant(task, cells, constant)
     items = 100.0 * (predicted == labels) - 100.0 * (labels == constant.label)
-    assert found is not None
     assert found.value == pytest.approx(items.mean())
     assert found.variance == pytest.approx(items.var() / 400, rel=0.05)
-    # a network that is always right needs no test
-    assert compare_with_constant(task, _answered(tmp_path / "right", "rte", labels, [labels]), constant) is None
+
+
+def test_a_rare_class_is_tested_however_far_the_score_is_above(tmp_path: Path) -> None:
+    """Two of ten rare items are found among 1,000: the correlation hangs on these two."""
+    labels = (np.arange(1000) < 10).astype(np.int64)
+    predicted = labels * (np.arange(1000) < 2) + (np.arange(1000) >= 995)
+    task, cells = TASKS.get("cola")(), _answered(tmp_path, "cola", labels, [predicted])
+    found = compare_with_constant(task, cells, best_constant(task, cells))
+    draws = np.random.default_rng(1).integers(0, 1000, (500, 1000))
+    error = 100 * np.std([matthews_corrcoef(labels[items], predicted[items]) for items in draws])
+    assert found.value == pytest.approx(100 * matthews_corrcoef(labels, predicted))
+    assert math.sqrt(found.variance) == pytest.approx(error, rel=0.15)
+    assert found.p > 0.05
+    (study,) = studies(Store(tmp_path))
+    assert constant_notes([select_row(study, "kd")], [TASKS.get("cola")]) == [
+        "One class for every item scores at most 0.0 (CoLA). Not separable above that (5 %, Holm-corrected over the "
+        "rows): KD on CoLA."
+    ]
+
+
+def test_seeds_that_are_far_apart_are_tested_however_high_they_are(tmp_path: Path) -> None:
+    """Two seeds, 26 and 48 points above: Student's t of one degree of freedom cannot tell their mean from nothing."""
+    labels = np.arange(300) % 2
+    answers = [np.where(np.arange(300) < right, labels, 1 - labels) for right in (228, 294)]
+    task, cells = TASKS.get("rte")(), _answered(tmp_path, "rte", labels, answers)
+    found = compare_with_constant(task, cells, best_constant(task, cells))
+    assert found.value == pytest.approx(37)
+    assert found.p > 0.05
 
 
 def test_one_low_seed_is_tested_however_high_the_others_are(tmp_path: Path) -> None:
@@ -82,7 +108,6 @@ def test_one_low_seed_is_tested_however_high_the_others_are(tmp_path: Path) -> N
     cells = _answered(tmp_path, "rte", labels, [labels, labels, np.zeros(400, np.int64)])
     task = TASKS.get("rte")()
     found = compare_with_constant(task, cells, best_constant(task, cells))
-    assert found is not None
     assert found.value == pytest.approx(100 / 3)
     assert found.p > 0.05
 

@@ -11,7 +11,7 @@ from kdbench.reporting.provenance import total_cost
 from kdbench.reporting.tables import TABLES, TableData
 from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
-from tests.analysis.made import COST, Made, full, spec, teacher
+from tests.analysis.made import COST, ENVIRONMENT, Made, full, spec, teacher
 
 
 def sheet(name: str, store: Store) -> TableData:
@@ -61,6 +61,16 @@ def test_that_times_cannot_be_compared_is_said_once(tmp_path: Path) -> None:
         "The times cannot be compared: they are of different machines (one, 1 thread; other, 1 thread).",
         "The machines had other work too: seeds of one row took 60 to 200 s.",
     ]
+
+
+def test_memory_of_a_gpu_is_not_that_of_a_process(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    runs = [made.done(made.ask(spec(row, "rte", 0)), 0.6) for row in ("kd", "dml")]
+    store, file = made.write(), made.store.run(runs[0]).path / "environment.json"
+    assert sum("Memory" in note and "libraries" in note for note in sheet("cost", store).notes) == 1
+    write_json(file, ENVIRONMENT | {"gpu": "H100"})
+    (note,) = [note for note in sheet("cost", store).notes if note.startswith("Memory")]
+    assert note.startswith("Memory cannot be compared: on a GPU the most that torch had there, on a CPU the most that")
 
 
 def test_before_anything_is_done_it_says_what_is_missing(tmp_path: Path) -> None:

@@ -150,6 +150,32 @@ def test_an_untaught_row_is_compared_with_the_teacher_that_tables_show(tmp_path:
     assert find_teacher(other, found) is not shown.run
 
 
+def test_seeds_without_a_teacher_are_not_counted(tmp_path: Path) -> None:
+    """Fine-tuning has four seeds and the teacher two: numbers of two are not said to be of four."""
+    made = study(tmp_path)
+    for row, seed in (("finetune", 2), ("finetune", 3), ("dist", 4), ("dist", 5)):
+        keep(made, made.ask(spec(row, "rte", seed)), logits(1, 10 + seed))
+    sheet = only(Fidelity, made.write())
+    assert records(sheet, "finetune", "agreement").keys() == {0, 1}
+    assert any(note.startswith("Mean over seeds") and "(2 seeds a number)" in note for note in sheet.notes)
+    assert not any("differ in seeds" in note for note in sheet.notes)
+    lost = "Nothing to show of Fine-tuning (seed 2-3), DIST (seed 4-5): there is no teacher to compare with."
+    assert lost in sheet.notes
+
+
+def test_columns_with_fewer_seeds_are_named(tmp_path: Path) -> None:
+    """One teacher is always right, so that no error can be repeated; one run kept no logits to fit a temperature."""
+    made = study(tmp_path)
+    right = keep(made, made.need(teacher("rte", 2)), (9 * np.eye(CLASSES)[LABELS]).astype(np.float32))
+    keep(made, made.ask(spec("kd", "rte", 2, needs={"teacher": right})), logits(2, 80))
+    store = made.write()
+    found = only(Fidelity, store)
+    assert records(found, "kd", "agreement").keys() == {0, 1, 2}
+    assert records(found, "kd", "agreement_where_wrong").keys() == {0, 1}
+    assert "Columns that have numbers of these seeds alone: Teacher wrong: agree % (KD 0-1)." in found.notes
+    assert any("T (Teacher 0-1, KD 0-1)" in note for note in only(Calibration, store).notes)
+
+
 def test_the_best_calibrated_row_has_the_lowest_numbers(store: Store) -> None:
     sheet = only(Calibration, store)
     place = sheet.column_keys.index("brier") + 1

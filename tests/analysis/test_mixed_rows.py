@@ -11,8 +11,9 @@ from kdbench.core.formatting import seed_list
 from kdbench.core.spec import DataRef, ModelRef
 from kdbench.reporting.data_frames import results_frame
 from kdbench.reporting.tables import Detail, TableData
+from kdbench.results.archive.write import collect_study
 from kdbench.results.store import Store
-from tests.analysis.made import Made, spec, teacher, texts
+from tests.analysis.made import ENVIRONMENT, Made, spec, teacher, texts
 from tests.analysis.test_table1 import sheet
 from tests.commands.test_compare import predict
 
@@ -102,6 +103,48 @@ def test_a_frame_tells_other_data_and_other_networks_apart(tmp_path: Path) -> No
         ("kd", "rte", "old", "net (old000)"): 50.0,
         ("kd", "rte", "new", "net (new000)"): 90.0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [("taught", "own"), ("own", "taught")])
+def test_a_frame_has_the_row_of_a_run_that_teaches_in_a_later_study(tmp_path: Path, names: tuple[str, str]) -> None:
+    """Whichever was asked for last, the teacher's run is a row of the study whose student it is."""
+    for day, name in enumerate(names, start=1):
+        made = Made(Store(tmp_path))
+        trained = made.done(made.need(teacher("rte", 0)), 0.8)
+        if name == "taught":
+            made.done(made.ask(spec("kd", "rte", 0, needs={"teacher": trained})), 0.7)
+        else:
+            made.preset = "base"
+            made.ask(teacher("rte", 0))
+        made.write(name, f"2026-01-0{day}T00:00:00+0000")
+    frame = results_frame(Store(tmp_path)).set_index("row")
+    assert frame["preset"].to_dict() == {"finetune": "base", "kd": "bert-6l"}
+
+
+def test_a_collected_readme_names_the_machines_of_earlier_steps(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path / "results"))
+    run = made.done(made.ask(spec("kd", "rte", 0)), 0.5)
+    file = made.store.run(run).path / "environment.json"
+    write_json(file, ENVIRONMENT | {"kdbench": "2", "earlier": [ENVIRONMENT | {"kdbench": "1"}]})
+    collect_study("kept", [made.write()], tmp_path / "kept", None)
+    text = (tmp_path / "kept" / "README.md").read_text()
+    assert [line.partition("; ")[2] for line in text.splitlines() if "of the runs: cpu, one" in line] == [
+        "kdbench 1, python 3", "kdbench 2, python 3",
+    ]  # fmt: skip
+
+
+def test_missing_runs_get_the_seeds_of_their_task(tmp_path: Path) -> None:
+    """RTE has three seeds and SST-2 two: what is missing on SST-2 is of two."""
+    made = Made(Store(tmp_path))
+    for task, seeds in (("rte", 3), ("sst2", 2)):
+        for seed in range(seeds):
+            made.done(made.ask(spec("kd", task, seed)), 0.6)
+            lacking = made.ask(spec("dml", task, seed))
+            if seed:
+                made.done(lacking, 0.6)
+    commands = [note.split() for note in sheet(made.write()).notes if note.startswith("To train what is missing")]
+    found = {words[words.index("--tasks") + 1]: words[words.index("--seeds") + 1] for words in commands}
+    assert found == {"rte": "0,1,2", "sst2": "0,1"}
 
 
 def test_a_frame_tells_a_folder_with_a_built_in_name_from_that_network(tmp_path: Path) -> None:

@@ -76,6 +76,14 @@ def test_share_of_the_lead(tmp_path: Path) -> None:
     assert second.startswith("| PKD | 0 | ")
 
 
+@pytest.mark.parametrize("lead", [0, -20])
+def test_no_share_of_a_lead_that_is_none(tmp_path: Path, lead: int) -> None:
+    """A teacher as good as fine-tuning ended in an error, a worse one gave the worst rows the largest shares."""
+    rows = {"finetune": NEAR, "kd": shifted(-10), "pkd": shifted(5)}
+    found = contrasts(tmp_path, rows, shifted(lead) if lead else NEAR)
+    assert scores.share_table(found, "finetune") == scores.NO_LEAD
+
+
 def test_ranks_are_those_of_the_scores(tmp_path: Path) -> None:
     found = contrasts(tmp_path / "three", {"kd": NEAR, "skd": shifted(5), "dist": shifted(22)})
     said, table = ranks(found)

@@ -190,6 +190,15 @@ def test_a_confusion_matrix_counts_the_items_of_all_seeds(tmp_path: Path, monkey
     assert f"{study_counts(study, 'rte')[0]:,}" in text
 
 
+def test_rows_without_a_confusion_matrix_are_named(tmp_path: Path) -> None:
+    made = compared(tmp_path, ("rte",), seeds=(0, 1))
+    (study,) = studies(made.store)
+    study.of("dml", "rte")[1].run.folder.predictions.unlink()
+    (picture,) = find_figures("confusion", made.store, FigureChoice(tasks="rte", methods="kd,dml"))
+    assert picture.about["row"] == "kd"
+    assert "Left out, for a seed without predicted classes: DML on RTE." in picture.notes
+
+
 def study_counts(study: StudyResults, task: str) -> list[int]:
     """The numbers of KD's matrix on a task."""
     matrix = count_classes(select_row(study, "kd"), task)

@@ -58,6 +58,13 @@ def test_no_interval_where_the_lead_may_be_none() -> None:
     assert same.interval is None
 
 
+def test_no_share_where_the_teacher_is_below_the_baseline() -> None:
+    """60, 65, 70: a row 5 points below the baseline does not cover half of a lead."""
+    found = covered_share([without_items(np.array([[70.0, 70.1], [65.0, 65.0], [60.0, 60.0]]))])
+    assert math.isnan(found.value)
+    assert found.interval is None
+
+
 def test_without_any_error_the_interval_is_a_point() -> None:
     observed = np.array([[60.0, 60.0], [70.0, 70.0], [80.0, 80.0]])
     assert covered_share([without_items(observed)]).interval == pytest.approx((0.5, 0.5), abs=1e-5)
