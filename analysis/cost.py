@@ -162,6 +162,7 @@ def _notes(study: StudyResults, lines: Sequence[SelectedRow], tasks: Sequence[ty
         *(_memory_words(cells) if any(cell.run.cost.get("peak_memory") for cell in cells) else []),
         *machines.times_notes(cells),
         f"cost.json is lost or damaged: {', '.join(lost)}." if lost else "",
+        *notes.train_rows_notes(study.on([task.name for task in tasks])),
         *fairness.option_notes(study, lines),
         *notes.missing_task_notes(study),
         *missing_runs.unfinished_notes(study, lines),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
 
+from kdbench.analysis.table1 import Table1
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.formatting import seed_list
 from kdbench.core.spec import DataRef, ModelRef
 from kdbench.reporting.data_frames import results_frame
 from kdbench.reporting.tables import Detail, TableData
 from kdbench.results.archive.write import collect_study
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
+from kdbench.results.submission_records import ServerAnswer
 from tests.analysis.made import ENVIRONMENT, Made, spec, teacher, texts
 from tests.analysis.test_table1 import sheet
 from tests.commands.test_compare import predict
@@ -46,6 +50,19 @@ def test_reported_splits_are_named_by_task_where_they_differ(tmp_path: Path) -> 
     assert [note for note in notes if "train" in note and "held out" not in note] == [
         "Rows of train that are used: at most 50 (SST-2)."
     ]
+
+
+def test_a_table_of_the_servers_scores_says_how_many_rows_of_train_were_used(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for task, rows in (("rte", 0), ("sst2", 50)):
+        made.done(made.ask(spec("kd", task, 0, train_rows=rows)), 0.6)
+    (study,) = studies(made.write())
+    answers = {
+        run.id: ServerAnswer(datetime.date(2026, 1, 31), {"test": {"accuracy": 0.7}}) for run in study.runs.values()
+    }
+    found = Table1().tested(study, answers)
+    assert found is not None
+    assert "Rows of train that are used: at most 50 (SST-2)." in found.notes
 
 
 def test_equal_seeds_need_no_word(tmp_path: Path) -> None:
