@@ -298,10 +298,8 @@ def test_all_tables_and_what_is_lacking(tmp_path: Path) -> None:
     out = io.StringIO()
     lacking = show_table("all", made.write(), StudyChoice("bert-6l"), "terminal", Console(file=out, width=100))
     assert re.findall(r"^Table (\d)", out.getvalue(), re.MULTILINE) == ["1", "5", "6", "7"]
-    assert lacking[2:] == [
-        f"{kind.title.partition(':')[0]}: {sentence}"
-        for kind, sentence in ((Calibration, NOTHING), (Deploy, Deploy.lacking), (Fidelity, NOTHING))
-    ]
+    said = ((Calibration, NOTHING), (Deploy, Deploy.lacking), (Fidelity, NOTHING))
+    assert lacking[2:] == [f"{kind.title.partition(':')[0]}: {sentence}" for kind, sentence in said]
     assert [text.partition("run: ")[2].partition(" --set")[0] for text in lacking[:2]] == [
         "kdbench run --for table2 --preset bert-6l --tasks rte --seeds 0",
         "kdbench run --for table3 --preset bert-6l --seeds 0",  # which is about another task
