@@ -12,7 +12,7 @@ from kdbench.analysis.tuning_budget import SIGN
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
-from kdbench.reporting import fairness, machines, missing_runs, notes
+from kdbench.reporting import fairness, machines, missing_runs, notes, provenance
 from kdbench.reporting.tables import EMPTY_CELL, Table, TableCell, TableData
 from kdbench.results.comparison import count_trials
 from kdbench.results.selection import SelectedRow, select_row
@@ -58,7 +58,7 @@ class Cost(Table):
         sheet.row_keys, sheet.column_keys = [line.row for line in lines], list(COLUMNS)
         _mark_trials(sheet, lines, tasks)
         sheet.notes += _notes(study, lines, tasks)
-        sheet.records = [record for line in lines for task in tasks for record in _records(line, task.name)]
+        sheet.records = [record for line in lines for task in tasks for record in _records(study, line, task.name)]
         return sheet
 
 
@@ -162,6 +162,7 @@ def _notes(study: StudyResults, lines: Sequence[SelectedRow], tasks: Sequence[ty
         *(_memory_words(cells) if any(cell.run.cost.get("peak_memory") for cell in cells) else []),
         *machines.times_notes(cells),
         f"cost.json is lost or damaged: {', '.join(lost)}." if lost else "",
+        *notes.train_rows_notes(study.on([task.name for task in tasks])),
         *fairness.option_notes(study, lines),
         *notes.missing_task_notes(study),
         *missing_runs.unfinished_notes(study, lines),
@@ -188,16 +189,16 @@ def _memory_words(cells: Iterable[CellResult]) -> list[str]:
     return ["Memory: the most that torch had on the GPU."] if on_gpu == {True} else [f"Memory: {resident}."]
 
 
-def _records(line: SelectedRow, task: str) -> list[dict[str, Any]]:
+def _records(study: StudyResults, line: SelectedRow, task: str) -> list[dict[str, Any]]:
     """Return the costs of each run as a record; `shown` marks the runs of the grid point that tables show."""
     shown, tried = {cell.run.id for cell in line.shown.get(task, ())}, count_trials(line, task)
-    out = []
+    origin, out = {**provenance.task_origin(study, task), "row": line.row, "title": line.title, "task": task}, []
     for cell in line.asked.get(task, ()):
         if cell.run.result is not None:
             cost = dict(cell.run.cost)
             passes = {
                 f"{name}_{kind}": n for name, kinds in cost.pop("passes", {}).items() for kind, n in kinds.items()
             }
-            head = {"row": line.row, "title": line.title, "task": task, "seed": cell.cell.seed, "run": cell.run.id}
+            head = origin | {"seed": cell.cell.seed, "run": cell.run.id}
             out.append(head | {"shown": cell.run.id in shown, "trials": tried} | cost | passes)
     return out

@@ -14,6 +14,7 @@ from kdbench.data.task_registry import TASKS
 from kdbench.reporting import fairness, missing_runs, notes, provenance
 from kdbench.reporting.figures import Curve, Lacking, LineStyle
 from kdbench.results import series
+from kdbench.results.data_origin import describe_train_rows
 from kdbench.results.selection import SelectedRow, best_grid_point, newest_version, select_row
 from kdbench.results.study import CellResult, StudyResults, task_title
 
@@ -171,7 +172,9 @@ def stored_number(value: Any) -> float:
 
 def figure_origin(study: StudyResults, task: str) -> dict[str, Any]:
     """Return what tells the pictures of a figure apart, and where their data come from."""
-    return {**provenance.study_origin(study), "data": study.other_data.removeprefix(", data of "), "task": task}
+    drawn = describe_train_rows(study.on(task.split(",")))
+    data = study.other_data.removeprefix(", data of ")
+    return {**provenance.study_origin(study), "data": data, "train_rows": drawn, "task": task}
 
 
 def figure_notes(

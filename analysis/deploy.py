@@ -12,7 +12,7 @@ from kdbench.core.formatting import count
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import machines, notes
-from kdbench.reporting.provenance import traceable_rows
+from kdbench.reporting.provenance import task_origin, traceable_rows
 from kdbench.reporting.tables import EMPTY_CELL, Detail, Table, TableCell, TableData
 from kdbench.results.deployment import Deployment, FormRecord, read_deployment
 from kdbench.results.selection import SelectedRow, select_row
@@ -140,8 +140,9 @@ def _records(row: Measured, study: StudyResults) -> Iterator[dict[str, Any]]:
             for rows, latency in form.latency.items() for key in ("p50", "p95")
         }  # fmt: skip
         yield {
-            "preset": study.preset, "row": row.line.row, "title": row.line.title, "task": row.cell.cell.task,
-            "seed": row.cell.cell.seed, "run": row.cell.run.id, "form": name, "score": form_score(form),
+            **task_origin(study, row.cell.cell.task), "row": row.line.row, "title": row.line.title,
+            "task": row.cell.cell.task, "seed": row.cell.cell.seed, "run": row.cell.run.id, "form": name,
+            "score": form_score(form),
             **dict(zip(("change", "change_low", "change_high"), form.change, strict=True)),
             **dict(zip(("agreement", "agreement_low", "agreement_high"), form.agreement, strict=True)),
             "parameters": found.parameters, "embedding_parameters": found.embeddings, "bytes": form.bytes,

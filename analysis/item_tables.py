@@ -15,7 +15,7 @@ from kdbench.core.formatting import count_range, seed_list
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import fairness, missing_runs, notes
-from kdbench.reporting.provenance import traceable_rows
+from kdbench.reporting.provenance import task_origin, traceable_rows
 from kdbench.reporting.tables import EMPTY_CELL, Detail, Table, TableCell, TableData
 from kdbench.results.item_statistics import ItemStatistic, average_over_seeds
 from kdbench.results.selection import SelectedRow, select_row
@@ -215,8 +215,8 @@ class ItemTable(Table):
             low, high = found.interval() if column.of_items or found.seeds > 1 else ("", "")
             for seed, parts in row[column.key].items():
                 out.append({
-                    "preset": study.preset, "row": line.row, "title": line.title, "task": task, "metric": column.key,
-                    "unit": column.unit, "seed": "all" if seed == ALL_SEEDS else seed,
+                    **task_origin(study, task), "row": line.row, "title": line.title, "task": task,
+                    "metric": column.key, "unit": column.unit, "seed": "all" if seed == ALL_SEEDS else seed,
                     "value": statistics.fmean(part.value for part in parts), "mean": found.value, "low": low,
                     "high": high, "run": runs.get(seed, ""),
                 })  # fmt: skip

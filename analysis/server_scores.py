@@ -94,7 +94,8 @@ def _notes(lines: Sequence[SelectedRow], study: StudyResults, tasks: Sequence[st
         said += [Detail(f"Feedback ({', '.join(learners)}) from {_words(study.study['feedback'])}.")]
     lacking = [f"{line.title} on {task_title(task)}" for line in lines for task in tasks if task not in line.shown]
     said += [f"No scores of the server: {', '.join(lacking)}."] if lacking else []
-    return said + notes.training_notes(lines)
+    here = study.on(tasks)
+    return [*said, *notes.evidence_notes(here), *notes.train_rows_notes(here), *notes.training_notes(lines)]
 
 
 def _cells(line: SelectedRow) -> list[TestedCell]:

@@ -93,7 +93,7 @@ def _time_notes(shown: Sequence[ShownRow]) -> list[str]:
         "w/o FDA computes w_i (Eq. 8) with a forward and a backward pass for each sample, the paper's naive form; with "
         "one forward pass, each sample's backward pass goes through the whole batch.",
     ]
-    notes += [found] if (found := machines.machine_note(cell.run for row in shown for cell in row.line.cells)) else []
+    notes += machines.times_notes([cell for row in shown for cell in row.line.cells])
     sizes = {name for row in shown for name, cells in row.line.shown.items() if cells}
     uneven = [name for name in sizes if any(not row.line.shown[name] for row in shown if row.line.cells)]
     if uneven:

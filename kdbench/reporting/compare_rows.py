@@ -13,7 +13,7 @@ from kdbench.data.task_registry import TASKS
 from kdbench.reporting import missing_runs, notes
 from kdbench.reporting.constant_notes import constant_notes
 from kdbench.reporting.formats.text import render
-from kdbench.reporting.provenance import traceable_rows
+from kdbench.reporting.provenance import study_origin, task_origin, traceable_rows
 from kdbench.reporting.show_table import check_format
 from kdbench.reporting.study_choice import StudyChoice, require_studies
 from kdbench.reporting.tables import TableCell, TableData
@@ -191,8 +191,9 @@ def _add(
     sheet.rows.append([TableCell((title,)), *(TableCell((text,)) for text in cells)])
     # the conclusion and the unrounded numbers
     sheet.notes.append(f"{title}: {_conclusion(pair.titles, d, judged, more)}.")
+    origin = study_origin(pair.study) if corrected is None else task_origin(pair.study, task)
     sheet.records.append({
-        "preset": pair.study.preset, "first": pair.names[0], "second": pair.names[1], "task": task,
+        **origin, "first": pair.names[0], "second": pair.names[1], "task": task,
         "unit": "per cent", "first_mean": one.first, "second_mean": one.second, "difference": d.value, "low": low,
         "high": high, "p": d.p, "p_holm": "" if corrected is None else corrected,
         "seeds": " ".join(map(str, one.seeds)), "seeds_needed": more or "",

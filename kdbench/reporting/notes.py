@@ -81,12 +81,17 @@ def protocol_notes(study: StudyResults, lines: Sequence[SelectedRow]) -> list[st
     notes += [Detail(f"{task_title(task)}: F1 is that of class '{labels[1]}'.") for task, labels in classes.items()]
     # how rows of train were drawn, and reported rows where no split is declared for them
     notes += [f"{task_title(task)}: {said}." for task in study.tasks if (said := TASKS.get(task).report_note)]
-    if drawn := describe_train_rows(study):
-        notes.append(f"Rows of train that are used: {drawn}.")
+    notes += train_rows_notes(study)
     if study.study["split_seed"]:
         notes.append(Detail(f"Rows of train drawn and held out with split_seed={study.study['split_seed']}."))
     part = f"Left out when these results were collected: {gone}. Marks, averages and ranks are of what is here."
     return [*notes, *([part] if gone else []), *_joined_notes(study), *missing_task_notes(study)]
+
+
+def train_rows_notes(study: StudyResults) -> list[str]:
+    """Say how many rows of train are used where not all are."""
+    drawn = describe_train_rows(study)
+    return [f"Rows of train that are used: {drawn}."] if drawn else []
 
 
 def _joined_notes(study: StudyResults) -> list[str]:

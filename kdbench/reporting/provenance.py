@@ -136,6 +136,11 @@ def study_origin(study: StudyResults) -> dict[str, Any]:
     return {"preset": study.preset, **{key: study.study[key] for key in keys}}
 
 
+def task_origin(study: StudyResults, task: str) -> dict[str, Any]:
+    """Return `study_origin`, with the rows of train that were drawn at most and the data of a task."""
+    return study_origin(study) | {"train_rows": study.train_rows[task], "data": study.data[task]}
+
+
 def run_scores(cell: CellResult, checkpoint: str = "best") -> list[float]:
     """Return the scores of a run in per cent, in the order in which a cell prints them.
 

@@ -215,7 +215,9 @@ def _with_panels(
     pictures = [picture for _, some in built if not isinstance(some, Lacking) for picture in some]
     if sentence := next((one.sentence for _, one in built if isinstance(one, Lacking) and one.sentence), ""):
         return pictures, sentence, ""
-    lacking = [f"{_place(study)}: {one}" for study, one in built if isinstance(one, Lacking)]
+    # a study without any task that was asked for lacks nothing
+    wanted = [(study, one) for study, one in built if not asked or {*asked} & {*study.tasks}]
+    lacking = [f"{_place(study)}: {one}" for study, one in wanted if isinstance(one, Lacking)]
     shown = {task for one in pictures for task in one.about["task"].split(",")}
     absent = [task for task in asked if task not in shown]
     name = f"Figure {_number(figure.name)}"

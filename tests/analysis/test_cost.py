@@ -63,6 +63,24 @@ def test_that_times_cannot_be_compared_is_said_once(tmp_path: Path) -> None:
     ]
 
 
+def test_rows_of_train_are_said_where_not_all_are_used(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for task, rows in (("rte", 0), ("sst2", 500)):
+        made.done(made.ask(spec("kd", task, 0, train_rows=rows)), 0.6)
+    assert "Rows of train that are used: at most 500 (SST-2)." in sheet("cost", made.write()).notes
+
+
+def test_table_3_does_not_compare_times_of_a_busy_machine(tmp_path: Path) -> None:
+    made, options = Made(Store(tmp_path)), {"influence": "fda"}
+    for seed, seconds in enumerate((40.0, 400.0)):
+        wanted = spec("lgtm", "mrpc", seed, options=options)
+        run = made.done(made.ask(wanted, "lgtm_printed", varies=options), 0.8)
+        write_json(made.store.run(run).path / "cost.json", COST | {"train_seconds": seconds})
+    assert (
+        "The times cannot be compared, because the machine had other work: seeds of one row took 40 to 400 s."
+    ) in sheet("table3", made.write()).notes
+
+
 def test_memory_of_a_gpu_is_not_that_of_a_process(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     runs = [made.done(made.ask(spec(row, "rte", 0)), 0.6) for row in ("kd", "dml")]

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import datetime
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from kdbench.analysis.table1 import Table1
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.formatting import seed_list
 from kdbench.core.spec import DataRef, ModelRef
+from kdbench.reporting.compare_rows import show_comparison
 from kdbench.reporting.data_frames import results_frame
-from kdbench.reporting.tables import Detail, TableData
+from kdbench.reporting.show_figure import FigureChoice, file_suffixes, find_figures
+from kdbench.reporting.study_choice import EVERYTHING
+from kdbench.reporting.tables import TABLES, Detail, TableData
 from kdbench.results.archive.write import collect_study
+from kdbench.results.read_studies import studies
 from kdbench.results.store import Store
+from kdbench.results.submission_records import ServerAnswer
 from tests.analysis.made import ENVIRONMENT, Made, spec, teacher, texts
 from tests.analysis.test_table1 import sheet
 from tests.commands.test_compare import predict
@@ -46,6 +56,36 @@ def test_reported_splits_are_named_by_task_where_they_differ(tmp_path: Path) -> 
     assert [note for note in notes if "train" in note and "held out" not in note] == [
         "Rows of train that are used: at most 50 (SST-2)."
     ]
+
+
+def test_a_table_of_the_servers_scores_says_how_many_rows_of_train_were_used(tmp_path: Path) -> None:
+    made = Made(Store(tmp_path))
+    for task, rows in (("rte", 0), ("sst2", 50)):
+        made.done(made.ask(spec("kd", task, 0, train_rows=rows)), 0.6)
+    (study,) = studies(made.write())
+    answers = {
+        run.id: ServerAnswer(datetime.date(2026, 1, 31), {"test": {"accuracy": 0.7}}) for run in study.runs.values()
+    }
+    found = Table1().tested(study, answers)
+    assert found is not None
+    assert "Rows of train that are used: at most 50 (SST-2)." in found.notes
+
+
+def test_csv_tells_studies_of_one_folder_apart(tmp_path: Path) -> None:
+    """They differ in the rows of train alone; means over the lines of a file mixed both."""
+    made = Made(Store(tmp_path))
+    for method in ("kd", "dml"):
+        for rows, skill in ((0, 0.9), (50, 0.3)):
+            predict(made, made.ask(spec(method, "rte", 0, train_rows=rows)), skill, 0)
+    store, out = made.write(), io.StringIO()
+    for name in ("cost", "calibration"):
+        sheets = TABLES.get(name)().sheets(studies(store))
+        assert [{record["train_rows"] for record in one.records} for one in sheets] == [{0}, {50}]
+    show_comparison(("kd", "dml"), store, EVERYTHING, "csv", Console(file=out, width=1000))
+    assert [line["train_rows"] for line in csv.DictReader(io.StringIO(out.getvalue()))] == ["0", "50"]
+    figures = find_figures("scores", store, FigureChoice())
+    assert file_suffixes([one.about for one in figures]) == ["-", "-at-most-50"]
+    assert [{record["train_rows"] for record in one.records} for one in figures] == [{""}, {"at most 50"}]
 
 
 def test_equal_seeds_need_no_word(tmp_path: Path) -> None:

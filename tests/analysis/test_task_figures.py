@@ -14,9 +14,10 @@ from kdbench.analysis.figure_curves import FigureCurves
 from kdbench.analysis.figure_scores import FigureScores
 from kdbench.core.errors import UserError
 from kdbench.data.task_registry import TASKS
-from kdbench.reporting.figures import Curve, Estimate, FigureData, Lacking, Matrix, Panel, TaskFigure
+from kdbench.reporting.figures import FIGURES, Curve, Estimate, FigureData, Lacking, Matrix, Panel, TaskFigure
 from kdbench.reporting.formats import line_styles, matplotlib_figure
-from kdbench.reporting.show_figure import FigureChoice, find_figures
+from kdbench.reporting.show_figure import FigureChoice, drawable_figures, find_figures
+from kdbench.reporting.study_choice import ChosenStudies
 from kdbench.results.comparison import mean_score
 from kdbench.results.read_studies import studies
 from kdbench.results.selection import select_row
@@ -197,6 +198,15 @@ def test_rows_without_a_confusion_matrix_are_named(tmp_path: Path) -> None:
     (picture,) = find_figures("confusion", made.store, FigureChoice(tasks="rte", methods="kd,dml"))
     assert picture.about["row"] == "kd"
     assert "Left out, for a seed without predicted classes: DML on RTE." in picture.notes
+
+
+def test_a_study_without_a_task_that_was_asked_for_lacks_nothing(tmp_path: Path) -> None:
+    made = compared(tmp_path, ("rte",), seeds=(0,))
+    predict(made, made.ask(spec("kd", "mrpc", 0, split_seed=1)), 0.5, 0)
+    store, choice = made.write(), FigureChoice(tasks="mrpc")
+    drawn, *said = drawable_figures(FIGURES.get("figure_scores")(), ChosenStudies(studies(store)), choice)
+    assert [one.about["task"] for one in drawn] == ["mrpc"]
+    assert said == ["", ""]
 
 
 def study_counts(study: StudyResults, task: str) -> list[int]:
