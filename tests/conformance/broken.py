@@ -187,6 +187,17 @@ MISTAKES = {
         "        return {}\n\n    def load_nothing(self, state):\n        pass\n\n    def unused",
     ),
     "teacher never steps": Mistake("trained", ONLINE, "self.teacher.step(teacher", "abs(teacher"),
+    "a projection without an optimiser": Mistake(
+        "trained",
+        OFFLINE,
+        "    def loss(self, batch):\n        w, tau = self.options.weight, self.options.temperature\n"
+        "        s, t = self.student.logits(batch), ",
+        "    def build(self, context):\n"
+        "        super().build(context)\n"
+        "        self.projections = [__import__('torch').nn.Linear(context.num_labels, context.num_labels)]\n\n"
+        "    def loss(self, batch):\n        w, tau = self.options.weight, self.options.temperature\n"
+        "        s, t = self.projections[0](self.student.logits(batch)), ",
+    ),
     "left in eval mode": Mistake("modes", ONLINE, "        fed =", "        self.student.module.eval()\n        fed ="),
     "feedback not declared": Mistake("start", ONLINE, 'Online.requires | {"feedback"}', "Online.requires"),
     "feedback declared and not used": Mistake("feedback", ONLINE, "fed = self.context.feedback()", "fed = batch"),
@@ -205,6 +216,19 @@ MISTAKES = {
     ),
     "the teacher's term detached": Mistake("teacher used", OFFLINE, "kl(t, s, tau)", "kl(t, s, tau).detach()"),
     "the teacher's term a plain number": Mistake("teacher used", OFFLINE, "kl(t, s, tau)", "kl(t, s, tau).item()"),
+    "a second teacher that is never asked": Mistake(
+        "teacher used",
+        OFFLINE,
+        "    def loss(self, batch):\n",
+        "    @classmethod\n"
+        "    def needs(cls, spec):\n"
+        "        teacher = super().needs(spec)['teacher']\n"
+        "        return {'teacher': teacher, 'second': teacher.derive(seed=spec.seed + 100)}\n\n"
+        "    def build(self, context):\n"
+        "        super().build(context)\n"
+        "        self.second = context.frozen_teacher('second')\n\n"
+        "    def loss(self, batch):\n",
+    ),
     "a further term detached": Mistake(
         "terms",
         OFFLINE,

@@ -117,10 +117,13 @@ def frozen(subject: Subject) -> str:
 
 @check(
     "trained",
-    "A network from context.trainable_model that nothing updates; context.frozen_teacher is for such.",
+    "Weights that nothing updates stay random; those of a teacher come from context.frozen_teacher.",
 )
 def trained(subject: Subject) -> str:
     training = subject.training
+    for name, weights in training.own.items():
+        if any(w.grad is not None for _, w in weights) and all(torch.equal(before, w) for before, w in weights):
+            return f"self.{name} gets a gradient, and nothing updates it; make it by context.trainable_model"
     learners = {name: learner for name, learner in training.after.context.learners.items() if name != "student"}
     if not learners:
         raise NotApplicable("the student is the only network that learns")

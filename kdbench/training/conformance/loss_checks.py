@@ -87,21 +87,34 @@ def teacher_used(subject: Subject) -> str:
     if plain and plain.items() <= setup.method.options.model_dump().items():
         raise NotApplicable("its options give all weight to the labels")
     subject.require_deterministic_loss()
-    batch = setup.train.at(0)
-    for step in (0, setup.total_steps // 2):  # the weight of a term may grow from 0
-        own, other = subject.deterministic_setup(), _with_other_teachers(subject.deterministic_setup())
+    others = [name for name in networks(setup) if name != "student"]
+    frozen = [name for name in others if name.startswith("frozen ")]
+    # of several frozen teachers, each must count
+    for names in (others, *([name] for name in frozen if len(others) > 1)):
+        if problem := _without_effect(subject, names):
+            which = "teacher" if names == others else f"network '{names[0].removeprefix('frozen ')}'"
+            return f"another {which} {problem}"
+    return ""
+
+
+def _without_effect(subject: Subject, names: Sequence[str]) -> str:
+    """Say that other weights of these networks do not reach the student, as the rest of a sentence; else ""."""
+    last = subject.deterministic_setup().total_steps - 1
+    for step in (0, (last + 1) // 2, last):  # the weight of a term may grow from 0, or fall to 0
+        own, other = subject.deterministic_setup(), _with_other_networks(subject.deterministic_setup(), names)
+        batch = own.train.at(0)
         (a, loss_a), (b, loss_b) = (_gradients(made, batch, step, ["student"]) for made in (own, other))
         if difference(a, b) > UNCHANGED:
             return ""
     if difference(loss_a, loss_b) > UNCHANGED:
-        return "another teacher changes the loss, but not the student's gradient: the term with the teacher is detached"
-    return "another teacher changes neither the loss nor the student's gradient"
+        return "changes the loss, but not the student's gradient: its term is detached"
+    return "changes neither the loss nor the student's gradient"
 
 
-def _with_other_teachers(setup: Setup) -> Setup:
-    """Draw the linear maps of all networks but the student anew."""
+def _with_other_networks(setup: Setup, names: Sequence[str]) -> Setup:
+    """Draw the linear maps of some networks anew."""
     generator = torch.Generator().manual_seed(0)
-    for module in (module for name, module in networks(setup).items() if name != "student"):
+    for module in (networks(setup)[name] for name in names):
         for part in module.modules():
             if isinstance(part, nn.Linear):
                 nn.init.normal_(part.weight, generator=generator)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from kdbench.core.errors import UserError
 from kdbench.core.settings import Execution, Recording
@@ -128,6 +129,18 @@ def networks(setup: Setup) -> dict[str, nn.Module]:
     found |= {f"frozen {name}": network.module for name, network in context.frozen_networks.items()}
     rest = [module for module in context.loaded if not any(module is known for known in found.values())]
     return found | {f"loaded {i}": module for i, module in enumerate(rest)}
+
+
+def own_weights(setup: Setup) -> dict[str, list[Tensor]]:
+    """Return the weights in the method's attributes, by attribute, that belong to no network of the run."""
+    known = {id(p) for module in networks(setup).values() for p in module.parameters()}
+    found: dict[str, list[Tensor]] = {}
+    for name, value in vars(setup.method).items():
+        for leaf in tree_leaves(value):
+            tensors = leaf.parameters() if isinstance(leaf, nn.Module) else [leaf]
+            weights = [x for x in tensors if isinstance(x, Tensor) and x.is_leaf and x.requires_grad]
+            found.setdefault(name, []).extend(x for x in weights if id(x) not in known)
+    return found
 
 
 def copy_weights(module: nn.Module) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ from kdbench.training.conformance.small_run import (
     difference,
     make_outer_steps,
     networks,
+    own_weights,
     student_gradient,
 )
 from kdbench.training.setup import Setup
@@ -31,10 +32,15 @@ STEPS = 4
 
 @dataclass(frozen=True)
 class Training:
-    """A few steps: weights by network before them, observations during them, the run after them."""
+    """A few steps: weights by network before them, observations during them, the run after them.
+
+    Attributes:
+        own: weights outside of the networks, by attribute of the method: before the steps, and the tensor itself.
+    """
 
     modules: Mapping[str, nn.Module]
     before: Mapping[str, Mapping[str, Tensor]]
+    own: Mapping[str, list[tuple[Tensor, Tensor]]]
     seen: Observed
     after: Setup
 
@@ -110,4 +116,5 @@ class Subject:
         setup = self.small_run().prepare_setup()
         modules = networks(setup)
         before = {name: copy_weights(module) for name, module in modules.items()}
-        return Training(modules, before, make_outer_steps(setup, STEPS), setup)
+        own = {name: [(w.detach().clone(), w) for w in weights] for name, weights in own_weights(setup).items()}
+        return Training(modules, before, own, make_outer_steps(setup, STEPS), setup)
