@@ -132,7 +132,8 @@ def _bias_note(cells: Sequence[CellResult], task: str) -> list[str]:
         return []
     means = {ending: [fmean(some) for some in rows.values()] for ending, rows in biases.items() if rows}
     words = {RAW: "", SCALED: " at T"}
-    shown = ", ".join(f"{min(some):.1f} to {max(some):.1f} %{words[ending]}" for ending, some in means.items())
+    ends = {ending: dict.fromkeys((f"{min(some):.1f}", f"{max(some):.1f}")) for ending, some in means.items()}
+    shown = ", ".join(f"{' to '.join(some)} %{words[ending]}" for ending, some in ends.items())
     return [
         f"ECE is biased upwards: with {items:,} items perfectly calibrated networks with the confidences of these rows "
         f"would show about {shown}."

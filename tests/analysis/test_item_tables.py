@@ -21,11 +21,8 @@ from kdbench.reporting.study_choice import EVERYTHING
 from kdbench.reporting.tables import Detail, TableData
 from kdbench.results import calibration, fidelity
 from kdbench.results.archive.write import collect_study
-from kdbench.results.item_outputs import find_teacher
 from kdbench.results.read_studies import studies
-from kdbench.results.selection import select_row
 from kdbench.results.store import Store
-from kdbench.results.study import TEACHER
 from tests.analysis.made import Made, spec, teacher
 from tests.analysis.made_outputs import CLASSES, LABELS, ROWS, keep, logits, study
 
@@ -116,38 +113,6 @@ def test_rows_without_a_best_temperature_are_named(store: Store, tmp_path: Path)
         note.startswith("No temperature has the least NLL, as where every selection row is right: SKD (2 of 3 seeds).")
         for note in sheet.notes
     )
-
-
-def test_a_task_without_a_table_is_named(tmp_path: Path) -> None:
-    made = study(tmp_path)
-    made.done(made.ask(spec("kd", "qnli", 0)), 0.7)
-    made.ask(spec("kd", "mrpc", 0))  # not done, so that there is nothing to say
-    made.done(made.ask(spec("kd", "stsb", 0)), 0.7)
-    for table in (Calibration, Fidelity):
-        (sheet,) = table().sheets(studies(made.write()))
-        assert sheet.notes[-2:] == [
-            "No table of QNLI: no predictions were kept.",
-            "No table of STS-B: a number is predicted, no class.",
-        ]
-
-
-def test_an_untaught_row_is_compared_with_the_teacher_that_tables_show(tmp_path: Path) -> None:
-    """Of two teachers of one seed, the one that scores higher on the selection split."""
-    made = study(tmp_path, seeds=(0,))
-    better = keep(made, made.need(teacher("rte", 0, student_lr=1e-4)), logits(3, 5))
-    made.done(better, 0.9, selection=0.8)
-    keep(made, made.ask(spec("pkd", "rte", 0, needs={"teacher": better})), logits(1, 15))
-    keep(made, made.ask(spec("finetune", "rte", 7)), logits(1, 17))
-    (found,) = studies(made.write())
-    (shown,) = select_row(found, TEACHER).shown["rte"]
-    taught, alone = sorted(select_row(found, "finetune").cells, key=lambda cell: cell.cell.seed)
-    assert shown.run.id == better
-    assert find_teacher(taught, found) is shown.run
-    assert find_teacher(alone, found) is None
-    (sheet,) = Fidelity().sheets([found])
-    assert set(records(sheet, "finetune", "agreement")) == {0}
-    (other,) = select_row(found, "kd").cells
-    assert find_teacher(other, found) is not shown.run
 
 
 def test_seeds_without_a_teacher_are_not_counted(tmp_path: Path) -> None:
