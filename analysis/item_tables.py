@@ -84,9 +84,10 @@ class ItemTable(Table):
             reasons: dict[str, list[str]] = {}
             for task in (task for task, sheet in own.items() if sheet is None and task in finished):
                 reasons.setdefault(self._why_nothing(study, task), []).append(task_title(task))
-            lost += [f"No table of {', '.join(tasks)}: {reason}." for reason, tasks in reasons.items()]
-            for sheet in filter(None, own.values()) if reasons else ():
-                sheet.notes += lost[-len(reasons) :]
+            told = [f"No table of {', '.join(tasks)}: {reason}." for reason, tasks in reasons.items()]
+            for sheet in filter(None, own.values()):
+                sheet.notes += told
+            lost += told
         if lost and not found:
             raise UserError(" ".join(dict.fromkeys(lost)))
         return found
@@ -198,10 +199,11 @@ class ItemTable(Table):
         """Name the seeds of rows that have fewer of them in a column than in others; [] where none has."""
         thin: dict[str, list[str]] = {}
         for line, row in zip(lines, found, strict=True):
-            for column in (column for column in self.columns if ALL_SEEDS not in row.get(column.key, {ALL_SEEDS: []})):
-                if row[column.key].keys() < _seeds_of(row):
-                    seeds = f"{line.title} {seed_list(row[column.key])}"
-                    thin.setdefault(" ".join(column.head.split()), []).append(seeds)
+            every = _seeds_of(row)
+            for column in self.columns:
+                own = row.get(column.key, {ALL_SEEDS: []}).keys()
+                if ALL_SEEDS not in own and own < every:
+                    thin.setdefault(" ".join(column.head.split()), []).append(f"{line.title} {seed_list(own)}")
         told = "; ".join(f"{head} ({', '.join(rows)})" for head, rows in thin.items())
         return [f"Columns that have numbers of these seeds alone: {told}."] if thin else []
 
@@ -230,7 +232,8 @@ def _seeds_of(row: RowStatistics) -> set[int]:
 
 def _counted(line: SelectedRow, row: RowStatistics, task: str) -> SelectedRow:
     """Return a row with those of its cells alone that its numbers are of."""
-    return replace(line, shown={task: [cell for cell in line.shown[task] if cell.cell.seed in _seeds_of(row)]})
+    seeds = _seeds_of(row)
+    return replace(line, shown={task: [cell for cell in line.shown[task] if cell.cell.seed in seeds]})
 
 
 def difference(one: SeedStatistics, other: SeedStatistics) -> Difference | None:
