@@ -22,7 +22,6 @@ from kdbench.results.significance import ALPHA, Difference, average_difference, 
 from kdbench.results.study import TEACHER, CellResult, StudyResults, task_title
 
 LEAST_SEEDS = 2  # one seed says nothing about other seeds
-USUAL_SEEDS = (0, 1, 2)  # asked for where a study has fewer than two
 UNIT = "points"  # of the tasks' mean metric, in per cent
 
 
@@ -231,11 +230,9 @@ class StudyContrasts:
 
     def _commands(self, lacking: Mapping[str, Sequence[str]]) -> list[list[str]]:
         """Return one command for all tasks that lack the same rows and have the same settings."""
-        seeds = sorted({cell.cell.seed for cell in self.study.cells})
-        seeds = seeds if len(seeds) >= LEAST_SEEDS else list(USUAL_SEEDS)
         tasks: dict[tuple[str, ...], list[str]] = {}
         for task, rows in lacking.items():
-            words = reproduce.rows_command(self.study, rows, task, seeds)
+            words = reproduce.rows_command(self.study, rows, task, least_seeds=LEAST_SEEDS)
             place = words.index("--tasks") + 1
             tasks.setdefault((*words[:place], "", *words[place + 1 :]), []).append(task)
         return [[",".join(names) if word == "" else word for word in words] for words, names in tasks.items()]

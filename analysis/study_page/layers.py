@@ -69,7 +69,6 @@ def _command(study: StudyResults) -> str:
         return ""
     first, last = range(len(layers)), range(max(layers) - len(layers) + 1, max(layers) + 1)
     names = ["+".join(map(str, some)) for some in (first, last) if tuple(some) != layers]
-    seeds = sorted({cell.cell.seed for cell in study.cells})
-    words = reproduce.rows_command(study, ROWS, study.tasks[0], seeds)
+    words = reproduce.rows_command(study, ROWS, study.tasks[0])
     words += ["--student", base, "--set", f"student_layers={','.join(names)}"]
     return f"To train others: `{shlex.join(words)}`."

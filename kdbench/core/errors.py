@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import itertools
+import re
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -71,11 +72,13 @@ def unknown(
     """
     listed = {head: sorted(names) for head, names in groups.items()}
     choices = sorted({*valid, *itertools.chain(*listed.values())})
-    # a name that differs in a letter or two, else names with the same words (`lr`, `num_train_epochs`), else any
-    words = set(name.split("_"))
+    # a name that differs in a letter or two, else names with the same words (`lr`, `num_train_epochs`), else any;
+    # written as names are, because tables show titles (`LGTM`, `Meta Distill`)
+    plain = re.sub(r"[\s-]+", "_", name.strip().casefold())
+    words = set(plain.split("_"))
     same = [choice for choice in choices if words <= (own := set(choice.split("_"))) or own <= words]
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.8) or same[:3]
-    near = near or difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(plain, choices, n=1, cutoff=0.8) or same[:3]
+    near = near or difflib.get_close_matches(plain, choices, n=1, cutoff=0.6)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     every = "; ".join(f"{head}: {', '.join(names)}" for head, names in listed.items()) or ", ".join(choices)
     return UserError(f"Unknown {what} '{name}'.{hint} Valid: {every or 'none'}.")

@@ -27,6 +27,7 @@ from kdbench.results.sweep_files import Sweep
 # options of `kdbench run`; the other fields are keys of --set
 STUDY_FLAGS = ("glue_dir", "data_dir", "feedback", "selection")
 TEACHER_KEYS = {"teacher", "teacher_is_finetuned"}
+USUAL_SEEDS = (0, 1, 2)  # for comparisons of a study that has fewer than two
 
 
 def cell_command(cells: Sequence[CellResult], study: StudyResults) -> list[str]:
@@ -146,12 +147,16 @@ def _alike_tasks(study: StudyResults, exhibits: Sequence[Exhibit]) -> list[list[
     return [tasks for tasks, _ in groups]
 
 
-def rows_command(study: StudyResults, rows: Sequence[str], task: str, seeds: Sequence[int]) -> list[str]:
-    """Build the command that trains rows on a task with the settings that the study's rows have there.
+def rows_command(study: StudyResults, rows: Sequence[str], task: str, *, least_seeds: int = 1) -> list[str]:
+    """Build the command that trains rows on a task with the settings and seeds that the study's rows have there.
 
     Args:
         rows: may include rows that the study lacks.
+        least_seeds: where the study has fewer, the command has `USUAL_SEEDS`.
     """
+    seeds = sorted({cell.cell.seed for cell in study.cells if cell.cell.task == task})
+    seeds = seeds or sorted({cell.cell.seed for cell in study.cells})  # a task that the study lacks
+    seeds = seeds if len(seeds) >= least_seeds else list(USUAL_SEEDS)
     words = ["kdbench", "run", "--methods", ",".join(rows), "--tasks", task, "--seeds", ",".join(map(str, seeds))]
     asked = [cell for cell in study.cells if cell.cell.task == task and {} in cell.varied]
     words += ["--preset", study.preset, *_places(study)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from kdbench.core.errors import UserError, check_known
+from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, interval_end, p_value, signed
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import missing_runs, notes
@@ -15,7 +15,7 @@ from kdbench.reporting.constant_notes import constant_notes
 from kdbench.reporting.formats.text import render
 from kdbench.reporting.provenance import study_origin, task_origin, traceable_rows
 from kdbench.reporting.show_table import check_format
-from kdbench.reporting.study_choice import StudyChoice, require_studies
+from kdbench.reporting.study_choice import StudyChoice, choose_row, require_studies
 from kdbench.reporting.tables import TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.comparison import ERROR_METHOD, Comparison, compare_cells, count_trials
@@ -50,7 +50,7 @@ def show_comparison(
     """Print the comparison of two rows for every chosen study that has both.
 
     Args:
-        rows: names of methods, variants, or `teacher`.
+        rows: names of methods, variants, or `teacher`; titles of tables as well.
         form: a format of tables.
 
     Raises:
@@ -99,16 +99,15 @@ def _pairs(rows: tuple[str, str], found: Sequence[StudyResults]) -> list[RowPair
         UserError: a name is not known or given twice, or no study has both rows.
     """
     # both names must be known, and different
-    valid = {row for study in found for row in traceable_rows(study)}
-    check_known("row", rows, valid)
-    if rows[0] == rows[1]:
-        others = ", ".join(sorted(valid - {rows[0]}))
-        raise UserError(f"'{rows[0]}' is given twice; compare it with one of: {others or 'none, it is the only row'}.")
+    first, second = (choose_row(found, row) for row in rows)
+    if first == second:
+        others = ", ".join(sorted({row for study in found for row in traceable_rows(study)} - {first}))
+        raise UserError(f"'{first}' is given twice; compare it with one of: {others or 'none, it is the only row'}.")
     # a study may have only one of them
-    both = [study for study in found if set(rows) <= set(traceable_rows(study))]
+    both = [study for study in found if {first, second} <= set(traceable_rows(study))]
     if not both:
-        raise UserError(f"No study has both '{rows[0]}' and '{rows[1]}': they were run with other settings or data.")
-    return [RowPair(study, rows, (study.title(rows[0]), study.title(rows[1]))) for study in both]
+        raise UserError(f"No study has both '{first}' and '{second}': they were run with other settings or data.")
+    return [RowPair(study, (first, second), (study.title(first), study.title(second))) for study in both]
 
 
 def _sheet(pair: RowPair) -> TableData | None:

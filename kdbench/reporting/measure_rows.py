@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from kdbench.core.errors import UserError, unknown
+from kdbench.core.errors import UserError
 from kdbench.core.registry import ALL
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting.printing import print_line
 from kdbench.reporting.provenance import traceable_rows
-from kdbench.reporting.study_choice import StudyChoice, require_studies
+from kdbench.reporting.study_choice import StudyChoice, find_rows, require_studies
 from kdbench.results.deployment import read_deployment
 from kdbench.results.selection import select_row
 from kdbench.results.store import Store
@@ -64,18 +64,15 @@ def regressions_note(study: StudyResults) -> str:
     return f"Left out, for it has numbers and no classes: {', '.join(titles)}." if titles else ""
 
 
-def choose_rows(study: StudyResults, rows: str) -> list[str]:
-    """Return the rows of a study that a list of names, or `all`, chooses.
+def rows_to_measure(study: StudyResults, rows: str) -> list[str]:
+    """Return the rows of a study that names and groups choose; `all` is every row.
 
     Raises:
         UserError: no such row.
     """
     known = traceable_rows(study)
-    names = known if rows == ALL else [name.strip() for name in rows.split(",")]
-    for name in names:
-        if name not in known:
-            raise unknown("row", name, [*known, ALL])
-    return names
+    chosen = set(known) if rows == ALL else find_rows([study], rows)
+    return [row for row in known if row in chosen]
 
 
 def choose_runs(study: StudyResults, rows: str, seed: int | None) -> list[Run]:
@@ -84,7 +81,7 @@ def choose_runs(study: StudyResults, rows: str, seed: int | None) -> list[Run]:
     Raises:
         UserError: no such row, or nothing of it is done.
     """
-    names = choose_rows(study, rows)
+    names = rows_to_measure(study, rows)
     names = [*([TEACHER] if TEACHER in traceable_rows(study) and TEACHER not in names else []), *names]
     found: dict[str, Run] = {}
     for line in (select_row(study, name) for name in names):

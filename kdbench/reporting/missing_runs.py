@@ -78,9 +78,7 @@ def missing_runs_commands(exhibit: Exhibit, study: StudyResults, lines: Sequence
     commands = reproduce.exhibit_commands([exhibit], study.root, study, tasks=own) if own else []
     for task in tasks:
         if rows := [row for row in lacking if row not in {*asked, TEACHER} and task in lacking[row]]:
-            seeds = sorted({cell.cell.seed for cell in study.cells if cell.cell.task == task})
-            words = reproduce.rows_command(study, rows, task, seeds)
-            commands.append([*words, *reproduce.results_argument(study.root)])
+            commands.append([*reproduce.rows_command(study, rows, task), *reproduce.results_argument(study.root)])
     other = ", with a network as teacher" if reproduce.needs_network([exhibit], study) else ""
     return [Detail(f"To train what is missing{other}: {shlex.join(command)}") for command in commands]
 

@@ -152,8 +152,8 @@ def training_notes(lines: Sequence[SelectedRow]) -> list[str]:
     notes: list[str] = [Detail(f"All runs shown: {', '.join(same)}.")] if same else []
     notes += [*_teacher(lines), *_cut_off(lines)]
     # settings in which rows or tasks differ although no grid varies them
-    shown = [line for line in lines if line.row != TEACHER and line.cells]
-    varied = {key for line in shown for key in _varied(line.asked.values())}
+    shown = [line for line in lines if line.cells]
+    varied = {key for line in shown if line.row != TEACHER for key in _varied(line.asked.values())}
     free = [key for key in Training.model_fields if key not in {*varied, *DIVIDING}]  # a note of their own names these
     return [*notes, *difference_notes(shown, free), *software_notes(lines)]
 

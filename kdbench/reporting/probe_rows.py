@@ -15,8 +15,7 @@ from kdbench.data.labelled_file import FILE, OWN, LabelView, match_labels
 from kdbench.data.perturbations import PERTURBATIONS
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import notes
-from kdbench.reporting.measure_rows import choose_rows, newest_study, regressions_note
-from kdbench.reporting.provenance import traceable_rows
+from kdbench.reporting.measure_rows import newest_study, regressions_note, rows_to_measure
 from kdbench.reporting.show_run import find_run
 from kdbench.reporting.study_choice import StudyChoice
 from kdbench.reporting.tables import TableCell, TableData
@@ -82,14 +81,12 @@ def _chosen(
 ) -> tuple[StudyResults | None, dict[str, dict[str, list[Run]]]]:  # fmt: skip
     """Return the study, and task -> row -> the runs that tables show, one a seed."""
     study = newest_study(store, choice)
-    if "," not in request.names and request.names.strip() not in (ALL, *traceable_rows(study)):
-        run = find_run(store, request.names.strip())
+    if run := _named_run(store, study, request.names):
         if len(run.task.labels) == 1:
             raise UserError(f"{run.id} predicts numbers, and a probe is about classes; name a run on another task.")
         return None, {run.spec.task: {run.id: [run]}}
-    names = choose_rows(study, request.names)
     found: dict[str, dict[str, list[Run]]] = {}
-    for line in (select_row(study, name) for name in names):
+    for line in (select_row(study, name) for name in rows_to_measure(study, request.names)):
         for task, cells in line.shown.items():
             runs = [cell.run for cell in cells if not cell.run.spec.student.is_outputs]
             if runs and len(TASKS.get(task).labels) > 1:
@@ -97,6 +94,17 @@ def _chosen(
     if not found:
         raise UserError(f"No network of {request.names} on such a task is done in {store.root}; see: kdbench status")
     return study, found
+
+
+def _named_run(store: Store, study: StudyResults, text: str) -> Run | None:
+    """Return the run that a text names; None where it names rows."""
+    try:
+        rows_to_measure(study, text)
+    except UserError:
+        if "," in text:
+            raise
+        return find_run(store, text.strip())
+    return None
 
 
 def _table(

@@ -8,7 +8,7 @@ from functools import partial
 
 from kdbench.core.formatting import seed_list, value
 from kdbench.results.selection import SelectedRow
-from kdbench.results.study import CellResult, task_title
+from kdbench.results.study import TEACHER, CellResult, task_title
 
 Found = Mapping[str, Sequence[set[str]]]  # task -> of each row the distinct texts of its cells
 
@@ -17,12 +17,14 @@ def difference_notes(lines: Sequence[SelectedRow], keys: Iterable[str]) -> list[
     """Say on which tasks rows differ in a setting, whether the other tasks differ in it, and whose seeds are others.
 
     Args:
+        lines: rows with cells; the teacher's, which has settings of its own, is compared by its seeds alone.
         keys: the settings to look at.
     """
     notes: list[str] = []
+    students = [line for line in lines if line.row != TEACHER]
     for key in keys:
-        found = _by_task(lines, partial(_texts, key=key))
-        notes += [*_rows_differ(lines, key, found), *_tasks_differ(key, found)]
+        found = _by_task(students, partial(_texts, key=key))
+        notes += [*_rows_differ(students, key, found), *_tasks_differ(key, found)]
     return [*notes, *_rows_differ(lines, "seeds", _by_task(lines, _seeds))]
 
 

@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from kdbench.core.errors import UserError, check_known, unknown
+from kdbench.core.errors import UserError
 from kdbench.core.formatting import duration, value
-from kdbench.data.task_registry import TASKS
 from kdbench.planning import reproduce
 from kdbench.reporting import printing, provenance
 from kdbench.reporting.provenance import TracedCell
 from kdbench.reporting.run_status import RunStatuses
 from kdbench.reporting.show_run import print_commands, print_group
-from kdbench.reporting.study_choice import StudyChoice, require_studies
+from kdbench.reporting.study_choice import StudyChoice, choose_row, choose_task, require_studies
 from kdbench.results.data_origin import describe_data
 from kdbench.results.store import Store
 from kdbench.results.study import CellResult
@@ -30,9 +29,7 @@ def show_cell(row: str, task: str, store: Store, choice: StudyChoice, console: C
         UserError: the row or task is not known, nothing was chosen, or no study has the cell.
     """
     found = require_studies(store, choice).studies
-    if task not in TASKS.all() and task not in TASKS.broken:
-        raise unknown("task", task, TASKS.all())
-    check_known("row", [row], {name for study in found for name in provenance.traceable_rows(study)})
+    row, task = choose_row(found, row), choose_task(task)
     # trace the cell in each that has a run of it
     having = [study for study in found if row in provenance.traceable_rows(study) and task in study.tasks]
     every = [provenance.trace_cell(one, provenance.build_traced_table(one), row, task) for one in having]

@@ -169,8 +169,8 @@ def _command(
     known = [study] if study is not None else []
     named = tasks.split(",") if tasks else find_tasks(known, wish.tasks) if wish.tasks else []
     if study is not None and study.chosen:
-        seeds, rows = sorted({cell.cell.seed for cell in study.cells}), sorted(study.chosen - {TEACHER})
-        own = [reproduce.rows_command(study, rows, task, seeds) for task in named or study.tasks]
+        rows = sorted(study.chosen - {TEACHER})
+        own = [reproduce.rows_command(study, rows, task) for task in named or study.tasks]
         commands = [[*words, *reproduce.results_argument(root)] for words in own]
     else:
         commands = reproduce.exhibit_commands(figures, root, study, preset=wish.preset, tasks=named)

@@ -151,17 +151,57 @@ def choose_student(found: Sequence[StudyResults], name: str) -> list[StudyResult
 
 
 def choose_rows(found: Sequence[StudyResults], text: str) -> set[str]:
+    """Return the rows that names choose, of which the teacher's always stays; see `find_rows`.
+
+    Raises:
+        UserError: a name is not known, or there is none but the teacher.
+    """
+    rows = find_rows(found, text)
+    if not rows - {TEACHER}:
+        others = sorted({row for study in found for row in traceable_rows(study)} - rows)
+        raise UserError(f"--methods {text} names no method; give some of {', '.join(others)}.")
+    return rows
+
+
+def find_rows(found: Sequence[StudyResults], text: str) -> set[str]:
     """Return the rows that names choose: those of tables, or what `kdbench run --methods` takes.
 
     Raises:
-        UserError: a name is not known, or there is none but the teacher, whose row always stays.
+        UserError: a name is not known, or there is none.
     """
     present = _titles(found, traceable_rows, lambda study, row: study.title(row))
     groups = {group: {row for row in present if row != TEACHER and in_group(row, group)} for group in method_groups()}
-    rows = _chosen("row", text, present, groups, row_of)
-    if not rows - {TEACHER}:
-        raise UserError(f"--methods {text} names no method; give some of {', '.join(sorted(present.keys() - rows))}.")
-    return rows
+    return _chosen("row", text, present, groups, row_of)
+
+
+def choose_row(found: Sequence[StudyResults], text: str) -> str:
+    """Return the one row that a name, a title of tables, or a file that defines a method names.
+
+    Raises:
+        UserError: no study has such a row, or several rows have the title.
+    """
+    return one_name("row", row_of(text), _titles(found, traceable_rows, lambda study, row: study.title(row)))
+
+
+def choose_task(text: str) -> str:
+    """Return the one task that a name or a title of tables names, whether a study has it or not.
+
+    Raises:
+        UserError: there is no such task, or several tasks have the title.
+    """
+    return one_name("task", text, {task: task_title(task) for task in [*TASKS.all(), *TASKS.broken]})
+
+
+def one_name(what: str, text: str, titles: Mapping[str, str]) -> str:
+    """Return the name that is meant by a name, or by a title that no other name has.
+
+    Args:
+        titles: name -> title.
+    """
+    named = [text] if text in titles else [n for n, title in titles.items() if title.casefold() == text.casefold()]
+    if len(named) != 1:
+        raise unknown(what, text, titles)
+    return named[0]
 
 
 def choose_tasks(found: Sequence[StudyResults], text: str, *, gone: bool = False) -> set[str]:

@@ -47,6 +47,16 @@ def test_means_over_other_seeds_are_told_apart(tmp_path: Path) -> None:
     assert "Rows differ in seeds: 0-2, but 0-1 for DML." in many.notes
 
 
+def test_the_seeds_of_the_teacher_are_told_apart_too(tmp_path: Path) -> None:
+    """DML needs no trained teacher, so its third seed has none."""
+    made = Made(Store(tmp_path))
+    for seed in range(3):
+        needs = {"teacher": made.done(made.need(teacher("rte", seed)), 0.9)} if seed < 2 else {}
+        for method in ("kd", "dml") if needs else ("dml",):
+            made.done(made.ask(spec(method, "rte", seed, needs=needs if method == "kd" else {})), 0.6)
+    assert "Rows differ in seeds: Teacher 0-1, KD 0-1, DML 0-2." in sheet(made.write()).notes
+
+
 def test_reported_splits_are_named_by_task_where_they_differ(tmp_path: Path) -> None:
     made = Made(Store(tmp_path))
     for task in ("rte", "sst2", "trec"):

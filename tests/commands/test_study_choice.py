@@ -12,9 +12,10 @@ from kdbench.cli.app import app
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.errors import UserError
 from kdbench.core.spec import Cell
+from kdbench.reporting.measure_rows import rows_to_measure
 from kdbench.reporting.show_figure import FigureChoice, find_figures
 from kdbench.reporting.show_table import find_tables
-from kdbench.reporting.study_choice import EVERYTHING, StudyChoice, choose_studies
+from kdbench.reporting.study_choice import EVERYTHING, StudyChoice, choose_studies, one_name
 from kdbench.results.store import Store
 from kdbench.results.submission_zip import find_server
 from kdbench.training import server_predictions
@@ -266,3 +267,25 @@ def test_runs_of_a_method_that_only_others_need_are_listed(tmp_path: Path, capsy
         app(["list", "runs", "--method", methods, "--results", str(tmp_path)], standalone_mode=False)
         said = capsys.readouterr().out
         assert {name for name in ("kd", "finetune") if f"rte-{name}-s" in said} == listed
+
+
+def test_a_row_and_a_task_are_named_as_tables_name_them(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reader of a table has its titles before the eyes, not the names of methods."""
+
+    def printed(*words: str) -> str:
+        assert call_here([*words, "--results", str(stores[0].root)], monkeypatch) == 0
+        return capsys.readouterr().out
+
+    assert printed("compare", "Fine-tuning", "LGTM") == printed("compare", "finetune", "lgtm")
+    assert printed("show", "fine-tuning", "RTE") == printed("show", "finetune", "rte")
+    assert rows_to_measure(choose_studies(stores[0], EVERYTHING).studies[-1], "KD,Fine-tuning") == ["finetune", "kd"]
+
+
+def test_a_title_of_two_rows_names_none() -> None:
+    titles = {"kd": "KD", "own_kd": "KD", "dml": "DML"}
+    assert one_name("row", "dml", titles) == one_name("row", "Dml", titles) == "dml"
+    assert one_name("row", "kd", titles) == "kd"  # a name
+    with pytest.raises(UserError, match=r"Unknown row 'KD'. Did you mean 'kd'\? Valid: dml, kd, own_kd"):
+        one_name("row", "KD", titles)

@@ -16,6 +16,7 @@ from kdbench.planning.config import assemble_config, parse_sets
 from kdbench.planning.exhibits import merge_plans, request_configs, requests_by_name
 from kdbench.planning.make_plan import make_plan
 from kdbench.planning.plan import Plan
+from kdbench.planning.reproduce import rows_command
 from kdbench.reporting import provenance
 from kdbench.reporting.tables import TABLES
 from kdbench.results.archive.write import collect_study
@@ -215,3 +216,18 @@ def test_a_row_that_a_task_lacks_parts_no_command(tmp_path: Path) -> None:
     study = remembered(tmp_path, tasks="rte", methods="kd")
     (said,) = reproduce.exhibit_commands([TABLES.get("table1")()], Path("results"), study, tasks=["mrpc", "rte"])
     assert " ".join(said).endswith("--tasks mrpc,rte --seeds 0,1 --set lgtm.student_lr=0.0005")
+
+
+def test_a_command_for_rows_has_the_seeds_of_its_task(tmp_path: Path) -> None:
+    """A study of several tasks may have three seeds of one and five of another."""
+    remembered(tmp_path, tasks="rte", seeds="0-4")
+    study = remembered(tmp_path, tasks="mrpc", seeds="2")
+    seeds = {
+        (task, least): (words := rows_command(study, ["dist"], task, least_seeds=least))[words.index("--seeds") + 1]
+        for task in ("rte", "mrpc", "sst2") for least in (1, 2)
+    }  # fmt: skip
+    assert seeds == {
+        ("rte", 1): "0,1,2,3,4", ("rte", 2): "0,1,2,3,4",
+        ("mrpc", 1): "2", ("mrpc", 2): "0,1,2",
+        ("sst2", 1): "0,1,2,3,4", ("sst2", 2): "0,1,2,3,4",
+    }  # fmt: skip

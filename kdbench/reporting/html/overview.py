@@ -129,8 +129,7 @@ def _card(traced: TracedCell, place: OverviewCell, statuses: RunStatuses) -> Cel
     if traced.runs.wanted:
         words = reproduce.cell_command(traced.runs.wanted, traced.study)
     else:
-        seeds = sorted({cell.cell.seed for cell in traced.study.cells if cell.cell.task == traced.task})
-        words = reproduce.rows_command(traced.study, [traced.line.row], traced.task, seeds)
+        words = reproduce.rows_command(traced.study, [traced.line.row], traced.task)
     selection = sentence(traced.selection)
     return CellCard(place.anchor, title, place.entry, unit, selection, behind, command=shlex.join(words))
 
