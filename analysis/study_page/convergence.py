@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from kdbench.analysis import curves
 from kdbench.analysis.study_page.contrasts import UNIT, StudyContrasts
@@ -16,49 +16,47 @@ from kdbench.results.study import task_title
 
 MOST_NAMED = 3  # rows on a task
 GAIN = 0.4  # points in the last epoch, from which on a row counts as still learning
-NOTE = "First metric of the task on the split that selects checkpoints, in per cent; mean over the seeds."
+NOTES = (
+    "First metric of the task on the split that selects checkpoints, in per cent; mean over the seeds.",
+    f"Rows that gain: by {GAIN} {UNIT} or more in the last epoch; they might gain from another one.",
+)
 
 
-def convergence_words(contrasts: StudyContrasts, row: str) -> str:
+def convergence_table(contrasts: StudyContrasts, row: str) -> str:
     """Return a row's scores epoch by epoch as a Markdown table, and what the last epoch changes; "" without scores.
 
-    Of all rows those are named that the last epoch changes most.
+    Of all rows those are counted that gain in the last epoch, and those named that it changes most.
     """
     found = {task: scores for task in contrasts.tasks if (scores := epoch_scores(contrasts, row, task))}
     if not found:
         return ""
     epochs = range(1, max(map(max, found.values())) + 1)
-    shown = [
-        (task_title(task), *(f"{scores[epoch]:.1f}" if epoch in scores else "–" for epoch in epochs))
-        for task, scores in found.items()
-    ]
-    table = text_table([f"Epoch {epoch}" for epoch in epochs], shown, [NOTE])
-    changes = {task: change for task, scores in found.items() if (change := _last_change(scores)) is not None}
-    listed = ", ".join(f"{signed(change)} {UNIT} on {task_title(task)}" for task, change in changes.items())
-    title = contrasts.title(row)
-    last = f"Long enough? On the selection split, the last epoch changes {title} by {listed}."
-    told = f"{last} {_most_changed(contrasts, list(changes))}" if changes else f"{title} trains for one epoch."
-    return f"{told}\n\n{table}"
+    rows = []
+    for task, scores in found.items():
+        by_epoch = (f"{scores[epoch]:.1f}" if epoch in scores else "–" for epoch in epochs)
+        rows.append((task_title(task), *by_epoch, *_last_epoch(contrasts, scores, task)))
+    staged = ", ".join(contrasts.title(name) for name in contrasts.rows if _has_stages(name))
+    left = [f"Not counted, because they learn the task in the last stage alone: {staged}."] if staged else []
+    told = f"Long enough? {contrasts.title(row)} at the end of each epoch, and what the last epoch changes in all rows:"
+    heads = [*(f"Epoch {epoch}" for epoch in epochs), "Last epoch", "Rows that gain", "Changed most"]
+    return f"{told}\n\n{text_table(heads, rows, [*NOTES, *left])}"
+
+
+def _last_epoch(contrasts: StudyContrasts, scores: Mapping[int, float], task: str) -> tuple[str, str, str]:
+    """Return what the last epoch adds to scores, how many rows gain in it, and which it changes most."""
+    change, changes = _last_change(scores), last_changes(contrasts, task)
+    if change is None or not changes:
+        return "–", "–", "–"
+    gaining = sum(one >= GAIN for one in changes.values())
+    most = sorted(changes, key=lambda row: -abs(changes[row]))[:MOST_NAMED]
+    listed = ", ".join(f"{contrasts.title(row)} {signed(changes[row])}" for row in most)
+    return signed(change), f"{gaining} of {len(changes)}", listed
 
 
 def _last_change(scores: Mapping[int, float]) -> float | None:
     """Return what the last epoch adds to a row's score; None where no evaluation is at its start or its end."""
     before = scores.get(max(scores) - 1) if scores else None
     return None if before is None else scores[max(scores)] - before
-
-
-def _most_changed(contrasts: StudyContrasts, tasks: Sequence[str]) -> str:
-    """Say on each task how many rows still gain in the last epoch, and name those that it changes most."""
-    parts, staged = [], [row for row in contrasts.rows if _has_stages(row)]
-    for task in tasks:
-        changes = last_changes(contrasts, task)
-        gaining = sum(change >= GAIN for change in changes.values())
-        most = sorted(changes, key=lambda row: -abs(changes[row]))[:MOST_NAMED]
-        listed = ", ".join(f"{contrasts.title(row)} by {signed(changes[row])}" for row in most)
-        parts.append(f"{gaining} of {len(changes)} on {task_title(task)}, where it changes most {listed}")
-    names = ", ".join(map(contrasts.title, staged))
-    left = f" Left out, as learning the task in the last stage alone: {names}." if staged else ""
-    return f"Rows that gain {GAIN} {UNIT} or more in it, and so might gain from another one: {'; '.join(parts)}.{left}"
 
 
 def last_changes(contrasts: StudyContrasts, task: str) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.analysis.study_page.contrasts import StudyContrasts
-from kdbench.analysis.study_page.text_table import text_table
+from kdbench.analysis.study_page.text_table import bullets, text_table
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, duration, value
 from kdbench.data.task_registry import TASKS
@@ -36,11 +36,11 @@ CROWDED = 0.1  # of the reported items, from which a class that takes so many to
 
 
 def setup_words(contrasts: StudyContrasts) -> str:
-    """Name the networks, the splits and the machine."""
+    """Name the networks, the splits and the machine, as a Markdown list."""
     study = contrasts.study
     said = [f"{study.pairing}, preset `{study.preset}`.", *notes.protocol_notes(study, list(contrasts.lines.values()))]
     places = [machines.machine_note(_done(study)), *_mixed_machines(contrasts)]
-    return " ".join([*said, *notes.evidence_notes(study), *places]).rstrip()
+    return bullets([*said, *notes.evidence_notes(study), *places])
 
 
 def _mixed_machines(contrasts: StudyContrasts) -> Iterator[str]:
@@ -146,14 +146,14 @@ def _group(row: str) -> str:
 
 
 def collapse_words(contrasts: StudyContrasts) -> str:
-    """Say which networks predict only one class, or that none does; and which never predict some class."""
+    """List which networks predict only one class, or that none does; and which never predict some class."""
     lines = list(contrasts.lines.values())
     runs = {cell.run.id for line in lines for cells in line.shown.values() for cell in cells}
     none = (
         f"In {count(len(runs), 'run')}, no student and no teacher trained along predicts only one class (or only two "
         "of three or more)."
     )
-    return " ".join([*(notes.collapse_notes(lines) or [none]), *notes.missed_class_notes(lines), *_crowded(contrasts)])
+    return bullets([*(notes.collapse_notes(lines) or [none]), *notes.missed_class_notes(lines), *_crowded(contrasts)])
 
 
 def _crowded(contrasts: StudyContrasts) -> Iterator[str]:

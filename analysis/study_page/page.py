@@ -12,8 +12,9 @@ from kdbench.analysis.published import PAPER_METHOD
 from kdbench.analysis.study_page import facts, paper, questions, scores, tuning
 from kdbench.analysis.study_page.agreement import agreement_section
 from kdbench.analysis.study_page.contrasts import StudyContrasts, p_words
-from kdbench.analysis.study_page.convergence import convergence_words
+from kdbench.analysis.study_page.convergence import convergence_table
 from kdbench.analysis.study_page.cost import CostBesideScore
+from kdbench.analysis.study_page.differences import reference_table, separability_section
 from kdbench.analysis.study_page.layers import depth, layers_section
 from kdbench.analysis.study_page.limits import limits
 from kdbench.analysis.study_page.text_table import MIXED, text_table
@@ -44,7 +45,6 @@ REPEAT = (
 )
 READINGS = ("lgtm", "lgtm_no_influence", "lgtm_released", "lgtm_printed", "prokt_lgtm", "prokt")
 STUDENT_LABELS = "student_ce"  # the option with the weight of the labels
-MOST_NAMED = 12  # separable pairs
 
 
 def study_page(
@@ -82,13 +82,16 @@ def sections(
     """Yield heading and paragraphs of each section."""
     study, cost = contrasts.study, CostBesideScore(contrasts, questions.KD)
     asked = questions.answers(contrasts)
-    yield "Questions", [f"**{question}** {answer}" for question, answer in asked.items()]
+    yield "Questions", [text for question, answer in asked.items() for text in (f"### {question}", answer)]
     yield "What was trained", [
         facts.setup_words(contrasts), facts.trained_table(contrasts), tuning.tuning_words(contrasts, tuned),
         tuning.tuning_table(tuned), facts.time_words(contrasts), facts.hours_table(study, every, tuned),
-        convergence_words(contrasts, BASELINE),
+        convergence_table(contrasts, BASELINE),
     ]  # fmt: skip
-    yield "Scores", [score_table(study), *pair_words(contrasts), scores.resolution_words(contrasts, questions.KD)]
+    yield "Scores", [score_table(study)]
+    yield "Differences", [
+        reference_table(contrasts, (BASELINE, questions.KD)), *separability_section(contrasts, questions.KD),
+    ]  # fmt: skip
     yield "LGTM in its readings", [readings_table(contrasts)]
     yield "Teachers that learn along", teachers_section(contrasts)
     lead = scores.lead_words(contrasts, BASELINE, questions.KD)
@@ -113,42 +116,16 @@ def score_table(study: StudyResults) -> str:
     return markdown(sheet)
 
 
-def pair_words(contrasts: StudyContrasts) -> list[str]:
-    """Say how many pairs of methods are separable, on each task and on average; nothing where there is no pair."""
-    if len(contrasts.rows) < 2:
-        return []
-    parts, named, many = [], [], False
-    for task in (*contrasts.tasks, None):
-        apart, before, known = contrasts.pairs_apart(task)
-        where = "on average" if task is None else f"on {task_title(task)}"
-        if known and (task or len(contrasts.tasks) > 1):
-            parts.append(f"{where} {len(apart)} of {known} ({before} uncorrected)")
-            named += [f"{where}, {_above(contrasts, apart)}"] if 0 < len(apart) <= MOST_NAMED else []
-            many |= len(apart) > MOST_NAMED
-    whole = len(contrasts.rows) * (len(contrasts.rows) - 1) // 2
-    every = f"{count(len(contrasts.rows), 'method')} make {count(whole, 'pair')}"
-    if not parts:
-        return [f"{every}, and none has two common seeds, so none is compared."]
-    told = f"{every}. Separable, Holm-corrected over the pairs: {', '.join(parts)}."
-    which = f"Those of {MOST_NAMED} pairs or fewer are" if many else "They are"
-    return [f"{told} {which}: {'; '.join(named)}." if named else told]
-
-
-def _above(contrasts: StudyContrasts, pairs: Sequence[tuple[str, str]]) -> str:
-    """Put separable pairs into words: `SKD above ProKT and LGTM`."""
-    below: dict[str, list[str]] = {}
-    for higher, lower in pairs:
-        below.setdefault(contrasts.title(higher), []).append(contrasts.title(lower))
-    return ", ".join(f"{higher} above {' and '.join(lower)}" for higher, lower in below.items())
-
-
 def other_depths(study: StudyResults, every: Sequence[StudyResults]) -> list[str]:
     """Return the score table of each study whose student has another number of layers; a sentence where none has."""
     own = depth(study.cells[0])
     others = [other for other in every if depth(other.cells[0]) != own and any(cell.is_scored for cell in other.cells)]
     if not others:
         return ["No student of another depth was trained. To train one of two layers: `make study PART=gap`."]
-    return [text for other in others for text in (score_table(other), *pair_words(StudyContrasts(other)))]
+    return [
+        text for other in others
+        for text in (score_table(other), *separability_section(StudyContrasts(other), questions.KD))
+    ]  # fmt: skip
 
 
 def readings_table(contrasts: StudyContrasts) -> str:

@@ -1,4 +1,4 @@
-"""Answer the questions of the study, each in generated sentences, whatever the answer is."""
+"""Answer the questions of the study, each in one generated sentence and a list of details, whatever the answer is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from kdbench.analysis.published import PAPER_METHOD
 from kdbench.analysis.study_page.contrasts import Contrast, JudgedContrasts, StudyContrasts, judge_contrasts
 from kdbench.analysis.study_page.convergence import epoch_scores
 from kdbench.analysis.study_page.scores import row_mean, run_mean
+from kdbench.analysis.study_page.text_table import bullets
 from kdbench.analysis.study_page.trained_teachers import influence_ratio
 from kdbench.analysis.teacher_lead import BASELINE
 from kdbench.core.formatting import count, signed, value
@@ -23,8 +24,8 @@ WEAKER_TEACHERS = ("takd", "rco")
 ASSISTANT = "assistant"  # the role of TAKD's assistant
 COLUMNS = "Signs in the table below compare each row with the best of its column, which are other comparisons."
 PATHS = (
-    "TAKD's teacher is an assistant, smaller than KD's teacher and distilled from it; RCO's are earlier states of KD's "
-    "teacher, at the end that teacher itself."
+    "TAKD's teacher is an assistant, smaller than KD's teacher and distilled from it.",
+    "RCO's teachers are earlier states of KD's teacher, at the end that teacher itself.",
 )
 
 
@@ -40,6 +41,11 @@ def answers(contrasts: StudyContrasts) -> dict[str, str]:
     return {question: answer(contrasts) for question, answer in asked.items()}
 
 
+def _answer(sentence: str, *details: str) -> str:
+    """Return a sentence and the details that are not empty, as a Markdown list below."""
+    return "\n\n".join(filter(None, (sentence, bullets(details))))
+
+
 def over_tasks(tasks: Sequence[str]) -> str:
     """Return `over TREC and Banking77`, or `on TREC`."""
     titles = [task_title(task) for task in tasks]
@@ -50,10 +56,10 @@ def beats_baseline(contrasts: StudyContrasts) -> str:
     """Compare every method with fine-tuning, and say how much better the teacher is, which is the room for a gain."""
     leads = [(task, contrasts.contrast(TEACHER, BASELINE, [task])) for task in contrasts.tasks]
     room = [f"{lead.words} {over_tasks([task])}" for task, lead in leads if lead.difference is not None]
-    told = f"The teacher is better than the fine-tuned student by {', '.join(room)}. " if room else ""
+    told = f"The teacher is better than the fine-tuned student by {', '.join(room)}." if room else ""
     plain = contrasts.contrast(KD, BASELINE)
-    kd = f"Plain KD alone: {plain.words}. " if plain.difference is not None else ""
-    return _beats(contrasts, BASELINE, "fine-tuning", f"{kd}{told}")
+    kd = f"Plain KD alone: {plain.words}." if plain.difference is not None else ""
+    return _beats(contrasts, BASELINE, "fine-tuning", kd, told)
 
 
 def beats_kd(contrasts: StudyContrasts) -> str:
@@ -63,40 +69,39 @@ def beats_kd(contrasts: StudyContrasts) -> str:
     plain = ""
     if {"ce_weight", "kd_weight", "temperature"} <= o.keys():
         weights = f"{value(o['ce_weight'])} CE(y, S) + {value(o['kd_weight'])} KL(T || S)"
-        plain = f"Plain KD is {weights} at temperature {value(o['temperature'])}. "
+        plain = f"Plain KD is {weights} at temperature {value(o['temperature'])}."
     return _beats(contrasts, KD, "plain KD", plain)
 
 
-def _beats(contrasts: StudyContrasts, reference: str, name: str, more: str) -> str:
+def _beats(contrasts: StudyContrasts, reference: str, name: str, *more: str) -> str:
     """Compare every method with a reference row, on average and on each task alone.
 
     Args:
         name: of the reference in the sentences.
-        more: sentences that stand after the comparison on average.
+        more: further details.
     """
     rows = [row for row in contrasts.asked if row not in (reference, BASELINE)]
     found, missing = contrasts.against(reference, rows), contrasts.missing([reference, *rows])
     if not found.known:
         return contrasts.unknown([reference, *rows])
     higher, lower = found.separable(1), found.separable(-1)
-    if higher:
-        told = f"Yes: {_listed(found, higher)}."
-    else:
-        best = max(found.known, key=found.value)
-        told = (
-            f"No method is separable above {name} on average over tasks. The highest difference is that of "
-            f"{found.words(best)}."
-        )
-    below = f" Separable below {name}: {_listed(found, lower)}." if lower else ""
-    alone = _on_single_tasks(contrasts, rows, reference, name)
-    rest = missing if reference == KD else ""  # once is enough
-    return f"{told}{below} {_extent(found, name)} {more}{alone}{rest}".rstrip()
+    told = f"No method is separable above {name} on average over tasks."
+    best = f"The highest difference is that of {found.words(max(found.known, key=found.value))}."
+    return _answer(
+        f"Yes: {_listed(found, higher)}." if higher else told,
+        best if not higher else "",
+        f"Separable below {name}: {_listed(found, lower)}." if lower else "",
+        *_on_single_tasks(contrasts, rows, reference, name),
+        *more,
+        _extent(found, name),
+        missing if reference == KD else "",  # once is enough
+    )
 
 
-def _on_single_tasks(contrasts: StudyContrasts, rows: Sequence[str], reference: str, name: str) -> str:
-    """Name the rows that are separable above a reference on a task alone, else the highest; "" for one task."""
+def _on_single_tasks(contrasts: StudyContrasts, rows: Sequence[str], reference: str, name: str) -> list[str]:
+    """Name the rows that are separable above a reference on a task alone, else the highest; nothing for one task."""
     if len(contrasts.tasks) < 2:
-        return ""
+        return []
     apart, highest = [], dict[str, float]()
     for task in contrasts.tasks:
         found = judge_contrasts({row: contrasts.contrast(row, reference, [task]) for row in rows})
@@ -107,11 +112,12 @@ def _on_single_tasks(contrasts: StudyContrasts, rows: Sequence[str], reference: 
         above = [row for row in found.known if found.value(row) > 0]
         highest |= {f"{found.words(row)} on {task_title(task)}": found.p[row] for row in above}
     if apart or not highest:
-        return f"On a task alone, separable above {name}: {'; '.join(apart) or 'none'}. "
-    return (
+        return [f"On a task alone, separable above {name}: {'; '.join(apart) or 'none'}."]
+    return [
         f"On a task alone, none is separable above {name} with p corrected over the methods there; nearest comes "
-        f"{min(highest, key=highest.__getitem__)}. {COLUMNS} "
-    )
+        f"{min(highest, key=highest.__getitem__)}.",
+        COLUMNS,
+    ]
 
 
 def _by_epoch(contrasts: StudyContrasts, row: str, reference: str, task: str) -> str:
@@ -148,8 +154,8 @@ def influence_helps(contrasts: StudyContrasts) -> str:
     words = told.get(_verdict(one), "Not shown: LGTM with and without influence are not separable")
     ratios = {task: ratio for task in one.tasks if (ratio := influence_ratio(contrasts, PAPER_METHOD, task)) != "–"}
     listed = ", ".join(f"{ratio} on {task_title(task)}" for task, ratio in ratios.items())
-    size = f"The length of its gradient over that of the auxiliary loss: {listed} (median). " if ratios else ""
-    return f"{words}, {one.words} {over_tasks(one.tasks)}. {size}{same} {missing}".rstrip()
+    size = f"The length of its gradient over that of the auxiliary loss: {listed} (median)." if ratios else ""
+    return _answer(f"{words}, {one.words} {over_tasks(one.tasks)}.", size, same, missing)
 
 
 def feedback_pays(contrasts: StudyContrasts) -> str:
@@ -164,14 +170,15 @@ def feedback_pays(contrasts: StudyContrasts) -> str:
     words = told.get(_verdict(net), "Not shown: cost and gain are not separable")
     share = held_out_share(contrasts.study.study["feedback"], "feedback")
     held = f"the {value(100 * share)} % of train held out for feedback" if share else "the rows of feedback"
-    parts = ""
+    parts = []
     if gain.difference is not None and cost.difference is not None:
-        parts = (
-            f" Training on {held} too, with more steps and without dropout in the teacher's target, changes the score "
-            f"by {cost.words}, the influence by {gain.words}."
-        )
+        parts = [
+            f"Training on {held} too, with more steps and without dropout in the teacher's target, changes the score "
+            f"by {cost.words}.",
+            f"The influence changes the score by {gain.words}.",
+        ]
     where = over_tasks(net.tasks)
-    return f"{words}: LGTM minus ProKT with labels on all rows is {net.words} {where}.{parts} {missing}".rstrip()
+    return _answer(f"{words}: LGTM minus ProKT with labels on all rows is {net.words} {where}.", *parts, missing)
 
 
 def stronger_teacher(contrasts: StudyContrasts) -> str:
@@ -186,7 +193,7 @@ def stronger_teacher(contrasts: StudyContrasts) -> str:
         told = f"Yes: students are worse without KD's teacher all the time, {_listed(found, stronger)} against KD."
     else:
         told = f"Not shown: {_listed(found, list(found.known))} against KD, which has the teacher all the time."
-    return f"{told} {PATHS} {_assistant(contrasts)}{_extent(found)} {missing}".rstrip()
+    return _answer(told, *PATHS, _assistant(contrasts), _extent(found), missing)
 
 
 def _assistant(contrasts: StudyContrasts) -> str:
@@ -206,12 +213,10 @@ def _assistant(contrasts: StudyContrasts) -> str:
         return ""
     told = f"TAKD's assistant scores {', '.join(parts)} for the teacher"
     if len(differences) < len(parts):
-        return f"{told}. "
+        return f"{told}."
     whole = Contrast(("", ""), tuple(contrasts.tasks), average_difference(differences))
-    weaker = (
-        "" if _verdict(whole) < 0 else "It is not shown to be weaker, so that TAKD says little about the question. "
-    )
-    return f"{told}: {whole.words} on average. {weaker}"
+    weaker = " It is not shown to be weaker, so that TAKD says little about the question."
+    return f"{told}: {whole.words} on average.{weaker if _verdict(whole) >= 0 else ''}"
 
 
 def _verdict(one: Contrast) -> int:

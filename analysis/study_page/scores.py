@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
 
-from kdbench.analysis.study_page.contrasts import UNIT, StudyContrasts
+from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.text_table import MIXED, text_table
 from kdbench.reporting.provenance import mean_run_score, run_cell
 from kdbench.results.gap_share import GapShare, covered_share
-from kdbench.results.significance import ALPHA, Difference
 from kdbench.results.study import TEACHER, Run, task_title
 
 FARTHEST = 300  # per cent; a share is a ratio, and without meaning far from 0 and 100
@@ -64,37 +62,6 @@ def lead_words(contrasts: StudyContrasts, baseline: str, taught: str) -> str:
         return f"How far the teacher is above fine-tuning is not known yet. {missing}".rstrip()
     tasks = ", ".join(map(task_title, lead.tasks))
     return f"Teacher minus fine-tuned student: {lead.words} on average ({tasks}). {missing}".rstrip()
-
-
-def resolution_words(contrasts: StudyContrasts, reference: str) -> str:
-    """Say how small a difference to a reference row can be seen: half of the median 95 % interval, task by task.
-
-    Of many rows the largest difference is seen where its p-value is below the level of Holm's first step.
-    """
-    others = [row for row in contrasts.rows if row != reference]
-    alone, largest = [], []
-    for task in [*contrasts.tasks, None]:
-        found = [contrasts.contrast(row, reference, [task] if task else None) for row in others]
-        whole = [one for one in found if len(one.tasks) == (1 if task else len(contrasts.tasks))]
-        known = [one.difference for one in whole if one.difference is not None and one.difference.variance]
-        if known and (task or len(contrasts.tasks) > 1):
-            where = f"on {task_title(task)}" if task else "on average"
-            alone.append(f"{_half_width(known, ALPHA):.1f} {UNIT} {where}")
-            largest.append(f"{_half_width(known, ALPHA / len(others)):.1f} {UNIT} {where}")
-    if not alone:
-        return ""
-    among = f" Among {len(others)} rows, with p corrected, the largest has to reach {', '.join(largest)}."
-    return (
-        f"How small a difference shows: half of the 95 % interval of a row minus {contrasts.title(reference)} is "
-        f"{', '.join(alone)} (median over the rows). Smaller differences are not seen here."
-        f"{among if len(others) > 1 else ''}"
-    )
-
-
-def _half_width(known: Sequence[Difference], alpha: float) -> float:
-    """Return the median of half the width of intervals."""
-    ends = (one.interval(1 - alpha) for one in known)
-    return statistics.median((high - low) / 2 for low, high in ends)
 
 
 def share_table(contrasts: StudyContrasts, baseline: str) -> str:

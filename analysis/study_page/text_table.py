@@ -10,6 +10,11 @@ from kdbench.reporting.tables import TableCell, TableData
 MIXED = "Rows over different tasks are not to be compared with each other."
 
 
+def bullets(items: Iterable[str]) -> str:
+    """Return a Markdown list of the texts that are not empty."""
+    return "\n".join(f"- {item}" for item in items if item)
+
+
 def text_table(heads: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()) -> str:
     """Return a table without a title, its notes below.
 

@@ -16,9 +16,10 @@ from scipy import stats
 from kdbench.analysis.cost import Cost
 from kdbench.analysis.study_page import facts, layers, paper, questions, scores
 from kdbench.analysis.study_page.contrasts import StudyContrasts
-from kdbench.analysis.study_page.convergence import convergence_words
+from kdbench.analysis.study_page.convergence import convergence_table
 from kdbench.analysis.study_page.cost import CostBesideScore
-from kdbench.analysis.study_page.page import other_depths, pair_words, ranks, study_page
+from kdbench.analysis.study_page.differences import reference_table, separability_section
+from kdbench.analysis.study_page.page import other_depths, ranks, study_page
 from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError
 from kdbench.core.spec import ModelRef
@@ -50,11 +51,19 @@ def numbers(text: str) -> list[float]:
 def test_separable_pairs(tmp_path: Path) -> None:
     """KD and SKD are alike, DIST is above both: 2 of 3 pairs."""
     found = contrasts(tmp_path, {"kd": NEAR, "skd": shifted(0.5), "dist": shifted(22)})
-    assert pair_words(found) == [
-        "3 methods make 3 pairs. Separable, Holm-corrected over the pairs: on RTE 2 of 3 (2 uncorrected), on QNLI 2 of "
-        "3 (2 uncorrected), on average 2 of 3 (2 uncorrected). They are: on RTE, DIST above KD and SKD; on QNLI, "
-        "DIST above KD and SKD; on average, DIST above KD and SKD."
-    ]
+    every, table, told, which = separability_section(found, "kd")
+    assert every == "3 methods make 3 pairs."
+    cells = [line.strip("| ").split(" | ")[:4] for line in table.splitlines()[2:5]]
+    assert cells == [[place, "3", "2", "2"] for place in ("RTE", "QNLI", "Average")]
+    assert told == "Where 12 pairs or fewer are separable, they are:"
+    assert which.splitlines() == [f"- {place}: DIST above KD; DIST above SKD." for place in ("RTE", "QNLI", "Average")]
+    # the same pairs, in points
+    head, _, first, *rest = reference_table(found, ("kd", "skd")).splitlines()
+    assert head == "|  | Minus KD | 95 % interval | p, Holm | Minus SKD | 95 % interval | p, Holm |"
+    assert first.startswith("| DIST | +22.0 | ")
+    assert first.split(" | ")[4] == "+21.5"
+    assert rest[0].startswith("| SKD | +0.5 | ")
+    assert rest[0].endswith("| – | – | – |")  # KD minus SKD is in the columns of KD
 
 
 def test_share_of_the_lead(tmp_path: Path) -> None:
@@ -287,18 +296,16 @@ def test_what_the_last_epoch_changes(tmp_path: Path) -> None:
         finish(made, spec("finetune", "rte", seed), [(step, "selection", {"accuracy": at}) for step, at in points])
     made.write()
     found = StudyContrasts(studies(made.store)[0])
-    said = convergence_words(found, "finetune")
-    assert said.startswith(
-        "Long enough? On the selection split, the last epoch changes Fine-tuning by +10.0 points on RTE."
-    )
-    assert "| RTE | 65.0 | 75.0 |" in said
-    assert convergence_words(found, "kd") == ""
+    said = convergence_table(found, "finetune")
+    assert said.startswith("Long enough? Fine-tuning at the end of each epoch, ")
+    assert "| RTE | 65.0 | 75.0 | +10.0 | 1 of 1 | Fine-tuning +10.0 |" in said
+    assert convergence_table(found, "kd") == ""
 
 
 def test_collapsed_networks_are_said(tmp_path: Path) -> None:
     found = contrasts(tmp_path / "sound", {"kd": {"rte": (70.0, 71.0)}})
     assert facts.collapse_words(found).startswith(
-        "In 2 runs, no student and no teacher trained along predicts only one class"
+        "- In 2 runs, no student and no teacher trained along predicts only one class"
     )
     made = study(tmp_path / "one", {"kd": {"rte": (70.0, 71.0)}})
     for run_id in made.runs:
@@ -307,10 +314,10 @@ def test_collapsed_networks_are_said(tmp_path: Path) -> None:
         tensors |= {f"{name}/validation/labels": np.arange(ITEMS) % 2 for name in ("best", "last")}
         save_file(tensors, made.store.run(run_id).predictions)
     collapsed = StudyContrasts(studies(made.store)[0])
-    assert facts.collapse_words(collapsed).startswith("§ Predicts only one class.")
+    assert facts.collapse_words(collapsed).startswith("- § Predicts only one class.")
     # all items go to one of two classes, which half of them have
     assert facts.collapse_words(collapsed).endswith(
-        "Every seed predicts one class far too often: KD on RTE (50 %); in brackets the items that it takes more than "
+        "\n- Every seed predicts one class far too often: KD on RTE (50 %); in brackets the items that it takes more than "
         "have it, of all reported ones."
     )
     assert "far too often" not in facts.collapse_words(found)
@@ -330,7 +337,8 @@ def test_the_whole_page(tmp_path: Path) -> None:
     page = study_page("results/made", every)
     headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
     assert headings[:3] == ["Questions", "What was trained", "Scores"]
-    assert len(headings) == len(set(headings)) == 14
+    assert re.findall(r"^### (.*)$", page, re.MULTILINE) == list(questions.answers(StudyContrasts(every[0])))
+    assert len(headings) == len(set(headings)) == 15
     assert "Not known yet" not in page
     assert page == study_page("results/made", studies(Store(tmp_path)))
     for words in commands(page):

@@ -11,7 +11,8 @@ from scipy import stats
 
 from kdbench.analysis.study_page import paper, questions, scores
 from kdbench.analysis.study_page.contrasts import StudyContrasts
-from kdbench.analysis.study_page.page import limits, pair_words, readings_table
+from kdbench.analysis.study_page.differences import separability_section
+from kdbench.analysis.study_page.page import limits, readings_table
 from kdbench.core.formatting import interval_end
 from kdbench.core.spec import ModelRef
 from kdbench.results.read_studies import studies
@@ -33,9 +34,8 @@ def test_kd_is_beaten(tmp_path: Path) -> None:
     assert f"Yes: DIST {words_of(dist)}; p " in text
     assert f"Separable below plain KD: PKD {words_of(pkd)}; p " in text
     assert "SKD" not in text
-    assert (
-        "3 methods compared over RTE and QNLI; p is Holm-corrected. On a task alone, separable above plain KD:" in text
-    )
+    assert "\n- 3 methods compared over RTE and QNLI; p is Holm-corrected." in text
+    assert "\n- On a task alone, separable above plain KD:" in text
     assert re.findall(r"(\w+) \+20.0 points[^)]*\) on (\w+)", text.partition("On a task alone")[2]) == [
         ("DIST", "RTE"), ("DIST", "QNLI"),
     ]  # fmt: skip
@@ -47,7 +47,7 @@ def test_kd_is_not_beaten(tmp_path: Path) -> None:
     one = compared(tmp_path, "dist", "kd")
     doubled = min(1.0, 2 * min(float(compared(tmp_path, row, "kd")["p"]) for row in ("dist", "pkd")))
     assert text.startswith(
-        "No method is separable above plain KD on average over tasks. The highest difference is that of DIST "
+        "No method is separable above plain KD on average over tasks.\n\n- The highest difference is that of DIST "
         f"{words_of(one)}; p = "
     )
     assert float(re.findall(r"p = ([\d.]+)\)", text)[0]) == pytest.approx(max(doubled, float(one["p"])), abs=1e-3)
@@ -69,24 +69,27 @@ def test_fine_tuning_is_the_first_row_to_beat(tmp_path: Path) -> None:
     assert "2 methods compared over RTE and QNLI" in text
 
 
+def smallest_seen(found: StudyContrasts) -> list[tuple[float, float]]:
+    """The smallest difference to KD that shows, alone and as the largest of all, task by task and on average."""
+    table = separability_section(found, "kd")[1]
+    assert " | Smallest seen | As the largest of " in table
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines()[2:5]]
+    return [(float(alone), float(largest)) for *_, alone, largest in lines]
+
+
 def test_how_small_a_difference_shows(tmp_path: Path) -> None:
     found = contrasts(tmp_path, {"kd": NEAR, "dist": shifted(20)})
     ends = {task: compared(tmp_path, "dist", "kd", task) for task in (*NEAR, "average")}
     halves = {task: (float(one["high"]) - float(one["low"])) / 2 for task, one in ends.items()}
-    text = scores.resolution_words(found, "kd")
-    told = [float(number) for number in re.findall(r"([\d.]+) points", text)]
+    told = [alone for alone, _ in smallest_seen(found)]
     assert told == pytest.approx([halves["rte"], halves["qnli"], halves["average"]], abs=0.11)  # of another draw
     # two rows that differ alike from KD: the first of Holm's steps asks for p < 2.5 %
     found = contrasts(tmp_path / "two", {"kd": NEAR, "dist": shifted(20), "skd": shifted(20)})
-    text = scores.resolution_words(found, "kd").partition("Among 2 rows, with p corrected, the largest has to reach ")[
-        2
-    ]
-    for place, row in ((None, "average"), ("rte", "on RTE")):
+    (_, on_rte), _, (_, average) = smallest_seen(found)
+    for place, said in ((None, average), ("rte", on_rte)):
         both = [found.contrast(name, "kd", [place] if place else None).difference for name in ("dist", "skd")]
         halves = {one: stats.t.ppf(1 - 0.025 / 2, one.degrees) * one.variance**0.5 for one in both if one}
-        (said,) = re.findall(rf"([\d.]+) points (?:on )?{row}", text)
-        assert float(said) == pytest.approx(statistics.fmean(halves.values()), abs=0.051)
-    assert scores.resolution_words(contrasts(tmp_path / "one", {"kd": {"rte": (70.0,)}}), "kd") == ""
+        assert said == pytest.approx(statistics.fmean(halves.values()), abs=0.051)
 
 
 def test_an_end_of_an_interval_keeps_its_side_of_zero() -> None:
@@ -118,7 +121,9 @@ def test_one_seed_gives_no_number(tmp_path: Path) -> None:
         assert text.startswith("Not known yet. Fewer than two seeds are done of ")
         (words,) = commands(text)
         assert words[words.index("--seeds") + 1] == "0,1,2"
-    assert pair_words(found) == ["3 methods make 3 pairs, and none has two common seeds, so none is compared."]
+    assert separability_section(found, "kd") == [
+        "3 methods make 3 pairs, and none has two common seeds, so none is compared."
+    ]
     assert scores.lead_words(found, "finetune", "kd").startswith(
         "How far the teacher is above fine-tuning is not known"
     )
@@ -142,7 +147,8 @@ def test_influence_and_feedback(tmp_path: Path) -> None:
     assert words_of(net) in text
     assert (
         "Training on the 10 % of train held out for feedback too, with more steps and without dropout in the teacher's "
-        f"target, changes the score by {words_of(cost)}), the influence by {words_of(gain)})." in text
+        f"target, changes the score by {words_of(cost)}).\n- The influence changes the score by {words_of(gain)})."
+        in text
     )
     assert "+30.0" in text
     assert "+20.0" in text
