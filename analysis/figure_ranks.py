@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from kdbench.analysis import task_panels
 from kdbench.core.formatting import count
+from kdbench.data.shared_texts import shared_text_notes
+from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
 from kdbench.reporting import provenance
 from kdbench.reporting.figures import Estimate, FigureData, Lacking, Panel, TaskFigure
@@ -54,7 +56,7 @@ class FigureRanks(TaskFigure):
                 for line, column in zip(shown, ranks.T, strict=True)]  # fmt: skip
         rows.sort(key=lambda row: row.mean)
         panel = Panel("Mean rank", estimates=rows, limits=(0.5, len(rows) + 0.5))
-        told = [WHAT if len(whole) > 1 else ONE_TASK, *_notes(ranks, rows, reach)]
+        told = [WHAT if len(whole) > 1 else ONE_TASK, *_notes(ranks, rows, reach, whole)]
         told += [*task_panels.edge_notes([panel]), *_left_out(every, shown, tasks, whole)]
         return task_panels.panel_figure(self.title, study, {",".join(whole): panel}, shown, told)
 
@@ -155,8 +157,8 @@ def _estimate(study: StudyResults, line: SelectedRow, ranks: Mapping[str, float]
     return Estimate(line.title, look, ranks, mean, (mean - reach, mean + reach), about, point_name="task")
 
 
-def _notes(ranks: Floats, rows: Sequence[Estimate], reach: float) -> list[str]:
-    """Explain the bars, and say how many pairs they tell apart."""
+def _notes(ranks: Floats, rows: Sequence[Estimate], reach: float, tasks: Sequence[str]) -> list[str]:
+    """Explain the bars, and say how many pairs they tell apart and which tasks have the same texts."""
     pairs = list(combinations(rows, 2))
     apart = sum(abs(one.mean - other.mean) > 2 * reach for one, other in pairs)
     told = [
@@ -170,7 +172,7 @@ def _notes(ranks: Floats, rows: Sequence[Estimate], reach: float) -> list[str]:
     if len(ranks) > 1:
         p, way = friedman_test(ranks)
         told.append(f"Friedman's test that no row differs: p = {p:.2g} ({way}).")
-    return [*told, SAMPLE]
+    return [*told, SAMPLE, *shared_text_notes(map(TASKS.get, tasks))]
 
 
 def _left_out(

@@ -15,6 +15,7 @@ from kdbench.analysis.metric_labels import AVERAGE, part_names
 from kdbench.analysis.published import published_tables, row_title
 from kdbench.analysis.teacher_lead import teacher_lead_notes
 from kdbench.core.formatting import value
+from kdbench.data.shared_texts import shared_text_notes
 from kdbench.data.task import Task
 from kdbench.data.task_registry import TASKS
 from kdbench.planning.exhibits import Request
@@ -275,7 +276,7 @@ def score_notes(
     found = [
         f"{describe_splits(tasks)}, in per cent; {notes.describe_seeds(lines)}.",
         *evidence,
-        *(average_notes(tasks) if averaged else []),
+        *([*average_notes(tasks), *shared_text_notes(tasks)] if averaged else []),
         *(note for note in [*marks, *about] if not isinstance(note, Detail)),
         *constant_notes(lines, tasks),
         *teacher_lead_notes(lines, tasks),

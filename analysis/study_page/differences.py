@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.text_table import MIXED, bullets, text_table
 from kdbench.core.formatting import count
+from kdbench.data.shared_texts import shared_text_notes
+from kdbench.data.task_registry import TASKS
 from kdbench.results.significance import ALPHA, Difference
 from kdbench.results.study import task_title
 
@@ -49,7 +51,8 @@ def reference_table(contrasts: StudyContrasts, references: Sequence[str]) -> str
         f"{contrasts.title(row)} over {', '.join(map(task_title, own))} alone"
         for row, own in tasks.items() if len(own) < max(map(len, tasks.values()))
     ]  # fmt: skip
-    return text_table(heads, rows, [REFERENCES_NOTE, *([f"{'; '.join(fewer)}. {MIXED}"] if fewer else [])])
+    mixed = [f"{'; '.join(fewer)}. {MIXED}"] if fewer else []
+    return text_table(heads, rows, [REFERENCES_NOTE, *mixed, *shared_text_notes(map(TASKS.get, contrasts.tasks))])
 
 
 def separability_section(contrasts: StudyContrasts, reference: str) -> list[str]:

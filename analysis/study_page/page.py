@@ -22,6 +22,8 @@ from kdbench.analysis.study_page.trained_teachers import teachers_section
 from kdbench.analysis.teacher_lead import BASELINE
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
+from kdbench.data.shared_texts import shared_text_notes
+from kdbench.data.task_registry import TASKS
 from kdbench.reporting import provenance
 from kdbench.reporting.figures import Lacking
 from kdbench.reporting.formats.presentation import Presentation
@@ -174,5 +176,6 @@ def ranks(contrasts: StudyContrasts) -> list[str]:
     if len(tasks) > 1:
         p, way = friedman_test(np.array([list(row.seeds.values()) for row in found]).T)
         told.append(f"Friedman's test that no row differs has {p_words(p)} ({way}).")
+    shared = shared_text_notes(map(TASKS.get, tasks))
     rows = [(row.label, f"{row.mean:.2f}", *(f"{rank:g}" for rank in row.seeds.values())) for row in found]
-    return [" ".join(told), text_table(["Mean rank", *map(task_title, tasks)], rows, [f"1 is best. {SAMPLE}"])]
+    return [" ".join(told), text_table(["Mean rank", *map(task_title, tasks)], rows, [f"1 is best. {SAMPLE}", *shared])]

@@ -85,6 +85,13 @@ class DeclaredTask(Task):
         return hashlib.sha256(json.dumps(own).encode()).hexdigest()[:16]
 
     @classmethod
+    def text_source(cls) -> str:
+        """Return the sources and columns of the reported texts; see `Task.text_source`."""
+        declared = cls.declaration
+        splits = [TRAIN if split == HELD_OUT else split for split in declared.report_splits]
+        return repr((cls.folders, declared.text, [declared.sources(split) for split in splits]))
+
+    @classmethod
     def describe(cls) -> dict[str, Any]:
         """Return the declaration with classes and metrics filled in; see `Task.describe`."""
         labels, names = cls.own_classes()

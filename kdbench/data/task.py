@@ -248,6 +248,11 @@ class Task(ABC):
         return True
 
     @classmethod
+    def text_source(cls) -> str:
+        """Return what only tasks with the same reported texts have in common; "" where the task has its texts alone."""
+        return ""
+
+    @classmethod
     def describe(cls) -> dict[str, Any]:
         """Return what another machine needs in order to know a task that no plugin there defines; {} for plugins."""
         return {}

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count, interval_end, p_value, signed
+from kdbench.data.shared_texts import shared_text_notes
 from kdbench.data.task_registry import TASKS
 from kdbench.reporting import missing_runs, notes
 from kdbench.reporting.constant_notes import constant_notes
@@ -250,4 +251,4 @@ def _notes(found: dict[str, Comparison], corrected: dict[str, float], lacking: S
         said.append(f"No seed in common: {', '.join(lacking)}{over}.")
     if len({one.seeds for one in found.values()}) > 1:
         said.append("Average: tasks have different seeds, and it has the fewest of a task.")
-    return said
+    return [*said, *shared_text_notes(map(TASKS.get, found))]

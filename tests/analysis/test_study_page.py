@@ -317,8 +317,8 @@ def test_collapsed_networks_are_said(tmp_path: Path) -> None:
     assert facts.collapse_words(collapsed).startswith("- § Predicts only one class.")
     # all items go to one of two classes, which half of them have
     assert facts.collapse_words(collapsed).endswith(
-        "\n- Every seed predicts one class far too often: KD on RTE (50 %); in brackets the items that it takes more than "
-        "have it, of all reported ones."
+        "\n- Every seed predicts one class far too often: KD on RTE (50 %); in brackets the items that it takes more "
+        "than have it, of all reported ones."
     )
     assert "far too often" not in facts.collapse_words(found)
 
