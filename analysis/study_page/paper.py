@@ -12,7 +12,7 @@ import numpy as np
 from kdbench.analysis.metric_labels import AVERAGE
 from kdbench.analysis.published import PAPER_METHOD, published_tables
 from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, JudgedContrasts, StudyContrasts, judge_contrasts
-from kdbench.analysis.study_page.text_table import text_table
+from kdbench.analysis.study_page.text_table import bullets, text_table
 from kdbench.core.formatting import count, signed
 from kdbench.data.splits import held_out_share
 from kdbench.reporting.provenance import mean_run_score
@@ -65,13 +65,16 @@ def order_words(contrasts: StudyContrasts) -> str:
     apart = sum(frozenset(pair) in pairs for pair in combinations(rows, 2))
     count_of_pairs = len(rows) * (len(rows) - 1) // 2
     pairs_words = count(count_of_pairs, "pair")
-    return (
+    told = (
         f"Kendall's tau between the paper's average and the mean score here ({count(len(rows), 'method')}) is "
-        f"{tau(contrasts.tasks, every)}; 1 is the same order, -1 the opposite. It is {by_task}"
-        f"{f', and over all tasks {by_seed}' if by_seed else ''}. On average over the tasks, "
-        f"{apart} of {pairs_words} of these methods {'is' if apart == 1 else 'are'} separable"
-        f"{', so that their order here is hardly known' if 2 * apart < count_of_pairs else ''}."
+        f"{tau(contrasts.tasks, every)}; 1 is the same order, -1 the opposite."
     )
+    known = (
+        f"On average over the tasks, {apart} of {pairs_words} of these methods {'is' if apart == 1 else 'are'} "
+        f"separable{', so that their order here is hardly known' if 2 * apart < count_of_pairs else ''}."
+    )
+    details = [f"Task by task: {by_task}.", f"Over all tasks: {by_seed}." if by_seed else "", known]
+    return f"{told}\n\n{bullets(details)}"
 
 
 def _whole(contrasts: StudyContrasts, row: str) -> bool:
@@ -96,10 +99,10 @@ def claim_words(contrasts: StudyContrasts) -> str:
     parts = []
     for sign, word in VERDICTS.items():
         titles = [contrasts.title(row) for row in found.known if found.verdict(row) == sign]
-        listed = f" ({', '.join(titles)})" if titles else ""
-        parts.append(f"{word} for {len(titles)}{listed}")
-    told = f"{said} Of the {len(found.known)} that can be compared, the claim {', '.join(parts)}."
-    return f"{told} {_sizes_seen(found)} {missing}".rstrip()
+        listed = f": {', '.join(titles)}" if titles else ""
+        parts.append(f"The claim {word} for {len(titles)}{listed}.")
+    told = f"{said} {count(len(found.known), 'method')} can be compared:"
+    return f"{told}\n\n{bullets([*parts, _sizes_seen(found), missing])}"
 
 
 def _sizes_seen(found: JudgedContrasts) -> str:
