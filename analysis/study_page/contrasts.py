@@ -158,9 +158,9 @@ class StudyContrasts:
         average = average_difference(list(found.values())) if found else None
         return Contrast((self.title(first), self.title(second)), tuple(found), average)
 
-    def against(self, reference: str, rows: Iterable[str]) -> JudgedContrasts:
-        """Return each row minus the reference."""
-        return judge_contrasts({row: self.contrast(row, reference) for row in rows})
+    def against(self, reference: str, rows: Iterable[str], tasks: Sequence[str] | None = None) -> JudgedContrasts:
+        """Return each row minus the reference; see `contrast`."""
+        return judge_contrasts({row: self.contrast(row, reference, tasks) for row in rows})
 
     def pairs_apart(self, task: str | None) -> tuple[list[tuple[str, str]], int, int]:
         """Return the separable pairs of rows, the higher first; how many are before correction; and of how many pairs.

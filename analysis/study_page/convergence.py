@@ -47,16 +47,33 @@ def _last_epoch(contrasts: StudyContrasts, scores: Mapping[int, float], task: st
     change, changes = _last_change(scores), last_changes(contrasts, task)
     if change is None or not changes:
         return "–", "–", "–"
-    gaining = sum(one >= GAIN for one in changes.values())
+    gaining, every = gaining_rows(contrasts, task)
     most = sorted(changes, key=lambda row: -abs(changes[row]))[:MOST_NAMED]
     listed = ", ".join(f"{contrasts.title(row)} {signed(changes[row])}" for row in most)
-    return signed(change), f"{gaining} of {len(changes)}", listed
+    return signed(change), f"{gaining} of {every}", listed
 
 
 def _last_change(scores: Mapping[int, float]) -> float | None:
     """Return what the last epoch adds to a row's score; None where no evaluation is at its start or its end."""
     before = scores.get(max(scores) - 1) if scores else None
     return None if before is None else scores[max(scores)] - before
+
+
+def gaining_rows(contrasts: StudyContrasts, task: str) -> tuple[int, int]:
+    """Return how many rows still gain in the last epoch, and of how many."""
+    changes = last_changes(contrasts, task).values()
+    return sum(change >= GAIN for change in changes), len(changes)
+
+
+def is_settled(contrasts: StudyContrasts, task: str) -> bool:
+    """Return whether no more than half of the rows still gain in the last epoch."""
+    gaining, every = gaining_rows(contrasts, task)
+    return 2 * gaining <= every
+
+
+def settled_tasks(contrasts: StudyContrasts) -> list[str]:
+    """Return the tasks on which training has come to an end for most rows; see `is_settled`."""
+    return [task for task in contrasts.tasks if is_settled(contrasts, task)]
 
 
 def last_changes(contrasts: StudyContrasts, task: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, UNIT, StudyContrasts
-from kdbench.analysis.study_page.convergence import GAIN, last_changes
+from kdbench.analysis.study_page.convergence import GAIN, gaining_rows, is_settled
 from kdbench.analysis.study_page.scores import run_mean
 from kdbench.core.formatting import count, count_range, signed
 from kdbench.data.task_registry import TASKS
@@ -65,15 +65,13 @@ def _each(contrasts: StudyContrasts) -> str:
 
 def _unfinished(contrasts: StudyContrasts, tuned: StudyResults | None) -> Iterator[str]:
     """Name the tasks on which most rows still gain in the last epoch, and say whether rates were tuned there."""
-    for task in contrasts.tasks:
-        changes = last_changes(contrasts, task).values()
-        gaining = sum(change >= GAIN for change in changes)
-        if 2 * gaining > len(changes):
-            untuned = "" if tuned and task in tuned.tasks else ", and no rate was tuned there"
-            yield (
-                f"- {task_title(task)} shows which methods are fast, and perhaps not which are good: {gaining} of "
-                f"{len(changes)} rows still gain {GAIN} {UNIT} or more in the last epoch{untuned}."
-            )
+    for task in (task for task in contrasts.tasks if not is_settled(contrasts, task)):
+        gaining, every = gaining_rows(contrasts, task)
+        untuned = "" if tuned and task in tuned.tasks else ", and no rate was tuned there"
+        yield (
+            f"- {task_title(task)} shows which methods are fast, and perhaps not which are good: {gaining} of "
+            f"{every} rows still gain {GAIN} {UNIT} or more in the last epoch{untuned}."
+        )
 
 
 def _selection(contrasts: StudyContrasts) -> Iterator[str]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from kdbench.analysis.published import PAPER_METHOD
 from kdbench.analysis.study_page.contrasts import Contrast, JudgedContrasts, StudyContrasts, judge_contrasts
-from kdbench.analysis.study_page.convergence import epoch_scores
+from kdbench.analysis.study_page.convergence import epoch_scores, settled_tasks
 from kdbench.analysis.study_page.scores import row_mean, run_mean
 from kdbench.analysis.study_page.text_table import bullets
 from kdbench.analysis.study_page.trained_teachers import influence_ratio
@@ -23,6 +23,7 @@ NO_INFLUENCE, PROKT_WITH_LABELS = "lgtm_no_influence", "prokt_lgtm"
 WEAKER_TEACHERS = ("takd", "rco")
 ASSISTANT = "assistant"  # the role of TAKD's assistant
 COLUMNS = "Signs in the table below compare each row with the best of its column, which are other comparisons."
+UNSETTLED = "without the tasks on which most rows still gain in the last epoch"
 PATHS = (
     "TAKD's teacher is an assistant, smaller than KD's teacher and distilled from it.",
     "RCO's teachers are earlier states of KD's teacher, at the end that teacher itself.",
@@ -86,16 +87,46 @@ def _beats(contrasts: StudyContrasts, reference: str, name: str, *more: str) -> 
         return contrasts.unknown([reference, *rows])
     higher, lower = found.separable(1), found.separable(-1)
     told = f"No method is separable above {name} on average over tasks."
+    # a lead on tasks that are not learned to the end may be one of speed
+    settled = contrasts.against(reference, rows, settled_tasks(contrasts))
+    fast = [contrasts.title(row) for row in higher if row not in settled.separable(1)]
+    lost = f", but not {' and '.join(fast)} {UNSETTLED}" if fast else ""
     best = f"The highest difference is that of {found.words(max(found.known, key=found.value))}."
     return _answer(
-        f"Yes: {_listed(found, higher)}." if higher else told,
+        f"Yes: {_listed(found, higher)}{lost}." if higher else told,
         best if not higher else "",
         f"Separable below {name}: {_listed(found, lower)}." if lower else "",
+        _on_settled_tasks(settled, name) if settled_tasks(contrasts) != contrasts.tasks else "",
         *_on_single_tasks(contrasts, rows, reference, name),
         *more,
         _extent(found, name),
         missing if reference == KD else "",  # once is enough
     )
+
+
+def _pairs_on_settled_tasks(contrasts: StudyContrasts, pairs: Sequence[tuple[str, str]]) -> str:
+    """Compare pairs of rows on the tasks alone on which most rows have stopped gaining; "" where those are all tasks.
+
+    Nothing is corrected for the number of pairs.
+    """
+    settled = settled_tasks(contrasts)
+    found = [contrasts.contrast(*pair, settled) for pair in pairs]
+    known = [one for one in found if one.difference is not None]
+    if settled == contrasts.tasks or not known:
+        return ""
+    told = "; ".join(f"{' minus '.join(one.titles)} {one.words}" for one in known)
+    return f"{UNSETTLED.capitalize()} ({over_tasks(known[0].tasks)}): {told}."
+
+
+def _on_settled_tasks(settled: JudgedContrasts, name: str) -> str:
+    """Say which rows are separable from a reference on the tasks alone on which most rows have stopped gaining."""
+    if not settled.known:
+        return "On every task most rows still gain in the last epoch."
+    higher, lower = settled.separable(1), settled.separable(-1)
+    best = f"none, the highest is {settled.words(max(settled.known, key=settled.value))}"
+    below = f"; separable below: {_listed(settled, lower)}" if lower else ""
+    tasks = over_tasks(max((one.tasks for one in settled.known.values()), key=len))
+    return f"{UNSETTLED.capitalize()} ({tasks}), separable above {name}: {_listed(settled, higher) or best}{below}."
 
 
 def _on_single_tasks(contrasts: StudyContrasts, rows: Sequence[str], reference: str, name: str) -> list[str]:
@@ -155,7 +186,8 @@ def influence_helps(contrasts: StudyContrasts) -> str:
     ratios = {task: ratio for task in one.tasks if (ratio := influence_ratio(contrasts, PAPER_METHOD, task)) != "–"}
     listed = ", ".join(f"{ratio} on {task_title(task)}" for task, ratio in ratios.items())
     size = f"The length of its gradient over that of the auxiliary loss: {listed} (median)." if ratios else ""
-    return _answer(f"{words}, {one.words} {over_tasks(one.tasks)}.", size, same, missing)
+    settled = _pairs_on_settled_tasks(contrasts, [(PAPER_METHOD, NO_INFLUENCE)])
+    return _answer(f"{words}, {one.words} {over_tasks(one.tasks)}.", settled, size, same, missing)
 
 
 def feedback_pays(contrasts: StudyContrasts) -> str:
@@ -177,8 +209,10 @@ def feedback_pays(contrasts: StudyContrasts) -> str:
             f"by {cost.words}.",
             f"The influence changes the score by {gain.words}.",
         ]
-    where = over_tasks(net.tasks)
-    return _answer(f"{words}: LGTM minus ProKT with labels on all rows is {net.words} {where}.", *parts, missing)
+    where, settled = over_tasks(net.tasks), _pairs_on_settled_tasks(contrasts, [rows[:2]])
+    return _answer(
+        f"{words}: LGTM minus ProKT with labels on all rows is {net.words} {where}.", settled, *parts, missing
+    )
 
 
 def stronger_teacher(contrasts: StudyContrasts) -> str:
@@ -193,7 +227,8 @@ def stronger_teacher(contrasts: StudyContrasts) -> str:
         told = f"Yes: students are worse without KD's teacher all the time, {_listed(found, stronger)} against KD."
     else:
         told = f"Not shown: {_listed(found, list(found.known))} against KD, which has the teacher all the time."
-    return _answer(told, *PATHS, _assistant(contrasts), _extent(found), missing)
+    settled = _pairs_on_settled_tasks(contrasts, [(row, KD) for row in found.known])
+    return _answer(told, settled, *PATHS, _assistant(contrasts), _extent(found), missing)
 
 
 def _assistant(contrasts: StudyContrasts) -> str:
