@@ -1,4 +1,4 @@
-"""Look at a task's data before training: repeated texts, rows of train in the report, empty texts, missing classes."""
+"""Look at a task's data before training: repeated texts, rows in several splits, empty texts, missing classes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _plain(name: str) -> str | float:
 
 
 def _row_remarks(title: str, data: TaskData, report_splits: Sequence[str]) -> list[str]:
-    """Return a sentence each on repeated texts, rows of the report that also train or select, and empty texts."""
+    """Return a sentence each on repeated texts, rows that report, select and train at once, and empty texts."""
     repeated, empty = list[str](), list[str]()
     known = {split: set(examples.texts()) for split, examples in data.splits.items()}
     seen: dict[str, list[str]] = {split: [] for split in data.splits if split not in report_splits}
@@ -66,8 +66,10 @@ def _row_remarks(title: str, data: TaskData, report_splits: Sequence[str]) -> li
         pair = examples.text_b is not None
         blank = sum(not first.strip() or (pair and not second.strip()) for first, second in texts)
         empty += _some_rows(blank, split, examples)
-        for other, rows in seen.items() if split in report_splits else ():
-            rows += _some_rows(sum(text in known[other] for text in texts), split, examples)
+        for other, rows in seen.items():
+            # rows of train flatter a split that selects, too
+            if split in report_splits or (split != other == "train"):
+                rows += _some_rows(sum(text in known[other] for text in texts), split, examples)
     said = {"repeat the text of another row": repeated}
     said |= {f"have a text that is in {other} too": rows for other, rows in seen.items()}
     said["have an empty text"] = empty

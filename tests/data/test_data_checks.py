@@ -23,6 +23,11 @@ def test_what_is_seen_in_the_data() -> None:
     assert "T: 1 of 2 rows of test have a text that is in validation too." in data_remarks(
         "T", TaskData(spare), ("x", "y", "z"), ("test",)
     )
+    # rows of train that select
+    selects = {"train": train, "validation": Examples(["a", "q"], None, [0, 1]), "test": test}
+    assert "T: 1 of 2 rows of validation and 1 of 2 rows of test have a text that is in train too." in data_remarks(
+        "T", TaskData(selects), ("x", "y", "z"), ("test",)
+    )
     # of several splits, one sentence
     pairs = {"train": Examples(["a", "a"], ["b", "b"], [0, 1]), "test_own": Examples(["a", "a"], ["", ""], [0, 1])}
     assert data_remarks("T", TaskData(pairs), ("x", "y"), ("test_own",))[:2] == [
