@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 
 from kdbench.core.formatting import count
 from kdbench.data.task import Examples, TaskData
@@ -48,10 +49,10 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
     return remarks
 
 
-def _plain(name: str) -> str | float:
+def _plain(name: str) -> str | Decimal:
     """Return what is left of a class name without case, further blanks and other forms of a letter or number."""
     words = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    return float(words) if NUMBER.fullmatch(words) else words
+    return Decimal(words) if NUMBER.fullmatch(words) else words
 
 
 def _row_remarks(title: str, data: TaskData, report_splits: Sequence[str]) -> list[str]:

@@ -53,8 +53,8 @@ def keep_layers(model: Any, kept: Sequence[int], attention: str, name: str) -> A
     model.train(training)
     if not is_same:
         raise UserError(
-            f"Model '{name}': its layers cannot be chosen, for those of this {model.config.model_type} compute something "
-            f"else in another place; {WHOLE}."
+            f"Model '{name}': its layers cannot be chosen, for those of this {model.config.model_type} compute "
+            f"something else in another place; {WHOLE}."
         )
     return small.train(training)
 
