@@ -99,8 +99,8 @@ def _compute_the_same(model: Any, small: Any, layers: str, kept: Sequence[int]) 
     def compare(number: int) -> Any:
         def hook(_: Any, inputs: Any, named: Any, output: Any) -> None:
             wanted = model.get_submodule(f"{layers}.{number}")(*inputs, **named)
-            pair = [one if isinstance(one, torch.Tensor) else one[0] for one in (output, wanted)]
-            found.append(torch.allclose(*pair, rtol=1e-3, atol=1e-5, equal_nan=True))
+            ours, theirs = (one if isinstance(one, torch.Tensor) else one[0] for one in (output, wanted))
+            found.append(torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5, equal_nan=True))
 
         return hook
 
