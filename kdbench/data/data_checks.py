@@ -1,4 +1,4 @@
-"""Look at a task's data before training: repeated texts, rows of train in the report, empty texts, missing classes."""
+"""Look at a task's data before training: repeated texts, rows in several splits, empty texts, missing classes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 
 from kdbench.core.formatting import count
 from kdbench.data.task import Examples, TaskData
@@ -48,14 +49,14 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
     return remarks
 
 
-def _plain(name: str) -> str | float:
+def _plain(name: str) -> str | Decimal:
     """Return what is left of a class name without case, further blanks and other forms of a letter or number."""
     words = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    return float(words) if NUMBER.fullmatch(words) else words
+    return Decimal(words) if NUMBER.fullmatch(words) else words
 
 
 def _row_remarks(title: str, data: TaskData, report_splits: Sequence[str]) -> list[str]:
-    """Return a sentence each on repeated texts, rows of the report that also train or select, and empty texts."""
+    """Return a sentence each on repeated texts, rows that report, select and train at once, and empty texts."""
     repeated, empty = list[str](), list[str]()
     known = {split: set(examples.texts()) for split, examples in data.splits.items()}
     seen: dict[str, list[str]] = {split: [] for split in data.splits if split not in report_splits}
@@ -66,8 +67,10 @@ def _row_remarks(title: str, data: TaskData, report_splits: Sequence[str]) -> li
         pair = examples.text_b is not None
         blank = sum(not first.strip() or (pair and not second.strip()) for first, second in texts)
         empty += _some_rows(blank, split, examples)
-        for other, rows in seen.items() if split in report_splits else ():
-            rows += _some_rows(sum(text in known[other] for text in texts), split, examples)
+        for other, rows in seen.items():
+            # rows of train flatter a split that selects, too
+            if split in report_splits or (split != other == "train"):
+                rows += _some_rows(sum(text in known[other] for text in texts), split, examples)
     said = {"repeat the text of another row": repeated}
     said |= {f"have a text that is in {other} too": rows for other, rows in seen.items()}
     said["have an empty text"] = empty

@@ -22,6 +22,7 @@ from kdbench.data.task import Examples
 LARGEST = 2 << 30  # bytes of a split's files that are read whole
 MOST_CLASSES = 1000
 SHOWN = 8  # classes that a message names
+SAME_COLUMNS = "; every split has the same columns: rename those of this file, or choose others as text and label"
 HOLD_OUT, SUBSET = "hold out", "subset"  # what a hash decides; each has hashes of its own
 
 
@@ -111,7 +112,7 @@ def _rows(declaration: Declaration, split: str, folder: Path) -> Iterator[Labell
     dropped = set(declaration.drop_labels)
     for source in declaration.sources(split):
         found = open_source(source, folder, declaration.form)
-        found.require([*declaration.text, declaration.label], "; correct text or label in the task's declaration")
+        found.require([*declaration.text, declaration.label], SAME_COLUMNS)
         names = found.class_names.get(declaration.label, ())
         kinds: dict[bool, int] = {}  # whether a label is a number -> the first row in which it is
         for number, values in found:
@@ -174,7 +175,7 @@ def _number(found: RowSource, number: int, value: Any) -> str:
         comma = ", with a point for a decimal comma" if DECIMAL_COMMA.fullmatch(str(value)) else ""
         raise UserError(
             f"{found.at(number)}: the label {value!r} is no finite number, and the kind is regression; correct the "
-            f"row{comma}, or leave it out with drop_labels in the task's declaration."
+            f"row{comma}, or leave it out with drop_labels in a declaration, tasks/NAME.toml."
         )
     return repr(read)
 
@@ -251,12 +252,12 @@ def _check_classes(
                 where = "the labels of the declaration" if declaration.labels else "those of train"
                 raise UserError(
                     f"{row.place}: the label '{row.label}' is not among {where} ({some_classes}); correct the "
-                    "row, add the class, or leave its rows out with drop_labels in the task's declaration."
+                    "row, add the class, or leave its rows out with drop_labels in a declaration, tasks/NAME.toml."
                 )
             if split != TRAIN and row.label not in known:
                 raise UserError(
                     f"{row.place}: train has no row of class '{row.label}'; add some, or leave the class out with "
-                    "drop_labels in the task's declaration."
+                    "drop_labels in a declaration, tasks/NAME.toml."
                 )
     if lacking := [label for label in written if label not in known]:
         raise UserError(f"train has no row of class '{lacking[0]}'; add some, or take the class out of labels.")

@@ -62,7 +62,7 @@ def guess_columns(
     if len(found.columns) < 2:
         raise UserError(
             f"{found.place} has one column ({found.columns[0] if found.columns else 'none'}), but a text and a label "
-            "are needed; if its fields are separated otherwise, declare the delimiter (kdbench new-task FILE)."
+            "are needed; if its fields are separated otherwise, set delimiter in a declaration, tasks/NAME.toml."
         )
     if len(text) > 2:
         raise UserError(f"--text names {len(text)} columns; a row has one text, or a pair of texts.")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from inspect import signature
 from typing import Any
 
 from kdbench.core.errors import UserError
 from kdbench.core.lazy_torch import nn, torch
 
+# settings with a value for each layer, of architectures whose layers are not all alike
+PER_LAYER = ("layer_types", "attention_layers", "attention_window", "mlp_layer_types", "no_rope_layers")
+PROBE = range(3, 11)  # tokens on which copied layers are compared with those that they were copied from
 WHOLE = "name a whole model (student=, teacher=, or the method's option that names one: kdbench show METHOD)"
 
 
@@ -24,16 +28,12 @@ def keep_layers(model: Any, kept: Sequence[int], attention: str, name: str) -> A
         name: the network's name, for messages.
 
     Raises:
-        UserError: the layers cannot be identified, or the selected ones form no network of this architecture.
+        UserError: the layers cannot be identified, the selected ones form no network of this architecture, or a layer
+            computes something else in another place.
     """
     layers = _layer_list(model, name)
-    config = deepcopy(model.config)
-    config.num_hidden_layers = len(kept)
-    if types := getattr(config, "layer_types", None):
-        config.layer_types = [types[i] for i in kept]
     # a network of that many layers, and the weights of the kept ones
-    with torch.random.fork_rng(devices=[]):
-        small = type(model)._from_config(config, attn_implementation=attention, dtype=model.dtype)
+    small = _of_that_many(model, kept, attention, name)
     weights = model.state_dict()
     moved = {
         f"{layers}.{place}.{key.removeprefix(f'{layers}.{layer}.')}": value
@@ -45,10 +45,76 @@ def keep_layers(model: Any, kept: Sequence[int], attention: str, name: str) -> A
         small.load_state_dict({k: v for k, v in weights.items() if not k.startswith(f"{layers}.")} | moved)
     except RuntimeError:
         raise UserError(
-            f"Model '{name}': these layers alone make no {config.model_type}, whose layers are not all alike; "
+            f"Model '{name}': these layers alone make no {model.config.model_type}, whose layers are not all alike; "
             f"choose others, layer 0 first, or {WHOLE}."
         ) from None
-    return small.train(model.training)
+    training = model.training
+    is_same = _compute_the_same(model.eval(), small.eval(), layers, kept)
+    model.train(training)
+    if not is_same:
+        raise UserError(
+            f"Model '{name}': its layers cannot be chosen, for those of this {model.config.model_type} compute "
+            f"something else in another place; {WHOLE}."
+        )
+    return small.train(training)
+
+
+def _of_that_many(model: Any, kept: Sequence[int], attention: str, name: str) -> Any:
+    """Return a new network of that many layers.
+
+    Raises:
+        UserError: the architecture takes no such configuration.
+    """
+    try:
+        config = _config_of(model.config, kept)
+        with torch.random.fork_rng(devices=[]):
+            return type(model)._from_config(config, attn_implementation=attention, dtype=model.dtype)
+    except Exception as error:  # each architecture refuses in its own way, from AssertionError to IndexError
+        raise UserError(
+            f"Model '{name}': its layers cannot be chosen, for the configuration of a {model.config.model_type} does "
+            f"not fit some of them alone; {WHOLE}."
+        ) from error
+
+
+def _config_of(whole: Any, kept: Sequence[int]) -> Any:
+    """Return a configuration of the kept layers, which loads again from its file."""
+    config = deepcopy(whole)
+    config.num_hidden_layers = len(kept)
+    for key in PER_LAYER:
+        values = getattr(config, key, None)
+        if isinstance(values, list | tuple) and len(values) == whole.num_hidden_layers:
+            setattr(config, key, [values[i] for i in kept])
+    type(config).from_dict(config.to_dict())
+    return config
+
+
+@torch.no_grad()
+def _compute_the_same(model: Any, small: Any, layers: str, kept: Sequence[int]) -> bool:
+    """Return whether every copied layer, given its own input, answers as the layer that it was copied from.
+
+    A layer may read its number: GPT-2 may divide by it, and SmolLM leaves out the positions in every fourth.
+    """
+    found = list[bool]()
+
+    def compare(number: int) -> Any:
+        def hook(_: Any, inputs: Any, named: Any, output: Any) -> None:
+            wanted = model.get_submodule(f"{layers}.{number}")(*inputs, **named)
+            ours, theirs = (one if isinstance(one, torch.Tensor) else one[0] for one in (output, wanted))
+            found.append(torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5, equal_nan=True))
+
+        return hook
+
+    own = small.get_submodule(layers)
+    hooks = [own[place].register_forward_hook(compare(number), with_kwargs=True) for place, number in enumerate(kept)]
+    no_cache = {"use_cache": False} if "use_cache" in signature(small.forward).parameters else {}
+    try:
+        small(input_ids=torch.tensor([PROBE]) % small.get_input_embeddings().num_embeddings, **no_cache)
+    except Exception:  # what a layer is given here does not fit that in its old place
+        return False
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return len(found) == len(kept) and all(found)
 
 
 def _layer_list(model: Any, name: str) -> str:

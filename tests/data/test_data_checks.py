@@ -23,6 +23,11 @@ def test_what_is_seen_in_the_data() -> None:
     assert "T: 1 of 2 rows of test have a text that is in validation too." in data_remarks(
         "T", TaskData(spare), ("x", "y", "z"), ("test",)
     )
+    # rows of train that select
+    selects = {"train": train, "validation": Examples(["a", "q"], None, [0, 1]), "test": test}
+    assert "T: 1 of 2 rows of validation and 1 of 2 rows of test have a text that is in train too." in data_remarks(
+        "T", TaskData(selects), ("x", "y", "z"), ("test",)
+    )
     # of several splits, one sentence
     pairs = {"train": Examples(["a", "a"], ["b", "b"], [0, 1]), "test_own": Examples(["a", "a"], ["", ""], [0, 1])}
     assert data_remarks("T", TaskData(pairs), ("x", "y"), ("test_own",))[:2] == [
@@ -42,6 +47,7 @@ def test_what_is_seen_in_the_data() -> None:
         (("\u00e9", "e\u0301", "x"), "T: classes may be one that is written in two ways: '\u00e9' and 'e\u0301'."),
         (("a b", "a  b", "x"), "T: classes may be one that is written in two ways: 'a b' and 'a  b'."),
         (("a", "b", "a, b"), "T: 'a, b' is a class of its own beside 'a' and 'b'; a row has one class here."),
+        (("9223372036854775808", "9223372036854775809", "2"), ""),  # one float, and two numbers
         (("a", "c", "a, b"), ""),  # b is no class, so that the comma is of a name
         (("nan", "1", "inf"), "T: a class is called 'nan', which may stand for a missing label."),
     ],

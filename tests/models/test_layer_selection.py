@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from kdbench.core.errors import UserError
 from kdbench.methods.takd import halfway
 from kdbench.models import build, reference
+from kdbench.models.layer_selection import keep_layers
 from kdbench.models.reference import resolve
 from tests.kdbench.small_runs import plan, refusal
 from tests.models.made import WITH_LAYERS, config, save
@@ -88,6 +89,63 @@ def test_layers_that_are_not_alike_cannot_be_chosen(tmp_path: Path) -> None:
     bart = save(tmp_path / "bart", encoder_decoder)
     with pytest.raises(UserError, match="type bart has several lists of layers"):
         build.build(resolve(f"{bart}:0"), LABELS, "eager")
+
+
+UNLIKE = {
+    "vocab_size": 57, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64,
+    "pad_token_id": 0, "initializer_range": 0.3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("made", "list_of_layers", "key", "kept"),
+    [
+        (transformers.LongformerConfig(**UNLIKE, attention_window=[4, 8, 4, 16]), "longformer.encoder.layer",
+         "attention_window", [8, 16]),
+        (transformers.SmolLM3Config(**UNLIKE, num_key_value_heads=2), "model.layers", "no_rope_layers", [1, 0]),
+        (transformers.GPTNeoConfig(vocab_size=57, hidden_size=32, num_layers=4, num_heads=2, intermediate_size=64,
+         attention_types=[[["global", "local"], 2]], window_size=2), "transformer.h", "attention_layers",
+         ["local", "local"]),
+    ],
+)  # fmt: skip
+def test_layers_keep_settings_of_their_own(
+    made: transformers.PreTrainedConfig, list_of_layers: str, key: str, kept: list[object], tmp_path: Path
+) -> None:
+    """The layers computed something else in another place, or the copy could not be made or loaded again."""
+    whole = transformers.AutoModelForSequenceClassification.from_config(made, attn_implementation="eager").eval()
+    part = keep_layers(whole, (1, 3), "eager", "mine")
+    assert getattr(part.config, key) == kept
+    given: list[tuple[object, object]] = []
+    for place, layer in enumerate(part.get_submodule(list_of_layers)):
+        old = whole.get_submodule(f"{list_of_layers}.{(1, 3)[place]}")
+        layer.register_forward_hook(lambda _, a, k, out, old=old: given.append((out, old(*a, **k))), with_kwargs=True)
+    ids = torch.arange(3, 15)[None]
+    caching = {} if made.model_type == "longformer" else {"use_cache": False}
+    with torch.no_grad():
+        found = part(ids, **caching).logits
+    assert len(given) == 2
+    for ours, theirs in given:
+        assert_close(ours, theirs)
+    part.save_pretrained(tmp_path)
+    again = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path, attn_implementation="eager")
+    with torch.no_grad():
+        assert_close(again.eval()(ids, **caching).logits, found)
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (transformers.GPT2Config(vocab_size=57, n_embd=32, n_layer=4, n_head=2, scale_attn_by_inverse_layer_idx=True,
+         initializer_range=0.3), "those of this gpt2 compute something else in another place; name a whole model"),
+        (transformers.FunnelConfig(vocab_size=57, block_sizes=[1, 1, 1], d_model=32, n_head=2, d_head=16, d_inner=64),
+         "the configuration of a funnel does not fit some of them alone; name a whole model"),
+    ],
+)  # fmt: skip
+def test_layers_that_cannot_stand_elsewhere_are_refused(made: transformers.PreTrainedConfig, why: str) -> None:
+    whole = transformers.AutoModelForSequenceClassification.from_config(made, attn_implementation="eager")
+    with pytest.raises(UserError, match=why):
+        keep_layers(whole, (0, 2), "eager", "mine")
+    assert whole.training
 
 
 def test_pkd_and_takd_see_the_layers_of_a_distilbert(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def open_source(source: Source, folder: Path, form: FileFormat) -> RowSource:
         return delimited_rows(path, form)
     raise UserError(
         f"{path} has no format that is known; give a file that ends in {', '.join(SUFFIXES)}, or say how its lines are "
-        "built: delimiter, or pattern, in the task's declaration (kdbench new-task FILE writes one)."
+        "built: delimiter, or pattern, in a declaration, tasks/NAME.toml."
     )
 
 
