@@ -22,6 +22,7 @@ from kdbench.planning.exhibits import Request
 from kdbench.planning.make_plan import select_tasks
 from kdbench.reporting import missing_runs, notes, provenance
 from kdbench.reporting.constant_notes import constant_notes
+from kdbench.reporting.learning_notes import still_learning_notes
 from kdbench.reporting.tables import EMPTY_CELL, Detail, Published, Table, TableCell, TableData
 from kdbench.results.class_use import is_collapsed
 from kdbench.results.selection import SelectedRow, select_row
@@ -279,6 +280,7 @@ def score_notes(
         *([*average_notes(tasks), *shared_text_notes(tasks)] if averaged else []),
         *(note for note in [*marks, *about] if not isinstance(note, Detail)),
         *constant_notes(lines, tasks),
+        *still_learning_notes(lines),
         *teacher_lead_notes(lines, tasks),
         *(note for note in [*marks, *about] if isinstance(note, Detail)),
         *holes,

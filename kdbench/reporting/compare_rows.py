@@ -14,6 +14,7 @@ from kdbench.data.task_registry import TASKS
 from kdbench.reporting import missing_runs, notes
 from kdbench.reporting.constant_notes import constant_notes
 from kdbench.reporting.formats.text import render
+from kdbench.reporting.learning_notes import still_learning_notes
 from kdbench.reporting.provenance import study_origin, task_origin, traceable_rows
 from kdbench.reporting.show_table import check_format
 from kdbench.reporting.study_choice import StudyChoice, choose_row, require_studies
@@ -139,6 +140,7 @@ def _sheet(pair: RowPair) -> TableData | None:
     sheet.notes += [
         *notes.class_use_notes(lines),
         *constant_notes(lines, list(map(TASKS.get, found))),
+        *still_learning_notes(lines),
         *_cautions(pair.study, lines),
     ]
     return sheet
