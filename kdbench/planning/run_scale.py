@@ -171,13 +171,13 @@ class RunScale:
         """
         facts = self.facts(spec)
         others = [*([spec.teacher] if spec.teacher else []), *self.needed(spec)]
-        if len({self._tokenizer(spec, other) for other in (spec.student, *others)} - {""}) > 1:
+        if len({self._tokenizer(other) for other in (spec.student, *others)} - {""}) > 1:
             data = self._data.get((spec.task, spec.data.fingerprint))
             lengths = own_lengths(spec.task, data, ref) if data else None
             facts = facts if lengths is None else facts._replace(lengths=lengths)
         return facts.tokens(spec.training.max_length)
 
-    def _tokenizer(self, spec: RunSpec, ref: ModelRef) -> str:
+    def _tokenizer(self, ref: ModelRef) -> str:
         """Return a hash of a network's tokenizer files; "" where they are not on this machine."""
         if reference.TINY.fullmatch(reference.split_name(ref.name)[0]):
             return "tiny"

@@ -124,6 +124,16 @@ def test_a_retry_shows_the_tables_that_were_asked_for(
     assert "Table 1" not in said
 
 
+def test_missing_runs_are_not_denied_where_none_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kdbench.training.executors.local.Local.execute", lambda self, order, show: 130)
+    assert run("--methods", "finetune", "--set", "epochs=1") == 130
+    assert app(["retry", "--failed"], standalone_mode=False) == 0
+    assert "Nothing to do: none of the runs has failed." in capsys.readouterr().out
+
+
 TINY = {"student": "tiny-2x32", "teacher": "tiny-3x32", "source": "generated", "tasks": "rte",
         "takd": {"assistants": "tiny-2x64"}}  # fmt: skip
 

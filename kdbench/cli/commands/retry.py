@@ -34,6 +34,6 @@ def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
     if runs:
         missing &= {find_run(store, text).id for text in runs}
     if not missing:
-        console.print("Nothing to do: nothing of it is missing.")
+        console.print(f"Nothing to do: none of the runs {'has failed' if failed else 'is missing'}.")
         return 0
     return sweep_record.retry(store, missing, console, show_tables)

@@ -66,7 +66,7 @@ def write_report(store: Store, choice: StudyChoice, out: Path) -> tuple[int, int
     if not found:
         raise UserError(nothing_to_show(TABLES.get(TRACED_TABLE)(), store, chosen, choice.preset))
     statuses = RunStatuses(store)
-    runs = build_run_pages(store, found, read_sweeps(store), statuses)
+    runs = build_run_pages(found, read_sweeps(store), statuses)
     shown = [_study(i, study, store, statuses, chosen.note) for i, study in enumerate(found)]
     write_text(out, _render(store, shown, runs).lstrip())
     return len(shown), len(runs)

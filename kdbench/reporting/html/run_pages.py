@@ -13,8 +13,7 @@ from kdbench.planning import reproduce
 from kdbench.reporting import provenance
 from kdbench.reporting.run_status import RunStatuses
 from kdbench.reporting.show_run import error_tail, score_rows
-from kdbench.results.store import Store
-from kdbench.results.study import TEACHER, CellResult, Run, StudyResults, task_order, task_title
+from kdbench.results.study import TEACHER, Run, StudyResults, task_order, task_title
 from kdbench.results.sweep_files import Sweep
 
 COST_TITLES = {
@@ -80,9 +79,7 @@ class RunIndex:
         return RunLink(run, role, self.statuses.status_of(self.study(run), self.runs[run]) if known else "")
 
 
-def build_run_pages(
-    store: Store, studies: Sequence[StudyResults], sweeps: Sequence[Sweep], statuses: RunStatuses
-) -> list[RunPage]:
+def build_run_pages(studies: Sequence[StudyResults], sweeps: Sequence[Sweep], statuses: RunStatuses) -> list[RunPage]:
     """Return every run of the studies, begun or not, by task, row and seed."""
     runs = {run_id: run for study in studies for run_id, run in study.runs.items()}
     children = dependents({run_id: run.spec for run_id, run in runs.items()})
@@ -119,7 +116,7 @@ def _page(run: Run, every: RunIndex) -> RunPage:
         error=error_tail(run)[1] if run.state.status == "failed" else (),
         head=head,
         scores=scores,
-        facts=_facts(run, own, cost),
+        facts=_facts(run, cost),
         needs=[every.link(parent, role) for role, parent in spec.needs.items()],
         needed_by=[every.link(child) for child in every.children.get(run.id, ())],
         command=shlex.join(reproduce.run_command(run, study)),
@@ -145,7 +142,7 @@ def _score(run: Run, study: StudyResults) -> str:
     return provenance.score_texts(cell)[0] if cell.is_scored else ""
 
 
-def _facts(run: Run, own: Sequence[CellResult], cost: Mapping[str, float]) -> dict[str, dict[str, str]]:
+def _facts(run: Run, cost: Mapping[str, float]) -> dict[str, dict[str, str]]:
     """Return the known facts of a run: heading -> name -> text."""
     groups: dict[str, Mapping[str, Any]] = {
         **provenance.run_facts(run),
