@@ -10,6 +10,7 @@ from kdbench.analysis import curves
 from kdbench.reporting import notes
 from kdbench.reporting.figures import FigureData, Lacking, Panel
 from kdbench.reporting.formats.figure_parts import figure_parts
+from kdbench.reporting.learning_notes import still_learning_notes
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.study import StudyResults, task_title
@@ -58,7 +59,8 @@ def panel_figure(
         first: the notes that say what is drawn.
     """
     tasks = ",".join(panels).split(",")
-    told = [*first, *curves.figure_notes(study, [line.on(tasks) for line in shown], band=False)]
+    lines = [line.on(tasks) for line in shown]
+    told = [*first, *curves.figure_notes(study, lines, band=False), *still_learning_notes(lines)]
     about: dict[str, Any] = curves.figure_origin(study, ",".join(panels))
     columns, narrow = min(PAGE, len(panels)), min(COLUMN, len(panels))
     printed = notes.evidence_notes(study.on(tasks))

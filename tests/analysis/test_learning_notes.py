@@ -10,6 +10,7 @@ import pytest
 
 from kdbench.core.atomic_files import read_json, write_json
 from kdbench.reporting.learning_notes import still_learning_notes
+from kdbench.reporting.show_figure import FigureChoice, find_figures
 from kdbench.results.read_studies import studies
 from kdbench.results.selection import SelectedRow, select_row
 from kdbench.results.store import Store
@@ -48,6 +49,12 @@ def test_few_evaluations_say_nothing(epochs: int, said: bool, tmp_path: Path) ->
     assert bool(still_learning_notes(rows(tmp_path, [LAST] * 8, epochs=epochs))) == said
 
 
-def test_the_note_is_below_the_table(tmp_path: Path) -> None:
+def test_the_note_is_below_tables_and_figures(tmp_path: Path) -> None:
     rows(tmp_path, [LAST] * 8)
-    assert [note for note in sheet(Store(tmp_path)).notes if note.startswith("Still learning at the end: ")]
+    (picture,) = find_figures("scores", Store(tmp_path), FigureChoice())
+    (alone,) = find_figures("scores", Store(tmp_path), FigureChoice(tasks="qnli"))
+    said = [
+        any(note.startswith("Still learning at the end: ") for note in notes)
+        for notes in (sheet(Store(tmp_path)).notes, picture.notes, alone.notes)
+    ]
+    assert said == [True, True, False]
