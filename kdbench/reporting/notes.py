@@ -23,6 +23,7 @@ from kdbench.results.study_part import describe_left_out
 
 DAGGER = "†"
 COLLAPSE_SIGN = "§"
+MOST_NAMED = 8  # rows of a task with classes that they never predict
 ONE_SEED = " Where there is one seed, only items count."  # after the sentence on what the error counts
 
 
@@ -238,17 +239,28 @@ def class_use_notes(lines: Sequence[SelectedRow]) -> list[str]:
 def missed_class_notes(lines: Sequence[SelectedRow]) -> list[str]:
     """Name the rows with a student that never predicts some class of the reported split, which accuracy hardly shows.
 
-    Of several seeds and splits the fewest classes stand. Collapsed students are named by `collapse_notes`.
+    Of several seeds and splits the fewest classes stand. Where many rows of a task do so, their number stands for their
+    names. Collapsed students are named by `collapse_notes`.
     """
-    missed = dict[str, list[str]]()  # tasks by row
+    missed = dict[str, dict[str, tuple[ClassUse, str]]]()  # task -> row -> the fewest classes, in words too
     for line, (task, cells) in ((one, item) for one in lines for item in one.shown.items()):
         uses = [[u for u in cell.run.class_use.get("best", {}).values() if u.misses_classes] for cell in cells]
         if hit := [cell for cell, found in zip(cells, uses, strict=True) if found]:
-            fewest = min(chain(*uses), key=lambda use: use.predicted)
             seeds = "" if len(hit) == len(cells) else f", {len(hit)} of {count(len(cells), 'seed')}"
+            fewest = min(chain(*uses), key=lambda use: use.predicted)
             words = f"{task_title(task)} ({fewest.predicted} of {fewest.true} predicted{seeds})"
-            missed.setdefault(line.title, []).append(words)
-    return [f"Some classes are never predicted: {'; '.join(rows_by_tasks(missed))}."] if missed else []
+            missed.setdefault(task, {})[line.title] = fewest, words
+    # few rows of a task by name, in the order of the table, and many by their number
+    few = [rows for rows in missed.values() if len(rows) <= MOST_NAMED]
+    named = {line.title: [rows[line.title][1] for rows in few if line.title in rows] for line in lines}
+    many = list[str]()
+    for task, rows in ((task, rows) for task, rows in missed.items() if len(rows) > MOST_NAMED):
+        predicted, classes = zip(*((use.predicted, use.true) for use, _ in rows.values()), strict=True)
+        extent = f"{min(predicted)} to {max(predicted)} of {max(classes)} predicted"
+        whole = sum(bool(line.shown.get(task)) for line in lines)
+        many.append(f"{len(rows)} of {whole} rows on {task_title(task)} ({extent})")
+    parts = [*rows_by_tasks({title: tasks for title, tasks in named.items() if tasks}), *many]
+    return [f"Some classes are never predicted: {'; '.join(parts)}."] if parts else []
 
 
 def _share(some: Sequence[CellResult], cells: Sequence[CellResult]) -> str:

@@ -153,6 +153,18 @@ def test_a_class_that_is_never_predicted(tmp_path: Path, say: Call) -> None:
     assert "never predicted" not in say(tmp_path, "compare", "pkd", "lgtm")
 
 
+def test_many_rows_that_never_predict_a_class_are_counted(tmp_path: Path, say: Call) -> None:
+    made = Made(Store(tmp_path / "results"))
+    rows = ("finetune", "kd", "pkd", "skd", "dist", "dml", "prokt", "pesf_kd", "meta_distill", "lgtm")
+    for place, row in enumerate(rows):
+        best = tuple(range(6)) if row == "lgtm" else tuple(range(3 + place % 3))
+        finish(made, made.ask(spec(row, "trec", 0)), {"best": best, "last": best})
+    finish(made, made.ask(spec("kd", "tweeteval-emotion", 0)), {"best": (0, 1, 2), "last": (0, 1, 2)})
+    made.write()
+    emotion, trec = "KD on Emotion (3 of 4 predicted)", "9 of 10 rows on TREC (3 to 5 of 6 predicted)"
+    assert f"Some classes are never predicted: {emotion}; {trec}." in say(tmp_path, "table", "scores")
+
+
 def test_in_compare(folder: Path, say: Call) -> None:
     text = say(folder, "compare", "kd", "dml")
     assert [line.split()[1:3] for line in text.splitlines() if line.startswith(("RTE  ", "MNLI  "))] == [
