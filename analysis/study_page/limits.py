@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, UNIT, StudyContrasts
-from kdbench.analysis.study_page.convergence import GAIN, gaining_rows, is_settled
+from kdbench.analysis.study_page.convergence import settled_tasks
 from kdbench.analysis.study_page.scores import run_mean
 from kdbench.core.formatting import count, count_range, signed
 from kdbench.data.task_registry import TASKS
+from kdbench.reporting.learning_notes import best_at_end
 from kdbench.results.study import StudyResults, task_title
 
 LIMITS = (
@@ -64,13 +65,14 @@ def _each(contrasts: StudyContrasts) -> str:
 
 
 def _unfinished(contrasts: StudyContrasts, tuned: StudyResults | None) -> Iterator[str]:
-    """Name the tasks on which most rows still gain in the last epoch, and say whether rates were tuned there."""
-    for task in (task for task in contrasts.tasks if not is_settled(contrasts, task)):
-        gaining, every = gaining_rows(contrasts, task)
+    """Name the tasks that are still learned at the end of training, and say whether rates were tuned there."""
+    settled = settled_tasks(contrasts)
+    for task in (task for task in contrasts.tasks if task not in settled):
+        last, runs = best_at_end(list(contrasts.lines.values()), task)
         untuned = "" if tuned and task in tuned.tasks else ", and no rate was tuned there"
         yield (
-            f"- {task_title(task)} shows which methods are fast, and perhaps not which are good: {gaining} of "
-            f"{every} rows still gain {GAIN} {UNIT} or more in the last epoch{untuned}."
+            f"- {task_title(task)} shows which methods are fast, and perhaps not which are good: the last evaluation "
+            f"is the best one in {last} of {runs} runs{untuned}."
         )
 
 

@@ -23,7 +23,7 @@ NO_INFLUENCE, PROKT_WITH_LABELS = "lgtm_no_influence", "prokt_lgtm"
 WEAKER_TEACHERS = ("takd", "rco")
 ASSISTANT = "assistant"  # the role of TAKD's assistant
 COLUMNS = "Signs in the table below compare each row with the best of its column, which are other comparisons."
-UNSETTLED = "without the tasks on which most rows still gain in the last epoch"
+UNSETTLED = "without the tasks that are still learned at the end of training"
 PATHS = (
     "TAKD's teacher is an assistant, smaller than KD's teacher and distilled from it.",
     "RCO's teachers are earlier states of KD's teacher, at the end that teacher itself.",
@@ -105,7 +105,7 @@ def _beats(contrasts: StudyContrasts, reference: str, name: str, *more: str) -> 
 
 
 def _pairs_on_settled_tasks(contrasts: StudyContrasts, pairs: Sequence[tuple[str, str]]) -> str:
-    """Compare pairs of rows on the tasks alone on which most rows have stopped gaining; "" where those are all tasks.
+    """Compare pairs of rows without the tasks that are still learned at the end; "" where there are none.
 
     Nothing is corrected for the number of pairs.
     """
@@ -119,9 +119,9 @@ def _pairs_on_settled_tasks(contrasts: StudyContrasts, pairs: Sequence[tuple[str
 
 
 def _on_settled_tasks(settled: JudgedContrasts, name: str) -> str:
-    """Say which rows are separable from a reference on the tasks alone on which most rows have stopped gaining."""
+    """Say which rows are separable from a reference without the tasks that are still learned at the end."""
     if not settled.known:
-        return "On every task most rows still gain in the last epoch."
+        return "Every task is still learned at the end of training."
     higher, lower = settled.separable(1), settled.separable(-1)
     best = f"none, the highest is {settled.words(max(settled.known, key=settled.value))}"
     below = f"; separable below: {_listed(settled, lower)}" if lower else ""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kdbench.core.atomic_files import write_json
+from kdbench.core.atomic_files import read_json, write_json
 from kdbench.core.settings import Training
 from kdbench.core.spec import Cell, DataRef, ModelRef, RunSpec
 from kdbench.data.task_registry import TASKS
@@ -98,6 +98,12 @@ class Made:
         write_json(self.store.run(run_id).path / "cost.json", COST)
         write_json(self.store.run(run_id).model / "config.json", {})
         return run_id
+
+    def best_at(self, run_id: str, step: int) -> None:
+        """Say that a finished run was best at this step; its last evaluation is at step 10."""
+        file = self.store.run(run_id).path / "result.json"
+        found = read_json(file)
+        write_json(file, {**found, "best": {**found["best"], "step": step}})
 
     def state(self, run_id: str, status: Any, **values: Any) -> str:
         folder = self.store.run(run_id)

@@ -295,7 +295,7 @@ def test_what_the_last_epoch_changes(tmp_path: Path) -> None:
     found = StudyContrasts(studies(made.store)[0])
     said = convergence_table(found, "finetune")
     assert said.startswith("Long enough? Fine-tuning at the end of each epoch, ")
-    assert "| RTE | 65.0 | 75.0 | +10.0 | 1 of 1 | Fine-tuning +10.0 |" in said
+    assert "| RTE | 65.0 | 75.0 | +10.0 | 0 of 2 | Fine-tuning +10.0 |" in said
     assert convergence_table(found, "kd") == ""
 
 
