@@ -73,12 +73,17 @@ def unknown(
     listed = {head: sorted(names) for head, names in groups.items()}
     choices = sorted({*valid, *itertools.chain(*listed.values())})
     # a name that differs in a letter or two, else names with the same words (`lr`, `num_train_epochs`), else any;
-    # written as names are, because tables show titles (`LGTM`, `Meta Distill`)
-    plain = re.sub(r"[\s-]+", "_", name.strip().casefold())
-    words = set(plain.split("_"))
-    same = [choice for choice in choices if words <= (own := set(choice.split("_"))) or own <= words]
-    near = difflib.get_close_matches(plain, choices, n=1, cutoff=0.8) or same[:3]
-    near = near or difflib.get_close_matches(plain, choices, n=1, cutoff=0.6)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    # capitals, blanks and hyphens do not count, because tables show titles (`LGTM`, `Meta Distill`)
+    spelled = {_plain(choice): choice for choice in choices}
+    words = set(_plain(name).split("_"))
+    same = [plain for plain in spelled if words <= (own := set(plain.split("_"))) or own <= words]
+    near = difflib.get_close_matches(_plain(name), spelled, n=1, cutoff=0.8) or same[:3]
+    near = near or difflib.get_close_matches(_plain(name), spelled, n=1, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(repr(spelled[plain]) for plain in near)}?" if near else ""
     every = "; ".join(f"{head}: {', '.join(names)}" for head, names in listed.items()) or ", ".join(choices)
     return UserError(f"Unknown {what} '{name}'.{hint} Valid: {every or 'none'}.")
+
+
+def _plain(name: str) -> str:
+    """Return a name in small letters, with underscores for blanks and hyphens."""
+    return re.sub(r"[\s-]+", "_", name.strip().casefold())

@@ -22,6 +22,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
         (["--set", "lr=1e-4"], ["Unknown key 'lr'. Did you mean ", "'student_lr' or 'teacher_lr'?"]),
         (["--set", "num_train_epochs=3"], ["Unknown key 'num_train_epochs'. Did you mean 'epochs' or "]),
         (["--methods", "lgmt"], ["Unknown method 'lgmt'", "Did you mean 'lgtm'?", "dml"]),
+        (["--methods", "Meta Distill"], ["Unknown method 'Meta Distill'. Did you mean 'meta_distill'?"]),
         (["--tasks", "mrcp"], ["Unknown task 'mrcp'", "'mrpc'", "glue"]),
         (["--preset", "tny"], ["Unknown preset 'tny'", "'tiny'", "bert-6l"]),
         (["--set", "student_rl=1"], ["Unknown key 'student_rl'", "'student_lr'"]),
