@@ -56,7 +56,7 @@ def _way_out(module: nn.Module, tokens: Tokens) -> str:
         )
     return (
         f'its tokenizer_config.json must have the "padding_side" that it was trained with (now {tokens.format.side}), '
-        f"its config.json the tokenizer's padding token {tokens.format.pad_id} as \"pad_token_id\" (now "
+        f'its config.json the tokenizer\'s padding token {tokens.format.pad_id} as "pad_token_id" (now '
         f"{config.pad_token_id}); or choose another model."
     )
 

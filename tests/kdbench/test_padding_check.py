@@ -56,7 +56,7 @@ def test_networks_that_padding_changes_are_refused(
 
 
 def test_a_network_without_an_attention_mask_is_told_from_wrong_settings(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="type fnet takes no attention mask.* choose a model of another") as caught:
+    with pytest.raises(UserError, match=r"type fnet takes no attention mask.* choose a model of another") as caught:
         check_padding(network(tmp_path, "fnet", bert()), read(bert()), "mine")
     assert "padding_side" not in str(caught.value)
 
