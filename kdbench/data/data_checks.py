@@ -31,7 +31,7 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
             f"{title} {split.replace('_', '-')}: every {labels[0]} is the same, so that no correlation is defined."
             for split in same
         ]
-    alike = {name: [other for other in labels if _plain(other) == _plain(name)] for name in labels}
+    alike = {name: [other for other in labels if plain_name(other) == plain_name(name)] for name in labels}
     if twins := sorted({" and ".join(f"'{name}'" for name in some) for some in alike.values() if len(some) > 1}):
         remarks.append(f"{title}: classes may be one that is written in two ways: {', '.join(twins[:SHOWN])}.")
     if joined := [name for name in labels if len(some := SEPARATOR.split(name)) > 1 and {*some} <= {*labels}]:
@@ -49,7 +49,7 @@ def data_remarks(title: str, data: TaskData, labels: Sequence[str], report_split
     return remarks
 
 
-def _plain(name: str) -> str | Decimal:
+def plain_name(name: str) -> str | Decimal:
     """Return what is left of a class name without case, further blanks and other forms of a letter or number."""
     words = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return Decimal(words) if NUMBER.fullmatch(words) else words

@@ -14,6 +14,7 @@ from typing import Any
 from kdbench.core.errors import UserError
 from kdbench.core.formatting import count
 from kdbench.data.column_sample import DECIMAL_COMMA
+from kdbench.data.data_checks import plain_name
 from kdbench.data.declaration import HELD_OUT, TRAIN, Declaration
 from kdbench.data.files.open_source import open_source
 from kdbench.data.files.source import RowSource, files_of, plain_value
@@ -250,8 +251,10 @@ def _check_classes(
             if row.label not in written:
                 some_classes = ", ".join(labels[:SHOWN]) + (", ..." if len(labels) > SHOWN else "")
                 where = "the labels of the declaration" if declaration.labels else "those of train"
+                alike = next((label for label in labels if plain_name(label) == plain_name(row.label)), None)
+                hint = "" if alike is None else f", where '{alike}' is written almost the same"
                 raise UserError(
-                    f"{row.place}: the label '{row.label}' is not among {where} ({some_classes}); correct the "
+                    f"{row.place}: the label '{row.label}' is not among {where} ({some_classes}){hint}; correct the "
                     "row, add the class, or leave its rows out with drop_labels in a declaration, tasks/NAME.toml."
                 )
             if split != TRAIN and row.label not in known:

@@ -83,7 +83,7 @@ class FrozenTeacher:
         network = bind_arguments(self.module if asked.get(QKV) else self._step_network(batch), self.module, asked)
         out = run_in_micro_batches(network, batch.inputs, self._micro_batch)
         self._count_pass(out.logits)
-        return check_outputs(out, asked)
+        return check_outputs(out, self.module, asked)
 
     def _step_network(self, batch: Batch) -> Network:
         """Return the network for a training step; a pass in micro-batches is never compiled."""
@@ -95,13 +95,8 @@ class FrozenTeacher:
         return output_layer(self.module)[1].in_features
 
     def _view(self, view: FeatureView, network: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
-        return view(
-            run_in_micro_batches(
-                partial(network, **forward_arguments(self.module, view.output_flags, self._own_tokens.format)),
-                inputs,
-                rows,
-            )
-        )
+        asked = forward_arguments(self.module, view.output_flags, self._own_tokens.format)
+        return view(check_outputs(run_in_micro_batches(partial(network, **asked), inputs, rows), self.module, asked))
 
     def _head_and_view(self, view: FeatureView, _: Network, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
         """Compute head inputs and features side by side [B, H + D]; never compiled, because it hooks the last layer."""

@@ -103,15 +103,16 @@ class TrainableModel:
                 `last_layer=first` can save time.
 
         Raises:
-            RunFailure: the network or its attention kernel gives no attention maps, the first tokens are padding, or
-                the network has another tokenizer than the student and is asked about every token or a changed batch.
+            RunFailure: the network or its attention kernel gives no attention maps, the network gives no state for each
+                layer, the first tokens are padding, or the network has another tokenizer than the student and is asked
+                about every token or a changed batch.
         """
         batch = batch.for_tokenizer(self._tokenizer)
         asked = forward_arguments(self.module, more, batch.format)
         # neither micro-batches nor hooks are compiled
         plain = 0 < self._micro_batch < len(batch) or asked.get(QKV)
         network = bind_arguments(self.module if plain else self._network, self.module, asked)
-        return check_outputs(self._forward_pass(network, batch), asked)
+        return check_outputs(self._forward_pass(network, batch), self.module, asked)
 
     def logits_at(self, params: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Compute class logits [B, C] with other parameters than the network's own, which stay unchanged."""
@@ -125,7 +126,7 @@ class TrainableModel:
         def network(**inputs: Any) -> Any:
             return functional_call(self.module, dict(params), (), inputs)
 
-        return check_outputs(self._forward_pass(bind_arguments(network, self.module, asked), batch), asked)
+        return check_outputs(self._forward_pass(bind_arguments(network, self.module, asked), batch), self.module, asked)
 
     def _forward_pass(self, network: Callable[..., Any], batch: Batch) -> Any:
         """Compute the output on a batch; micro-batches are recomputed for the gradient in the mode of this pass."""

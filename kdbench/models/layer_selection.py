@@ -34,6 +34,11 @@ def keep_layers(model: Any, kept: Sequence[int], attention: str, name: str) -> A
     layers = _layer_list(model, name)
     # a network of that many layers, and the weights of the kept ones
     small = _of_that_many(model, kept, attention, name)
+    if len(small.get_submodule(layers)) != len(kept):  # an ALBERT's groups of layers have a number of their own
+        raise UserError(
+            f"Model '{name}': its layers cannot be chosen, for the configuration of this {model.config.model_type} "
+            f"counts its layers in another way; {WHOLE}."
+        )
     weights = model.state_dict()
     moved = {
         f"{layers}.{place}.{key.removeprefix(f'{layers}.{layer}.')}": value

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from kdbench.core.errors import RunFailure
+from kdbench.core.formatting import count
 from kdbench.data.tokens import InputFormat
 from kdbench.models import cls_only_layer, own_tokenizer
 from kdbench.models.query_key_value import QKV, run_with_qkv
@@ -67,8 +68,8 @@ def bind_arguments(network: Callable[..., Any], module: nn.Module, asked: Mappin
     return partial(run_with_qkv, bound, module, asked[QKV]) if asked.get(QKV) else bound
 
 
-def check_outputs(outputs: Any, asked: Mapping[str, Any]) -> Any:
-    """Return the outputs after checking that they contain the requested attention maps.
+def check_outputs(outputs: Any, module: nn.Module, asked: Mapping[str, Any]) -> Any:
+    """Return the outputs after checking that they contain the requested attention maps and the states of each layer.
 
     Raises:
         RunFailure: they do not.
@@ -77,4 +78,15 @@ def check_outputs(outputs: Any, asked: Mapping[str, Any]) -> Any:
         maps = getattr(outputs, "attentions", None)
         if not maps or any(found is None for found in maps):
             raise RunFailure("setting", "this network gives no attention maps; choose another one.")
+    if asked.get(STATES):
+        config: Any = module.config
+        # methods number the states by layer: those of the embeddings, then one for each
+        given = len(getattr(outputs, "hidden_states", None) or ())
+        if given != 1 + config.num_hidden_layers:
+            raise RunFailure(
+                "setting",
+                f"hidden states are numbered by layer, and a network of type {config.model_type} with "
+                f"{count(config.num_hidden_layers, 'layer')} gives {given or 'none'}, not one for the embeddings and "
+                "one for each layer; choose another network, or a method that compares logits.",
+            )
     return outputs

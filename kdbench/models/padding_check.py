@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,24 @@ def check_padding(module: nn.Module, tokens: Tokens, name: str) -> None:
     finally:
         module.train(before)
     if problem:
-        config: Any = module.config
         raise UserError(
-            f"{name} predicts something else for a row in a padded batch than for the row alone ({problem}); its "
-            f'tokenizer_config.json must have the "padding_side" that it was trained with (now '
-            f"{tokens.format.side}), its config.json the tokenizer's padding token {tokens.format.pad_id} as "
-            f'"pad_token_id" (now {config.pad_token_id}); or choose another model.'
+            f"{name} predicts something else for a row in a padded batch than for the row alone ({problem}); "
+            f"{_way_out(module, tokens)}"
         )
+
+
+def _way_out(module: nn.Module, tokens: Tokens) -> str:
+    config: Any = module.config
+    if "attention_mask" not in signature(module.forward).parameters:
+        return (
+            f"a network of type {config.model_type} takes no attention mask, so that its tokens see the padding; "
+            "choose a model of another type, such as a BERT."
+        )
+    return (
+        f'its tokenizer_config.json must have the "padding_side" that it was trained with (now {tokens.format.side}), '
+        f'its config.json the tokenizer\'s padding token {tokens.format.pad_id} as "pad_token_id" (now '
+        f"{config.pad_token_id}); or choose another model."
+    )
 
 
 def of_lengths(tokens: Tokens, sizes: Sequence[int]) -> Tokens:

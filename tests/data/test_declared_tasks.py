@@ -192,6 +192,15 @@ def test_labels_of_other_splits(tmp_path: Path) -> None:
         read_declared(Declaration.parse({**BASE, "test": "test.csv", "labels": ["x", "y", "z"]}, "x"), tmp_path)
 
 
+@pytest.mark.parametrize(("known", "given"), [("yes", "Yes"), ("0", "0.0")])
+def test_a_class_that_is_written_almost_the_same_is_named(known: str, given: str, tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", [("a", known), ("b", "other")])
+    write(tmp_path / "test.csv", [("c", "other"), ("d", given)])
+    said = f"line 3: the label '{given}' is not among .*, where '{known}' is written almost the same; correct the row"
+    with pytest.raises(UserError, match=said):
+        read_declared(Declaration.parse({**BASE, "test": "test.csv"}, "x"), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [

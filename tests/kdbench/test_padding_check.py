@@ -55,6 +55,12 @@ def test_networks_that_padding_changes_are_refused(
         assert said in str(caught.value)
 
 
+def test_a_network_without_an_attention_mask_is_told_from_wrong_settings(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"type fnet takes no attention mask.* choose a model of another") as caught:
+        check_padding(network(tmp_path, "fnet", bert()), read(bert()), "mine")
+    assert "padding_side" not in str(caught.value)
+
+
 def test_what_padding_spoils_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     left = save(tmp_path / "left", "gpt2", gpt2(pad_token="<pad>", padding_side="left"))

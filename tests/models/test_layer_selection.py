@@ -139,6 +139,9 @@ def test_layers_keep_settings_of_their_own(
          initializer_range=0.3), "those of this gpt2 compute something else in another place; name a whole model"),
         (transformers.FunnelConfig(vocab_size=57, block_sizes=[1, 1, 1], d_model=32, n_head=2, d_head=16, d_inner=64),
          "the configuration of a funnel does not fit some of them alone; name a whole model"),
+        (transformers.AlbertConfig(vocab_size=57, embedding_size=16, hidden_size=32, num_hidden_layers=4,
+         num_hidden_groups=4, num_attention_heads=2, intermediate_size=64),
+         "the configuration of this albert counts its layers in another way; name a whole model"),
     ],
 )  # fmt: skip
 def test_layers_that_cannot_stand_elsewhere_are_refused(made: transformers.PreTrainedConfig, why: str) -> None:
