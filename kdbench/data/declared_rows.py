@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -109,7 +110,7 @@ def _check_size(declaration: Declaration, split: str, folder: Path) -> None:
 
 def _rows(declaration: Declaration, split: str, folder: Path) -> Iterator[LabelledRow]:
     """Yield the rows of a split, source by source."""
-    dropped = set(declaration.drop_labels)
+    dropped = _dropped_labels(declaration)
     for source in declaration.sources(split):
         found = open_source(source, folder, declaration.form)
         found.require([*declaration.text, declaration.label], SAME_COLUMNS)
@@ -121,10 +122,25 @@ def _rows(declaration: Declaration, split: str, folder: Path) -> Iterator[Labell
                 continue
             if declaration.kind == "regression":
                 label = _number(found, number, value)
-            elif (label := _label(found, number, declaration.label, value, names, kinds)) in dropped:
+            else:
+                label = _label(found, number, declaration.label, value, names, kinds)
+            if label in dropped:
                 continue
             texts = [_text(found, number, column, values.get(column)) for column in declaration.text]
             yield LabelledRow((texts[0], texts[1] if len(texts) > 1 else None), label, found.at(number))
+
+
+def _dropped_labels(declaration: Declaration) -> set[str]:
+    """Return the labels whose rows are left out, as they are declared and, of a regression, as `_number` writes them.
+
+    So -1 leaves out the rows in which a file has -1.0, too.
+    """
+    dropped = set(declaration.drop_labels)
+    if declaration.kind == "regression":
+        for word in declaration.drop_labels:
+            with suppress(ValueError):  # a word such as n/a stands as it is
+                dropped.add(repr(float(word)))
+    return dropped
 
 
 def _label(

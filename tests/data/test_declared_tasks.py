@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,15 @@ def test_several_files_pairs_and_dropped_labels(tmp_path: Path) -> None:
     )  # fmt: skip
     train = found.splits["train"]
     assert (train.text_a, train.text_b, train.labels) == (["P1", "P2", "P4"], ["H1", "H2", "H4"], [0, 1, 0])
+
+
+@pytest.mark.parametrize("dropped", [[-1, "n/a"], ["-1", "n/a"], ["-1.0", "n/a"]])
+def test_numbers_that_are_dropped_in_any_way_of_writing(dropped: list[int | str], tmp_path: Path) -> None:
+    values = (0.5, -1.0, -1, "-1", "-1.00", "n/a", 2)
+    lines = (json.dumps({"text": f"t{i}", "label": value}) for i, value in enumerate(values))
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    declared = {**BASE, "train": "train.jsonl", "test": "train.jsonl", "kind": "regression", "drop_labels": dropped}
+    assert read_declared(Declaration.parse(declared, "x"), tmp_path).splits["train"].labels == [0.5, 2.0]
 
 
 rows = st.lists(st.tuples(st.text(max_size=4), st.sampled_from("abc")), min_size=1, max_size=60)
