@@ -17,7 +17,7 @@ from kdbench.core.formatting import count
 from kdbench.data.column_sample import DECIMAL_COMMA
 from kdbench.data.declaration import HELD_OUT, TRAIN, Declaration
 from kdbench.data.files.open_source import open_source
-from kdbench.data.files.source import RowSource, files_of, plain_value
+from kdbench.data.files.source import RowSource, file_names, files_of, plain_value
 from kdbench.data.task import Examples
 
 LARGEST = 2 << 30  # bytes of a split's files that are read whole
@@ -60,6 +60,10 @@ def read_declared(declaration: Declaration, folder: Path) -> DeclaredData:
     """
     # rows of every split
     rows = {split: read_split_rows(declaration, split, folder) for split in declaration.splits}
+    if not rows[TRAIN]:
+        files = ", ".join(name for source in declaration.train for name in file_names(source))
+        dropped = " that drop_labels leaves" if declaration.drop_labels else ""
+        raise UserError(f"{files}: train has no row{dropped}; give a file with a row an example.")
     labels = declaration.class_names
     if declaration.kind == "regression":
         if HELD_OUT in declaration.report_splits:
@@ -187,7 +191,8 @@ def _number(found: RowSource, number: int, value: Any) -> str:
         read = float(value)
     except (TypeError, ValueError):
         read = math.nan
-    if isinstance(value, bool) or not math.isfinite(read):
+    # float() reads 1_5 as 15
+    if isinstance(value, bool) or "_" in str(value) or not math.isfinite(read):
         comma = ", with a point for a decimal comma" if DECIMAL_COMMA.fullmatch(str(value)) else ""
         raise UserError(
             f"{found.at(number)}: the label {value!r} is no finite number, and the kind is regression; correct the "

@@ -85,6 +85,7 @@ def test_a_regression(tmp_path: Path) -> None:
         ("a,1.5\nb,high\n", "line 3: the label 'high' is no finite number, and the kind is regression"),
         ("a,1.5\nb,nan\n", "line 3: the label 'nan' is no finite number"),
         ("a,1.5\nb,\n", "line 3: the label '' is no finite number"),
+        ("a,1.5\nb,1_5\n", "line 3: the label '1_5' is no finite number"),
         ("a,1.5\nb,1.50\n", "All rows of train have the same 'label'"),
     ],
 )
@@ -92,6 +93,17 @@ def test_bad_numbers(content: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("text,label\n" + content)
     with pytest.raises(UserError, match=said):
         read_declared(Declaration.parse({**BASE, "kind": "regression", "test": "train.csv"}, "x"), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_train_without_rows(kind: str, tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", [("a", "0")])
+    declared = {**BASE, "kind": kind, "test": "train.csv", "drop_labels": ["0"]}
+    with pytest.raises(UserError, match=r"train.csv: train has no row that drop_labels leaves; give"):
+        read_declared(Declaration.parse(declared, "x"), tmp_path)
+    (tmp_path / "train.csv").write_text("text,label\n")
+    with pytest.raises(UserError, match=r"train.csv: train has no row; give"):
+        read_declared(Declaration.parse({**declared, "drop_labels": []}, "x"), tmp_path)
 
 
 def test_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
