@@ -85,7 +85,7 @@ def one_step(setup: Setup, step: int) -> None:
 
 
 def both_streams(work: Work, how: How) -> tuple[list[Batch], list[Batch]]:
-    """Return the batches of training and feedback, of warm-up and steps, as `prepared` methods with feedback have them."""
+    """Return the batches of training and of feedback, warm-up and steps, that `prepared` methods with feedback have."""
     plain = replace(how, precision="fp32")
     with planned(work, plain, "lgtm", {}, feedback=True) as made, prepared(*made, work) as setup:
         batches = [setup.train.at(step) for step in epoch_last(work)]
