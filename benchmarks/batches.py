@@ -62,13 +62,13 @@ def order(work: Work, how: How, steps: int) -> list[list[int]]:
 
 
 def loader(work: Work, how: How, collate: Callable[[Sequence[Example]], Any]) -> DataLoader[Any]:
-    """The batches of warm-up and steps."""
+    """Return a loader of the batches of warm-up and steps."""
     rows = order(work, how, work.warmup) + order(work, how, work.steps)
     return DataLoader(examples(work), batch_sampler=rows, collate_fn=collate)  # type: ignore[arg-type]
 
 
 def padded(batch: Batch) -> Batch:
-    """The batch with every row at 128 tokens."""
+    """Return the batch with every row at 128 tokens."""
     more = (0, MAX_LENGTH - batch.input_ids.shape[1])
     wide = {key: functional.pad(value, more) for key, value in batch.inputs.items()}
     return replace(batch, **wide)  # type: ignore[arg-type]  # none of the keys is `role`

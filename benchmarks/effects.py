@@ -77,7 +77,7 @@ def table(measured: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _interval(values: Sequence[float], digits: int) -> str:
-    """The mean and its interval by Student's t."""
+    """Write the mean and its interval by Student's t."""
     middle = f"{mean(values):+.{digits}f}"
     if len(values) < 2:
         return middle

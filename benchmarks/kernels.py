@@ -14,7 +14,7 @@ from kdbench.models import matmul_precision
 
 @contextmanager
 def product(how: How, device: str = "cpu") -> Iterator[None]:
-    """The float32 matrix product that kdbench's precisions `fp32` and `fp32-fast` have on this device."""
+    """Use the float32 matrix product that kdbench's precisions `fp32` and `fp32-fast` have on this device."""
     torch.use_deterministic_algorithms(False)  # torch's default, which runs of kdbench change
     with matmul_precision.use_setting(product_setting(how.precision, device)):
         yield
@@ -31,5 +31,5 @@ def adamw(params: Iterable[Tensor], how: How) -> torch.optim.AdamW:
 
 
 def linear(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """A rate that falls linearly to 0."""
+    """Return a schedule of the rate that falls linearly to 0."""
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))

@@ -21,7 +21,7 @@ Measured = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Spread:
-    """The median over the rounds, and its range."""
+    """Hold the median over the rounds, and its range."""
 
     middle: float
     least: float
@@ -83,7 +83,7 @@ def _circumstances(stored: Mapping[str, Any]) -> str:
 
 
 def _table(table: Table, stored: Mapping[str, Any], unit: str) -> list[str]:
-    """A heading, the rows, and what is to be known of them."""
+    """Write a heading, the rows, and what is to be known of them."""
     by_name: dict[str, dict[int, Measured]] = {}
     for found in stored["measured"]:
         by_name.setdefault(found["contestant"], {})[found["round"]] = found
@@ -108,7 +108,7 @@ def _table(table: Table, stored: Mapping[str, Any], unit: str) -> list[str]:
 
 
 def _overhead(bare: Mapping[int, Measured], run: Mapping[int, Measured]) -> str:
-    """A sentence; the teacher's pass, which both make, left out."""
+    """Say how much the runner adds to the loop by hand; the teacher's pass, which both make, is left out."""
     both = bare.keys() & run.keys()
     more = spread([100 * (run[r]["seconds"] / bare[r]["seconds"] - 1) for r in sorted(both)])
     told = f"The runner adds {more.middle:+.1f} % ({more.least:+.1f} to {more.most:+.1f}) to the loop by hand"

@@ -26,7 +26,7 @@ class Stopwatch:
         self._laps: list[Any] = []  # seconds, or events of the GPU
 
     def lap(self, *_: object, **__: object) -> None:
-        """A step has ended. Takes any arguments, so that it can be a hook."""
+        """Note that a step has ended. Takes any arguments, so that it can be a hook."""
         if self._device.type == "cuda":
             self._laps.append(torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
             self._laps[-1].record()

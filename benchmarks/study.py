@@ -148,7 +148,7 @@ class Account:
         return forward_operations(self._layers[name], HIDDEN, WIDE, self.lengths[spec.task])
 
     def _evaluation(self, spec: RunSpec) -> float:
-        """The student's, and that of a teacher that is trained along."""
+        """Compute the operations of evaluating the student, and a teacher that is trained along."""
         task = TASKS.get(spec.task)
         times = max(EPOCHS, _training_rows(spec) * EPOCHS // BATCH // EVAL_EVERY)
         rows = times * sum(task.official_rows[split] for split in task.report_splits)

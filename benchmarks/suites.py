@@ -80,7 +80,7 @@ def _influence(name: str, title: str, **options: Any) -> Contestant:
 
 
 def _own(precision: Any, *settings: str) -> Contestant:
-    """A run of kdbench.
+    """Return a run of kdbench as a contestant.
 
     Args:
         settings: of `packed` (dropout) and `first` (token alone in the last layer).
@@ -223,7 +223,7 @@ CONTESTANTS = {c.name: c for suite in SUITES.values() for c in suite.contestants
 
 
 def shared(suite: Suite, work: Work) -> Work:
-    """The work of a suite whose steps take longer than others'."""
+    """Return the work of a suite, with fewer steps where they take longer than others'."""
     return replace(work, steps=max(1, round(work.steps * suite.share)))
 
 

@@ -136,7 +136,7 @@ def check(work: Work) -> None:
 
 @lru_cache(maxsize=1)
 def tokens(work: Work) -> Tokens:
-    """The training rows as the student reads them."""
+    """Return the training rows as the student reads them."""
     from kdbench.data.tokens import tokenise
 
     found = data(work.location)
@@ -145,8 +145,10 @@ def tokens(work: Work) -> Tokens:
 
 
 def network(name: str, work: Work, attention: str) -> Any:
-    """A BERT that classifies MRPC, its classifier drawn from the seed. The pre-trained teacher stands in for a
-    fine-tuned one: it takes the same time."""
+    """Build a BERT that classifies MRPC, its classifier drawn from the seed.
+
+    The pre-trained teacher stands in for a fine-tuned one, which takes the same time.
+    """
     from kdbench.distill.context import seed_everything
 
     seed_everything(work.seed, name)

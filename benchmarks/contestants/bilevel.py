@@ -56,7 +56,7 @@ class Bilevel:
 
 
 def measure(kind: type[Bilevel], student: nn.Module, work: Work, how: How) -> Timing:
-    """The method's steps on the batches that kdbench's has."""
+    """Time the method's steps on the batches that kdbench's method has."""
     teacher = network(work.teacher, work, how.attention)
     batches, feedback = both_streams(work, how)
     optimizers = adamw(student.parameters(), how), adamw(teacher.parameters(), how)

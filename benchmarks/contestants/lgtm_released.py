@@ -66,7 +66,7 @@ class Released(bilevel.Bilevel):
         return [(a - b) / (2 * radius) for a, b in zip(ahead, behind, strict=True)]
 
     def _displaced(self, batch: Batch, v: Sequence[Tensor], distance: float) -> tuple[Tensor, ...]:
-        """The gradient of the teacher's loss after the student has been moved."""
+        """Compute the gradient of the teacher's loss after the student has been moved."""
         self._move(v, distance)
         t, s = (network(**batch.inputs).logits for network in (self.teacher, self.student))
         return torch.autograd.grad(self._teacher_loss(batch, t, s), list(self.teacher.parameters()))

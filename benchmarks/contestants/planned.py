@@ -30,7 +30,7 @@ FEEDBACK = 0.1  # the share of the training set that methods with feedback do no
 def planned(
     work: Work, how: How, method: str, options: Mapping[str, Any], *, feedback: bool = False
 ) -> Iterator[tuple[RunSpec, Store]]:
-    """The run, in a results folder that lasts as long as the block; an epoch of it has `work.steps` steps.
+    """Plan the run, in a results folder that lasts as long as the block; an epoch of it has `work.steps` steps.
 
     Args:
         options: of the method.
@@ -71,7 +71,7 @@ def execution(work: Work) -> Execution:
 
 @contextmanager
 def prepared(spec: RunSpec, store: Store, work: Work) -> Iterator[Setup]:
-    """The run's method with its networks and data, in the run's precision."""
+    """Prepare the run's method with its networks and data, in the run's precision."""
     with numerics(spec, torch.device(work.device), work.threads):
         yield prepare(spec, store, execution(work), NOTHING)
 
@@ -85,7 +85,7 @@ def one_step(setup: Setup, step: int) -> None:
 
 
 def both_streams(work: Work, how: How) -> tuple[list[Batch], list[Batch]]:
-    """Training and feedback batches of warm-up and steps, as `prepared` methods with feedback have them."""
+    """Return the batches of training and of feedback, warm-up and steps, that `prepared` methods with feedback have."""
     plain = replace(how, precision="fp32")
     with planned(work, plain, "lgtm", {}, feedback=True) as made, prepared(*made, work) as setup:
         batches = [setup.train.at(step) for step in epoch_last(work)]
@@ -96,5 +96,5 @@ def both_streams(work: Work, how: How) -> tuple[list[Batch], list[Batch]]:
 
 
 def epoch_last(work: Work) -> list[int]:
-    """The steps of warm-up and measurement: timed is one whole epoch, so that rows of every length have their share."""
+    """Return the steps of warm-up, then one whole epoch to time, in which rows of every length have their share."""
     return [*range(work.steps, work.steps + work.warmup), *range(work.steps)]

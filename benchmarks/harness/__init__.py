@@ -36,13 +36,13 @@ SWEEP = Part(("run", "--methods", many.METHODS, "--tasks", many.GROUP), ", from 
 
 
 def planned(runs: int) -> Part:
-    """A dry run of at least so many runs."""
+    """Return a dry run of at least so many runs."""
     args = ("run", "--methods", many.METHODS, "--tasks", many.GROUP, "--seeds", many.seeds(runs), "--dry-run")
     return Part(args, f", {many.planned(runs)} runs", goal=2.0)
 
 
 def looking(count: int) -> list[Part]:
-    """The commands that read a results folder with so many finished runs."""
+    """Return the commands that read a results folder with so many finished runs."""
     about = f", {count} finished runs"
     others = (("table", "all"), ("table", "cost"), ("compare", "kd", "lgtm"), ("status",), ("show", "kd", "mrpc"))
     return [Part(("table", "1"), about, goal=5.0), *(Part(args, about) for args in others)]

@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -17,7 +18,7 @@ from kdbench.data.column_sample import DECIMAL_COMMA
 from kdbench.data.data_checks import plain_name
 from kdbench.data.declaration import HELD_OUT, TRAIN, Declaration
 from kdbench.data.files.open_source import open_source
-from kdbench.data.files.source import RowSource, files_of, plain_value
+from kdbench.data.files.source import RowSource, file_names, files_of, plain_value
 from kdbench.data.task import Examples
 
 LARGEST = 2 << 30  # bytes of a split's files that are read whole
@@ -60,6 +61,10 @@ def read_declared(declaration: Declaration, folder: Path) -> DeclaredData:
     """
     # rows of every split
     rows = {split: read_split_rows(declaration, split, folder) for split in declaration.splits}
+    if not rows[TRAIN]:
+        files = ", ".join(name for source in declaration.train for name in file_names(source))
+        dropped = " that drop_labels leaves" if declaration.drop_labels else ""
+        raise UserError(f"{files}: train has no row{dropped}; give a file with a row an example.")
     labels = declaration.class_names
     if declaration.kind == "regression":
         if HELD_OUT in declaration.report_splits:
@@ -110,7 +115,7 @@ def _check_size(declaration: Declaration, split: str, folder: Path) -> None:
 
 def _rows(declaration: Declaration, split: str, folder: Path) -> Iterator[LabelledRow]:
     """Yield the rows of a split, source by source."""
-    dropped = set(declaration.drop_labels)
+    dropped = _dropped_labels(declaration)
     for source in declaration.sources(split):
         found = open_source(source, folder, declaration.form)
         found.require([*declaration.text, declaration.label], SAME_COLUMNS)
@@ -122,10 +127,25 @@ def _rows(declaration: Declaration, split: str, folder: Path) -> Iterator[Labell
                 continue
             if declaration.kind == "regression":
                 label = _number(found, number, value)
-            elif (label := _label(found, number, declaration.label, value, names, kinds)) in dropped:
+            else:
+                label = _label(found, number, declaration.label, value, names, kinds)
+            if label in dropped:
                 continue
             texts = [_text(found, number, column, values.get(column)) for column in declaration.text]
             yield LabelledRow((texts[0], texts[1] if len(texts) > 1 else None), label, found.at(number))
+
+
+def _dropped_labels(declaration: Declaration) -> set[str]:
+    """Return the labels whose rows are left out, as they are declared and, of a regression, as `_number` writes them.
+
+    So -1 leaves out the rows in which a file has -1.0, too.
+    """
+    dropped = set(declaration.drop_labels)
+    if declaration.kind == "regression":
+        for word in declaration.drop_labels:
+            with suppress(ValueError):  # a word such as n/a stands as it is
+                dropped.add(repr(float(word)))
+    return dropped
 
 
 def _label(
@@ -172,7 +192,8 @@ def _number(found: RowSource, number: int, value: Any) -> str:
         read = float(value)
     except (TypeError, ValueError):
         read = math.nan
-    if isinstance(value, bool) or not math.isfinite(read):
+    # float() reads 1_5 as 15
+    if isinstance(value, bool) or "_" in str(value) or not math.isfinite(read):
         comma = ", with a point for a decimal comma" if DECIMAL_COMMA.fullmatch(str(value)) else ""
         raise UserError(
             f"{found.at(number)}: the label {value!r} is no finite number, and the kind is regression; correct the "

@@ -60,20 +60,24 @@ def match_labels(classes: Sequence[str], labels: Sequence[str], mapping: str = "
 
     Args:
         mapping: `entailment=entailment,non-entailment=neutral+contradiction`: for each label of the file the classes
-            that count as this label. "" matches names, without case and punctuation, else numbers.
+            that count as this label. "" matches names, if need be without case and punctuation, else numbers.
 
     Raises:
         UserError: they cannot be matched, or the mapping names something unknown, or leaves something out.
     """
     if mapping:
         return _mapped(classes, labels, mapping)
-    plain = {_plain(name): index for index, name in enumerate(classes)}
     every = tuple(range(len(classes)))
-    if len(plain) == len(classes) and all(_plain(label) in plain for label in labels):
-        return LabelView(tuple(classes), every, {label: plain[_plain(label)] for label in labels})
-    if all(label.isdecimal() and int(label) < len(classes) for label in labels):
+    # names as they are written tell +, -, 1 and -1 apart, which are alike without punctuation
+    for form in (str, _plain):
+        known = {form(name): index for index, name in enumerate(classes)}
+        if len(known) == len(classes) and all(form(label) in known for label in labels):
+            return LabelView(tuple(classes), every, {label: known[form(label)] for label in labels})
+    # class numbers, unless one of them is the name of a class too: of the classes -1, 0, 1 the first has the number 0
+    are_numbers = all(label.isdecimal() and int(label) < len(classes) for label in labels)
+    if are_numbers and not {*labels} & {*classes}:
         return LabelView(tuple(classes), every, {label: int(label) for label in labels})
-    named = {label: classes[plain[_plain(label)]] if _plain(label) in plain else "CLASS" for label in labels[:SHOWN]}
+    named = {label: classes[known[_plain(label)]] if _plain(label) in known else "CLASS" for label in labels[:SHOWN]}
     example = ",".join(f"{label}={one}" for label, one in named.items())
     raise UserError(
         f"The labels of the file ({', '.join(labels[:SHOWN])}) are not the task's classes "

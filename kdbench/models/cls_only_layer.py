@@ -18,7 +18,7 @@ MARK = "_first_token_pass"
 
 
 class _PassState:
-    """Whether the present forward pass needs the whole last layer."""
+    """Remembers whether the present forward pass needs the whole last layer."""
 
     def __init__(self) -> None:
         self.whole = False

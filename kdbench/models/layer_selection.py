@@ -132,12 +132,10 @@ def _layer_list(model: Any, name: str) -> str:
     lists = [path for path, part in model.named_modules() if isinstance(part, nn.ModuleList) and len(part) == total]
     outermost = [path for path in lists if not any(path.startswith(f"{other}.") for other in lists)]
     if len(outermost) != 1:
-        kind, why = (
-            model.config.model_type,
-            "several lists of layers" if outermost else "one set of weights for them all",
-        )
+        why = "several lists of layers" if outermost else "one set of weights for them all"
         raise UserError(
-            f"Model '{name}': its layers cannot be chosen, for a network of type {kind} has {why}; {WHOLE}."
+            f"Model '{name}': its layers cannot be chosen, for a network of type {model.config.model_type} has {why}; "
+            f"{WHOLE}."
         )
     found: str = outermost[0]
     return found

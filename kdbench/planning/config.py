@@ -50,7 +50,11 @@ class Point:
 
 @dataclass
 class Config:
-    """The layers in force, weakest first in each list; the command line overrides every file."""
+    """The layers in force, weakest first in each list; the command line overrides every file.
+
+    Attributes:
+        files: the preset, kdbench.toml, and what a table or figure needs; fewer where only a preset is looked at.
+    """
 
     files: list[Layer] = field(default_factory=list)
     command_line: list[Layer] = field(default_factory=list)
@@ -63,14 +67,13 @@ class Config:
         """
         values = {k: v for k, v in self._flat().items() if k in kind.model_fields}
         for key, value in values.items():
-            listable = kind is Invocation
-            if isinstance(value, list) and not listable:
+            if isinstance(value, list) and kind is not Invocation:
                 raise UserError(f"{key} takes one value, not {len(value)}; a grid is for hyperparameters.")
         return kind.parse(values, "settings")
 
     def says(self, *keys: str) -> bool:
         """Return whether the user set all of these keys, in kdbench.toml or on the command line."""
-        own = [*self.files[1:2], *self.command_line]  # between them stand the preset and what a table needs
+        own = [*self.files[1:2], *self.command_line]  # without the preset and what a table needs
         return all(any(key in layer for layer in own) for key in keys)
 
     def section(self, name: str, kind: type[Options]) -> Any:

@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+
 from kdbench.core.errors import UserError
 from kdbench.core.spec import DataRef, ModelRef, RunSpec
 from kdbench.data import teacher_outputs
@@ -139,6 +141,17 @@ def load_tokens(
 
 @lru_cache(maxsize=12)
 def _tokens(cache: Path, task: str, ref: DataRef, network: ModelRef, max_length: int, split: str) -> Tokens:
+    """Return a split's tokens; labels of a regression are float64, also where a task gives whole numbers.
+
+    So rows that are left out have the label NaN, with which a loss fails, and not -1, which could be one of them.
+    """
+    tokens = _task_tokens(cache, task, ref, network, max_length, split)
+    is_regression = load_task(task).kind == "regression"
+    return replace(tokens, labels=tokens.labels.astype(np.float64)) if is_regression else tokens
+
+
+def _task_tokens(cache: Path, task: str, ref: DataRef, network: ModelRef, max_length: int, split: str) -> Tokens:
+    """Tokenise a split or read it from the cache, with the labels in the type that the task gives."""
     examples = load_data(task, ref)
     if network.is_outputs:
         return teacher_outputs.row_tokens(examples, split)

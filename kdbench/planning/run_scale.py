@@ -57,8 +57,13 @@ def data_facts(task: str, ref: DataRef) -> DataFacts:
 def text_lengths(examples: Examples, pieces: float) -> NDArray[np.float64]:
     """Estimate the tokens of evenly spaced rows from their words, because a tokenizer would take seconds to load."""
     texts = [examples.text_a] if examples.text_b is None else [examples.text_a, examples.text_b]
-    rows = range(0, len(examples), len(examples) // SAMPLE + 1)
-    return np.array([1 + len(texts) + pieces * sum(len(text[row].split()) for text in texts) for row in rows])
+    words = (sum(len(text[row].split()) for text in texts) for row in _sampled_rows(examples))
+    return np.array([1 + len(texts) + pieces * number for number in words])
+
+
+def _sampled_rows(examples: Examples) -> range:
+    """Return up to `SAMPLE` row numbers at equal distances."""
+    return range(0, len(examples), len(examples) // SAMPLE + 1)
 
 
 @lru_cache(maxsize=64)
@@ -79,8 +84,7 @@ def own_lengths(task: str, data: DataRef, ref: ModelRef) -> NDArray[np.float64] 
         return None
     tokenizer.no_truncation()
     examples = inputs.load_data(task, data).splits["train"]
-    rows = range(0, len(examples), len(examples) // SAMPLE + 1)
-    second = examples.text_b
+    rows, second = _sampled_rows(examples), examples.text_b
     texts = [examples.text_a[row] if second is None else (examples.text_a[row], second[row]) for row in rows]
     return np.array([float(sum(coded.attention_mask)) for coded in tokenizer.encode_batch(texts)])
 

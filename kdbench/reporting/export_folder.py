@@ -17,7 +17,7 @@ from kdbench.reporting import provenance
 from kdbench.reporting.show_method import plugin_summary
 from kdbench.results.comparison import mean_score, scale_interval
 from kdbench.results.data_origin import data_source
-from kdbench.results.read_studies import studies
+from kdbench.results.read_studies import asked_runs
 from kdbench.results.store import Store
 from kdbench.results.study import Run
 
@@ -98,7 +98,7 @@ def model_card(run: Run, store: Store, form: str, check: ExportCheck, folder: st
 def _facts(run: Run, store: Store) -> dict[str, str]:
     """Return what the network is and what it was trained on."""
     spec = run.spec
-    known = {run_id: other for study in studies(store) for run_id, other in study.runs.items()}
+    known = asked_runs(store)
     taught = {role: known[need].spec for role, need in spec.needs.items() if need in known}
     teachers = {role: f"{display_name(other.student)}, {other.method}" for role, other in taught.items()}
     if spec.teacher is not None:

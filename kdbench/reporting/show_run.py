@@ -17,7 +17,7 @@ from kdbench.reporting import printing, provenance
 from kdbench.reporting.run_status import RunStatuses
 from kdbench.reporting.show_status import describe_progress
 from kdbench.results import class_use
-from kdbench.results.read_studies import read, studies
+from kdbench.results.read_studies import asked_runs, read, studies
 from kdbench.results.store import Store
 from kdbench.results.study import Run, StudyResults, task_title
 from kdbench.results.sweep_files import Sweep, read_sweeps
@@ -35,7 +35,7 @@ def find_run(store: Store, text: str, *, methods: bool = False) -> Run:
         UserError: no run, or several runs, have it in their names.
     """
     # a run that was asked for may not have begun
-    asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
+    asked = asked_runs(store)
     begun = {run.id for run in store.runs()}
     waiting = [run_id for run_id in asked if text in run_id]
     if not any(text in run_id for run_id in begun) and len(waiting) == 1:

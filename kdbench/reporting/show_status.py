@@ -36,10 +36,7 @@ def show_status(store: Store, choice: StudyChoice, console: Console) -> bool:
     chosen = choose_runs([store], choice)
     found = chosen.studies
     if not found:
-        raise UserError(
-            f"Nothing was run in {store.root} yet; give another folder with --results DIR, "
-            f"or start with: kdbench run --methods all --tasks glue"
-        )
+        raise nothing_was_run(store)
     # ask the queues once
     statuses = RunStatuses(store)
     for place, problem in statuses.problems.items():
@@ -55,6 +52,14 @@ def show_status(store: Store, choice: StudyChoice, console: Console) -> bool:
     runs = {run_id: run for study in found for run_id, run in study.runs.items()}
     unsettled = any(statuses.status_of(None, run) in ("running", "queued") for run in runs.values())
     return unsettled or bool(statuses.problems)
+
+
+def nothing_was_run(store: Store) -> UserError:
+    """Return the error for a results folder in which no run was asked for yet."""
+    return UserError(
+        f"Nothing was run in {store.root} yet; give another folder with --results DIR, "
+        f"or start with: kdbench run --methods all --tasks glue"
+    )
 
 
 def _study(study: StudyResults, statuses: RunStatuses, console: Console) -> None:

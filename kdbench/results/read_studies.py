@@ -46,6 +46,11 @@ def studies(store: Store, preset: str | None = None) -> list[StudyResults]:
     return found
 
 
+def asked_runs(store: Store) -> dict[str, Run]:
+    """Return the runs of all studies in a results folder by id, begun or not."""
+    return {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
+
+
 def read(folder: RunFolder, spec: RunSpec, planned: TaskRecord | None = None) -> Run:
     """Read the state and the result of a run; `planned` is its task as it was."""
     state = folder.state()

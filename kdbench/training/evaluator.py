@@ -89,7 +89,11 @@ class Evaluator:
         return {role: done[id(part)] for role, part in parts.items()}
 
     def _logits(self, module: nn.Module, part: Part, *, cached: bool = False) -> Tensor:
-        """Compute logits [n, C]; of a network that this run does not train (`cached`), runs share them on disk."""
+        """Compute logits [n, C]; runs share on disk those of a network that no step of theirs trains.
+
+        These are frozen networks (`cached`), and all networks before the first step. What is stored is taken if it has
+        the same logits for the rows of one batch.
+        """
         tokens, device = self._setup.tokens[part.split].for_tokenizer(tokenizer_of(module)), self._setup.device
         if not (cached or self._is_initial):
             return all_logits(module, tokens, part.rows, device)

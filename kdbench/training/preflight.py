@@ -168,6 +168,7 @@ def _check_outputs(specs: Iterable[RunSpec]) -> list[str]:
     for spec in (spec for spec in specs if spec.student.is_outputs):
         outputs = inputs.load_outputs(spec.student, spec.task, spec.data)
         roles = inputs.load_roles(spec)
+        # a validation split that selects may be lacking: the file then has no score on it
         for part in (roles.train, roles.selection):
             if part.split == roles.train.split:
                 outputs.check_rows(part.split, part.rows)

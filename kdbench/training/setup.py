@@ -142,8 +142,8 @@ def _needed_networks(spec: RunSpec, store: Store) -> dict[str, ModelRef]:
 def _may_trim(spec: RunSpec, execution: Execution, device: torch.device) -> bool:
     """Return whether networks may be trained without the embedding rows of tokens that occur in no text.
 
-    Weight decay moves them too. Compiled code cannot tell tokens that a method makes, and a GPU would have to be
-    waited for.
+    Not with weight decay, which moves these rows too. Nor where tokens that a method makes could go unnoticed: compiled
+    code does not tell them, and on a GPU the host would have to wait for the check.
     """
     training = spec.training
     return execution.trim_embedding and device.type == "cpu" and not (training.weight_decay or training.compile)

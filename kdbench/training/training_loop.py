@@ -241,7 +241,7 @@ class TrainingLoop:
             return "it is damaged"
         # a snapshot that is wanted now may have been passed by, unwanted, before the checkpoint
         total = self.setup.total_steps
-        passed = [share for share in self.spec.snapshots if 0 < progress.step >= round(share * total)]
+        passed = [share for share in self.spec.snapshots if round(share * total) <= progress.step]
         if any(not self.folder.snapshot(share).is_dir() for share in passed):
             return "a snapshot from before it is missing"
         if not _series_mark(progress).fits(self.folder.series):

@@ -85,6 +85,8 @@ def test_help(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("list runs --task mrp", "Unknown task 'mrp'. Did you mean 'mrpc'"),
         ("list runs --results nowhere", "There are no runs in nowhere"),
         ("status --results nowhere", "Nothing was run in nowhere yet"),
+        ("cancel --results nowhere", "Nothing was run in nowhere yet"),
+        ("retry --failed --results nowhere", "Nothing was run in nowhere yet"),
         (
             "run --methods kd --tasks mrpc --methods lgtm",
             "--methods was given 2 times; give it once, with commas wher",

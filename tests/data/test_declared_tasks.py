@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def test_a_regression(tmp_path: Path) -> None:
         ("a,1.5\nb,high\n", "line 3: the label 'high' is no finite number, and the kind is regression"),
         ("a,1.5\nb,nan\n", "line 3: the label 'nan' is no finite number"),
         ("a,1.5\nb,\n", "line 3: the label '' is no finite number"),
+        ("a,1.5\nb,1_5\n", "line 3: the label '1_5' is no finite number"),
         ("a,1.5\nb,1.50\n", "All rows of train have the same 'label'"),
     ],
 )
@@ -91,6 +93,17 @@ def test_bad_numbers(content: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("text,label\n" + content)
     with pytest.raises(UserError, match=said):
         read_declared(Declaration.parse({**BASE, "kind": "regression", "test": "train.csv"}, "x"), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_train_without_rows(kind: str, tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", [("a", "0")])
+    declared = {**BASE, "kind": kind, "test": "train.csv", "drop_labels": ["0"]}
+    with pytest.raises(UserError, match=r"train.csv: train has no row that drop_labels leaves; give"):
+        read_declared(Declaration.parse(declared, "x"), tmp_path)
+    (tmp_path / "train.csv").write_text("text,label\n")
+    with pytest.raises(UserError, match=r"train.csv: train has no row; give"):
+        read_declared(Declaration.parse({**declared, "drop_labels": []}, "x"), tmp_path)
 
 
 def test_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
@@ -114,6 +127,15 @@ def test_several_files_pairs_and_dropped_labels(tmp_path: Path) -> None:
     )  # fmt: skip
     train = found.splits["train"]
     assert (train.text_a, train.text_b, train.labels) == (["P1", "P2", "P4"], ["H1", "H2", "H4"], [0, 1, 0])
+
+
+@pytest.mark.parametrize("dropped", [[-1, "n/a"], ["-1", "n/a"], ["-1.0", "n/a"]])
+def test_numbers_that_are_dropped_in_any_way_of_writing(dropped: list[int | str], tmp_path: Path) -> None:
+    values = (0.5, -1.0, -1, "-1", "-1.00", "n/a", 2)
+    lines = (json.dumps({"text": f"t{i}", "label": value}) for i, value in enumerate(values))
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    declared = {**BASE, "train": "train.jsonl", "test": "train.jsonl", "kind": "regression", "drop_labels": dropped}
+    assert read_declared(Declaration.parse(declared, "x"), tmp_path).splits["train"].labels == [0.5, 2.0]
 
 
 rows = st.lists(st.tuples(st.text(max_size=4), st.sampled_from("abc")), min_size=1, max_size=60)

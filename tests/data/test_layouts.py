@@ -149,6 +149,10 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Any], str, dict[str, Rows]]] = {
                               {"train": ROWS}),
     "JSON lines called .json": (lines("r.json"), "r.json", {"train": ROWS}),
     "JSON by columns": (lambda here: frame(ROWS).to_json(here / "r.json"), "r.json", {"train": ROWS}),
+    "JSON by columns, whose rows are in different orders": (
+        write("r.json", json.dumps({"text": {str(i): text for i, (text, _) in enumerate(ROWS)},
+                                    "label": {str(i): ROWS[i][1] for i in reversed(range(len(ROWS)))}})), "r.json",
+        {"train": ROWS}),
     "JSON by rows": (lambda here: frame(ROWS).to_json(here / "r.json", orient="index"), "r.json", {"train": ROWS}),
     "JSON with columns apart": (lambda here: frame(ROWS).to_json(here / "r.json", orient="split"), "r.json",
                                 {"train": ROWS}),

@@ -235,6 +235,12 @@ def test_labels_of_a_file_are_matched() -> None:
     view = match_labels(classes, ["contradiction", "Entailment"])
     assert (view.is_whole, view.of_label) == (True, {"contradiction": 2, "Entailment": 0})
     assert match_labels(("no", "yes"), ["0", "1"]).of_label == {"0": 0, "1": 1}
+    # classes that are numbers or differ in punctuation alone are not mistaken for others
+    signs = ("-1", "0", "1")
+    assert match_labels(signs, ["0", "1"]).of_label == {"0": 1, "1": 2}
+    assert match_labels(("c++", "c"), ["c", "c++"]).of_label == {"c": 1, "c++": 0}
+    with pytest.raises(UserError, match="such as --labels 0=CLASS,1=1,2=2"):
+        match_labels(("1", "2", "3"), ["0", "1", "2"])
     hans = ["entailment", "non-entailment"]
     joined = match_labels(classes, hans, "entailment=entailment,non-entailment=neutral+contradiction")
     assert (joined.names, joined.of_class, joined.is_whole) == (tuple(hans), (0, 1, 1), False)

@@ -284,7 +284,7 @@ def test_what_waits_is_not_submitted_twice_and_can_be_cancelled(cluster: Cluster
     until(lambda: not queue.ask_queue().job(sweep.job(student)).is_live, "what needs it is cancelled too")
     assert "1 queued, 2 waiting" in kdbench(tmp_path, "status")
     assert "Cancelled 1 job" in kdbench(tmp_path, "cancel")
-    assert "None of them" in kdbench(tmp_path, "cancel")
+    assert "No run is in a queue or being trained." in kdbench(tmp_path, "cancel")
 
 
 def test_two_commands_at_once_submit_each_run_once(cluster: Cluster, tmp_path: Path) -> None:

@@ -19,11 +19,15 @@ def command(runs: tuple[str, ...], results: str | None) -> None:
     from kdbench.planning.executor import EXECUTORS
     from kdbench.reporting import printing
     from kdbench.reporting.show_run import find_run, with_dependents
-    from kdbench.results.read_studies import studies
+    from kdbench.reporting.show_status import nothing_was_run
+    from kdbench.results.read_studies import asked_runs
 
     store = printing.open_store(results, raw=True)
-    asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
+    asked = asked_runs(store)
+    if not (asked or runs):
+        raise nothing_was_run(store)
     chosen = with_dependents([find_run(store, text).id for text in runs] if runs else asked, asked)
     cancelled = [line for executor in EXECUTORS.all().values() for line in executor.cancel(store, chosen)]
-    for text in cancelled or ["None of them is in a queue or being trained."]:
+    which = "None of these runs" if runs else "No run"
+    for text in cancelled or [f"{which} is in a queue or being trained."]:
         printing.print_line(printing.make_console(), text)

@@ -19,13 +19,16 @@ def command(runs: tuple[str, ...], failed: bool, results: str | None) -> int:
     from kdbench.reporting import printing
     from kdbench.reporting.run_status import RunStatuses
     from kdbench.reporting.show_run import find_run, with_dependents
+    from kdbench.reporting.show_status import nothing_was_run
     from kdbench.reporting.show_table import show_tables
-    from kdbench.results.read_studies import studies
+    from kdbench.results.read_studies import asked_runs
     from kdbench.training.executors import sweep_record
 
     store, console = printing.open_store(results, raw=True), printing.make_console()
     # the runs that are not done, perhaps only those that failed or were named
-    asked = {run_id: run for study in studies(store) for run_id, run in study.runs.items()}
+    asked = asked_runs(store)
+    if not (asked or runs):
+        raise nothing_was_run(store)
     missing = {run_id for run_id, run in asked.items() if run.state.status not in ("done", "running")}
     if failed:
         statuses = RunStatuses(store)

@@ -124,7 +124,8 @@ def _values_by_column_and_row(value: Mapping[str, Any]) -> list[Any] | None:
         return None
     if len(value) > len(parts[0]):
         return parts
-    return [dict(zip(value, row, strict=True)) for row in zip(*(some.values() for some in parts), strict=True)]
+    # by key, because columns may list their rows in different orders
+    return [{column: some[row] for column, some in value.items()} for row in parts[0]]
 
 
 def json_line_rows(path: Path, form: FileFormat) -> RowSource:

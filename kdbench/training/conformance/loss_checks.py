@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from kdbench.core.errors import UserError, place_in_stack
 from kdbench.data.batches import Batch
@@ -17,6 +16,7 @@ from kdbench.training.conformance.check_list import check
 from kdbench.training.conformance.small_run import (
     NotApplicable,
     difference,
+    leaves,
     make_steps,
     networks,
 )
@@ -41,7 +41,7 @@ class _PairedRows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         out = func(*args, **(kwargs or {}))
         is_backward = torch._C._current_graph_task_id() != -1
         if isinstance(out, Tensor) and not is_backward and _is_elementwise(func) and self._count(out.shape) > 1:
-            shapes = [list(x.shape) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+            shapes = [list(x.shape) for x in leaves((args, kwargs)) if isinstance(x, Tensor)]
             if shapes and all(self._count(s) < 2 for s in shapes) and any(map(self._count, shapes)):
                 self.found.append((shapes, traceback.extract_stack()))
         return out

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from kdbench.core.errors import UserError
 from kdbench.core.settings import Execution, Recording
@@ -136,11 +135,20 @@ def own_weights(setup: Setup) -> dict[str, list[Tensor]]:
     known = {id(p) for module in networks(setup).values() for p in module.parameters()}
     found: dict[str, list[Tensor]] = {}
     for name, value in vars(setup.method).items():
-        for leaf in tree_leaves(value):
+        for leaf in leaves(value):
             tensors = leaf.parameters() if isinstance(leaf, nn.Module) else [leaf]
             weights = [x for x in tensors if isinstance(x, Tensor) and x.is_leaf and x.requires_grad]
             found.setdefault(name, []).extend(x for x in weights if id(x) not in known)
     return found
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Yield the values within nested dictionaries, lists and tuples; of anything else, the value itself."""
+    if isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from leaves(item)
+    else:
+        yield value
 
 
 def copy_weights(module: nn.Module) -> dict[str, Tensor]:
