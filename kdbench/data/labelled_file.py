@@ -73,8 +73,9 @@ def match_labels(classes: Sequence[str], labels: Sequence[str], mapping: str = "
         known = {form(name): index for index, name in enumerate(classes)}
         if len(known) == len(classes) and all(form(label) in known for label in labels):
             return LabelView(tuple(classes), every, {label: known[form(label)] for label in labels})
-    # class numbers, unless one of them is the name of a class too: of the classes -1, 0, 1 the first has the number 0
-    are_numbers = all(label.isdecimal() and int(label) < len(classes) for label in labels)
+    # class numbers, unless one of them is the name of a class too: of the classes -1, 0, 1 the first has the number 0;
+    # 1 and 2 alone may be counted from 1
+    are_numbers = "0" in labels and all(label.isdecimal() and int(label) < len(classes) for label in labels)
     if are_numbers and not {*labels} & {*classes}:
         return LabelView(tuple(classes), every, {label: int(label) for label in labels})
     named = {label: classes[known[_plain(label)]] if _plain(label) in known else "CLASS" for label in labels[:SHOWN]}

@@ -241,6 +241,8 @@ def test_labels_of_a_file_are_matched() -> None:
     assert match_labels(("c++", "c"), ["c", "c++"]).of_label == {"c": 1, "c++": 0}
     with pytest.raises(UserError, match="such as --labels 0=CLASS,1=1,2=2"):
         match_labels(("1", "2", "3"), ["0", "1", "2"])
+    with pytest.raises(UserError, match="such as --labels 1=CLASS,2=CLASS"):  # perhaps counted from 1
+        match_labels(classes, ["1", "2"])
     hans = ["entailment", "non-entailment"]
     joined = match_labels(classes, hans, "entailment=entailment,non-entailment=neutral+contradiction")
     assert (joined.names, joined.of_class, joined.is_whole) == (tuple(hans), (0, 1, 1), False)
