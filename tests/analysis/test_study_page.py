@@ -18,7 +18,6 @@ from kdbench.analysis.study_page import facts, layers, paper, questions, scores
 from kdbench.analysis.study_page.contrasts import StudyContrasts
 from kdbench.analysis.study_page.convergence import convergence_table
 from kdbench.analysis.study_page.cost import CostBesideScore
-from kdbench.analysis.study_page.differences import reference_table, separability_section
 from kdbench.analysis.study_page.page import other_depths, ranks, study_page
 from kdbench.core.atomic_files import write_json
 from kdbench.core.errors import UserError
@@ -46,24 +45,6 @@ from tests.test_documentation import parse
 def numbers(text: str) -> list[float]:
     """The signed numbers of a text."""
     return [float(number) for number in re.findall(r"[-+]\d+\.\d", text)]
-
-
-def test_separable_pairs(tmp_path: Path) -> None:
-    """KD and SKD are alike, DIST is above both: 2 of 3 pairs."""
-    found = contrasts(tmp_path, {"kd": NEAR, "skd": shifted(0.5), "dist": shifted(22)})
-    every, table, told, which = separability_section(found, "kd")
-    assert every == "3 methods make 3 pairs."
-    cells = [line.strip("| ").split(" | ")[:4] for line in table.splitlines()[2:5]]
-    assert cells == [[place, "3", "2", "2"] for place in ("RTE", "QNLI", "Average")]
-    assert told == "Where 12 pairs or fewer are separable, they are:"
-    assert which.splitlines() == [f"- {place}: DIST above KD; DIST above SKD." for place in ("RTE", "QNLI", "Average")]
-    # the same pairs, in points
-    head, _, first, *rest = reference_table(found, ("kd", "skd")).splitlines()
-    assert head == "|  | Minus KD | 95 % interval | p, Holm | Minus SKD | 95 % interval | p, Holm |"
-    assert first.startswith("| DIST | +22.0 | ")
-    assert first.split(" | ")[4] == "+21.5"
-    assert rest[0].startswith("| SKD | +0.5 | ")
-    assert rest[0].endswith("| – | – | – |")  # KD minus SKD is in the columns of KD
 
 
 def test_share_of_the_lead(tmp_path: Path) -> None:
