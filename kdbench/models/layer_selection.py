@@ -93,7 +93,6 @@ def _config_of(whole: Any, kept: Sequence[int]) -> Any:
     return config
 
 
-@torch.no_grad()
 def _compute_the_same(model: Any, small: Any, layers: str, kept: Sequence[int]) -> bool:
     """Return whether every copied layer, given its own input, answers as the layer that it was copied from.
 
@@ -113,7 +112,8 @@ def _compute_the_same(model: Any, small: Any, layers: str, kept: Sequence[int]) 
     hooks = [own[place].register_forward_hook(compare(number), with_kwargs=True) for place, number in enumerate(kept)]
     no_cache = {"use_cache": False} if "use_cache" in signature(small.forward).parameters else {}
     try:
-        small(input_ids=torch.tensor([PROBE]) % small.get_input_embeddings().num_embeddings, **no_cache)
+        with torch.no_grad():
+            small(input_ids=torch.tensor([PROBE]) % small.get_input_embeddings().num_embeddings, **no_cache)
     except Exception:  # what a layer is given here does not fit that in its old place
         return False
     finally:

@@ -25,7 +25,7 @@ from kdbench.distill.hidden_states import layer_mismatch
 from kdbench.distill.method_registry import METHODS
 from kdbench.models.padding_check import check_padding, of_lengths
 from kdbench.models.reference import Shape, is_causal
-from kdbench.planning.inputs import load_data
+from kdbench.planning.inputs import clear_caches, load_data, load_tokens
 from kdbench.training import preflight
 from tests.kdbench.architectures import TOKENIZERS
 from tests.kdbench.small_runs import CPU, plan, refusal
@@ -292,3 +292,26 @@ def test_a_folder_that_is_not_there_is_not_whole(tmp_path: Path) -> None:
 def test_data_of_a_task_that_is_not_there_are_refused() -> None:
     with pytest.raises(UserError, match="Unknown task 'no'"):
         load_data("no", DataRef(source="files", path=None, fingerprint=""))
+
+
+WHOLE_NUMBERS = """
+from kdbench.data.task import Examples, Task, TaskData
+
+
+class Stars(Task):
+    title, kind, labels, metrics = "Stars", "regression", ("stars",), ("pearson",)
+
+    def load(self, location):
+        some = Examples([f"a film of {i % 5} stars" for i in range(20)], None, [i % 5 - 1 for i in range(20)])
+        return TaskData({"train": some, "validation": some})
+"""
+
+
+def test_whole_numbers_are_numbers_and_rows_that_are_left_out_have_none(here: Path) -> None:
+    (here / "tasks" / "stars.py").write_text(WHOLE_NUMBERS)
+    (spec,) = plan(here, tasks="stars", methods="finetune").runs.values()
+    for _ in range(2):  # made, and read from the cache
+        clear_caches()
+        labels = load_tokens(here / "cache", spec, "train").keep_rows(np.array([1, 5])).labels
+        assert labels[[1, 5]].tolist() == [0.0, -1.0]
+        assert np.isnan(labels).sum() == 18

@@ -23,9 +23,7 @@ from kdbench.distill.bilevel import directional_derivative, sample_weights
 from kdbench.distill.losses import OBJECTIVES, label_loss, output_distance, soft_label_loss_each
 from kdbench.distill.method import Method
 from kdbench.distill.method_registry import METHODS
-from kdbench.planning import inputs
-from kdbench.planning.config import assemble_config
-from kdbench.planning.make_plan import make_plan, select_methods
+from kdbench.planning.make_plan import select_methods
 from kdbench.results.archive import compression
 from kdbench.results.class_use import ClassUse, count_classes
 from kdbench.results.comparison import mean_score
@@ -36,7 +34,6 @@ from tests.kdbench.small_runs import refusal
 
 SMALL = ["epochs=1", "train_rows=64", "batch_size=16", "student=tiny-2x32", "teacher=tiny-3x32", "jobs=1"]
 NUMBERS, CLASSES = 1, 3
-TINY_STUDY = {"preset": "tiny", "student": "tiny-2x32", "teacher": "tiny-3x32"}
 
 
 def numbers(*values: float) -> torch.Tensor:
@@ -74,34 +71,6 @@ def test_labels_stay_numbers_in_batches_and_masked_rows_have_none() -> None:
     tokens = Tokens(ids, np.zeros_like(ids, np.int8), np.arange(4, dtype=np.int64), labels)
     assert collate(tokens, np.array([2, 0]), torch.device("cpu")).labels.tolist() == [5.0, 0.5]
     assert np.isnan(tokens.keep_rows(np.array([1])).labels).tolist() == [True, False, True]
-
-
-WHOLE_NUMBERS = """
-from kdbench.data.task import Examples, Task, TaskData
-
-
-class Stars(Task):
-    title, kind, labels, metrics = "Stars", "regression", ("stars",), ("pearson",)
-
-    def load(self, location):
-        some = Examples([f"a film of {i % 5} stars" for i in range(20)], None, [i % 5 - 1 for i in range(20)])
-        return TaskData({"train": some, "validation": some})
-"""
-
-
-def test_whole_numbers_are_numbers_and_rows_that_are_left_out_have_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks" / "stars.py").write_text(WHOLE_NUMBERS)
-    monkeypatch.chdir(tmp_path)
-    plan = make_plan(assemble_config({"tasks": "stars", "methods": "finetune", **TINY_STUDY}, tmp_path))
-    (spec,) = plan.runs.values()
-    for _ in range(2):  # made, and read from the cache
-        inputs.clear_caches()
-        labels = inputs.load_tokens(tmp_path / "cache", spec, "train").keep_rows(np.array([1, 5])).labels
-        assert labels[[1, 5]].tolist() == [0.0, -1.0]
-        assert np.isnan(labels).sum() == 18
 
 
 @pytest.mark.parametrize(
