@@ -15,6 +15,7 @@ from kdbench.data.task_registry import TASKS
 from kdbench.distill.method_registry import METHODS, has_enough_classes
 from kdbench.planning import reproduce
 from kdbench.reporting import machines
+from kdbench.reporting.learning_notes import is_still_learned
 from kdbench.reporting.provenance import traceable_rows
 from kdbench.results.comparison import SeedScores, score_seeds
 from kdbench.results.selection import select_row
@@ -135,6 +136,11 @@ class StudyContrasts:
     def load_note(self) -> str:
         """Return the warning that the machine had other work than the runs shown; "" where their times show none."""
         return machines.load_note(cell for line in self.lines.values() for cell in line.cells)
+
+    @cached_property
+    def settled_tasks(self) -> list[str]:
+        """Return the tasks that are not still learned at the end of training."""
+        return [task for task in self.tasks if not is_still_learned(list(self.lines.values()), task)]
 
     def cells(self, row: str, task: str) -> list[CellResult]:
         """Return the cells of a row that tables show on a task; none of a row that the study does not have."""

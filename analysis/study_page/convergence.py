@@ -12,7 +12,7 @@ from kdbench.core.formatting import signed
 from kdbench.data.task_registry import TASKS
 from kdbench.distill.method import Method
 from kdbench.distill.method_registry import METHODS
-from kdbench.reporting.learning_notes import best_at_end, is_still_learned
+from kdbench.reporting.learning_notes import best_at_end
 from kdbench.results.study import task_title
 
 MOST_NAMED = 3  # rows on a task
@@ -57,12 +57,6 @@ def _last_change(scores: Mapping[int, float]) -> float | None:
     """Return what the last epoch adds to a row's score; None where no evaluation is at its start or its end."""
     before = scores.get(max(scores) - 1) if scores else None
     return None if before is None else scores[max(scores)] - before
-
-
-def settled_tasks(contrasts: StudyContrasts) -> list[str]:
-    """Return the tasks that are not still learned at the end of training."""
-    lines = list(contrasts.lines.values())
-    return [task for task in contrasts.tasks if not is_still_learned(lines, task)]
 
 
 def _last_changes(contrasts: StudyContrasts, task: str) -> dict[str, float]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, UNIT, StudyContrasts
-from kdbench.analysis.study_page.convergence import settled_tasks
 from kdbench.analysis.study_page.scores import run_mean
 from kdbench.core.formatting import count, count_range, signed
 from kdbench.data.task_registry import TASKS
@@ -66,8 +65,7 @@ def _each(contrasts: StudyContrasts) -> str:
 
 def _unfinished(contrasts: StudyContrasts, tuned: StudyResults | None) -> Iterator[str]:
     """Name the tasks that are still learned at the end of training, and say whether rates were tuned there."""
-    settled = settled_tasks(contrasts)
-    for task in (task for task in contrasts.tasks if task not in settled):
+    for task in (task for task in contrasts.tasks if task not in contrasts.settled_tasks):
         last, runs = best_at_end(list(contrasts.lines.values()), task)
         untuned = "" if tuned and task in tuned.tasks else ", and no rate was tuned there"
         yield (

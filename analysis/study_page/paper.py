@@ -12,7 +12,7 @@ import numpy as np
 from kdbench.analysis.metric_labels import AVERAGE
 from kdbench.analysis.published import PAPER_METHOD, published_tables
 from kdbench.analysis.study_page.contrasts import LEAST_SEEDS, JudgedContrasts, StudyContrasts, judge_contrasts
-from kdbench.analysis.study_page.text_table import bullets, text_table
+from kdbench.analysis.study_page.text_table import text_table, with_details
 from kdbench.core.formatting import count, signed
 from kdbench.data.splits import held_out_share
 from kdbench.reporting.provenance import mean_run_score
@@ -73,8 +73,7 @@ def order_words(contrasts: StudyContrasts) -> str:
         f"On average over the tasks, {apart} of {pairs_words} of these methods {'is' if apart == 1 else 'are'} "
         f"separable{', so that their order here is hardly known' if 2 * apart < count_of_pairs else ''}."
     )
-    details = [f"Task by task: {by_task}.", f"Over all tasks: {by_seed}." if by_seed else "", known]
-    return f"{told}\n\n{bullets(details)}"
+    return with_details(told, f"Task by task: {by_task}.", f"Over all tasks: {by_seed}." if by_seed else "", known)
 
 
 def _whole(contrasts: StudyContrasts, row: str) -> bool:
@@ -102,7 +101,7 @@ def claim_words(contrasts: StudyContrasts) -> str:
         listed = f": {', '.join(titles)}" if titles else ""
         parts.append(f"The claim {word} for {len(titles)}{listed}.")
     told = f"{said} {count(len(found.known), 'method')} can be compared:"
-    return f"{told}\n\n{bullets([*parts, _sizes_seen(found), missing])}"
+    return with_details(told, *parts, _sizes_seen(found), missing)
 
 
 def _sizes_seen(found: JudgedContrasts) -> str:

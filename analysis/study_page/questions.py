@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from kdbench.analysis.published import PAPER_METHOD
 from kdbench.analysis.study_page.contrasts import Contrast, JudgedContrasts, StudyContrasts, judge_contrasts
-from kdbench.analysis.study_page.convergence import epoch_scores, settled_tasks
+from kdbench.analysis.study_page.convergence import epoch_scores
 from kdbench.analysis.study_page.scores import row_mean, run_mean
-from kdbench.analysis.study_page.text_table import bullets
+from kdbench.analysis.study_page.text_table import with_details
 from kdbench.analysis.study_page.trained_teachers import influence_ratio
 from kdbench.analysis.teacher_lead import BASELINE
 from kdbench.core.formatting import count, signed, value
@@ -40,11 +40,6 @@ def answers(contrasts: StudyContrasts) -> dict[str, str]:
         "Is a stronger teacher better here?": stronger_teacher,
     }
     return {question: answer(contrasts) for question, answer in asked.items()}
-
-
-def _answer(sentence: str, *details: str) -> str:
-    """Return a sentence and the details that are not empty, as a Markdown list below."""
-    return "\n\n".join(filter(None, (sentence, bullets(details))))
 
 
 def over_tasks(tasks: Sequence[str]) -> str:
@@ -88,15 +83,15 @@ def _beats(contrasts: StudyContrasts, reference: str, name: str, *more: str) -> 
     higher, lower = found.separable(1), found.separable(-1)
     told = f"No method is separable above {name} on average over tasks."
     # a lead on tasks that are not learned to the end may be one of speed
-    settled = contrasts.against(reference, rows, settled_tasks(contrasts))
+    settled = contrasts.against(reference, rows, contrasts.settled_tasks)
     fast = [contrasts.title(row) for row in higher if row not in settled.separable(1)]
     lost = f", but not {' and '.join(fast)} {UNSETTLED}" if fast else ""
     best = f"The highest difference is that of {found.words(max(found.known, key=found.value))}."
-    return _answer(
+    return with_details(
         f"Yes: {_listed(found, higher)}{lost}." if higher else told,
         best if not higher else "",
         f"Separable below {name}: {_listed(found, lower)}." if lower else "",
-        _on_settled_tasks(settled, name) if settled_tasks(contrasts) != contrasts.tasks else "",
+        _on_settled_tasks(settled, name) if contrasts.settled_tasks != contrasts.tasks else "",
         *_on_single_tasks(contrasts, rows, reference, name),
         *more,
         _extent(found, name),
@@ -109,7 +104,7 @@ def _pairs_on_settled_tasks(contrasts: StudyContrasts, pairs: Sequence[tuple[str
 
     Nothing is corrected for the number of pairs.
     """
-    settled = settled_tasks(contrasts)
+    settled = contrasts.settled_tasks
     found = [contrasts.contrast(*pair, settled) for pair in pairs]
     known = [one for one in found if one.difference is not None]
     if settled == contrasts.tasks or not known:
@@ -187,7 +182,7 @@ def influence_helps(contrasts: StudyContrasts) -> str:
     listed = ", ".join(f"{ratio} on {task_title(task)}" for task, ratio in ratios.items())
     size = f"The length of its gradient over that of the auxiliary loss: {listed} (median)." if ratios else ""
     settled = _pairs_on_settled_tasks(contrasts, [(PAPER_METHOD, NO_INFLUENCE)])
-    return _answer(f"{words}, {one.words} {over_tasks(one.tasks)}.", settled, size, same, missing)
+    return with_details(f"{words}, {one.words} {over_tasks(one.tasks)}.", settled, size, same, missing)
 
 
 def feedback_pays(contrasts: StudyContrasts) -> str:
@@ -210,7 +205,7 @@ def feedback_pays(contrasts: StudyContrasts) -> str:
             f"The influence changes the score by {gain.words}.",
         ]
     where, settled = over_tasks(net.tasks), _pairs_on_settled_tasks(contrasts, [rows[:2]])
-    return _answer(
+    return with_details(
         f"{words}: LGTM minus ProKT with labels on all rows is {net.words} {where}.", settled, *parts, missing
     )
 
@@ -228,7 +223,7 @@ def stronger_teacher(contrasts: StudyContrasts) -> str:
     else:
         told = f"Not shown: {_listed(found, list(found.known))} against KD, which has the teacher all the time."
     settled = _pairs_on_settled_tasks(contrasts, [(row, KD) for row in found.known])
-    return _answer(told, settled, *PATHS, _assistant(contrasts), _extent(found), missing)
+    return with_details(told, settled, *PATHS, _assistant(contrasts), _extent(found), missing)
 
 
 def _assistant(contrasts: StudyContrasts) -> str:

@@ -15,6 +15,11 @@ def bullets(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items if item)
 
 
+def with_details(sentence: str, *details: str) -> str:
+    """Return a sentence and the details that are not empty, as a Markdown list below."""
+    return "\n\n".join(filter(None, (sentence, bullets(details))))
+
+
 def text_table(heads: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()) -> str:
     """Return a table without a title, its notes below.
 

@@ -108,7 +108,7 @@ def choose_parts(
     rows = tasks = None
     if choice.methods is not None:
         rows = choose_rows(found, choice.methods)
-        every_row = _titles(found, lambda study: study.rows, lambda study, row: study.title(row))
+        every_row = _titles(found, lambda study: study.rows, StudyResults.title)
         kept = [title for row, title in every_row.items() if row in rows]
         parts.append(_left_out("row", "--methods", choice.methods, every_row.values(), kept))
     if choice.tasks is not None:
@@ -169,7 +169,7 @@ def find_rows(found: Sequence[StudyResults], text: str) -> set[str]:
     Raises:
         UserError: a name is not known, or there is none.
     """
-    present = _titles(found, traceable_rows, lambda study, row: study.title(row))
+    present = _titles(found, traceable_rows, StudyResults.title)
     groups = {group: {row for row in present if row != TEACHER and in_group(row, group)} for group in method_groups()}
     return _chosen("row", text, present, groups, row_of)
 
@@ -180,7 +180,7 @@ def choose_row(found: Sequence[StudyResults], text: str) -> str:
     Raises:
         UserError: no study has such a row, or several rows have the title.
     """
-    return one_name("row", row_of(text), _titles(found, traceable_rows, lambda study, row: study.title(row)))
+    return one_name("row", row_of(text), _titles(found, traceable_rows, StudyResults.title))
 
 
 def choose_task(text: str) -> str:

@@ -8,7 +8,6 @@ import pytest
 
 from kdbench.analysis.study_page import questions
 from kdbench.analysis.study_page.contrasts import StudyContrasts
-from kdbench.analysis.study_page.convergence import settled_tasks
 from kdbench.results.read_studies import studies
 from tests.analysis.exact_results import NEAR, READINGS, Scores, study
 
@@ -29,7 +28,7 @@ def learned(root: Path, rows: Scores, *unsettled: str) -> StudyContrasts:
 
 def test_a_lead_on_a_task_that_is_still_learned_is_said_to_be_one(tmp_path: Path) -> None:
     found = learned(tmp_path, FAST, "rte")
-    assert settled_tasks(found) == ["qnli"]
+    assert found.settled_tasks == ["qnli"]
     text = questions.beats_kd(found)
     answer, _, details = text.partition("\n\n")
     assert answer.startswith("Yes: DIST +10.0 points")
